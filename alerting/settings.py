@@ -1,0 +1,200 @@
+"""Strict reading of the environment (and of `.env`, which cron and Jupyter share). Nothing here connects to anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from alerting.model import SettingsError
+
+PREFIX = "ALERTING_"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("a URL such as https://host:8443")
+    if parts.username or parts.password:
+        raise ValueError("a URL without user and password: those have settings of their own")
+    return text.rstrip("/")
+
+
+def _optional_url(text: str) -> str:
+    return _url(text) if text else ""
+
+
+def _template(text: str) -> str:
+    try:
+        text.format(start="", end="", metric="")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("a URL with no other braces than {start}, {end} and {metric}") from None
+    return _optional_url(text)
+
+
+def _source(text: str) -> str:
+    if text == "embedded" or text.startswith(("http://", "https://")):
+        return text if text == "embedded" else _url(text)
+    if Path(text).suffix in (".csv", ".parquet"):
+        return text
+    raise ValueError("'embedded', a ClickHouse URL such as https://host:8443, or the path of a .csv or .parquet table")
+
+
+def _table(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
+        raise ValueError("a table name: letters, digits and '_', with an optional 'database.' before it")
+    return text
+
+
+def _database(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", text):
+        raise ValueError("a database name: letters, digits and '_'")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (KeyError, ValueError, OSError):
+        raise ValueError("a time zone name such as Europe/Moscow") from None
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(" or ".join(repr(a) for a in allowed))
+        return text
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return check
+
+
+def _chat(text: str) -> str:
+    if text and not re.fullmatch(r"-?\d+|@\w+", text):
+        raise ValueError("a chat id such as -1001234567890, or @channel")
+    return text
+
+
+def _topic(text: str) -> str:
+    if text and not text.isdigit():
+        raise ValueError("the number of a topic (message_thread_id)")
+    return text
+
+
+def _token(text: str) -> str:
+    if text and not re.fullmatch(r"\d+:[\w-]+", text):
+        raise ValueError("a bot token as BotFather gives it: digits, a colon, letters")
+    return text
+
+
+def _path(text: str) -> Path:
+    path = Path(text).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:
+    """One setting: its default as it would be written in the environment, and how to read it."""
+    return field(default=None, repr=not secret, metadata={"default": default, "read": read, "secret": secret, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, read and checked. The environment's name is ALERTING_ and the field's name in capitals."""
+
+    source: str = setting("embedded", _source, help="embedded | ClickHouse URL | path of a .csv or .parquet table")
+    clickhouse_user: str = setting("default", help="ClickHouse user")
+    clickhouse_password: str = setting("", secret=True, help="its password (or ALERTING_CLICKHOUSE_PASSWORD_FILE)")
+    clickhouse_database: str = setting("default", _database, help="database of the two tables")
+    clickhouse_ca: str = setting("", help="file of a CA certificate, for a server with a private one")
+    clickhouse_timeout: float = setting("60", _number(1, 600), help="seconds a query may take")
+    feed_table: str = setting("feed_actions", _table, help="table of feed actions")
+    message_table: str = setting("message_actions", _table, help="table of messages")
+    telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
+    telegram_chat: str = setting("", _chat, help="chat id or @channel")
+    telegram_topic: str = setting("", _topic, help="topic of a forum group")
+    telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
+    language: str = setting("en", _choice("en", "ru"), help="language of messages")
+    zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
+    delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
+    dashboard: str = setting("", _template, help="dashboard URL; {start}, {end} and {metric} are filled in")
+    runs_url: str = setting("", _optional_url, help="where reports/ is served, for links in messages")
+    owner: str = setting("", help="who is mentioned in messages, such as @duty")
+    data: Path = setting("data", _path, help="folder of the memory and of the embedded app")
+    reports: Path = setting("reports", _path, help="folder of executed notebooks")
+    cell_timeout: float = setting("300", _number(5, 3600), help="seconds one notebook cell may take")
+    run_timeout: float = setting("600", _number(10, 7200), help="seconds the whole run may take")
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+    """Settings from `environ` (default: the process's), which goes before the `.env` file.
+
+    Raises SettingsError, naming every setting that is unknown or malformed and the form it takes.
+    """
+    given = {**_from_file(dotenv or ROOT / ".env"), **_ours(os.environ if environ is None else environ)}
+    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    given, faults = _with_secret_files(given, {name for name, f in known.items() if f.metadata["secret"]})
+    faults += [f"{name} is not a setting{_meant(name, known)}" for name in sorted(set(given) - set(known))]
+    values = {}
+    for name, f in known.items():
+        try:
+            values[f.name] = f.metadata["read"](given.get(name, f.metadata["default"]))
+        except ValueError as error:
+            shown = "" if f.metadata["secret"] else f"={given[name]!r}"
+            faults.append(f"{name}{shown}: it takes {error}")
+    if not faults and bool(values["telegram_token"]) != bool(values["telegram_chat"]):
+        faults.append("ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT go together: set both, or neither to print")
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return Settings(**values)
+
+
+def _ours(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in environ.items() if name.startswith(PREFIX) and name != "ALERTING_ENV_FILE"}
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values  # only when there is a file
+
+    return _ours({name: text or "" for name, text in dotenv_values(path, interpolate=False).items()})
+
+
+def _with_secret_files(given: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Each NAME_FILE of a secret replaced by NAME with the file's text."""
+    out, faults = dict(given), []
+    for name in secrets:
+        path = out.pop(f"{name}_FILE", "")
+        if path and out.get(name):
+            faults.append(f"{name} and {name}_FILE are both set: keep one")
+        elif path:
+            try:
+                out[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
+    return out, faults
+
+
+def _meant(name: str, known: Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else " (`python -m alerting settings` lists them)"
