@@ -149,6 +149,7 @@ class Episode:
     last: Verdict | None = None  # newest verdict seen that had a value
     recent: str = ""  # newest last: one letter of the status per bucket (n, a, m, u)
     calm: int = 0  # normal buckets in a row while firing
+    calm_since: datetime | None = None  # first of them
     gap: datetime | None = None  # first missing bucket of the present gap
     gap_told: bool = False
 
@@ -226,7 +227,7 @@ class Store(Protocol):
 
     def commit(self, verdicts: list[Verdict], episodes: list[Episode], messages: list[Message]) -> None: ...
 
-    def waiting(self) -> list[Message]: ...
+    def waiting(self, at: datetime | None = None) -> list[Message]: ...
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None: ...
 

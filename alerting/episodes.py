@@ -1,0 +1,90 @@
+"""One metric's trouble over time: a verdict goes in, the new episode and what there is to tell come out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from alerting.model import Episode, Event, Kind, Policy, State, Status, Verdict
+
+LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
+OPEN = (State.FIRING, State.RECOVERING)
+
+
+def step(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    """The episode after one more bucket, and its events (mostly none).
+
+    Pending until `need` of the last `window` buckets are anomalous, then firing; recovering until `recover` normal buckets
+    in a row, then resolved. Missing and unknown buckets neither open nor resolve: not knowing is not recovering.
+    """
+    seen = _remember(episode, verdict, policy)
+    if verdict.status is Status.MISSING:
+        return _missing(seen, verdict, policy)
+    back = _data_back(seen, verdict)
+    seen = replace(seen, gap=None, gap_told=False, last=verdict)
+    after, events = _answer(seen, verdict, policy)
+    return after, back + events
+
+
+def _remember(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
+    length = max(policy.window, policy.patience, policy.recover)
+    return replace(episode, recent=(episode.recent + LETTER[verdict.status])[-length:])
+
+
+def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    episode = replace(episode, gap=episode.gap or verdict.bucket)
+    long_enough = episode.recent.endswith("m" * policy.patience)
+    if long_enough and not episode.gap_told:
+        return _tell(Kind.NO_DATA, verdict, replace(episode, gap_told=True))
+    if episode.gap_told and _due(episode.told, verdict.bucket, policy):
+        return _tell(Kind.REMINDER, verdict, episode)
+    return episode, ()
+
+
+def _data_back(episode: Episode, verdict: Verdict) -> tuple[Event, ...]:
+    return (Event(Kind.DATA_BACK, verdict.metric, verdict.bucket, verdict, episode),) if episode.gap_told else ()
+
+
+def _answer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    if verdict.status is Status.UNKNOWN:
+        return episode, ()
+    if verdict.status is Status.ANOMALOUS:
+        return _anomalous(episode, verdict, policy)
+    return _calmer(episode, verdict, policy) if episode.state in OPEN else (_forget(episode, policy), ())
+
+
+def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    worst = episode.worst if episode.worst and abs(episode.worst.score) >= abs(verdict.score) else verdict
+    episode = replace(episode, since=episode.since or verdict.bucket, worst=worst, calm=0, calm_since=None)
+    if episode.state in OPEN:
+        firing = replace(episode, state=State.FIRING)
+        return _tell(Kind.REMINDER, verdict, firing) if _due(episode.told, verdict.bucket, policy) else (firing, ())
+    if episode.recent[-policy.window :].count("a") < policy.need:
+        return replace(episode, state=State.PENDING), ()
+    return _tell(Kind.OPENED, verdict, replace(episode, state=State.FIRING, opened=verdict.bucket))
+
+
+def _calmer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    episode = replace(
+        episode, state=State.RECOVERING, calm=episode.calm + 1, calm_since=episode.calm_since or verdict.bucket
+    )
+    if episode.calm < policy.recover:
+        return episode, ()
+    event = Event(Kind.RESOLVED, verdict.metric, verdict.bucket, verdict, episode)
+    return Episode(episode.metric, last=verdict, recent=episode.recent), (event,)
+
+
+def _forget(episode: Episode, policy: Policy) -> Episode:
+    """A pending episode ends when no anomalous bucket is left in the window."""
+    if episode.state is State.PENDING and "a" in episode.recent[-policy.window :]:
+        return episode
+    return Episode(episode.metric, last=episode.last, recent=episode.recent)
+
+
+def _due(told: datetime | None, bucket: datetime, policy: Policy) -> bool:
+    return told is not None and bucket - told >= policy.remind
+
+
+def _tell(kind: Kind, verdict: Verdict, episode: Episode) -> tuple[Episode, tuple[Event, ...]]:
+    told = replace(episode, told=verdict.bucket)
+    return told, (Event(kind, verdict.metric, verdict.bucket, verdict, told),)

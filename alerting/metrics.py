@@ -1,0 +1,56 @@
+"""The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
+
+A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
+its value is made of those counts. A `policy=Policy(...)` says
+when a verdict is worth a message, `rule` how wide normal is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pandas as pd
+
+from alerting.detectors import IQR, SameSlot
+from alerting.model import Metric
+
+# The rule of every metric that names no other: quartiles of the same quarter of an hour (and its neighbours) of four weeks.
+RULE = IQR(k=3, over=SameSlot(days=28, near=1))
+
+Value = Callable[[pd.DataFrame], pd.Series]
+
+
+def count(column: str) -> Value:
+    """A column of the query as it is."""
+    return lambda counts: counts[column]
+
+
+def ratio(part: str, whole: str) -> Value:
+    """part / whole, divided here and never in SQL; NaN where `whole` is 0."""
+    return lambda counts: counts[part] / counts[whole].where(counts[whole] != 0)
+
+
+METRICS = [
+    Metric("feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE),
+    Metric("messenger_users", {"en": "Messenger users", "ru": "Люди в мессенджере"}, "message_actions", count("users"), RULE),
+    Metric("views", {"en": "Views", "ru": "Просмотры"}, "feed_actions", count("views"), RULE),
+    Metric("likes", {"en": "Likes", "ru": "Лайки"}, "feed_actions", count("likes"), RULE),
+    Metric("ctr", {"en": "CTR", "ru": "CTR"}, "feed_actions", ratio("likes", "views"), RULE, form="ratio"),
+    Metric("messages", {"en": "Messages", "ru": "Сообщения"}, "message_actions", count("messages"), RULE),
+]
+
+
+def of_table(steps: dict[str, timedelta]) -> list[Metric]:
+    """A catalogue for a tidy table: one metric per series, at the series' own step, by the default rule and policy."""
+    return [
+        Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=steps[series], form="number")
+        for series, name in zip(steps, _identifiers(list(steps)), strict=True)
+    ]
+
+
+def _identifiers(texts: list[str]) -> list[str]:
+    """Plain names for series of any name, told apart by a number where two would become one."""
+    plain = [re.sub(r"[^\w.-]", "_", text) or "_" for text in texts]
+    return [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]

@@ -1,0 +1,88 @@
+"""Source -> series: one column per metric on the full UTC grid; gaps are NaN."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+
+from alerting.model import Metric, Query, Reading, SourceError
+from alerting.pipeline.timing import Connections, Due
+
+DAYS = 29  # history that a run reads: four weeks of slots and a day for neighbours and a change of the clocks
+
+
+def read(to: Connections, todo: list[Due], days: int = DAYS) -> Reading:
+    """What the source has for the due buckets and `days` before them: one scan a table, however many metrics.
+
+    A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on.
+    """
+    scans: dict[tuple[str, timedelta], list[Due]] = {}
+    for item in todo:
+        if len(item):
+            scans.setdefault((item.metric.query, item.metric.step), []).append(item)
+    parts = [_scan(to, Query(name, _sql(to, name), step), items, days) for (name, step), items in scans.items()]
+    return Reading(
+        series={name: series for part in parts for name, series in part.series.items()},
+        counts={name: counts for part in parts for name, counts in part.counts.items()},
+        troubles={name: reason for part in parts for name, reason in part.troubles.items()},
+        newest={name: at for part in parts for name, at in part.newest.items()},
+        notes=(*to.notes, *getattr(to.source, "notes", ()), *(note for part in parts for note in part.notes)),
+    )
+
+
+def _sql(to: Connections, name: str) -> str:
+    return to.queries[name].sql if name in to.queries else ""
+
+
+def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading:
+    first = min(item.first for item in items) - timedelta(days=days)
+    grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
+    try:
+        raw = to.source.fetch(query, first, grid[-1].to_pydatetime() + query.step)
+    except SourceError as error:
+        return Reading({}, troubles={item.metric.name: str(error) for item in items})
+    counts = raw.reindex(grid).astype(float).rename_axis("bucket")
+    made = {item.metric.name: _made(item.metric, counts) for item in items}
+    return Reading(
+        series={name: series for name, (series, _) in made.items() if series is not None},
+        counts={query.name: counts},
+        troubles={name: text for name, (series, text) in made.items() if series is None},
+        newest=_newest(query.name, counts),
+        notes=tuple(text for series, text in made.values() if series is not None and text),
+    )
+
+
+def _newest(name: str, counts: pd.DataFrame) -> dict[str, datetime]:
+    newest = counts["newest"].max() if "newest" in counts else float("nan")
+    return {name: datetime.fromtimestamp(newest, UTC)} if newest == newest else {}
+
+
+def _made(metric: Metric, counts: pd.DataFrame) -> tuple[pd.Series | None, str]:
+    """The values and a note about odd ones; or None and why there are no values."""
+    try:
+        raw = _raw(metric, counts)
+    except Exception as error:  # noqa: BLE001  an analyst's function: whatever it raises concerns its metric only
+        return None, f"its value could not be made: {type(error).__name__}: {error}"
+    series = raw.where(_possible(metric, raw))
+    return series, _note(metric, raw[raw.notna() & series.isna()])
+
+
+def _note(metric: Metric, odd: pd.Series) -> str:
+    if odd.empty:
+        return ""
+    newest = f"{odd.iloc[-1]:g} at {odd.index[-1]:%Y-%m-%dT%H:%MZ}"
+    return f"{metric.name}: {len(odd)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
+
+
+def _raw(metric: Metric, counts: pd.DataFrame) -> pd.Series:
+    """float64 on the grid of `counts`. Raises whatever the metric's function raises, and ValueError for any other shape."""
+    made = metric.value(counts)
+    if not isinstance(made, pd.Series) or not made.index.equals(counts.index):
+        raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
+    return made.astype(float).rename(metric.name)
+
+
+def _possible(metric: Metric, raw: pd.Series) -> pd.Series:
+    return raw.abs().lt(float("inf")) & (raw.ge(0) | (metric.form == "number"))
+

@@ -1,0 +1,89 @@
+"""What time it is, and which buckets are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from alerting.model import STEP, Metric, Notifier, Query, SettingsError, Source, Store
+
+FIRST_LOOK = timedelta(days=1)  # a metric never judged before is folded over this much, so that its trouble has a beginning
+
+
+@dataclass(frozen=True)
+class Connections:
+    """What a run is handed: the catalogue, the three doors, and what the words need to know."""
+
+    metrics: list[Metric]
+    queries: dict[str, Query]
+    source: Source
+    store: Store
+    notifier: Notifier
+    zone: str = "UTC"
+    language: str = "en"
+    delay: timedelta = timedelta(minutes=5)
+    dashboard: str = ""
+    owner: str = ""
+    run: str = ""  # link or path of the notebook that is being executed
+    wait: Callable[[float], None] = lambda seconds: None
+    notes: tuple[str, ...] = ()  # what was odd while connecting; a run shows them
+
+    def metric(self, name: str) -> Metric:
+        """Raises KeyError when the catalogue has no such metric."""
+        return {m.name: m for m in self.metrics}[name]
+
+
+@dataclass(frozen=True)
+class Due:
+    """Which buckets of one metric this run judges: first <= bucket <= last. `fresh`: it was never judged before."""
+
+    metric: Metric
+    first: datetime
+    last: datetime
+    fresh: bool = False
+
+    @property
+    def end(self) -> datetime:
+        """Instant at which the last bucket was over."""
+        return self.last + self.metric.step
+
+    def __len__(self) -> int:
+        return max(0, (self.last - self.first) // self.metric.step + 1)
+
+
+def clock(at: str = "", now: datetime | None = None) -> datetime:
+    """The instant a run stands at, aware UTC: `at` as ISO 8601 with a zone, or now. The one place that asks the clock.
+
+    Raises SettingsError when `at` is not a time, has no zone, or lies in the future.
+    """
+    now = now or datetime.now(UTC)
+    if not at:
+        return now
+    try:
+        instant = datetime.fromisoformat(at.strip())
+    except ValueError:
+        raise SettingsError(f"at={at!r} is not a time: write it as 2026-11-20T12:15Z") from None
+    if instant.tzinfo is None:
+        raise SettingsError(f"at={at!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
+    if instant > now:
+        raise SettingsError(f"at={at!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
+    return instant.astimezone(UTC)
+
+
+def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP) -> datetime:
+    """Start of the newest bucket that is over and had `delay` to fill."""
+    seconds = int((now - delay).timestamp()) // int(step.total_seconds()) * int(step.total_seconds())
+    return datetime.fromtimestamp(seconds, UTC) - step
+
+
+def due(to: Connections, now: datetime) -> list[Due]:
+    """What there is to judge: for each metric every bucket since its last judged one."""
+    judged = to.store.last_judged()
+    return [_due(metric, judged.get(metric.name), last_closed_bucket(now, to.delay, metric.step)) for metric in to.metrics]
+
+
+def _due(metric: Metric, judged: datetime | None, last: datetime) -> Due:
+    if judged is None:
+        return Due(metric, last - FIRST_LOOK // metric.step * metric.step, last, fresh=True)
+    return Due(metric, judged + metric.step, last)

@@ -1,0 +1,213 @@
+"""Laws that every detector keeps, and the numbers each fence gives."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal, assert_series_equal
+
+from alerting.detectors import IQR, Quantile, SameSlot, Sigma, Trailing, judge
+from alerting.metrics import METRICS
+from alerting.model import Metric, Policy
+
+REFERENCES = [
+    Trailing(hours=6),
+    Trailing(hours=48),
+    SameSlot(days=7, near=0),
+    SameSlot(days=5, near=2),
+    SameSlot(days=14, near=1, kind="week"),
+    SameSlot(days=9, near=1, kind="work"),
+]
+FENCES = [lambda over: IQR(3, over), lambda over: Sigma(3, over), lambda over: Quantile(0.05, 0.5, over)]
+RULES = [fence(over) for over, fence in itertools.product(REFERENCES, FENCES)] + [m.rule for m in METRICS[:1]]
+ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
+EVERY = pytest.mark.parametrize("rule", RULES, ids=repr)
+
+
+def metric(rule=None, **policy):
+    return Metric("m", {"en": "M"}, "q", lambda c: c.m, rule, Policy(**{"min_change": 0.0, **policy}), form="number")
+
+
+def app(days=20, step="30min", start="2026-03-20", gaps=0.05, seed=0):
+    """A daily rhythm with noise and gaps, over the night of 29 March 2026, when Berlin's clocks change."""
+    rng = np.random.default_rng(seed)
+    index = pd.date_range(start, periods=days * pd.Timedelta("1D") // pd.Timedelta(step), freq=step, tz="UTC")
+    rhythm = 100 + 40 * np.sin(2 * np.pi * (index.hour * 60 + index.minute).to_numpy() / 1440)
+    values = rhythm * rng.lognormal(0, 0.08, len(index))
+    values[rng.random(len(index)) < gaps] = np.nan
+    return pd.Series(values, index)
+
+
+def judged(values, rule, zone="UTC", **policy):
+    return judge(values, rule.band(values, zone), metric(rule, **policy))
+
+
+@EVERY
+@pytest.mark.parametrize("zone", ZONES)
+def test_prefix_law(rule, zone):
+    values = app()
+    whole = judged(values, rule, zone)
+    around_the_clock_change = values.index.get_indexer([pd.Timestamp("2026-03-29T02:00Z")])[0]
+    for end in [*range(around_the_clock_change - 3, around_the_clock_change + 60, 7), *range(len(values) - 12, len(values))]:
+        past = values.iloc[: end + 1]
+        assert_series_equal(judged(past, rule, zone).iloc[-1], whole.iloc[end], check_exact=True)
+
+
+@EVERY
+def test_what_comes_later_changes_nothing(rule):
+    values = app()
+    other = values.copy()
+    other.iloc[600:] = 7.0
+    assert_frame_equal(rule.band(values).iloc[:601], rule.band(other).iloc[:601], check_exact=True)
+
+
+@EVERY
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.floats(0, 1e6) | st.just(float("nan")), min_size=2, max_size=400), st.sampled_from(["15min", "1h", "5min"]))
+def test_prefix_law_on_anything(rule, numbers, step):
+    values = pd.Series(numbers, pd.date_range("2026-10-20", periods=len(numbers), freq=step, tz="UTC"))
+    whole, cut = judged(values, rule, "Europe/Berlin"), len(numbers) // 2
+    assert_frame_equal(judged(values.iloc[:cut], rule, "Europe/Berlin"), whole.iloc[:cut], check_exact=True, check_freq=False)
+
+
+@EVERY
+def test_scale_equivariance(rule):
+    values = app()
+    assert judged(values * 10, rule).status.tolist() == judged(values, rule).status.tolist()
+
+
+@EVERY
+def test_nan_is_kept_and_is_missing(rule):
+    values = app(gaps=0.2)
+    answer = judged(values, rule)
+    assert answer.value.isna().equals(values.isna())
+    assert (answer.status == "missing").equals(values.isna())
+
+
+@EVERY
+def test_too_little_history_is_unknown(rule):
+    values = app(days=1, gaps=0).iloc[:4]
+    assert set(judged(values, rule).status) == {"unknown"}
+
+
+@EVERY
+@pytest.mark.parametrize("level", [0.0, 5.0, -3.0])
+def test_constant_series_is_normal_and_its_end_is_not(rule, level):
+    values = pd.Series(level, pd.date_range("2026-01-05", periods=48 * 30, freq="30min", tz="UTC"))
+    assert set(judged(values, rule).status.iloc[-48:]) == {"normal"}
+    values.iloc[-1] = level + 1
+    last = judged(values, rule).iloc[-1]
+    assert last.status == "anomalous"
+    assert last.score == 1000  # zero spread: the sign is all that can be said
+    assert judged(values, rule, min_units=2.0).iloc[-1].status == "normal"
+
+
+@EVERY
+def test_an_outage_is_seen_however_wide_the_band(rule):
+    values = app(gaps=0)
+    values.iloc[-1] = 0.0
+    wide = [IQR(1e6, rule.over), Sigma(1e6, rule.over), Quantile(0.01, 1e6, rule.over)]
+    assert [judged(values, w).status.iloc[-1] for w in wide] == ["anomalous"] * 3
+
+
+@EVERY
+def test_all_missing_and_empty(rule):
+    index = pd.date_range("2026-01-05", periods=200, freq="1h", tz="UTC")
+    assert set(judged(pd.Series(np.nan, index), rule).status) == {"missing"}
+    assert judged(pd.Series([], index[:0], dtype=float), rule).empty
+
+
+@EVERY
+def test_band_is_in_order(rule):
+    band = rule.band(app()).dropna()
+    assert len(band) > 100
+    assert (band.low <= band.expected).all()
+    assert (band.expected <= band.high).all()
+
+
+def test_slots_follow_local_time_over_a_change_of_the_clocks():
+    """A bell at 9:00 in Berlin rings at 8:00 UTC in winter and 7:00 UTC in summer: it is expected at both."""
+    index = pd.date_range("2026-03-10", "2026-04-05", freq="15min", tz="UTC", inclusive="left")
+    local = index.tz_convert("Europe/Berlin")
+    values = pd.Series(np.where((local.hour == 9) & (local.minute == 0), 100.0, 10.0), index)
+    rule = IQR(3, SameSlot(days=7, near=0))
+    assert (judged(values, rule, "Europe/Berlin").status.iloc[96 * 8 :] == "normal").all()
+    assert (judged(values, rule, "UTC").status.iloc[96 * 8 :] == "anomalous").any()
+
+
+def test_slots_over_the_end_of_summer_time():
+    index = pd.date_range("2026-10-12", "2026-11-03", freq="15min", tz="UTC", inclusive="left")
+    local = index.tz_convert("Europe/Berlin")
+    values = pd.Series(100.0 + 10 * local.hour, index)
+    assert (judged(values, IQR(3, SameSlot(days=7, near=0)), "Europe/Berlin").status.iloc[96 * 8 :] == "normal").all()
+
+
+def test_kind_of_day_compares_weekends_with_weekends():
+    index = pd.date_range("2026-01-05", periods=24 * 40, freq="1h", tz="UTC")
+    values = pd.Series(np.where(index.day_of_week >= 5, 50.0, 100.0), index)
+    for kind in ("week", "work"):
+        rule = IQR(3, SameSlot(days=28, near=0, kind=kind))
+        assert (judged(values, rule).status.iloc[24 * 29 :] == "normal").all(), kind
+    low = Sigma(0.5, SameSlot(days=28, near=0))
+    assert (judged(values, low).status.iloc[24 * 29 :] == "anomalous").any()
+
+
+def slot_values(past, now):
+    """One value a day at the same time, `now` on the last day; nothing between."""
+    index = pd.date_range("2026-01-05", periods=24 * len(past) + 1, freq="1h", tz="UTC")
+    values = pd.Series(np.nan, index)
+    values.iloc[::24] = [*past, now]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("rule", "band"),
+    [
+        (IQR(2), np.quantile([10, 12, 13, 17, 30], [0.25, 0.5, 0.75]) + np.array([-10, 0, 10])),
+        (Sigma(2), np.array([-2, 0, 2]) * np.std([10, 12, 13, 17, 30], ddof=1) + np.mean([10, 12, 13, 17, 30])),
+        (Quantile(0.1, 0.0), np.quantile([10, 12, 13, 17, 30], [0.1, 0.5, 0.9])),
+    ],
+)
+def test_limits_are_the_textbook_ones(rule, band):
+    over = SameSlot(days=5, near=0)
+    past = slot_values([10, 12, 13, 17, 30], 11)
+    got = type(rule)(**{**vars(rule), "over": over}).band(past).iloc[-1]
+    expected = np.array([max(band[0], 5.0), band[1], band[2]])  # never below half of the lowest value there was
+    np.testing.assert_allclose(got.to_numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "policy", "status", "score"),
+    [
+        (100.0, {}, "normal", 0.0),
+        (104.9, {"min_change": 0.05}, "normal", 0.98),
+        (105.1, {"min_change": 0.05}, "anomalous", 1.02),
+        (94.0, {"min_change": 0.05}, "anomalous", -1.2),
+        (94.0, {"min_change": 0.05, "direction": "up"}, "normal", -1.2),
+        (106.0, {"min_change": 0.05, "direction": "down"}, "normal", 1.2),
+        (106.0, {"min_change": 0.05, "min_units": 10}, "normal", 0.6),
+    ],
+)
+def test_smallest_change_and_direction(value, policy, status, score):
+    values = pd.Series([100.0] * 200 + [value], pd.date_range("2026-01-05", periods=201, freq="1h", tz="UTC"))
+    last = judged(values, IQR(3, SameSlot(days=7)), **policy).iloc[-1]
+    assert (last.status, last.score) == (status, pytest.approx(score))
+    assert last.low <= last.expected <= last.high
+
+
+def test_a_series_with_holes_in_its_index_is_refused():
+    values = app().drop(app().index[5])
+    with pytest.raises(ValueError, match="one row per bucket"):
+        IQR().band(values)
+    with pytest.raises(ValueError, match="aware times"):
+        IQR().band(values.tz_localize(None))
+
+
+def test_impossible_references_are_refused():
+    with pytest.raises(ValueError, match="kind='month'"):
+        SameSlot(kind="month")
+    with pytest.raises(ValueError, match="days is at least 1"):
+        SameSlot(days=0)
