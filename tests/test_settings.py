@@ -1,0 +1,86 @@
+"""Strict reading of the environment: what is refused, and in which words."""
+
+import pytest
+
+from alerting import settings
+from alerting.model import SettingsError
+from alerting.settings import Settings, load
+
+NONE = settings.ROOT / "no-such-file"
+
+
+def read(**given):
+    return load({f"ALERTING_{name}": text for name, text in given.items()}, NONE)
+
+
+def test_nothing_set_is_the_embedded_app_and_the_console():
+    got = read()
+    assert (got.source, got.telegram_token, got.language) == ("embedded", "", "en")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SOURCE": "clickhouse"}, "ALERTING_SOURCE='clickhouse': it takes 'embedded', a ClickHouse URL"),
+        ({"SOURCE": "http://user:secret@host:8123"}, "without user and password"),
+        ({"TELEGRAM_TOKEN": "123:abc"}, "ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT go together"),
+        ({"TELEGRAM_CHAT": "my chat"}, "a chat id such as -1001234567890, or @channel"),
+        ({"TELEGRAM_TOPIC": "news"}, "the number of a topic"),
+        ({"ZONE": "Mars/Base"}, "a time zone name such as Europe/Moscow"),
+        ({"ZONE": "../../etc/passwd"}, "a time zone name"),
+        ({"LANGUAGE": "de"}, "'en' or 'ru'"),
+        ({"DELAY": "soon"}, "a number from 0 to 120"),
+        ({"DELAY": "nan"}, "a number from 0 to 120"),
+        ({"FEED_TABLE": "feed; DROP TABLE x"}, "a table name"),
+        ({"CLICKHOUSE_DATABASE": "a.b"}, "a database name"),
+        ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end} and {metric}"),
+        ({"SOURCES": "embedded"}, "ALERTING_SOURCES is not a setting (did you mean ALERTING_SOURCE?)"),
+        ({"CLICKHOUSE_PASSWORD": "a", "CLICKHOUSE_PASSWORD_FILE": "/b"}, "both set: keep one"),
+        ({"CLICKHOUSE_PASSWORD_FILE": "/no/such"}, "cannot be read (FileNotFoundError)"),
+    ],
+)
+def test_refused_by_name_with_the_accepted_form(given, said):
+    with pytest.raises(SettingsError) as caught:
+        read(**given)
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value).replace("SECRET", "") or "user and password" in said
+
+
+def test_all_faults_are_said_at_once():
+    with pytest.raises(SettingsError) as caught:
+        read(DELAY="x", LANGUAGE="y", NONSENSE="z")
+    assert str(caught.value).count(";") == 2
+
+
+def test_a_malformed_secret_is_not_repeated():
+    with pytest.raises(SettingsError) as caught:
+        read(TELEGRAM_TOKEN="hunter2", TELEGRAM_CHAT="-1")
+    assert "ALERTING_TELEGRAM_TOKEN" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_come_from_files_and_are_not_shown(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("correct horse\n")
+    got = read(CLICKHOUSE_PASSWORD_FILE=str(file))
+    assert got.clickhouse_password == "correct horse"
+    assert "correct horse" not in repr(got)
+
+
+def test_env_file_is_read_and_the_environment_goes_before_it(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("ALERTING_LANGUAGE=ru\nALERTING_ZONE='Asia/Tokyo'  # a comment\nPATH=ignored\nALERTING_OWNER='a $HOME b'\n")
+    got = load({"ALERTING_LANGUAGE": "en"}, file)
+    assert (got.language, got.zone, got.owner) == ("en", "Asia/Tokyo", "a $HOME b")
+
+
+def test_every_setting_says_what_it_is_for():
+    import dataclasses
+
+    assert all(f.metadata["help"] for f in dataclasses.fields(Settings))
+
+
+def test_relative_folders_lie_in_the_repository_whatever_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert read().data == settings.ROOT / "data"
+    assert read(DATA=str(tmp_path)).data == tmp_path
