@@ -1,0 +1,140 @@
+"""How values, ranges, differences and changes are written. Numbers in, plain text out (nothing to escape)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from alerting.messages.words import WORDS
+from alerting.model import Verdict
+
+MINUS = "\N{MINUS SIGN}"
+NARROW = "\N{NARROW NO-BREAK SPACE}"  # between digit groups, and before %
+SPACE = "\N{NO-BREAK SPACE}"  # before a unit
+GROUP = {"en": ",", "ru": NARROW}
+POINT = {"en": ".", "ru": ","}
+MILLION = {"en": "M", "ru": "млн"}
+BIG = {"en": ((1e12, "tn"), (1e9, "bn")), "ru": ((1e12, "трлн"), (1e9, "млрд"))}
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+TIMES_FROM = 5  # a value this many times the expected one is "×5.2": "+420 %" is hard to picture
+NAN = float("nan")
+FINEST = 9  # decimals; smaller numbers are written as powers of ten
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One way of writing all numbers of a text, so that they can be compared: `decimals` are shared."""
+
+    form: str  # count | ratio | number, as in Metric
+    language: str
+    decimals: int = 0
+
+    @classmethod
+    def of(cls, form: str, language: str, verdict: Verdict) -> Numbers:
+        """Decimals enough to tell value, expected and the edges of the band apart."""
+        value, low, expected, high = map(float, (verdict.value, verdict.low, verdict.expected, verdict.high))
+        shown = [x for x in (value, low, expected, high) if math.isfinite(x)]
+        return cls(form, language, _decimals(form, shown, high - low))
+
+    def value(self, x: float) -> str:
+        """1,240 · 13.1 % · 0.0042. Empty for NaN; only a true zero is written as 0."""
+        if math.isnan(x):
+            return ""
+        return self._bare(x) + (f"{NARROW}%" if self.form == "ratio" else "")
+
+    def short(self, x: float) -> str:
+        """2.5 M: for the labels of an axis, where it is the round part that counts."""
+        if self.form == "ratio" or not 1e6 <= abs(x) < 1e9:
+            return self.value(x)
+        decimals = next((d for d in range(3) if math.isclose(round(x / 1e6, d), x / 1e6)), 3)
+        return f"{written(x / 1e6, decimals, self.language)}{SPACE}{MILLION[self.language]}"
+
+    def range(self, low: float, high: float) -> str:
+        """1,930–2,110 · 20.4–21.6 %: what people may expect to see, so a low below 0 is shown as 0 where values cannot be."""
+        if math.isnan(low) or math.isnan(high):
+            return ""
+        low = low if self.form == "number" or high < 0 else max(low, 0.0)
+        if self._bare(low) == self._bare(high):
+            return self.value(high)
+        return f"{self._bare(low)}{'–' if low >= 0 else '…'}{self.value(high)}"  # a dash beside a minus cannot be read
+
+    def difference(self, x: float) -> str:
+        """−780 · −7.9 pp: the deviation in the metric's own units, signed. Empty for NaN and 0."""
+        if math.isnan(x) or x == 0:
+            return ""
+        unit = f"{SPACE}{WORDS[self.language]['pp']}" if self.form == "ratio" else ""
+        return ("+" if x > 0 else "") + self._bare(x) + unit
+
+    def _bare(self, x: float) -> str:
+        text = written(x * 100 if self.form == "ratio" else x, self.decimals, self.language)
+        whole, point, rest = text.partition(POINT[self.language])
+        return whole if point and self.form == "count" and rest == "0" else text
+
+
+def change(verdict: Verdict, language: str) -> str:
+    """−38 % · +8.4 % · ×12: deviation from expected as a share. Empty where expected is 0 or unknown."""
+    if not math.isfinite(verdict.change):
+        return ""
+    if verdict.expected > 0 and verdict.change >= TIMES_FROM - 1:
+        times = verdict.value / verdict.expected
+        return f"×{written(times, 1 if times < 10 else 0, language)}"
+    percent = verdict.change * 100
+    size = abs(percent)
+    decimals = 0 if size >= 10 or size == 0 else 1 if size >= 1 else 2
+    if -100 < percent <= -99.5:  # -100 % is for a true zero
+        percent, decimals = max(percent, -99.9), 1
+    if round(percent, decimals) == 0:
+        return f"0{NARROW}%"
+    return ("+" if percent > 0 else "") + written(percent, decimals, language) + f"{NARROW}%"
+
+
+def off(verdict: Verdict, form: str, language: str) -> str:
+    """How far off, in one word: −38 %. The value itself where that says more: a zero, or a value when nothing was expected."""
+    return share(verdict, language) or Numbers.of(form, language, verdict).value(verdict.value)
+
+
+def share(verdict: Verdict, language: str) -> str:
+    """The change, unless the value itself says more."""
+    return change(verdict, language) if verdict.value else ""
+
+
+def written(x: float, decimals: int, language: str) -> str:
+    """`x` with grouped digits, the language's decimal mark and a real minus; more decimals if it would read as zero."""
+    sign, size = (MINUS if x < 0 else ""), abs(x)
+    if math.isinf(size):
+        return f"{sign}∞"
+    if size >= 1e15 or 0 < size < 10**-FINEST:
+        return sign + _power_of_ten(size, language)
+    for unit, word in BIG[language]:
+        if size >= unit:
+            return f"{sign}{_grouped(size / unit, max(0, 2 - _exponent(size / unit)), language)}{SPACE}{word}"
+    if size == 0:
+        return "0"
+    if round(size, decimals) == 0:
+        decimals = -_exponent(size)
+    return sign + _grouped(size, decimals, language)
+
+
+def _grouped(size: float, decimals: int, language: str) -> str:
+    return f"{size:,.{decimals}f}".translate({ord(","): GROUP[language], ord("."): POINT[language]})
+
+
+def _power_of_ten(size: float, language: str) -> str:
+    mantissa, exponent = f"{size:.1e}".split("e")
+    return f"{mantissa.replace('.', POINT[language])}·10{str(int(exponent)).translate(SUPERSCRIPT)}"
+
+
+def _decimals(form: str, shown: list[float], width: float) -> int:
+    scale = max((abs(x) for x in shown), default=0.0) * (100 if form == "ratio" else 1)
+    if form == "count":
+        return 1 if scale < 10 else 0
+    if scale == 0 or (form == "number" and all(x == round(x) for x in shown)):
+        return 0
+    width = width * 100 if form == "ratio" else width
+    by_width = -_exponent(width) if math.isfinite(width) and width > 0 else 0
+    by_scale = max(1, 1 - _exponent(scale)) if form == "ratio" else 2 - _exponent(scale)
+    return min(max(0, by_width, by_scale), FINEST)
+
+
+def _exponent(size: float) -> int:
+    return math.floor(math.log10(size))

@@ -1,0 +1,238 @@
+"""The pictures. Each is built in one style that neither a matplotlibrc nor an earlier cell can change."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context, rcParamsDefault
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import FT2Font
+
+from alerting.messages.numbers import Numbers, off
+from alerting.messages.times import Clock
+from alerting.messages.words import WORDS
+from alerting.model import Metric, Status, Verdict
+from alerting.plots import scales
+from alerting.plots.curve import ODD, VALUE, WEEK, YESTERDAY, Curve, Look, draw, finite, line
+from alerting.plots.scales import INK, SOFT, Times
+
+FONT = "DejaVu Sans"  # ships with matplotlib, and has Cyrillic
+WIDTH = 7.5  # inches of the alert's picture
+ROW = 1.75  # inches of a row of the overview
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
+PHONE = Look(font=15, line=2.6, dot=11, times=5, values=6)
+SMALL = Look(font=8, line=1.2, dot=7, times=5, values=4)
+WIDE = Look(font=10, line=1, dot=8, times=14, values=6)
+STYLE: Any = {
+    **{key: value for key, value in dict.items(rcParamsDefault) if not key.startswith("backend")},
+    "font.family": FONT,
+    "axes.facecolor": "white",
+    "axes.edgecolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.unicode_minus": True,
+    "text.usetex": False,
+    "text.parse_math": False,
+    "path.simplify": True,
+    "hatch.color": "#C4C4C4",
+    "hatch.linewidth": 0.8,
+}
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as it is sent: as our PNG, without pyplot and its half second."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def alert(metric: Metric, judged: pd.DataFrame, bucket: datetime, zone: str, language: str = "en") -> Figure:
+    """1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, what is odd, the same time of earlier days."""
+    times = Times(bucket - max(SPAN, LEAST * metric.step), bucket, zone, language)
+    curve, verdict = Curve.of(metric, judged, times), _verdict(metric, judged, bucket)
+    with rc_context(STYLE):
+        figure = Picture(figsize=(WIDTH, 0.75 * WIDTH), dpi=144, facecolor="white")
+        axes = figure.add_axes((0.015, 0.225, 0.975, 0.595))
+        draw(axes, curve, PHONE)
+        _past(axes, curve, judged, times)
+        label = Numbers.of(metric.form, language, verdict).value(verdict.value)
+        _axes(axes, metric, curve, times, PHONE, room=_mark(axes, verdict, label, times))
+        _title(figure, metric, verdict, times)
+        _legend(figure, axes, language)
+    return figure
+
+
+def overview(judged: dict[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
+    """All metrics side by side, their last two days: the picture of every run."""
+    shown = [metric for metric in metrics if metric.name in judged and len(judged[metric.name])]
+    rows = max(1, math.ceil(len(shown) / 2))
+    with rc_context(STYLE):
+        figure = Picture(figsize=(10, 0.3 + ROW * rows), dpi=80, facecolor="white")
+        if shown:
+            end = max(judged[metric.name].index[-1] for metric in shown)
+            times = Times(end - max(SPAN, LEAST * max(metric.step for metric in shown)), end, zone, language)
+        for place, metric in enumerate(shown):
+            _small(figure, metric, judged[metric.name], times, place, rows, labels=place >= len(shown) - 2)
+    return figure
+
+
+def band(metric: Metric, judged: pd.DataFrame, zone: str, language: str = "en", inches: tuple[float, float] = (12, 4)) -> Figure:
+    """Value and band over the whole of `judged`, for studies. 100 dots per inch."""
+    with rc_context(STYLE):
+        figure = Picture(figsize=inches, dpi=100, facecolor="white")
+        axes = figure.add_axes((0.005, 0.14, 0.985, 0.76))
+        start, end = (judged.index[0], judged.index[-1]) if len(judged) else (EPOCH, EPOCH)
+        times = Times(start, max(end, start + metric.step), zone, language)
+        curve = Curve.of(metric, judged, times)
+        draw(axes, curve, WIDE)
+        _axes(axes, metric, curve, times, WIDE)
+        axes.set_title(_title_of(metric, language), loc="left", fontsize=WIDE.font * 1.2, fontweight="bold", color=INK)
+    return figure
+
+
+def png(figure: Figure, dpi: float | None = None) -> bytes:
+    """The figure as PNG bytes, the same for the same figure: no date, no version."""
+    before, buffer = figure.dpi, BytesIO()
+    figure.set_dpi(dpi or before)
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    figure.set_dpi(before)
+    return buffer.getvalue()
+
+
+def _small(figure: Figure, metric: Metric, judged: pd.DataFrame, times: Times, place: int, rows: int, labels: bool) -> None:
+    inches = figure.get_figheight()
+    row, column = divmod(place, 2)
+    axes = figure.add_axes((0.055 + 0.5 * column, (0.35 + ROW * (rows - 1 - row)) / inches, 0.435, 1.38 / inches))
+    curve = Curve.of(metric, judged, times)
+    draw(axes, curve, SMALL)
+    _axes(axes, metric, curve, times, SMALL, labels=labels)
+    verdict = _verdict(metric, judged, judged.index[-1])
+    odd = verdict.status is Status.ANOMALOUS
+    words = f"{_title_of(metric, times.language)}  {_state(metric, verdict, times.language)}"
+    style: dict[str, Any] = {"fontweight": "bold", "color": ODD} if odd else {"fontweight": "normal", "color": INK}
+    axes.set_title(words, loc="left", fontsize=SMALL.font * 1.2, pad=3, **style)
+
+
+def _axes(axes: Axes, metric: Metric, curve: Curve, times: Times, look: Look, room: float = 0.0, labels: bool = True) -> None:
+    """Both scales. `room`: free share of the time axis on the right."""
+    widest = scales.values(axes, metric, times.language, *curve.extent(), look.font, look.values)
+    if look is not SMALL:  # those stand in columns, under one another
+        _move_left_edge(axes, (width(widest) + 0.8) * look.font)
+    axes.set_xlim(-0.01 * times.length, times.length * (1.01 + room))
+    scales.times(axes, times, look.font, look.times, labels, dates=look is not SMALL)
+
+
+def _move_left_edge(axes: Axes, points: float) -> None:
+    """Leaves `points` to the labels of the value axis."""
+    place, pixels = axes.get_position(), points / 72 * axes.figure.dpi
+    left = place.x0 + pixels / axes.figure.bbox.width
+    axes.set_position((left, place.y0, place.x1 - left, place.height))
+
+
+def _past(axes: Axes, curve: Curve, judged: pd.DataFrame, times: Times) -> None:
+    """The same local time one day and seven days before, thin."""
+    index = judged.index[(judged.index >= times.start) & (judged.index <= times.end)]
+    for days, color, style, label in ((1, YESTERDAY, "--", "yesterday"), (7, WEEK, ":", "week")):
+        y = finite(earlier(judged["value"], index, days, times.zone))
+        if not np.isnan(y).all():
+            line(axes, curve.x, y, color=color, linewidth=PHONE.line * 0.7, linestyle=style, zorder=2.5, label=label)
+
+
+def earlier(values: pd.Series, index: pd.DatetimeIndex, days: int, zone: str) -> pd.Series:
+    """Values at the same local time `days` before each bucket of `index`; NaN where that time was skipped or is unknown."""
+    walls = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=days)
+    then = walls.tz_localize(zone, ambiguous=np.ones(len(walls), bool), nonexistent="NaT").tz_convert("UTC")
+    return values.reindex(then).set_axis(index)
+
+
+def _mark(axes: Axes, verdict: Verdict, label: str, times: Times) -> float:
+    """The bucket the picture is about, its value beside it; returns the room that needs, as a share of the time axis."""
+    if not math.isfinite(verdict.value):
+        return 0.0
+    color = ODD if verdict.status is Status.ANOMALOUS else VALUE
+    style = {"marker": "o", "markersize": PHONE.dot, "markeredgecolor": "white", "markeredgewidth": 1.5, "zorder": 6}
+    line(axes, np.array([times.length]), np.array([verdict.value]), color=color, clip_on=False, label="mark", **style)
+    offset: dict[str, Any] = {"xytext": (PHONE.dot, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(label, (times.length, verdict.value), color=color, fontsize=PHONE.font * 1.1, fontweight="bold", **offset)
+    points = 1.5 * PHONE.dot + width(label, "bold") * PHONE.font * 1.1
+    return points / (0.87 * 72 * WIDTH - points)
+
+
+def _title(figure: Figure, metric: Metric, verdict: Verdict, times: Times) -> None:
+    state, odd = _state(metric, verdict, times.language), verdict.status is Status.ANOMALOUS
+    title = f"{_title_of(metric, times.language)}{' ' if odd else ': '}{state}"
+    size = min(23.0, 0.95 * 72 * WIDTH / width(title, "bold"))
+    figure.text(0.025, 0.925, title, fontsize=size, fontweight="bold", color=ODD if odd else INK)
+    numbers, words = Numbers.of(metric.form, times.language, verdict), WORDS[times.language]
+    when = Clock(times.zone, times.language, times.end).span(verdict.bucket, verdict.bucket + metric.step)
+    edges = numbers.range(verdict.low, verdict.high)
+    value, expected = numbers.value(verdict.value), edges and words["expected"].format(value=edges)
+    facts = " · ".join(filter(None, [when, value if odd else "", expected]))
+    figure.text(0.025, 0.86, facts, fontsize=min(PHONE.font, 0.95 * 72 * WIDTH / width(facts)), color=INK)
+
+
+def _legend(figure: Figure, axes: Axes, language: str) -> None:
+    """What the lines mean, in the order of their weight; only of what is there."""
+    drawn = {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
+    keys = [key for key in ("value", "band", "odd", "yesterday", "week", "gap") if key in drawn]
+    figure.legend(
+        [drawn[key] for key in keys], [WORDS[language][f"legend {key}"] for key in keys],
+        loc="lower left", ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK, frameon=False,
+        borderaxespad=0.2, columnspacing=1.4, handlelength=1.6, handletextpad=0.5, labelspacing=0.25,
+    )  # fmt: skip
+
+
+def _verdict(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
+    """The row of `bucket`; missing where there is none."""
+    if bucket not in judged.index:
+        return Verdict(metric.name, bucket, Status.MISSING)
+    row = judged.loc[bucket]
+    value, low, expected, high = (float(row[name]) for name in ("value", "low", "expected", "high"))
+    return Verdict(metric.name, bucket, Status(row["status"]), value, low, expected, high)
+
+
+def _state(metric: Metric, verdict: Verdict, language: str) -> str:
+    """−38 %, or the value where nothing is odd or a share means nothing, or that there is none."""
+    if verdict.status is Status.ANOMALOUS:
+        return off(verdict, metric.form, language)
+    return Numbers.of(metric.form, language, verdict).value(verdict.value) or WORDS[language]["legend gap"]
+
+
+def _title_of(metric: Metric, language: str) -> str:
+    """The metric's title, or else its name, as far as the font has its letters and the picture has room."""
+    titles = (metric.title.get(language, ""), metric.title.get("en", ""), metric.name)
+    title = next(filter(None, map(_drawable, titles)), "?")
+    return title if len(title) <= 40 else f"{title[:39]}…"
+
+
+def _drawable(text: str) -> str:
+    return " ".join("".join(c for c in text[:200] if ord(c) in _letters()).split())
+
+
+def width(text: str, weight: str = "normal") -> float:
+    """Of `text`, in font sizes."""
+    face = _face(weight)
+    face.set_size(100, 72)
+    face.set_text(text, 0)
+    return face.get_width_height()[0] / 64 / 100 or 1.0
+
+
+@cache
+def _face(weight: str) -> FT2Font:
+    return get_font(findfont(FontProperties(family=FONT, weight=weight)))
+
+
+@cache
+def _letters() -> frozenset[int]:
+    return frozenset(_face("normal").get_charmap()) & frozenset(_face("bold").get_charmap())

@@ -1,0 +1,268 @@
+"""The pictures: what is drawn equals the data, odd input draws without a warning, nothing comes from outside."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from alerting import plots
+from alerting.model import Metric, Status
+from alerting.plots.pictures import earlier
+from alerting.plots.scales import Times, limits, round_step
+
+NAN = float("nan")
+END = pd.Timestamp("2026-10-12T11:15Z")
+MOSCOW = "Europe/Moscow"
+
+
+def metric(form: str = "count", title: str = "Likes", step: str = "15min", **more) -> Metric:
+    titles = {"en": title, "ru": "Пользователи мессенджера"}
+    step = pd.Timedelta(step).to_pytimedelta()
+    return Metric("likes", titles, "feed_actions", lambda counts: counts, None, form=form, step=step, **more)
+
+
+def judged(days: float = 9, level: float = 2000.0, step: str = "15min", end: pd.Timestamp = END) -> pd.DataFrame:
+    """A daily rhythm within its band; the last bucket lost 40 %."""
+    index = pd.date_range(end=end, periods=int(days * 86400 / pd.Timedelta(step).total_seconds()), freq=step, name="bucket")
+    hour = index.hour + index.minute / 60
+    expected = level * (1.2 - np.cos(hour / 24 * 2 * np.pi)).to_numpy()
+    frame = pd.DataFrame({"value": expected * 1.01, "low": expected * 0.9, "expected": expected, "high": expected * 1.1}, index)
+    frame = frame.assign(score=0.1, status=Status.NORMAL.value)
+    frame.loc[index[-1], ["value", "score", "status"]] = [expected[-1] * 0.6, -4.0, Status.ANOMALOUS.value]
+    return frame
+
+
+def hollow(**columns: float) -> pd.DataFrame:
+    """The same buckets with some columns replaced."""
+    frame = judged().assign(**columns)
+    return frame.assign(status=np.where(frame["value"].isna(), "missing", np.where(frame["low"].isna(), "unknown", "anomalous")))
+
+
+def parts(figure: Figure, axes: int = 0) -> dict:
+    place = figure.axes[axes]
+    return {artist.get_label(): artist for artist in [*place.lines, *place.collections]}
+
+
+def words(figure: Figure) -> list[str]:
+    """Every text, with plain spaces."""
+    return [re.sub("[\u00a0\u202f]", " ", text.get_text()) for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def size(png: bytes) -> tuple[int, int]:
+    assert png.startswith(b"\x89PNG")
+    return struct.unpack(">II", png[16:24])
+
+
+def test_alert_draws_the_data():
+    frame = judged()
+    figure = plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW)
+    drawn, last = parts(figure), frame[-193:]
+    assert {"value", "band", "odd", "yesterday", "week", "mark"} <= drawn.keys()
+    assert "gap" not in drawn
+    np.testing.assert_allclose(drawn["value"].get_ydata(), last["value"])
+    np.testing.assert_allclose(drawn["value"].get_xdata(), np.arange(193) / 4)
+    np.testing.assert_allclose(drawn["yesterday"].get_ydata(), frame["value"].shift(96)[-193:])
+    np.testing.assert_allclose(drawn["week"].get_ydata(), frame["value"].shift(96 * 7)[-193:])
+    odd = drawn["odd"].get_ydata()
+    assert np.isnan(odd[:-1]).all()
+    assert odd[-1] == last["value"].iloc[-1]
+    outline = drawn["band"].get_paths()[0].vertices[: 2 * 193]
+    np.testing.assert_allclose(outline[:, 1], [*last["low"], *last["high"][::-1]])
+
+
+def test_alert_has_the_size_and_the_words_of_a_phone():
+    figure = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    assert isinstance(figure, Figure)
+    assert size(plots.png(figure)) == (1080, 810)
+    said = words(figure)
+    assert "Likes −40 %" in said
+    assert "Mon 14:15–14:30 · 2,617 · expected 3,925–4,798" in said
+    assert {"Sun\n11 Oct", "Mon\n12 Oct", "12:00\n", "a week ago", "expected range"} <= set(said)
+    smallest = min(text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text())
+    assert smallest * 2 / 3 >= 9  # 144 dots per inch shown at a third: pixels of a letter's height on a 360-pixel screen
+
+
+def test_alert_speaks_russian():
+    said = words(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW, "ru"))
+    assert {"Пользователи мессенджера −40 %", "пн\n12 окт", "неделю назад", "4 000"} <= set(said)
+
+
+def test_nothing_is_said_that_is_not_drawn():
+    frame = judged(days=2.5)
+    assert "a week ago" not in words(plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW))
+
+
+def test_gaps_stay_gaps_and_are_marked():
+    frame = judged()
+    frame.loc[frame.index[-60:-40], "value"] = NAN
+    frame.loc[frame.index[-100], "value"] = NAN
+    frame.loc[frame.index[-102], "value"] = NAN  # leaves a bucket alone between two gaps
+    drawn = parts(plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW))
+    assert np.isnan(drawn["value"].get_ydata()).sum() == 22
+    assert len(drawn["gap"].get_paths()) == 3
+    np.testing.assert_allclose(drawn["alone"].get_ydata(), frame["value"].iloc[-101])
+    edges = drawn["gap"].get_paths()[-1].vertices[:, 0]
+    first, last = (193 - 60) / 4, (193 - 41) / 4
+    assert first - 0.25 < edges.min() < first
+    assert last < edges.max() < last + 0.25
+
+
+def test_a_missing_bucket_is_said_not_drawn():
+    figure = plots.alert(metric(), hollow(value=NAN), END.to_pydatetime(), MOSCOW)
+    assert "Likes: no data" in words(figure)
+    assert "mark" not in parts(figure)
+
+
+ODD = {
+    "nothing known": hollow(value=NAN, low=NAN, expected=NAN, high=NAN),
+    "no band": hollow(low=NAN, expected=NAN, high=NAN),
+    "only a band": hollow(value=NAN),
+    "always zero": hollow(value=0.0, low=0.0, expected=0.0, high=0.0),
+    "always one": hollow(value=1.0, low=1.0, expected=1.0, high=1.0),
+    "infinite": hollow(value=float("inf"), high=float("inf")),
+    "huge": hollow(value=3e17, low=1e17, expected=2e17, high=4e17),
+    "tiny": hollow(value=3e-12, low=1e-12, expected=2e-12, high=4e-12),
+    "negative": hollow(value=-7.0, low=-3.0, expected=-2.0, high=-1.0),
+    "a flat band far away": hollow(value=1.0, low=-1e9, expected=2.0, high=1e9),
+    "one bucket": judged()[-1:],
+    "two buckets": judged()[-2:],
+    "one bucket, missing": hollow(value=NAN)[-1:],
+    "none": judged()[:0],
+}
+
+
+@pytest.mark.parametrize("form", ["count", "ratio", "number"])
+@pytest.mark.parametrize("frame", ODD.values(), ids=ODD)
+def test_odd_input_draws_without_a_warning(frame, form):
+    for figure in (
+        plots.alert(metric(form), frame, END.to_pydatetime(), MOSCOW, "ru"),
+        plots.overview({"likes": frame}, [metric(form)], MOSCOW),
+        plots.band(metric(form), frame, MOSCOW),
+    ):
+        assert size(plots.png(figure))[0] > 700
+        for axes in figure.axes:
+            assert np.isfinite(axes.get_ylim()).all()
+            assert len(axes.get_yticks()) < 12
+
+
+@pytest.mark.parametrize("title", ["$ a $ b_{1}", "<b>&\"'", "漢字 🔥 Likes", "🔥", "", "Щ" * 10_000, "a\nb\tc\x00"])
+def test_any_title_can_be_drawn(title):
+    figure = plots.alert(metric(title=title), judged(), END.to_pydatetime(), MOSCOW)
+    plots.png(figure)
+    plots.png(plots.overview({"likes": judged()}, [metric(title=title)], MOSCOW))
+    heading = figure.texts[0]
+    assert heading.get_text().endswith("−40\u202f%")
+    assert heading.get_window_extent().x1 <= 1080
+
+
+@pytest.mark.parametrize("step", ["1min", "5min", "30min", "1h", "1D"])
+def test_any_step_fills_the_picture(step):
+    days = 60 if step == "1D" else 9
+    frame = judged(days, step=step)
+    figure = plots.alert(metric(step=step), frame, END.to_pydatetime(), MOSCOW)
+    plots.png(figure)
+    assert len(parts(figure)["value"].get_xdata()) >= 31
+    assert 3 <= sum(1 for text in figure.axes[0].get_xticklabels() if text.get_text()) <= 6
+
+
+def test_a_ratio_is_in_percent():
+    frame = judged().assign(value=0.131, low=0.204, expected=0.21, high=0.216, status="anomalous")
+    said = words(plots.alert(metric("ratio", "CTR"), frame, END.to_pydatetime(), MOSCOW))
+    assert {"CTR −38 %", "13.1 %", "20 %", "0 %"} <= set(said)
+
+
+def test_overview_draws_every_metric_that_was_seen():
+    frames = {name: judged(level=level) for name, level in (("likes", 2000), ("views", 40000), ("ctr", 0.2))}
+    frames["views"].loc[END, ["value", "status"]] = [frames["views"]["expected"].iloc[-1], "normal"]
+    metrics = [metric(), *(Metric(name, {"en": name}, "q", lambda c: c, None) for name in ("views", "unseen", "ctr"))]
+    figure = plots.overview(frames, metrics, MOSCOW)
+    assert [axes.get_title(loc="left").split("  ")[0] for axes in figure.axes] == ["Likes", "views", "ctr"]
+    np.testing.assert_allclose(parts(figure, 1)["value"].get_ydata(), frames["views"]["value"][-193:])
+    assert [axes.get_xticklabels()[0].get_text() != "" for axes in figure.axes] == [False, True, True]
+    assert size(plots.png(figure, dpi=100)) == (1000, 380)
+
+
+def test_overview_of_nothing_is_empty():
+    assert plots.overview({}, [metric()], MOSCOW).axes == []
+
+
+def test_band_shows_the_whole_span():
+    frame = judged(30)
+    figure = plots.band(metric(), frame, MOSCOW, inches=(10, 3))
+    assert len(parts(figure)["value"].get_xdata()) == len(frame)
+    assert size(plots.png(figure)) == (1000, 300)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_clocks_that_change_keep_their_midnights(language):
+    for end in ("2026-10-25T12:00Z", "2026-03-29T12:00Z"):
+        times = Times(pd.Timestamp(end) - timedelta(days=2), pd.Timestamp(end), "Europe/Berlin", language)
+        assert [f"{at:%H:%M}" for at in times.midnights()] == ["00:00", "00:00"]
+        assert [f"{at:%H}" for at in times.ticks(5)] in (["00", "12"] * 2, ["12"] + ["00", "12"] * 2)
+
+
+def test_the_same_time_yesterday_is_local_time():
+    back = pd.date_range("2026-10-24T20:00Z", "2026-10-26T00:00Z", freq="15min")
+    values = pd.Series(np.arange(len(back), dtype=float), back)
+    noon = pd.DatetimeIndex(["2026-10-25T11:00Z", "2026-10-25T22:00Z"])  # 12:00 and 23:00 in Berlin, after the change
+    then = earlier(values, noon, 1, "Europe/Berlin")
+    assert np.isnan(then.iloc[0])  # 10:00Z the day before is not in the data
+    assert then.iloc[1] == values["2026-10-24T21:00Z"]  # 25 hours before
+
+
+@pytest.mark.parametrize(
+    ("form", "lowest", "highest", "bottom"),
+    [("count", 300, 2000, 0), ("count", 1900, 2000, 1890), ("count", 5, 5, 0), ("ratio", 0.13, 0.22, 0), ("number", -4, 4, -4.8)],
+)
+def test_the_value_axis_starts_at_zero_when_that_is_sensible(form, lowest, highest, bottom):
+    assert limits(form, lowest, highest)[0] == pytest.approx(bottom)
+    assert limits(form, lowest, highest)[1] > highest
+
+
+@pytest.mark.parametrize(("least", "step"), [(1, 1), (1.1, 2), (2.2, 2.5), (3, 5), (7, 10), (0.011, 0.02), (480, 500)])
+def test_round_step(least, step):
+    assert round_step(least) == pytest.approx(step)
+
+
+def test_a_picture_depends_on_its_data_only():
+    def drawn():
+        return plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW))
+
+    first = drawn()
+    with matplotlib.rc_context({"axes.grid": True, "font.size": 30, "lines.linestyle": ":", "axes.facecolor": "black"}):
+        assert drawn() == first
+        assert matplotlib.rcParams["font.size"] == 30  # and leaves the notebook's style alone
+    assert b"Software" not in first
+
+
+def test_a_notebook_shows_what_is_sent():
+    figure = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    assert figure._repr_png_() == plots.png(figure)
+
+
+def test_png_leaves_the_figure_as_it_was():
+    figure = plots.overview({"likes": judged()}, [metric()], MOSCOW)
+    plots.png(figure, dpi=200)
+    assert figure.dpi == 80
+
+
+def test_a_metric_may_have_its_own_colour():
+    for color, drawn in (("#123456", "#123456"), ("", "#0072B2"), ("no colour", "#0072B2")):
+        assert parts(plots.overview({"likes": judged()}, [metric(color=color)], MOSCOW))["value"].get_color() == drawn
+
+
+def test_pyplot_is_never_touched():
+    code = "import sys; from alerting import plots; print('matplotlib.pyplot' in sys.modules)"
+    root = Path(__file__).parent.parent
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
