@@ -65,9 +65,7 @@ def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Epis
 
 
 def _calmer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
-    episode = replace(
-        episode, state=State.RECOVERING, calm=episode.calm + 1, calm_since=episode.calm_since or verdict.bucket
-    )
+    episode = replace(episode, state=State.RECOVERING, calm=episode.calm + 1, calm_since=episode.calm_since or verdict.bucket)
     if episode.calm < policy.recover:
         return episode, ()
     event = Event(Kind.RESOLVED, verdict.metric, verdict.bucket, verdict, episode)

@@ -52,5 +52,5 @@ def of_table(steps: dict[str, timedelta]) -> list[Metric]:
 
 def _identifiers(texts: list[str]) -> list[str]:
     """Plain names for series of any name, told apart by a number where two would become one."""
-    plain = [re.sub(r"[^\w.-]", "_", text) or "_" for text in texts]
+    plain = [re.sub(r"[^\w.-]", "_", text).strip("_") or "series" for text in texts]
     return [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]

@@ -233,6 +233,8 @@ class Store(Protocol):
 
     def message_id(self, key: str) -> str: ...
 
+    def told_recently(self, kind: str, since: datetime) -> bool: ...
+
 
 class Notifier(Protocol):
     """Where messages go."""

@@ -140,6 +140,7 @@ class Settings:
     data: Path = setting("data", _path, help="folder of the memory and of the embedded app")
     reports: Path = setting("reports", _path, help="folder of executed notebooks")
     cell_timeout: float = setting("300", _number(5, 3600), help="seconds one notebook cell may take")
+    run: str = setting("", help="set by the runner: link or path of the run's record")
     run_timeout: float = setting("600", _number(10, 7200), help="seconds the whole run may take")
 
 
@@ -167,7 +168,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
 
 
 def _ours(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in environ.items() if name.startswith(PREFIX) and name != "ALERTING_ENV_FILE"}
+    return {name: text for name, text in environ.items() if name.startswith(PREFIX)}
 
 
 def _from_file(path: Path) -> dict[str, str]:

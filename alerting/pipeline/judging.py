@@ -15,9 +15,7 @@ from alerting.pipeline.timing import Due
 def judge(metrics: list[Metric], reading: Reading, zone: str) -> dict[str, pd.DataFrame]:
     """metric -> value, low, expected, high, score, status of every bucket that was read (see `detectors.judge`)."""
     return {
-        metric.name: judge_one(metric, reading.series[metric.name], zone)
-        for metric in metrics
-        if metric.name in reading.series
+        metric.name: judge_one(metric, reading.series[metric.name], zone) for metric in metrics if metric.name in reading.series
     }
 
 
@@ -45,18 +43,25 @@ class Advance:
 
     episodes: dict[str, Episode] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    todo: list[Due] = field(default_factory=list)
 
 
 def advance(todo: list[Due], answers: list[Verdict], before: dict[str, Episode]) -> Advance:
-    """Fold the verdicts into the episodes, bucket by bucket."""
-    metrics = {item.metric.name: item.metric for item in todo}
+    """Fold the due buckets into the episodes, and keep of the events what is still worth telling."""
+    after, events = fold([item.metric for item in todo], answers, before)
+    return Advance(after, [event for item in todo for event in _worth_telling(item, events)], todo)
+
+
+def fold(metrics: list[Metric], answers: list[Verdict], before: dict[str, Episode]) -> tuple[dict[str, Episode], list[Event]]:
+    """The episodes after the verdicts, bucket by bucket, and every event on the way: live, catching up, or in a backtest."""
+    policies = {metric.name: metric.policy for metric in metrics}
     after = dict(before)
     events: list[Event] = []
     for verdict in answers:
         episode = after.get(verdict.metric) or Episode(verdict.metric)
-        after[verdict.metric], happened = episodes.step(episode, verdict, metrics[verdict.metric].policy)
+        after[verdict.metric], happened = episodes.step(episode, verdict, policies[verdict.metric])
         events += happened
-    return Advance(after, [event for item in todo for event in _worth_telling(item, events)])
+    return after, events
 
 
 def _worth_telling(item: Due, events: list[Event]) -> list[Event]:

@@ -85,4 +85,3 @@ def _raw(metric: Metric, counts: pd.DataFrame) -> pd.Series:
 
 def _possible(metric: Metric, raw: pd.Series) -> pd.Series:
     return raw.abs().lt(float("inf")) & (raw.ge(0) | (metric.form == "number"))
-

@@ -1,0 +1,159 @@
+"""The command line: `python -m alerting COMMAND`. Logic lives in the rooms; here are words, arguments and exit codes.
+
+Exit codes: 0 all well; 1 something was not seen or not said; 2 the command or a setting is wrong; 75 another run is going on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alerting.model import AlertingError, SettingsError
+
+Function = Callable[[argparse.Namespace], int]
+Argument = tuple[str, dict[str, Any]]
+COMMANDS: dict[str, tuple[Function, str, tuple[Argument, ...]]] = {}
+
+
+def command(words: str, *arguments: Argument) -> Callable[[Function], Function]:
+    """Register a function as a subcommand: its name, its help, its arguments."""
+
+    def register(function: Function) -> Function:
+        COMMANDS[function.__name__.replace("_", "-")] = (function, words, arguments)
+        return function
+
+    return register
+
+
+AT: Argument = ("--at", {"default": "", "help": "the moment to stand at, such as 2026-11-20T12:15Z; empty: now"})
+DAYS: Argument = ("--days", {"type": int, "default": 29, "help": "days of history a run reads (default 29)"})
+DRY: Argument = ("--dry-run", {"action": "store_true", "help": "remember nothing, tell nobody"})
+
+
+@command("the main job: check every metric now, tell the chat, save the run", AT, DAYS, DRY)
+def run_alerts(args: argparse.Namespace) -> int:
+    from alerting import runner, settings
+
+    return runner.run_alerts(settings.load(), at=args.at, days=args.days, dry_run=args.dry_run)
+
+
+@command("what a run would have said at a moment; nothing is remembered or sent", ("at", {"help": "2026-11-20T12:15Z"}), DAYS)
+def rehearse(args: argparse.Namespace) -> int:
+    from alerting import runner, settings
+
+    return runner.run_alerts(settings.load(), at=args.at, days=args.days, dry_run=True)
+
+
+@command(
+    "what the rules would have said over the last weeks",
+    ("--days", {"type": int, "default": 28, "help": "days to replay, before the newest closed bucket (default 28)"}),
+    ("--until", {"default": "", "help": "the moment the replay ends, such as 2026-11-20T12:15Z; empty: now"}),
+    ("--metric", {"action": "append", "help": "only this metric; may be repeated"}),
+)
+def backtest(args: argparse.Namespace) -> int:
+    from alerting import console
+
+    return console.backtest(args.days, args.until, args.metric or [])
+
+
+@command("the planted incidents of the embedded app, told as the chat would hear of them")
+def demo(args: argparse.Namespace) -> int:
+    from alerting import console
+
+    return console.demo()
+
+
+@command("last runs, open episodes, outbox")
+def status(args: argparse.Namespace) -> int:
+    from alerting import console
+
+    return console.status()
+
+
+@command("check database, tables, columns, chat, disk, clock and folders, and say what to do about each")
+def doctor(args: argparse.Namespace) -> int:
+    from alerting import doctor, settings
+
+    checks = []
+    for check in doctor.examine(settings.load()):
+        print(f"{'ok ' if check.well else 'BAD'} {check.what}: {check.said}")
+        checks.append(check.well)
+    return 0 if all(checks) else 1
+
+
+@command("every setting, its default and what it is for")
+def settings(args: argparse.Namespace) -> int:
+    from dataclasses import fields
+
+    from alerting.settings import PREFIX, Settings
+
+    for field in fields(Settings):
+        print(f"{PREFIX + field.name.upper():<31} {field.metadata['default']:<26} {field.metadata['help']}")
+    return 0
+
+
+@command("rebuild reports/index.html")
+def index(args: argparse.Namespace) -> int:
+    from alerting import runner, settings
+
+    print(runner.index(settings.load()))
+    return 0
+
+
+@command(
+    "delete old runs",
+    ("--keep-days", {"type": int, "default": 90, "help": "days of runs to keep (default 90)"}),
+    ("--dry-run", {"action": "store_true", "help": "only say what would go"}),
+)
+def prune(args: argparse.Namespace) -> int:
+    from alerting import runner, settings
+
+    print(runner.prune(settings.load(), args.keep_days, args.dry_run))
+    return 0
+
+
+@command("the crontab line that runs the check every 15 minutes")
+def cron(args: argparse.Namespace) -> int:
+    from alerting import runner, settings
+
+    print(runner.crontab_line(settings.load()))
+    return 0
+
+
+@command("execute the study notebooks into reports/studies", ("names", {"nargs": "*", "help": "which ones (default all)"}))
+def notebooks(args: argparse.Namespace) -> int:
+    from alerting import settings, studies
+
+    return studies.execute(settings.load(), args.names)
+
+
+@command(
+    "speed and memory, as ratios of two things timed in one run", ("--runs", {"type": int, "default": 7, "help": "pairs timed"})
+)
+def bench(args: argparse.Namespace) -> int:
+    from alerting import bench, settings
+
+    return bench.main(settings.load(), args.runs)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn what the rooms raise into one line and an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m alerting", description="Metric alerts: ClickHouse to Telegram.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (function, words, arguments) in COMMANDS.items():
+        sub = commands.add_parser(name, help=words, description=words)
+        for flag, options in arguments:
+            sub.add_argument(flag, **options)
+        sub.set_defaults(function=function)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.function(args))
+    except AlertingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, SettingsError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

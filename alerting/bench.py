@@ -1,0 +1,156 @@
+"""`make bench`: speed and memory of this repository, as ratios of two things timed in one run on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+
+import numpy as np
+import pandas as pd
+
+from alerting.detectors import IQR, SameSlot
+from alerting.settings import ROOT, Settings
+
+BUCKETS = 400_000
+EMPTY = {"cells": [], "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table. `asked` in words; `holds`: whether `value` is within it."""
+
+    name: str
+    value: float
+    unit: str
+    asked: str
+    holds: bool
+
+
+def main(settings: Settings, runs: int) -> int:
+    """Measure, print the table, write reports/bench/speed.json; exit code 1 when a figure is not held."""
+    figures = [*_quiet_run(runs), _bands()]
+    sys.stdout.write(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    for f in figures:
+        sys.stdout.write(f"{'ok ' if f.holds else 'BAD'} {f.name:<62} {f.value:>12.4g} {f.unit:<10} asked {f.asked}\n")
+    out = settings.reports / "bench" / "speed.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps([asdict(f) for f in figures], indent=1) + "\n", encoding="utf-8")
+    return 0 if all(f.holds for f in figures) else 1
+
+
+def _quiet_run(runs: int) -> list[Figure]:
+    """`make run-alerts` over the embedded app, a new bucket each time, in turn with papermill on an empty notebook."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = _App(Path(folder))
+        app.quiet()  # not counted: fonts, caches
+        app.empty()
+        pairs = [(_timed(app.quiet), _timed(app.empty)) for _ in range(runs)]
+        peak = _peak(app.quiet)
+    ratio = median(quiet / empty for quiet, empty in pairs)
+    return [
+        Figure("a quiet `make run-alerts` / papermill on an empty notebook", ratio, "times", "<= 2.0", ratio <= 2.0),
+        Figure("the same in seconds, median", median(q for q, _ in pairs), "s", "-", True),
+        Figure("peak memory of a run, all its processes together", peak, "MB", "<= 400", peak <= 400),
+    ]
+
+
+class _App:
+    """The two commands, and a clock that goes on by a bucket with every quiet run."""
+
+    def __init__(self, folder: Path) -> None:
+        from alerting.simulate import simulate
+
+        self.folder, self.at = folder, datetime.now(UTC) - timedelta(days=2)
+        (folder / "empty.ipynb").write_text(json.dumps(EMPTY), encoding="utf-8")
+        simulate(folder / "data" / "app", datetime.now(UTC), incidents="none")
+        given = {
+            "ALERTING_DATA": str(folder / "data"),
+            "ALERTING_REPORTS": str(folder / "reports"),
+            "ALERTING_SOURCE": "embedded",
+        }
+        self.environ = {**{k: v for k, v in os.environ.items() if not k.startswith("ALERTING_")}, **given}
+
+    def quiet(self) -> None:
+        self.at += timedelta(minutes=15)
+        venv = f"VENV={Path(sys.prefix)}"
+        at = f"ARGS=--at {self.at:%Y-%m-%dT%H:%MZ}"
+        self._call(["make", "--no-print-directory", "-C", str(ROOT), "run-alerts", at, venv])
+
+    def empty(self) -> None:
+        self._call([sys.executable, "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "empty.ipynb", "out.ipynb"])
+
+    def _call(self, command: list[str]) -> None:
+        subprocess.run(command, cwd=self.folder, env=self.environ, check=True, capture_output=True)
+
+
+def _timed(action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _peak(action: Callable[[], None]) -> float:
+    """Largest sum of the resident memory (MB) of all processes that `action` starts, looked at every 10 ms."""
+    done, seen = Event(), [0.0]
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            seen.append(_resident(os.getpid()))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    action()
+    done.set()
+    watcher.join()
+    return max(seen)
+
+
+def _resident(root: int) -> float:
+    """Resident memory (MB) of the descendants of a process."""
+    parents: dict[int, int] = {}
+    memory: dict[int, float] = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except (OSError, ValueError):
+            continue  # it ended while we looked
+        pid = int(status.parent.name)
+        parents[pid] = int(lines["PPid"])
+        memory[pid] = float(lines.get("VmRSS", "0").split()[0]) / 1024
+    return sum(size for pid, size in memory.items() if pid != root and _descends(pid, root, parents))
+
+
+def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid in parents and pid != root:
+        pid = parents[pid]
+    return pid == root
+
+
+def _bands() -> Figure:
+    """Bands over 84 values of the past, some of them NaN, on one core."""
+    values = np.random.default_rng(0).gamma(50, 10, BUCKETS)
+    values[::17] = np.nan
+    series = pd.Series(values, pd.date_range("2000-01-01", periods=BUCKETS, freq="15min", tz="UTC"))
+    rule = IQR(over=SameSlot(days=28, near=1))
+    rate = _rate(rule, series)
+    return Figure("bands over 84 lags with NaN", rate, "buckets/s", ">= 1000000", rate >= 1e6)
+
+
+def _rate(rule: IQR, series: pd.Series) -> float:
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        rule.band(series)
+        seconds.append(time.process_time() - start)
+    return len(series) / median(seconds)

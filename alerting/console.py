@@ -1,0 +1,102 @@
+"""What the command line shows of the past and the present: backtest, demo, status. Reads, and prints; changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from alerting import backtest as replays
+from alerting import pipeline, settings, wiring
+from alerting.model import Event, Reading, SettingsError, State
+from alerting.notifiers import Console
+
+HOUR = timedelta(hours=1)
+
+
+def backtest(days: int, until: str, names: list[str]) -> int:
+    """Print what the rules would have said in the `days` before `until`: incidents, then the cost in messages.
+
+    Raises SettingsError for a metric that the catalogue does not have.
+    """
+    to = wiring.connect(dry_run=True)
+    now = pipeline.clock(until) if until else _newest(to)
+    absent = sorted(set(names) - {metric.name for metric in to.metrics})
+    if absent:
+        raise SettingsError(f"no metric {', '.join(absent)}: there are {', '.join(m.name for m in to.metrics)}")
+    chosen = [metric for metric in to.metrics if not names or metric.name in names]
+    replay, reading = _replay(to, chosen, now, timedelta(days=days))
+    _print(f"Incidents from {replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d} (UTC)", replay.incidents())
+    _print("Cost", replay.budget())
+    return _said(reading)
+
+
+def _newest(to: pipeline.Connections) -> datetime:
+    """Now; for a table that ends in the past, its end."""
+    end = getattr(to.source, "end", None)
+    return min(pipeline.clock(), end() + to.delay) if end else pipeline.clock()
+
+
+def _replay(to: pipeline.Connections, metrics: list, now: datetime, span: timedelta) -> tuple[replays.Replay, Reading]:
+    last = max(pipeline.last_closed_bucket(now, to.delay, metric.step) + metric.step for metric in metrics)
+    start = last - span
+    due = [pipeline.Due(metric, start, last - metric.step) for metric in metrics]
+    reading = pipeline.read(to, due)
+    return replays.replay(metrics, reading.series, start, last, to.zone), reading
+
+
+def _print(title: str, frame: pd.DataFrame) -> None:
+    sys.stdout.write(f"\n{title}\n")
+    sys.stdout.write((frame.to_string(max_rows=200, float_format="{:.3g}".format, na_rep="") if len(frame) else "none") + "\n")
+
+
+def _said(reading: Reading) -> int:
+    for metric, reason in reading.troubles.items():
+        sys.stderr.write(f"{metric} was not judged: {reason}\n")
+    return 1 if reading.troubles else 0
+
+
+def demo() -> int:
+    """Tell the embedded app's planted incidents as the chat would have heard of them, each beside the truth."""
+    from alerting.simulate import truth
+
+    given = settings.load()
+    to = wiring.connect(dry_run=True)
+    if given.source != "embedded":
+        raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {given.source!r})")
+    replay, reading = _replay(to, to.metrics, pipeline.clock(), timedelta(days=27))
+    for incident in truth(given.data / "app"):
+        sys.stdout.write(f"\n=== planted: {incident}\n")
+        during = [e for e in replay.events if incident.start - HOUR <= e.bucket <= incident.end + 2 * HOUR]
+        _tell(to, replay, reading, during, given.reports / "demo")
+    return _said(reading)
+
+
+def _tell(to: pipeline.Connections, replay: replays.Replay, reading: Reading, events: list[Event], folder: Path) -> None:
+    for event in events:
+        told_at = event.bucket + to.metric(event.metric).step + to.delay
+        for message in pipeline.compose(to, pipeline.Advance(events=[event]), replay.judged, reading, told_at):
+            Console().send(message)
+            if message.photo:
+                path = folder / f"{message.key.replace('/', '-')}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(message.photo)
+                sys.stdout.write(f"{path}\n")
+
+
+def status() -> int:
+    """Last runs, last judged bucket, open episodes, outbox. Exit code 1 when the last run was not well."""
+    given = settings.load()
+    store = wiring.open_store(given)
+    now = datetime.now(UTC)
+    judged = store.last_judged()
+    for name, bucket in judged.items():
+        sys.stdout.write(f"{name}: judged until {bucket:%Y-%m-%d %H:%MZ} ({(now - bucket) // timedelta(minutes=1)} min ago)\n")
+    for name, episode in store.episodes().items():
+        if episode.state is not State.OK or episode.gap:
+            sys.stdout.write(f"{name}: {episode.state.value} since {episode.since or episode.gap:%Y-%m-%d %H:%MZ}\n")
+    counts = store.counts()
+    sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
+    return 0 if judged else 1

@@ -1,0 +1,149 @@
+"""Opens the doors: settings -> the connections a run is handed. The only place that knows which adapter is which."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alerting import settings as environment
+from alerting.model import STEP, Message, Metric, Notifier, Query, Source, StoreError
+from alerting.pipeline import Connections, last_closed_bucket, send_waiting
+from alerting.settings import Settings
+
+if TYPE_CHECKING:
+    from alerting.store import Store
+
+SQL = Path(__file__).parent / "sql"
+HUSH = timedelta(hours=1)  # a failing check is told once in this time
+
+
+def connect(dry_run: bool = False, settings: Settings | None = None) -> Connections:
+    """Everything a run needs. A dry run reads the same source, and neither remembers anything nor tells anybody.
+
+    Raises SettingsError, SourceError or StoreError.
+    """
+    settings = settings or environment.load()
+    source, metrics = open_source(settings)
+    store = open_store(settings, dry_run)
+    notifier, note = open_notifier(settings, dry_run)
+    return Connections(
+        metrics=metrics,
+        queries=queries(),
+        source=source,
+        store=store,
+        notifier=notifier,
+        zone=settings.zone,
+        language=settings.language,
+        delay=timedelta(minutes=settings.delay),
+        dashboard=settings.dashboard,
+        owner=settings.owner,
+        run=settings.run,
+        wait=time.sleep,
+        notes=tuple(filter(None, [_source_note(settings), note, *store.notes])),
+    )
+
+
+def queries() -> dict[str, Query]:
+    """The SQL files by name."""
+    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(SQL.glob("*.sql"))}
+
+
+def tables(settings: Settings) -> dict[str, str]:
+    """Query name -> the source's table, for those that are settings."""
+    return {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+
+
+def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
+    """The configured source, and the catalogue that goes with it. Raises SourceError."""
+    from alerting import metrics
+
+    if settings.source == "embedded":
+        return _embedded(settings), metrics.METRICS
+    if settings.source.startswith(("http://", "https://")):
+        return _clickhouse(settings), metrics.METRICS
+    from alerting.sources.table import Table
+
+    table = Table(environment.ROOT / Path(settings.source).expanduser())
+    return table, metrics.of_table(table.steps())
+
+
+def _embedded(settings: Settings) -> Source:
+    from alerting.simulate import extend
+    from alerting.sources.embedded import Embedded
+
+    extend(settings.data / "app", datetime.now(UTC))
+    return Embedded(settings.data / "app", tables(settings))
+
+
+def _clickhouse(settings: Settings) -> Source:
+    from alerting.sources.clickhouse import ClickHouse
+
+    return ClickHouse(
+        settings.source,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password,
+        database=settings.clickhouse_database,
+        tables=tables(settings),
+        timeout=settings.clickhouse_timeout,
+        ca=settings.clickhouse_ca,
+    )
+
+
+def _source_note(settings: Settings) -> str:
+    if settings.source != "embedded":
+        return ""
+    return "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
+
+
+def open_store(settings: Settings, dry_run: bool = False) -> Store:
+    """The memory; an empty one that is gone afterwards for a dry run. Raises StoreError."""
+    from alerting.store import Store
+
+    return Store(":memory:" if dry_run else settings.data / "alerts.sqlite")
+
+
+def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
+    """Where messages go, and a note when that is not a chat."""
+    from alerting.notifiers import Console, Telegram
+
+    if dry_run:
+        return Console(), "Dry run: nothing is remembered, and nobody is told."
+    if not settings.telegram_token:
+        return Console(), "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
+    return Telegram(settings.telegram_token, settings.telegram_chat, settings.telegram_url, settings.telegram_topic), ""
+
+
+def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
+    """Say in the chat that a check failed, at most once an hour; gives one line about what became of it.
+
+    What waits in the outbox is tried again with it. Without a memory the notice goes straight to the chat.
+    Raises NotifyError or StoreError.
+    """
+    notifier, _ = open_notifier(settings)
+    try:
+        store = open_store(settings)
+    except StoreError as error:
+        notifier.send(_notice(settings, at, f"{reason}; {error}", run, None))
+        return "told, without a memory"
+    if store.told_recently("run failed", at - HUSH):
+        return "told within the hour already"
+    store.commit([], [], [_notice(settings, at, reason, run, _judged_until(settings, store))])
+    receipts = send_waiting(store, notifier, at, time.sleep)
+    return "; ".join(f"{r.key} {r.state}" for r in receipts)
+
+
+def _judged_until(settings: Settings, store: Store) -> datetime | None:
+    """End of the newest bucket of which every metric has been judged; None where metrics have steps of their own."""
+    judged = store.last_judged().values()
+    bucketed = settings.source == "embedded" or settings.source.startswith("http")
+    return min(judged) + STEP if judged and bucketed else None
+
+
+def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:
+    from alerting import messages
+
+    reader = messages.Reader(settings.language, settings.zone, at, run, settings.owner)
+    following = last_closed_bucket(at, timedelta()) + 2 * STEP  # cron's next quarter of an hour
+    return messages.run_failed(at, reason, judged, following, reader)

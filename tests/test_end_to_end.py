@@ -1,0 +1,170 @@
+"""`make run-alerts`, as cron calls it, through a whole incident: a real ClickHouse, a real Bot API server, real processes."""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP = timedelta(minutes=15)
+START = datetime(2026, 10, 1, tzinfo=UTC)  # rows of 30 days and the day of the incident
+DAY = START + timedelta(days=31)
+TOKEN = "778899:e2e-SECRET-token"
+PEOPLE = "toUInt8(1) AS gender, toUInt8(30) AS age, 'Russia' AS country, 'Kazan' AS city, 'iOS' AS os, 'ads' AS source, toUInt8(1) AS exp_group"
+ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@pytest.fixture
+def tables(clickhouse):
+    """Both raw tables, in the source's own shape, in a database of their own."""
+    clickhouse.execute("DROP DATABASE IF EXISTS e2e")
+    clickhouse.execute("CREATE DATABASE e2e")
+    feed = f"user_id UInt32, post_id UInt32, action String, time DateTime, {ATTRIBUTES}"
+    messages = f"user_id UInt32, reciever_id UInt32, time DateTime, {ATTRIBUTES}"
+    clickhouse.execute(f"CREATE TABLE e2e.feed_actions ({feed}) ENGINE = MergeTree ORDER BY time")
+    clickhouse.execute(f"CREATE TABLE e2e.message_actions ({messages}) ENGINE = MergeTree ORDER BY time")
+    yield clickhouse
+    clickhouse.execute("DROP DATABASE e2e")
+
+
+def fill(server, first, last, likes=1.0):
+    """A rhythm without noise: `views` rows a bucket, a fifth of them liked (times `likes`), 30 messages."""
+    buckets = range(int(first.timestamp()), int(last.timestamp()), 900)
+    for table, columns, per_bucket in (
+        ("feed_actions", "user_id, post_id, action, time", lambda b: (100 + _wave(b), round((100 + _wave(b)) * 0.2 * likes))),
+        ("message_actions", "user_id, reciever_id, time", lambda b: (30, 0)),
+    ):
+        rows = []
+        for bucket in buckets:
+            views, liked = per_bucket(bucket)
+            kinds = ["view"] * views + ["like"] * liked
+            rows += [_row(table, i, kind, bucket) for i, kind in enumerate(kinds)]
+        names = f"{columns}, gender, age, country, city, os, source, exp_group"
+        server.execute(f"INSERT INTO e2e.{table} ({names}) FORMAT TabSeparated", "".join(rows))
+
+
+def _wave(bucket):
+    return round(40 * math.sin(2 * math.pi * (bucket % 86400) / 86400))
+
+
+def _row(table, i, kind, bucket):
+    what = f"{i}\t{kind}" if table == "feed_actions" else f"{i}"
+    return f"{i % 50}\t{what}\t{bucket + i % 900}\t1\t30\tRussia\tKazan\tiOS\tads\t1\n"
+
+
+class Cron:
+    """Calls `make run-alerts` as cron does: from another folder, with nothing but its variables."""
+
+    def __init__(self, home, clickhouse, bot):
+        self.home = home
+        (home / "password").write_text(clickhouse.password)
+        self.settings = {
+            "ALERTING_SOURCE": clickhouse.url,
+            "ALERTING_CLICKHOUSE_USER": clickhouse.reader,
+            "ALERTING_CLICKHOUSE_PASSWORD_FILE": str(home / "password"),
+            "ALERTING_CLICKHOUSE_DATABASE": "e2e",
+            "ALERTING_TELEGRAM_TOKEN": bot.token,
+            "ALERTING_TELEGRAM_CHAT": bot.chat,
+            "ALERTING_TELEGRAM_URL": bot.url,
+            "ALERTING_DATA": str(home / "the data"),
+            "ALERTING_REPORTS": str(home / "the reports"),
+            "ALERTING_ZONE": "UTC",
+            "ALERTING_LANGUAGE": "en",
+        }
+
+    def run(self, at, **more):
+        """Exit code and what was printed."""
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.home), **self.settings, **more}
+        command = ["make", "--no-print-directory", "-C", str(ROOT), "run-alerts", f"ARGS=--at {at:%Y-%m-%dT%H:%M}Z", *venv()]
+        done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, timeout=300)
+        (self.home / "cron.log").open("a").write(done.stdout + done.stderr)
+        return done.returncode, done.stdout + done.stderr
+
+
+def venv():
+    """Another Python's environment, where `make test PYTHON=...` asks for one."""
+    return [f"PYTHON={os.environ['PYTHON']}"] if os.environ.get("PYTHON") else []
+
+
+def texts(bot):
+    return [m.plain.splitlines()[0] for m in bot.messages if m.method == "sendMessage"]
+
+
+def test_a_whole_incident(tables, bot, tmp_path):
+    fill(tables, START, DAY + 40 * STEP)
+    fill(tables, DAY + 40 * STEP, DAY + 54 * STEP, likes=0.5)  # 10:00 to 13:30
+    fill(tables, DAY + 54 * STEP, DAY + 60 * STEP)
+    home = tmp_path / "a home with spaces"
+    home.mkdir()
+    cron = Cron(home, tables, bot)
+
+    def at(buckets):  # just after that bucket of the day was complete
+        return DAY + (buckets + 1) * STEP + timedelta(minutes=6)
+
+    assert cron.run(at(39))[0] == 0  # quiet
+    assert texts(bot) == []
+
+    code, printed = cron.run(at(40))  # opened: likes, and CTR with them
+    assert code == 0, printed
+    assert [re.sub(r"\s", " ", t) for t in texts(bot)] == ["🔴 Likes −50 % · Sun 10:00–10:15", "🔴 CTR −50 % · Sun 10:00–10:15"]
+    photos = [m for m in bot.messages if m.method == "sendPhoto"]
+    opened = [m.id for m in bot.messages if m.method == "sendMessage"]
+    assert [m.reply_to for m in photos] == opened
+    assert all(m.photo.startswith(b"\x89PNG") for m in photos)
+
+    assert cron.run(at(41))[0] == 0  # silent
+    assert len(bot.messages) == 4
+
+    bot.fail("429", times=1, retry_after=600)
+    code, printed = cron.run(at(52))  # three hours on: reminders, the first one refused
+    assert code == 1
+    assert "429" in printed
+    before = len(texts(bot))
+    code, printed = cron.run(at(53))  # kept, and sent once
+    assert code == 0, printed
+    assert sorted(t.split(" still")[0] for t in texts(bot)[4 - 2 :] if "still" in t) == ["🟠 CTR", "🟠 Likes"]
+    assert len(texts(bot)) > before
+
+    sent = len(texts(bot))
+    code, printed = cron.run(at(56))  # cron was dead for 45 minutes: caught up, and resolved
+    assert code == 0, printed
+    assert [t.split(" since")[0] for t in texts(bot)[sent:]] == ["🟢 Likes normal again", "🟢 CTR normal again"]
+    assert all("13:30" in t for t in texts(bot)[sent:])
+    assert len(texts(bot)) == 2 + 2 + 2 + run_failed(bot)
+
+    assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 6
+    assert secrets_in(home, bot.token, tables.password) == []
+
+
+def run_failed(bot):
+    return sum("check failed" in t for t in texts(bot))
+
+
+def test_a_database_that_is_down_is_said_once_an_hour_and_loses_no_bucket(tables, bot, tmp_path):
+    fill(tables, START, DAY + 45 * STEP)
+    cron = Cron(tmp_path, tables, bot)
+    assert cron.run(DAY + 40 * STEP + timedelta(minutes=6))[0] == 0
+    for minutes in (6, 21, 36):
+        code, printed = cron.run(DAY + 41 * STEP + timedelta(minutes=minutes), ALERTING_SOURCE="http://127.0.0.1:9")
+        assert code == 1
+        assert "127.0.0.1:9" in printed
+    assert run_failed(bot) == 1
+    assert len(texts(bot)) == 1
+    code, printed = cron.run(DAY + 45 * STEP + timedelta(minutes=6))
+    assert code == 0, printed
+    assert len(texts(bot)) == 1  # nothing unusual in what was judged late
+    assert secrets_in(tmp_path, bot.token, tables.password) == []
+
+
+def secrets_in(folder, *secrets):
+    """Files written by the runs that hold a secret, in any spelling that a file of ours could have."""
+    spellings = [form.encode() for s in secrets for form in (s, re.sub(r"[&<>]", lambda m: f"&#{ord(m[0])};", s))]
+    files = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "password"]
+    return [str(path) for path in files if any(spelling in path.read_bytes() for spelling in spellings)]

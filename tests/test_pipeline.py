@@ -1,0 +1,292 @@
+"""The steps of a run over a real table, a real memory file and a real chat server."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alerting import backtest, metrics, pipeline
+from alerting.model import Kind, Metric, Policy, Query, Receipt, RunFailed, SettingsError, Status
+from alerting.notifiers import Console, Telegram
+from alerting.sources.table import Table
+from alerting.store import Store
+
+STEP = timedelta(minutes=15)
+END = datetime(2026, 11, 20, 12, tzinfo=UTC)  # start of the last bucket of the table
+DAYS = 31
+
+
+def kpi(rng_seed=0):
+    """A daily rhythm with little noise, up to and including END."""
+    index = pd.date_range(END - timedelta(days=DAYS), END, freq=STEP)
+    rng = np.random.default_rng(rng_seed)
+    rhythm = 1000 + 300 * np.sin(2 * np.pi * (index.hour * 60 + index.minute).to_numpy() / 1440)
+    return pd.Series((rhythm * rng.normal(1, 0.02, len(index))).round(), index)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Connections to a table of the given series, a memory file and a list of printed messages."""
+
+    def connect(series, notifier=None, store=None, **more):
+        path = tmp_path / "kpi.csv"
+        rows = [pd.DataFrame({"series": name, "ts": s.index, "value": s.to_numpy()}) for name, s in series.items()]
+        pd.concat(rows).to_csv(path, index=False)
+        table = Table(path)
+        return pipeline.Connections(
+            metrics=more.pop("metrics", None) or metrics.of_table(table.steps()),
+            queries={},
+            source=table,
+            store=store or Store(tmp_path / "memory" / "alerts.sqlite"),
+            notifier=notifier or Console(),
+            **more,
+        )
+
+    return connect
+
+
+def run(to, now, days=29):
+    """A run as the notebook makes it; gives what was said."""
+    due = pipeline.due(to, now)
+    reading = pipeline.read(to, due, days)
+    judged = pipeline.judge(to.metrics, reading, to.zone)
+    answers = pipeline.verdicts(due, judged)
+    changes = pipeline.advance(due, answers, to.store.episodes())
+    messages = pipeline.compose(to, changes, judged, reading, now)
+    pipeline.commit(to, answers, changes, messages)
+    receipts = pipeline.deliver(to, now)
+    return changes.events, receipts, pipeline.finish(reading, receipts)
+
+
+def after(bucket):
+    """The moment at which a bucket is judged."""
+    return bucket + STEP + timedelta(minutes=6)
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("yesterday", "is not a time"),
+        ("2026-11-20T12:15", "has no time zone"),
+        ("2126-11-20T12:15Z", "lies in the future"),
+        ("12:15Z", "is not a time"),
+    ],
+)
+def test_a_moment_is_refused_by_name(at, said):
+    with pytest.raises(SettingsError, match=said):
+        pipeline.clock(at)
+
+
+def test_a_moment_is_read():
+    noon = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+    assert pipeline.clock("2026-11-20T12:15Z") == noon
+    assert pipeline.clock("2026-11-20T15:15+03:00") == noon
+    assert pipeline.clock("", noon) is noon
+
+
+@pytest.mark.parametrize(
+    ("now", "bucket"),
+    [("12:20", "12:00"), ("12:19", "11:45"), ("12:34", "12:00"), ("12:35", "12:15"), ("00:03", "23:30")],
+)
+def test_last_closed_bucket_had_its_delay(now, bucket):
+    at = datetime.fromisoformat(f"2026-11-20T{now}+00:00")
+    assert f"{pipeline.last_closed_bucket(at, timedelta(minutes=5)):%H:%M}" == bucket
+
+
+def test_first_run_tells_what_is_going_on_and_nothing_of_what_is_over(world):
+    values = kpi()
+    values.iloc[-60:-50] = 10  # over since long
+    values.iloc[-3:] = 10  # going on
+    events, receipts, _ = run(world({"a": values, "calm": kpi(1)}), after(END))
+    assert [(e.metric, e.kind, e.bucket) for e in events] == [("a", Kind.OPENED, END - 2 * STEP)]
+    assert [r.state for r in receipts] == ["sent", "sent"]  # the text, and the picture that answers it
+
+
+def test_the_same_moment_twice_says_nothing_twice(world):
+    values = kpi()
+    values.iloc[-1] = 10
+    to = world({"a": values})
+    assert len(run(to, after(END))[0]) == 1
+    assert run(to, after(END))[:2] == ([], [])
+
+
+def test_every_bucket_is_judged_once_and_in_order_after_a_dead_cron(world):
+    values = kpi()
+    values.iloc[-9:-6] = 10
+    to = world({"a": values})
+    run(to, after(END - 10 * STEP))
+    events, _, _ = run(to, after(END))
+    assert [(e.kind, e.bucket) for e in events] == [(Kind.OPENED, END - 8 * STEP), (Kind.RESOLVED, END - 4 * STEP)]
+    judged = [v.bucket for v in to.store.judged("a", END - 10 * STEP)]
+    assert judged == [END - i * STEP for i in range(10, -1, -1)]
+
+
+def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
+    values = kpi(3)
+    values.iloc[-200:-190] *= 0.4
+    values.iloc[-100:-97] = np.nan
+    values.iloc[-50] = 5000
+    first = END - 300 * STEP
+
+    def live(moments, name):
+        to = world({"a": values}, store=Store(tmp_path / name))
+        run(to, after(first))
+        return to, [e for moment in moments for e in run(to, moment)[0]]
+
+    one, single = live([after(first + i * STEP) for i in range(1, 301)], "one")
+    many, caught = live([after(END)], "many")
+    past = one.source.fetch(Query("a", ""), values.index[0], END + STEP).value.reindex(values.index)
+    replay = backtest.replay(one.metrics, {"a": past}, first + STEP, END + STEP)
+    told = [(e.kind, e.bucket) for e in single if e.kind is not Kind.REMINDER]
+    assert told == [(e.kind, e.bucket) for e in caught if e.kind is not Kind.REMINDER]
+    assert told == [(e.kind, e.bucket) for e in replay.events if e.kind is not Kind.REMINDER]
+    assert len(told) == 6
+    since = first + STEP
+    assert repr(one.store.judged("a", since)) == repr(many.store.judged("a", since)) == repr(replay.answers)
+
+
+def test_no_data_is_said_and_is_never_the_last_row_there_was(world):
+    values = kpi()
+    values.iloc[-2:] = np.nan
+    to = world({"a": values})
+    events, _, _ = run(to, after(END))
+    assert [(e.kind, e.bucket) for e in events] == [(Kind.NO_DATA, END)]
+    assert to.store.judged("a", END)[0].status is Status.MISSING
+
+
+def test_a_table_that_ends_is_missing_not_normal(world):
+    to = world({"a": kpi()})
+    run(to, after(END))
+    events, _, _ = run(to, after(END + 3 * STEP))
+    assert [(e.kind, e.bucket) for e in events] == [(Kind.NO_DATA, END + 2 * STEP)]
+
+
+def broken(counts):
+    raise ZeroDivisionError("no such thing")
+
+
+def test_a_metric_that_raises_hides_no_other_and_ends_red(world):
+    catalogue = metrics.of_table({"a": STEP})
+    bad = replace(catalogue[0], name="bad", value=broken)
+    scalar = replace(catalogue[0], name="scalar", value=lambda counts: 1.0)
+    to = world({"a": kpi()}, metrics=[bad, *catalogue, scalar])
+    with pytest.raises(RunFailed, match="bad was not judged: its value could not be made: ZeroDivisionError: no such thing"):
+        run(to, after(END))
+    assert set(to.store.last_judged()) == {"a"}
+    shown = pipeline.show_verdicts(to, {}, pipeline.read(to, pipeline.due(to, after(END + STEP))))
+    assert shown.loc["bad", "status"] == "missing"
+    assert "one number per bucket" in shown.loc["scalar", "why"]
+
+
+def test_negative_and_infinite_counts_are_missing_and_said(world):
+    values = kpi()
+    values.iloc[-1], values.iloc[-2] = -5, np.inf
+    metric = replace(metrics.of_table({"a": STEP})[0], form="count")
+    to = world({"a": values}, metrics=[metric])
+    reading = pipeline.read(to, pipeline.due(to, after(END)))
+    assert reading.series["a"].iloc[-2:].isna().all()
+    assert any("2 impossible values" in note or "1 impossible values" in note for note in reading.notes)
+
+
+def test_a_query_that_is_not_there_is_a_trouble_of_its_metrics(world):
+    catalogue = metrics.of_table({"a": STEP})
+    lost = replace(catalogue[0], name="lost", query="no_such")
+    to = world({"a": kpi()}, metrics=[lost, *catalogue])
+    reading = pipeline.read(to, pipeline.due(to, after(END)))
+    assert set(reading.series) == {"a"}
+    assert "no_such" in reading.troubles["lost"]
+
+
+def test_what_could_not_be_read_stays_due(world, tmp_path):
+    to = world({"a": kpi()})
+    run(to, after(END - 4 * STEP))
+    (tmp_path / "kpi.csv").rename(tmp_path / "away.csv")
+    with pytest.raises(RunFailed, match="a was not judged"):
+        run(to, after(END - 2 * STEP))
+    assert to.store.last_judged()["a"] == END - 4 * STEP
+    (tmp_path / "away.csv").rename(tmp_path / "kpi.csv")
+    run(to, after(END))
+    assert to.store.last_judged()["a"] == END
+
+
+def test_ratio_divides_here_and_keeps_nothing_over_nothing_as_a_gap():
+    counts = pd.DataFrame({"likes": [1.0, 0.0, 3.0, np.nan], "views": [4.0, 0.0, 0.0, 2.0]})
+    assert metrics.ratio("likes", "views")(counts).tolist()[0] == 0.25
+    assert metrics.ratio("likes", "views")(counts).isna().tolist() == [False, True, True, True]
+
+
+def test_finish_is_red_when_something_was_not_said():
+    from alerting.model import Reading
+
+    kept = Receipt("views/opened/1", "kept", "429 Too Many Requests")
+    with pytest.raises(RunFailed, match="views/opened/1 was kept: 429"):
+        pipeline.finish(Reading({}), [kept])
+    assert pipeline.finish(Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
+
+
+@pytest.fixture
+def chat(bot):
+    return Telegram(bot.token, bot.chat, bot.url, timeout=2)
+
+
+def test_a_refusal_is_kept_and_the_next_run_sends_it_once(world, bot, chat):
+    values = kpi()
+    values.iloc[-1] = 10
+    to = world({"a": values}, notifier=chat)
+    bot.fail("429", times=1, retry_after=900)
+    with pytest.raises(RunFailed, match="was kept"):
+        run(to, after(END))
+    _, receipts, _ = run(to, after(END) + timedelta(minutes=16))
+    assert [r.state for r in receipts if "opened" in r.key] == ["sent", "sent"]
+    assert [m.method for m in bot.messages] == ["sendMessage", "sendPhoto"]
+
+
+def test_a_short_429_is_waited_for_within_the_run(world, bot, chat):
+    values = kpi()
+    values.iloc[-1] = 10
+    waited = []
+    to = world({"a": values}, notifier=chat, wait=waited.append)
+    bot.fail("429", times=1, retry_after=3)
+    _, receipts, _ = run(to, after(END))
+    assert waited == [3.0]
+    assert [r.state for r in receipts] == ["sent", "sent"]
+
+
+def test_a_picture_that_fails_holds_up_no_text(world, bot, chat):
+    one, two = kpi(1), kpi(2)
+    one.iloc[-1] = two.iloc[-1] = 10
+    to = world({"one": one, "two": two}, notifier=chat)
+    bot.fail("500", times=2, method="sendPhoto")
+    with pytest.raises(RunFailed, match="picture was kept"):
+        run(to, after(END))
+    assert [m.method for m in bot.messages] == ["sendMessage", "sendMessage"]
+
+
+def test_when_nothing_gets_through_the_rest_is_not_tried(world, bot, chat):
+    drops = {name: kpi(i) for i, name in enumerate("abcdef")}
+    for values in drops.values():
+        values.iloc[-1] = 10
+    to = world(drops, notifier=chat)
+    bot.fail("500", times=99)
+    with pytest.raises(RunFailed) as caught:
+        run(to, after(END))
+    assert str(caught.value).count("not tried") == 3
+    assert len(to.store.waiting(after(END) + timedelta(hours=1))) >= 6
+
+
+def test_first_look_and_policy_of_many_steps(world):
+    hourly = kpi().resample("1h").mean()
+    hourly.iloc[-2] = 10
+    to = world({"quarter": kpi(), "hour": hourly})
+    assert {m.name: m.step for m in to.metrics} == {"quarter": STEP, "hour": timedelta(hours=1)}
+    events, _, _ = run(to, END + timedelta(minutes=20))
+    assert [(e.metric, e.bucket.minute) for e in events] == [("hour", 0)]
+
+
+def test_catalogue_names_are_plain_whatever_the_series_are_called():
+    names = [m.name for m in metrics.of_table({"a/b": STEP, "a b": STEP, "ё": STEP, "": STEP})]
+    assert len(set(names)) == 4
+    assert all(isinstance(m, Metric) for m in metrics.of_table({"a/b": STEP}))
+    assert metrics.METRICS[0].policy == Policy()
