@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting import settings as environment
-from alerting.model import STEP, Message, Metric, Notifier, Query, Source, StoreError
+from alerting.model import STEP, Kind, Message, Metric, Notifier, Query, Source, StoreError
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting
 from alerting.settings import Settings
 
@@ -27,6 +27,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
     settings = settings or environment.load()
     source, metrics = open_source(settings)
     store = open_store(settings, dry_run)
+    store.forget(datetime.now(UTC))
     notifier, note = open_notifier(settings, dry_run)
     return Connections(
         metrics=metrics,
@@ -41,7 +42,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         owner=settings.owner,
         run=settings.run,
         wait=time.sleep,
-        notes=tuple(filter(None, [_source_note(settings), note, *store.notes])),
+        notes=tuple(filter(None, [_source_note(settings), note])),
     )
 
 
@@ -118,7 +119,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
     """Say in the chat that a check failed, at most once an hour; gives one line about what became of it.
 
-    What waits in the outbox is tried again with it. Without a memory the notice goes straight to the chat.
+    Whatever else waits in the outbox is tried with it. Without a memory the notice goes straight to the chat.
     Raises NotifyError or StoreError.
     """
     notifier, _ = open_notifier(settings)
@@ -127,11 +128,10 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
     except StoreError as error:
         notifier.send(_notice(settings, at, f"{reason}; {error}", run, None))
         return "told, without a memory"
-    if store.told_recently("run failed", at - HUSH):
-        return "told within the hour already"
-    store.commit([], [], [_notice(settings, at, reason, run, _judged_until(settings, store))])
+    if not store.told_recently(Kind.RUN_FAILED, at - HUSH):
+        store.commit([], [], [_notice(settings, at, reason, run, _judged_until(settings, store))])
     receipts = send_waiting(store, notifier, at, time.sleep)
-    return "; ".join(f"{r.key} {r.state}" for r in receipts)
+    return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
 
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:

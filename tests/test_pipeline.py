@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import backtest, metrics, pipeline
-from alerting.model import Kind, Metric, Policy, Query, Receipt, RunFailed, SettingsError, Status
+from alerting import backtest, messages, metrics, pipeline
+from alerting.model import Kind, Metric, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
 from alerting.notifiers import Console, Telegram
 from alerting.sources.table import Table
 from alerting.store import Store
@@ -57,7 +57,7 @@ def run(to, now, days=29):
     messages = pipeline.compose(to, changes, judged, reading, now)
     pipeline.commit(to, answers, changes, messages)
     receipts = pipeline.deliver(to, now)
-    return changes.events, receipts, pipeline.finish(reading, receipts)
+    return changes.events, receipts, pipeline.finish(to, reading, receipts)
 
 
 def after(bucket):
@@ -217,13 +217,33 @@ def test_ratio_divides_here_and_keeps_nothing_over_nothing_as_a_gap():
     assert metrics.ratio("likes", "views")(counts).isna().tolist() == [False, True, True, True]
 
 
-def test_finish_is_red_when_something_was_not_said():
-    from alerting.model import Reading
-
-    kept = Receipt("views/opened/1", "kept", "429 Too Many Requests")
+def test_finish_is_red_when_something_was_not_said(world):
+    to = world({"a": kpi()})
     with pytest.raises(RunFailed, match="views/opened/1 was kept: 429"):
-        pipeline.finish(Reading({}), [kept])
-    assert pipeline.finish(Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
+        pipeline.finish(to, Reading({}), [Receipt("views/opened/1", "kept", "429 Too Many Requests")])
+    assert pipeline.finish(to, Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
+
+
+def test_a_memory_that_was_lost_is_said_loudly_and_the_run_goes_on(world, tmp_path):
+    file = tmp_path / "memory" / "alerts.sqlite"
+    file.parent.mkdir()
+    file.write_bytes(b"this is no database at all, but it is long enough to look like one" * 100)
+    to = world({"a": kpi()})
+    with pytest.raises(RunFailed, match="THE MEMORY WAS CORRUPTED"):
+        run(to, after(END))
+    assert to.store.last_judged() == {"a": END}
+
+
+def test_missed_runs_are_said_once_and_not_after_checks_that_failed(world):
+    to = world({"a": kpi()})
+    run(to, after(END - 9 * STEP))
+    _, receipts, _ = run(to, after(END - 6 * STEP))
+    assert [r.key.split("/")[1] for r in receipts] == ["caught-up"]
+    assert run(to, after(END - 4 * STEP))[1] == []  # a little late is not worth a word
+    failed = messages.run_failed(after(END - 3 * STEP), "database down", None, None, messages.Reader("en", "UTC", after(END)))
+    to.store.commit([], [], [failed])
+    _, receipts, _ = run(to, after(END))
+    assert [r.key.split("/")[1] for r in receipts] == ["run-failed"]
 
 
 @pytest.fixture

@@ -162,15 +162,17 @@ class _Post:
                 self.wait(error.retry_after)
 
 
-def finish(reading: Reading, receipts: list[Receipt]) -> str:
-    """One line: what was seen and said. Raises RunFailed when something was not, so that the run ends red."""
+def finish(to: Connections, reading: Reading, receipts: list[Receipt]) -> str:
+    """One line: what was seen and said. Raises RunFailed when something was not, or was forgotten: the run ends red."""
     reasons = dict.fromkeys(reading.troubles.values())
     blind = {reason: [metric for metric, why in reading.troubles.items() if why == reason] for reason in reasons}
     faults = [f"{', '.join(names)} {_was(names)} not judged: {reason}" for reason, names in blind.items()]
     faults += [f"message {r.key} was {r.state}: {r.reason}" for r in receipts if r.state != "sent"]
+    faults += getattr(to.store, "notes", ())  # a memory that was lost
     if faults:
         raise RunFailed("; ".join(faults))
-    return f"all seen; {len(receipts)} message{'' if len(receipts) == 1 else 's'} sent"
+    said = f"all seen; {len(receipts)} message{'' if len(receipts) == 1 else 's'} sent"
+    return "; ".join([said, *getattr(to.notifier, "notes", ())])
 
 
 def _was(names: list[str]) -> str:
