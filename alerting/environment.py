@@ -1,0 +1,207 @@
+"""Makes the folders `.venv` (what a run needs), `.venv-test` and `.venv-lab` (what the tests and Jupyter need on top).
+
+    python3 -m alerting.environment run|test|lab [FOLDER]      python3 -m alerting.environment lock [--upgrade]
+
+Runs before anything is installed: standard library only, and no syntax that an old Python could not read far enough to be
+told that it is too old. A layer sees the packages of the run's folder and adds its own, so all three hold the same pins, and
+what Jupyter brings does not slow the run.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TYPE_CHECKING = False  # importing typing for it would cost more than everything else here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 11)
+VERSION = "{}.{}".format(*sys.version_info)
+LAYOUT = "1"  # raise it when a folder must be made anew although no requirement changed
+STAMP = ".ready"  # written last: a folder without it is half made
+BUILT = "pandahouse"  # the one package that is published as source only ...
+OLD_NAMES = """
+import configparser
+configparser.SafeConfigParser = configparser.RawConfigParser
+configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
+"""  # ... and whose build script uses names that Python 3.12 removed
+IDLE = r"site-packages/.*/tests?/"  # nothing imports these; compiling them would double the time
+
+
+class SetUpError(Exception):
+    """The environment cannot be made. The text says why, and what to do."""
+
+
+def main(arguments: "list[str]") -> int:
+    """Make what is asked for; the exit code."""
+    try:
+        _check_python()
+        kind, *rest = arguments or ["run"]
+        if kind == "lock":
+            lock(rest)
+        else:
+            if kind not in ("run", "test", "lab"):
+                raise SetUpError(f"{kind}: there are run, test, lab and lock")
+            set_up(kind, rest[0] if rest else ".venv")
+    except SetUpError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next call starts anew\n")
+        return 130
+    return 0
+
+
+def _check_python() -> None:
+    if sys.version_info < OLDEST:
+        found = f"{sys.version.split()[0]} ({sys.executable})"
+        raise SetUpError(f"Python 3.11 or newer is needed, this is {found}. To take another one: make PYTHON=python3.12 ...")
+    for module in ("venv", "ensurepip"):
+        try:
+            __import__(module)
+        except ImportError:
+            raise SetUpError(f"this Python has no {module}. On Debian and Ubuntu: apt-get install python3-venv") from None
+
+
+def set_up(kind: str, name: str) -> None:
+    """The run's folder `name`, and for test and lab the layer `name`-test or `name`-lab on it, each only if it is not there."""
+    with _alone():
+        run = ROOT / name
+        _ensure(run, ["requirements.txt"], lambda: _make_run(run))
+        if kind != "run":
+            layer, file = ROOT / f"{name}-{kind}", f"requirements-{kind}.txt"
+            _ensure(layer, ["requirements.txt", file], lambda: _make_layer(layer, run, file))
+
+
+@contextmanager
+def _alone() -> "Iterator[None]":
+    """One set-up at a time, held by the system's lock on the repo's folder: it goes with the process."""
+    handle = os.open(str(ROOT), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another set-up is going on; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> None:
+    """Make the folder unless its stamp says that these files were installed with this Python."""
+    stamp, content = folder / STAMP, _fingerprint(files)
+    if (folder / "bin" / "python").exists() and stamp.is_file() and stamp.read_text() == content:
+        with suppress(PermissionError):  # a user who may only run it
+            stamp.touch()  # for make, which looks at the time only
+        return
+    _say(f"setting up {folder.name} with Python {VERSION}: once, about a minute")
+    if folder.exists():
+        shutil.rmtree(str(folder))
+    make()
+    stamp.write_text(content)
+
+
+def _fingerprint(files: "list[str]") -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update((ROOT / file).read_bytes())
+    return f"{LAYOUT} {digest.hexdigest()} {VERSION}\n"
+
+
+def _make_run(folder: Path) -> None:
+    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11, not python3, which may move on
+    _call([base, "-m", "venv", str(folder)])
+    _see(folder, ROOT)
+    with tempfile.TemporaryDirectory() as tools:
+        _pip(folder, "--no-compile", "--target", tools, "-r", str(ROOT / "requirements-build.txt"))
+        Path(tools, "sitecustomize.py").write_text(OLD_NAMES)
+        build = ["--no-build-isolation", "--use-pep517", "--no-binary", BUILT]
+        _pip(folder, "--no-compile", *build, "-r", str(ROOT / "requirements.txt"), path=tools)
+    _compile(folder, _site(folder), ROOT / "alerting")
+
+
+def _make_layer(folder: Path, run: Path, file: str) -> None:
+    base = os.path.realpath(str(run / "bin" / "python"))
+    _call([base, "-m", "venv", "--without-pip", str(folder)])
+    _see(folder, ROOT, _site(run))  # pip, too: so it sees what the run's folder has, and leaves it there
+    _pip(folder, "--no-compile", "-r", str(ROOT / file))
+    _compile(folder, _site(folder))
+
+
+def _site(folder: Path) -> Path:
+    return folder / "lib" / f"python{VERSION}" / "site-packages"
+
+
+def _see(folder: Path, *places: Path) -> None:
+    """Put places on the path of a folder's Python, relatively: a repo that moves takes them along."""
+    site = _site(folder)
+    lines = [os.path.relpath(str(place), str(site)) for place in places]
+    (site / "alerting.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _pip(folder: Path, *arguments: str, path: str = "") -> None:
+    """Install from hashed pins, wheels only (but for what `arguments` excepts), nothing that is not in the file."""
+    fixed = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
+    unset = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
+    environ = {name: text for name, text in os.environ.items() if name not in unset}
+    environ.update(PIP_USER="0", **({"PYTHONPATH": path} if path else {}))
+    _call([_python(folder), "-m", "pip", *fixed, "--only-binary", ":all:", *arguments], environ)
+
+
+def _compile(folder: Path, *places: Path) -> None:
+    """Without .pyc files a run takes twice as long, and a cron user may not be able to write them."""
+    command = [_python(folder), "-m", "compileall", "-qq", "-j", "0", "-x", IDLE, *map(str, places)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # some packages carry files that no Python 3 can compile
+
+
+def _python(folder: Path) -> str:
+    return str(folder / "bin" / "python")
+
+
+def _call(command: "list[str]", environ: "dict[str, str] | None" = None) -> None:
+    done = subprocess.run(command, env=environ, cwd=str(ROOT), stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        what = " ".join(command[1:4])
+        raise SetUpError(f"set-up stopped at `{what}` (exit code {done.returncode}, see above). Nothing half made is used.")
+
+
+def lock(options: "list[str]") -> None:
+    """Renew requirements*.txt from requirements*.in with uv: every file of every release by hash, for every supported Python.
+
+    Pins stay as they are where they fit; --upgrade takes the newest.
+    """
+    uv = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
+    if not uv:
+        raise SetUpError("uv is needed to renew the pins: pip install uv, or your system's package")
+    fixed = [
+        "--universal",
+        "--generate-hashes",
+        "--python-version",
+        "{}.{}".format(*OLDEST),
+        "--no-emit-index-url",
+        "--no-annotate",
+    ]
+    for name in ("requirements-build", "requirements", "requirements-test", "requirements-lab"):
+        files = [name + ".in", "--output-file", name + ".txt", "--custom-compile-command", "make lock"]
+        _call([uv, "pip", "compile", "--quiet", *fixed, *options, *files])
+        text = (ROOT / (name + ".txt")).read_text()
+        if re.search(r"://|file:| @ ", text):
+            raise SetUpError(f"{name}.txt names a place: only names, versions and hashes belong there")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,10 @@
+"""A run around the notebook: lock, kernel, papermill, record, failure notice; and the folder of records.
+
+`python -m alerting` and the crontab come in here.
+"""
+
+from alerting.runner.reports import index, prune
+from alerting.runner.run import run_alerts
+from alerting.runner.schedule import crontab_line
+
+__all__ = ["crontab_line", "index", "prune", "run_alerts"]

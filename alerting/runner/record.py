@@ -1,0 +1,134 @@
+"""The record of a run: reports/.running/NAME while it goes on, reports/runs/DATE/NAME as soon as it is over, whole.
+
+Beside a day's records lies their list, one line of JSON each, so that nobody has to open the notebooks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from alerting.runner.failure import EMPTY, Failure, Notebook, both, one_line, said, shown
+from alerting.runner.scrub import MARK, scrubbed
+from alerting.settings import ROOT, Settings
+
+LIST = "runs.jsonl"
+STAMP = "%Y%m%dT%H%M%SZ"
+
+
+class Record:
+    """Where one run is written down. `kind`: alert or rehearsal."""
+
+    def __init__(self, settings: Settings, started: datetime, kind: str, running: Path | None = None) -> None:
+        self.settings, self.started, self.kind = settings, started, kind
+        name = running.name if running else _free(settings.reports, started, kind)
+        self.saved = False
+        self.running = settings.reports / ".running" / name
+        self.path = settings.reports / "runs" / f"{started:%Y-%m-%d}" / name
+
+    @property
+    def link(self) -> str:
+        """What a message may point at: a URL where reports/ is served, a path otherwise."""
+        if self.settings.runs_url:
+            return f"{self.settings.runs_url}/{quote(self.path.relative_to(self.settings.reports).as_posix())}"
+        return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
+
+    def keep(self, notebook: Notebook) -> None:
+        """Save how far the run came: the evidence if this process is killed. Best effort."""
+        with suppress(OSError, RuntimeError, ValueError):  # no room; or the notebook changed under our hands: next time
+            self._write(json.dumps(notebook, ensure_ascii=False))
+
+    def publish(self, notebook: Notebook, failure: Failure | None) -> Failure | None:
+        """Put the notebook in its place, whole, and on the list; gives `failure`, and what else went wrong here."""
+        failure = both(failure, _leak(scrubbed(_text(notebook, failure), self.settings)[1]))
+        try:
+            self._write(_text(notebook, failure))
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.running.replace(self.path)
+            self.saved = True
+            self._enter(notebook, failure)
+        except OSError as error:
+            why = one_line(f"{error.strerror or error}: {error.filename or self.path}", 300)
+            advice = "Make room, or let this user write there: make doctor tells which."
+            failure = both(failure, Failure(f"the record could not be saved: {why}", advice))
+            with suppress(OSError):
+                self.running.unlink(missing_ok=True)  # half of it must not be taken for a run that was killed
+        return failure
+
+    def _write(self, text: str) -> None:
+        self.running.parent.mkdir(parents=True, exist_ok=True)
+        self.running.write_bytes(scrubbed(text, self.settings)[0].encode("utf-8", "backslashreplace"))
+
+    def _enter(self, notebook: Notebook, failure: Failure | None) -> None:
+        entry = {
+            "name": self.path.name,
+            "kind": self.kind,
+            "started": self.started.isoformat(),
+            "seconds": notebook["metadata"].get("papermill", {}).get("duration"),
+            "ok": failure is None,
+            "said": scrubbed(failure.reason if failure else said(notebook), self.settings)[0],
+        }
+        with (self.path.parent / LIST).open("a", encoding="utf-8", errors="backslashreplace") as lines:
+            lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def rescue(settings: Settings) -> Failure | None:
+    """Publish what killed runs left behind, as the failures they were; gives the newest.
+
+    Only who holds the lock may do this: nobody else is running then.
+    """
+    failure = None
+    for running in _left(settings.reports / ".running"):
+        failure = Failure(
+            f"the run {running.stem} was killed before it could end",
+            "Look for a restart or too little memory at that time. The next run judges the buckets it left out.",
+        )
+        try:
+            notebook = json.loads(running.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            notebook = EMPTY
+        started = datetime.strptime(running.stem.split("-")[1], STAMP).replace(tzinfo=UTC)
+        failure = Record(settings, started, "alert", running).publish(notebook, failure)
+    return failure
+
+
+def _left(folder: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from sorted(folder.glob("alert-[0-9]*T[0-9]*Z*.ipynb"))
+
+
+def _free(reports: Path, started: datetime, kind: str) -> str:
+    """A name that no earlier run has."""
+    stem = f"{kind}-{started.strftime(STAMP)}"
+    for ending in ("", *(f"-{number}" for number in range(2, 100))):
+        name = f"{stem}{ending}.ipynb"
+        places = (reports / ".running" / name, reports / "runs" / f"{started:%Y-%m-%d}" / name)
+        if not any(_exists(place) for place in places):
+            break
+    return name
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _text(notebook: Notebook, failure: Failure | None) -> str:
+    notebook = shown(notebook, failure) if failure else notebook
+    return json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def _leak(count: int) -> Failure | None:
+    if not count:
+        return None
+    times = "once" if count == 1 else f"{count} times"
+    return Failure(
+        f"the notebook showed a secret {times}; {MARK} stands there now",
+        "Find the cell that shows it. Whoever could read this folder during the run may have seen it: consider a new one.",
+    )

@@ -1,0 +1,128 @@
+"""One run: lock, kernel, papermill, judgement, record, word to the log and to the chat."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from alerting.model import AlertingError
+from alerting.runner import reports
+from alerting.runner.execution import execute
+from alerting.runner.failure import said
+from alerting.runner.kernel import sweep
+from alerting.runner.lock import HeldError, locked
+from alerting.runner.record import Record, rescue
+from alerting.runner.scrub import scrubbed
+from alerting.settings import ROOT, Settings
+
+ALERT = ROOT / "notebooks" / "alert.ipynb"
+OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130
+GRACE = timedelta(minutes=1)  # a run that holds the lock this long beyond its limit hangs
+
+Notify = Callable[[Settings, datetime, str, str], str]
+
+
+def _notify(settings: Settings, at: datetime, reason: str, run: str) -> str:
+    from alerting import wiring  # late: only a failed run needs it here, the others inside the notebook
+
+    return wiring.notify_failure(settings, at, reason, run)
+
+
+def run_alerts(
+    settings: Settings,
+    at: str = "",
+    days: int | None = None,
+    dry_run: bool = False,
+    notebook: Path = ALERT,
+    notify: Notify = _notify,
+) -> int:
+    """Execute the notebook, keep it as the record, and give the exit code: 0 only when every cell was executed.
+
+    1: it was not, the record says why, and `notify` was asked to tell. 75: another run is going on. A dry run tells nobody.
+    """
+    started = datetime.now(UTC)
+    tell = _silent if dry_run else notify
+    with ExitStack() as stack:
+        if not dry_run:  # a rehearsal remembers nothing: it may go on beside a run
+            try:
+                stack.enter_context(locked(settings.data / "run.lock", started))
+            except HeldError as held:
+                return _busy(settings, started, held, tell)
+            except OSError as error:
+                return _lockless(settings, started, error, tell)
+        given = {name: value for name, value in (("at", at), ("days", days), ("dry_run", dry_run)) if value}
+        return _guarded(settings, started, notebook, given, tell)
+
+
+def _guarded(settings: Settings, started: datetime, notebook: Path, given: dict[str, Any], tell: Notify) -> int:
+    """The run; a fault of the runner's own is told as well before it is shown as what it is."""
+    try:
+        return _run(settings, started, notebook, given, tell)
+    except Exception as error:
+        _tell(settings, started, f"the runner itself failed: {type(error).__name__}: {error}", "", tell)
+        raise
+
+
+def _busy(settings: Settings, started: datetime, held: HeldError, tell: Notify) -> int:
+    _log(started, str(held), settings)
+    if held.age > timedelta(seconds=settings.run_timeout) + GRACE:
+        _tell(settings, started, f"the check hangs: {held}", "", tell)
+    return BUSY
+
+
+def _lockless(settings: Settings, started: datetime, error: OSError, tell: Notify) -> int:
+    reason = f"no check without its lock: {error.strerror}: {error.filename}"
+    _log(started, f"FAILED: {reason}; let this user write there", settings)
+    _tell(settings, started, reason, "", tell)
+    return RED
+
+
+def _silent(settings: Settings, at: datetime, reason: str, run: str) -> str:
+    return ""
+
+
+def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str, Any], tell: Notify) -> int:
+    began = time.monotonic()
+    rehearsal = "dry_run" in given
+    record = Record(settings, started, "rehearsal" if rehearsal else "alert")
+    earlier = None if rehearsal else rescue(settings)
+    if earlier:
+        sweep()
+    done, failure = execute(settings, record, notebook, given)
+    failure = record.publish(done, failure)
+    _list(settings, started)
+    link = record.link if record.saved else ""
+    word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
+    _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
+    if failure and not failure.told:
+        return INTERRUPTED
+    if worst := failure or earlier:
+        _tell(settings, started, worst.reason, link, tell)
+    return RED if failure else OK
+
+
+def _list(settings: Settings, started: datetime) -> None:
+    try:
+        reports.index(settings)
+    except AlertingError as error:
+        _log(started, str(error), settings)
+
+
+def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify) -> None:
+    """Say in the chat that the run failed. That this fails too changes nothing about the exit code: cron sees it."""
+    try:
+        word = tell(settings, at, scrubbed(reason, settings)[0], run)
+    except AlertingError as error:
+        word = f"the failure could not be told: {error}"
+    if word:
+        _log(at, word, settings)
+
+
+def _log(at: datetime, text: str, settings: Settings) -> None:
+    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {scrubbed(text, settings)[0]}\n")
+    sys.stdout.flush()

@@ -1,0 +1,437 @@
+"""Runs around small notebooks with real kernels, real kills and real limits; and the folder of records."""
+
+import base64
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from alerting import runner, settings
+from alerting.model import NotifyError, SettingsError
+from alerting.runner.failure import EMPTY, Failure, bare, place, shown
+from alerting.runner.lock import locked
+from alerting.runner.record import Record
+from alerting.runner.scrub import MARK, scrubbed
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKEN, PASSWORD = "123456:AAbb-CCdd_EEff", 'p"ä%ss word'
+
+
+def notebook(path, *sources, last="'all seen; 0 messages sent'", heading=""):
+    """A notebook whose first cell takes the parameters and whose last one has the last word."""
+    tagged = [("at = ''\ndays = 3\ndry_run = False", ["parameters"]), *((text, []) for text in sources), (last, ["finish"])]
+    cells = [
+        {"cell_type": "code", "id": f"c{n}", "metadata": {"tags": tags}, "source": text, "outputs": [], "execution_count": None}
+        for n, (text, tags) in enumerate(tagged)
+    ]
+    if heading:
+        cells.insert(1, {"cell_type": "markdown", "id": "h", "metadata": {}, "source": f"## {heading}"})
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+class House:
+    """Folders with a space in their names, and a chat that only listens."""
+
+    def __init__(self, folder, **changes):
+        self.settings = replace(
+            settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", **changes
+        )
+        self.folder, self.told = folder, []
+
+    def notify(self, settings, at, reason, run):
+        self.told.append((reason, run))
+        return "told"
+
+    def run(self, *sources, last="'all seen; 0 messages sent'", heading="", **arguments):
+        path = arguments.pop("path", None) or notebook(self.folder / "a notebook {x}.ipynb", *sources, last=last, heading=heading)
+        return runner.run_alerts(self.settings, notebook=path, notify=self.notify, **arguments)
+
+    @property
+    def records(self):
+        return sorted((self.settings.reports / "runs").glob("*/*.ipynb"), key=lambda path: path.stem)
+
+    def record(self):
+        (path,) = self.records
+        return json.loads(path.read_text())
+
+    def entries(self):
+        return [
+            json.loads(line) for path in self.settings.reports.glob("runs/*/runs.jsonl") for line in path.read_text().splitlines()
+        ]
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+def texts(record):
+    return ["".join(cell["source"]) for cell in record["cells"]]
+
+
+def outputs(record):
+    return [
+        "".join(o.get("text", "")) + "".join(o.get("data", {}).get("text/plain", ""))
+        for c in record["cells"]
+        for o in c.get("outputs", [])
+    ]
+
+
+def stray(house):
+    """Kernels of this test that outlived their run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"ipykernel_launcher" in (process / "cmdline").read_bytes():
+                found += [process.name] * (os.fsencode(house.folder) in (process / "environ").read_bytes())
+    return found
+
+
+def test_a_run_is_kept_whole_and_says_so_in_one_line(house, capsys):
+    assert house.run("import os, sys; print(sys.executable, os.getcwd(), at, days)", at="2026-11-20T12:15Z", days=29) == 0
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\dZ ok: all seen; 0 messages sent; \d\.\d s; .*/runs/.*/alert-\d{8}T\d{6}Z\.ipynb\n", said
+    )
+    record = house.record()
+    assert f"{sys.executable} {ROOT} 2026-11-20T12:15Z 29\n" in outputs(record)
+    assert not list((house.settings.reports / ".running").iterdir())
+    assert house.told == []
+    assert [(e["ok"], e["said"]) for e in house.entries()] == [(True, "all seen; 0 messages sent")]
+    assert "runs/" in (house.settings.reports / "index.html").read_text()
+    assert "input_path" not in json.dumps(record)
+    assert stray(house) == []
+
+
+def test_the_kernel_is_told_where_its_record_will_be(house):
+    house.settings = replace(house.settings, runs_url="https://runs.example")
+    assert house.run("import os; print(os.environ['ALERTING_RUN'])") == 0
+    assert f"https://runs.example/runs/{house.records[0].parent.name}/{house.records[0].name}\n" in outputs(house.record())
+
+
+# what a cell does, and what is said about it; each of these ends red
+ENDS = {
+    "error": ("x = 1\nraise ValueError('<b>no</b> $x$ &\\n\\n# loud')", "cell 2 (Read): ValueError: <b>no</b> $x$ & # loud"),
+    "exit": ("exit()", "cell 2 (Read): the cell called exit()"),
+    "sys.exit": ("import sys; sys.exit(0)", "cell 2 (Read): SystemExit: 0"),
+    "os._exit": ("import os; os._exit(0)", "cell 2 (Read): the kernel died: ended with exit code 0"),
+    "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "cell 2 (Read): the kernel died: killed by SIGKILL"),
+    "timeout": ("print('begun', flush=True); import time; time.sleep(60)", "cell 2 (Read): the cell took longer than 1 s"),
+}
+
+
+@pytest.mark.parametrize(("cell", "reason"), ENDS.values(), ids=ENDS)
+def test_whatever_ends_a_cell_early_ends_the_run_red(tmp_path, capsys, cell, reason):
+    house = House(tmp_path, cell_timeout=1.0)
+    assert house.run(cell, "print('never')", heading="Read") == 1
+    assert f"FAILED: {reason}; " in capsys.readouterr().out
+    assert house.told == [(reason, str(house.records[0]))]
+    assert [(e["ok"], e["said"]) for e in house.entries()] == [(False, reason)]
+    record = house.record()
+    banner, *rest = texts(record)
+    assert "This run failed" in banner
+    assert "What to do" in banner
+    assert "\n\n" not in banner
+    assert "<b>no" not in banner
+    assert cell in rest, "the cells are as they were"
+    stopped = [c for c in record["cells"] if c["metadata"].get("papermill", {}).get("status") == "failed"]
+    assert [c["source"] for c in stopped] == [cell]
+    assert outputs(record)[-2:] == ["not executed: the run had stopped before this cell\n"] * 2
+    assert stray(house) == []
+
+
+def test_the_run_as_a_whole_has_a_limit(tmp_path):
+    house = House(tmp_path, run_timeout=2.0)
+    begun = time.monotonic()
+    assert house.run(f"import subprocess; subprocess.run(['sleep', '61.{os.getpid()}'])") == 1
+    assert time.monotonic() - begun < 8
+    assert house.told[0][0] == "cell 2: the run took longer than 2 s"
+    left = subprocess.run(["pgrep", "-fx", f"sleep 61.{os.getpid()}"], capture_output=True, text=True, check=False).stdout
+    assert left == "", "what the kernel started goes with it"
+
+
+def test_a_failure_that_the_run_itself_tells_has_its_own_words(house):
+    assert house.run("class RunFailed(Exception): pass", last="raise RunFailed('ctr was not judged: no column')") == 1
+    assert house.told[0][0] == "ctr was not judged: no column"
+
+
+def test_a_kernel_that_does_not_start(house, monkeypatch):
+    (house.folder / "lib").mkdir()
+    (house.folder / "lib" / "ipykernel_launcher.py").write_text("raise ImportError('broken on purpose')")
+    monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
+    assert house.run() == 1
+    assert house.told[0][0] == "the kernel did not start: ended with exit code 1"
+    assert "broken on purpose" in texts(house.record())[0]
+
+
+def test_an_interpreter_that_is_not_there(house, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert house.run() == 1
+    assert "the kernel could not be started" in house.told[0][0]
+    assert outputs(house.record()) == ["not executed: the run had stopped before this cell\n"] * 2
+
+
+@pytest.mark.parametrize(("content", "word"), [("{", "NotJSONError"), (None, "FileNotFoundError"), ("[1]", "")])
+def test_a_notebook_that_cannot_be_read(house, content, word):
+    path = house.folder / "broken.ipynb"
+    if content:
+        path.write_text(content)
+    assert house.run(path=path) == 1
+    assert f"the notebook could not be executed: {word}" in house.told[0][0]
+    assert "This run failed" in texts(house.record())[0]
+
+
+def test_a_notebook_without_a_last_word(house):
+    assert house.run(last="1") == 0
+    path = house.folder / "a notebook {x}.ipynb"
+    path.write_text(path.read_text().replace('"finish"', '"other"'))
+    assert house.run(path=path) == 1
+    assert house.told[0][0] == "the notebook has no last cell tagged 'finish'"
+
+
+def test_one_run_at_a_time_but_rehearsals_beside_it(house, capsys):
+    with locked(house.settings.data / "run.lock", datetime.now(UTC)):
+        assert house.run() == 75
+        assert re.search(rf"another run is going on: process {os.getpid()}, since \d{{4}}-", capsys.readouterr().out)
+        assert house.run(dry_run=True) == 0
+    assert [path.name.split("-")[0] for path in house.records] == ["rehearsal"]
+    assert house.told == []
+
+
+def test_a_run_that_hangs_is_told_by_the_next(house):
+    with locked(house.settings.data / "run.lock", datetime.now(UTC) - timedelta(hours=1)):
+        assert house.run() == 75
+    assert house.told[0][0].startswith(f"the check hangs: another run is going on: process {os.getpid()}")
+
+
+APART = """
+import os, resource, sys
+from dataclasses import replace
+from pathlib import Path
+from alerting import runner, settings
+from alerting.runner import watch
+
+watch.PERIOD = 0.2
+folder, notebook, room = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports")
+sys.exit(runner.run_alerts(given, notebook=notebook, notify=lambda settings, at, reason, run: "told: " + reason))
+"""
+
+
+def apart(house, *sources, room=-1):
+    """A run in a process of its own, which may be hurt. `room`: the largest file that it can write."""
+    path = notebook(house.folder / "apart.ipynb", *sources)
+    command = [sys.executable, "-c", APART, str(house.folder), str(path), str(room)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def begin(house):
+    """A run that has come to its long cell, and its evidence to the disk."""
+    process = apart(house, "print('fir' + 'st')", "import time; time.sleep(60)")
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        if any("first" in path.read_text() for path in (house.settings.reports / ".running").glob("*.ipynb")):
+            break
+        time.sleep(0.05)
+    return process
+
+
+def test_a_killed_run_is_found_by_the_next_one(house):
+    process = begin(house)
+    process.kill()
+    process.communicate()
+    assert house.run() == 0
+    assert not list(Path(tempfile.gettempdir()).glob(f"alerting-{process.pid}-*"))
+    killed, fine = (json.loads(path.read_text()) for path in house.records)
+    assert "was killed before it could end" in texts(killed)[0]
+    assert "first\n" in outputs(killed), "what it had shown is kept"
+    assert "This run failed" not in texts(fine)[0]
+    assert [reason for reason, _ in house.told] == [f"the run {house.records[0].stem} was killed before it could end"]
+    until = time.monotonic() + 5  # the kernel looks for its parent every second
+    while stray(house) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert stray(house) == []
+
+
+@pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGTERM, 1, 1), (signal.SIGINT, 130, 0)])
+def test_a_stopped_run_ends_in_good_order(house, number, code, told):
+    process = begin(house)
+    process.send_signal(number)
+    said = process.communicate(timeout=10)[0]
+    assert process.returncode == code
+    assert said.count(f"told: stopped by {number.name}") == told
+    assert house.entries()[0]["said"] == f"stopped by {number.name}"
+    assert "first\n" in outputs(house.record())
+    assert stray(house) == []
+
+
+MARKED = "from pathlib import Path; Path({!r}).touch()"  # what a run does in the world
+
+
+def test_a_reports_folder_that_cannot_be_written(house, capsys):
+    house.settings.reports.write_text("a file in its place")
+    done = house.folder / "done"
+    assert house.run(MARKED.format(str(done))) == 1
+    assert done.exists(), "the run itself went on"
+    reason, link = house.told[0]
+    assert reason.startswith("the record could not be saved: ")
+    assert (str(house.settings.reports) in reason, link) == (True, "")
+    assert "the list of runs could not be written" in capsys.readouterr().out
+
+
+def test_a_full_disk(house):
+    done = house.folder / "done"
+    process = apart(house, MARKED.format(str(done)), "print('long ' * 1000)", room=3000)
+    said = process.communicate(timeout=20)[0]
+    assert process.returncode == 1
+    assert "told: the record could not be saved: File too large" in said
+    assert done.exists(), "the run itself went on"
+    assert house.records == []
+    assert not list((house.settings.reports / ".running").iterdir())
+
+
+def test_a_data_folder_that_cannot_be_written(house, capsys):
+    house.settings.data.write_text("a file in its place")
+    assert house.run() == 1
+    assert house.told[0][0].startswith("no check without its lock: File exists: ")
+    assert house.run(dry_run=True) == 0, "a rehearsal needs no memory"
+
+
+def test_a_user_without_a_home(house, monkeypatch):
+    monkeypatch.delenv("HOME")
+    for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    show = "import os; print(*(os.environ[n] for n in ('IPYTHONDIR', 'MPLCONFIGDIR')), sep='\\n')"
+    assert house.run(show) == 0
+    assert outputs(house.record())[0].splitlines() == [str(house.settings.data / ".cache" / n) for n in ("ipython", "matplotlib")]
+
+
+def test_secrets_do_not_reach_the_record(house, capsys):
+    house.settings = replace(house.settings, telegram_token=TOKEN, clickhouse_password=PASSWORD)
+    spelled = [TOKEN, TOKEN.split(":")[1], PASSWORD, quote(PASSWORD), json.dumps(PASSWORD)[1:-1], repr(PASSWORD)]
+    basic = base64.b64encode(f"default:{PASSWORD}".encode()).decode()
+    hidden = base64.b64encode(json.dumps([*spelled, basic]).encode()).decode()
+    show = f"import base64, json; print(*json.loads(base64.b64decode('{hidden}')))"
+    assert house.run(show, last=f"raise ValueError(json.loads(base64.b64decode('{hidden}'))[0])") == 1
+    written = "".join(path.read_text() for path in house.settings.reports.rglob("*") if path.is_file())
+    written += capsys.readouterr().out + house.told[0][0]
+    for secret in (*spelled, basic):
+        assert secret not in written
+    assert MARK in written
+    assert "the notebook showed a secret" in house.told[0][0]
+
+
+def test_a_leak_alone_is_red(house):
+    house.settings = replace(house.settings, telegram_token=TOKEN)
+    assert house.run(f"print('{TOKEN[:8]}' + '{TOKEN[8:]}')") == 1
+    assert house.told[0][0] == f"the notebook showed a secret once; {MARK} stands there now"
+
+
+def test_a_short_secret_is_not_looked_for(house):
+    short = replace(house.settings, clickhouse_password="ok")
+    assert scrubbed("all is ok", short) == ("all is ok", 0)
+
+
+def test_a_notice_that_fails_does_not_change_the_exit_code(house, capsys):
+    def notify(*_):
+        raise NotifyError("the chat is away")
+
+    house.notify = notify
+    assert house.run("1 / 0") == 1
+    assert "the failure could not be told: the chat is away" in capsys.readouterr().out
+
+
+def test_a_rehearsal_tells_nobody(house):
+    assert house.run("1 / 0", dry_run=True, at="2026-11-20T12:15Z") == 1
+    assert house.told == []
+
+
+def test_the_banner_is_put_in_once():
+    cell = {"cell_type": "code", "metadata": {"papermill": {"status": "failed"}}, "source": "x", "outputs": []}
+    book = {**EMPTY, "cells": [cell]}
+    failure = Failure("a\n\n  \n$b$", "advice")
+    once = shown(book, failure)
+    assert len(shown(once, failure)["cells"]) == len(once["cells"]) == 3
+    assert bare(once) == book
+
+
+def test_a_place_is_named_by_number_and_heading():
+    code, text = ({"cell_type": kind, "source": "# x\ny", "metadata": {}} for kind in ("code", "markdown"))
+    assert place({"cells": [code, text, code]}, 2) == "cell 2 (x)"
+    assert place({"cells": [code, text, code]}, 0) == "cell 1"
+
+
+def filled(house, *days):
+    for day in days:
+        for kind, ok in (("alert", True), ("alert", False), ("rehearsal", True)):
+            record = Record(house.settings, datetime.fromisoformat(f"{day}T12:20:05+00:00"), kind)
+            record.publish(EMPTY, None if ok else Failure("<b>no</b>", ""))
+
+
+def test_the_list_of_runs(house):
+    filled(house, "2026-11-19", "2026-11-20")
+    folder = house.settings.reports / "runs" / "2026-11-20"
+    (folder / "alert-20261120T123000Z.ipynb").write_text("{}")  # on no list
+    with (folder / "runs.jsonl").open("a") as lines:
+        lines.write("damaged\n[]\n")
+    (house.settings.reports / "runs" / "not a day").mkdir()
+    page = runner.index(house.settings).read_text()
+    rows = re.findall(r'<tr class="(\w+)"><td><a href="([^"]+)">([^<]+)</a></td><td>([^<]+)</td><td>(.*?)</td>', page)
+    assert [(status, time, words) for status, _, time, _, words in rows][:3] == [
+        ("unknown", "2026-11-20 12:30", ""),
+        ("failed", "2026-11-20 12:20", "&lt;b&gt;no&lt;/b&gt;"),
+        ("ok", "2026-11-20 12:20", ""),
+    ]
+    assert len(rows) == 7
+    assert all((house.settings.reports / link).exists() for _, link, _, _, _ in rows)
+    assert {kind for _, _, _, kind, _ in rows} == {"unknown", "ok", "failed", "ok (rehearsal)"}
+
+
+def test_old_runs_go_and_nothing_else(house):
+    today = datetime.now(UTC).date()
+    old, new = today - timedelta(days=8), today - timedelta(days=7)
+    filled(house, old, new)
+    (house.settings.reports / "runs" / "2001-01-01").symlink_to(house.folder)
+    assert runner.prune(house.settings, 7, dry_run=True) == f"3 runs of 1 days before {new} would go"
+    assert len(house.records) == 6
+    assert runner.prune(house.settings, 7) == f"3 runs of 1 days before {new} deleted"
+    assert {path.parent.name for path in house.records} == {str(new)}
+    assert str(old) not in (house.settings.reports / "index.html").read_text()
+    assert house.folder.exists()
+    with pytest.raises(SettingsError):
+        runner.prune(house.settings, -1)
+
+
+def test_a_fault_of_the_runner_is_told_and_not_hidden(house):
+    house.settings = replace(house.settings, reports=None)
+    with pytest.raises(TypeError):
+        house.run()
+    assert house.told[0][0].startswith("the runner itself failed: TypeError: ")
+
+
+@pytest.mark.parametrize(("delay", "minutes"), [(0, "*/15"), (5, "5-59/15"), (4.5, "5-59/15"), (15, "*/15"), (20, "5-59/15")])
+def test_the_crontab_line(house, monkeypatch, delay, minutes):
+    monkeypatch.delenv("PYTHON", raising=False)
+    reports = house.folder / "100% re'ports"
+    line = runner.crontab_line(replace(house.settings, delay=delay, reports=reports))
+    when, command = line.split(" * * * * ")
+    assert when == minutes
+    assert not re.search(r"(?<!\\)%", line), "a bare % ends a command in a crontab"
+    words = shlex.split(command.replace(r"\%", "%"))
+    assert words == ["make", "-s", "-C", str(ROOT), "run-alerts", ">>", str(reports / "cron.log"), "2>&1"]
+    monkeypatch.setenv("PYTHON", "python3.13")
+    assert "run-alerts PYTHON=python3.13 >>" in runner.crontab_line(house.settings)
