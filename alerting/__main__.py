@@ -28,7 +28,7 @@ def command(words: str, *arguments: Argument) -> Callable[[Function], Function]:
 
 
 AT: Argument = ("--at", {"default": "", "help": "the moment to stand at, such as 2026-11-20T12:15Z; empty: now"})
-DAYS: Argument = ("--days", {"type": int, "default": 29, "help": "days of history a run reads (default 29)"})
+DAYS: Argument = ("--days", {"type": int, "default": 0, "help": "days of history a run reads (default: what the rules need)"})
 DRY: Argument = ("--dry-run", {"action": "store_true", "help": "remember nothing, tell nobody"})
 
 

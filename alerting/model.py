@@ -93,6 +93,7 @@ class Metric:
     rule: Rule
     policy: Policy = Policy()
     step: timedelta = STEP
+    width: float = 1.0  # the rule's half-widths times this: what an alert budget is spent with
     form: str = "count"  # count | ratio | number: how a value is written and what it may be
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name
@@ -103,6 +104,8 @@ class Metric:
             raise ValueError(f"Metric name {self.name!r}: use letters, digits, '_', '-' and '.' only")
         if self.form not in ("count", "ratio", "number"):
             raise ValueError(f"Metric {self.name}: form={self.form!r} must be 'count', 'ratio' or 'number'")
+        if not 0 < self.width < float("inf"):
+            raise ValueError(f"Metric {self.name}: width={self.width!r} must be above 0")
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.fences import BAND
-from alerting.model import Metric, Policy, Status
+from alerting.model import Metric, Status
 
 FARTHEST = 1000.0  # scores are cut here: beyond it only the sign says anything
 
@@ -14,10 +14,11 @@ FARTHEST = 1000.0  # scores are cut here: beyond it only the sign says anything
 def judge(values: pd.Series, band: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """value, low, expected, high, score, status for every bucket of `values` (float64; status str).
 
-    The band is first widened to the policy's smallest change, so that what is returned, drawn and told is what was judged
-    by. Score: distance from expected in half-widths of the band on that side, signed, +-1 at the edge, cut at +-1000.
+    The band is first scaled by the metric's width and widened to the policy's smallest change, so that what is returned,
+    drawn and told is what was judged by. Score: distance from expected in half-widths of the band on that side, signed, +-1
+    at the edge, cut at +-1000.
     """
-    low, expected, high = _at_least(band, metric.policy)
+    low, expected, high = _limits(band, metric)
     value = values.to_numpy(float)
     score = _score(value, low, expected, high)
     status = np.where(_outside(score, metric.policy.direction), Status.ANOMALOUS.value, Status.NORMAL.value).astype(object)
@@ -27,10 +28,11 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric) -> pd.DataFrame
     return pd.DataFrame(columns, index=values.index)
 
 
-def _at_least(band: pd.DataFrame, policy: Policy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _limits(band: pd.DataFrame, metric: Metric) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     low, expected, high = (band[c].to_numpy(float) for c in BAND)
-    floor = np.maximum(policy.min_change * np.abs(expected), policy.min_units)
-    return np.minimum(low, expected - floor), expected, np.maximum(high, expected + floor)
+    floor = np.maximum(metric.policy.min_change * np.abs(expected), metric.policy.min_units)
+    below, above = (np.maximum(metric.width * side, floor) for side in (expected - low, high - expected))
+    return expected - below, expected, expected + above
 
 
 def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -9,18 +9,18 @@ import pandas as pd
 from alerting.model import Metric, Query, Reading, SourceError
 from alerting.pipeline.timing import Connections, Due
 
-DAYS = 29  # history that a run reads: four weeks of slots and a day for neighbours and a change of the clocks
+SHOWN = timedelta(days=3)  # more than the rules need: a picture's two days have bands of their own
 
 
-def read(to: Connections, todo: list[Due], days: int = DAYS) -> Reading:
-    """What the source has for the due buckets and `days` before them: one scan a table, however many metrics.
+def read(to: Connections, todo: list[Due], days: int = 0) -> Reading:
+    """What the source has for the due buckets and `days` (0: as many as the rules need) before them: one scan a table,
+    however many metrics.
 
     A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on.
     """
     scans: dict[tuple[str, timedelta], list[Due]] = {}
     for item in todo:
-        if len(item):
-            scans.setdefault((item.metric.query, item.metric.step), []).append(item)
+        scans.setdefault((item.metric.query, item.metric.step), []).append(item)
     parts = [_scan(to, Query(name, _sql(to, name), step), items, days) for (name, step), items in scans.items()]
     return Reading(
         series={name: series for part in parts for name, series in part.series.items()},
@@ -36,7 +36,8 @@ def _sql(to: Connections, name: str) -> str:
 
 
 def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading:
-    first = min(item.first for item in items) - timedelta(days=days)
+    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + SHOWN
+    first = min(item.first for item in items) - history // query.step * query.step
     grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
     try:
         raw = to.source.fetch(query, first, grid[-1].to_pydatetime() + query.step)
