@@ -1,0 +1,146 @@
+"""ClickHouse over HTTP, from 18.16 on."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import pandas as pd
+
+from alerting.model import Query, SourceError
+from alerting.sources.binding import bind, quoted_table
+from alerting.sources.contract import counts
+from alerting.sources.decode import decode
+from alerting.sources.refusals import refusal, refuses_settings
+from alerting.sources.transport import Answer, Line, http_refusal
+
+PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
+
+# Sent with every query. A profile may allow half an answer as if it were one ("break", "any", shards skipped), or more than
+# the rows that were asked for (extremes): not here.
+_LIMITED = ("timeout", "read", "result", "group_by", "sort", "distinct", "join", "set")
+WHOLE_OR_NOTHING = {
+    "readonly": "2",  # 1 would also forbid a SETTINGS clause in an analyst's query
+    "skip_unavailable_shards": "0",
+    "extremes": "0",
+    **{f"{kind}_overflow_mode": "throw" for kind in _LIMITED},
+}
+
+
+@dataclass
+class ClickHouse:
+    """A source (see `model.Source`). `tables`: query name -> table; `ca`: file of a CA certificate.
+
+    `timeout` seconds bound one fetch with all its tries. Every SourceError names the server, never the password.
+    """
+
+    url: str
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    database: str = "default"
+    tables: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    connect_timeout: float = 5.0
+    ca: str = ""
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    _settings: Mapping[str, str] = field(default_factory=lambda: WHOLE_OR_NOTHING, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        if parts.username or parts.password:
+            raise SourceError(f"the URL of ClickHouse at {self.url} must not hold a user or password: they have settings")
+
+    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Counts per bucket (see `model.Source`). Raises SourceError."""
+        return counts(self.rows(query, start, end), query, start, end)
+
+    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """All columns of the query as they come, texts and times too. Raises SourceError."""
+        return self._ask(bind(query, self._table(query.name), start, end), query.name)
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Column -> ClickHouse type of the table that the query `name` reads. Raises SourceError."""
+        found = self._ask(f"DESCRIBE TABLE {self._table(name)}", name)
+        return dict(zip(found["name"], found["type"], strict=True))
+
+    def now(self) -> datetime:
+        """The server's clock, to the second. Raises SourceError."""
+        return datetime.fromtimestamp(int(self._ask("SELECT toUInt32(now()) AS at", "clock")["at"].iloc[0]), UTC)
+
+    def _table(self, name: str) -> str:
+        return quoted_table(self.tables.get(name, name), self.database)
+
+    def _ask(self, sql: str, name: str) -> pd.DataFrame:
+        """The decoded answer, from as many tries as it may need and `timeout` allows."""
+        deadline = time.monotonic() + self.timeout
+        for pause in (*PAUSES, math.inf):
+            answer = self._try(sql, name, deadline)
+            if not isinstance(answer, SourceError):
+                return answer
+            if not answer.passing or time.monotonic() + pause >= deadline:
+                break
+            self.sleep(pause)
+        raise answer
+
+    def _try(self, sql: str, name: str, deadline: float) -> pd.DataFrame | SourceError:
+        """An error is a value here, so that what is raised in the end carries no earlier exception and none of its frames."""
+        try:
+            answer = self._post(sql, name, deadline)
+            return self._read(answer, name)
+        except SourceError as error:
+            return SourceError(f"ClickHouse at {self.url} ({name}): {self._without_password(str(error))}", error.passing)
+
+    def _post(self, sql: str, name: str, deadline: float) -> Answer:
+        """A user whose profile is read-only may not change `readonly`, or no setting at all: then its profile must see to it."""
+        answer = self._line.post(sql, self._params(name, deadline), deadline)
+        while self._settings and answer.status != 200 and refuses_settings(answer.tail):
+            less = {key: value for key, value in self._settings.items() if key != "readonly"}
+            self._settings = less if "readonly" in self._settings else {}
+            answer = self._line.post(sql, self._params(name, deadline), deadline)
+        return answer
+
+    def _read(self, answer: Answer, name: str) -> pd.DataFrame:
+        told = refusal(answer.tail, name, self._table(name).replace("`", ""))
+        if answer.status != 200 and told:
+            raise told
+        if error := http_refusal(answer):
+            raise error
+        try:
+            return decode(answer.body, lambda: answer.headers.get("X-ClickHouse-Timezone") or self._server_zone())
+        except SourceError as broken:
+            raise told or broken from None  # the server may have failed after it had begun to answer
+
+    @property
+    def _line(self) -> Line:
+        credentials = {"X-ClickHouse-User": self.user.encode(), "X-ClickHouse-Key": self.password.encode()}
+        return Line(self.url, credentials, self.ca or True, self.connect_timeout)
+
+    def _params(self, name: str, deadline: float) -> dict[str, str]:
+        """`wait_end_of_query`: a failure then has a status of its own, instead of an end of rows."""
+        params = {
+            "database": self.database,
+            "default_format": "TSVWithNamesAndTypes",
+            "wait_end_of_query": "1",
+            "query_id": f"alerting-{name}-{uuid.uuid4().hex[:12]}",  # a try that hangs on the server keeps its id
+        }
+        if self._settings:
+            params |= self._settings
+            params["max_execution_time"] = str(max(1, math.ceil(deadline - time.monotonic())))
+        return params
+
+    def _server_zone(self) -> str:
+        """Servers before 19 do not say in a header which time zone a plain DateTime is written in."""
+        return str(self._ask("SELECT timezone() AS zone", "timezone")["zone"].iloc[0])
+
+    def _without_password(self, text: str) -> str:
+        """A server or a proxy may repeat what it was sent."""
+        for form in {self.password, html.escape(self.password), quote(self.password)} - {""}:
+            text = text.replace(form, "***")
+        return text

@@ -1,0 +1,55 @@
+"""What a ClickHouse server's (or chDB's) error means to the person who can do something about it."""
+
+from __future__ import annotations
+
+import re
+
+from alerting.model import SourceError
+
+# An error text, alone or at the end of an answer that began well. 18.16 writes `Code: 60, e.displayText() = DB::...`.
+_ERROR = re.compile(r"Code: (\d+)[.,] *(?:e\.displayText\(\) = )?(?:DB::)?\w*Exception: (.*)", re.DOTALL)
+# What follows the sentence that says it: versions, traces, and the whole query over again.
+_TAIL = re.compile(
+    r"(,? e\.what\(\)| \(version |,? context: |Stack trace|: [Ww]hile (executing|processing) |[.:]? [Ii]n (scope|query) ).*",
+    re.DOTALL,
+)
+_CODE_NAME = re.compile(r"\.? \([A-Z_]{4,}\)$")  # (UNKNOWN_TABLE), in newer servers
+
+# Codes of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp that may be gone next time:
+# too slow, quota, too many queries, network, memory, replicas behind, cancelled, cannot schedule, shard or keeper away.
+PASSING = {3, 32, 159, 160, 173, 198, 201, 202, 203, 209, 210, 236, 241, 279, 364, 369, 394, 425, 439, 473, 499, 519, 745, 999}
+
+_CREDENTIALS = "it refused the user: check ALERTING_CLICKHOUSE_USER and ALERTING_CLICKHOUSE_PASSWORD"
+_COLUMN = "a column is not there: make the query in alerting/sql/ and the table agree"
+_MEANING = {
+    46: "it does not know a function of the query: this server may be older than the query",
+    62: "it cannot read the query: mend its file in alerting/sql/",
+    81: "the database was not found: check ALERTING_CLICKHOUSE_DATABASE",
+    164: "the user may not do that (read-only)",
+    195: "it does not let this host in: have its address allowed for the user",
+    291: "the user has no right to the database: grant it, or check ALERTING_CLICKHOUSE_DATABASE",
+    497: "the user has no right to read the table: GRANT SELECT on it",
+    **dict.fromkeys((192, 193, 194, 516), _CREDENTIALS),
+    **dict.fromkeys((8, 10, 16, 47), _COLUMN),
+}
+_SETTING = {"feed_actions": "ALERTING_FEED_TABLE", "message_actions": "ALERTING_MESSAGE_TABLE"}
+_REFUSED_SETTING = {115, 164, 452, 472}  # unknown, read-only, outside its limits
+
+
+def refusal(text: str, query: str, table: str) -> SourceError | None:
+    """The SourceError for an error text of the server that ran `query` over `table`; None if there is no such text."""
+    found = _ERROR.search(text)
+    if not found:
+        return None
+    code, said = int(found[1]), _CODE_NAME.sub("", " ".join(_TAIL.sub("", found[2]).split())).rstrip(" .,")[:300]
+    meaning = _MEANING.get(code, "it could not run the query")
+    if code == 60:
+        setting = _SETTING.get(query, "the table's setting")
+        meaning = f"a table was not found: check {setting} (now {table}), and that the user may read it"
+    return SourceError(f"{meaning}. It said: {said} (code {code})", passing=code in PASSING)
+
+
+def refuses_settings(text: str) -> bool:
+    """Whether the error is about the settings sent along. Not: about a query that writes (the same code 164)."""
+    found = _ERROR.search(text)
+    return bool(found and int(found[1]) in _REFUSED_SETTING and "setting" in found[2].lower())

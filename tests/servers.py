@@ -1,0 +1,269 @@
+"""Real servers for tests: the ClickHouse of the machine's package, and an HTTP server that answers as it is told.
+
+ClickHouse as a process of its own: `python tests/servers.py FOLDER` starts one over that folder, prints its URL and serves
+until SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+import requests
+
+PASSWORD = "s3cret & <long>:pass/word"  # every character that some form of a URL, XML or HTML writes differently
+ZONE = "Europe/Moscow"  # not UTC, so that a time read in the wrong zone is seen
+CONFIG = """<yandex>
+    <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>
+    <http_port>{port}</http_port>
+    <listen_host>127.0.0.1</listen_host>
+    <path>{folder}/data/</path>
+    <tmp_path>{folder}/tmp/</tmp_path>
+    <users_config>{folder}/users.xml</users_config>
+    <default_profile>default</default_profile>
+    <default_database>default</default_database>
+    <timezone>{zone}</timezone>
+    <mark_cache_size>67108864</mark_cache_size>
+    <uncompressed_cache_size>0</uncompressed_cache_size>
+</yandex>
+"""
+USER = """<{name}>
+    <password>{password}</password><networks><ip>127.0.0.1</ip></networks><profile>{profile}</profile><quota>default</quota>
+</{name}>"""
+USERS = """<yandex>
+    <profiles>
+        <default/>
+        <readonly><readonly>1</readonly></readonly>
+        <settable><readonly>2</readonly></settable>
+        <half><timeout_overflow_mode>break</timeout_overflow_mode><max_rows_to_read>1000</max_rows_to_read>
+              <read_overflow_mode>break</read_overflow_mode></half>
+    </profiles>
+    <quotas><default/></quotas>
+    <users>{users}</users>
+</yandex>
+"""
+
+
+@dataclass(frozen=True)
+class ClickHouseServer:
+    """A running ClickHouse. `user` may do everything, `reader` only read, `setter` only read and change settings; the profile
+    of `half` allows half an answer.
+
+    All have the same `password`; a user `default` without one exists too.
+    """
+
+    url: str
+    pid: int
+    user: str = "analyst"
+    reader: str = "reader"
+    setter: str = "setter"
+    half: str = "half"
+    password: str = PASSWORD
+
+    def execute(self, sql: str, data: str | bytes | None = None, user: str = "") -> str:
+        """What the server answers to `sql` of `user`; `data` follows an INSERT. Raises AssertionError with its error."""
+        body = data.encode() if isinstance(data, str) else data
+        headers = {"X-ClickHouse-User": user or self.user, "X-ClickHouse-Key": self.password}
+        answer = requests.post(self.url, params={"query": sql}, data=body or b"", headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+
+def clickhouse_binary() -> str:
+    """Path of the server's program, "" if it is not installed."""
+    return shutil.which("clickhouse-server") or shutil.which("clickhouse-server", path="/usr/sbin:/usr/bin") or ""
+
+
+@contextmanager
+def running_clickhouse(folder: Path) -> Iterator[ClickHouseServer]:
+    """A server of its own on a free port over `folder`; ended, with all its data, when the block is left.
+
+    Root may run it on a folder of root's: the server only minds data that belong to somebody else.
+    """
+    port = _free_port()
+    users = [("analyst", "default"), ("reader", "readonly"), ("setter", "settable"), ("half", "half")]
+    declared = [USER.format(name=name, password=escape(PASSWORD), profile=profile) for name, profile in users]
+    declared.append(USER.format(name="default", password="", profile="default"))
+    config = folder / "config.xml"
+    config.write_text(CONFIG.format(folder=escape(str(folder)), port=port, zone=ZONE), encoding="utf-8")
+    (folder / "users.xml").write_text(USERS.format(users="".join(declared)), encoding="utf-8")
+    with (folder / "output.log").open("wb") as output:
+        process = subprocess.Popen(
+            [*_dying_with_us(), clickhouse_binary(), f"--config-file={config}"],
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,  # Ctrl-C is for pytest, which then ends it
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}", process, folder)
+        yield ClickHouseServer(f"http://127.0.0.1:{port}", process.pid)
+    finally:
+        _end(process)
+
+
+def _dying_with_us() -> list[str]:
+    """A prefix of the command that ends it also when pytest is killed and ends nothing itself (util-linux has it)."""
+    return ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], folder: Path, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if requests.get(url, timeout=1).text == "Ok.\n":
+                return
+        except requests.RequestException:
+            time.sleep(0.02)
+    logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log"))
+    raise RuntimeError(f"ClickHouse did not start (exit code {process.poll()}):\n{logs}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    """A real ClickHouse, one for the whole test session: tables need names of their own, or a DROP."""
+    if not clickhouse_binary():
+        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
+        report("ClickHouse is not installed: apt-get install clickhouse-server")
+    with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server
+
+
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it arrived. Header names in small letters."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Web:
+    """An HTTP server that gives `replies` one after the other, the last one again and again, and keeps what was `asked`."""
+
+    def __init__(self) -> None:
+        self.replies, self.asked = list[Reply](), list[Asked]()
+        self.closing = threading.Event()  # a reply that waits should wait on this
+        self._server = _WebServer(("127.0.0.1", 0), _WebHandler)
+        self._server.web = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def will(self, *replies: Reply) -> Web:
+        self.replies = list(replies)
+        return self
+
+    def next_reply(self) -> Reply:
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def wrap(self, context: Any) -> None:
+        """Speak TLS from now on (`context`: ssl.SSLContext)."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
+    def close(self) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _WebServer(ThreadingHTTPServer):
+    daemon_threads = True
+    web: Web
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks the DNS for our name, which can take seconds
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that has gone is what many tests are about."""
+
+
+class _WebHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _WebServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.web.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.server.web.next_reply()(self)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+
+def says(body: bytes | str, status: int = 200, kind: str = "text/tab-separated-values", **headers: str) -> Reply:
+    """A whole answer. Header names with '_' for '-'."""
+    content = body.encode() if isinstance(body, str) else body
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return reply
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    server = Web()
+    yield server
+    server.close()
+
+
+def main() -> None:
+    stop = threading.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: stop.set())
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    with running_clickhouse(folder.resolve()) as server:
+        print(server.url, flush=True)
+        stop.wait()
+
+
+if __name__ == "__main__":
+    main()
