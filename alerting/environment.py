@@ -150,7 +150,7 @@ def _see(folder: Path, *places: Path) -> None:
 
 def _pip(folder: Path, *arguments: str, path: str = "") -> None:
     """Install from hashed pins, wheels only (but for what `arguments` excepts), nothing that is not in the file."""
-    fixed = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
+    fixed = ["install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
     unset = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environ = {name: text for name, text in os.environ.items() if name not in unset}
     environ.update(PIP_USER="0", **({"PYTHONPATH": path} if path else {}))

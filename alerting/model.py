@@ -276,3 +276,7 @@ class NotifyError(AlertingError):
 
 class RunFailed(AlertingError):
     """Something was not seen or not said: the run ends red."""
+
+
+class NotDelivered(RunFailed):
+    """All was seen, but a message still waits: the run ends red, and the chat hears of it when it can be reached."""

@@ -122,24 +122,28 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert cron.run(at(41))[0] == 0  # silent
     assert len(bot.messages) == 4
 
-    bot.fail("429", times=1, retry_after=600)
-    code, printed = cron.run(at(52))  # three hours on: reminders, the first one refused
+    assert cron.run(at(51))[0] == 0  # cron was dead for two hours: caught up, and nothing new
+    assert [t.split(":")[0] for t in texts(bot)[2:]] == ["⏱ Late by 2\xa0h\xa021\xa0min"]
+
+    bot.fail("429", times=2, retry_after=600)
+    code, printed = cron.run(at(52))  # three hours on: reminders, refused
     assert code == RED
     assert "429" in printed
-    before = len(texts(bot))
+    assert len(texts(bot)) == 3
     code, printed = cron.run(at(53))  # kept, and sent once
     assert code == 0, printed
-    assert sorted(t.split(" still")[0] for t in texts(bot)[4 - 2 :] if "still" in t) == ["🟠 CTR", "🟠 Likes"]
-    assert len(texts(bot)) > before
+    assert sorted(t.split(" still")[0] for t in texts(bot)[3:]) == ["🟠 CTR", "🟠 Likes"]
 
     sent = len(texts(bot))
     code, printed = cron.run(at(56))  # cron was dead for 45 minutes: caught up, and resolved
     assert code == 0, printed
-    assert [t.split(" since")[0] for t in texts(bot)[sent:]] == ["🟢 Likes normal again", "🟢 CTR normal again"]
-    assert all("13:30" in t for t in texts(bot)[sent:])
-    assert len(texts(bot)) == 2 + 2 + 2 + run_failed(bot)
+    late, *back = texts(bot)[sent:]
+    assert late.startswith("⏱ Late by")
+    assert [t.split(" since")[0] for t in back] == ["🟢 Likes normal again", "🟢 CTR normal again"]
+    assert all("13:30" in t for t in back)
+    assert run_failed(bot) == 0  # nothing was unseen
 
-    assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 6
+    assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 7
     assert secrets_in(home, bot.token, tables.password) == []
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from alerting import backtest, messages, metrics, pipeline
-from alerting.model import Kind, Metric, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
+from alerting.model import Kind, Metric, NotDelivered, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
 from alerting.notifiers import Console, Telegram
 from alerting.sources.table import Table
 from alerting.store import Store
@@ -221,6 +221,11 @@ def test_finish_is_red_when_something_was_not_said(world):
     to = world({"a": kpi()})
     with pytest.raises(RunFailed, match="views/opened/1 was kept: 429"):
         pipeline.finish(to, Reading({}), [Receipt("views/opened/1", "kept", "429 Too Many Requests")])
+    with pytest.raises(NotDelivered):
+        pipeline.finish(to, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "sent")])
+    with pytest.raises(RunFailed, match="was refused: 400") as refused:
+        pipeline.finish(to, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "refused", "400")])
+    assert not isinstance(refused.value, NotDelivered)  # what nobody will ever hear of must be said another way
     assert pipeline.finish(to, Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
 
 

@@ -16,6 +16,7 @@ from alerting.model import (
     Kind,
     Message,
     Metric,
+    NotDelivered,
     Notifier,
     NotifyError,
     Reading,
@@ -163,16 +164,27 @@ class _Post:
 
 
 def finish(to: Connections, reading: Reading, receipts: list[Receipt]) -> str:
-    """One line: what was seen and said. Raises RunFailed when something was not, or was forgotten: the run ends red."""
-    reasons = dict.fromkeys(reading.troubles.values())
-    blind = {reason: [metric for metric, why in reading.troubles.items() if why == reason] for reason in reasons}
-    faults = [f"{', '.join(names)} {_was(names)} not judged: {reason}" for reason, names in blind.items()]
-    faults += [f"message {r.key} was {r.state}: {r.reason}" for r in receipts if r.state != "sent"]
+    """One line: what was seen and said.
+
+    Raises RunFailed when something was not seen, was refused for good or was forgotten, NotDelivered when all that is wrong
+    is that messages still wait: the run ends red.
+    """
+    kept = [f"message {r.key} was kept: {r.reason}" for r in receipts if r.state == "kept"]
+    faults = [*_unseen(reading), *(f"message {r.key} was refused: {r.reason}" for r in receipts if r.state == "refused")]
     faults += getattr(to.store, "notes", ())  # a memory that was lost
     if faults:
-        raise RunFailed("; ".join(faults))
+        raise RunFailed("; ".join([*faults, *kept]))
+    if kept:
+        raise NotDelivered("; ".join(kept))
     said = f"all seen; {len(receipts)} message{'' if len(receipts) == 1 else 's'} sent"
     return "; ".join([said, *getattr(to.notifier, "notes", ())])
+
+
+def _unseen(reading: Reading) -> list[str]:
+    """One line a reason, with all the metrics that it blinds."""
+    reasons = dict.fromkeys(reading.troubles.values())
+    blind = {reason: [metric for metric, why in reading.troubles.items() if why == reason] for reason in reasons}
+    return [f"{', '.join(names)} {_was(names)} not judged: {reason}" for reason, names in blind.items()]
 
 
 def _was(names: list[str]) -> str:

@@ -78,8 +78,9 @@ def _papermill(attempt: Attempt, kernel: Kernel) -> None:
 
 
 def _raised(error: PapermillExecutionError, where: str) -> Failure:
-    if error.ename == "RunFailed":
-        return Failure(error.evalue, "The run itself says what it could not see or tell. make doctor checks the connections.")
+    if error.ename in ("RunFailed", "NotDelivered"):
+        advice = "The run itself says what it could not see or tell. make doctor checks the connections."
+        return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # what waits to be told tells itself
     what = f"{error.ename}: {error.evalue}".removesuffix(": ")
     advice = "The traceback stands below the cell. make rehearse AT=... repeats the run without telling anyone."
     return Failure(what, advice, where)

@@ -74,7 +74,7 @@ class _Execution:
 def _stopped(error: KeyboardInterrupt) -> Failure:
     by = str(error) or "SIGINT"
     advice = "Nothing was wrong with the run itself. The next one judges what this one left out."
-    return Failure(f"stopped by {by}", advice, told=by != "SIGINT")
+    return Failure(f"stopped by {by}", advice, told=by != "SIGINT", stopped=by == "SIGINT")
 
 
 def _unexecuted(source: Path) -> Notebook:

@@ -27,7 +27,8 @@ class Failure:
     advice: str
     where: str = ""
     detail: str = ""
-    told: bool = True  # False: nobody has to be told, the person at the keyboard knows
+    told: bool = True  # False: the chat need not hear of it
+    stopped: bool = False  # by the person at the keyboard
 
     @property
     def reason(self) -> str:
@@ -40,7 +41,8 @@ def both(first: Failure | None, second: Failure | None) -> Failure | None:
     if first is None or second is None:
         return first or second
     what, advice = f"{first.what}; {second.reason}", f"{first.advice} {second.advice}"
-    return Failure(what, advice, first.where, first.detail or second.detail, first.told or second.told)
+    detail, told, stopped = first.detail or second.detail, first.told or second.told, first.stopped and second.stopped
+    return Failure(what, advice, first.where, detail, told, stopped)
 
 
 def one_line(text: str, length: int) -> str:
@@ -93,6 +95,13 @@ def bare(notebook: Notebook) -> Notebook:
     """The notebook without what was put in to show a failure, by papermill or here."""
     signs = {TAG, PAPERMILL_TAG}
     return {**notebook, "cells": [cell for cell in notebook["cells"] if not signs & set(cell["metadata"].get("tags", []))]}
+
+
+def printed(notebook: Notebook) -> str:
+    """What the cell tagged "said" printed: the messages, where no chat is configured."""
+    cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
+    return "".join("".join(output["text"]) for output in outputs)
 
 
 def shown(notebook: Notebook, failure: Failure) -> Notebook:

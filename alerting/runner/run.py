@@ -13,7 +13,7 @@ from typing import Any
 from alerting.model import AlertingError
 from alerting.runner import reports
 from alerting.runner.execution import execute
-from alerting.runner.failure import said
+from alerting.runner.failure import printed, said
 from alerting.runner.kernel import sweep
 from alerting.runner.lock import HeldError, locked
 from alerting.runner.record import Record, rescue
@@ -97,11 +97,12 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     failure = record.publish(done, failure)
     _list(settings, started)
     link = record.link if record.saved else ""
+    sys.stdout.write(scrubbed(printed(done), settings)[0])
     word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
     _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
-    if failure and not failure.told:
+    if failure and failure.stopped:
         return INTERRUPTED
-    if worst := failure or earlier:
+    if (worst := failure or earlier) and worst.told:
         _tell(settings, started, worst.reason, link, tell)
     return RED if failure else OK
 
