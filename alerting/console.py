@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from alerting import backtest as replays
-from alerting import pipeline, settings, wiring
-from alerting.model import Event, Reading, SettingsError, State
+from alerting import pipeline, runner, settings, wiring
+from alerting.model import STEP, Event, Reading, SettingsError, State
 from alerting.notifiers import Console
+from alerting.simulate import Planted, truth
 
 HOUR = timedelta(hours=1)
 
@@ -60,43 +61,69 @@ def _said(reading: Reading) -> int:
 
 def demo() -> int:
     """Tell the embedded app's planted incidents as the chat would have heard of them, each beside the truth."""
-    from alerting.simulate import truth
-
     given = settings.load()
     to = wiring.connect(dry_run=True)
     if given.source != "embedded":
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {given.source!r})")
     replay, reading = _replay(to, to.metrics, pipeline.clock(), timedelta(days=27))
+    printer = Console()
     for incident in truth(given.data / "app"):
-        sys.stdout.write(f"\n=== planted: {incident}\n")
+        sys.stdout.write(f"\n=== {_planted(incident)}\n\n")
         during = [e for e in replay.events if incident.start - HOUR <= e.bucket <= incident.end + 2 * HOUR]
-        _tell(to, replay, reading, during, given.reports / "demo")
+        _tell(to, replay, reading, during, printer, given.reports / "demo")
     return _said(reading)
 
 
-def _tell(to: pipeline.Connections, replay: replays.Replay, reading: Reading, events: list[Event], folder: Path) -> None:
+def _planted(incident: Planted) -> str:
+    """The truth about an incident, in one line."""
+    hit = "=".join(incident.slice) if incident.slice else "everybody"
+    span = f"{incident.start:%Y-%m-%d %H:%M} to {incident.end:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"planted: {incident.kind.replace('_', ' ')}, {span}, {hit} {incident.depth:+.0%}; it moves {', '.join(incident.metrics)}"
+    )
+
+
+def _tell(
+    to: pipeline.Connections, replay: replays.Replay, reading: Reading, events: list[Event], printer: Console, folder: Path
+) -> None:
+    """Print the messages of the events as the chat would get them, and keep their pictures in `folder`."""
+    ids: dict[str, str] = {}
     for event in events:
         told_at = event.bucket + to.metric(event.metric).step + to.delay
         for message in pipeline.compose(to, pipeline.Advance(events=[event]), replay.judged, reading, told_at):
-            Console().send(message)
+            ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:
-                path = folder / f"{message.key.replace('/', '-')}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(message.photo)
-                sys.stdout.write(f"{path}\n")
+                _keep(message.photo, folder / f"{message.key.replace('/', '-')}.png")
+
+
+def _keep(photo: bytes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(photo)
+    sys.stdout.write(f"{path}\n\n")
 
 
 def status() -> int:
-    """Last runs, last judged bucket, open episodes, outbox. Exit code 1 when the last run was not well."""
+    """Last runs, what was judged until when, open episodes, outbox. Exit code 1 when the last run was not well."""
     given = settings.load()
     store = wiring.open_store(given)
-    now = datetime.now(UTC)
-    judged = store.last_judged()
-    for name, bucket in judged.items():
-        sys.stdout.write(f"{name}: judged until {bucket:%Y-%m-%d %H:%MZ} ({(now - bucket) // timedelta(minutes=1)} min ago)\n")
+    runs = runner.last_runs(given, 5)
+    for name, well, said in runs:
+        sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
+    _print_judged(store.last_judged(), {metric.name: metric.step for metric in wiring.catalogue(given)})
     for name, episode in store.episodes().items():
-        if episode.state is not State.OK or episode.gap:
-            sys.stdout.write(f"{name}: {episode.state.value} since {episode.since or episode.gap:%Y-%m-%d %H:%MZ}\n")
+        since = episode.since or episode.gap
+        if since and (episode.state is not State.OK or episode.gap_told):
+            sys.stdout.write(f"{name}: {'no data' if episode.gap_told else episode.state.value} since {since:%Y-%m-%d %H:%MZ}\n")
     counts = store.counts()
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
-    return 0 if judged else 1
+    return 0 if runs and runs[0][1] else 1
+
+
+def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta]) -> None:
+    """One line for all metrics that were judged until the same instant."""
+    until: dict[datetime, list[str]] = {}
+    for name, bucket in judged.items():
+        until.setdefault(bucket + steps.get(name, STEP), []).append(name)
+    for end, names in sorted(until.items()):
+        age = (datetime.now(UTC) - end) // timedelta(minutes=1)
+        sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")

@@ -200,12 +200,11 @@ class Receipt:
 class Reading:
     """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
     `counts`: query name -> the counts they were made of. `troubles`: metric -> why it could not be seen.
-    `newest`: query name -> instant of the newest row seen, if any. `notes`: odd rows that were put aside."""
+    `notes`: odd rows that were put aside."""
 
     series: dict[str, pd.Series]
     counts: dict[str, pd.DataFrame] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
-    newest: dict[str, datetime] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

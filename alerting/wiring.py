@@ -70,6 +70,15 @@ def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
     return table, metrics.of_table(table.steps())
 
 
+def catalogue(settings: Settings) -> list[Metric]:
+    """The metrics that this source has. Raises SourceError when a table cannot be read."""
+    from alerting import metrics
+
+    if settings.source == "embedded" or settings.source.startswith("http"):
+        return metrics.METRICS
+    return open_source(settings)[1]
+
+
 def _embedded(settings: Settings) -> Source:
     from alerting.simulate import extend
     from alerting.sources.embedded import Embedded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pandas as pd
 
@@ -26,7 +26,6 @@ def read(to: Connections, todo: list[Due], days: int = 0) -> Reading:
         series={name: series for part in parts for name, series in part.series.items()},
         counts={name: counts for part in parts for name, counts in part.counts.items()},
         troubles={name: reason for part in parts for name, reason in part.troubles.items()},
-        newest={name: at for part in parts for name, at in part.newest.items()},
         notes=(*to.notes, *getattr(to.source, "notes", ()), *(note for part in parts for note in part.notes)),
     )
 
@@ -49,14 +48,8 @@ def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading
         series={name: series for name, (series, _) in made.items() if series is not None},
         counts={query.name: counts},
         troubles={name: text for name, (series, text) in made.items() if series is None},
-        newest=_newest(query.name, counts),
         notes=tuple(text for series, text in made.values() if series is not None and text),
     )
-
-
-def _newest(name: str, counts: pd.DataFrame) -> dict[str, datetime]:
-    newest = counts["newest"].max() if "newest" in counts else float("nan")
-    return {name: datetime.fromtimestamp(newest, UTC)} if newest == newest else {}
 
 
 def _made(metric: Metric, counts: pd.DataFrame) -> tuple[pd.Series | None, str]:

@@ -72,9 +72,15 @@ def _context(to: Connections, event: Event, judged: dict[str, pd.DataFrame], rea
         week_ago=_days_before(values, event.bucket, 7, to.zone),
         dashboard=_dashboard(to, metric, event.bucket),
         table=metric.query,
-        newest=reading.newest.get(metric.query),
+        newest=_newest(reading.counts.get(metric.query), event.bucket),
         others=tuple(m.title.get(to.language, m.name) for m in normal if m.name != event.metric),
     )
+
+
+def _newest(counts: pd.DataFrame | None, bucket: datetime) -> datetime | None:
+    """Instant of the newest row there was when `bucket` was over, where the query tells."""
+    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[:bucket].max()
+    return datetime.fromtimestamp(newest, UTC) if newest == newest else None
 
 
 def _reader(to: Connections, now: datetime) -> messages.Reader:

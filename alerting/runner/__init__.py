@@ -3,8 +3,8 @@
 `python -m alerting` and the crontab come in here.
 """
 
-from alerting.runner.reports import index, prune
+from alerting.runner.reports import index, last_runs, prune
 from alerting.runner.run import run_alerts
 from alerting.runner.schedule import crontab_line
 
-__all__ = ["crontab_line", "index", "prune", "run_alerts"]
+__all__ = ["crontab_line", "index", "last_runs", "prune", "run_alerts"]

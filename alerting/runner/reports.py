@@ -56,6 +56,12 @@ def index(settings: Settings) -> Path:
     return page
 
 
+def last_runs(settings: Settings, count: int) -> list[tuple[str, bool | None, str]]:
+    """The newest runs: name, whether it was well (None: not known), what it said of itself."""
+    runs = [run for day in _days(settings.reports)[:3] for run in _runs(day) if run[0].startswith("alert-")]
+    return [(name, entry.get("ok"), str(entry.get("said", ""))) for name, entry in runs[:count]]
+
+
 def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
     """Delete the records of days more than `keep_days` ago; gives one line about what went, or would. Raises AlertingError."""
     if keep_days < 0:

@@ -52,6 +52,11 @@ class Table:
         """Series -> its own step: the most common distance of two rows, between a minute and a day. Raises SourceError."""
         return {name: _step(series) for name, series in self._load().items()}
 
+    def ends(self) -> dict[str, datetime]:
+        """Series -> the instant at which its last row's bucket is over; series without rows are left out. Raises SourceError."""
+        known = {name: series for name, series in self._load().items() if len(series.at)}
+        return {name: _instant(series) + _step(series) for name, series in known.items()}
+
     def _load(self) -> dict[str, Series]:
         try:
             stat = self.path.stat()
@@ -134,6 +139,10 @@ class _Notes:
             first = rows[odd].iloc[0]
             at = f"{pd.Timestamp(first['at'], tz='UTC'):%Y-%m-%dT%H:%MZ}"
             self.texts.append(f"{self.path.name}: {int(odd.sum())} rows {what} (first: {first['series']} at {at})")
+
+
+def _instant(series: Series) -> datetime:
+    return pd.Timestamp(series.at[-1], tz="UTC").to_pydatetime()
 
 
 def _means(series: Series, step: timedelta) -> pd.DataFrame:
