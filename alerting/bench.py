@@ -83,7 +83,7 @@ class _App:
 
     def quiet(self) -> None:
         self.at += timedelta(minutes=15)
-        venv = f"VENV={Path(sys.prefix)}"
+        venv = f"VENV={Path(sys.prefix).name}"
         at = f"ARGS=--at {self.at:%Y-%m-%dT%H:%MZ}"
         self._call(["make", "--no-print-directory", "-C", str(ROOT), "run-alerts", at, venv])
 
