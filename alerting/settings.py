@@ -120,6 +120,7 @@ class Settings:
     """Every setting, read and checked. The environment's name is ALERTING_ and the field's name in capitals."""
 
     source: str = setting("embedded", _source, help="embedded | ClickHouse URL | path of a .csv or .parquet table")
+    metrics: str = setting("", help="names of the metrics to watch, with commas between; empty: the whole catalogue")
     clickhouse_user: str = setting("default", help="ClickHouse user")
     clickhouse_password: str = setting("", secret=True, help="its password (or ALERTING_CLICKHOUSE_PASSWORD_FILE)")
     clickhouse_database: str = setting("default", _database, help="database of the two tables")

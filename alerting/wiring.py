@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting import settings as environment
-from alerting.model import STEP, Kind, Message, Metric, Notifier, Query, Source, StoreError
+from alerting.model import STEP, Kind, Message, Metric, Notifier, Query, SettingsError, Source, StoreError
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting
 from alerting.settings import Settings
 
@@ -57,17 +57,25 @@ def tables(settings: Settings) -> dict[str, str]:
 
 
 def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
-    """The configured source, and the catalogue that goes with it. Raises SourceError."""
+    """The configured source, and the metrics to watch there. Raises SourceError or SettingsError."""
     from alerting import metrics
 
     if settings.source == "embedded":
-        return _embedded(settings), metrics.METRICS
+        return _embedded(settings), _chosen(metrics.METRICS, settings)
     if settings.source.startswith(("http://", "https://")):
-        return _clickhouse(settings), metrics.METRICS
+        return _clickhouse(settings), _chosen(metrics.METRICS, settings)
     from alerting.sources.table import Table
 
     table = Table(environment.ROOT / Path(settings.source).expanduser())
-    return table, metrics.of_table(table.steps())
+    return table, _chosen(metrics.of_table(table.steps()), settings)
+
+
+def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
+    names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
+    absent = [name for name in names if name not in {metric.name for metric in metrics}]
+    if absent:
+        raise SettingsError(f"ALERTING_METRICS names {', '.join(absent)}: there are {', '.join(m.name for m in metrics)}")
+    return [metric for metric in metrics if not names or metric.name in names]
 
 
 def catalogue(settings: Settings) -> list[Metric]:
@@ -75,7 +83,7 @@ def catalogue(settings: Settings) -> list[Metric]:
     from alerting import metrics
 
     if settings.source == "embedded" or settings.source.startswith("http"):
-        return metrics.METRICS
+        return _chosen(metrics.METRICS, settings)
     return open_source(settings)[1]
 
 

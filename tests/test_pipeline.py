@@ -190,6 +190,13 @@ def test_negative_and_infinite_counts_are_missing_and_said(world):
     assert any("2 impossible values" in note or "1 impossible values" in note for note in reading.notes)
 
 
+def test_a_metric_that_never_had_a_value_was_not_seen(world):
+    to = world({"a": kpi(), "empty": kpi() * np.nan})
+    with pytest.raises(RunFailed, match="empty was not judged: no value from 2026-10-"):
+        run(to, after(END))
+    assert set(to.store.last_judged()) == {"a"}
+
+
 def test_a_query_that_is_not_there_is_a_trouble_of_its_metrics(world):
     catalogue = metrics.of_table({"a": STEP})
     lost = replace(catalogue[0], name="lost", query="no_such")

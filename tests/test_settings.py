@@ -84,3 +84,11 @@ def test_relative_folders_lie_in_the_repository_whatever_the_working_directory(m
     monkeypatch.chdir(tmp_path)
     assert read().data == settings.ROOT / "data"
     assert read(DATA=str(tmp_path)).data == tmp_path
+
+
+def test_only_the_metrics_asked_for_are_watched():
+    from alerting.wiring import catalogue
+
+    assert [m.name for m in catalogue(read(METRICS="ctr, likes"))] == ["likes", "ctr"]
+    with pytest.raises(SettingsError, match="ALERTING_METRICS names clicks: there are feed_users"):
+        catalogue(read(METRICS="ctr,clicks"))

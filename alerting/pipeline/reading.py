@@ -43,13 +43,20 @@ def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading
     except SourceError as error:
         return Reading({}, troubles={item.metric.name: str(error) for item in items})
     counts = raw.reindex(grid).astype(float).rename_axis("bucket")
-    made = {item.metric.name: _made(item.metric, counts) for item in items}
+    made = {item.metric.name: _seen(item, *_made(item.metric, counts)) for item in items}
     return Reading(
         series={name: series for name, (series, _) in made.items() if series is not None},
         counts={query.name: counts},
         troubles={name: text for name, (series, text) in made.items() if series is None},
         notes=tuple(text for series, text in made.values() if series is not None and text),
     )
+
+
+def _seen(item: Due, series: pd.Series | None, text: str) -> tuple[pd.Series | None, str]:
+    """A metric that never had a value is not one whose data stopped: it was not seen."""
+    if series is None or not item.fresh or series.notna().any():
+        return series, text
+    return None, text or f"no value from {series.index[0]:%Y-%m-%d} on: is the table empty, or are its times elsewhere?"
 
 
 def _made(metric: Metric, counts: pd.DataFrame) -> tuple[pd.Series | None, str]:
