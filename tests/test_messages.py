@@ -79,6 +79,15 @@ def opened(language: str) -> messages.Message:
     return messages.compose(said, about)
 
 
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("rule", ["sudden", "sustained", "level"])
+def test_which_rule_fired_is_said_in_words(rule, language):
+    fired = event(Kind.OPENED, replace(DROP, reason=rule))
+    told = messages.compose(fired, context(metric(), reader(language))).text.splitlines()
+    assert WORDS[language][f"rule {rule}"] in told
+    assert WORDS[language][f"rule {rule}"] not in opened(language).text
+
+
 def opened_late_ratio(language: str) -> messages.Message:
     verdict = anomalous(moscow("14:15"), 0.131, 0.204, 0.21, 0.216)
     here = reader(language, now=moscow("15:20"), run="/srv/alerts/reports/runs/2026-10-12/alert-20261012T1220Z.ipynb")

@@ -13,6 +13,8 @@ from alerting.messages.phrases import REASON, Context, Phrases, Reader, capital,
 from alerting.messages.times import duration, elapsed
 from alerting.model import Event, Kind, Message, Status
 
+RULES = ("sudden", "sustained", "level")  # which question an anomalous verdict answers, as its reason
+
 
 def compose(event: Event, context: Context) -> Message:
     """The text of an opened, reminder, resolved, no data or data back event."""
@@ -68,6 +70,7 @@ def _opened(p: Phrases) -> list[str]:
     verdict, since = p.event.verdict, p.event.episode.since or p.event.bucket
     return [
         *(_opened_by_share if share(verdict, p.language) else _opened_by_value)(p),
+        p.say(f"rule {verdict.reason}") if verdict.reason in RULES else "",
         p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since)) if since != p.event.bucket else "",
         p.before(),
         p.say("others", titles=names(p.context.others, p.language)) if p.context.others else "",
