@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python -m alerting
 TEST := $(VENV)-test/bin/python -m
 LAB := $(VENV)-lab/bin/python -m
 
-.PHONY: help run-alerts rehearse backtest demo status doctor index prune cron env lab notebooks test lint check bench bench-detection lock again
+.PHONY: help run-alerts rehearse backtest budget demo status doctor index prune cron env lab notebooks test lint check bench bench-detection lock again
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -25,6 +25,9 @@ rehearse: $(VENV)/.ready ## what a run would have said: AT=2026-11-20T12:15Z; no
 
 backtest: $(VENV)/.ready ## what the rules would have said over the last weeks: ARGS="--days 28"
 	@$(RUN) backtest $(ARGS)
+
+budget: $(VENV)/.ready ## the widths a budget of false alerts buys: ARGS='"2 a week" --weeks 6'
+	@$(RUN) budget $(ARGS)
 
 demo: $(VENV)/.ready ## the planted incidents of the embedded app, told as the chat would hear of them
 	@$(RUN) demo $(ARGS)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from alerting.model import AlertingError, SettingsError
+from alerting.model import AlertingError, SettingsError, moment
 
 Function = Callable[[argparse.Namespace], int]
 Argument = tuple[str, dict[str, Any]]
@@ -36,14 +37,19 @@ DRY: Argument = ("--dry-run", {"action": "store_true", "help": "remember nothing
 def run_alerts(args: argparse.Namespace) -> int:
     from alerting import runner, settings
 
-    return runner.run_alerts(settings.load(), at=args.at, days=args.days, dry_run=args.dry_run)
+    return runner.run_alerts(settings.load(), at=_moment(args.at), days=args.days, dry_run=args.dry_run)
 
 
 @command("what a run would have said at a moment; nothing is remembered or sent", ("at", {"help": "2026-11-20T12:15Z"}), DAYS)
 def rehearse(args: argparse.Namespace) -> int:
     from alerting import runner, settings
 
-    return runner.run_alerts(settings.load(), at=args.at, days=args.days, dry_run=True)
+    return runner.run_alerts(settings.load(), at=_moment(args.at), days=args.days, dry_run=True)
+
+
+def _moment(at: str) -> str:
+    """Refuse what is no moment here: a slip of the keyboard is no failed check."""
+    return f"{moment(at, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if at else ""
 
 
 @command(
@@ -136,6 +142,30 @@ def bench(args: argparse.Namespace) -> int:
     from alerting import bench, settings
 
     return bench.main(settings.load(), args.runs)
+
+
+@command(
+    "the default rule on labelled series: scores, and figures where a scorer lies beside the data",
+    ("--data", {"required": True, "help": "folder with series.csv and one parquet per set"}),
+    ("--out", {"required": True, "help": "folder for scores.parquet and detection.json"}),
+)
+def bench_detection(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from alerting import detection
+
+    return detection.main(Path(args.data), Path(args.out))
+
+
+@command(
+    "the widths that a budget of false alerts buys, and what they would find",
+    ("text", {"nargs": "?", "default": "2 a week", "help": "such as '2 a week' (default), over the whole catalogue"}),
+    ("--weeks", {"type": int, "default": 4, "help": "weeks of the past to spend it on (default 4)"}),
+)
+def budget(args: argparse.Namespace) -> int:
+    from alerting import console
+
+    return console.budget(args.text, args.weeks)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

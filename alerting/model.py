@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -279,3 +279,19 @@ class RunFailed(AlertingError):
 
 class NotDelivered(RunFailed):
     """All was seen, but a message still waits: the run ends red, and the chat hears of it when it can be reached."""
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """The instant (aware UTC) that `text` writes in ISO 8601 with a zone.
+
+    Raises SettingsError when it is not a time, has no zone, or lies after `now`.
+    """
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise SettingsError(f"at={text!r} is not a time: write it as 2026-11-20T12:15Z") from None
+    if at.tzinfo is None:
+        raise SettingsError(f"at={text!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
+    if at > now:
+        raise SettingsError(f"at={text!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
+    return at.astimezone(UTC)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from alerting.model import STEP, Metric, Notifier, Query, SettingsError, Source, Store
+from alerting.model import STEP, Metric, Notifier, Query, Source, Store, moment
 
 FIRST_LOOK = timedelta(days=1)  # a metric never judged before is folded over this much, so that its trouble has a beginning
 
@@ -58,17 +58,7 @@ def clock(at: str = "", now: datetime | None = None) -> datetime:
     Raises SettingsError when `at` is not a time, has no zone, or lies in the future.
     """
     now = now or datetime.now(UTC)
-    if not at:
-        return now
-    try:
-        instant = datetime.fromisoformat(at.strip())
-    except ValueError:
-        raise SettingsError(f"at={at!r} is not a time: write it as 2026-11-20T12:15Z") from None
-    if instant.tzinfo is None:
-        raise SettingsError(f"at={at!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
-    if instant > now:
-        raise SettingsError(f"at={at!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
-    return instant.astimezone(UTC)
+    return moment(at, now) if at else now
 
 
 def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP) -> datetime:
