@@ -13,11 +13,12 @@ from datetime import timedelta
 
 import pandas as pd
 
-from alerting.detectors import IQR, SameSlot
+from alerting.detectors import Chosen
 from alerting.model import Metric
 
-# The rule of every metric that names no other: quartiles of the same quarter of an hour (and its neighbours) of four weeks.
-RULE = IQR(k=3, over=SameSlot(days=28, near=1))
+# The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
+# than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
+RULE = Chosen()
 
 Value = Callable[[pd.DataFrame], pd.Series]
 

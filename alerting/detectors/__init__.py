@@ -1,11 +1,20 @@
-"""Which past (references) x how wide (fences) -> band -> judged.
+"""Which past (references) x how wide (fences) -> band -> judged; and the rules with a question of their own.
 
-A rule is a fence over a reference: `IQR(k=3, over=SameSlot(days=28))`. Prefix law: the row of a band for bucket t is made
-of values before t only, so a live run, a catch-up and a backtest are the same computation over 1, k and n buckets.
+A plain rule is a fence over a reference: `IQR(k=3, over=SameSlot(days=28))`. `Sudden` asks whether the metric just changed,
+`Sustained` whether it is held wrong, `Level` whether it is further out than it gets; `Chosen` takes what suits the metric.
+Prefix law: the row of a band for bucket t is made of values before t only, so a live run, a catch-up and a backtest are the
+same computation over 1, k and n buckets.
 """
 
-from alerting.detectors.fences import IQR, Quantile, Sigma
-from alerting.detectors.judging import FARTHEST, judge
-from alerting.detectors.references import SameSlot, Trailing
+from alerting.detectors.chosen import Chosen
+from alerting.detectors.fences import IQR, MAD, Quantile, Sigma
+from alerting.detectors.judging import FARTHEST, gap_told, judge, news
+from alerting.detectors.level import Level
+from alerting.detectors.references import Change, SameSlot, Trailing
+from alerting.detectors.sudden import Sudden
+from alerting.detectors.sustained import Sustained, Window
 
-__all__ = ["FARTHEST", "IQR", "Quantile", "SameSlot", "Sigma", "Trailing", "judge"]
+__all__ = [
+    "FARTHEST", "IQR", "MAD", "Change", "Chosen", "Level", "Quantile", "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing",
+    "Window", "gap_told", "judge", "news",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How wide normal is: interquartile ranges, standard deviations or quantiles of the past that a reference gathers."""
+"""How wide normal is: interquartile ranges, standard or median deviations, or quantiles of the past that a reference gathers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.references import Grid, Reference, SameSlot
+from alerting.detectors.rolling import CHUNK, of_sorted
 
-CHUNK = 4096  # buckets gathered and sorted at a time: the matrix stays in cache
 BAND = ["low", "expected", "high"]
+SIGMA = 1.4826  # a median distance times this is a standard deviation, for normal noise
 
 
 class _Fence:
@@ -45,7 +46,7 @@ class _Fence:
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """low, expected, high of each row of `past` (n, k), sorted, whose first `count` (n,) values are there."""
-        raise TypeError(f"{type(self).__name__} is not a fence: use IQR, Sigma or Quantile")
+        raise TypeError(f"{type(self).__name__} is not a fence: use IQR, Sigma, MAD or Quantile")
 
 
 def _above_half_the_lowest(lowest: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -61,7 +62,7 @@ class IQR(_Fence):
     over: Reference = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        lower, median, upper = (_quantile(past, count, q) for q in (0.25, 0.5, 0.75))
+        lower, median, upper = (of_sorted(past, count, q) for q in (0.25, 0.5, 0.75))
         reach = self.k * (upper - lower)
         return lower - reach, median, upper + reach
 
@@ -82,6 +83,19 @@ class Sigma(_Fence):
 
 
 @dataclass(frozen=True)
+class MAD(_Fence):
+    """Median -+ k robust sigmas: 1.4826 times the median distance to the median (Hampel 1974): half of the past may be odd."""
+
+    k: float = 3.0
+    over: Reference = field(default_factory=SameSlot)
+
+    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        median = of_sorted(past, count, 0.5)
+        reach = self.k * SIGMA * of_sorted(np.sort(np.abs(past - median[:, None]), axis=1), count, 0.5)
+        return median - reach, median, median + reach
+
+
+@dataclass(frozen=True)
 class Quantile(_Fence):
     """The q and 1 - q quantiles, moved out by `margin` of their distance to the median."""
 
@@ -90,15 +104,5 @@ class Quantile(_Fence):
     over: Reference = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        low, median, high = (_quantile(past, count, q) for q in (self.q, 0.5, 1 - self.q))
+        low, median, high = (of_sorted(past, count, q) for q in (self.q, 0.5, 1 - self.q))
         return low - self.margin * (median - low), median, high + self.margin * (high - median)
-
-
-def _quantile(past: np.ndarray, count: np.ndarray, q: float) -> np.ndarray:
-    """Quantile q of the first `count` values of each sorted row, linear between neighbours (numpy's default), NaN for none."""
-    at = q * np.maximum(count - 1, 0)
-    below = at.astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    rows = np.arange(len(past))
-    left = past[rows, below]
-    return left + (past[rows, above] - left) * (at - below)

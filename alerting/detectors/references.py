@@ -1,4 +1,4 @@
-"""Which past a bucket is compared with: the last hours, or the same time of day on earlier days."""
+"""Which past a bucket is compared with: the last hours, the same time of day on earlier days, or the usual change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.rolling import CHUNK, quantiles, recent
+
 DAY = 86400
 
 Gather = Callable[[int, int], np.ndarray]
@@ -18,12 +20,13 @@ Gather = Callable[[int, int], np.ndarray]
 @dataclass(frozen=True)
 class Grid:
     """A series without gaps in its index. `values`: float64 (n,), NaN where there is none. `offset`: local time minus
-    UTC in seconds, int64 (n,). `weekday`: local day of the week, Monday 0, int64 (n,)."""
+    UTC in seconds, int64 (n,). `weekday`: local day of the week, Monday 0, int64 (n,). `seconds`: epoch, int64 (n,)."""
 
     values: np.ndarray
     step: int
     offset: np.ndarray
     weekday: np.ndarray
+    seconds: np.ndarray
 
     @classmethod
     def of(cls, series: pd.Series, zone: str) -> Grid:
@@ -36,7 +39,19 @@ class Grid:
         if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
             raise ValueError("a series to judge has one row per bucket: put NaN where a bucket has no value")
         local = seconds + (offset := _offsets(index, seconds, zone))
-        return cls(series.to_numpy(float), int(steps[0]) if len(steps) else 900, offset, (local // DAY + 3) % 7)
+        return cls(series.to_numpy(float), int(steps[0]) if len(steps) else 900, offset, (local // DAY + 3) % 7, seconds)
+
+    @property
+    def per_day(self) -> int:
+        return max(1, DAY // self.step)
+
+    def beginnings(self, every: int = DAY) -> np.ndarray:
+        """Positions of the first bucket of each local day (or of every so many seconds), but for the first of all."""
+        return np.flatnonzero(np.diff((self.seconds + self.offset) // max(every, self.step))) + 1
+
+    def within(self, seconds: float) -> int:
+        """That long in buckets, rounded, 0 for less than half of one."""
+        return round(seconds / self.step)
 
 
 def _offsets(index: pd.DatetimeIndex, seconds: np.ndarray, zone: str) -> np.ndarray:
@@ -118,16 +133,61 @@ class SameSlot:
         days = [d for d in range(1, self.days + 1) if self.kind != "week" or d % 7 == 0]
         near = min(self.near, (DAY // grid.step - 1) // 2)  # neighbours never reach the bucket itself
         lags = np.array([d * DAY // grid.step + s for d in days for s in range(-near, near + 1)])
-        pad = int(lags.max()) + 2 * 3600 // min(grid.step, 3600)  # room for a clock moved by two hours
-        padded = np.r_[np.full(pad, np.nan), grid.values]
-        same_kind = _same_kind(grid, lags, pad) if self.kind == "work" else None
-        take = _straight if (grid.offset == grid.offset[:1]).all() else _by_local_time(grid, pad)
+        take = at_lags(grid, grid.values, lags)
+        if self.kind != "work":
+            return take
+        alike = same_kind(grid, lags)
+        return lambda first, last: np.where(alike(first, last), take(first, last), np.nan)
 
-        def rows(first: int, last: int) -> np.ndarray:
-            matrix = take(padded, lags, first + pad, last + pad)
-            return matrix if same_kind is None else np.where(same_kind(first, last), matrix, np.nan)
 
-        return rows
+@dataclass(frozen=True)
+class Change:
+    """The level just now plus each change that was seen at the same local time on the `days` days before.
+
+    The level is the median of the `last` buckets before; the change is a value minus the level before it. Day-to-day
+    noise of the level is common to neighbouring buckets and drops out, so what is left is news.
+    """
+
+    days: int = 14
+    last: int = 1
+    filled: float = 1 / 3  # share of the changes that must be there
+
+    def __post_init__(self) -> None:
+        if self.days < 1 or self.last < 1:
+            raise ValueError("Change: days and last are at least 1")
+
+    @property
+    def history(self) -> timedelta:
+        return timedelta(days=self.days + 2)  # a day for a change of the clocks, one for the level before the first change
+
+    @property
+    def least(self) -> int:
+        return max(4, round(self.filled * self.days))
+
+    def gather(self, grid: Grid) -> Gather:
+        level = recent(grid.values, self.last)
+        changes = at_lags(grid, grid.values - level, day_lags(grid, self.days))
+        return lambda first, last: changes(first, last) + level[first:last, None]
+
+
+def day_lags(grid: Grid, days: int, apart: int = 1) -> np.ndarray:
+    """How many buckets ago the same time was on each of the last `days` days (or every so many days)."""
+    return np.arange(apart, days + 1, apart) * DAY // grid.step
+
+
+def at_lags(grid: Grid, x: np.ndarray, lags: np.ndarray) -> Gather:
+    """(first, last) -> (last - first, len(lags)): `x` (n,) so many buckets earlier on the local clock, NaN before the start."""
+    pad = int(lags.max()) + 2 * 3600 // min(grid.step, 3600)  # room for a clock moved by two hours
+    padded = np.r_[np.full(pad, np.nan), x]
+    take = _straight if (grid.offset == grid.offset[:1]).all() else _by_local_time(grid, pad)
+    return lambda first, last: take(padded, lags, first + pad, last + pad)
+
+
+def slots(grid: Grid, x: np.ndarray, days: int, share: float) -> np.ndarray:
+    """That quantile of `x` at the same local time of the days before."""
+    rows, n = at_lags(grid, x, day_lags(grid, days)), len(x)
+    parts = [quantiles(rows(first, min(first + CHUNK, n)), share)[0] for first in range(0, n, CHUNK)]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _straight(padded: np.ndarray, lags: np.ndarray, first: int, last: int) -> np.ndarray:
@@ -150,7 +210,7 @@ def _by_local_time(grid: Grid, pad: int) -> Callable[..., np.ndarray]:
     return take
 
 
-def _same_kind(grid: Grid, lags: np.ndarray, pad: int) -> Callable[[int, int], np.ndarray]:
+def same_kind(grid: Grid, lags: np.ndarray) -> Callable[[int, int], np.ndarray]:
     """Which of the lags lie on a day of the same kind (working day or not) as the bucket itself."""
     days = np.round(lags * grid.step / DAY).astype(int)
 

@@ -13,7 +13,7 @@ from alerting.pipeline.timing import Due
 
 
 def judge(metrics: list[Metric], reading: Reading, zone: str) -> dict[str, pd.DataFrame]:
-    """metric -> value, low, expected, high, score, status of every bucket that was read (see `detectors.judge`)."""
+    """metric -> value, low, expected, high, score, status, rule of every bucket that was read (see `detectors.judge`)."""
     return {
         metric.name: judge_one(metric, reading.series[metric.name], zone) for metric in metrics if metric.name in reading.series
     }
@@ -32,7 +32,7 @@ def verdicts(todo: list[Due], judged: dict[str, pd.DataFrame]) -> list[Verdict]:
 
 def _rows(item: Due, judged: pd.DataFrame) -> Iterator[Verdict]:
     frame = judged.loc[item.first : item.last]
-    columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score"))
+    columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score", "rule", "news"))
     for bucket, status, *numbers in zip(frame.index.to_pydatetime(), *columns, strict=True):
         yield Verdict(item.metric.name, bucket, Status(status), *numbers)
 
@@ -74,6 +74,6 @@ def _worth_telling(item: Due, events: list[Event]) -> list[Event]:
     for event in mine:
         if event.kind in closed:
             going_on.pop(closed[event.kind], None)
-        elif event.kind is not Kind.REMINDER:
+        elif event.kind not in (Kind.REMINDER, Kind.WORSENED):
             going_on[event.kind] = event
     return list(going_on.values())
