@@ -15,7 +15,8 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, t
     """The episode after one more bucket, and its events (mostly none).
 
     Pending until `need` of the last `window` buckets are anomalous, then firing; recovering until `recover` normal buckets
-    in a row, then resolved. Missing and unknown buckets neither open nor resolve: not knowing is not recovering.
+    in a row, then resolved. Missing and unknown buckets neither open nor resolve: not knowing is not recovering. What is no
+    news opens nothing, and a gap that is usual at this time is none that anybody is told of.
     """
     seen = _remember(episode, verdict, policy)
     if verdict.status is Status.MISSING:
@@ -33,8 +34,8 @@ def _remember(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
     episode = replace(episode, gap=episode.gap or verdict.bucket)
-    long_enough = episode.recent.endswith("m" * policy.patience)
-    if long_enough and not episode.gap_told:
+    usual = bool(verdict.reason) and not verdict.news  # as long a gap comes at this time of most days
+    if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_told:
         return _tell(Kind.NO_DATA, verdict, replace(episode, gap_told=True))
     if episode.gap_told and _due(episode.told, verdict.bucket, policy):
         return _tell(Kind.REMINDER, verdict, episode)
@@ -57,11 +58,24 @@ def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Epis
     worst = episode.worst if episode.worst and abs(episode.worst.score) >= abs(verdict.score) else verdict
     episode = replace(episode, since=episode.since or verdict.bucket, worst=worst, calm=0, calm_since=None)
     if episode.state in OPEN:
-        firing = replace(episode, state=State.FIRING)
-        return _tell(Kind.REMINDER, verdict, firing) if _due(episode.told, verdict.bucket, policy) else (firing, ())
-    if episode.recent[-policy.window :].count("a") < policy.need:
+        return _still(replace(episode, state=State.FIRING), verdict, policy)
+    if not verdict.news or episode.recent[-policy.window :].count("a") < policy.need:
         return replace(episode, state=State.PENDING), ()
     return _tell(Kind.OPENED, verdict, replace(episode, state=State.FIRING, opened=verdict.bucket))
+
+
+def _still(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    if verdict.news and _worse(episode.said, verdict, policy):
+        return _tell(Kind.WORSENED, verdict, episode)
+    return _tell(Kind.REMINDER, verdict, episode) if _due(episode.told, verdict.bucket, policy) else (episode, ())
+
+
+def _worse(said: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
+    """Farther from expected, on the same side, than was last told, by the policy's share."""
+    if said is None:
+        return False
+    before, now = said.value - said.expected, verdict.value - verdict.expected
+    return now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
 
 
 def _calmer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
@@ -84,5 +98,7 @@ def _due(told: datetime | None, bucket: datetime, policy: Policy) -> bool:
 
 
 def _tell(kind: Kind, verdict: Verdict, episode: Episode) -> tuple[Episode, tuple[Event, ...]]:
+    """The event carries what was said before it; the episode goes on with what is said now."""
     told = replace(episode, told=verdict.bucket)
-    return told, (Event(kind, verdict.metric, verdict.bucket, verdict, told),)
+    said = told if verdict.status is Status.MISSING else replace(told, said=verdict)
+    return said, (Event(kind, verdict.metric, verdict.bucket, verdict, told),)

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     """What an event says, and what a message is about."""
 
     OPENED = "opened"
+    WORSENED = "worsened"
     REMINDER = "reminder"
     RESOLVED = "resolved"
     NO_DATA = "no data"
@@ -55,7 +56,8 @@ class Policy:
     window: int = 1  # ... among the last `window` that open an episode (m of n)
     recover: int = 2  # normal buckets in a row that resolve it
     patience: int = 2  # missing buckets in a row before "no data" is said
-    remind: timedelta = timedelta(hours=3)
+    remind: timedelta = timedelta(hours=6)
+    worsen: float = 0.5  # "worse" is said when the deviation has grown by this share since it was last told
     direction: str = "both"  # both | down | up
     min_change: float = 0.05  # the band is never narrower than this share of expected
     min_units: float = 0.0  # nor than this many units
@@ -67,8 +69,8 @@ class Policy:
             raise ValueError(f"Policy: direction={self.direction!r} must be 'both', 'down' or 'up'")
         if self.recover < 1 or self.patience < 1:
             raise ValueError("Policy: recover and patience are at least 1 bucket")
-        if self.min_change < 0 or self.min_units < 0:
-            raise ValueError("Policy: min_change and min_units cannot be negative")
+        if self.min_change < 0 or self.min_units < 0 or self.worsen < 0:
+            raise ValueError("Policy: min_change, min_units and worsen cannot be negative")
 
 
 class Rule(Protocol):
@@ -131,7 +133,8 @@ class Verdict:
     expected: float = float("nan")
     high: float = float("nan")
     score: float = float("nan")
-    reason: str = ""
+    reason: str = ""  # which question an anomalous bucket answers badly: sudden, sustained, level; "usual gap" of a missing one
+    news: bool = True  # False: what it says was told before, as of a level that is still held wrong
 
     @property
     def change(self) -> float:
@@ -148,6 +151,7 @@ class Episode:
     since: datetime | None = None  # first anomalous bucket of the present trouble
     opened: datetime | None = None  # bucket whose verdict opened it
     told: datetime | None = None  # bucket of the last event
+    said: Verdict | None = None  # the anomalous verdict that was last told
     worst: Verdict | None = None  # farthest outside so far
     last: Verdict | None = None  # newest verdict seen that had a value
     recent: str = ""  # newest last: one letter of the status per bucket (n, a, m, u)

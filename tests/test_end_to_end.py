@@ -99,8 +99,8 @@ def texts(bot):
 
 def test_a_whole_incident(tables, bot, tmp_path):
     fill(tables, START, DAY + 40 * STEP)
-    fill(tables, DAY + 40 * STEP, DAY + 54 * STEP, likes=0.5)  # 10:00 to 13:30
-    fill(tables, DAY + 54 * STEP, DAY + 60 * STEP)
+    fill(tables, DAY + 40 * STEP, DAY + 66 * STEP, likes=0.5)  # 10:00 to 16:30
+    fill(tables, DAY + 66 * STEP, DAY + 72 * STEP)
     home = tmp_path / "a home with spaces"
     home.mkdir()
     cron = Cron(home, tables, bot)
@@ -122,25 +122,25 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert cron.run(at(41))[0] == 0  # silent
     assert len(bot.messages) == 4
 
-    assert cron.run(at(51))[0] == 0  # cron was dead for two hours: caught up, and nothing new
-    assert [t.split(":")[0] for t in texts(bot)[2:]] == ["⏱ Late by 2\xa0h\xa021\xa0min"]
+    assert cron.run(at(63))[0] == 0  # cron was dead for five hours: caught up, and nothing new
+    assert [t.split(":")[0] for t in texts(bot)[2:]] == ["⏱ Late by 5\xa0h\xa021\xa0min"]
 
     bot.fail("429", times=2, retry_after=600)
-    code, printed = cron.run(at(52))  # three hours on: reminders, refused
+    code, printed = cron.run(at(64))  # six hours on: reminders, refused
     assert code == RED
     assert "429" in printed
     assert len(texts(bot)) == 3
-    code, printed = cron.run(at(53))  # kept, and sent once
+    code, printed = cron.run(at(65))  # kept, and sent once
     assert code == 0, printed
     assert sorted(t.split(" still")[0] for t in texts(bot)[3:]) == ["🟠 CTR", "🟠 Likes"]
 
     sent = len(texts(bot))
-    code, printed = cron.run(at(56))  # cron was dead for 45 minutes: caught up, and resolved
+    code, printed = cron.run(at(68))  # cron was dead for 45 minutes: caught up, and resolved
     assert code == 0, printed
     late, *back = texts(bot)[sent:]
     assert late.startswith("⏱ Late by")
     assert [t.split(" since")[0] for t in back] == ["🟢 Likes normal again", "🟢 CTR normal again"]
-    assert all("13:30" in t for t in back)
+    assert all("16:30" in t for t in back)
     assert run_failed(bot) == 0  # nothing was unseen
 
     assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 7

@@ -80,6 +80,54 @@ def test_an_episode_keeps_when_it_began_and_how_deep_it_was():
     assert resolved.episode.since == START + STEP
 
 
+def steps(*verdicts, policy=Policy()):  # noqa: B008  a frozen policy
+    """Events of verdicts given as (letter, value, news, reason); 100 was expected."""
+    episode, told = Episode("views"), []
+    for i, (letter, value, news, reason) in enumerate(verdicts):
+        verdict = Verdict("views", START + i * STEP, STATUS[letter], value, 90.0, 100.0, 110.0, (value - 100) / 10, reason, news)
+        episode, events = step(episode, verdict, policy)
+        told.append(events)
+    return told
+
+
+HELD = ("A", 80.0, False, "sustained")
+GAP = ("M", float("nan"), False, "usual gap")
+
+
+def test_what_is_no_news_opens_nothing_but_stays():
+    first = ("A", 80.0, True, "sustained")
+    hasty = Policy(remind=timedelta(minutes=15))
+    well = ("N", 100.0, False, "")
+    assert words(steps(first, HELD, HELD, well, well, policy=hasty)) == "opened reminder reminder - resolved"
+    assert words(steps(HELD, HELD, first)) == "- - opened"
+
+
+def test_a_sudden_fall_within_a_level_held_wrong_is_told():
+    told = steps(("A", 80.0, True, "sustained"), HELD, ("A", 40.0, True, "sudden"), ("A", 35.0, True, "sudden"))
+    assert words(told) == "opened - worsened -"
+    worse = told[2][0]
+    assert (worse.episode.said.value, worse.verdict.value) == (80.0, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([50, 45, 26, 24], "opened - - worsened"),  # 50 below, then 76: half as much again
+        ([50, 90, 20, 10], "opened - worsened -"),  # told again only against what was last told
+        ([50, 250], "opened -"),  # the other side is another story
+        ([150, 176], "opened worsened"),
+    ],
+)
+def test_worse_is_said_when_the_deviation_has_grown_by_a_share(values, told):
+    assert words(steps(*(("A", float(v), True, "sudden") for v in values))) == told
+
+
+def test_a_usual_gap_is_told_to_nobody():
+    assert words(steps(GAP, GAP, GAP, GAP)) == "- - - -"
+    lost = ("M", float("nan"), True, "")
+    assert words(steps(GAP, GAP, lost, lost)) == "- - no-data -"
+
+
 def test_after_the_end_nothing_of_the_trouble_is_left():
     episode, _ = fold("A N N")
     assert (episode.state, episode.since, episode.worst, episode.told) == (State.OK, None, None, None)

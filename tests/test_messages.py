@@ -88,6 +88,11 @@ def test_which_rule_fired_is_said_in_words(rule, language):
     assert WORDS[language][f"rule {rule}"] not in opened(language).text
 
 
+def worsened(language: str) -> messages.Message:
+    said = event(Kind.WORSENED, WORST, since=moscow("14:00"), worst=WORST, last=WORST, said=DROP)
+    return messages.compose(said, context(metric(), reader(language, moscow("15:50")), yesterday=2015, week_ago=1960))
+
+
 def opened_late_ratio(language: str) -> messages.Message:
     verdict = anomalous(moscow("14:15"), 0.131, 0.204, 0.21, 0.216)
     here = reader(language, now=moscow("15:20"), run="/srv/alerts/reports/runs/2026-10-12/alert-20261012T1220Z.ipynb")
@@ -170,8 +175,8 @@ def caught_up_unusual(language: str) -> messages.Message:
 
 
 TEXTS = [
-    opened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, reminder, reminder_no_data, resolved, no_data,
-    no_data_of_one_metric, data_back, data_back_low, run_failed, caught_up, caught_up_unusual,
+    opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, reminder, reminder_no_data, resolved,
+    no_data, no_data_of_one_metric, data_back, data_back_low, run_failed, caught_up, caught_up_unusual,
 ]  # fmt: skip
 
 

@@ -92,6 +92,17 @@ def _opened_by_value(p: Phrases) -> list[str]:
     ]
 
 
+def _worsened(p: Phrases) -> list[str]:
+    verdict, said, since = p.event.verdict, p.event.episode.said, p.event.episode.since or p.event.bucket
+    return [
+        p.say("worse", off=p.off(verdict), before=p.off(said) if said else "", when=p.when()),
+        p.facts(verdict),
+        p.say(f"rule {verdict.reason}") if said and verdict.reason in RULES and verdict.reason != said.reason else "",
+        p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since)),
+        p.before(),
+    ]
+
+
 def _reminder(p: Phrases) -> list[str]:
     verdict, since = p.event.verdict, p.event.episode.since
     if verdict.status is Status.MISSING:
@@ -148,6 +159,7 @@ def _data_back(p: Phrases) -> list[str]:
 
 KINDS: dict[Kind, Callable[[Phrases], list[str]]] = {
     Kind.OPENED: _opened,
+    Kind.WORSENED: _worsened,
     Kind.REMINDER: _reminder,
     Kind.RESOLVED: _resolved,
     Kind.NO_DATA: _no_data,

@@ -7,6 +7,7 @@ WORDS: dict[str, dict[str, str]] = {
         # first lines
         "opened": "🔴 <b>{title} {off}</b> · {when}",
         "opened, value": "🔴 <b>{title} {off}</b>, {expected} · {when}",
+        "worse": "🔴 <b>{title} {off}</b> (was {before}) · {when}",
         "still": "🟠 <b>{title} still {off}</b> after {lasted}",
         "still odd": "🟠 <b>{title} still not normal</b> after {lasted}",
         "still no data": "⚫ <b>{title}: still no data</b> after {lasted}",
@@ -71,6 +72,7 @@ WORDS: dict[str, dict[str, str]] = {
     "ru": {
         "opened": "🔴 <b>{title} {off}</b> · {when}",
         "opened, value": "🔴 <b>{title} {off}</b>, {expected} · {when}",
+        "worse": "🔴 <b>{title} {off}</b> (было {before}) · {when}",
         "still": "🟠 <b>{title}: всё ещё {off}</b> спустя {lasted}",
         "still odd": "🟠 <b>{title}: всё ещё не в норме</b> спустя {lasted}",
         "still no data": "⚫ <b>{title}: всё ещё нет данных</b> спустя {lasted}",

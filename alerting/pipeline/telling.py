@@ -35,12 +35,12 @@ GIVE_UP = 3  # messages in a row that did not get through before the rest waits 
 
 
 def compose(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], reading: Reading, now: datetime) -> list[Message]:
-    """A text for each event, and for what is opened a picture that answers it; before them, that runs were missed."""
+    """A text for each event, and a picture that answers what is opened or worse; before them, that runs were missed."""
     out = _caught_up(to, changes, now)
     for event in changes.events:
         context = _context(to, event, judged, reading, now)
         out.append(messages.compose(event, context))
-        if event.kind is Kind.OPENED:
+        if event.kind in (Kind.OPENED, Kind.WORSENED):
             out.append(messages.picture(event, _png(to, event, judged[event.metric]), context))
     return out
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from alerting.model import Episode, Kind, Message, State, Status, Verdict
 
-VERDICT = ("metric", "bucket", "status", "value", "low", "expected", "high", "score", "reason")
+VERDICT = ("metric", "bucket", "status", "value", "low", "expected", "high", "score", "reason", "news")
 NUMBERS = VERDICT[3:8]
 EPISODE = {field.name: str(field.type) for field in fields(Episode)}  # the annotations say how to read a value back
 
@@ -26,7 +26,7 @@ def iso(at: datetime | None) -> str:
 
 
 def of_verdict(v: Verdict) -> tuple[Any, ...]:
-    return (v.metric, iso(v.bucket), v.status, *(float(getattr(v, name)) for name in NUMBERS), v.reason)
+    return (v.metric, iso(v.bucket), v.status, *(float(getattr(v, name)) for name in NUMBERS), v.reason, v.news)
 
 
 def of_episode(e: Episode) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ def _field(kind: str, part: Any) -> Any:
 def _verdict(told: Mapping[str, Any]) -> Verdict:
     numbers = {name: float("nan" if told[name] is None else told[name]) for name in NUMBERS}
     bucket, status = datetime.fromisoformat(told["bucket"]), Status(told["status"])
-    return Verdict(told["metric"], bucket, status, **numbers, reason=told["reason"])
+    return Verdict(told["metric"], bucket, status, **numbers, reason=told["reason"], news=bool(told["news"]))
 
 
 def _plain(part: Any) -> Any:
