@@ -27,8 +27,8 @@ class App:
     birth: datetime
     seed: int = SEED
     days: int = 56
-    users: int = 20_000
-    events_per_day: int = 105_000
+    users: int = 40_000
+    events_per_day: int = 150_000
     incidents: str = "default"
 
     def __post_init__(self) -> None:

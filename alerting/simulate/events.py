@@ -15,8 +15,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 VIEW, LIKE, MESSAGE = 0, 1, 2
 FEED_SHARE = 0.8  # of all events
-VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 4.2, 0.2, 18.0  # gaps in seconds
-MESSAGES_A_SESSION, MESSAGE_GAP = 2.6, 25.0
+VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 2.0, 0.2, 18.0  # gaps in seconds
+MESSAGES_A_SESSION, MESSAGE_GAP = 1.5, 25.0
 BURSTINESS = 0.03  # relative standard deviation of a bucket's sessions beyond Poisson's
 LIKE_AFTER = (1, 6)  # seconds a like follows its view by
 LATE_SHARE, LATE = 0.01, (5, 240)  # share of rows that arrive late, and by how many seconds

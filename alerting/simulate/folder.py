@@ -29,7 +29,7 @@ from alerting.simulate.app import SEED, App, day_number, epoch, instant
 from alerting.simulate.incidents import Planted, planted, suffered
 from alerting.simulate.people import NAMES, People, population
 
-VERSION = 1  # of the app's recipe: a folder written by another one is started over
+VERSION = 2  # of the app's recipe: a folder written by another one is started over
 KEPT_BEYOND = 14  # days a file is kept after the app's own length: 10 weeks for an app of 8
 ATTRIBUTES = ("gender", "age", "country", "city", "os", "source", "exp_group")
 LAYOUT = {  # the column orders of the real source; "reciever_id" is the source's spelling
