@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerting.model import Episode, Event, Kind, Policy, State, Status, Verdict
 
 LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
 OPEN = (State.FIRING, State.RECOVERING)
+HOLD = timedelta(hours=6)  # so long what fell at once is compared with what it fell from; then the band alone decides
+AFTER_A_GAP = 4  # buckets after a missing one in which the way back to the usual level is no alarm
+HALF = 0.5  # of the fall: nearer than that to where it came from is back
 
 
 def step(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
@@ -28,7 +31,7 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, t
 
 
 def _remember(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
-    length = max(policy.window, policy.patience, policy.recover)
+    length = max(policy.window, policy.patience, policy.recover, AFTER_A_GAP)
     return replace(episode, recent=(episode.recent + LETTER[verdict.status])[-length:])
 
 
@@ -47,11 +50,44 @@ def _data_back(episode: Episode, verdict: Verdict) -> tuple[Event, ...]:
 
 
 def _answer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
+    verdict = _as_before(episode, verdict)
+    if _comes_back(episode, verdict):
+        return _forget(episode, policy), ()
     if verdict.status is Status.UNKNOWN:
         return episode, ()
     if verdict.status is Status.ANOMALOUS:
         return _anomalous(episode, verdict, policy)
     return _calmer(episode, verdict, policy) if episode.state in OPEN else (_forget(episode, policy), ())
+
+
+def _comes_back(episode: Episode, verdict: Verdict) -> bool:
+    """After a gap the last buckets are few or half full: a jump from them to about the usual level is the way back."""
+    if episode.state in OPEN or verdict.status is not Status.ANOMALOUS or not {"m", "u"} & set(episode.recent[-AFTER_A_GAP:]):
+        return False
+    return abs(verdict.value - verdict.usual) < HALF * abs(verdict.expected - verdict.usual)
+
+
+def _as_before(episode: Episode, verdict: Verdict) -> Verdict:
+    """The verdict against what was expected before a sudden change, whose band has followed it down (or up) since.
+
+    The old level is carried along the day by its share of what is usual at each time. Without this an outage would be
+    "normal again" one bucket later, and its end an alarm.
+    """
+    share = verdict.value / verdict.usual if verdict.usual and episode.state in OPEN else float("nan")
+    fall = episode.fell_to - episode.share
+    if share != share or fall != fall or episode.opened is None or verdict.bucket - episode.opened >= HOLD:
+        return verdict
+    expected = verdict.usual * episode.share
+    scale = expected / verdict.expected if verdict.expected else 1.0
+    off = (share - episode.share) / fall > HALF
+    return replace(
+        verdict,
+        status=Status.ANOMALOUS if off else Status.NORMAL,
+        low=verdict.low * scale,
+        expected=expected,
+        high=verdict.high * scale,
+        reason=verdict.reason if off else "",
+    )
 
 
 def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
@@ -61,7 +97,14 @@ def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Epis
         return _still(replace(episode, state=State.FIRING), verdict, policy)
     if not verdict.news or episode.recent[-policy.window :].count("a") < policy.need:
         return replace(episode, state=State.PENDING), ()
-    return _tell(Kind.OPENED, verdict, replace(episode, state=State.FIRING, opened=verdict.bucket))
+    return _tell(Kind.OPENED, verdict, replace(_marked(episode, verdict), state=State.FIRING, opened=verdict.bucket))
+
+
+def _marked(episode: Episode, verdict: Verdict) -> Episode:
+    """From where to where it fell, as shares of what is usual at this time; only for what has a usual value."""
+    if not verdict.usual or verdict.expected == verdict.value:
+        return episode
+    return replace(episode, share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)
 
 
 def _still(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:

@@ -135,6 +135,7 @@ class Verdict:
     score: float = float("nan")
     reason: str = ""  # which question an anomalous bucket answers badly: sudden, sustained, level; "usual gap" of a missing one
     news: bool = True  # False: what it says was told before, as of a level that is still held wrong
+    usual: float = float("nan")  # the same time of the days before, where the rule knows it
 
     @property
     def change(self) -> float:
@@ -152,6 +153,8 @@ class Episode:
     opened: datetime | None = None  # bucket whose verdict opened it
     told: datetime | None = None  # bucket of the last event
     said: Verdict | None = None  # the anomalous verdict that was last told
+    share: float = float("nan")  # of usual: what was expected when it opened, where a sudden change opened it ...
+    fell_to: float = float("nan")  # ... and what there was
     worst: Verdict | None = None  # farthest outside so far
     last: Verdict | None = None  # newest verdict seen that had a value
     recent: str = ""  # newest last: one letter of the status per bucket (n, a, m, u)

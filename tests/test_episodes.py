@@ -122,6 +122,62 @@ def test_worse_is_said_when_the_deviation_has_grown_by_a_share(values, told):
     assert words(steps(*(("A", float(v), True, "sudden") for v in values))) == told
 
 
+def against_the_usual(*buckets, policy=Policy()):  # noqa: B008  a frozen policy
+    """Events of buckets (value, what the band expects, what is usual); outside 10 % of the expected is anomalous."""
+    episode, told = Episode("views"), []
+    for i, (value, expected, usual) in enumerate(buckets):
+        off = (value - expected) / (0.1 * expected) if value == value else float("nan")
+        status = Status.MISSING if value != value else Status.ANOMALOUS if abs(off) > 1 else Status.NORMAL
+        limits = (0.9 * expected, expected, 1.1 * expected)
+        verdict = Verdict("views", START + i * STEP, status, value, *limits, off, "sudden", True, usual)
+        episode, events = step(episode, verdict, policy)
+        told.append(events)
+    return told
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("buckets", "told"),
+    [
+        # the band follows a fall down; it is over when the value is back, and its end is no alarm
+        (
+            [(100, 100, 100), (60, 100, 100), (60, 60, 100), (61, 60, 100), (99, 60, 100), (100, 99, 100)],
+            "- opened - - - resolved",
+        ),
+        # usual itself falls in the evening: still 40 % below what it would be
+        (
+            [(200, 200, 200), (120, 200, 200), (66, 70, 110), (60, 60, 100), (98, 60, 100), (95, 95, 100)],
+            "- opened - - - resolved",
+        ),
+        # a day 20 % above the usual stays so
+        ([(120, 120, 100), (72, 120, 100), (72, 72, 100), (118, 72, 100), (120, 118, 100)], "- opened - - resolved"),
+        # a rise, and its end
+        ([(100, 100, 100), (200, 100, 100), (205, 200, 100), (101, 200, 100), (99, 101, 100)], "- opened - - resolved"),
+        # further down
+        ([(100, 100, 100), (60, 100, 100), (58, 60, 100), (20, 58, 100), (19, 20, 100)], "- opened - worsened -"),
+        # the first bucket after a gap is half full: the next one is no rise
+        ([(100, 100, 100), (NAN, 100, 100), (NAN, 100, 100), (96, 40, 100)], "- - no-data data-back"),
+    ],
+)
+def test_what_fell_at_once_is_compared_with_what_it_fell_from(buckets, told):
+    assert words(against_the_usual(*buckets)) == told
+
+
+def test_still_low_says_how_low_against_the_level_before():
+    events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 9, policy=Policy(remind=timedelta(hours=2)))
+    reminder = next(e for happened in events for e in happened if e.kind is Kind.REMINDER)
+    assert (reminder.verdict.expected, reminder.verdict.value) == (100.0, 61)
+    assert reminder.verdict.status is Status.ANOMALOUS
+
+
+def test_a_new_level_is_left_to_the_band_after_some_hours():
+    events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 30)
+    resolved = next(e for happened in events for e in happened if e.kind is Kind.RESOLVED)
+    assert timedelta(hours=6) <= resolved.bucket - START <= timedelta(hours=7)
+
+
 def test_a_usual_gap_is_told_to_nobody():
     assert words(steps(GAP, GAP, GAP, GAP)) == "- - - -"
     lost = ("M", float("nan"), True, "")

@@ -36,7 +36,7 @@ def store(tmp_path):
 
 
 def verdict(metric="views", bucket=AT, value=40.0):
-    return Verdict(metric, bucket, Status.ANOMALOUS, value, 90.0, 100.0, 110.0, -6.0)
+    return Verdict(metric, bucket, Status.ANOMALOUS, value, 90.0, 100.0, 110.0, -6.0, usual=98.0)
 
 
 def text(key, kind=Kind.OPENED, bucket=AT):

@@ -43,14 +43,14 @@ class Chosen:
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """low, expected, high (float64, the values' units), low_rule, high_rule (which question set that limit),
-        sudden_low, sudden_high (the sudden limits) and gap (missing buckets in a row that are usual).
+        sudden_low, sudden_high (the sudden limits), gap (missing buckets in a row that are usual) and usual (see `Sudden`).
 
         NaN where the past is too little.
         """
         by_level = self._by_level(values, zone)
         if not by_level.any():
             return self._change(values, zone)
-        level = self.level.band(values, zone).assign(sudden_low=np.nan, sudden_high=np.nan)
+        level = self.level.band(values, zone).assign(sudden_low=np.nan, sudden_high=np.nan, usual=np.nan)
         return level if by_level.all() else level.where(pd.Series(by_level, values.index), self._change(values, zone))
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
@@ -137,6 +137,7 @@ def merged(sudden: pd.DataFrame, sustained: pd.DataFrame) -> pd.DataFrame:
             "sudden_low": low,
             "sudden_high": high,
             "gap": sudden["gap"],
+            "usual": sudden["usual"],
         },
         index=sudden.index,
     )

@@ -37,6 +37,7 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric) -> pd.DataFrame
     status[np.isnan(value)] = Status.MISSING.value
     columns = {"value": value, "low": low, "expected": expected, "high": high, "score": score, "status": status}
     judged = pd.DataFrame(columns, index=values.index).assign(rule=_rule(value, outside, band, metric))
+    judged["usual"] = band.get("usual", np.nan)
     return judged.assign(news=news(judged, metric.step) | gap_told(judged, metric.policy))
 
 

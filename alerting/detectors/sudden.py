@@ -43,13 +43,16 @@ class Sudden:
         return timedelta(days=2 * self.days + 2)  # changes, and the usual changes that those are measured against
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """low, expected, high (float64, the values' units); low_rule, high_rule; gap. NaN where the past is too little."""
+        """low, expected, high (float64, the values' units); low_rule, high_rule; gap; usual (the same
+        time of the days before, by which an episode tells whether what fell has come back). NaN where the past is too little.
+        """
         grid = Grid.of(values, zone)
         roots = np.sign(grid.values) * np.sqrt(np.abs(grid.values))
         one, three = (self._reach(grid, roots, recent(roots, n)) for n in (1, 3))
         limits = _guarded(_squared(_both(one, three, self.k)), self._lowest(grid))
         frame = pd.DataFrame(dict(zip(BAND, limits, strict=True)), index=values.index)
-        return frame.assign(low_rule=SUDDEN, high_rule=SUDDEN, gap=usual_gap(grid))
+        usual = slots(grid, grid.values, self.days, 0.5)
+        return frame.assign(low_rule=SUDDEN, high_rule=SUDDEN, gap=usual_gap(grid), usual=usual)
 
     def _reach(self, grid: Grid, roots: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected root, and the sigma of its distance, from this level."""

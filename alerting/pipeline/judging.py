@@ -32,7 +32,7 @@ def verdicts(todo: list[Due], judged: dict[str, pd.DataFrame]) -> list[Verdict]:
 
 def _rows(item: Due, judged: pd.DataFrame) -> Iterator[Verdict]:
     frame = judged.loc[item.first : item.last]
-    columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score", "rule", "news"))
+    columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual"))
     for bucket, status, *numbers in zip(frame.index.to_pydatetime(), *columns, strict=True):
         yield Verdict(item.metric.name, bucket, Status(status), *numbers)
 

@@ -82,7 +82,7 @@ class Store:
         A bucket judged again takes the new verdict; a message whose key is known is not enqueued again.
         """
         self._file.write(
-            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(rows.of_verdict, verdicts)),
+            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(rows.of_verdict, verdicts)),
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", map(rows.of_episode, episodes)),
             (_ENQUEUE, map(rows.of_message, messages)),
             (_REFUSE_ORPHANS, [()]),

@@ -11,8 +11,8 @@ from typing import Any
 
 from alerting.model import Episode, Kind, Message, State, Status, Verdict
 
-VERDICT = ("metric", "bucket", "status", "value", "low", "expected", "high", "score", "reason", "news")
-NUMBERS = VERDICT[3:8]
+VERDICT = ("metric", "bucket", "status", "value", "low", "expected", "high", "score", "reason", "news", "usual")
+NUMBERS = (*VERDICT[3:8], "usual")
 EPISODE = {field.name: str(field.type) for field in fields(Episode)}  # the annotations say how to read a value back
 
 
@@ -26,7 +26,7 @@ def iso(at: datetime | None) -> str:
 
 
 def of_verdict(v: Verdict) -> tuple[Any, ...]:
-    return (v.metric, iso(v.bucket), v.status, *(float(getattr(v, name)) for name in NUMBERS), v.reason, v.news)
+    return (v.metric, iso(v.bucket), v.status, *(float(getattr(v, name)) for name in NUMBERS[:-1]), v.reason, v.news, v.usual)
 
 
 def of_episode(e: Episode) -> tuple[Any, ...]:
@@ -52,6 +52,8 @@ def episode(body: str) -> Episode:
 
 
 def _field(kind: str, part: Any) -> Any:
+    if kind == "float":
+        return float("nan" if part is None else part)
     reading: dict[str, Callable[[Any], Any]] = {"State": State, "datetime": datetime.fromisoformat, "Verdict": _verdict}
     read = reading.get(kind.removesuffix(" | None"))
     return read(part) if read and part is not None else part
