@@ -91,8 +91,9 @@ def _embedded(settings: Settings) -> Source:
     from alerting.simulate import extend
     from alerting.sources.embedded import Embedded
 
+    source = Embedded(settings.data / "app", tables(settings))  # its engine starts while the app lives on to now
     extend(settings.data / "app", datetime.now(UTC))
-    return Embedded(settings.data / "app", tables(settings))
+    return source
 
 
 def _clickhouse(settings: Settings) -> Source:

@@ -175,6 +175,7 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt]) -> str:
     Raises RunFailed when something was not seen, was refused for good or was forgotten, NotDelivered when all that is wrong
     is that messages still wait: the run ends red.
     """
+    getattr(to.source, "close", lambda: None)()  # an engine of its own would be left to nobody when the kernel is killed
     kept = [f"message {r.key} was kept: {r.reason}" for r in receipts if r.state == "kept"]
     faults = [*_unseen(reading), *(f"message {r.key} was refused: {r.reason}" for r in receipts if r.state == "refused")]
     faults += getattr(to.store, "notes", ())  # a memory that was lost
