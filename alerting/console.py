@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from alerting import backtest as replays
-from alerting import pipeline, runner, settings, wiring
-from alerting.model import STEP, Event, Reading, SettingsError, State
+from alerting import pipeline, runner, settings, studies, wiring
+from alerting.model import STEP, Event, Metric, Reading, SettingsError, State
 from alerting.notifiers import Console
 from alerting.simulate import Planted, truth
 
 HOUR = timedelta(hours=1)
+TIMES = 20  # drops put in per metric, depth and part of the day: a minute's work
 
 
 def backtest(days: int, until: str, names: list[str]) -> int:
@@ -23,24 +25,52 @@ def backtest(days: int, until: str, names: list[str]) -> int:
     Raises SettingsError for a metric that the catalogue does not have.
     """
     to = wiring.connect(dry_run=True)
-    now = pipeline.clock(until) if until else _newest(to)
     absent = sorted(set(names) - {metric.name for metric in to.metrics})
     if absent:
         raise SettingsError(f"no metric {', '.join(absent)}: there are {', '.join(m.name for m in to.metrics)}")
     chosen = [metric for metric in to.metrics if not names or metric.name in names]
+    now = pipeline.clock(until) if until else _newest(to, chosen)
     replay, reading = _replay(to, chosen, now, timedelta(days=days))
     _print(f"Incidents from {replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d} (UTC)", replay.incidents())
     _print("Cost", replay.budget())
     return _said(reading)
 
 
-def _newest(to: pipeline.Connections) -> datetime:
-    """Now; for a table that ends in the past, its end."""
-    end = getattr(to.source, "end", None)
-    return min(pipeline.clock(), end() + to.delay) if end else pipeline.clock()
+def budget(text: str, weeks: int = 4) -> int:
+    """Print the widths for a budget such as "2 a week", the lines of metrics.py they change, what they can find, and what each
+    of the last `weeks` would have cost.
+
+    Raises SettingsError for a budget that cannot be read, or less than a week.
+    """
+    from tqdm import tqdm
+
+    allowed = replays.per_week(text)
+    if weeks < 1:
+        raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
+    past, reading = studies.past(wiring.connect(dry_run=True), weeks)
+    made = replays.curves(past, track=partial(tqdm, disable=None, desc="widths", leave=False))
+    plan = replays.choose(past, made, allowed)
+    spent = replays.cost(past, made, plan, track=partial(tqdm, disable=None, desc="weeks", leave=False))
+    track = partial(tqdm, disable=None, desc="drops put in", leave=False)
+    found = replays.power(replays.with_widths(past, plan), times=TIMES, track=track)
+    _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table())
+    sys.stdout.write(f"\nIn alerting/metrics.py\n{studies.width_lines(plan.moved)}\n")
+    _print("Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night", replays.told(found))
+    _print("What each week would have cost (unseen: with widths chosen on the other weeks)", spent)
+    sys.stdout.write(f"\n{studies.of_budget(plan, replays.smallest(found), spent['false unseen'].mean())}\n")
+    return max(_said(reading), 0 if plan.holds else 1)
 
 
-def _replay(to: pipeline.Connections, metrics: list, now: datetime, span: timedelta) -> tuple[replays.Replay, Reading]:
+def _newest(to: pipeline.Connections, metrics: list[Metric]) -> datetime:
+    """Now; for a table of the past, when the newest of its series ends."""
+    now = pipeline.clock()
+    if not hasattr(to.source, "ends"):
+        return now
+    ends = to.source.ends()
+    return min(now, max((ends[m.query] + to.delay for m in metrics if m.query in ends), default=now))
+
+
+def _replay(to: pipeline.Connections, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[replays.Replay, Reading]:
     last = max(pipeline.last_closed_bucket(now, to.delay, metric.step) + metric.step for metric in metrics)
     start = last - span
     due = [pipeline.Due(metric, start, last - metric.step) for metric in metrics]

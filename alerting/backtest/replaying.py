@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
+from alerting import detectors
+from alerting.backtest.spans import Covers, covered
 from alerting.model import Event, Kind, Metric, Verdict
 from alerting.pipeline import Due, fold, judge_one, verdicts
 
 WEEK = timedelta(weeks=1)
+RECOVERY = timedelta(hours=1)  # the way back from a known incident still belongs to it
+
+
+@dataclass(frozen=True)
+class Past:
+    """A past to try things on: `start` <= bucket < `end` (aware UTC) is judged, what lies before is history.
+
+    `series`: metric -> float64 values on the full UTC grid. `known`: incidents that really were (confirmed, labelled or
+    planted) or anything else that is to be left out.
+    """
+
+    metrics: Sequence[Metric]
+    series: Mapping[str, pd.Series]
+    start: datetime
+    end: datetime
+    zone: str = "UTC"
+    known: Sequence[Covers] = ()
+
+    def band(self, metric: Metric) -> pd.DataFrame:
+        """The band of the metric's rule, over all of its series."""
+        return metric.rule.band(self.series[metric.name], self.zone)
+
+    def replay(self, metric: Metric, band: pd.DataFrame) -> Replay:
+        """What the metric would have said with that band, at the metric's width and policy."""
+        values, span = self.series[metric.name], slice(self.start, self.end - metric.step)
+        judged = detectors.judge(values.loc[span], band.loc[span], metric)
+        return replayed([metric], {metric.name: judged}, self.start, self.end)
+
+    def window(self) -> dict[str, pd.Series]:
+        """metric -> its values from `start` on."""
+        there = [metric for metric in self.metrics if metric.name in self.series]
+        return {metric.name: self.series[metric.name].loc[self.start : self.end - metric.step] for metric in there}
+
+    def calm(self) -> dict[str, pd.Series]:
+        """metric -> its values from `start` on, NaN in what is known to be odd."""
+        window, metrics = self.window(), {metric.name: metric for metric in self.metrics}
+        return {name: values.mask(self.known_to(metrics[name], values.index)) for name, values in window.items()}
+
+    def replay_all(self) -> Replay:
+        """What all the metrics would have said."""
+        return replay(list(self.metrics), dict(self.series), self.start, self.end, self.zone)
+
+    def known_to(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
+        """Which buckets (bool) lie in something known of that metric, or on the way back from it."""
+        return covered(index, self.known, metric.name, RECOVERY)
 
 
 @dataclass(frozen=True)
@@ -62,6 +111,10 @@ def replay(metrics: list[Metric], series: dict[str, pd.Series], start: datetime,
     `series`: metric -> float64 values on the full UTC grid; what lies before `start` is history.
     """
     known = [metric for metric in metrics if metric.name in series]
-    judged = {metric.name: judge_one(metric, series[metric.name], zone) for metric in known}
-    answers = verdicts([Due(metric, start, end - metric.step) for metric in known], judged)
-    return Replay(known, judged, answers, fold(known, answers, {})[1], start, end)
+    return replayed(known, {metric.name: judge_one(metric, series[metric.name], zone) for metric in known}, start, end)
+
+
+def replayed(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:
+    """As `replay`, of buckets that are judged already."""
+    answers = verdicts([Due(metric, start, end - metric.step) for metric in metrics], judged)
+    return Replay(metrics, judged, answers, fold(metrics, answers, {})[1], start, end)
