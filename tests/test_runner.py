@@ -218,7 +218,8 @@ def test_a_run_that_hangs_is_told_by_the_next(house):
 
 
 APART = """
-import os, resource, sys
+import os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from dataclasses import replace
 from pathlib import Path
 from alerting import runner, settings
