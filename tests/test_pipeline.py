@@ -317,6 +317,19 @@ def test_first_look_and_policy_of_many_steps(world):
     assert [(e.metric, e.bucket.minute) for e in events] == [("hour", 0)]
 
 
+def test_fine_buckets_are_judged_in_order_by_a_coarse_check_and_told_once(world):
+    """Three 5-minute buckets a run: the drop is told with its true time, and once."""
+    fine = kpi().resample("5min").interpolate().round()
+    last = fine.index[-1]
+    fine.iloc[-5:] = 10
+    to = world({"fine": fine})
+    assert to.metrics[0].step == timedelta(minutes=5)
+    assert run(to, last - timedelta(minutes=19))[0] == []
+    events = [e for minutes in (4, 11) for e in run(to, last + timedelta(minutes=minutes))[0]]
+    assert [(e.kind, e.bucket) for e in events] == [(Kind.OPENED, last - timedelta(minutes=20))]
+    assert len(to.store.judged("fine", last - timedelta(minutes=30))) == 7
+
+
 def test_catalogue_names_are_plain_whatever_the_series_are_called():
     names = [m.name for m in metrics.of_table({"a/b": STEP, "a b": STEP, "ё": STEP, "": STEP})]
     assert len(set(names)) == 4
