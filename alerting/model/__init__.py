@@ -1,0 +1,59 @@
+"""The nouns every room shares, the ports the pipeline is handed, and the errors that cross a room's door.
+
+Times are aware UTC everywhere: `at` is an instant, `bucket` the start of an interval of `Metric.step`.
+"""
+
+from alerting.model.chat import Action, Answer, Button, Message, Receipt
+from alerting.model.errors import (
+    AlertingError,
+    NotDelivered,
+    NotifyError,
+    RunFailed,
+    SettingsError,
+    SourceError,
+    StoreError,
+    moment,
+)
+from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
+from alerting.model.ports import Memory, Notifier, Source, Store
+from alerting.model.run import Arrival, Reading, Run
+from alerting.model.trouble import Episode, Event, Incident, Kind, Label, Member, State, Status, Verdict
+
+__all__ = [
+    "STEP",
+    "Action",
+    "AlertingError",
+    "Answer",
+    "Arrival",
+    "Button",
+    "Episode",
+    "Event",
+    "Incident",
+    "Kind",
+    "Label",
+    "Member",
+    "Memory",
+    "Message",
+    "Metric",
+    "NotDelivered",
+    "Notifier",
+    "NotifyError",
+    "Occasion",
+    "Policy",
+    "Query",
+    "Reading",
+    "Receipt",
+    "Rule",
+    "Run",
+    "RunFailed",
+    "SettingsError",
+    "Silence",
+    "Source",
+    "SourceError",
+    "State",
+    "Status",
+    "Store",
+    "StoreError",
+    "Verdict",
+    "moment",
+]

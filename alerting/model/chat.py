@@ -1,0 +1,67 @@
+"""What goes to the chat and what comes back: messages, receipts, buttons and their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from alerting.model.trouble import Kind
+
+
+class Action(StrEnum):
+    """What a button asks for."""
+
+    TAKE = "take"
+    SNOOZE = "snooze"  # silent for an hour
+    MUTE = "mute"  # silent until resolved
+    REAL = "real"
+    FALSE_ALARM = "false"
+    EXPECTED = "expected"
+    NEW_TREND = "trend"
+
+
+@dataclass(frozen=True)
+class Button:
+    text: str
+    action: Action
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A button that somebody pressed. `refused`: why it does not count, "" when it does."""
+
+    update: int  # number of the chat's update
+    query: str  # id to confirm it with
+    action: Action
+    ref: str  # of the incident
+    who: str  # name to show
+    user: str  # id
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text (Telegram HTML) or a picture on its way to the chat. A picture has `photo` (PNG) and a short `text` as caption."""
+
+    key: str
+    kind: Kind
+    metric: str
+    bucket: datetime
+    text: str
+    photo: bytes | None = None
+    reply_to: str = ""  # key of the message this one answers
+    edits: str = ""  # key of the message whose text this one replaces
+    incident: str = ""  # id of the incident it belongs to
+    buttons: tuple[tuple[Button, ...], ...] = ()  # rows
+    quiet: bool = False  # without a sound
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a message: sent, kept (tried again next run) or refused (never again), and why."""
+
+    key: str
+    state: str  # sent | kept | refused
+    reason: str = ""
+    message_id: str = ""

@@ -1,0 +1,125 @@
+"""The doors as the pipeline sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from alerting.model.chat import Answer, Message, Receipt
+from alerting.model.metric import Query, Silence
+from alerting.model.run import Arrival, Run
+from alerting.model.trouble import Episode, Incident, Verdict
+
+if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+    import pandas as pd
+
+
+class Source(Protocol):
+    """Where counts come from."""
+
+    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Counts per bucket of `query.step` for start <= bucket < end.
+
+        Index: `bucket`, datetime64[ns, UTC], ascending, unique, only buckets that have rows. Columns: numbers, float64
+        or (unsigned) integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
+        Raises SourceError.
+        """
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one run has to remember: all of it or, should anything happen, nothing.
+
+    A bucket judged again takes the new verdict; a message whose key is known is not enqueued again, but for an edit, which
+    takes the place of one that still waits, or changes the text of a message that was not sent yet. `trail`: each metric's
+    episode after a bucket, so that late rows can be judged again from there. `withdrawn`: keys of messages that are not to
+    be sent any more. `heard`: the number of the next update to read from the chat.
+    """
+
+    verdicts: Sequence[Verdict] = ()
+    episodes: Sequence[Episode] = ()
+    messages: Sequence[Message] = ()
+    incidents: Sequence[Incident] = ()
+    trail: Sequence[tuple[datetime, Episode]] = ()
+    withdrawn: Sequence[str] = ()
+    arrivals: Sequence[Arrival] = ()
+    silences: Sequence[Silence] = ()
+    heard: int | None = None
+
+
+class Store(Protocol):
+    """What is remembered between runs. Every method raises StoreError."""
+
+    def episodes(self) -> dict[str, Episode]: ...
+
+    def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
+        """The metric's episode as it stood before `bucket` was judged; None if that is not known any more."""
+
+    def last_judged(self) -> dict[str, datetime]: ...
+
+    def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]: ...
+
+    def incidents(self, since: datetime | None = None) -> list[Incident]:
+        """Those that are open, and those closed since then; oldest first."""
+
+    def arrivals(self, since: datetime) -> list[Arrival]: ...
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Those that are not over at `at`."""
+
+    def heard(self) -> int:
+        """Number of the next update to read from the chat; 0 at first."""
+
+    def commit(self, memory: Memory, at: datetime | None = None) -> None:
+        """`at`: the moment of the run, by which the age of its messages is told."""
+
+    def unsent(self, incident: str) -> list[str]:
+        """Keys of all messages of an incident that were not sent yet."""
+
+    def stale(self, before: datetime) -> list[Message]:
+        """Texts that wait since before that, oldest first; neither edits nor pictures."""
+
+    def fold(self, keys: Sequence[str], digest: Message) -> None:
+        """In place of these, and of what belongs to them, the digest is sent."""
+
+    def waiting(self, at: datetime | None = None) -> list[Message]: ...
+
+    def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None: ...
+
+    def message_id(self, key: str) -> str: ...
+
+    def text(self, key: str) -> str:
+        """The newest text of the message with this key, its edits included; "" if there is none."""
+
+    def told_recently(self, kind: str, since: datetime) -> bool: ...
+
+    def sent_since(self, at: datetime) -> int:
+        """How many messages the chat has accepted since then."""
+
+    def begin(self, run: Run) -> None: ...
+
+    def end(self, run: Run) -> None: ...
+
+    def runs(self, since: datetime) -> list[Run]:
+        """Those that stood at a moment after that, oldest first."""
+
+
+class Notifier(Protocol):
+    """Where messages go, and where people answer."""
+
+    def send(self, message: Message, reply_to: str = "") -> str:
+        """Message id at the destination. `reply_to` is such an id. Raises NotifyError."""
+
+    def edit(self, message: Message, message_id: str) -> None:
+        """Give the message with this id the text and the buttons of `message`. Raises NotifyError."""
+
+    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+        """The buttons pressed from update number `since` on, oldest first. `wait`: seconds to wait for one.
+
+        Raises NotifyError.
+        """
+
+    def confirm(self, answer: Answer, text: str) -> None:
+        """Show `text` to whoever pressed. Best effort: it never raises."""

@@ -1,0 +1,48 @@
+"""What a run saw and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a source table had at one moment, for its newest closed bucket."""
+
+    query: str
+    at: datetime  # when it was read
+    bucket: datetime
+    rows: float  # sum of its counts then
+    newest: datetime | None = None  # instant of the newest row of the table
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
+    `counts`: query name -> the counts they were made of. `troubles`: metric -> why it could not be seen.
+    `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: query -> its newest
+    bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading."""
+
+    series: dict[str, pd.Series]
+    counts: dict[str, pd.DataFrame] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    volumes: dict[str, pd.Series] = field(default_factory=dict)
+    waiting: dict[str, datetime] = field(default_factory=dict)
+    arrivals: tuple[Arrival, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the memory knows it. `ended` None: it was killed, or goes on."""
+
+    started: datetime
+    at: datetime  # the moment it stood at
+    ended: datetime | None = None
+    well: bool = False
+    said: str = ""
