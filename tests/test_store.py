@@ -1,5 +1,6 @@
 """The memory holds all of a transaction or nothing of it, whatever happens to the process, the file or the disk."""
 
+import json
 import os
 import resource
 import shutil
@@ -14,18 +15,37 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.model import Episode, Kind, Message, Receipt, State, Status, StoreError, Verdict
-from alerting.store import Counts, Store
+from alerting.model import (
+    Action,
+    Arrival,
+    Button,
+    Episode,
+    Incident,
+    Kind,
+    Label,
+    Member,
+    Memory,
+    Message,
+    Receipt,
+    Run,
+    Silence,
+    State,
+    Status,
+    StoreError,
+    Verdict,
+)  # fmt: skip
+from alerting.store import Counts, Store, schema
 
 ROOT = Path(__file__).resolve().parent.parent
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
-STEP = timedelta(minutes=15)
+STEP, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
+EVER = datetime(1, 1, 1, tzinfo=UTC)
 PNG = b"\x89PNG picture"
 
 
@@ -47,13 +67,45 @@ def picture(key, reply_to):
     return Message(key, Kind.OPENED, "views", AT, "caption", PNG, reply_to)
 
 
+def edit(key, target, said="changed", **rest):
+    return Message(key, Kind.WORSENED, "views", AT, said, edits=target, **rest)
+
+
+def reply(key, to):
+    return replace(text(key), reply_to=to)
+
+
+def incident(id="i", opened=AT, **rest):
+    return Incident(id, opened, (Member("views", opened, opened, verdict()), Member("ctr", opened, AT, verdict("ctr"))), **rest)
+
+
+def remember(store, *messages, at=None, **rest):
+    store.commit(Memory(messages=messages, **rest), at)
+
+
 def fill(store, buckets=300):
     """Enough for a file of many pages."""
-    store.commit([verdict(bucket=AT + i * STEP) for i in range(buckets)], [Episode("views")], [text("a"), picture("b", "a")])
+    remember(
+        store,
+        text("a"),
+        picture("b", "a"),
+        verdicts=[verdict(bucket=AT + i * STEP) for i in range(buckets)],
+        episodes=[Episode("views")],
+    )
 
 
 def keys(store, at=None):
     return [message.key for message in store.waiting(at)]
+
+
+def send(store, *names, at=AT):
+    for name in names:
+        store.record(Receipt(name, "sent", message_id=f"id of {name}"), at)
+
+
+def refuse(store, *names):
+    for name in names:
+        store.record(Receipt(name, "refused", "why not"), AT)
 
 
 # What is remembered
@@ -65,12 +117,14 @@ SIMPLE = {
     bool: st.booleans(),
     bytes: st.binary(max_size=8),
     datetime: st.integers(0, 4 * 10**15).map(lambda microseconds: datetime.fromtimestamp(microseconds / 1e6, UTC)),
-    **{answers: st.sampled_from(answers) for answers in (Status, State, Kind)},
+    **{answers: st.sampled_from(answers) for answers in (Status, State, Kind, Label, Action)},
 }
 
 
 def any_of(kind):
     """A strategy for all fields of a noun, also for those that it will get one day."""
+    if get_origin(kind) is tuple:
+        return st.lists(any_of(get_args(kind)[0]), max_size=2).map(tuple)
     if get_args(kind):
         return st.none() | any_of(get_args(kind)[0])
     if kind in SIMPLE:
@@ -78,56 +132,80 @@ def any_of(kind):
     return st.builds(kind, **{name: any_of(hint) for name, hint in get_type_hints(kind).items()})
 
 
+def reprs(nouns):
+    """NaN is not equal to itself; a float's repr is exact."""
+    return sorted(map(repr, nouns))
+
+
 @settings(max_examples=50, deadline=None)
 @given(*(st.lists(any_of(noun), max_size=3) for noun in (Verdict, Episode, Message)))
 def test_every_field_comes_back_as_it_was(seen, changed, told):
     with closing(Store(":memory:")) as store:
-        store.commit(seen, changed, [replace(m, reply_to="") for m in told])
+        told = [replace(m, reply_to="", edits="") for m in told]
+        remember(store, *told, verdicts=seen, episodes=changed, trail=[(AT, e) for e in changed])
         newest = {(v.metric, v.bucket): v for v in seen}
-        by_time = sorted(newest.values(), key=lambda v: (v.bucket, v.metric.encode()))
-        assert repr(store.judged()) == repr(by_time)  # repr, as NaN is not equal to itself; a float's is exact
-        assert sorted(map(repr, store.episodes().items())) == sorted(map(repr, {e.metric: e for e in changed}.items()))
-        first = {m.key: replace(m, reply_to="") for m in reversed(told)}
-        assert sorted(map(repr, store.waiting())) == sorted(map(repr, first.values()))
+        assert repr(store.judged()) == repr(sorted(newest.values(), key=lambda v: (v.bucket, v.metric.encode())))
         assert store.last_judged() == {v.metric: max(o.bucket for o in seen if o.metric == v.metric) for v in seen}
+        episodes = {e.metric: e for e in changed}
+        assert reprs(store.episodes().values()) == reprs(episodes.values())
+        assert reprs(store.episode_before(metric, AT + STEP) for metric in episodes) == reprs(episodes.values())
+        assert reprs(store.waiting()) == reprs({m.key: m for m in reversed(told)}.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(*(st.lists(any_of(noun), max_size=3) for noun in (Incident, Arrival, Silence, Run)))
+def test_and_every_field_of_what_runs_leave_for_each_other(incidents, arrivals, silences, runs):
+    with closing(Store(":memory:")) as store:
+        arrivals = [replace(a, at=AT) for a in arrivals]
+        silences = [replace(s, id=i + 1) for i, s in enumerate(silences)]
+        remember(store, incidents=incidents, arrivals=arrivals, silences=silences, heard=7)
+        for run in runs:
+            store.end(run)
+        assert reprs(store.all_incidents(EVER)) == reprs({i.id: i for i in incidents}.values())
+        assert reprs(store.arrivals(AT)) == reprs({a.query: a for a in arrivals}.values())
+        assert reprs(store.silences(EVER)) == reprs(silences)
+        assert reprs(store.runs(EVER)) == reprs({r.started: r for r in runs}.values())
+        assert store.heard() == 7
 
 
 def test_a_new_store_knows_nothing(store):
     assert (store.episodes(), store.last_judged(), store.judged(), store.waiting(), store.notes) == ({}, {}, [], [], [])
-    assert store.counts() == Counts(0, 0, 0, 0, None)
-    assert store.message_id("nothing") == ""
+    assert (store.incidents(EVER), store.arrivals(EVER), store.silences(EVER), store.runs(EVER)) == ([], [], [], [])
+    assert (store.episode_before("views", AT), store.heard(), store.sent_since(EVER), store.stale(AT)) == (None, 0, 0, [])
+    assert store.counts() == Counts()
+    assert (store.message_id("nothing"), store.text("nothing")) == ("", "")
 
 
 def test_it_is_still_there_when_opened_again(tmp_path):
     for turn in range(2):
         with closing(Store(tmp_path / "deep" / "er" / "alerts.sqlite")) as store:
             assert len(store.judged()) == turn
-            store.commit([verdict()], [Episode("views", State.FIRING, worst=verdict())], [text("a")])
+            remember(store, text("a"), verdicts=[verdict()], episodes=[Episode("views", State.FIRING, worst=verdict())])
             assert store.episodes()["views"].worst == verdict()
 
 
 def test_a_bucket_judged_again_takes_the_new_verdict(store):
-    store.commit([verdict(value=40.0)], [], [])
-    store.commit([verdict(value=80.0)], [], [])
+    remember(store, verdicts=[verdict(value=40.0)])
+    remember(store, verdicts=[verdict(value=80.0)])
     assert [v.value for v in store.judged()] == [80.0]
 
 
 def test_judged_by_metric_and_time(store):
-    store.commit([verdict("views"), verdict("likes"), verdict("views", AT + STEP)], [], [])
+    remember(store, verdicts=[verdict("views"), verdict("likes"), verdict("views", AT + STEP)])
     assert [(v.metric, v.bucket) for v in store.judged()] == [("likes", AT), ("views", AT), ("views", AT + STEP)]
     assert [v.bucket for v in store.judged("views", AT + STEP)] == [AT + STEP]
     assert store.last_judged() == {"likes": AT, "views": AT + STEP}
 
 
 def test_other_zones_are_the_same_instants_and_no_zone_is_refused(store):
-    store.commit([verdict(bucket=AT.astimezone(None))], [], [])
+    remember(store, verdicts=[verdict(bucket=AT.astimezone(None))])
     assert store.last_judged() == {"views": AT}
     with pytest.raises(ValueError, match="no time zone"):
-        store.commit([verdict(bucket=AT.replace(tzinfo=None))], [], [])
+        remember(store, verdicts=[verdict(bucket=AT.replace(tzinfo=None))])
 
 
 def test_a_mangled_name_does_not_cost_the_commit(store):
-    store.commit([], [], [Message("a", Kind.OPENED, "views", AT, "Sa\udce3o")])
+    remember(store, Message("a", Kind.OPENED, "views", AT, "Sa\udce3o"))
     assert store.waiting()[0].text == "Sa?o"
 
 
@@ -136,16 +214,93 @@ def test_numpy_and_pandas_values_come_back_plain(store):
     import pandas as pd
 
     given = Verdict("views", pd.Timestamp(AT), Status.NORMAL, np.float64(1.5), np.int64(1), np.nan, np.float32(2), np.nan)  # type: ignore
-    store.commit([given], [Episode("views", last=given)], [])
+    remember(store, verdicts=[given], episodes=[Episode("views", last=given)])
     assert repr(store.judged()[0]) == repr(store.episodes()["views"].last)
     assert type(store.judged()[0].value) is float
+
+
+def episode(recent):
+    return Episode("views", recent=recent)
+
+
+def test_the_trail_tells_how_an_episode_stood_before_a_bucket(store):
+    remember(store, trail=[(AT, episode("n")), (AT + STEP, episode("na")), (AT + 2 * STEP, episode("naa"))])
+    remember(store, trail=[(AT + 9 * STEP, Episode("likes"))])
+    assert store.episode_before("views", AT) is None
+    assert store.episode_before("views", AT + STEP).recent == "n"
+    assert store.episode_before("views", AT + DAY).recent == "naa"
+    remember(store, trail=[(AT, episode("a"))])  # late rows
+    assert store.episode_before("views", AT + STEP).recent == "a"
+
+
+def test_the_trail_is_three_days_long_for_each_metric(store):
+    remember(store, trail=[(AT, episode("n")), (AT, Episode("likes")), (AT + 3 * DAY, episode("n"))])
+    assert store.episode_before("views", AT + STEP)
+    remember(store, trail=[(AT + STEP, episode("n")), (AT + 3 * DAY + STEP, episode("n"))])
+    assert store.episode_before("views", AT + STEP) is None
+    assert store.episode_before("views", AT + 2 * STEP)
+    assert store.episode_before("likes", AT + STEP)
+
+
+def test_incidents_that_are_open_and_those_closed_since(store):
+    remember(store, incidents=[incident("b", AT + STEP), incident("a", AT), incident("c", AT - DAY, closed=AT)])
+    assert [i.id for i in store.incidents()] == ["a", "b"]
+    assert [i.id for i in store.incidents(AT - STEP)] == ["c", "a", "b"]
+    assert [i.id for i in store.incidents(AT)] == ["a", "b"]
+    remember(store, incidents=[incident("a", AT, closed=AT + HOUR, label=Label.EXPECTED, labelled="Ann")])
+    assert [i.id for i in store.incidents()] == ["b"]
+    assert [i.id for i in store.all_incidents(AT - DAY)] == ["c", "a", "b"]
+    assert [i.id for i in store.all_incidents(AT, AT + STEP)] == ["a"]
+    assert [(i.id, i.label) for i in store.labelled(AT)] == [("a", Label.EXPECTED)]
+    assert store.labelled(AT + STEP) == []
+    assert store.counts().open == 1
+
+
+def test_a_silence_lasts_until_it_is_over_or_ended(store):
+    deploy = Silence("ctr", AT, AT + HOUR, "deploy", "Ann")
+    remember(store, silences=[Silence("*", AT + HOUR, AT + DAY)])
+    assert store.add_silence(deploy) == 2
+    assert store.silences(AT - HOUR) == [replace(deploy, id=2), Silence("*", AT + HOUR, AT + DAY, id=1)]
+    assert [s.id for s in store.silences(AT + HOUR)] == [1]
+    assert store.end_silence(2, AT + STEP)
+    assert [s.until for s in store.silences(AT)] == [AT + STEP, AT + DAY]
+    assert [store.end_silence(id, AT + DAY) for id in (1, 2, 3)] == [False, False, False]  # over or unknown: nothing to end
+    remember(store, silences=[replace(deploy, id=1)])
+    assert [s.scope for s in store.silences(AT)] == ["ctr", "ctr"]
+
+
+def test_how_far_the_chat_was_heard(store):
+    remember(store, heard=8)
+    remember(store)
+    assert store.heard() == 8
+    remember(store, heard=3)  # after a quiet week the chat counts from anywhere
+    assert store.heard() == 3
+
+
+def test_arrivals_are_kept_for_15_days(store):
+    seen = [Arrival(query, AT + days * DAY, AT, 5.0, AT) for days in (0, 1, 15) for query in ("feed", "messages")]
+    remember(store, arrivals=seen)
+    assert store.arrivals(EVER) == seen
+    assert store.arrivals(AT + DAY) == seen[2:]
+    remember(store, arrivals=[Arrival("feed", AT + 16 * DAY, AT, 0.0)])
+    assert store.arrivals(EVER) == [*seen[1:], Arrival("feed", AT + 16 * DAY, AT, 0.0)]
+
+
+def test_runs(store):
+    for i in range(3):
+        store.begin(Run(AT + i * STEP, AT + i * STEP - HOUR))
+    store.end(Run(AT, AT - HOUR, AT + STEP, True, "all seen"))
+    store.begin(Run(AT, AT - HOUR))  # it is over: nothing begins it again
+    store.end(Run(AT + DAY, AT, AT + DAY))  # its start was not written
+    assert store.runs(EVER)[0] == Run(AT, AT - HOUR, AT + STEP, True, "all seen")
+    assert [run.ended for run in store.runs(AT - HOUR)] == [None, None, AT + DAY]
 
 
 # The outbox
 
 
 def test_texts_go_before_pictures_and_both_in_order(store):
-    store.commit([], [], [text("a"), picture("a/p", "a"), text("b"), picture("b/p", "b"), text("a")])
+    remember(store, text("a"), picture("a/p", "a"), text("b"), picture("b/p", "b"), text("a"))
     assert keys(store) == ["a", "b"]
     store.record(Receipt("b", "sent", message_id="7"), AT)
     assert keys(store) == ["a", "b/p"]
@@ -156,29 +311,127 @@ def test_texts_go_before_pictures_and_both_in_order(store):
 
 def test_enqueueing_twice_is_harmless(store):
     for _ in range(2):
-        store.commit([], [], [text("a")])
+        remember(store, text("a"))
         assert keys(store) == ["a"]
     store.record(Receipt("a", "sent", message_id="7"), AT)
-    store.commit([], [], [text("a")])
+    remember(store, text("a"))
     assert keys(store) == []
 
 
 def test_a_picture_of_a_text_unknown_here_may_go(store):
-    store.commit([], [], [picture("p", "")])
-    store.commit([], [], [picture("q", "forgotten long ago")])
+    remember(store, picture("p", ""))
+    remember(store, picture("q", "forgotten long ago"))
     assert keys(store) == ["p", "q"]
 
 
 def test_a_picture_is_refused_with_its_text(store):
-    store.commit([], [], [text("a"), picture("a/1", "a")])
+    remember(store, text("a"), picture("a/1", "a"))
     store.record(Receipt("a", "refused", "empty"), AT)
-    store.commit([], [], [picture("a/2", "a")])  # it may also come later
+    assert keys(store) == []
+    remember(store, picture("a/2", "a"))  # it may also come later
     assert keys(store) == []
     assert store.counts().refused == 3
 
 
+def test_an_answer_does_not_overtake_what_it_answers(store):
+    remember(store, reply("a/1", "a"), text("a"), reply("a/2", "a/1"), reply("b", "unknown"), reply("c", "c"))
+    assert keys(store) == ["a", "b", "c"]
+    store.record(Receipt("a", "kept"), AT, retry_after=30)
+    assert keys(store, AT) == ["b", "c"]
+    send(store, "a", "b", "c")
+    assert keys(store) == ["a/1"]
+    refuse(store, "a/1")
+    assert keys(store) == ["a/2"]  # it stands alone then
+
+
+def test_an_edit_of_what_was_sent_goes_after_the_texts_and_before_the_pictures(store):
+    remember(store, text("a"), picture("a/p", "a"))
+    send(store, "a")
+    remember(store, edit("a/e1", "a", "1"), text("b"))
+    assert keys(store) == ["b", "a/e1", "a/p"]
+    assert (store.text("a"), store.message_id("a/e1")) == ("1", "")
+    send(store, "a/e1")
+    assert (store.text("a"), store.message_id("a/e1")) == ("1", "id of a")
+    remember(store, edit("a/e2", "a", "2"))
+    refuse(store, "a/e2")
+    assert (store.text("a"), store.text("a/e2")) == ("1", "2")
+
+
+def test_an_edit_takes_the_place_of_one_that_waits(store):
+    remember(store, text("a"), text("b"))
+    send(store, "a", "b")
+    remember(store, edit("a/e1", "a", "1"), edit("b/e", "b"), edit("a/e2", "a", "2"))
+    assert keys(store) == ["b/e", "a/e2"]
+    remember(store, edit("a/e2", "a", "2 again"))
+    assert [(m.key, m.text) for m in store.waiting()] == [("b/e", "changed"), ("a/e2", "2 again")]
+    send(store, "a/e2")
+    remember(store, edit("a/e3", "a", "3"))
+    remember(store, edit("a/e2", "a", "2 once more"), text("c"), edit("b", "a"), edit("c", "a"))  # keys that are known
+    assert (keys(store), store.text("a")) == (["c", "b/e", "a/e3"], "3")
+
+
+def test_an_edit_of_what_still_waits_changes_it_in_place(store):
+    rows = ((Button("I'm on it", Action.TAKE),),)
+    remember(store, text("a"), edit("a/e1", "a", "1", buttons=rows))
+    assert [(m.key, m.text, m.buttons) for m in store.waiting()] == [("a", "1", rows)]
+    store.record(Receipt("a", "kept"), AT)
+    remember(store, edit("a/e2", "a", "2"))
+    assert [(m.key, m.text, m.buttons) for m in store.waiting()] == [("a", "2", ())]
+    send(store, "a")
+    assert (keys(store), store.text("a")) == ([], "2")
+
+
+def test_an_edit_of_what_will_not_be_sent_is_dropped(store):
+    remember(store, text("a"), text("b"), text("c"))
+    refuse(store, "a")
+    store.fold(["b"], text("digest"))
+    remember(store, withdrawn=["c"])
+    remember(store, *[edit(f"{key}/e", key) for key in ("a", "b", "c", "unknown")])
+    assert (keys(store), store.text("a"), store.text("unknown")) == (["digest"], "text of a", "")
+
+
+def test_what_is_withdrawn_is_never_sent_nor_its_pictures(store):
+    remember(store, text("a"), picture("a/p", "a"), reply("a/r", "a"), text("b"), picture("b/p", "b"))
+    send(store, "b")
+    remember(store, text("new"), edit("b/e", "b"), withdrawn=["a", "b", "b/e", "new", "unknown"])
+    assert keys(store) == ["a/r", "b/p"]
+    remember(store, text("a"), picture("a/q", "a"))
+    assert keys(store) == ["a/r", "b/p"]
+    assert store.counts() == Counts(waiting=2, sent=1, withdrawn=5)
+    send(store, "a")  # it was on its way when it was withdrawn
+    assert store.message_id("a") == "id of a"
+
+
+def test_stale_texts_are_folded_into_a_digest(store):
+    remember(store, text("a"), picture("a/p", "a"), reply("a/r", "a"), text("b"), text("c"), at=AT)
+    remember(store, text("late", bucket=AT - DAY))  # made when it is not said: as old as what it is about
+    remember(store, text("new", bucket=AT - DAY), at=AT + HOUR)
+    send(store, "b")
+    remember(store, edit("b/e", "b"), at=AT)
+    assert [m.key for m in store.stale(AT)] == ["late"]
+    assert [m.key for m in store.stale(AT + STEP)] == ["a", "a/r", "c", "late"]
+    store.fold(["a", "a/r", "b", "unknown"], replace(text("digest"), kind=Kind.DIGEST), AT + HOUR)
+    assert keys(store) == ["c", "late", "new", "digest", "b/e"]
+    assert store.counts() == Counts(waiting=5, sent=1, folded=3)
+    assert [m.key for m in store.stale(AT + HOUR + STEP)] == ["c", "late", "new", "digest"]
+
+
+def test_nothing_is_folded_into_a_digest_that_is_known(store):
+    remember(store, text("a"), text("digest"))
+    store.fold(["a", "digest"], text("digest"))
+    assert keys(store) == ["a", "digest"]
+
+
+def test_how_many_were_sent_since(store):
+    remember(store, text("a"), picture("a/p", "a"), text("b"), text("c"))
+    send(store, "a")
+    send(store, "a/p", "b", at=AT + HOUR)
+    refuse(store, "c")
+    assert [store.sent_since(at) for at in (AT, AT + STEP, AT + DAY)] == [3, 2, 0]
+
+
 def test_a_message_is_held_back_as_long_as_the_chat_asked(store):
-    store.commit([], [], [text("a"), text("b")])
+    remember(store, text("a"), text("b"))
     store.record(Receipt("a", "kept", "429"), AT, retry_after=30)
     store.record(Receipt("b", "kept", "reset"), AT)
     assert keys(store, AT) == ["b"]
@@ -187,19 +440,19 @@ def test_a_message_is_held_back_as_long_as_the_chat_asked(store):
 
 
 def test_sent_stays_sent(store):
-    store.commit([], [], [text("a"), text("b")])
+    remember(store, text("a"), text("b"))
     for state in ("sent", "kept", "refused"):
         store.record(Receipt("a", state, message_id="7" if state == "sent" else ""), AT)
     store.record(Receipt("b", "refused"), AT)
     store.record(Receipt("b", "kept"), AT)
     store.record(Receipt("unknown", "sent"), AT)
     assert store.message_id("a") == "7"
-    assert store.counts() == Counts(0, 0, 1, 1, None)
+    assert store.counts() == Counts(sent=1, refused=1)
 
 
 @pytest.mark.parametrize(("state", "left"), [("kept", PNG), ("sent", None), ("refused", None)])
 def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left):
-    store.commit([], [], [picture("p", "")])
+    remember(store, picture("p", ""))
     store.record(Receipt("p", state), AT)
     with closing(sqlite3.connect(tmp_path / "alerts.sqlite")) as db:
         assert db.execute("SELECT photo, tries FROM messages").fetchall() == [(left, 1)]
@@ -217,7 +470,7 @@ def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left)
     ],
 )
 def test_told_recently(store, kind, bucket, state, told):
-    store.commit([], [], [text("a", kind, bucket)])
+    remember(store, text("a", kind, bucket))
     if state != "waiting":
         store.record(Receipt("a", state.split()[0]), AT - timedelta(hours=2 if "ago" in state else 0))
     assert store.told_recently(Kind.RUN_FAILED, AT - timedelta(hours=1)) is told
@@ -228,7 +481,14 @@ def test_told_recently(store, kind, bucket, state, told):
 
 def remember_two_years(store):
     old = AT - timedelta(days=500)
-    store.commit([verdict(bucket=old), verdict()], [Episode("views")], [text("old"), text("old waiting"), text("new")])
+    remember(
+        store,
+        text("old"),
+        text("old waiting"),
+        text("new"),
+        verdicts=[verdict(bucket=old), verdict()],
+        episodes=[Episode("views")],
+    )
     store.record(Receipt("old", "sent"), old)
     store.record(Receipt("new", "sent"), AT)
 
@@ -237,7 +497,7 @@ def test_what_is_older_than_400_days_is_forgotten_but_not_what_waits(store):
     remember_two_years(store)
     store.forget(AT + STEP)
     assert [v.bucket for v in store.judged()] == [AT]
-    assert store.counts() == Counts(0, 1, 1, 0, AT)
+    assert store.counts() == Counts(waiting=1, sent=1, last_judged=AT)
 
 
 def test_a_clock_in_the_future_forgets_nothing_more(store):
@@ -247,18 +507,40 @@ def test_a_clock_in_the_future_forgets_nothing_more(store):
     assert store.counts().sent == 1
 
 
+def test_of_what_is_over_nothing_older_is_kept_either(store):
+    old, silences = AT - 500 * DAY, [Silence("ctr", AT - 500 * DAY, at) for at in (AT - 450 * DAY, AT)]
+    closed = incident("closed", old, closed=old + HOUR)
+    remember(store, verdicts=[verdict()], incidents=[incident("open", old), closed], silences=silences)
+    remember(store, arrivals=[Arrival("feed", old, old, 1.0)], trail=[(old, Episode("views"))])
+    remember(store, text("a"), text("b"))
+    send(store, "a", at=old)
+    remember(store, edit("a/e", "a"))
+    for at in (old, AT):
+        store.begin(Run(at, at))
+    store.forget(AT + STEP)
+    assert [i.id for i in store.incidents(EVER)] == ["open"]
+    assert [s.id for s in store.silences(EVER)] == [2]
+    assert [run.at for run in store.runs(EVER)] == [AT]
+    assert (store.arrivals(EVER), store.episode_before("views", AT), keys(store)) == ([], None, ["b"])
+
+
 def test_counts(store):
-    states = [State.OK, State.PENDING, State.FIRING, State.RECOVERING]
-    store.commit([verdict()], [Episode(state.value, state) for state in states], [text("a")])
-    assert store.counts() == Counts(open=2, waiting=1, sent=0, refused=0, last_judged=AT)
+    remember(store, text("a"), verdicts=[verdict()], incidents=[incident("a"), incident("b"), incident("c", closed=AT)])
+    remember(store, text("b"), withdrawn=["b"])
+    assert store.counts() == Counts(open=2, waiting=1, withdrawn=1, last_judged=AT)
 
 
-def test_an_episode_of_an_older_or_newer_version_is_read(store, tmp_path):
-    store.commit([], [Episode("views", State.FIRING, since=AT)], [])
+@pytest.mark.parametrize("noun", ["episodes", "incidents"])
+def test_a_body_of_an_older_or_newer_version_is_read(store, tmp_path, noun):
+    known = {"episodes": Episode("views", State.FIRING, since=AT), "incidents": incident("i", label=Label.REAL)}[noun]
+    remember(store, **{noun: [known]})
     with closing(sqlite3.connect(tmp_path / "alerts.sqlite")) as db, db:
-        body = '{"metric": "views", "state": "firing", "since": "2026-11-20T12:15:00+00:00", "mood": 1}'
-        db.execute("UPDATE episodes SET body = ?", (body,))
-    assert store.episodes() == {"views": Episode("views", State.FIRING, since=AT)}
+        (body,) = db.execute(f"SELECT body FROM {noun}").fetchone()
+        later = json.dumps({"calm": 3, **json.loads(body)})
+        earlier = later.replace('"reopened": 0, ', "").replace('"answers": "", ', "").replace('"lost": 0.0, ', "")
+        assert later != earlier
+        db.execute(f"UPDATE {noun} SET body = ?", (earlier,))
+    assert repr(store.episodes() or store.incidents()) == repr({"views": known} if noun == "episodes" else [known])
 
 
 # The file
@@ -270,6 +552,49 @@ def test_nobody_else_reads_it(tmp_path):
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
         assert modes == {"alerts.sqlite": 0o600, "alerts.sqlite-wal": 0o600, "alerts.sqlite-shm": 0o600}
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_what_was_left_open_to_others_is_closed(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(Store(path)) as store:
+        remember(store, text("a"))
+        for suffix, mode in (("", 0o666), ("-wal", 0o640), ("-shm", 0o644)):
+            os.chmod(f"{path}{suffix}", mode)
+        with closing(Store(path)) as again:
+            assert keys(again) == ["a"]
+            assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {0o600}
+
+
+V1_ROWS = """
+INSERT INTO verdicts VALUES ('views', '2026-11-20T12:15:00+00:00', 'anomalous', 40, 90, 100, 110, -6, 'sudden', 1, NULL);
+INSERT INTO episodes VALUES ('views', 'firing', '{"metric": "views", "state": "firing", "opened": "2026-11-20T12:15:00+00:00",
+  "calm": 1, "share": null, "worst": {"metric": "views", "bucket": "2026-11-20T12:15:00+00:00", "status": "anomalous",
+  "value": 40.0, "low": 90.0, "expected": 100.0, "high": 110.0, "score": -6.0, "reason": "", "news": true, "usual": 98.0}}');
+INSERT INTO messages (key, kind, metric, bucket, text, photo, reply_to, state, message_id, changed) VALUES
+  ('a', 'opened', 'views', '2026-11-20T12:15:00+00:00', 'said', NULL, '', 'sent', '7', '2026-11-20T12:31:00+00:00'),
+  ('a/p', 'opened', 'views', '2026-11-20T12:15:00+00:00', 'caption', x'89504e47', 'a', 'waiting', '', ''),
+  ('b', 'run failed', 'views', '2026-11-20T12:15:00+00:00', 'too long', NULL, '', 'refused', '', '2026-11-20T12:31:00+00:00'),
+  ('c', 'opened', 'likes', '2026-11-20T12:15:00+00:00', 'to say', NULL, '', 'waiting', '', '');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(";".join(schema.MIGRATIONS[0]) + ";" + V1_ROWS)
+    for _ in range(2):
+        with closing(Store(path)) as store:
+            assert repr(store.judged()[0]) == repr(replace(verdict(), reason="sudden", usual=float("nan")))
+            assert store.episodes()["views"].worst == verdict()
+            assert repr(store.episodes()["views"]) == repr(Episode("views", State.FIRING, opened=AT, worst=verdict()))
+            assert keys(store) == ["c", "a/p"]
+            assert [m.key for m in store.stale(AT + STEP)] == ["c"]
+            assert store.counts() == Counts(waiting=2, sent=1, refused=1, last_judged=AT)
+    with closing(Store(path)) as store:
+        remember(store, edit("a/e", "a"), edit("c/e", "c"), incidents=[incident()])
+        assert [(m.key, m.text) for m in store.waiting()] == [("c", "changed"), ("a/e", "changed"), ("a/p", "caption")]
+        assert store.incidents() == [incident()]
 
 
 def test_an_interrupted_migration_leaves_nothing(tmp_path, monkeypatch):
@@ -289,10 +614,10 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, monkeypatch)
     path = tmp_path / "alerts.sqlite"
     with closing(Store(path)) as store:
         fill(store)
-    monkeypatch.setattr(file, "MIGRATIONS", (*file.MIGRATIONS, ("CREATE TABLE silences (metric TEXT)",)))
+    monkeypatch.setattr(file, "MIGRATIONS", (*file.MIGRATIONS, ("CREATE TABLE moods (metric TEXT)",)))
     with closing(Store(path)) as store, closing(sqlite3.connect(path)) as db:
         assert len(store.judged()) == 300
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(file.MIGRATIONS),)
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
@@ -332,7 +657,7 @@ def test_a_corrupted_file_is_moved_aside_loudly_and_the_run_goes_on(tmp_path, da
     spoilt = path.read_bytes()
     with closing(Store(path)) as store:
         store.judged()  # some damage shows only when it is read
-        store.commit([verdict()], [Episode("views")], [text("c")])
+        remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
         assert (store.judged(), keys(store)) == ([verdict()], ["c"])
         (note,) = store.notes
     (aside,) = [p for p in tmp_path.iterdir() if p.name.startswith("alerts.sqlite.corrupt-2") and p.suffix.endswith("Z")]
@@ -348,11 +673,11 @@ def test_whoever_has_a_corrupted_file_open_goes_on_with_the_fresh_one(tmp_path):
     with closing(Store(path)) as store:
         fill(store)
     with closing(Store(path)) as other:
-        other.commit([verdict("likes")], [], [])  # is in the -wal
+        remember(other, verdicts=[verdict("likes")])  # is in the -wal
         overwrite(4096, b"\xff" * (path.stat().st_size - 4096))(path)
         with closing(Store(path)) as store:
             assert store.judged() == []
-            other.commit([verdict("messages")], [], [])
+            remember(other, verdicts=[verdict("messages")])
             assert store.last_judged().keys() == {"messages"}
         assert "opened again" in other.notes[0]
     assert len([p for p in tmp_path.iterdir() if ".corrupt-" in p.name and p.name.endswith("-wal")]) == 1
@@ -361,7 +686,7 @@ def test_whoever_has_a_corrupted_file_open_goes_on_with_the_fresh_one(tmp_path):
 def test_a_folder_removed_under_an_open_store_is_made_again(tmp_path):
     with closing(Store(tmp_path / "data" / "alerts.sqlite")) as store:
         shutil.rmtree(tmp_path / "data")
-        store.commit([verdict()], [], [])
+        remember(store, verdicts=[verdict()])
         assert "opened again" in store.notes[0]
     with closing(Store(tmp_path / "data" / "alerts.sqlite")) as store:
         assert len(store.judged()) == 1
@@ -373,7 +698,7 @@ def test_damage_in_the_middle_of_a_run(tmp_path):
         fill(store)
     with closing(Store(path)) as store:
         DAMAGE["another kind of file"](path)
-        store.commit([verdict()], [Episode("views")], [text("c")])
+        remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
         assert keys(store) == ["c"]
         assert len(store.notes) == 1
 
@@ -405,7 +730,7 @@ def test_a_folder_that_may_not_be_written():
             fill(store)
         os.chmod(path, 0o444)
         with nobody(), pytest.raises(StoreError, match="let this user write"), closing(Store(path)) as store:
-            store.commit([verdict()], [], [])
+            remember(store, verdicts=[verdict()])
 
 
 @pytest.mark.parametrize("below", ["a file/alerts.sqlite", "a folder", "/proc/alerting/alerts.sqlite"])
@@ -421,10 +746,10 @@ def test_a_lock_that_is_not_let_go(tmp_path):
     with closing(Store(path, patience=0.05)) as store, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="another process keeps it locked"):
-            store.commit([verdict()], [], [])
+            remember(store, verdicts=[verdict()])
         assert store.judged() == []  # reading goes on meanwhile
         other.execute("ROLLBACK")
-        store.commit([verdict()], [], [])
+        remember(store, verdicts=[verdict()])
         assert len(store.judged()) == 1
 
 
@@ -436,12 +761,12 @@ def test_a_full_disk_costs_the_commit_and_nothing_else(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # Python ignores the signal: writing fails
         try:
             with pytest.raises(StoreError, match=r"disk .*full"):
-                store.commit([verdict("likes")], [], [Message("big", Kind.OPENED, "likes", AT, "", bytes(1_000_000))])
+                remember(store, Message("big", Kind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert store.last_judged().keys() == {"views"}
         assert keys(store) == ["a"]
-        store.commit([verdict("likes")], [], [])
+        remember(store, verdicts=[verdict("likes")])
         assert store.last_judged().keys() == {"likes", "views"}
 
 
@@ -458,23 +783,25 @@ def test_a_night_of_kill_9_leaves_all_of_a_commit_or_nothing(tmp_path):
             child.send_signal(signal.SIGKILL)
         with closing(Store(path)) as store:
             assert store.notes == []
-            last = store.episodes()["views"].calm
+            last = int(store.episodes()["views"].lost)
             assert [v.value for v in store.judged()] == [float(i) for i in range(last + 1) for _ in range(20)]
             assert [m.key for m in store.waiting()] == [str(i) for i in range(last + 1)]
+            assert store.episode_before("views", AT + DAY).lost == last
     assert last >= 10
 
 
 COMMITS = """
 import sys
 from datetime import UTC, datetime, timedelta
-from alerting.model import Episode, Kind, Message, Status, Verdict
+from alerting.model import Episode, Kind, Memory, Message, Status, Verdict
 from alerting.store import Store
 AT, store, second = datetime(2026, 11, 20, tzinfo=UTC), Store(sys.argv[1]), timedelta(seconds=1)
 known = store.episodes()
-i = known["views"].calm + 1 if known else 0
+i = int(known["views"].lost) + 1 if known else 0
 while True:
     seen = [Verdict(f"m{n}", AT + i * second, Status.NORMAL, i) for n in range(20)]
-    store.commit(seen, [Episode("views", calm=i)], [Message(str(i), Kind.OPENED, "views", AT, "", bytes(20_000))])
+    said = [Message(str(i), Kind.OPENED, "views", AT, "", bytes(20_000))]
+    store.commit(Memory(seen, [Episode("views", lost=i)], said, trail=[(AT + i * second, Episode("views", lost=i))]))
     print(i, flush=True)
     i += 1
 """
@@ -498,7 +825,7 @@ def test_several_processes_at_once_also_on_a_corrupted_file(tmp_path):
 SHARES = """
 import os, sys
 from datetime import UTC, datetime, timedelta
-from alerting.model import Status, Verdict
+from alerting.model import Memory, Status, Verdict
 from alerting.store import Store
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 print("ready", flush=True)
@@ -506,5 +833,5 @@ while not os.path.exists(sys.argv[2]):
     pass
 store = Store(sys.argv[1])
 for i in range(25):
-    store.commit([Verdict(sys.argv[3], AT + timedelta(seconds=i), Status.NORMAL, i)], [], [])
+    store.commit(Memory(verdicts=[Verdict(sys.argv[3], AT + timedelta(seconds=i), Status.NORMAL, i)]))
 """

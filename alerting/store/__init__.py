@@ -1,4 +1,4 @@
-"""What is remembered between runs, in one SQLite file: judged buckets, episodes, the outbox."""
+"""What is remembered between runs, in one SQLite file: judged buckets, episodes, incidents, the outbox, the diary of runs."""
 
 from alerting.store.memory import Counts, Store
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import stat
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,20 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alerting.model import StoreError
+from alerting.store.schema import MIGRATIONS
 
 T = TypeVar("T")
-MIGRATIONS = (  # from each version of the schema to the next; never edit one that has been released
-    (
-        """CREATE TABLE verdicts (metric TEXT, bucket TEXT, status TEXT NOT NULL, value REAL, low REAL, expected REAL, high REAL,
-           score REAL, reason TEXT NOT NULL, news INTEGER NOT NULL, usual REAL, PRIMARY KEY (metric, bucket)) WITHOUT ROWID""",
-        "CREATE TABLE episodes (metric TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
-        """CREATE TABLE messages (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, metric TEXT NOT NULL,
-           bucket TEXT NOT NULL, text TEXT NOT NULL, photo BLOB, reply_to TEXT NOT NULL,
-           state TEXT NOT NULL DEFAULT 'waiting', due TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
-           reason TEXT NOT NULL DEFAULT '', message_id TEXT NOT NULL DEFAULT '', changed TEXT NOT NULL DEFAULT '')""",
-        "CREATE INDEX outbox ON messages (id) WHERE state = 'waiting'",
-    ),
-)
 _ELSEWHERE = "let this user write the file and its folder, or set ALERTING_DATA to another folder"
 ADVICE = {  # SQLite's primary result code -> what to do
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
@@ -73,6 +63,16 @@ class File:
 
         self._do(work)
 
+    def change(self, sql: str, *values: Any) -> tuple[int, int]:
+        """Run one statement in a transaction: how many rows it changed, and the id of the row it inserted."""
+
+        def work(db: sqlite3.Connection) -> tuple[int, int]:
+            with _transaction(db):
+                done = db.execute(sql, _bindable(values))
+            return done.rowcount, done.lastrowid or 0
+
+        return self._do(work)
+
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` gives; if the file turns out to be corrupted it is moved aside and `work` done on a fresh one."""
         try:
@@ -109,12 +109,11 @@ class File:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # SQLite gives its -wal and -shm the mode of the file
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+            _close_to_others(self._path)
         db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
         self._closing = weakref.finalize(self, db.close)
         try:
-            with suppress(
-                sqlite3.OperationalError
-            ):  # readers beside a writer; not every file system can, and nothing hangs on it
+            with suppress(sqlite3.OperationalError):  # readers beside a writer: not every file system can, nothing hangs on it
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             _migrate(db, self._path)
@@ -160,6 +159,15 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _close_to_others(path: Path) -> None:
+    """Take away what others may do with files that a hand or a copy has left open to them; those of another user stay."""
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            mode = os.stat(f"{path}{suffix}").st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
+                os.chmod(f"{path}{suffix}", mode & 0o600)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

@@ -6,48 +6,43 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from alerting.model import Episode, Message, Receipt, Verdict
-from alerting.store import rows
+from alerting.model import Episode, Incident, Memory, Verdict
+from alerting.store import diary, outbox, rows
+from alerting.store.diary import Diary
 from alerting.store.file import File
+from alerting.store.outbox import Outbox
 from alerting.store.rows import iso
 
 KEEP = timedelta(days=400)  # what was judged and told longer ago is forgotten: a year, and a month to compare it with
-STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # a receipt's -> the message's
 
-# A picture never comes without its text.
-_REFUSE_ORPHANS = """UPDATE messages SET state = 'refused', reason = 'its text was refused', photo = NULL
-    WHERE state = 'waiting' AND photo IS NOT NULL
-      AND EXISTS (SELECT 1 FROM messages text WHERE text.key = messages.reply_to AND text.state = 'refused')"""
-_ENQUEUE = """INSERT INTO messages (key, kind, metric, bucket, text, photo, reply_to) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO NOTHING"""
-# Sent stays sent, whatever another process says.
-_RECORD = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
-    photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
-_WAITING = """SELECT m.key, m.kind, m.metric, m.bucket, m.text, m.photo, m.reply_to
-    FROM messages m LEFT JOIN messages text ON text.key = m.reply_to AND m.reply_to <> ''
-    WHERE m.state = 'waiting' AND m.due <= ?
-      AND (m.photo IS NULL OR text.key IS NULL OR text.state = 'sent') ORDER BY m.photo IS NOT NULL, m.id"""
 # From name to name along the key: GROUP BY would read a year of verdicts.
 _LAST_JUDGED = """WITH RECURSIVE m(metric) AS (
       SELECT MIN(metric) FROM verdicts
       UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)
     SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m WHERE metric IS NOT NULL"""
-_TOLD = """SELECT 1 FROM messages WHERE kind = ? AND
-    CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
+_BEFORE = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
+# Late rows come within hours; three days are a long weekend of them. (ISO text without its zone sorts before that with it.)
+_PRUNE_TRAIL = """DELETE FROM trail WHERE metric = ?
+    AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
+_INCIDENTS = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
+_ALL_INCIDENTS = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
+_LATER = "later than any time"  # as ISO text sorts
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How things stand: open episodes, messages by what became of them, newest judged bucket."""
+    """How things stand: open incidents, messages by what became of them, newest judged bucket."""
 
-    open: int
-    waiting: int
-    sent: int
-    refused: int
-    last_judged: datetime | None
+    open: int = 0
+    waiting: int = 0
+    sent: int = 0
+    refused: int = 0
+    folded: int = 0
+    withdrawn: int = 0
+    last_judged: datetime | None = None
 
 
-class Store:
+class Store(Outbox, Diary):
     """The memory at `path`, or at ":memory:" one that ends with the process. `notes`: what the run must say about it."""
 
     def __init__(self, path: str | Path, patience: float = 10.0) -> None:
@@ -66,6 +61,10 @@ class Store:
         found = self._file.read(rows.episode, "SELECT body FROM episodes ORDER BY metric")
         return {episode.metric: episode for episode in found}
 
+    def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
+        """The metric's episode as it stood before `bucket` was judged; None if that is not known any more."""
+        return next(iter(self._file.read(rows.episode, _BEFORE, metric, iso(bucket))), None)
+
     def last_judged(self) -> dict[str, datetime]:
         """Each metric's newest judged bucket."""
         return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), _LAST_JUDGED))
@@ -76,58 +75,58 @@ class Store:
         sql = f"SELECT {', '.join(rows.VERDICT)} FROM verdicts WHERE bucket >= ? {of} ORDER BY bucket, metric"
         return self._file.read(rows.verdict, sql, iso(since), *values)
 
-    def commit(self, verdicts: list[Verdict], episodes: list[Episode], messages: list[Message]) -> None:
-        """Remember all of it or, should anything happen, nothing.
+    def incidents(self, since: datetime | None = None) -> list[Incident]:
+        """Those that are open, and those closed after `since`; oldest first."""
+        return self._file.read(rows.incident, _INCIDENTS, iso(since) or _LATER)
 
-        A bucket judged again takes the new verdict; a message whose key is known is not enqueued again.
+    def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
+        """Those that opened from `since` on and before `until`, oldest first."""
+        return self._file.read(rows.incident, _ALL_INCIDENTS, iso(since), iso(until) or _LATER)
+
+    def labelled(self, since: datetime) -> list[Incident]:
+        """Those opened since then of which somebody said what they were."""
+        return [incident for incident in self.all_incidents(since) if incident.label]
+
+    def commit(self, memory: Memory, at: datetime | None = None) -> None:
+        """Remember all of it or, should anything happen, nothing. `at`: the instant of the run; messages wait since then,
+        or since their bucket.
+
+        A bucket judged again takes the new verdict; a message whose key is known is not enqueued again, but for an edit that
+        still waits. An edit of a message that waits itself changes its text instead; one of a message that was not and will
+        not be sent is dropped. Withdrawn is what still waits of these keys, those of `memory.messages` included.
         """
+        metrics = {episode.metric for _, episode in memory.trail}
         self._file.write(
-            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(rows.of_verdict, verdicts)),
-            ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", map(rows.of_episode, episodes)),
-            (_ENQUEUE, map(rows.of_message, messages)),
-            (_REFUSE_ORPHANS, [()]),
+            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(rows.of_verdict, memory.verdicts)),
+            ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", map(rows.of_episode, memory.episodes)),
+            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", map(rows.of_incident, memory.incidents)),
+            ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", map(rows.of_trail, memory.trail)),
+            (_PRUNE_TRAIL, [(metric, metric) for metric in metrics]),
+            *outbox.enqueue(memory.messages, at),
+            *outbox.withdraw(memory.withdrawn, at),
+            *diary.note(memory),
         )
-
-    def waiting(self, at: datetime | None = None) -> list[Message]:
-        """What may be sent now: texts, then the pictures whose text is sent, each in the order of creation.
-
-        With `at`, without those that the chat asked to hold back until later.
-        """
-        return self._file.read(rows.message, _WAITING, iso(at) or "later than any time")
-
-    def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
-        """What became of a message at `at`; one that is kept is not due for `retry_after` seconds. Unknown keys pass.
-
-        A message that is done with loses its picture, and keeps its row: the picture is in the run.
-        """
-        due = iso(at + timedelta(seconds=retry_after)) if retry_after else ""
-        state = STATES[receipt.state]
-        row = (state, receipt.reason, receipt.message_id, due, iso(at), state, receipt.key, state)
-        self._file.write((_RECORD, [row]), (_REFUSE_ORPHANS, [()]))
-
-    def message_id(self, key: str) -> str:
-        """Where the message with this key is in the chat; "" if it is not there."""
-        return next(iter(self._file.read(str, "SELECT message_id FROM messages WHERE key = ?", key)), "")
-
-    def told_recently(self, kind: str, since: datetime) -> bool:
-        """Whether a message of this kind was sent after `since`, or waits and is about a time after it."""
-        return bool(self._file.read(bool, _TOLD, kind, iso(since)))
 
     def forget(self, at: datetime) -> None:
         """Drop what is older than KEEP, by the clock `at` or by the newest verdict, whichever is earlier: a clock that jumps
         into the future must not wipe the memory."""
-        old = iso(min([at, *self._newest()]) - KEEP)
+        old = [(iso(min([at, *self._newest()]) - KEEP),)]
         self._file.write(
-            ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", [(old,)]),  # along the key
-            ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", [(old,)]),
+            ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", old),  # along the key
+            ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", old),
+            ("DELETE FROM messages WHERE edits <> '' AND edits NOT IN (SELECT key FROM messages)", [()]),
+            ("DELETE FROM incidents WHERE closed <> '' AND closed < ?", old),
+            ("DELETE FROM trail WHERE bucket < ?", old),
+            ("DELETE FROM arrivals WHERE at < ?", old),
+            ("DELETE FROM silences WHERE until < ?", old),
+            ("DELETE FROM runs WHERE at < ?", old),
         )
 
     def counts(self) -> Counts:
         """For `status`."""
         states: dict[str, int] = dict(self._file.read(_pair, "SELECT state, COUNT(*) FROM messages GROUP BY state"))
-        (opened,) = self._file.read(int, "SELECT COUNT(*) FROM episodes WHERE state IN ('firing', 'recovering')")
-        waiting, sent, refused = (states.get(state, 0) for state in ("waiting", "sent", "refused"))
-        return Counts(opened, waiting, sent, refused, next(iter(self._newest()), None))
+        (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
+        return Counts(open=opened, **states, last_judged=next(iter(self._newest()), None))
 
     def _newest(self) -> list[datetime]:
         """The newest judged bucket of all metrics, if there is one."""
