@@ -1,6 +1,7 @@
-"""Where messages go. `send(message, reply_to) -> id`, or NotifyError."""
+"""Where messages go, and where people answer: send, edit, answers, confirm. NotifyError is all that comes out of here."""
 
 from alerting.notifiers.console import Console
+from alerting.notifiers.heartbeat import ping
 from alerting.notifiers.telegram import Telegram
 
-__all__ = ["Console", "Telegram"]
+__all__ = ["Console", "Telegram", "ping"]

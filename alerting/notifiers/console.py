@@ -9,7 +9,7 @@ from alerting.model import NotifyError
 from alerting.notifiers.text import plain
 
 if TYPE_CHECKING:
-    from alerting.model import Message
+    from alerting.model import Answer, Message
 
 
 class Console:
@@ -21,19 +21,34 @@ class Console:
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Id such as "console-1". Raises NotifyError if the stream is closed or broken."""
-        out, number = self._out or sys.stdout, f"console-{self._count + 1}"
+        number = f"console-{self._count + 1}"
+        self._print(f"{number} answers {reply_to}" if reply_to else number, message)
+        self._count += 1
+        return number
+
+    def edit(self, message: Message, message_id: str) -> None:
+        """Prints the new text: paper is patient. Raises NotifyError if the stream is closed or broken."""
+        self._print(f"{message_id}, edited", message)
+
+    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+        """None: paper has no buttons."""
+        return []
+
+    def confirm(self, answer: Answer, text: str) -> None:
+        """Nobody has pressed anything."""
+
+    def check(self) -> str:
+        """Always able to print."""
+        return "no chat is configured (ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT): messages are printed"
+
+    def _print(self, heading: str, message: Message) -> None:
+        out = self._out or sys.stdout
         encoding = getattr(out, "encoding", None) or "utf-8"  # cron's may be anything: a '?' is better than no alert
-        picture = "" if message.photo is None else f"\n[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"
-        answers = f" answers {reply_to}" if reply_to else ""
-        text = f"--- {number}{answers} ---\n{plain(message.text)}{picture}\n\n"
+        picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
+        rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]
+        text = "\n".join([f"--- {heading} ---", plain(message.text), *picture, *rows]) + "\n\n"
         try:
             out.write(text.encode(encoding, "replace").decode(encoding))
             out.flush()
         except (OSError, ValueError) as error:
             raise NotifyError(f"Console: cannot print: {error}") from error
-        self._count += 1
-        return number
-
-    def check(self) -> str:
-        """Always able to print."""
-        return "no chat is configured (ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT): messages are printed"
