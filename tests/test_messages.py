@@ -19,9 +19,24 @@ import pytest
 
 from alerting import messages
 from alerting.messages.numbers import Numbers, change, written
+from alerting.messages.pieces import inside
 from alerting.messages.times import Clock, duration
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS, plural
-from alerting.model import Episode, Event, Kind, Metric, State, Status, Verdict
+from alerting.model import (
+    Action,
+    Episode,
+    Event,
+    Incident,
+    Kind,
+    Label,
+    Member,
+    Message,
+    Metric,
+    Occasion,
+    State,
+    Status,
+    Verdict,
+)  # fmt: skip
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
@@ -174,9 +189,315 @@ def caught_up_unusual(language: str) -> messages.Message:
     return messages.caught_up(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
 
 
+# Incidents: likes are the root, CTR and messages come with them.
+
+TITLES = {
+    "likes": {"en": "Likes", "ru": "Лайки"},
+    "ctr": {"en": "CTR", "ru": "CTR"},
+    "views": {"en": "Views", "ru": "Просмотры"},
+    "messages": {"en": "Messages", "ru": "Сообщения"},
+    "feed_users": {"en": "Feed users", "ru": "Люди в ленте"},
+    "messenger_users": {"en": "Messenger users", "ru": "Люди в мессенджере"},
+}
+PARENTS = {"views": ("feed_users",), "likes": ("views",), "ctr": ("likes", "views"), "messages": ("messenger_users",)}
+EDGES = {"likes": (1930, 2020.4, 2110), "ctr": (0.204, 0.21, 0.216), "views": (41_000, 42_512, 44_000),
+         "messages": (880, 940, 1000), "feed_users": (3900, 4100, 4300), "messenger_users": (1250, 1325, 1400)}  # fmt: skip
+
+
+def watched(name: str) -> Metric:
+    table = "message_actions" if name.startswith("mess") else "feed_actions"
+    product, form = table.split("_")[0], "ratio" if name == "ctr" else "count"
+    more = {"form": form, "adds": "users" not in name, "parents": PARENTS.get(name, ()), "product": product}
+    return Metric(name, TITLES[name], table, lambda counts: counts, None, **more)
+
+
+def odd(name: str, bucket: datetime, value: float, score: float = -3.0) -> Verdict:
+    return Verdict(name, bucket, Status.ANOMALOUS, value, *EDGES[name], score=score)
+
+
+def gone(name: str, bucket: datetime) -> Verdict:
+    return Verdict(name, bucket, Status.MISSING)
+
+
+def member(name: str, since: str = "14:00", value: float = 1240, **more) -> Member:
+    more = {"joined": moscow("14:15"), "first": odd(name, moscow("14:15"), value), **more}
+    return Member(name, moscow(since), **more)
+
+
+def incident(*members: Member, **more) -> Incident:
+    opened = members[0].joined
+    about = {"told": opened, **more}
+    return Incident(f"{opened:%Y%m%dT%H%MZ}-{members[0].metric}", opened, members, **about)
+
+
+def part(member: Member, verdict: Verdict | None = None) -> messages.Part:
+    return messages.Part(watched(member.metric), member, verdict)
+
+
+CTR = member("ctr", value=0.131)
+SILENT = member("messages", since="14:00", first=gone("messages", moscow("14:15")), gap=True)
+DOWN = odd("likes", moscow("14:15"), 1240, -2.3)
+DEEPER = odd("likes", moscow("15:30"), 960, -6.2)
+RELEASE = Occasion(moscow("14:05"), moscow("14:05"), "release", "Release 2.3")
+HOLIDAY = Occasion(moscow("00:00"), moscow("00:00", 1), "holiday", "Columbus Day")
+
+
+def told(kind: Kind, verdict: Verdict, story: Incident, language: str, now: str, parts: tuple = (), **more) -> messages.Message:
+    """The text of an incident's event. What is no field of the context belongs to the event, or to its episode."""
+    facts = {name: more.pop(name) for name in list(more) if name in messages.Context.__dataclass_fields__}
+    about = {name: more.pop(name) for name in ("also", "quiet", "again") if name in more}
+    here = reader(language, now=moscow(now))
+    what = replace(event(kind, verdict, **more), incident=story, **about)
+    return messages.compose(what, context(watched(verdict.metric), here, parts=parts, **facts))
+
+
+def opened_incident(language: str) -> messages.Message:
+    story = incident(member("likes"), CTR, SILENT)
+    parts = (part(CTR), part(SILENT))
+    normal = {"en": ("Views", "Feed users"), "ru": ("Просмотры", "Люди в ленте")}[language]
+    more = {"yesterday": 2015, "week_ago": 1960, "others": normal, "occasions": (RELEASE, HOLIDAY)}
+    down = replace(DOWN, reason="sudden")
+    return told(Kind.OPENED, down, story, language, "14:35", parts, since=moscow("14:00"), worst=DOWN, **more)
+
+
+def opened_warning(language: str) -> messages.Message:
+    near = odd("likes", moscow("14:15"), 1880, -1.4)
+    story = incident(member("likes", since="14:15", first=near))
+    return told(Kind.OPENED, near, story, language, "14:35", since=moscow("14:15"), worst=near, yesterday=2015)
+
+
+def opened_incident_edited(language: str) -> messages.Message:
+    ctr, silent = replace(CTR, until=moscow("15:15")), SILENT
+    story = incident(member("likes"), ctr, silent, taken="Anna", snoozed=moscow("16:35"))
+    parts = (part(ctr, normal(moscow("15:30"))), part(silent, gone("messages", moscow("15:30"))))
+    more = {"latest": DEEPER, "yesterday": 2015, "occasions": (RELEASE,)}
+    return told(Kind.OPENED, DOWN, story, language, "15:50", parts, since=moscow("14:00"), worst=DEEPER, **more)
+
+
+def opened_incident_over(language: str) -> messages.Message:
+    likes, ctr = member("likes", until=moscow("16:45")), replace(CTR, until=moscow("15:15"))
+    story = incident(likes, ctr, closed=moscow("17:00"), label=Label.REAL, labelled="Anna", taken="Anna")
+    more = {"latest": replace(normal(moscow("17:00")), metric="likes"), "yesterday": 2015, "occasions": (RELEASE,)}
+    return told(Kind.OPENED, DOWN, story, language, "17:20", (part(ctr),), since=moscow("14:00"), worst=DEEPER, **more)
+
+
+def opened_again(language: str) -> messages.Message:
+    story = incident(member("likes"), CTR, reopened=1)
+    verdict = odd("likes", moscow("18:00"), 1310)
+    return told(Kind.OPENED, verdict, story, language, "18:20", since=moscow("18:00"), worst=verdict, again=True)
+
+
+def everything(**more) -> tuple[Incident, tuple]:
+    names = {"feed_users": 312, "views": 3900, "likes": 150, "ctr": 0.08, "messenger_users": 130, "messages": 75}
+    first = {name: odd(name, moscow("12:15"), value, -24.0) for name, value in names.items()}
+    members = [
+        Member(name, moscow("12:15"), moscow("12:15"), verdict, worst=verdict, lost=9 * verdict.loss, **more)
+        for name, verdict in first.items()
+    ]
+    return incident(*members), tuple(part(m) for m in members[1:])
+
+
+def platform(language: str) -> messages.Message:
+    story, parts = everything()
+    verdict = story.root.first
+    return told(Kind.OPENED, verdict, story, language, "12:35", parts, since=moscow("12:15"), platform=True)
+
+
+def platform_over(language: str) -> messages.Message:
+    story, parts = everything(until=moscow("14:30"))
+    story = replace(story, closed=moscow("14:45"))
+    verdict = replace(normal(moscow("14:45"), 4080, *EDGES["feed_users"]), metric="feed_users")
+    return told(Kind.RESOLVED, verdict, story, language, "15:05", parts, platform=True)
+
+
+def worsened_incident(language: str) -> messages.Message:
+    also = (Event(Kind.OPENED, "messages", moscow("15:30"), odd("messages", moscow("15:30"), 376), Episode("messages")),)
+    story = incident(member("likes"), CTR, member("messages", joined=moscow("15:30")), taken="Anna")
+    parts = (part(CTR), part(member("messages")))
+    more = {"also": also, "said": DOWN, "yesterday": 2015}
+    return told(Kind.WORSENED, DEEPER, story, language, "15:50", parts, since=moscow("14:00"), worst=DEEPER, **more)
+
+
+def joined(language: str) -> messages.Message:
+    verdict = odd("messages", moscow("15:30"), 376)
+    mine = member("messages", since="15:30", first=verdict, joined=moscow("15:30"))
+    story = incident(member("likes"), CTR, mine)
+    parts = (part(member("likes"), DEEPER), part(CTR))
+    return told(Kind.WORSENED, verdict, story, language, "15:50", parts, since=moscow("15:30"), worst=verdict)
+
+
+def joined_no_data(language: str) -> messages.Message:
+    mine = member("messages", since="15:15", first=gone("messages", moscow("15:30")), gap=True)
+    story = incident(member("likes"), mine)
+    more = {**TABLE, "table": "message_actions", "newest": moscow("15:09"), "complete": ("feed_actions",), "gap": moscow("15:15")}
+    return told(Kind.WORSENED, mine.first, story, language, "15:50", (part(member("likes"), DEEPER),), **more)
+
+
+def reminder_taken(language: str) -> messages.Message:
+    verdict = odd("likes", moscow("16:45"), 1190)
+    story, parts = incident(member("likes"), CTR, taken="Anna"), (part(CTR, odd("ctr", moscow("16:45"), 0.14)),)
+    return told(Kind.REMINDER, verdict, story, language, "17:05", parts, since=moscow("14:00"), worst=DEEPER)
+
+
+def reminder_open(language: str) -> messages.Message:
+    verdict = odd("likes", moscow("16:45"), 1190)
+    return told(Kind.REMINDER, verdict, incident(member("likes")), language, "17:05", since=moscow("14:00"), worst=DEEPER)
+
+
+def reminder_of_followers(language: str) -> messages.Message:
+    well = member("likes", until=moscow("16:00"))
+    story, parts = incident(well, CTR), (part(CTR, odd("ctr", moscow("16:45"), 0.14)),)
+    return told(Kind.REMINDER, replace(normal(moscow("16:45")), metric="likes"), story, language, "17:05", parts)
+
+
+def ended_story(**more) -> tuple[Incident, tuple]:
+    likes = member("likes", until=moscow("16:45"), worst=DEEPER, lost=7_912)
+    views = member("views", until=moscow("16:30"), worst=odd("views", moscow("15:30"), 23_500), lost=41_480)
+    ctr, silent = replace(CTR, until=moscow("16:45"), worst=CTR.first), replace(SILENT, until=moscow("15:15"))
+    return incident(likes, views, ctr, silent, closed=moscow("17:00"), **more), (part(views), part(ctr), part(silent))
+
+
+def resolved_incident(language: str) -> messages.Message:
+    story, parts = ended_story()
+    calm = replace(normal(moscow("17:00")), metric="likes")
+    more = {"since": moscow("14:00"), "worst": DEEPER, "calm_since": moscow("16:45")}
+    return told(Kind.RESOLVED, calm, story, language, "17:20", parts, **more)
+
+
+def resolved_untold(language: str) -> messages.Message:
+    story, parts = ended_story(told=None)
+    return told(Kind.RESOLVED, replace(normal(moscow("17:00")), metric="likes"), story, language, "18:50", parts)
+
+
+def resolved_by_a_follower(language: str) -> messages.Message:
+    likes, ctr = member("likes", until=moscow("16:45"), worst=DEEPER, lost=-61), replace(CTR, until=moscow("17:30"))
+    story = incident(likes, ctr, closed=moscow("17:45"), label=Label.FALSE_ALARM, labelled="Anna")
+    last = Verdict("ctr", moscow("17:45"), Status.NORMAL, 0.209, *EDGES["ctr"], score=-0.1)
+    newest = replace(normal(moscow("17:45")), metric="likes")
+    return told(Kind.RESOLVED, last, story, language, "18:05", (part(likes, newest),))
+
+
+def gaps(*names: str, **more) -> tuple[Incident, tuple]:
+    lost = [Member(n, moscow("12:15"), moscow("12:30"), gone(n, moscow("12:30")), gap=True, **more) for n in names]
+    return incident(*lost), tuple(part(m, gone(m.metric, moscow("12:30"))) for m in lost[1:])
+
+
+FEED = ("feed_users", "views", "likes", "ctr")
+TABLE = {"table": "feed_actions", "newest": moscow("12:09"), "usual_delay": timedelta(minutes=1)}
+
+
+def no_data_incident(language: str) -> messages.Message:
+    story, parts = gaps(*FEED)
+    more = {**TABLE, "complete": ("message_actions",), "gap": moscow("12:15"), "last": normal(moscow("12:00"), 4080)}
+    return told(Kind.NO_DATA, gone("feed_users", moscow("12:30")), story, language, "12:45", parts, **more)
+
+
+def no_data_at_all(language: str) -> messages.Message:
+    story, parts = gaps(*FEED, "messenger_users", "messages")
+    more = {**TABLE, "platform": True, "gap": moscow("12:15")}
+    return told(Kind.NO_DATA, gone("feed_users", moscow("12:30")), story, language, "12:45", parts, **more)
+
+
+def no_data_over(language: str) -> messages.Message:
+    story, parts = gaps(*FEED, until=moscow("13:00"))
+    story = replace(story, closed=moscow("13:00"))
+    more = {**TABLE, "gap": moscow("12:15"), "latest": replace(normal(moscow("13:00")), metric="feed_users")}
+    return told(Kind.NO_DATA, gone("feed_users", moscow("12:30")), story, language, "13:20", parts, **more)
+
+
+def data_back_incident(language: str) -> messages.Message:
+    story, parts = gaps(*FEED, until=moscow("13:00"))
+    verdict = Verdict("feed_users", moscow("13:00"), Status.NORMAL, 4080, *EDGES["feed_users"], score=0.1)
+    return told(Kind.DATA_BACK, verdict, replace(story, closed=moscow("13:00")), language, "13:20", parts, gap=moscow("12:15"))
+
+
+def corrected(language: str) -> messages.Message:
+    story = incident(member("views", value=26_357), closed=moscow("15:00"), corrected=True)
+    verdict = Verdict("views", moscow("14:15"), Status.NORMAL, 42_300, *EDGES["views"], score=-0.1)
+    return told(Kind.CORRECTED, verdict, story, language, "15:05")
+
+
+def corrected_edited(language: str) -> messages.Message:
+    story = incident(member("views", value=26_357), closed=moscow("15:00"), corrected=True)
+    latest = Verdict("views", moscow("14:45"), Status.NORMAL, 42_300, *EDGES["views"], score=-0.1)
+    return told(Kind.OPENED, story.root.first, story, language, "15:05", latest=latest)
+
+
+def corrected_gap(language: str) -> messages.Message:
+    story, parts = gaps("feed_users", "views")
+    story = replace(story, closed=moscow("13:00"), corrected=True)
+    verdict = Verdict("feed_users", moscow("12:30"), Status.NORMAL, 4080, *EDGES["feed_users"], score=0.1)
+    return told(Kind.CORRECTED, verdict, story, language, "13:05", parts, gap=moscow("12:15"))
+
+
+def corrected_in_part(language: str) -> messages.Message:
+    views = member("views", value=26_357)
+    story = incident(member("likes"), CTR)
+    verdict = Verdict("views", moscow("14:15"), Status.NORMAL, 42_300, *EDGES["views"], score=-0.1)
+    return told(Kind.CORRECTED, verdict, story, language, "15:05", (part(story.root), part(CTR), part(views)))
+
+
+def taken(language: str) -> messages.Message:
+    return messages.taken(incident(member("likes"), taken="Anna"), "Anna", moscow("14:40"), reader(language))
+
+
+def silenced(language: str) -> messages.Message:
+    snoozed = incident(member("likes"), snoozed=moscow("15:35"))
+    return messages.silenced(snoozed, "Anna", moscow("14:40"), reader(language))
+
+
+def muted(language: str) -> messages.Message:
+    return messages.silenced(incident(member("likes"), muted=True), "Anna", moscow("14:40"), reader(language))
+
+
+def unsilenced(language: str) -> messages.Message:
+    return messages.unsilenced(incident(member("likes")), "Anna", moscow("14:40"), reader(language))
+
+
+def labelled(label: Label):
+    def make(language: str) -> messages.Message:
+        return messages.labelled(incident(member("likes"), label=label), "Anna", moscow("14:40"), reader(language))
+
+    make.__name__ = f"labelled_{label.value.replace(' ', '_')}"
+    return make
+
+
+def digest(language: str) -> messages.Message:
+    late = [resolved_incident(language), opened_incident(language), no_data_incident(language)]
+    late.append(Message("x/picture", Kind.OPENED, "likes", moscow("14:15"), "x", b"png", reply_to=late[1].key))
+    return messages.digest(late, moscow("17:30"), reader(language, now=moscow("17:30")))
+
+
+def daily(language: str) -> messages.Message:
+    title = {"en": ("Likes", "Messages"), "ru": ("Лайки", "Сообщения")}[language]
+    closest = ("CTR", -0.83, moscow("03:45", -1))
+    day = messages.Daily(96, 96, 0, 0, ((title[0], Label.REAL),), 0, title[1], closest, moscow("00:00"))
+    return messages.daily(day, reader(language, now=moscow("00:01")))
+
+
+def daily_bad(language: str) -> messages.Message:
+    likes, views = {"en": ("Likes", "Views"), "ru": ("Лайки", "Просмотры")}[language]
+    day = messages.Daily(93, 96, 1, 12, ((likes, Label.FALSE_ALARM), (views, None)), 1, "", None, moscow("09:00"))
+    return messages.daily(day, reader(language, now=moscow("09:01")))
+
+
+def daily_quiet(language: str) -> messages.Message:
+    day = messages.Daily(96, 96, 0, 0, (), 0, "CTR", ("CTR", 0.4, moscow("03:45")), moscow("09:00"))
+    return messages.daily(day, reader(language, now=moscow("09:01"), run=""))
+
+
+def drill(language: str) -> messages.Message:
+    return messages.drill(opened_incident(language), language)
+
+
 TEXTS = [
     opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, reminder, reminder_no_data, resolved,
     no_data, no_data_of_one_metric, data_back, data_back_low, run_failed, caught_up, caught_up_unusual,
+    opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
+    worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
+    resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
+    corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, unsilenced, *map(labelled, Label),
+    digest, daily, daily_bad, daily_quiet, drill,
 ]  # fmt: skip
 
 
@@ -192,7 +513,10 @@ def test_golden_text(make, language):
 @pytest.mark.parametrize("language", ["en", "ru"])
 @pytest.mark.parametrize("make", TEXTS, ids=lambda make: make.__name__)
 def test_the_first_line_fits_a_lock_screen(make, language):
-    assert len(plain(make(language).text).splitlines()[0]) <= 60
+    """What is bold says enough, and is seen whole."""
+    first = make(language).text.splitlines()[0]
+    assert len(plain(first[: first.find("</b>") + 4])) <= 60
+    assert len(plain(first)) <= 90
 
 
 class Tags(HTMLParser):
@@ -409,10 +733,11 @@ def test_an_instant_names_its_day_only_when_it_must():
     assert plain_spaces(clock.at(moscow("23:45", -20), near=moscow("14:15"))) == "22 сен 23:45"
 
 
+TOLD = list(Kind)[:7]  # kinds of events
 NASTY = """<b>&"'</b> {title} <script>\n\r\t</code></a>\u202e\x00\ud800 🔥"""
 
 
-@pytest.mark.parametrize("kind", list(Kind)[:5])
+@pytest.mark.parametrize("kind", TOLD)
 @pytest.mark.parametrize("odd", [NASTY, *(c * 10_000 for c in "й&🔥 "), ""], ids=["html", "й", "&", "🔥", "space", "none"])
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_no_name_breaks_the_text(kind, odd, language):
@@ -429,6 +754,261 @@ def test_no_name_breaks_the_text(kind, odd, language):
         assert shown.strip()
         assert "\u202e" not in shown
         assert "\x00" not in shown
+
+
+def long_story(odd: str, kind: Kind, **more) -> tuple[Incident, tuple]:
+    """Forty metrics, each with a name of its own that is as odd."""
+    members = [
+        Member(
+            f"m{i}", moscow("14:00"), moscow("14:15"),
+            gone(f"m{i}", moscow("14:15")) if i % 3 == 0 else replace(DROP, metric=f"m{i}"),
+            gap=i % 3 == 0, worst=WORST, lost=1e5,
+        )
+        for i in range(40)
+    ]  # fmt: skip
+    story = Incident("i", moscow("14:15"), (member("likes", gap=kind is Kind.NO_DATA), *members), told=moscow("14:15"), **more)
+    metrics = [Metric(m.metric, {"en": odd, "ru": odd}, "feed_actions", lambda counts: counts, None) for m in members]
+    return story, tuple(messages.Part(metric, m, m.first) for metric, m in zip(metrics, members, strict=True))
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("odd", [NASTY, *(c * 10_000 for c in "й&🔥 "), ""], ids=["html", "й", "&", "🔥", "space", "none"])
+@pytest.mark.parametrize("platform", [False, True])
+@pytest.mark.parametrize("closed", [None, moscow("16:45")])
+def test_no_incident_breaks_the_text(kind, odd, platform, closed):
+    story, parts = long_story(odd, kind, closed=closed, taken=odd, snoozed=moscow("19:00"), label=Label.REAL, labelled=odd)
+    also = tuple(Event(Kind.OPENED, p.metric.name, moscow("14:15"), p.member.first, Episode(p.metric.name)) for p in parts[3:20])
+    verdict = missing(moscow("14:15"), reason=odd) if kind is Kind.NO_DATA else DROP
+    said = replace(event(kind, verdict, gap=moscow("13:45"), worst=WORST, said=WORST), incident=story, also=also)
+    days = tuple(Occasion(moscow("14:05"), moscow("14:05", n), "push", odd) for n in range(9))
+    about = messages.Context(
+        replace(metric(owner=odd), title={"en": odd}), reader(now=moscow("18:00"), run=odd, owner=odd), 1e14, 1e14,
+        f"https://x.org/?q={odd}", odd, moscow("12:09"), (odd,) * 50, parts, WORST, platform, days,
+        timedelta(days=900), (odd,) * 40, moscow("19:00"),
+    )  # fmt: skip
+    for message, limit in ((messages.compose(said, about), 4096), (messages.picture(said, b"png", about), 1024)):
+        assert len(message.text.encode("utf-16-le")) // 2 < limit
+        shown = plain(message.text)
+        assert shown.strip()
+        assert not re.search(r"nan|None|\u202e|\x00", shown)
+
+
+@pytest.mark.parametrize("odd", [NASTY, "🔥" * 10_000, ""], ids=["html", "long", "none"])
+def test_no_name_breaks_a_reply(odd):
+    story = incident(member("likes"), muted=True, label=Label.REAL)
+    for reply in (messages.taken, messages.silenced, messages.unsilenced, messages.labelled):
+        assert len(plain(reply(story, odd, moscow("14:40"), reader()).text)) < 200
+    day = messages.Daily(1, 1, 0, 0, ((odd, None),) * 50, 3, odd, (odd, 0.5, MONDAY), MONDAY)
+    assert len(plain(messages.daily(day, reader()).text)) < 1024
+
+
+def test_little_known_of_an_incident_is_little_said():
+    for kind in TOLD:
+        for verdict in (Verdict("likes", moscow("14:15"), status) for status in Status):
+            story = incident(member("likes", first=verdict), Member("ctr", moscow("14:00"), moscow("14:15"), verdict))
+            for known in (story, replace(story, closed=moscow("15:00")), replace(story, told=None, closed=moscow("15:00"))):
+                about = messages.Context(metric(), reader(run="", owner=""), parts=(part(known.members[1]),), latest=verdict)
+                text = messages.compose(replace(event(kind, verdict), incident=known), about).text
+                assert not re.search(r"nan|None|\{|· *$|· ·|\( *\)|: *$|^ | $|  ", text, re.M), text
+
+
+def test_buttons_go_with_what_can_be_said():
+    def actions(message: Message) -> list[list[Action]]:
+        return [[button.action for button in row] for row in message.buttons]
+
+    begins = [[Action.TAKE, Action.SNOOZE], [Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED]]
+    ends = [[Action.REAL, Action.FALSE_ALARM], [Action.EXPECTED, Action.NEW_TREND]]
+    assert actions(opened_incident("en")) == actions(no_data_incident("en")) == actions(opened_incident_edited("en")) == begins
+    assert actions(resolved_incident("en")) == actions(resolved_untold("en")) == ends
+    for make in (
+        opened,
+        opened_incident_over,
+        no_data_over,
+        data_back_incident,
+        worsened_incident,
+        reminder_open,
+        corrected,
+        taken,
+    ):
+        assert actions(make("en")) == [], make
+    assert [button.text for row in opened_incident("ru").buttons for button in row] == [
+        "Беру", "Тихо 1 ч", "До конца", "Ложная", "Ожидаемо",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_row_of_buttons_fits_a_phone(language):
+    for message in (opened_incident(language), resolved_incident(language)):
+        assert all(sum(len(button.text) + 2 for button in row) <= 42 for row in message.buttons)
+
+
+def test_an_incident_is_one_thread():
+    first = opened_incident("en")
+    assert (first.key, first.reply_to, first.incident) == ("20261012T1115Z-likes/opened/text", "", "20261012T1115Z-likes")
+    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted, unsilenced):
+        message = make("en")
+        assert (message.reply_to, message.incident) == (first.key, first.incident), make
+        assert message.key.startswith(f"{first.incident}/"), make
+        assert message.key != first.key
+    assert opened_incident_edited("en").key == opened_incident_over("en").key == first.key
+    assert resolved_untold("en").reply_to == ""  # there is nothing to answer
+
+
+def test_what_makes_a_sound():
+    loud = [opened_incident, no_data_incident, worsened_incident, reminder_open, resolved_incident, corrected, digest]
+    assert not any(make("en").quiet for make in loud)
+    assert all(make("en").quiet for make in (taken, silenced, muted, unsilenced, daily, labelled(Label.REAL)))
+    calm = replace(event(Kind.RESOLVED, normal(moscow("17:00"))), quiet=True)
+    assert messages.compose(calm, context(metric(), reader())).quiet
+    assert messages.picture(event(Kind.OPENED, DROP), b"png", context(metric(), reader())).quiet
+
+
+def test_a_drill_can_be_taken_for_nothing_else():
+    real, marked = worsened_incident("en"), messages.drill(worsened_incident("en"), "en")
+    assert (marked.key, marked.reply_to, marked.edits) == (f"drill/{real.key}", f"drill/{real.reply_to}", "")
+    assert marked.text == f"🧪 DRILL {real.text}"
+    shown = messages.picture(event(Kind.OPENED, DROP), b"png", context(metric(), reader("ru")))
+    assert messages.drill(shown, "ru").text.startswith("🧪 УЧЕБНАЯ ТРЕВОГА 🔴")
+
+
+def test_a_digest_keeps_the_newest_and_counts_the_rest():
+    late = [Message(f"m{i}", Kind.OPENED, "likes", moscow("02:00") + i * STEP, f"<b>{i}</b>\nmore") for i in range(40)]
+    lines = messages.digest(late, moscow("14:00"), reader()).text.splitlines()
+    assert plain_spaces(lines[0]) == "📜 <b>40 messages could not be sent in time</b> (Mon 02:00–11:45)"
+    assert lines[1:] == ["25 more before", *(f"<b>{i}</b>" for i in range(25, 40))]
+    long = [replace(message, text="🔥" * 900) for message in late]
+    assert len(messages.digest(long, moscow("14:00"), reader()).text.encode("utf-16-le")) // 2 < 4096
+    assert "1\u00a0message " in messages.digest(late[:1], moscow("14:00"), reader()).text
+
+
+@pytest.mark.parametrize(
+    ("score", "icon", "said"),
+    [
+        (-1.01, "🟡", "just past the edge of normal"),
+        (1.4, "🟡", "1.4 × the edge of normal"),
+        (-2, "🔴", "2 × the edge of normal"),
+        (-9.96, "🔴", "10 × the edge of normal"),
+        (123.4, "🔴", "120 × the edge of normal"),
+        (-1000, "🔴", ""),
+        (NAN, "🔴", ""),
+    ],
+)
+def test_severity_is_said_in_words_too(score, icon, said):
+    text = messages.compose(event(Kind.OPENED, replace(DROP, score=score)), context(metric(), reader())).text
+    assert text.startswith(icon)
+    assert plain_spaces(text.splitlines()[1]).partition("−780")[2].removeprefix(" · ") == said
+
+
+@pytest.mark.parametrize(("score", "said"), [(2, "2 раза"), (2.3, "2,3 раза"), (5, "5 раз"), (21, "21 раз"), (24, "24 раза")])
+def test_how_far_in_russian(score, said):
+    text = messages.compose(event(Kind.OPENED, replace(DROP, score=score)), context(metric(), reader("ru"))).text
+    assert f"отклонение в {said} больше допустимого" in plain_spaces(text)
+
+
+@pytest.mark.parametrize(
+    ("lost", "more", "said"),
+    [
+        (7912, {}, "about 7,900 lost"),
+        (-7912, {}, "about 7,900 too many"),
+        (101, {}, "about 100 lost"),
+        (99, {}, ""),  # less than 5 % of the 2,000 that one bucket was to have
+        (0, {}, ""),
+        (7912, {"adds": False}, ""),
+        (7912, {"form": "number"}, ""),
+        (float("inf"), {}, ""),
+    ],
+)
+def test_the_loss_is_said_where_it_can_be_summed(lost, more, said):
+    over = event(Kind.RESOLVED, normal(moscow("17:00")), since=moscow("14:00"), worst=WORST, lost=lost)
+    lines = messages.compose(over, context(metric(**more), reader(now=moscow("17:20")))).text.splitlines()
+    assert plain_spaces(lines[1]).partition(")")[2].removeprefix(" · ") == said
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (moscow("14:05"), moscow("14:05"), "Push, 14:05"),
+        (moscow("14:05"), moscow("14:10"), "Push, 14:05"),
+        (moscow("14:00"), moscow("18:00"), "Push, 14:00–18:00"),
+        (moscow("23:00", -1), moscow("01:00"), "Push, Sun 23:00–Mon 01:00"),
+        (moscow("00:00"), moscow("00:00", 1), "Push"),
+        (moscow("00:00", 1), moscow("00:00", 2), "Push, Tue"),
+        (moscow("00:00", -2), moscow("00:00", 1), "Push, Sat–Mon"),
+    ],
+)
+def test_the_calendar_says_when(start, end, said):
+    about = context(metric(), reader(), occasions=(Occasion(start, end, "push", "Push"),))
+    assert f"📅 {said}" in plain_spaces(messages.compose(event(Kind.OPENED, DROP), about).text).splitlines()
+
+
+def test_the_nearest_of_the_calendar_are_named():
+    days = tuple(Occasion(moscow("14:00") + n * STEP, moscow("14:00") + n * STEP, "push", f"Push {n}") for n in range(9))
+    lines = messages.compose(event(Kind.OPENED, DROP), context(metric(), reader(), occasions=days)).text.splitlines()
+    assert [line.split(",")[0] for line in lines if "📅" in line] == ["📅 Push 1", "📅 Push 0", "📅 Push 2", "📅 6 more"]
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("Feed users", "feed users"), ("Люди в ленте", "люди в ленте"), ("Likes", "likes"), ("Likes −38 %", "likes −38 %"),
+        ("CTR", "CTR"), ("DAU of Android", "DAU of Android"), ("iOS users", "iOS users"), ("A/B tests", "A/B tests"),
+        ("Wi-Fi", "Wi-Fi"), ("X", "X"), ("", ""), ("VoIP calls", "VoIP calls"), ("ДТП", "ДТП"),
+    ],
+)  # fmt: skip
+def test_a_title_within_a_sentence(title, said):
+    assert inside(title) == said
+
+
+def test_what_left_the_incident_is_named_in_its_correction():
+    views = Verdict("views", moscow("14:15"), Status.NORMAL, 42_300, *EDGES["views"], score=-0.1)
+    also = (Event(Kind.CORRECTED, "ctr", moscow("14:15"), views, Episode("ctr")),)
+    message = told(Kind.CORRECTED, views, incident(member("likes")), "en", "15:05", (part(member("likes")),), also=also)
+    assert plain_spaces(message.text).splitlines()[:4] == [
+        "↩️ <b>Views, ctr: normal after all</b> · late rows of Mon 14:15–14:30",
+        "<b>42,300</b> now · expected 42,512 (41,000–44,000)",
+        "Sorry.",
+        "Still off: Likes 1,240 (expected 1,930–2,110)",
+    ]
+    stale = told(Kind.CORRECTED, odd("views", moscow("14:15"), 26_357), incident(member("likes")), "en", "15:05")
+    assert "26,357" not in stale.text  # that was before the rows came
+
+
+def test_the_platform_has_no_data_only_when_none_of_it_has():
+    story, parts = gaps("feed_users", "views", "messenger_users")
+    odd_one = replace(story.members[2], gap=False, first=odd("messenger_users", moscow("12:15"), 130))
+    story, parts = replace(story, members=(*story.members[:2], odd_one)), (parts[0], part(odd_one))
+    text = told(Kind.NO_DATA, story.root.first, story, "en", "12:45", parts, platform=True, gap=moscow("12:15")).text
+    assert text.startswith("⚫ <b>Feed users: no data</b>")
+    assert "Also: Views: no data, Messenger users 130 (expected 1,250–1,400)" in text
+
+
+def test_the_daily_message_has_one_key_a_day():
+    assert daily("en").key == daily("ru").key == "run/daily/20261011T2100Z/text"
+
+
+def test_an_edit_is_not_late():
+    for make in (opened_incident_edited, opened_incident_over, no_data_over):
+        assert "⏱" not in make("en").text
+
+
+def test_a_silence_is_said_while_it_lasts():
+    def lines(**more) -> list[str]:
+        return messages.compose(event(Kind.OPENED, DROP), context(metric(), reader(), **more)).text.splitlines()
+
+    assert "🔕 Silent until 16:00" in lines(silenced_until=moscow("16:00"))
+    assert not any("🔕" in line for line in lines(silenced_until=moscow("14:00")))
+
+
+def test_what_joined_is_named_even_when_little_is_known_of_it():
+    also = (Event(Kind.OPENED, "sign_ups", moscow("15:30"), odd("likes", moscow("15:30"), 600), Episode("sign_ups")),)
+    text = told(Kind.WORSENED, DEEPER, incident(member("likes")), "en", "15:50", also=also, said=DOWN).text
+    assert "Also now: sign_ups −70\u202f%" in text
+
+
+def test_nobody_is_called_when_it_is_over():
+    assert "@duty" in opened_incident_edited("en").text
+    for make in (opened_incident_over, no_data_over, resolved_incident, resolved_untold, data_back_incident, corrected):
+        assert "@duty" not in make("en").text, make
 
 
 def test_a_name_is_shown_as_it_is():
@@ -475,7 +1055,7 @@ def test_late_is_said_when_it_is_unusual(now, step, late):
     assert late in text
 
 
-@pytest.mark.parametrize("kind", list(Kind)[:5])
+@pytest.mark.parametrize("kind", TOLD)
 def test_little_known_is_little_said(kind):
     """An event with nothing but its verdict, and a context with nothing but the metric, still make a text."""
     for verdict in (Verdict("likes", moscow("14:15"), status) for status in Status):

@@ -16,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from alerting import plots
-from alerting.model import Metric, Status
+from alerting.model import Metric, Occasion, Status
 from alerting.plots.pictures import earlier
 from alerting.plots.scales import Times, limits, round_step
 
@@ -95,6 +95,71 @@ def test_alert_has_the_size_and_the_words_of_a_phone():
 def test_alert_speaks_russian():
     said = words(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW, "ru"))
     assert {"Пользователи мессенджера −40 %", "пн\n12 окт", "неделю назад", "4 000"} <= set(said)
+
+
+def occasion(hours: float, title: str, length: float = 0.0) -> Occasion:
+    """So many hours before the end of the last bucket."""
+    start = END.to_pydatetime() + timedelta(minutes=15) - timedelta(hours=hours)
+    return Occasion(start, start + timedelta(hours=length), "release", title)
+
+
+def with_calendar(*occasions: Occasion, frame: pd.DataFrame | None = None, language: str = "en") -> Figure:
+    frame = judged() if frame is None else frame
+    return plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW, language, occasions)
+
+
+def test_the_calendar_is_drawn_where_it_belongs():
+    figure = with_calendar(
+        occasion(0.1, "Release"), occasion(10, "Sale", length=5), occasion(60, "Before"), occasion(-1, "Later")
+    )
+    places = [path.vertices[0, 0] for path in parts(figure)["occasions"].get_paths()]
+    assert places == [pytest.approx(48.15), pytest.approx(38.25)]
+    assert {"Release", "Sale"} <= set(words(figure))
+    assert not {"Before", "Later"} & set(words(figure))
+
+
+def test_the_three_nearest_of_the_calendar_are_named():
+    figure = with_calendar(*(occasion(n, f"Push {n}") for n in range(9, 0, -1)))
+    assert [word for word in words(figure) if "Push" in word] == ["Push 1", "Push 2", "Push 3"]
+
+
+def test_a_whole_day_is_shaded_without_words():
+    day = Occasion(pd.Timestamp("2026-10-10T21:00Z"), pd.Timestamp("2026-10-11T21:00Z"), "holiday", "Columbus Day")
+    figure = with_calendar(day)
+    assert "occasions" not in parts(figure)
+    edges = parts(figure)["days"].get_paths()[0].vertices[:, 0]
+    assert (edges.min(), edges.max()) == (pytest.approx(9.75), pytest.approx(33.75))
+    assert "Columbus Day" not in words(figure)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize(
+    "hours", [(0.1, 0.2, 0.3), (0.1, 1, 2), (48, 47.9, 47.8), (20, 20, 20), (0.1, 24, 47)], ids=str
+)  # fmt: skip
+def test_titles_of_the_calendar_lie_on_nothing(hours, language):
+    frame = judged()
+    frame.loc[END, "value"] = frame["value"].max()  # the mark is as high as it gets
+    titles = ["Release of the new feed to all", "Пуш: новая лента", "🔥" * 30]
+    figure = with_calendar(*map(occasion, hours, titles), frame=frame, language=language)
+    plots.png(figure)
+    axes, canvas = figure.axes[0], figure.canvas.get_renderer()
+    texts = [text for text in axes.texts if text.get_text()]
+    assert len(texts) == 4
+    boxes = [text.get_window_extent(canvas) for text in texts]
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert not any(a.overlaps(b) for a, b in pairs)
+    top = axes.transData.transform((0, frame["high"][-193:].max()))[1]
+    for box, text in zip(boxes, texts, strict=True):
+        assert box.x0 >= axes.bbox.x0 - 1
+        assert box.x1 <= figure.bbox.x1
+        assert box.y0 >= top or text.get_text()[0].isdigit()
+
+
+def test_no_calendar_changes_nothing():
+    def drawn(*more) -> bytes:
+        return plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW, "en", *more))
+
+    assert drawn() == drawn(()) == drawn((occasion(100, "Long ago"),))
 
 
 def test_nothing_is_said_that_is_not_drawn():

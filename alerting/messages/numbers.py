@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alerting.messages.words import WORDS
+from alerting.messages.words import NOUNS, WORDS, plural
 from alerting.model import Verdict
 
 MINUS = "\N{MINUS SIGN}"
@@ -96,6 +96,20 @@ def off(verdict: Verdict, form: str, language: str) -> str:
 def share(verdict: Verdict, language: str) -> str:
     """The change, unless the value itself says more."""
     return change(verdict, language) if verdict.value else ""
+
+
+def times(x: float, language: str) -> str:
+    """2.3 × · 3 × · 120 ×: two digits are enough. A fraction takes the noun's second form (2,3 раза)."""
+    rounded = float(f"{x:.2g}")
+    if rounded == round(rounded):
+        return plural(round(rounded), "times", language)
+    return f"{written(rounded, 1, language)}{SPACE}{NOUNS[language]['times'][1]}"
+
+
+def about(x: float, language: str) -> str:
+    """7,900 · 41,000 · 2.5: two digits of an estimate."""
+    rounded = float(f"{x:.2g}")
+    return written(rounded, 0 if rounded >= 10 or rounded == round(rounded) else 1, language)
 
 
 def written(x: float, decimals: int, language: str) -> str:

@@ -1,53 +1,20 @@
-"""The lines and pieces of lines that the texts are made of. Each is empty when it has nothing to say."""
+"""What can be said of one event, a line or a piece of a line each. Empty when it has nothing to say."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from html import escape
-from itertools import accumulate
 
-from alerting.messages.numbers import NAN, Numbers, change, off
-from alerting.messages.times import Clock, duration, elapsed
-from alerting.messages.words import WORDS, plural
-from alerting.model import Event, Metric, Status, Verdict
+from alerting.messages.context import Context, Part
+from alerting.messages.numbers import NAN, Numbers, change, off, times
+from alerting.messages.pieces import capital, dots, inside, title_of
+from alerting.messages.times import duration, elapsed
+from alerting.messages.words import plural
+from alerting.model import Episode, Event, Incident, Kind, Member, Status, Verdict
 
-TITLE, REASON, PATH, URL = 60, 300, 300, 900  # characters kept of each (escaped), so that a text stays under Telegram's 4096
-NAMED = 6  # metrics named in one line
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Whom a run writes to, when and where: the same for all its messages."""
-
-    language: str  # en | ru
-    zone: str  # IANA name: all times are written in its local time
-    now: datetime  # aware
-    run: str = ""  # the saved run: URL, or path
-    owner: str = ""  # mentioned for metrics that name no owner
-
-    @property
-    def clock(self) -> Clock:
-        return Clock(self.zone, self.language, self.now)
-
-    def say(self, key: str, **pieces: object) -> str:
-        return WORDS[self.language][key].format(**pieces)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an event's text needs beyond the event. What is unknown (NaN, None, empty) is not mentioned."""
-
-    metric: Metric
-    reader: Reader
-    yesterday: float = NAN  # value at the same local time the day before
-    week_ago: float = NAN  # and seven days before
-    dashboard: str = ""  # URL, filled in
-    table: str = ""  # the source table
-    newest: datetime | None = None  # instant of its newest row
-    others: tuple[str, ...] = ()  # titles of the metrics that are normal now
+CUT = 1000.0  # scores end here: beyond it only the sign says anything
+BARELY = 1.05
 
 
 @dataclass(frozen=True)
@@ -59,24 +26,67 @@ class Phrases:
 
     @property
     def title(self) -> str:
-        metric = self.context.metric
-        return plain(metric.title.get(self.language) or metric.title.get("en") or metric.name, TITLE)
+        return title_of(self.context.metric, self.language)
 
     @property
     def language(self) -> str:
         return self.context.reader.language
 
     @property
+    def incident(self) -> Incident | None:
+        return self.event.incident
+
+    @property
+    def member(self) -> Member | None:
+        """The event's metric as a part of the incident."""
+        known = next((part.member for part in self.context.parts if part.metric.name == self.event.metric), None)
+        return (self.incident.member(self.event.metric) if self.incident else None) or known
+
+    @property
+    def others(self) -> tuple[Part, ...]:
+        """The incident's other members, those that are still off first."""
+        others = [part for part in self.context.parts if part.metric.name != self.event.metric]
+        return tuple(sorted(others, key=lambda part: part.member.until is not None))
+
+    @property
     def end(self) -> datetime:
+        """Of the event's bucket."""
         return self.event.bucket + self.context.metric.step
+
+    @property
+    def until(self) -> datetime:
+        """End of the newest bucket that the text speaks of."""
+        latest = self.context.latest
+        return latest.bucket + self.context.metric.step if latest else self.end
 
     @property
     def gap(self) -> datetime:
         """The first missing bucket."""
-        return self.event.episode.gap or self.event.bucket
+        return self.event.episode.gap or (self.member.since if self.member and self.member.gap else self.event.bucket)
+
+    @property
+    def since(self) -> datetime | None:
+        """The first odd bucket."""
+        return self.event.episode.since or (self.member.since if self.member else None)
+
+    @property
+    def worst(self) -> Verdict | None:
+        return self.event.episode.worst or (self.member.worst if self.member else None)
+
+    def about(self, part: Part) -> Phrases:
+        """The same of another member of the incident."""
+        verdict = part.verdict or Verdict(part.metric.name, self.event.bucket, Status.UNKNOWN)
+        member = part.member
+        gap = member.since if member.gap else None
+        episode = Episode(part.metric.name, since=None if gap else member.since, worst=member.worst, lost=member.lost, gap=gap)
+        event = replace(self.event, metric=part.metric.name, verdict=verdict, episode=episode)
+        own = [Part(self.context.metric, self.member, self.event.verdict)] if self.member else []
+        parts = (*own, *self.others)
+        context = replace(self.context, metric=part.metric, parts=parts, yesterday=NAN, week_ago=NAN, latest=None, newest=None)
+        return Phrases(event, replace(context, table=part.metric.query))
 
     def say(self, key: str, **pieces: object) -> str:
-        return self.context.reader.say(key, title=self.title, **pieces)
+        return self.context.reader.say(key, **{"title": self.title, "inside": inside(self.title), **pieces})
 
     def at(self, instant: datetime, near: datetime | None = None) -> str:
         return self.context.reader.clock.at(instant, near or self.context.reader.now)
@@ -85,8 +95,8 @@ class Phrases:
         return self.context.reader.clock.span(self.event.bucket, self.end)
 
     def lasted(self, start: datetime | None, end: datetime | None = None) -> str:
-        """True time from `start` to `end`, or to the end of the event's bucket."""
-        return duration(elapsed(start, end or self.end), self.language) if start else ""
+        """True time from `start` to `end`, or to the end of the newest bucket."""
+        return duration(elapsed(start, end or self.until), self.language) if start else ""
 
     def buckets(self, start: datetime, end: datetime) -> str:
         return plural(round(elapsed(start, end) / self.context.metric.step), "bucket", self.language)
@@ -96,16 +106,23 @@ class Phrases:
 
     def bucket(self, *more: str) -> str:
         """Mon 17:00–17:15: 1,240 · expected 2,020 (1,930–2,110) · −780"""
-        facts = dots(self.facts(self.event.verdict), *more)
-        return capital(f"{self.when()}: {facts}") if facts else ""
+        facts = self.facts(self.event.verdict)
+        return capital(f"{self.when()}: {dots(facts, *more)}") if facts or any(more) else ""
 
-    def facts(self, verdict: Verdict) -> str:
+    def facts(self, verdict: Verdict, *more: str) -> str:
         """1,240 · expected 2,020 (1,930–2,110) · −780"""
         n = self.numbers(verdict)
         odd = verdict.status is Status.ANOMALOUS and verdict.value and verdict.expected
         difference = n.difference(verdict.value - verdict.expected) if odd else ""
         value = n.value(verdict.value)
-        return dots(value and f"<b>{value}</b>", self.expected(verdict), difference)
+        return dots(value and f"<b>{value}</b>", self.expected(verdict), difference, *more)
+
+    def edge(self, verdict: Verdict) -> str:
+        """2.3 × the edge of normal: how bad it is, in words. Nothing where the score was cut or is not known."""
+        far = abs(verdict.score)
+        if verdict.status is not Status.ANOMALOUS or not 1 <= far < CUT:
+            return ""
+        return self.say("edge", times=times(far, self.language)) if far >= BARELY else self.say("edge, barely")
 
     def expected(self, verdict: Verdict) -> str:
         n = self.numbers(verdict)
@@ -120,8 +137,8 @@ class Phrases:
         return capital(dots(*(self.say(key, value=value) for key, value in past.items() if value)))
 
     def farthest(self) -> str:
-        """deepest −52 % (15:30: 960, expected 2,000); empty when the event's own bucket is the farthest."""
-        worst = self.event.episode.worst
+        """deepest −52 % at 15:30 (960, expected 2,000); empty when the event's own bucket is the farthest."""
+        worst = self.worst
         if worst is None or worst.bucket == self.event.bucket:
             return ""
         n = self.numbers(worst)
@@ -129,71 +146,20 @@ class Phrases:
         facts = n.value(worst.value) + (", " + self.say("expected", value=expected) if expected else "")
         share = change(worst, self.language)
         key = ("deepest" if worst.value < worst.expected else "highest") if share else "farthest"
-        return self.say(key, change=share, at=self.at(worst.bucket, near=self.event.bucket), facts=facts)
+        return self.say(key, change=share, at=self.at(worst.bucket, near=self.event.bucket), facts=facts) if facts else ""
 
     def state(self, verdict: Verdict) -> str:
         """normal · −38 % · too little history to judge"""
         share = change(verdict, self.language) if verdict.status is Status.ANOMALOUS else ""
         return share or self.say(verdict.status.value)
 
-    def last_value(self) -> str:
-        last = self.event.episode.last
-        value = self.numbers(last).value(last.value) if last else ""
-        return self.say("last value", value=value, at=self.at(last.bucket), state=self.state(last)) if last and value else ""
-
-    def has_rows(self) -> bool:
-        """The source has rows of the gap's time, so it is the value that cannot be made of them."""
-        return self.context.newest is not None and self.gap <= self.context.newest < self.end
-
-    def source(self) -> str:
-        """feed_actions: newest row 12:09, 36 min ago"""
-        table, newest, reader = plain(self.context.table, TITLE), self.context.newest, self.context.reader
-        if not table or newest is None:
-            return table and self.say("table", table=table)
-        if self.has_rows():
-            return self.say("rows, no value", table=table, at=self.at(newest))
-        ago = duration(elapsed(newest, reader.now), reader.language)
-        return self.say("newest" if newest <= reader.now else "newest, ahead", table=table, at=self.at(newest), ago=ago)
-
     def told_late(self) -> str:
+        """Nothing on an opening message that is told anew as things move: that is no delay."""
         late = elapsed(self.end, self.context.reader.now)
         usual = max(LATE, 2 * self.context.metric.step)
-        return self.say("told late", late=duration(late, self.language)) if late > usual else ""
+        begins = self.event.kind in (Kind.OPENED, Kind.NO_DATA)
+        anew = begins and (self.context.latest or (self.incident and not self.incident.open))
+        return self.say("told late", late=duration(late, self.language)) if late > usual and not anew else ""
 
     def numbers(self, verdict: Verdict) -> Numbers:
         return Numbers.of(self.context.metric.form, self.language, verdict)
-
-
-def links(reader: Reader, dashboard: str = "", owner: str = "") -> list[str]:
-    """Dashboard · Run · @duty; what is not a web address stands on a line of its own, to be copied."""
-    places = {"dashboard": dashboard, "run": reader.run}
-    web = [f'<a href="{escape(url)}">{reader.say(key)}</a>' for key, url in places.items() if _is_web(url)]
-    rest = [f"{reader.say(key)} <code>{plain(path, PATH)}</code>" for key, path in places.items() if path and not _is_web(path)]
-    return [dots(*web, plain(owner, TITLE)), *rest]
-
-
-def names(titles: tuple[str, ...], language: str) -> str:
-    """Likes, Views, 4 more"""
-    shown = [plain(title, TITLE) for title in titles[:NAMED]]
-    more = len(titles) - len(shown)
-    return ", ".join([*shown, WORDS[language]["more"].format(count=more)] if more else shown)
-
-
-def plain(text: str, limit: int) -> str:
-    """`text` from data: one line, nothing unprintable (nor a lone surrogate), at most `limit` characters once escaped."""
-    line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
-    ends = list(accumulate(len(escape(c, quote=False)) for c in line))
-    fits = bisect_right(ends, limit)
-    return escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False)
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def dots(*pieces: str) -> str:
-    return " · ".join(piece for piece in pieces if piece)
-
-
-def _is_web(url: str) -> bool:
-    return url.startswith(("http://", "https://")) and len(escape(url)) <= URL and url.isprintable() and " " not in url

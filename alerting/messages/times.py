@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from alerting.messages.words import MONTHS, WEEKDAYS, WORDS, plural
@@ -21,14 +21,18 @@ class Clock:
     language: str
     now: datetime
 
-    def span(self, start: datetime, end: datetime) -> str:
-        """Mon 14:15–14:30 · Mon 23:30–Tue 00:15 · 12 Oct 14:15–14:30, local time of start <= t < end."""
+    def span(self, start: datetime, end: datetime, near: datetime | None = None) -> str:
+        """Mon 14:15–14:30 · Mon 23:30–Tue 00:15 · 12 Oct 14:15–14:30, local time of start <= t < end.
+
+        Without the first day when `near` is on it.
+        """
         first, last = self.local(start), self.local(end)
         if _twice(first) and end - start <= HOUR:  # 02:45–02:00 is true when clocks go back, and nobody can read it
             last = first + (end - start)  # wall time, as the zone is the same
         other_day = last.date() != first.date() and last - first > HOUR
         until = f"{self.day(last.date())} {last:%H:%M}" if other_day else f"{last:%H:%M}"
-        return f"{self.day(first.date())} {first:%H:%M}–{until}{_offset(first)}"
+        day = "" if near is not None and self.local(near).date() == first.date() else f"{self.day(first.date())} "
+        return f"{day}{first:%H:%M}–{until}{_offset(first)}"
 
     def at(self, instant: datetime, near: datetime | None = None) -> str:
         """14:00, or Sun 23:45 when `near` is not on the same local day (or not given)."""
@@ -43,6 +47,12 @@ class Clock:
             return WEEKDAYS[self.language][day.weekday()]
         year = "" if day.year == today.year else f"{SPACE}{day.year}"
         return f"{day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
+
+    def days(self, start: datetime, end: datetime) -> int:
+        """How many whole local days start <= t < end is; 0 when it begins or ends within one."""
+        first, last = self.local(start), self.local(end)
+        whole = first.time() == last.time() == time()
+        return (last.date() - first.date()).days if whole else 0
 
     def local(self, instant: datetime) -> datetime:
         return instant.astimezone(ZoneInfo(self.zone))

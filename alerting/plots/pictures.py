@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -14,18 +14,16 @@ from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ft2font import FT2Font
 
 from alerting.messages.numbers import Numbers, off
 from alerting.messages.times import Clock
 from alerting.messages.words import WORDS
-from alerting.model import Metric, Status, Verdict
-from alerting.plots import scales
+from alerting.model import Metric, Occasion, Status, Verdict
+from alerting.plots import calendar, scales
 from alerting.plots.curve import ODD, VALUE, WEEK, YESTERDAY, Curve, Look, draw, finite, line
+from alerting.plots.letters import FONT, drawable, width
 from alerting.plots.scales import INK, SOFT, Times
 
-FONT = "DejaVu Sans"  # ships with matplotlib, and has Cyrillic
 WIDTH = 7.5  # inches of the alert's picture
 ROW = 1.75  # inches of a row of the overview
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +55,9 @@ class Picture(Figure):
         return png(self)
 
 
-def alert(metric: Metric, judged: pd.DataFrame, bucket: datetime, zone: str, language: str = "en") -> Figure:
+def alert(
+    metric: Metric, judged: pd.DataFrame, bucket: datetime, zone: str, language: str = "en", occasions: Sequence[Occasion] = ()
+) -> Figure:
     """1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, what is odd, the same time of earlier days."""
     times = Times(bucket - max(SPAN, LEAST * metric.step), bucket, zone, language)
     curve, verdict = Curve.of(metric, judged, times), _verdict(metric, judged, bucket)
@@ -68,6 +68,7 @@ def alert(metric: Metric, judged: pd.DataFrame, bucket: datetime, zone: str, lan
         _past(axes, curve, judged, times)
         label = Numbers.of(metric.form, language, verdict).value(verdict.value)
         _axes(axes, metric, curve, times, PHONE, room=_mark(axes, verdict, label, times))
+        calendar.occasions(axes, occasions, times, bucket + metric.step, PHONE.font * 0.93)
         _title(figure, metric, verdict, times)
         _legend(figure, axes, language)
     return figure
@@ -212,27 +213,5 @@ def _state(metric: Metric, verdict: Verdict, language: str) -> str:
 def _title_of(metric: Metric, language: str) -> str:
     """The metric's title, or else its name, as far as the font has its letters and the picture has room."""
     titles = (metric.title.get(language, ""), metric.title.get("en", ""), metric.name)
-    title = next(filter(None, map(_drawable, titles)), "?")
+    title = next(filter(None, map(drawable, titles)), "?")
     return title if len(title) <= 40 else f"{title[:39]}…"
-
-
-def _drawable(text: str) -> str:
-    return " ".join("".join(c for c in text[:200] if ord(c) in _letters()).split())
-
-
-def width(text: str, weight: str = "normal") -> float:
-    """Of `text`, in font sizes."""
-    face = _face(weight)
-    face.set_size(100, 72)
-    face.set_text(text, 0)
-    return face.get_width_height()[0] / 64 / 100 or 1.0
-
-
-@cache
-def _face(weight: str) -> FT2Font:
-    return get_font(findfont(FontProperties(family=FONT, weight=weight)))
-
-
-@cache
-def _letters() -> frozenset[int]:
-    return frozenset(_face("normal").get_charmap()) & frozenset(_face("bold").get_charmap())

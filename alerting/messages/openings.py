@@ -1,0 +1,153 @@
+"""What is said while it goes on: opened (also as it is told anew when numbers move), worse, still."""
+
+from __future__ import annotations
+
+from alerting.messages.context import Part
+from alerting.messages.gaps import about_the_gap, still_no_data
+from alerting.messages.members import LINES, also, briefly, said, still_off, told_with, well_again
+from alerting.messages.numbers import share
+from alerting.messages.phrases import Phrases
+from alerting.messages.pieces import SHORT, TITLE, capital, dots, inside, names, plain, title_of
+from alerting.messages.standing import headline, icon, is_over, now, over_since, severity, standing, taken
+from alerting.model import Status
+
+RULES = ("sudden", "sustained", "level")  # which question an anomalous verdict answers, as its reason
+FIRST = 2  # members named in the platform's first line
+
+
+def opened(p: Phrases) -> list[str]:
+    verdict = p.event.verdict
+    if p.context.platform and p.others:
+        return _platform(p)
+    first, *facts = (_by_share if share(verdict, p.language) else _by_value)(p)
+    return [
+        headline(p, first),
+        *facts,
+        now(p),
+        also(p),
+        well_again(p),
+        _normal(p),
+        p.say(f"rule {verdict.reason}") if verdict.reason in RULES else "",
+        _since(p),
+        p.before(),
+        *standing(p),
+    ]
+
+
+def _by_share(p: Phrases) -> list[str]:
+    key = "again" if p.event.again else "opened"
+    first = p.say(key, icon=icon(p), off=p.off(p.event.verdict), when=p.when())
+    return [first, p.facts(p.event.verdict, p.edge(p.event.verdict))]
+
+
+def _by_value(p: Phrases) -> list[str]:
+    """A zero, or a value where nothing was expected, says more than a share."""
+    verdict, numbers = p.event.verdict, p.numbers(p.event.verdict)
+    expected, edges = numbers.value(verdict.expected), numbers.range(verdict.low, verdict.high)
+    key = "again" if p.event.again else "opened, value" if expected else "opened"
+    return [
+        p.say(key, icon=icon(p), off=p.off(verdict), expected=p.say("expected", value=expected), when=p.when()),
+        dots(
+            p.say("range", range=edges) if edges else "",
+            p.say("true zero") if verdict.value == 0 else "",
+            p.edge(verdict),
+        ),
+    ]
+
+
+def _since(p: Phrases) -> str:
+    """Since 14:00 · 30 min so far; when it is over, from when to when."""
+    since = p.since or p.event.bucket
+    end = over_since(p.incident) if p.incident and is_over(p) and not p.incident.corrected else None
+    if end:
+        return dots(p.say("was off", when=p.context.reader.clock.span(since, end)), p.say("lasted", lasted=p.lasted(since, end)))
+    if is_over(p) or (since == p.event.bucket and p.context.latest is None):
+        return ""
+    return p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since))
+
+
+def _normal(p: Phrases) -> str:
+    return p.say("others", titles=names(p.context.others, p.language)) if p.context.others and not is_over(p) else ""
+
+
+def _platform(p: Phrases) -> list[str]:
+    """The products' roots in the first line, then a line for each of the worst hit."""
+    members = {p.event.metric, *(part.metric.name for part in p.others)}
+    roots = [part for part in p.others if not members & set(part.metric.parents)]
+    far = sorted(roots, key=lambda part: part.metric.product == p.context.metric.product)
+    parts = [*far, *(part for part in p.others if part not in roots)]
+    own = briefly(p.title, p.context.metric.form, p.event.verdict, p.context.reader)
+    pieces = [own, *(_briefly(p, part) for part in parts)]
+    titles = ", ".join(inside(piece) for piece in pieces[:FIRST])
+    more = f", {p.say('more', count=len(pieces) - FIRST)}" if len(pieces) > FIRST else ""
+    worst = "🔴" if any(severity(p, verdict) == "🔴" for verdict in (p.event.verdict, *(x.member.first for x in parts))) else "🟡"
+    lines = [said(part, p.context.reader, as_told=is_over(p)) for part in parts]
+    return [
+        headline(p, p.say("platform", icon=icon(p, worst), titles=titles, more=more, when=p.when())),
+        f"{p.title} {p.facts(p.event.verdict, p.edge(p.event.verdict))}",
+        now(p),
+        *lines[: LINES + 1],
+        capital(p.say("more", count=len(lines) - LINES - 1)) if len(lines) > LINES + 1 else "",
+        _normal(p),
+        _since(p),
+        *standing(p),
+    ]
+
+
+def _briefly(p: Phrases, part: Part) -> str:
+    """As it was when it joined: the first line keeps its figures."""
+    title = title_of(part.metric, p.language, SHORT)
+    return briefly(title, part.metric.form, part.member.first, p.context.reader)
+
+
+def worsened(p: Phrases) -> list[str]:
+    verdict, before, since = p.event.verdict, p.event.episode.said, p.since or p.event.bucket
+    if before is None or verdict.status is Status.MISSING:
+        return _joined(p)
+    return [
+        p.say("worse", icon=icon(p), off=p.off(verdict), before=p.off(before), when=p.when()),
+        p.facts(verdict, p.edge(verdict)),
+        *told_with(p),
+        p.say(f"rule {verdict.reason}") if verdict.reason in RULES and verdict.reason != before.reason else "",
+        p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since)),
+        p.before(),
+        taken(p),
+    ]
+
+
+def _joined(p: Phrases) -> list[str]:
+    """A metric that is off now, too: its first line says so, and below is what it joins."""
+    verdict = p.event.verdict
+    if verdict.status is Status.MISSING:
+        buckets = p.buckets(p.gap, p.end)
+        first = p.say("joined, no data", since=p.at(p.gap), buckets=buckets, lasted=p.lasted(p.gap))
+        facts = about_the_gap(p)
+    else:
+        first, *facts = p.say("joined", icon=icon(p), off=p.off(verdict), when=p.when()), p.facts(verdict, p.edge(verdict))
+    return [first, *facts, *told_with(p), still_off(p), p.before(), taken(p)]
+
+
+def reminder(p: Phrases) -> list[str]:
+    if p.member and p.member.until and (off := [part for part in p.others if part.member.until is None]):
+        p = p.about(off[0])  # the root is well; what follows it is not
+    verdict = p.event.verdict
+    if verdict.status is Status.MISSING:
+        first, *lines = still_no_data(p)
+        return [dots(first, _who(p)), *lines, also(p), well_again(p)]
+    key = "still" if verdict.status is Status.ANOMALOUS else "still odd"
+    since = p.say("since", since=p.at(p.since, near=p.event.bucket)) if p.since else ""
+    return [
+        dots(p.say(key, off=p.off(verdict), lasted=p.lasted(p.since or p.event.bucket)), _who(p)),
+        p.bucket(),
+        also(p),
+        well_again(p),
+        capital(dots(since, p.farthest())),
+        p.before(),
+    ]
+
+
+def _who(p: Phrases) -> str:
+    """nobody has taken it · Anna is on it"""
+    if p.incident is None:
+        return ""
+    return p.say("somebody", who=plain(p.incident.taken, TITLE)) if p.incident.taken else p.say("nobody")
