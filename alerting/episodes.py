@@ -17,9 +17,9 @@ HALF = 0.5  # of the fall: nearer than that to where it came from is back
 def step(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
     """The episode after one more bucket, and its events (mostly none).
 
-    Pending until `need` of the last `window` buckets are anomalous, then firing; recovering until `recover` normal buckets
-    in a row, then resolved. Missing and unknown buckets neither open nor resolve: not knowing is not recovering. What is no
-    news opens nothing, and a gap that is usual at this time is none that anybody is told of.
+    Pending until `need` of the last `window` buckets are anomalous, then firing; recovering until `recover` of the last
+    `recover_window` answers are normal, then resolved. Missing and unknown buckets neither open nor resolve: not knowing is
+    not recovering. What is no news opens nothing, and a gap that is usual at this time is none that anybody is told of.
     """
     seen = _remember(episode, verdict, policy)
     if verdict.status is Status.MISSING:
@@ -50,7 +50,7 @@ def _data_back(episode: Episode, verdict: Verdict) -> tuple[Event, ...]:
 
 
 def _answer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
-    verdict = _as_before(episode, verdict)
+    verdict = as_before(episode, verdict)
     if _comes_back(episode, verdict):
         return _forget(episode, policy), ()
     if verdict.status is Status.UNKNOWN:
@@ -67,7 +67,7 @@ def _comes_back(episode: Episode, verdict: Verdict) -> bool:
     return abs(verdict.value - verdict.usual) < HALF * abs(verdict.expected - verdict.usual)
 
 
-def _as_before(episode: Episode, verdict: Verdict) -> Verdict:
+def as_before(episode: Episode, verdict: Verdict) -> Verdict:
     """The verdict against what was expected before a sudden change, whose band has followed it down (or up) since.
 
     The old level is carried along the day by its share of what is usual at each time. Without this an outage would be
@@ -92,7 +92,14 @@ def _as_before(episode: Episode, verdict: Verdict) -> Verdict:
 
 def _anomalous(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
     worst = episode.worst if episode.worst and abs(episode.worst.score) >= abs(verdict.score) else verdict
-    episode = replace(episode, since=episode.since or verdict.bucket, worst=worst, calm=0, calm_since=None)
+    episode = replace(
+        episode,
+        since=episode.since or verdict.bucket,
+        worst=worst,
+        answers=(episode.answers + "a")[-_back(policy) :],
+        calm_since=None,
+        lost=episode.lost + verdict.loss,
+    )
     if episode.state in OPEN:
         return _still(replace(episode, state=State.FIRING), verdict, policy)
     if not verdict.news or episode.recent[-policy.window :].count("a") < policy.need:
@@ -122,11 +129,18 @@ def _worse(said: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
 
 
 def _calmer(episode: Episode, verdict: Verdict, policy: Policy) -> tuple[Episode, tuple[Event, ...]]:
-    episode = replace(episode, state=State.RECOVERING, calm=episode.calm + 1, calm_since=episode.calm_since or verdict.bucket)
-    if episode.calm < policy.recover:
+    answers = (episode.answers + "n")[-_back(policy) :]
+    calm_since = episode.calm_since or verdict.bucket
+    episode = replace(episode, state=State.RECOVERING, answers=answers, calm_since=calm_since)
+    if answers.count("n") < policy.recover:
         return episode, ()
     event = Event(Kind.RESOLVED, verdict.metric, verdict.bucket, verdict, episode)
     return Episode(episode.metric, last=verdict, recent=episode.recent), (event,)
+
+
+def _back(policy: Policy) -> int:
+    """How many answers decide whether it is over."""
+    return policy.recover_window or policy.recover
 
 
 def _forget(episode: Episode, policy: Policy) -> Episode:

@@ -1,8 +1,8 @@
 """The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
 
 A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts. A `policy=Policy(...)` says
-when a verdict is worth a message, `rule` how wide normal is.
+its value is made of those counts. A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
+`parents` what it hangs on: metrics of one family that are off together are told as one incident.
 """
 
 from __future__ import annotations
@@ -35,20 +35,31 @@ def ratio(part: str, whole: str) -> Value:
 
 # The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.
 METRICS = [
-    Metric("feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE, width=0.5),
     Metric(
-        "messenger_users",
-        {"en": "Messenger users", "ru": "Люди в мессенджере"},
-        "message_actions",
-        count("users"),
-        RULE,
-        width=0.5,
+        "feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE,
+        width=0.5, adds=False, product="feed",
     ),
-    Metric("views", {"en": "Views", "ru": "Просмотры"}, "feed_actions", count("views"), RULE, width=0.45),
-    Metric("likes", {"en": "Likes", "ru": "Лайки"}, "feed_actions", count("likes"), RULE, width=0.55),
-    Metric("ctr", {"en": "CTR", "ru": "CTR"}, "feed_actions", ratio("likes", "views"), RULE, form="ratio", width=0.85),
-    Metric("messages", {"en": "Messages", "ru": "Сообщения"}, "message_actions", count("messages"), RULE, width=0.6),
-]
+    Metric(
+        "messenger_users", {"en": "Messenger users", "ru": "Люди в мессенджере"}, "message_actions", count("users"), RULE,
+        width=0.5, adds=False, product="messenger",
+    ),
+    Metric(
+        "views", {"en": "Views", "ru": "Просмотры"}, "feed_actions", count("views"), RULE,
+        width=0.45, parents=("feed_users",), product="feed",
+    ),
+    Metric(
+        "likes", {"en": "Likes", "ru": "Лайки"}, "feed_actions", count("likes"), RULE,
+        width=0.55, parents=("views",), product="feed",
+    ),
+    Metric(
+        "ctr", {"en": "CTR", "ru": "CTR"}, "feed_actions", ratio("likes", "views"), RULE,
+        form="ratio", width=0.85, adds=False, volume=count("views"), parents=("likes", "views"), product="feed",
+    ),
+    Metric(
+        "messages", {"en": "Messages", "ru": "Сообщения"}, "message_actions", count("messages"), RULE,
+        width=0.6, parents=("messenger_users",), product="messenger",
+    ),
+]  # fmt: skip
 
 
 def of_table(steps: dict[str, timedelta]) -> list[Metric]:

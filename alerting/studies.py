@@ -117,8 +117,17 @@ def width_lines(widths: Mapping[str, float]) -> str:
     for name, width in widths.items():
         call = calls.get(name)
         old, new = (_segment(text, call), _with_width(text, call, width)) if call else ("", f"{name}: width={width:g}")
-        out += [new] if not call else [] if old == new else [f"- {old}", f"+ {new}"]
+        out += _difference(name, old, new) if call else [new]
     return "\n".join(out) or "no line: every width stays as it is"
+
+
+def _difference(name: str, old: str, new: str) -> list[str]:
+    """The lines that change; under the metric's name, where they do not hold it."""
+    before, after = old.splitlines(), new.splitlines()
+    if len(before) == 1 or len(before) != len(after):
+        return [] if old == new else [f"- {old}", f"+ {new}"]
+    changed = [(one.strip(), other.strip()) for one, other in zip(before, after, strict=True) if one != other]
+    return [f"# {name}", *(line for one, other in changed for line in (f"- {one}", f"+ {other}"))] if changed else []
 
 
 def _name(call: ast.Call) -> str:

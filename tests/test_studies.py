@@ -114,7 +114,8 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
 
 
 def test_lines_of_the_catalogue():
-    assert studies.width_lines({"views": 1.35}).splitlines()[1].endswith("RULE, width=1.35)")
+    name, before, after = studies.width_lines({"views": 1.35}).splitlines()
+    assert (name, before.startswith("- width=0.45, "), after.startswith("+ width=1.35, ")) == ("# views", True, True)
     assert studies.width_lines({"other": 1.35}) == "other: width=1.35"
     assert studies.width_lines({}) == "no line: every width stays as it is"
     assert studies.rule_lines(metrics.RULE).startswith("RULE stays as it is")

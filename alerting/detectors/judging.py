@@ -16,27 +16,31 @@ from alerting.model import Metric, Policy, Status
 FARTHEST = 1000.0  # scores are cut here: beyond it only the sign says anything
 KEPT = 0.1  # share of a limit above zero that no width can take away: an outage is seen
 USUAL_GAP = "usual gap"  # the rule of a missing bucket that is no news
+TOO_FEW = "too few"  # the rule of a bucket made of less than the policy's smallest volume
 REARM = {"sustained": timedelta(hours=24), "level": timedelta(hours=6)}  # one deviation until that long without it
 
 
-def judge(values: pd.Series, band: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Series | None = None) -> pd.DataFrame:
     """value, low, expected, high, score, status, rule, news for every bucket of `values` (float64; status, rule str; news bool).
 
     The band is first scaled by the metric's width and widened to the policy's smallest change, so that what is returned,
     drawn and told is what was judged by. Score: distance from expected in half-widths of the band on that side, signed, +-1
     at the edge, cut at +-1000. Rule: which question an anomalous bucket answers badly ("" for a plain fence, or when normal);
     "usual gap" for a missing bucket while the gap is no longer than it often is at this time. News: is there something to tell
-    that was not told (see `news` and `gap_told`)?
+    that was not told (see `news` and `gap_told`)? `volume` (float64, the same index): what a ratio is divided by; a bucket made
+    of less than `policy.min_volume` is unknown, "too few".
     """
     low, expected, high = _limits(band[BAND], metric)
     value = values.to_numpy(float)
     score = _score(value, low, expected, high)
     outside = _outside(score, metric.policy.direction)
     status = np.where(outside, Status.ANOMALOUS.value, Status.NORMAL.value).astype(object)
-    status[np.isnan(score)] = Status.UNKNOWN.value
+    few = _too_few(expected, volume, metric.policy)
+    status[np.isnan(score) | few] = Status.UNKNOWN.value
     status[np.isnan(value)] = Status.MISSING.value
     columns = {"value": value, "low": low, "expected": expected, "high": high, "score": score, "status": status}
     judged = pd.DataFrame(columns, index=values.index).assign(rule=_rule(value, outside, band, metric))
+    judged.loc[few & ~np.isnan(value), "rule"] = TOO_FEW
     judged["usual"] = band.get("usual", np.nan)
     return judged.assign(news=news(judged, metric.step) | gap_told(judged, metric.policy))
 
@@ -75,6 +79,13 @@ def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.nd
 
 def _outside(score: np.ndarray, direction: str) -> np.ndarray:
     return {"both": np.abs(score) > 1, "down": score < -1, "up": score > 1}[direction]
+
+
+def _too_few(expected: np.ndarray, volume: pd.Series | None, policy: Policy) -> np.ndarray:
+    """(n,) bool: what was expected, or what a ratio divides by, is below the policy's smallest volume."""
+    size = np.abs(expected) if volume is None else volume.to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        return (size < policy.min_volume) if policy.min_volume else np.zeros(len(expected), bool)
 
 
 def _rule(value: np.ndarray, outside: np.ndarray, band: pd.DataFrame, metric: Metric) -> np.ndarray:

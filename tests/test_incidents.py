@@ -1,0 +1,245 @@
+"""Which episodes are one story, and what is told of it. Each metric's verdicts go in as letters, one bucket after the other.
+
+N normal, A anomalous (20 % more than the last A: worse), M missing; what is told comes out as kind(metrics), '-' for nothing.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerting import incidents
+from alerting.incidents import Tree
+from alerting.metrics import METRICS
+from alerting.model import Episode, Event, Incident, Kind, Label, Metric, Policy, Silence, Status, Verdict
+from alerting.pipeline import Due, Remembered, advance, fold
+
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+STEP = timedelta(minutes=15)
+STATUS = {"N": Status.NORMAL, "A": Status.ANOMALOUS, "W": Status.ANOMALOUS, "M": Status.MISSING, "?": Status.UNKNOWN}
+VALUE = {"A": 80.0, "W": 20.0, "N": 100.0}
+
+
+def answers(seen: dict[str, str]) -> list[list[Verdict]]:
+    """Per bucket the verdicts of all metrics; a metric whose letters end stays normal."""
+    length = max(len(letters.split()) for letters in seen.values())
+    out = []
+    for i in range(length):
+        row = []
+        for name, letters in seen.items():
+            letter = [*letters.split(), *["N"] * length][i]
+            value = VALUE.get(letter, float("nan"))
+            row.append(Verdict(name, START + i * STEP, STATUS[letter], value, 90.0, 100.0, 110.0, (value - 100) / 10, "sudden"))
+        out.append(row)
+    return out
+
+
+def live(seen: dict[str, str], metrics=METRICS, silences=(), between=lambda incidents, i: incidents):
+    """Told events bucket by bucket, as separate runs; and the incidents at the end."""
+    memory, told = Remembered(metrics, silences=silences), []
+    for i, row in enumerate(answers(seen)):
+        due = [Due(metric, START + i * STEP, START + i * STEP) for metric in metrics if metric.name in seen]
+        changes = advance(due, row, memory)
+        told.append(changes.events)
+        known = between(changes.incidents, i)
+        memory = replace(memory, episodes=changes.episodes, incidents=known)
+    return told, memory.incidents
+
+
+def words(told: list[list[Event]]) -> str:
+    return " ".join("+".join(map(word, events)) or "-" for events in told)
+
+
+def word(event: Event) -> str:
+    names = ",".join([event.metric, *sorted(other.metric for other in event.also)])
+    again = "again " if event.again else ""
+    return f"{again}{event.kind.value}({names})".replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ({"likes": "N A A N N"}, "- opened(likes) - - resolved(likes)"),
+        # what begins together is one story, its root first
+        ({"ctr": "A A N N", "likes": "A A N N", "views": "N N N N"}, "opened(likes,ctr) - - resolved(likes,ctr)"),
+        ({"likes": "A N N", "feed_users": "A N N", "messages": "A N N"}, "opened(feed_users,likes,messages) - resolved("),
+        # a follower that comes a little later is an edit, not a message; its end is not the end
+        ({"views": "A A A N N N", "likes": "N A A A N N"}, "opened(views) - - - - resolved(likes)"),
+        # one that does not hang on it is news, in the same thread
+        ({"views": "A A A N N", "messages": "N A A N N"}, "opened(views) worsened(messages) - - resolved(views,messages)"),
+        # the root itself, after its follower, is news
+        ({"likes": "A A N N", "views": "N A N N"}, "opened(likes) worsened(views) - resolved(likes,views)"),
+        # worse is said once for all
+        ({"likes": "A W N N", "ctr": "A W N N"}, "opened(likes,ctr) worsened(likes,ctr) - resolved(likes,ctr)"),
+        # no data, after odd data, is the same story
+        ({"views": "A M M N N"}, "opened(views) - worsened(views) - resolved(views)"),
+        ({"views": "M M N", "likes": "M M N"}, "- no-data(views,likes) data-back(views,likes)"),
+        # data is back and low
+        ({"views": "M M A N N"}, "- no-data(views) worsened(views) - resolved(views)"),
+        # flapping: again in the same thread, twice, then only reminders
+        (
+            {"likes": "A N N A N N A N N A N N"},
+            "opened(likes) - resolved(likes) again-opened(likes) - resolved(likes) again-opened(likes) - resolved(likes) - - ",
+        ),
+    ],
+)
+def test_one_story(seen, told):
+    assert words(live(seen)[0]).startswith(told)
+
+
+def test_an_outage_of_six_metrics_for_four_hours_is_one_thread_of_a_few_messages():
+    down = "N " + "A " * 16 + "N N N"
+    told, known = live({metric.name: down for metric in METRICS})
+    assert words(told).split() == ["-", "opened(feed_users,ctr,likes,messages,messenger_users,views)", *["-"] * 16,
+                                   "resolved(feed_users,ctr,likes,messages,messenger_users,views)", "-"]  # fmt: skip
+    (incident,) = known
+    assert next(member.metric for member in incident.members) == "feed_users"
+    assert (incident.opened, incident.closed) == (START + STEP, START + 18 * STEP)
+    assert {member.until for member in incident.members} == {START + 17 * STEP}
+    assert {member.lost for member in incident.members} == {16 * 20.0}
+
+
+def test_reminders_are_the_incidents_and_not_each_metrics():
+    hasty = [replace(metric, policy=Policy(remind=timedelta(minutes=30))) for metric in METRICS]
+    told, _ = live({"likes": "A A A A A A A", "ctr": "N A A A A A A"}, hasty)
+    assert words(told) == "opened(likes) - reminder(likes) - reminder(likes) - reminder(likes)"
+
+
+def test_an_unrelated_trouble_an_hour_later_is_a_story_of_its_own_and_a_related_one_is_not():
+    late = "N N N N N N A N N"
+    told, known = live({"views": "A A A A A A A A A", "messages": late})
+    assert words(told) == "opened(views) - - - - - opened(messages) - resolved(messages)"
+    assert len(known) == 2
+    told, known = live({"views": "A A A A A A A A A", "likes": late})
+    assert words(told) == "opened(views) - - - - - worsened(likes) - -"
+    assert len(known) == 1
+
+
+def silenced(scope: str, first: int, last: int) -> tuple[Silence, ...]:
+    return (Silence(scope, START + first * STEP, START + last * STEP),)
+
+
+@pytest.mark.parametrize(
+    ("seen", "silence", "told"),
+    [
+        ({"likes": "A A A N N"}, silenced("likes", 0, 9), "- - - - -"),  # nothing of it, not even its end
+        ({"likes": "A A A A N N"}, silenced("likes", 0, 2), "- - opened(likes) - - resolved(likes)"),  # told when it ends
+        ({"likes": "M M M N"}, silenced("*", 0, 9), "- - - -"),  # no data obeys it
+        ({"likes": "A A N N", "views": "A A N N"}, silenced("likes", 0, 9), "opened(views,likes) - - resolved(views,likes)"),
+        ({"likes": "A A N N"}, silenced("likes", 2, 9), "opened(likes) - - resolved(likes)"),  # what was told has its end told
+        ({"likes": "A W N N"}, silenced("ctr", 0, 9), "opened(likes) worsened(likes) - resolved(likes)"),
+    ],
+)
+def test_silences(seen, silence, told):
+    assert words(live(seen, silences=silence)[0]) == told
+
+
+def test_what_ends_while_it_is_silenced_ends_without_a_sound():
+    told, _ = live({"likes": "A A N N"}, silences=silenced("likes", 2, 9))
+    assert [event.quiet for events in told for event in events] == [False, True]
+
+
+def test_snoozed_and_muted_incidents_say_nothing_until_then():
+    def snooze(known, i):
+        return [replace(incident, snoozed=START + 3 * STEP) for incident in known] if i == 0 else known
+
+    told, _ = live({"likes": "A W W W N N"}, between=snooze)
+    assert words(told) == "opened(likes) - - - - resolved(likes)"
+
+    def mute(known, i):
+        return [replace(incident, muted=True) for incident in known] if i == 0 else known
+
+    told, known = live({"likes": "A W N N"}, between=mute)
+    assert words(told) == "opened(likes) - - resolved(likes)"
+    assert known[0].muted is False  # "until resolved" ends there
+
+
+def test_what_begins_later_does_not_hide_in_a_muted_incident():
+    def mute(known, i):
+        return [replace(incident, muted=True, label=Label.EXPECTED) for incident in known] if i == 0 else known
+
+    told, known = live({"views": "A A A A", "likes": "N A A A"}, between=mute)
+    assert words(told) == "opened(views) opened(likes) - -"
+    assert len(known) == 2
+
+
+def test_a_catch_up_tells_each_incident_once_with_its_true_times():
+    rows = answers({"likes": "N A A W N N N N", "views": "N N N N N N A A"})
+    due = [Due(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]
+    changes = advance(due, [verdict for row in rows for verdict in row], Remembered(METRICS))
+    over, open_ = changes.events
+    assert (over.kind, over.metric, over.incident.told) == (Kind.RESOLVED, "likes", None)
+    assert (over.incident.root.since, over.incident.root.until) == (START + STEP, START + 4 * STEP)
+    assert (open_.kind, open_.metric, open_.bucket) == (Kind.OPENED, "views", START + 6 * STEP)
+
+
+@given(st.dictionaries(st.sampled_from([m.name for m in METRICS]), st.text("NAWM?", min_size=1, max_size=24), min_size=1))
+def test_laws_of_every_story(letters):
+    seen = {name: " ".join(text) for name, text in letters.items()}
+    told, known = live(seen)
+    events = [event for row in told for event in row]
+    keys = [event.key for event in events]
+    assert len(keys) == len(set(keys))
+    for incident in known:
+        mine = [event for event in events if event.incident.id == incident.id]
+        assert mine, "whatever happened was told"
+        assert mine[0].kind in (Kind.OPENED, Kind.NO_DATA)
+        assert mine[0].key == incident.key.removesuffix("/text")
+        ends = sum(event.kind in (Kind.RESOLVED, Kind.DATA_BACK) for event in mine)
+        assert incident.open or incident.reopened > incidents.TIRED or ends == 1 + sum(event.again for event in mine)
+        assert incident.open == bool(incident.off)
+    off = {name for name, text in letters.items() if fold([Tree(METRICS).metric(name)], own(name, seen), {})[0][name].opened}
+    assert off <= {member.metric for incident in known if incident.open for member in incident.off}
+
+
+def own(name: str, seen: dict[str, str]) -> list[Verdict]:
+    return [verdict for row in answers({**seen}) for verdict in row if verdict.metric == name]
+
+
+def test_late_rows_take_a_member_back_and_close_what_is_left_of_the_story():
+    _told, known = live({"likes": "N A A", "views": "N A A"})
+    (incident,) = known
+    healed = answers({"likes": "N N A", "views": "N N N"})
+    due = [Due(m, START + 3 * STEP, START + 2 * STEP, again=START + STEP) for m in METRICS if m.name in ("likes", "views")]
+    before = Remembered(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, [incident])
+    changes = advance(due, [verdict for row in healed[1:] for verdict in row], before)
+    (corrected,) = [event for event in changes.events if event.kind is Kind.CORRECTED]
+    assert (corrected.metric, corrected.bucket, corrected.verdict.value) == ("views", START + STEP, 100.0)
+    assert [member.metric for member in changes.incidents[0].members] == ["likes"]
+    assert changes.incidents[0].open
+
+
+def test_late_rows_that_change_nothing_say_nothing():
+    seen = {"likes": "N A A N N N", "views": "N A A N N N"}
+    _told, known = live(seen)
+    rows = [verdict for row in answers(seen)[1:] for verdict in row]
+    due = [Due(m, START + 6 * STEP, START + 5 * STEP, again=START + STEP) for m in METRICS if m.name in ("likes", "views")]
+    changes = advance(due, rows, Remembered(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, known))
+    assert changes.events == []
+    assert changes.incidents == known
+
+
+def metric(name: str, *parents: str, product: str = "") -> Metric:
+    return Metric(name, {"en": name}, name, lambda counts: counts, None, parents=parents, product=product)
+
+
+def test_the_tree():
+    tree = Tree(METRICS)
+    assert tree.first(["ctr", "likes", "views"]) == "views"
+    assert tree.depth("ctr") == 3
+    assert tree.related("ctr", "feed_users")
+    assert not tree.related("ctr", "messages")
+    assert tree.is_platform(["feed_users", "messenger_users", "likes"])
+    assert not tree.is_platform(["feed_users", "messages"])
+    assert not Tree([metric("a"), metric("b")]).is_platform(["a", "b"])  # no products, no platform
+    assert Tree([metric("a", "gone")]).depth("a") == 0  # a parent that is not watched is none
+    with pytest.raises(ValueError, match="metric a: its parents lead back to itself"):
+        Tree([metric("a", "b"), metric("b", "a")])
+
+
+def test_an_incident_is_known_by_sixteen_letters_and_by_the_key_of_its_opening():
+    incident = Incident("20261120T1200Z-likes", START, ())
+    assert len(incident.ref) == 16
+    assert incident.key == "20261120T1200Z-likes/opened/text"
