@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import backtest, messages, metrics, pipeline
-from alerting.model import Kind, Metric, NotDelivered, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
+from alerting import backtest, incidents, messages, metrics, pipeline
+from alerting.model import Kind, Memory, Metric, NotDelivered, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
 from alerting.notifiers import Console, Telegram
 from alerting.sources.table import Table
 from alerting.store import Store
@@ -49,13 +49,17 @@ def world(tmp_path):
 
 def run(to, now, days=29):
     """A run as the notebook makes it; gives what was said."""
+    pipeline.begin(to, now)
+    pipeline.hear(to, now)
     due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, days)
-    judged = pipeline.judge(to.metrics, reading, to.zone)
+    reading = pipeline.read(to, due, days, now)
+    due = pipeline.reconsider(to, due, reading)
+    before = pipeline.recall(to, due, now)
+    judged = pipeline.judge(to.metrics, reading, to.zone, before.labelled)
     answers = pipeline.verdicts(due, judged)
-    changes = pipeline.advance(due, answers, to.store.episodes())
-    messages = pipeline.compose(to, changes, judged, reading, now)
-    pipeline.commit(to, answers, changes, messages)
+    changes = pipeline.advance(due, answers, before)
+    messages = [*pipeline.compose(to, changes, judged, reading, now), *pipeline.daily(to, now)]
+    pipeline.commit(to, answers, changes, messages, reading)
     receipts = pipeline.deliver(to, now)
     return changes.events, receipts, pipeline.finish(to, reading, receipts)
 
@@ -118,7 +122,9 @@ def test_every_bucket_is_judged_once_and_in_order_after_a_dead_cron(world):
     to = world({"a": values})
     run(to, after(END - 10 * STEP))
     events, _, _ = run(to, after(END))
-    assert [(e.kind, e.bucket) for e in events] == [(Kind.OPENED, END - 8 * STEP), (Kind.RESOLVED, END - 4 * STEP)]
+    assert [(e.kind, e.bucket, e.incident.told) for e in events] == [(Kind.RESOLVED, END - 4 * STEP, None)]  # told once, as over
+    (incident,) = to.store.all_incidents(END - 10 * STEP)
+    assert (incident.opened, incident.root.since, incident.root.until) == (END - 8 * STEP, END - 8 * STEP, END - 5 * STEP)
     judged = [v.bucket for v in to.store.judged("a", END - 10 * STEP)]
     assert judged == [END - i * STEP for i in range(10, -1, -1)]
 
@@ -139,12 +145,18 @@ def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
     many, caught = live([after(END)], "many")
     past = one.source.fetch(Query("a", ""), values.index[0], END + STEP).value.reindex(values.index)
     replay = backtest.replay(one.metrics, {"a": past}, first + STEP, END + STEP)
+    stories, said = incidents.advance([], replay.events, one.metrics, lambda metric, bucket: False)
     told = [(e.kind, e.bucket) for e in single if e.kind is not Kind.REMINDER]
-    assert told == [(e.kind, e.bucket) for e in caught if e.kind is not Kind.REMINDER]
-    assert told == [(e.kind, e.bucket) for e in replay.events if e.kind is not Kind.REMINDER]
+    assert told == [(e.kind, e.bucket) for e in said if e.kind is not Kind.REMINDER]
     assert len(told) == 6
+    assert [e.kind for e in caught] == [Kind.RESOLVED, Kind.DATA_BACK, Kind.RESOLVED]  # each once, with its true times
+    assert times(one.store.all_incidents(first)) == times(many.store.all_incidents(first)) == times(stories)
     since = first + STEP
     assert repr(one.store.judged("a", since)) == repr(many.store.judged("a", since)) == repr(replay.answers)
+
+
+def times(incidents):
+    return [(i.id, i.opened, i.closed, [(m.metric, m.since, m.until, m.lost, m.worst) for m in i.members]) for i in incidents]
 
 
 def test_no_data_is_said_and_is_never_the_last_row_there_was(world):
@@ -253,7 +265,7 @@ def test_missed_runs_are_said_once_and_not_after_checks_that_failed(world):
     assert [r.key.split("/")[1] for r in receipts] == ["caught-up"]
     assert run(to, after(END - 4 * STEP))[1] == []  # a little late is not worth a word
     failed = messages.run_failed(after(END - 3 * STEP), "database down", None, None, messages.Reader("en", "UTC", after(END)))
-    to.store.commit([], [], [failed])
+    to.store.commit(Memory(messages=[failed]))
     _, receipts, _ = run(to, after(END))
     assert [r.key.split("/")[1] for r in receipts] == ["run-failed"]
 
@@ -267,7 +279,7 @@ def test_a_refusal_is_kept_and_the_next_run_sends_it_once(world, bot, chat):
     values = kpi()
     values.iloc[-1] = 10
     to = world({"a": values}, notifier=chat)
-    bot.fail("429", times=1, retry_after=900)
+    bot.fail("429", times=1, retry_after=900, method="sendMessage")
     with pytest.raises(RunFailed, match="was kept"):
         run(to, after(END))
     _, receipts, _ = run(to, after(END) + timedelta(minutes=16))
@@ -280,7 +292,7 @@ def test_a_short_429_is_waited_for_within_the_run(world, bot, chat):
     values.iloc[-1] = 10
     waited = []
     to = world({"a": values}, notifier=chat, wait=waited.append)
-    bot.fail("429", times=1, retry_after=3)
+    bot.fail("429", times=1, retry_after=3, method="sendMessage")
     _, receipts, _ = run(to, after(END))
     assert waited == [3.0]
     assert [r.state for r in receipts] == ["sent", "sent"]
@@ -288,7 +300,7 @@ def test_a_short_429_is_waited_for_within_the_run(world, bot, chat):
 
 def test_a_picture_that_fails_holds_up_no_text(world, bot, chat):
     one, two = kpi(1), kpi(2)
-    one.iloc[-1] = two.iloc[-1] = 10
+    one.iloc[-9:] = two.iloc[-1] = 10  # two hours apart: two stories
     to = world({"one": one, "two": two}, notifier=chat)
     bot.fail("500", times=2, method="sendPhoto")
     with pytest.raises(RunFailed, match="picture was kept"):
@@ -298,8 +310,8 @@ def test_a_picture_that_fails_holds_up_no_text(world, bot, chat):
 
 def test_when_nothing_gets_through_the_rest_is_not_tried(world, bot, chat):
     drops = {name: kpi(i) for i, name in enumerate("abcdef")}
-    for values in drops.values():
-        values.iloc[-1] = 10
+    for i, values in enumerate(drops.values()):
+        values.iloc[-1 - 6 * i :] = 10  # each a story of its own
     to = world(drops, notifier=chat)
     bot.fail("500", times=99)
     with pytest.raises(RunFailed) as caught:

@@ -1,16 +1,29 @@
-"""A run, step by step: clock, due, read, judge, advance, compose, commit, deliver, finish.
+"""A run, step by step: clock, hear, due, read, reconsider, judge, recall, advance, compose, commit, deliver, finish.
 
 Each step takes values and gives new values. The world is behind `Connections`, which the caller opens (see `wiring`).
 """
 
-from alerting.pipeline.judging import Advance, advance, fold, judge, judge_one, verdicts
+from alerting.pipeline.advancing import Remembered, advance, recall, reconsider
+from alerting.pipeline.composing import compose
+from alerting.pipeline.daily import daily
+from alerting.pipeline.delivering import deliver, send_waiting
+from alerting.pipeline.hearing import Heard, begin, hear
+from alerting.pipeline.judging import Advance, fold, judge, judge_one, verdicts
 from alerting.pipeline.reading import read
-from alerting.pipeline.showing import show_changes, show_due, show_messages, show_read, show_receipts, show_verdicts
-from alerting.pipeline.telling import commit, compose, deliver, finish, send_waiting
+from alerting.pipeline.showing import (
+    show_changes,
+    show_due,
+    show_heard,
+    show_messages,
+    show_read,
+    show_receipts,
+    show_verdicts,
+)
+from alerting.pipeline.telling import commit, finish
 from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
 
 __all__ = [
-    "Advance", "Connections", "Due", "advance", "clock", "commit", "compose", "deliver", "due", "finish", "fold",
-    "judge", "judge_one", "last_closed_bucket", "read", "send_waiting", "show_changes", "show_due", "show_messages",
-    "show_read", "show_receipts", "show_verdicts", "verdicts",
+    "Advance", "Connections", "Due", "Heard", "Remembered", "advance", "begin", "clock", "commit", "compose", "daily", "deliver",
+    "due", "finish", "fold", "hear", "judge", "judge_one", "last_closed_bucket", "read", "recall", "reconsider", "send_waiting",
+    "show_changes", "show_due", "show_heard", "show_messages", "show_read", "show_receipts", "show_verdicts", "verdicts",
 ]  # fmt: skip

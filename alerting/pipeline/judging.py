@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pandas as pd
 
 from alerting import detectors, episodes
-from alerting.model import Episode, Event, Kind, Metric, Reading, Status, Verdict
+from alerting.model import Episode, Event, Incident, Kind, Metric, Reading, Status, Verdict
+from alerting.pipeline.learning import learned
 from alerting.pipeline.timing import Due
 
+INCOMPLETE = "incomplete"  # reason of a bucket that has only half arrived
+Trail = list[tuple[datetime, Episode]]
 
-def judge(metrics: list[Metric], reading: Reading, zone: str) -> dict[str, pd.DataFrame]:
-    """metric -> value, low, expected, high, score, status, rule of every bucket that was read (see `detectors.judge`)."""
-    return {
-        metric.name: judge_one(metric, reading.series[metric.name], zone) for metric in metrics if metric.name in reading.series
-    }
+
+def judge(metrics: Sequence[Metric], reading: Reading, zone: str, incidents: Sequence[Incident] = ()) -> dict[str, pd.DataFrame]:
+    """metric -> value, low, expected, high, score, status, rule of every bucket that was read (see `detectors.judge`).
+
+    `incidents`: those that people have labelled. A bucket that has only half arrived is missing, its rule "incomplete".
+    """
+    return {metric.name: _judged(metric, reading, zone, incidents) for metric in metrics if metric.name in reading.series}
+
+
+def _judged(metric: Metric, reading: Reading, zone: str, incidents: Sequence[Incident]) -> pd.DataFrame:
+    series = reading.series[metric.name]
+    normal = learned(metric.name, series, incidents, series.index[-1]) if len(series) else series
+    judged = detectors.judge(series, metric.rule.band(normal, zone), metric, reading.volumes.get(metric.name))
+    half = reading.waiting.get(metric.query)
+    if half is not None and half in judged.index:
+        judged.loc[half, ["status", "rule", "news"]] = [Status.MISSING.value, INCOMPLETE, True]
+    return judged
 
 
 def judge_one(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
@@ -31,7 +47,7 @@ def verdicts(todo: list[Due], judged: dict[str, pd.DataFrame]) -> list[Verdict]:
 
 
 def _rows(item: Due, judged: pd.DataFrame) -> Iterator[Verdict]:
-    frame = judged.loc[item.first : item.last]
+    frame = judged.loc[item.begin : item.last]
     columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual"))
     for bucket, status, *numbers in zip(frame.index.to_pydatetime(), *columns, strict=True):
         yield Verdict(item.metric.name, bucket, Status(status), *numbers)
@@ -39,21 +55,30 @@ def _rows(item: Due, judged: pd.DataFrame) -> Iterator[Verdict]:
 
 @dataclass(frozen=True)
 class Advance:
-    """What the due buckets changed: every metric's episode as it stands now, and what there is to tell."""
+    """What the due buckets changed: every metric's episode and every incident as they stand now, and what there is to tell.
+
+    `trail`: each metric's episode after each bucket. `newest`: metric -> the answer of its newest due bucket.
+    """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     todo: list[Due] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    trail: Trail = field(default_factory=list)
+    newest: dict[str, Verdict] = field(default_factory=dict)
+    now: datetime | None = None
 
 
-def advance(todo: list[Due], answers: list[Verdict], before: dict[str, Episode]) -> Advance:
-    """Fold the due buckets into the episodes, and keep of the events what is still worth telling."""
-    after, events = fold([item.metric for item in todo], answers, before)
-    return Advance(after, [event for item in todo for event in _worth_telling(item, events)], todo)
+def fold(
+    metrics: Sequence[Metric],
+    answers: Sequence[Verdict],
+    before: dict[str, Episode],
+    seen: Callable[[datetime, Episode], None] | None = None,
+) -> tuple[dict[str, Episode], list[Event]]:
+    """The episodes after the verdicts, bucket by bucket, and every event on the way: live, catching up, or in a backtest.
 
-
-def fold(metrics: list[Metric], answers: list[Verdict], before: dict[str, Episode]) -> tuple[dict[str, Episode], list[Event]]:
-    """The episodes after the verdicts, bucket by bucket, and every event on the way: live, catching up, or in a backtest."""
+    `seen` is shown each episode as it stands after a bucket.
+    """
     policies = {metric.name: metric.policy for metric in metrics}
     after = dict(before)
     events: list[Event] = []
@@ -61,10 +86,12 @@ def fold(metrics: list[Metric], answers: list[Verdict], before: dict[str, Episod
         episode = after.get(verdict.metric) or Episode(verdict.metric)
         after[verdict.metric], happened = episodes.step(episode, verdict, policies[verdict.metric])
         events += happened
+        if seen:
+            seen(verdict.bucket, after[verdict.metric])
     return after, events
 
 
-def _worth_telling(item: Due, events: list[Event]) -> list[Event]:
+def worth_telling(item: Due, events: Sequence[Event]) -> list[Event]:
     """On the first look only what is still going on; in a catch-up no reminder but the newest bucket's."""
     mine = [e for e in events if e.metric == item.metric.name]
     if not item.fresh:

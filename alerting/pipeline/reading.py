@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pandas as pd
 
 from alerting.model import Metric, Query, Reading, SourceError
+from alerting.pipeline import completeness
 from alerting.pipeline.timing import Connections, Due
 
 SHOWN = timedelta(days=3)  # more than the rules need: a picture's two days have bands of their own
 
 
-def read(to: Connections, todo: list[Due], days: int = 0) -> Reading:
+ARRIVALS = timedelta(days=14)  # what is looked at to know how late rows usually are
+
+
+def read(to: Connections, todo: list[Due], days: int = 0, now: datetime | None = None) -> Reading:
     """What the source has for the due buckets and `days` (0: as many as the rules need) before them: one scan a table,
-    however many metrics.
+    however many metrics. `now`: the moment of the run, to tell a bucket that has only half arrived; None: all have.
 
     A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on.
     """
@@ -22,11 +26,16 @@ def read(to: Connections, todo: list[Due], days: int = 0) -> Reading:
     for item in todo:
         scans.setdefault((item.metric.query, item.metric.step), []).append(item)
     parts = [_scan(to, Query(name, _sql(to, name), step), items, days) for (name, step), items in scans.items()]
+    counts = {name: frame for part in parts for name, frame in part.counts.items()}
+    past = to.store.arrivals(now - ARRIVALS) if now else []
     return Reading(
         series={name: series for part in parts for name, series in part.series.items()},
-        counts={name: counts for part in parts for name, counts in part.counts.items()},
+        counts=counts,
         troubles={name: reason for part in parts for name, reason in part.troubles.items()},
         notes=(*to.notes, *getattr(to.source, "notes", ()), *(note for part in parts for note in part.notes)),
+        volumes={name: volume for part in parts for name, volume in part.volumes.items()},
+        waiting=completeness.waiting(counts, past, now) if now else {},
+        arrivals=completeness.arrived(counts, now) if now else (),
     )
 
 
@@ -49,6 +58,7 @@ def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading
         counts={query.name: counts},
         troubles={name: text for name, (series, text) in made.items() if series is None},
         notes=tuple(text for series, text in made.values() if series is not None and text),
+        volumes={i.metric.name: i.metric.volume(counts) for i in items if i.metric.volume and i.metric.policy.min_volume},
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
+from html import escape
 
 import pandas as pd
 
-from alerting.model import Episode, Message, Reading, Receipt
+from alerting.model import Episode, Event, Message, Reading, Receipt
+from alerting.pipeline.hearing import Heard
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.timing import Connections, Due
 
@@ -21,7 +23,17 @@ def show_due(to: Connections, todo: list[Due]) -> pd.DataFrame:
 
 
 def _note(item: Due) -> str:
+    if item.again:
+        return f"late rows: judged again from {item.again:%Y-%m-%dT%H:%MZ}"
     return "first look" if item.fresh else "" if len(item) else "nothing new: judged already"
+
+
+def show_heard(heard: tuple[list[Heard], str]) -> pd.DataFrame:
+    """One row per button that was pressed since the last run."""
+    answers, trouble = heard
+    rows = [[item.answer.who, item.answer.action.value, item.incident, item.said] for item in answers]
+    rows += [["", "", "", trouble]] if trouble else []
+    return pd.DataFrame(rows, columns=["who", "pressed", "incident", "answered"])
 
 
 def show_read(to: Connections, reading: Reading) -> pd.DataFrame:
@@ -44,7 +56,7 @@ def show_verdicts(to: Connections, judged: dict[str, pd.DataFrame], reading: Rea
 
 def show_changes(to: Connections, changes: Advance) -> pd.DataFrame:
     """One row per event, then one per metric that is not quite well."""
-    rows = [[e.metric, f"event: {e.kind.value}", _local(to, e.bucket), _since(to, e.episode)] for e in changes.events]
+    rows = [[_names(e), f"event: {e.kind.value}", _local(to, e.bucket), _since(to, e.episode)] for e in changes.events]
     rows += [[e.metric, e.state.value, "", _since(to, e)] for e in changes.episodes.values() if e.since or e.gap]
     return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
@@ -58,7 +70,10 @@ def _shown(message: Message) -> str:
     if message.photo:
         picture = base64.b64encode(message.photo).decode()
         return f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">'
-    return f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{message.text}</div>'
+    edit = "<i>edits the opening message:</i>\n" if message.edits else ""
+    buttons = "\n".join(" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons)
+    text = f"{edit}{message.text}" + (f"\n{buttons}" if buttons else "")
+    return f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>'
 
 
 def show_receipts(receipts: list[Receipt]) -> pd.DataFrame:
@@ -68,6 +83,10 @@ def show_receipts(receipts: list[Receipt]) -> pd.DataFrame:
 
 def _local(to: Connections, at: datetime) -> str:
     return f"{pd.Timestamp(at).tz_convert(to.zone):%a %Y-%m-%d %H:%M}"
+
+
+def _names(event: Event) -> str:
+    return ", ".join([event.metric, *(other.metric for other in event.also)])
 
 
 def _since(to: Connections, episode: Episode) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from alerting.model import STEP, Metric, Notifier, Query, Source, Store, moment
+from alerting.model import STEP, Metric, Notifier, Occasion, Query, Source, Store, moment
 
 FIRST_LOOK = timedelta(days=1)  # a metric never judged before is folded over this much, so that its trouble has a beginning
 
@@ -28,6 +28,10 @@ class Connections:
     run: str = ""  # link or path of the notebook that is being executed
     wait: Callable[[float], None] = lambda seconds: None
     notes: tuple[str, ...] = ()  # what was odd while connecting; a run shows them
+    mutable: timedelta = timedelta(hours=6)  # in which late rows still change a judged bucket
+    occasions: tuple[Occasion, ...] = ()  # the calendar
+    started: datetime | None = None  # when the process began its run, whatever moment it stands at
+    daily: str = ""  # local time of the daily line, "" for none
 
     def metric(self, name: str) -> Metric:
         """Raises KeyError when the catalogue has no such metric."""
@@ -36,12 +40,20 @@ class Connections:
 
 @dataclass(frozen=True)
 class Due:
-    """Which buckets of one metric this run judges: first <= bucket <= last. `fresh`: it was never judged before."""
+    """Which buckets of one metric this run judges: first <= bucket <= last. `fresh`: it was never judged before.
+
+    `again`: the first bucket that late rows have changed since it was judged; from there on all are judged again.
+    """
 
     metric: Metric
     first: datetime
     last: datetime
     fresh: bool = False
+    again: datetime | None = None
+
+    @property
+    def begin(self) -> datetime:
+        return self.again or self.first
 
     @property
     def end(self) -> datetime:

@@ -1,0 +1,73 @@
+"""A line a day: how the checks went, so that silence can be told from a dead cron. Pure but for the memory it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from alerting import messages
+from alerting.model import STEP, Incident, Message, Run, Status, Verdict
+from alerting.pipeline.composing import reader
+from alerting.pipeline.timing import Connections
+
+DAY = timedelta(days=1)
+
+
+def daily(to: Connections, now: datetime) -> list[Message]:
+    """The daily line, if it is due and was not made yet. Raises StoreError."""
+    end = _due(to, now)
+    if end is None or to.store.text(_key(end)):
+        return []
+    runs = [run for run in to.store.runs(end - DAY) if run.at <= end]
+    if not runs:
+        return []
+    incidents = [i for i in to.store.incidents(end - DAY) if i.opened < end and i.told]
+    judged = [v for v in to.store.judged(since=end - DAY) if v.bucket < end]
+    return [messages.daily(_summary(to, end, runs, incidents, judged), reader(to, now))]
+
+
+def _due(to: Connections, now: datetime) -> datetime | None:
+    """The newest instant at which the line was due."""
+    if not to.daily:
+        return None
+    hour, minute = map(int, to.daily.split(":"))
+    local = now.astimezone(ZoneInfo(to.zone))
+    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (today if today <= local else today - DAY).astimezone(UTC)
+
+
+def _key(end: datetime) -> str:
+    return f"run/daily/{end:%Y%m%dT%H%MZ}/text"
+
+
+def _summary(
+    to: Connections, end: datetime, runs: Sequence[Run], incidents: Sequence[Incident], judged: Sequence[Verdict]
+) -> messages.Daily:
+    first = min(run.at for run in to.store.runs(end - 2 * DAY))  # a new installation has not missed what was before it
+    due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
+    quietest, closest = _calls(judged, {member.metric for incident in incidents for member in incident.members})
+    title = {metric.name: metric.title.get(to.language, metric.name) for metric in to.metrics}
+    return messages.Daily(
+        runs=len(runs),
+        due=max(due, len(runs)),
+        failed=sum(not run.well for run in runs),
+        unseen=sum(verdict.status is Status.MISSING for verdict in judged),
+        incidents=tuple((title.get(incident.root.metric, incident.root.metric), incident.label) for incident in incidents),
+        open=sum(incident.open for incident in incidents),
+        quietest=title.get(quietest, ""),
+        closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
+        at=end,
+    )
+
+
+def _calls(judged: Sequence[Verdict], told: set[str]) -> tuple[str, Verdict | None]:
+    """The metric that stayed nearest to what was expected, and the normal verdict that came nearest to an edge."""
+    calm = [v for v in judged if v.status is Status.NORMAL and v.metric not in told]
+    farthest: dict[str, Verdict] = {}
+    for verdict in calm:
+        before = farthest.get(verdict.metric)
+        if before is None or abs(verdict.score) > abs(before.score):
+            farthest[verdict.metric] = verdict
+    ordered = sorted(farthest.values(), key=lambda verdict: abs(verdict.score))
+    return (ordered[0].metric, ordered[-1]) if len(ordered) > 1 else ("", ordered[0] if ordered else None)
