@@ -1,0 +1,71 @@
+"""The calendar file and the public holidays; a line that is wrong costs that line only."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerting import occasions
+from alerting.model import Occasion
+from alerting.settings import ROOT
+
+NAMES = ["views", "likes"]
+
+
+def read(tmp_path, text):
+    path = tmp_path / "calendar.csv"
+    path.write_text(text, encoding="utf-8")
+    return occasions.read(path, "Europe/Moscow", NAMES)
+
+
+def test_a_calendar_is_read_in_local_time(tmp_path):
+    found, notes = read(
+        tmp_path,
+        "# a comment\n\nstart,end,kind,title,metrics\n"
+        "2026-11-20 14:05,,release,Release 2.3,\n"
+        '2026-11-27,2026-11-30,campaign,"Black Friday, all of it",views likes\n'
+        "2026-11-20T14:05Z,2026-11-20T15:00+03:00,push,Evening push\n",
+    )
+    assert notes == ["calendar calendar.csv, line 6: its end 2026-11-20T15:00+03:00 lies before its start 2026-11-20T14:05Z"]
+    release, campaign = found
+    assert release == Occasion(
+        datetime(2026, 11, 20, 11, 5, tzinfo=UTC), datetime(2026, 11, 20, 11, 5, tzinfo=UTC), "release", "Release 2.3"
+    )
+    assert campaign.end - campaign.start == timedelta(days=4)  # the whole of the last day
+    assert (campaign.title, campaign.metrics) == ("Black Friday, all of it", ("views", "likes"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("yesterday,,release,x", "'yesterday' is not a time"),
+        ("2026-11-20,,release", "it has 3 columns"),
+        ("2026-11-20,,release,", "no title"),
+        ("2026-11-20,,release,x,clicks", "no metric clicks: there are views, likes"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named_and_the_others_count(tmp_path, line, said):
+    found, (note,) = read(tmp_path, f"{line}\n2026-11-20,,holiday,Day off\n")
+    assert note.startswith("calendar calendar.csv, line 1: ")
+    assert said in note
+    assert [occasion.title for occasion in found] == ["Day off"]
+
+
+def test_no_file_and_a_file_that_is_no_text(tmp_path):
+    assert occasions.read(tmp_path / "none.csv", "UTC", NAMES) == ([], [])
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\xd8")
+    found, (note,) = occasions.read(tmp_path / "binary.csv", "UTC", NAMES)
+    assert found == []
+    assert "save it as UTF-8" in note
+
+
+def test_the_calendar_that_comes_along_is_empty_and_right():
+    assert occasions.read(ROOT / "alerting" / "calendar.csv", "UTC", NAMES) == ([], [])
+
+
+def test_public_holidays_are_whole_local_days():
+    found, notes = occasions.public("RU,XX", "Europe/Moscow", datetime(2026, 11, 20, tzinfo=UTC))
+    assert notes == ["ALERTING_HOLIDAYS=XX: the package holidays does not know it"]
+    new_year = next(o for o in found if o.start == datetime(2025, 12, 31, 21, tzinfo=UTC) or o.start.year == 2026)
+    assert new_year.end - new_year.start == timedelta(days=1)
+    assert new_year.kind == "holiday"
+    assert occasions.public("", "UTC", datetime(2026, 11, 20, tzinfo=UTC)) == ([], [])
