@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python -m alerting
 TEST := $(VENV)-test/bin/python -m
 LAB := $(VENV)-lab/bin/python -m
 
-.PHONY: help run-alerts rehearse backtest budget demo status doctor index prune cron env lab notebooks test lint check bench bench-detection lock again
+.PHONY: help run-alerts rehearse backtest budget demo status listen drill faults doctor index prune cron env lab notebooks test lint check bench bench-detection lock again
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -32,8 +32,14 @@ budget: $(VENV)/.ready ## the widths a budget of false alerts buys: ARGS='"2 a w
 demo: $(VENV)/.ready ## the planted incidents of the embedded app, told as the chat would hear of them
 	@$(RUN) demo $(ARGS)
 
-status: $(VENV)/.ready ## last runs, open episodes, outbox
+status: $(VENV)/.ready ## last runs, open incidents, outbox, silences, what is due next
 	@$(RUN) status $(ARGS)
+
+listen: $(VENV)/.ready ## take answers in the chat as they come, instead of with the next run
+	@$(RUN) listen $(ARGS)
+
+drill: $(VENV)/.ready ## send a fake incident, marked as a drill, the whole way, and check that it arrived
+	@$(RUN) drill $(ARGS)
 
 doctor: $(VENV)/.ready ## check database, chat, disk, clock and folders, and say what to do about each
 	@$(RUN) doctor $(ARGS)
@@ -57,6 +63,9 @@ notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studie
 
 test: $(VENV)-test/.ready ## the tests: ARGS="-k episodes"; REQUIRE_SERVICES=1 fails where it would skip
 	@$(TEST) pytest $(ARGS)
+
+faults: $(VENV)-test/.ready ## kill runs at every step, break the chat, the database and the disk, and count what is lost: ARGS="--runs 300"
+	@$(TEST) tests.faults $(ARGS)
 
 lint: $(VENV)-test/.ready ## style and types
 	@$(TEST) ruff check .

@@ -71,11 +71,57 @@ def demo(args: argparse.Namespace) -> int:
     return console.demo()
 
 
-@command("last runs, open episodes, outbox")
+@command("last runs, open incidents, outbox, silences, what is due next")
 def status(args: argparse.Namespace) -> int:
-    from alerting import console
+    from alerting import duty
 
-    return console.status()
+    return duty.status()
+
+
+@command(
+    "say nothing of a metric for a while; it is judged and shown all the same",
+    ("metric", {"help": "its name, or all"}),
+    ("--for", {"dest": "length", "required": True, "help": "how long: 90m, 2h, 1d, '1d 6h'"}),
+    ("--why", {"default": "", "help": "for those who read the list"}),
+)
+def silence(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.silence(args.metric, args.length, args.why)
+
+
+@command("the silences that are not over")
+def silences(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.silences()
+
+
+@command("end a silence now", ("number", {"type": int, "help": "as `silences` lists it"}))
+def unsilence(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.unsilence(args.number)
+
+
+@command(
+    "take answers in the chat as they come, instead of with the next run",
+    ("--turns", {"type": int, "default": 0, "help": "requests before it ends by itself (default: never)"}),
+)
+def listen(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.listen(args.turns)
+
+
+@command(
+    "send a fake incident, marked as a drill, the whole way, and check that it arrived",
+    ("--metric", {"default": "", "help": "one of the table that is cut (default: the first of the catalogue)"}),
+)
+def drill(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.drill(args.metric)
 
 
 @command("check database, tables, columns, chat, disk, clock and folders, and say what to do about each")

@@ -1,17 +1,17 @@
-"""What the command line shows of the past and the present: backtest, demo, status. Reads, and prints; changes nothing."""
+"""What the command line shows of the past and the present: backtest, budget, demo. Reads, and prints; changes nothing."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from alerting import backtest as replays
-from alerting import pipeline, runner, settings, studies, wiring
-from alerting.model import STEP, Event, Metric, Reading, SettingsError, State
+from alerting import pipeline, settings, studies, wiring
+from alerting.model import Event, Metric, Reading, SettingsError
 from alerting.notifiers import Console
 from alerting.simulate import Planted, truth
 
@@ -130,30 +130,3 @@ def _keep(photo: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(photo)
     sys.stdout.write(f"{path}\n\n")
-
-
-def status() -> int:
-    """Last runs, what was judged until when, open episodes, outbox. Exit code 1 when the last run was not well."""
-    given = settings.load()
-    store = wiring.open_store(given)
-    runs = runner.last_runs(given, 5)
-    for name, well, said in runs:
-        sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
-    _print_judged(store.last_judged(), {metric.name: metric.step for metric in wiring.catalogue(given)})
-    for name, episode in store.episodes().items():
-        since = episode.since or episode.gap
-        if since and (episode.state is not State.OK or episode.gap_told):
-            sys.stdout.write(f"{name}: {'no data' if episode.gap_told else episode.state.value} since {since:%Y-%m-%d %H:%MZ}\n")
-    counts = store.counts()
-    sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
-    return 0 if runs and runs[0][1] else 1
-
-
-def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta]) -> None:
-    """One line for all metrics that were judged until the same instant."""
-    until: dict[datetime, list[str]] = {}
-    for name, bucket in judged.items():
-        until.setdefault(bucket + steps.get(name, STEP), []).append(name)
-    for end, names in sorted(until.items()):
-        age = (datetime.now(UTC) - end) // timedelta(minutes=1)
-        sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")

@@ -93,6 +93,26 @@ def _chat(text: str) -> str:
     return text
 
 
+def _users(text: str) -> str:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not all(re.fullmatch(r"\d+|@\w+|\*", name) for name in names):
+        raise ValueError("user ids or @names with commas between, or * for everyone in the chat")
+    return ",".join(names)
+
+
+def _hour(text: str) -> str:
+    if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError("a local time such as 09:30, or nothing for no daily line")
+    return text
+
+
+def _countries(text: str) -> str:
+    codes = [code.strip().upper() for code in text.split(",") if code.strip()]
+    if not all(re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", code) for code in codes):
+        raise ValueError("country codes with commas between, such as RU,KZ or DE-BY")
+    return ",".join(codes)
+
+
 def _topic(text: str) -> str:
     if text and not text.isdigit():
         raise ValueError("the number of a topic (message_thread_id)")
@@ -131,6 +151,7 @@ class Settings:
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
     telegram_chat: str = setting("", _chat, help="chat id or @channel")
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
+    telegram_users: str = setting("", _users, help="who may press buttons: ids or @names with commas between; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
     language: str = setting("en", _choice("en", "ru"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
@@ -138,6 +159,15 @@ class Settings:
     dashboard: str = setting("", _template, help="dashboard URL; {start}, {end} and {metric} are filled in")
     runs_url: str = setting("", _optional_url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
+    daily: str = setting("", _hour, help="local time of a daily line in the chat, such as 09:30; empty: none")
+    heartbeat_url: str = setting(
+        "", _optional_url, secret=True, help="pinged after every green run (or ALERTING_HEARTBEAT_URL_FILE)"
+    )
+    mutable: float = setting("6", _number(0, 48), help="hours in which late rows still change a judged bucket")
+    calendar: Path = setting(
+        "alerting/calendar.csv", _path, help="releases, pushes, campaigns, experiments: start,end,kind,title"
+    )
+    holidays: str = setting("", _countries, help="countries whose public holidays join the calendar, such as RU,KZ")
     data: Path = setting("data", _path, help="folder of the memory and of the embedded app")
     reports: Path = setting("reports", _path, help="folder of executed notebooks")
     cell_timeout: float = setting("300", _number(5, 3600), help="seconds one notebook cell may take")

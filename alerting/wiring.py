@@ -8,11 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting import settings as environment
-from alerting.model import STEP, Kind, Message, Metric, Notifier, Query, SettingsError, Source, StoreError
+from alerting.incidents import Tree
+from alerting.model import (
+    STEP,
+    Kind,
+    Memory,
+    Message,
+    Metric,
+    Notifier,
+    Occasion,
+    Query,
+    SettingsError,
+    Source,
+    SourceError,
+    StoreError,
+)  # fmt: skip
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from alerting.store import Store
 
 SQL = Path(__file__).parent / "sql"
@@ -24,11 +40,12 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
 
     Raises SettingsError, SourceError or StoreError.
     """
-    settings = settings or environment.load()
+    settings, now = settings or environment.load(), datetime.now(UTC)
     source, metrics = open_source(settings)
     store = open_store(settings, dry_run)
-    store.forget(datetime.now(UTC))
+    store.forget(now)
     notifier, note = open_notifier(settings, dry_run)
+    occasions, odd = calendar(settings, [metric.name for metric in metrics], now)
     return Connections(
         metrics=metrics,
         queries=queries(),
@@ -42,8 +59,41 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         owner=settings.owner,
         run=settings.run,
         wait=time.sleep,
-        notes=tuple(filter(None, [_source_note(settings), note])),
+        notes=tuple(filter(None, [_source_note(settings), note, *odd])),
+        mutable=timedelta(hours=settings.mutable),
+        occasions=tuple(occasions),
+        started=now,
+        daily=settings.daily,
     )
+
+
+def connect_chat(settings: Settings) -> Connections:
+    """Memory and chat only, for who does not read metrics. Raises SettingsError, StoreError."""
+    return Connections(
+        metrics=catalogue(settings),
+        queries={},
+        source=_NoSource(),
+        store=open_store(settings),
+        notifier=open_notifier(settings)[0],
+        zone=settings.zone,
+        language=settings.language,
+        owner=settings.owner,
+        wait=time.sleep,
+    )
+
+
+class _NoSource:
+    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        raise SourceError("no source was opened")
+
+
+def calendar(settings: Settings, names: list[str], now: datetime) -> tuple[list[Occasion], list[str]]:
+    """Releases, holidays and the like, oldest first, and what was odd about them."""
+    from alerting import occasions
+
+    written, odd = occasions.read(settings.calendar, settings.zone, names)
+    public, unknown = occasions.public(settings.holidays, settings.zone, now)
+    return sorted([*written, *public], key=lambda occasion: occasion.start), [*odd, *unknown]
 
 
 def queries() -> dict[str, Query]:
@@ -71,11 +121,24 @@ def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
 
 
 def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
+    _check_tree(metrics)
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
     absent = [name for name in names if name not in {metric.name for metric in metrics}]
     if absent:
         raise SettingsError(f"ALERTING_METRICS names {', '.join(absent)}: there are {', '.join(m.name for m in metrics)}")
     return [metric for metric in metrics if not names or metric.name in names]
+
+
+def _check_tree(metrics: list[Metric]) -> None:
+    known = {metric.name for metric in metrics}
+    for metric in metrics:
+        absent = [parent for parent in metric.parents if parent not in known]
+        if absent:
+            raise SettingsError(f"alerting/metrics.py: parents of {metric.name}: no metric {', '.join(absent)}")
+    try:
+        Tree(metrics)
+    except ValueError as error:
+        raise SettingsError(f"alerting/metrics.py: {error}") from None
 
 
 def catalogue(settings: Settings) -> list[Metric]:
@@ -131,7 +194,14 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
         return Console(), "Dry run: nothing is remembered, and nobody is told."
     if not settings.telegram_token:
         return Console(), "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
-    return Telegram(settings.telegram_token, settings.telegram_chat, settings.telegram_url, settings.telegram_topic), ""
+    chat = Telegram(
+        settings.telegram_token,
+        settings.telegram_chat,
+        settings.telegram_url,
+        settings.telegram_topic,
+        users=settings.telegram_users,
+    )
+    return chat, ""
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
@@ -147,7 +217,8 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
         notifier.send(_notice(settings, at, f"{reason}; {error}", run, None))
         return "told, without a memory"
     if not store.told_recently(Kind.RUN_FAILED, at - HUSH):
-        store.commit([], [], [_notice(settings, at, reason, run, _judged_until(settings, store))])
+        notice = _notice(settings, at, reason, run, _judged_until(settings, store))
+        store.commit(Memory(messages=[notice]), at)
     receipts = send_waiting(store, notifier, at, time.sleep)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
 

@@ -33,8 +33,15 @@ def tables(clickhouse):
     clickhouse.execute("DROP DATABASE e2e")
 
 
-def fill(server, first, last, likes=1.0):
-    """A rhythm without noise: `views` rows a bucket, a fifth of them liked (times `likes`), 30 messages."""
+def everything(i, second):
+    return True
+
+
+def fill(server, first, last, likes=1.0, arrives=everything):
+    """A rhythm without noise: `views` rows a bucket, a fifth of them liked (times `likes`), 30 messages.
+
+    `arrives`: of which rows (number within the bucket, second of the bucket) the insert is made.
+    """
     buckets = range(int(first.timestamp()), int(last.timestamp()), 900)
     for table, columns, per_bucket in (
         ("feed_actions", "user_id, post_id, action, time", lambda b: (100 + _wave(b), round((100 + _wave(b)) * 0.2 * likes))),
@@ -44,7 +51,7 @@ def fill(server, first, last, likes=1.0):
         for bucket in buckets:
             views, liked = per_bucket(bucket)
             kinds = ["view"] * views + ["like"] * liked
-            rows += [_row(table, i, kind, bucket) for i, kind in enumerate(kinds)]
+            rows += [_row(table, i, kind, bucket) for i, kind in enumerate(kinds) if arrives(i, _second(i))]
         names = f"{columns}, gender, age, country, city, os, source, exp_group"
         server.execute(f"INSERT INTO e2e.{table} ({names}) FORMAT TabSeparated", "".join(rows))
 
@@ -53,9 +60,14 @@ def _wave(bucket):
     return round(40 * math.sin(2 * math.pi * (bucket % 86400) / 86400))
 
 
+def _second(i):
+    """Rows lie all over the bucket."""
+    return i * 37 % 900
+
+
 def _row(table, i, kind, bucket):
     what = f"{i}\t{kind}" if table == "feed_actions" else f"{i}"
-    return f"{i % 50}\t{what}\t{bucket + i % 900}\t1\t30\tRussia\tKazan\tiOS\tads\t1\n"
+    return f"{i % 50}\t{what}\t{bucket + _second(i)}\t1\t30\tRussia\tKazan\tiOS\tads\t1\n"
 
 
 class Cron:
@@ -72,6 +84,7 @@ class Cron:
             "ALERTING_TELEGRAM_TOKEN": bot.token,
             "ALERTING_TELEGRAM_CHAT": bot.chat,
             "ALERTING_TELEGRAM_URL": bot.url,
+            "ALERTING_TELEGRAM_USERS": "4242",
             "ALERTING_DATA": str(home / "the data"),
             "ALERTING_REPORTS": str(home / "the reports"),
             "ALERTING_ZONE": "UTC",
@@ -111,36 +124,43 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert cron.run(at(39))[0] == 0  # quiet
     assert texts(bot) == []
 
-    code, printed = cron.run(at(40))  # opened: likes, and CTR with them
+    code, printed = cron.run(at(40))  # opened: likes, and CTR with them, as one incident
     assert code == 0, printed
-    assert [re.sub(r"\s", " ", t) for t in texts(bot)] == ["🔴 Likes −50 % · Sun 10:00–10:15", "🔴 CTR −50 % · Sun 10:00–10:15"]
-    photos = [m for m in bot.messages if m.method == "sendPhoto"]
-    opened = [m.id for m in bot.messages if m.method == "sendMessage"]
-    assert [m.reply_to for m in photos] == opened
-    assert all(m.photo.startswith(b"\x89PNG") for m in photos)
+    assert [re.sub(r"\s", " ", t) for t in texts(bot)] == ["🔴 Likes −50 % · Sun 10:00–10:15"]
+    opening, photo = bot.messages
+    assert "Also: CTR 10.0\u202f% (expected" in opening.plain
+    assert (photo.method, photo.reply_to) == ("sendPhoto", opening.id)
+    assert photo.photo.startswith(b"\x89PNG")
 
-    assert cron.run(at(41))[0] == 0  # silent
-    assert len(bot.messages) == 4
+    assert cron.run(at(41))[0] == 0  # nothing is said; the opening message is brought up to date
+    assert len(bot.messages) == 2
+    assert "Now (10:15–10:30): " in opening.plain
+    assert opening.edits == 1
 
     assert cron.run(at(63))[0] == 0  # cron was dead for five hours: caught up, and nothing new
-    assert [t.split(":")[0] for t in texts(bot)[2:]] == ["⏱ Late by 5\xa0h\xa021\xa0min"]
+    assert [t.split(":")[0] for t in texts(bot)[1:]] == ["⏱ Late by 5\xa0h\xa021\xa0min"]
 
-    bot.fail("429", times=2, retry_after=600)
-    code, printed = cron.run(at(64))  # six hours on: reminders, refused
+    bot.press(opening.id, "take", user={"id": 4242, "first_name": "Anna"})
+    bot.fail("429", times=2, retry_after=600, method="sendMessage")
+    code, printed = cron.run(at(64))  # six hours on: a reminder, refused
     assert code == RED
     assert "429" in printed
-    assert len(texts(bot)) == 3
+    assert len(texts(bot)) == 2
     code, printed = cron.run(at(65))  # kept, and sent once
     assert code == 0, printed
-    assert sorted(t.split(" still")[0] for t in texts(bot)[3:]) == ["🟠 CTR", "🟠 Likes"]
+    assert [t.split(" still")[0].split(" is")[0] for t in texts(bot)[2:]] == ["👀 Anna", "🟠 Likes"]
+    assert all(m.reply_to == opening.id for m in bot.messages[-2:])
+    assert "Anna is on it" in texts(bot)[-1]
 
     sent = len(texts(bot))
     code, printed = cron.run(at(68))  # cron was dead for 45 minutes: caught up, and resolved
     assert code == 0, printed
     late, *back = texts(bot)[sent:]
     assert late.startswith("⏱ Late by")
-    assert [t.split(" since")[0] for t in back] == ["🟢 Likes normal again", "🟢 CTR normal again"]
-    assert all("16:30" in t for t in back)
+    assert [t.split(" since")[0] for t in back] == ["🟢 Likes normal again"]
+    assert "16:30" in back[0]
+    assert opening.plain.startswith("🟢 Likes −50")  # edited once more: over, and nothing to press
+    assert not opening.keyboard
     assert run_failed(bot) == 0  # nothing was unseen
 
     assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 7
@@ -165,6 +185,44 @@ def test_a_database_that_is_down_is_said_once_an_hour_and_loses_no_bucket(tables
     assert code == 0, printed
     assert len(texts(bot)) == 1  # nothing unusual in what was judged late
     assert secrets_in(tmp_path, bot.token, tables.password) == []
+
+
+def test_late_rows_are_waited_for_and_what_they_make_normal_is_taken_back(tables, bot, tmp_path):
+    fill(tables, START, DAY + 40 * STEP)
+    cron = Cron(tmp_path, tables, bot)
+    now = DAY + 40 * STEP
+    assert cron.run(now + timedelta(minutes=6))[0] == 0
+
+    fill(tables, now, now + STEP, arrives=lambda i, second: second < 400)  # the second half of the bucket is not there yet
+    code, printed = cron.run(now + STEP + timedelta(minutes=6))
+    assert (code, texts(bot)) == (0, []), printed
+    fill(tables, now, now + STEP, arrives=lambda i, second: second >= 400)
+    now += STEP
+
+    fill(tables, now, now + STEP, arrives=lambda i, second: i % 2)  # every other row, up to the end: that is a drop
+    code, printed = cron.run(now + STEP + timedelta(minutes=6))
+    assert code == 0, printed
+    (opening, *_), told = bot.messages, texts(bot)
+    assert len(told) == 1
+    assert "−5" in told[0]
+
+    fill(tables, now, now + STEP, arrives=lambda i, second: i % 2 == 0)  # it was not
+    now += STEP
+    fill(tables, now, now + STEP)
+    code, printed = cron.run(now + STEP + timedelta(minutes=6))
+    assert code == 0, printed
+    assert "normal after all" in texts(bot)[1]
+    assert bot.messages[-1].reply_to == opening.id
+    assert len(texts(bot)) == 2
+
+
+def test_the_daily_line_counts_runs_and_comes_once(tables, bot, tmp_path):
+    fill(tables, START, DAY + 45 * STEP)
+    cron = Cron(tmp_path, tables, bot)
+    for bucket in (40, 41, 43, 44):  # one run is missed
+        assert cron.run(DAY + (bucket + 1) * STEP + timedelta(minutes=6), ALERTING_DAILY="11:00")[0] == 0
+    (line,) = texts(bot)
+    assert line.startswith("⚠️ 2 of 3 runs")
 
 
 def secrets_in(folder, *secrets):

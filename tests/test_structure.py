@@ -12,18 +12,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "model": 0, "environment": 0,
-    "detectors": 1, "episodes": 1, "slices": 1, "messages": 1,
-    "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
+    "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
+    "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2,  # the words in a picture are messages' words
     "metrics": 3, "pipeline": 3,
     "backtest": 4,
     "wiring": 5,
-    "detection": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
-    "console": 7,
+    "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
+    "console": 7, "duty": 7,
     "__main__": 8,
 }  # fmt: skip
-PURE = {"model", "detectors", "episodes", "slices", "messages", "plots", "metrics", "pipeline", "backtest"}
+PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "plots", "metrics", "pipeline", "backtest"}
 DOORS = {
+    "occasions",
     "sources",
     "store",
     "notifiers",
@@ -34,6 +35,7 @@ DOORS = {
     "environment",
     "runner",
     "console",
+    "duty",
     "studies",
     "bench",
 }

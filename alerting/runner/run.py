@@ -102,6 +102,8 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
     if failure and failure.stopped:
         return INTERRUPTED
+    if not failure and not rehearsal:
+        _beat(settings, started)
     if (worst := failure or earlier) and worst.told:
         _tell(settings, started, worst.reason, link, tell)
     return RED if failure else OK
@@ -112,6 +114,15 @@ def _list(settings: Settings, started: datetime) -> None:
         reports.index(settings)
     except AlertingError as error:
         _log(started, str(error), settings)
+
+
+def _beat(settings: Settings, started: datetime) -> None:
+    """Tell a watcher outside that a green run has been; a run that is not must be missed there."""
+    if settings.heartbeat_url:
+        from alerting.notifiers.heartbeat import ping
+
+        if trouble := ping(settings.heartbeat_url):
+            _log(started, f"heartbeat: {trouble}", settings)
 
 
 def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify) -> None:

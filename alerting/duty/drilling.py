@@ -1,0 +1,105 @@
+"""`make drill`: a fake incident on its way from the source to the chat, marked as a drill, and a check that it arrived."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import pandas as pd
+
+from alerting import messages, pipeline, wiring
+from alerting.model import AlertingError, Event, Kind, Memory, Message, Query, SettingsError, Source
+
+LEFT = 0.2  # share of its rows that the newest bucket of the drilled table keeps
+Step = tuple[bool, str, str]
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """The source, but for the newest bucket of one query, which has lost most of its rows."""
+
+    source: Source
+    query: str
+
+    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        frame = self.source.fetch(query, start, end)
+        if query.name != self.query or not len(frame):
+            return frame
+        counted = [name for name in frame.columns if name != "newest"]
+        frame = frame.astype(dict.fromkeys(counted, float))
+        frame.loc[frame.index[-1], counted] = (frame[counted].iloc[-1] * LEFT).round()
+        return frame
+
+    def close(self) -> None:
+        getattr(self.source, "close", lambda: None)()
+
+
+def drill(metric: str = "") -> int:
+    """Read, judge, tell and check; prints a line a step. Nothing of it reaches the real memory.
+
+    Exit code 1 when it did not arrive. Raises SettingsError for a metric that is not watched.
+    """
+    given = wiring.environment.load()
+    rehearsal = wiring.connect(dry_run=True, settings=given)
+    known = {m.name: m.query for m in rehearsal.metrics}
+    if metric and metric not in known:
+        raise SettingsError(f"no metric {metric!r}: there are {', '.join(known)}")
+    query = known[metric] if metric else rehearsal.metrics[0].query
+    to = replace(
+        rehearsal,
+        metrics=[m for m in rehearsal.metrics if m.query == query],
+        source=Drilled(rehearsal.source, query),
+        notifier=wiring.open_notifier(given)[0],
+        run="",
+    )
+    well = True
+    try:
+        for passed, what, said in _steps(to):
+            well = well and passed
+            sys.stdout.write(f"{'ok ' if passed else 'BAD'} {what}: {said}\n")
+    finally:
+        to.source.close()  # type: ignore[attr-defined]
+    sys.stdout.write("the drill arrived\n" if well else "THE DRILL DID NOT ARRIVE\n")
+    return 0 if well else 1
+
+
+def _steps(to: pipeline.Connections) -> Iterator[Step]:
+    now = pipeline.clock()
+    due = pipeline.due(to, now)
+    reading = pipeline.read(to, due)
+    troubles = "; ".join(dict.fromkeys(reading.troubles.values()))
+    yield not troubles, "source", troubles or f"{len(reading.series)} metrics read, the newest bucket cut to {LEFT:.0%}"
+    judged = pipeline.judge(to.metrics, reading, to.zone)
+    answers = pipeline.verdicts(due, judged)
+    last = max((answer.bucket for answer in answers), default=now)  # what really goes on is not the drill's
+    drilled = [answer for answer in answers if answer.bucket == last]
+    changes = pipeline.advance(due, drilled, pipeline.Remembered(to.metrics))
+    events = [event for event in changes.events if event.kind is Kind.OPENED]
+    names = ", ".join(name for event in events for name in _names(event))
+    yield bool(events), "judged", f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
+    made = pipeline.compose(to, replace(changes, events=events[:1]), judged, reading, now)
+    told = [_marked(message, to.language) for message in made if "/caught-up/" not in message.key]
+    to.store.commit(Memory(messages=told), now)
+    try:
+        receipts = pipeline.send_waiting(to.store, to.notifier, now, to.wait)
+    except AlertingError as error:
+        yield False, "told", str(error)
+        return
+    for receipt in receipts:
+        arrived = receipt.state == "sent" and bool(receipt.message_id)
+        yield (
+            arrived,
+            receipt.key,
+            f"accepted as message {receipt.message_id}" if arrived else f"{receipt.state}: {receipt.reason}",
+        )
+    yield len(receipts) == len(told) > 0, "arrived", f"{sum(r.state == 'sent' for r in receipts)} of {len(told)} messages"
+
+
+def _marked(message: Message, language: str) -> Message:
+    return replace(messages.drill(message, language), buttons=(), incident="")
+
+
+def _names(event: Event) -> list[str]:
+    return [event.metric, *(other.metric for other in event.also)]

@@ -1,0 +1,72 @@
+"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, what is due next."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from alerting import runner, settings, wiring
+from alerting.model import STEP, Incident
+
+RUNS = 5
+
+
+def status() -> int:
+    """Print it. Exit code 1 when the last run was not well, or when the next one is overdue."""
+    given, now = settings.load(), datetime.now(UTC)
+    store = wiring.open_store(given)
+    runs = runner.last_runs(given, RUNS)
+    for name, well, said in runs:
+        sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
+    judged = store.last_judged()
+    _print_judged(judged, {metric.name: metric.step for metric in wiring.catalogue(given)}, now)
+    for incident in store.incidents():
+        sys.stdout.write(f"incident {incident.id}: {_written(incident, given.zone)}\n")
+    for silence in store.silences(now):
+        sys.stdout.write(
+            f"silence {silence.id}: {silence.scope} until {_at(silence.until, given.zone)} {silence.why}\n".rstrip() + "\n"
+        )
+    counts = store.counts()
+    sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
+    overdue = _print_next(max(judged.values(), default=None), given, now)
+    return 0 if runs and runs[0][1] and not overdue else 1
+
+
+def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta], now: datetime) -> None:
+    """One line for all metrics that were judged until the same instant."""
+    until: dict[datetime, list[str]] = {}
+    for name, bucket in judged.items():
+        until.setdefault(bucket + steps.get(name, STEP), []).append(name)
+    for end, names in sorted(until.items()):
+        age = (now - end) // timedelta(minutes=1)
+        sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")
+
+
+def _print_next(newest: datetime | None, given: settings.Settings, now: datetime) -> bool:
+    """When the next bucket can be judged; whether that is long over."""
+    if newest is None:
+        sys.stdout.write("next due: now (nothing was judged yet)\n")
+        return False
+    due = newest + 2 * STEP + timedelta(minutes=given.delay)
+    late = now - due
+    overdue = late > STEP
+    word = f"overdue by {late // timedelta(minutes=1)} min: is cron running?" if overdue else _at(due, given.zone)
+    sys.stdout.write(f"next due: {word}\n")
+    return overdue
+
+
+def _written(incident: Incident, zone: str) -> str:
+    members = ", ".join(f"{m.metric}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
+    more = [
+        f"taken by {incident.taken}" if incident.taken else "",
+        incident.label.value if incident.label else "",
+        "silent until it is resolved" if incident.muted else "",
+        f"silent until {_at(incident.snoozed, zone)}" if incident.snoozed else "",
+        "" if incident.told else "not told",
+    ]
+    return "; ".join([f"{members} since {_at(incident.root.since, zone)}", *filter(None, more)])
+
+
+def _at(at: datetime, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
