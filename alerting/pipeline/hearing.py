@@ -55,7 +55,7 @@ def hear(to: Connections, now: datetime) -> tuple[list[Heard], str]:
             heard.append(Heard(answer, "", answer.refused or "this incident is not known any more"))
             continue
         changed[answer.ref], reply = _applied(to, incident, answer, now)
-        replies.append(reply)
+        replies.append(replace(reply, key=f"{incident.id}/answer/{answer.update}/text"))  # two people may press at once
         heard.append(Heard(answer, incident.id, unescape(re.sub(r"<[^>]*>", "", reply.text.splitlines()[0]))))
     following = answers[-1].update + 1  # not the highest: after a quiet week the numbers begin anew
     to.store.commit(Memory(messages=replies, incidents=list(changed.values()), heard=following), now)

@@ -1,0 +1,167 @@
+"""What the person on duty does at the keyboard: silence, listen, drill, status; as processes, against a real chat server."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alerting.duty import lengths
+from alerting.model import Incident, Kind, Member, Memory, Message, SettingsError, Status, Verdict
+from alerting.notifiers.telegram import buttons
+from alerting.store import Store
+from tests.servers import says
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP = timedelta(minutes=15)
+
+
+@pytest.fixture
+def duty(tmp_path, bot):
+    """Runs `python -m alerting ...` on a table of two series that ends now."""
+    end = pd.Timestamp(datetime.now(UTC)).floor("15min") - STEP
+    index = pd.date_range(end - timedelta(days=31), end, freq=STEP)
+    rhythm = 1000 + 300 * np.sin(2 * np.pi * (index.hour * 60 + index.minute).to_numpy() / 1440)
+    noise = np.random.default_rng(1).normal(1, 0.02, (2, len(index)))
+    parts = [pd.DataFrame({"series": s, "ts": index, "value": (rhythm * n).round()}) for s, n in zip("ab", noise, strict=True)]
+    pd.concat(parts).to_csv(tmp_path / "kpi.csv", index=False)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "ALERTING_SOURCE": str(tmp_path / "kpi.csv"),
+        "ALERTING_TELEGRAM_TOKEN": bot.token,
+        "ALERTING_TELEGRAM_CHAT": bot.chat,
+        "ALERTING_TELEGRAM_URL": bot.url,
+        "ALERTING_TELEGRAM_USERS": "*",
+        "ALERTING_DATA": str(tmp_path / "data"),
+        "ALERTING_REPORTS": str(tmp_path / "reports"),
+        "ALERTING_ZONE": "UTC",
+    }
+
+    def run(*words, code=0, **more):
+        command = [sys.executable, "-m", "alerting", *words]
+        done = subprocess.run(command, cwd=ROOT, env={**env, **more}, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run.env, run.data = env, tmp_path / "data"
+    return run
+
+
+def test_a_silence_is_set_listed_and_ended(duty):
+    assert "no silences" in duty("silences")
+    assert re.search(
+        r"silence 1: a from .* until .* \(UTC\).*, why: deploy", duty("silence", "a", "--for", "2h", "--why", "deploy")
+    )
+    assert "silence 2: all metrics from" in duty("silence", "all", "--for", "1d 6h")
+    assert [line[0] for line in duty("silences").splitlines()] == ["1", "2"]
+    assert "silence 1: a until" in duty("status", code=1)
+    duty("unsilence", "1")
+    assert [line[0] for line in duty("silences").splitlines()] == ["2"]
+    assert "no silence 1" in duty("unsilence", "1", code=2)
+    assert "no metric 'c': there are a, b; or all" in duty("silence", "c", "--for", "2h", code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("90m", timedelta(minutes=90)), ("2h", timedelta(hours=2)), ("1d 6h", timedelta(hours=30)), ("2W", timedelta(weeks=2))],
+)
+def test_lengths(text, length):
+    assert lengths(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "0m", "2h!", "1000d"])
+def test_lengths_that_are_none_are_refused(text):
+    with pytest.raises(SettingsError, match="a time such as 90m"):
+        lengths(text)
+
+
+def test_a_drill_goes_the_whole_way_and_leaves_no_trace(duty, bot):
+    said = duty("drill")
+    assert "the drill arrived" in said
+    opening, photo = bot.messages
+    assert opening.plain.startswith("🧪 DRILL 🔴 a −")
+    assert photo.reply_to == opening.id
+    assert not opening.keyboard
+    with closing(Store(duty.data / "alerts.sqlite")) as store:
+        assert (store.episodes(), store.incidents(), store.counts().sent) == ({}, [], 0)
+    assert "no metric 'x'" in duty("drill", "--metric", "x", code=2)
+
+
+def test_a_drill_that_does_not_arrive_says_so(duty, bot):
+    bot.fail("kicked", times=9)
+    assert "THE DRILL DID NOT ARRIVE" in duty("drill", code=1)
+
+
+def test_status_tells_incidents_and_what_is_due(duty):
+    duty("run-alerts")
+    with closing(Store(duty.data / "alerts.sqlite")) as store:
+        store.commit(Memory(incidents=[incident()]), datetime.now(UTC))
+    said = duty("status")
+    assert re.search(r"^ok +alert-.*: all seen; 0 messages sent$", said, re.MULTILINE)
+    assert "incident 20261120T1215Z-a: a since Fri 2026-11-20 12:15; taken by Anna; not told" in said
+    assert re.search(r"^next due: \w{3} 20", said, re.MULTILINE)
+
+
+def incident():
+    bucket = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+    verdict = Verdict("a", bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
+    return Incident("20261120T1215Z-a", bucket, (Member("a", bucket, bucket, verdict),), taken="Anna")
+
+
+def test_listen_takes_a_press_at_once(duty, bot):
+    bucket = datetime.now(UTC).replace(second=0, microsecond=0)
+    opened = incident()
+    with closing(Store(duty.data / "alerts.sqlite")) as store:
+        message = Message(opened.key, Kind.OPENED, "a", bucket, "opening", incident=opened.id)
+        store.commit(Memory(incidents=[opened], messages=[message]), bucket)
+    command = [sys.executable, "-m", "alerting", "listen"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
+            sent = bot.inside.send({"chat_id": bot.chat, "text": "anything"}, None)["message_id"]
+            data = buttons.data("snooze", opened.ref, buttons.secret(bot.token))
+            bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
+            until(lambda: any("Boris: silent until" in m.plain for m in bot.messages))
+        finally:
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[0]
+    assert process.returncode == 0, said
+    assert "Boris" in said
+    with closing(Store(duty.data / "alerts.sqlite")) as store:
+        assert store.incidents()[0].snoozed is not None
+
+
+def until(true, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_listen_without_a_chat_is_refused(duty):
+    said = duty("listen", code=2, ALERTING_TELEGRAM_TOKEN="", ALERTING_TELEGRAM_CHAT="")
+    assert "no chat is configured" in said
+
+
+def test_a_heartbeat_is_sent_after_green_runs_only(duty, web, tmp_path):
+    web.will(says("ok"))
+    duty("run-alerts", ALERTING_HEARTBEAT_URL=f"{web.url}/ping/secret-uuid")
+    assert [asked.path for asked in web.asked] == ["/ping/secret-uuid"]
+    duty("run-alerts", code=1, ALERTING_HEARTBEAT_URL=f"{web.url}/ping/secret-uuid", ALERTING_SOURCE=str(tmp_path / "gone.csv"))
+    assert len(web.asked) == 1
+    web.will(says("no", status=500))
+    said = duty("run-alerts", ALERTING_HEARTBEAT_URL=f"{web.url}/ping/secret-uuid")
+    assert "heartbeat: " in said
+    assert "secret-uuid" not in said
+    assert not [path for path in tmp_path.rglob("*.ipynb") if b"secret-uuid" in path.read_bytes()]
