@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python -m alerting
 TEST := $(VENV)-test/bin/python -m
 LAB := $(VENV)-lab/bin/python -m
 
-.PHONY: help run-alerts rehearse backtest budget demo status listen drill faults doctor index prune cron env lab notebooks test lint check bench bench-detection lock again
+.PHONY: help run-alerts rehearse backtest budget demo status listen drill faults doctor index prune cron env lab notebooks test lint check bench bench-detection bench-rootcause lock again
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -79,6 +79,9 @@ bench: $(VENV)/.ready ## speed and memory, as ratios within one run
 
 bench-detection: $(VENV)/.ready ## the detectors on labelled series: DATA=folder OUT=folder
 	@$(RUN) bench-detection --data "$(DATA)" --out "$(OUT)" $(ARGS)
+
+bench-rootcause: $(VENV)/.ready ## which slice explains a change, on labelled cases: DATA=folder OUT=folder
+	@$(RUN) bench-rootcause --data "$(DATA)" --out "$(OUT)" $(ARGS)
 
 lock: ## renew requirements*.txt from requirements*.in: ARGS=--upgrade takes the newest
 	@"$(PYTHON)" -m alerting.environment lock $(ARGS)

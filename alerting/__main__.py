@@ -204,6 +204,19 @@ def bench_detection(args: argparse.Namespace) -> int:
 
 
 @command(
+    "which slice explains a change, on labelled cases: the figures, where a scorer lies beside the data",
+    ("--data", {"required": True, "help": "folder with NAME.parquet and NAME_truth.csv for each set"}),
+    ("--out", {"required": True, "help": "folder for predictions.csv and rootcause.json"}),
+)
+def bench_rootcause(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from alerting import rootcause
+
+    return rootcause.main(Path(args.data), Path(args.out))
+
+
+@command(
     "the widths that a budget of false alerts buys, and what they would find",
     ("text", {"nargs": "?", "default": "2 a week", "help": "such as '2 a week' (default), over the whole catalogue"}),
     ("--weeks", {"type": int, "default": 4, "help": "weeks of the past to spend it on (default 4)"}),

@@ -1,0 +1,159 @@
+"""`make bench-rootcause`: what the slices room names as the cause of real incidents, scored by the script that lies beside.
+
+A folder holds NAME_*.parquet (the leaves of the cases) and NAME_*_truth.csv (of which only case, ts and attributes are read
+here). A set with the columns value and cnt is a ratio over minutes; one with m05 ... is a count with its past beside it. One
+configuration for all sets: the room's defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alerting.slices import Cause, calm, explain, recent
+
+TOP = 3
+MINUTES = 10  # of a ratio's past
+SECONDS = 1.0  # asked of a case
+ASKED = {
+    "rs": {"top1": 0.75, "top3": 0.9, "f1": 0.75},
+    "slices": {"top1": 0.6, "top3": 0.75, "f1": 0.65},
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the result. `holds`: None where nothing was asked."""
+
+    name: str
+    value: float
+    unit: str
+    asked: str = "-"
+    holds: bool | None = None
+
+
+def main(data: Path, out: Path, scorer: Path | None = None) -> int:
+    """Write OUT/predictions.csv (dataset, case, rank, root_cause) and, where the scoring script is found, OUT/rootcause.json.
+
+    `scorer`: path of rootcause_score.py; by default DATA/../../bench/rootcause_score.py. Exit code 1 when it is there and
+    fails, or when the folder holds no cases.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    found, seconds = _predictions(data)
+    if found.empty:
+        sys.stdout.write(f"no NAME_truth.csv with NAME.parquet beside it in {data}\n")
+        return 1
+    found.to_csv(out / "predictions.csv", index=False)
+    cost = [_cost(name, times) for name, times in seconds.items()]
+    scorer = scorer or data.resolve().parent.parent / "bench" / "rootcause_score.py"
+    if not scorer.is_file():
+        sys.stdout.write(f"no scoring script at {scorer}: wrote {out / 'predictions.csv'} only; name one with --scorer\n")
+        return _told(cost, out)
+    scores = _scored(data, out, scorer)
+    if scores is None:
+        return 1
+    return _told([*cost, *(f for name, score in scores.items() for f in _figures(name, score))], out)
+
+
+def _predictions(data: Path) -> tuple[pd.DataFrame, dict[str, list[float]]]:
+    """Ranked answers of all cases, and the seconds of processor time each case of a set took."""
+    rows: list[tuple[str, str, int, str]] = []
+    seconds: dict[str, list[float]] = {}
+    for path in sorted(data.glob("*_truth.csv")):
+        table = path.with_name(path.name.replace("_truth.csv", ".parquet"))
+        if not table.is_file():
+            continue
+        for dataset, case, leaves, attributes in _cases(table, path):
+            start = time.process_time()
+            causes = answers(leaves, attributes)
+            seconds.setdefault(dataset, []).append(time.process_time() - start)
+            rows += [(dataset, case, rank + 1, cause.text) for rank, cause in enumerate(causes)]
+    return pd.DataFrame(rows, columns=["dataset", "case", "rank", "root_cause"]), seconds
+
+
+def _cases(table: Path, truth: Path) -> Iterator[tuple[str, str, pd.DataFrame, list[str]]]:
+    """Data set, case, its rows of before and at the odd moment, and its attributes. The recorded cause is not read."""
+    known = pd.read_csv(truth, dtype=str, usecols=["dataset", "case", "ts", "attributes"])
+    cases = dict(list(pd.read_parquet(table).groupby("case", sort=False)))
+    for case in known.itertuples():
+        if case.case not in cases:
+            continue
+        rows = cases[case.case]
+        if "cnt" in rows:
+            back = ((pd.Timestamp(case.ts) - rows["ts"]) / pd.Timedelta("1min")).round()
+            rows = rows.assign(back=back.astype(int))[back.to_numpy() >= 0].drop(columns="ts")
+        yield str(case.dataset), str(case.case), rows, str(case.attributes).split("|")
+
+
+def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Cause, ...]:
+    """Up to three ranked causes of one case, also where the room itself would rather say nothing: silence scores nothing."""
+    if "cnt" in rows:
+        told = explain(ratio_leaves(rows, attributes), attributes, "ratio", direction="up")
+    else:
+        told = explain(count_leaves(rows, attributes), attributes)
+    return told.candidates[:TOP]
+
+
+def ratio_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
+    """Leaves of a ratio (higher is worse) with the calmer half of up to ten minutes before as their expectation.
+
+    `rows`: value, cnt, the attributes, and `back`, minutes before the odd one (0).
+    """
+    rows = rows[rows["back"] <= MINUTES]
+    wide = rows.groupby([*attributes, "back"], dropna=False)[["value", "cnt"]].sum().unstack("back", fill_value=0.0)
+    past = [b for b in wide["value"].columns if b > 0]
+    part, whole = calm(wide["value"][past].to_numpy(float), wide["cnt"][past].to_numpy(float))
+    now = {name: wide[column].get(0, pd.Series(0.0, wide.index)).to_numpy(float) for name, column in _NOW.items()}
+    return wide.index.to_frame(index=False).assign(**now, expected_part=part, expected_whole=whole)
+
+
+_NOW = {"part": "value", "whole": "cnt"}
+
+
+def count_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
+    """Leaves of a count with a forecast from the hour before (columns m05 .. m60, minutes back)."""
+    past = sorted(c for c in rows if c[0] == "m" and c[1:].isdigit())
+    expected, spread = recent(np.nan_to_num(rows[past].to_numpy(float)))
+    return rows[attributes].assign(value=rows["value"].to_numpy(float), expected=expected, spread=spread)
+
+
+def _cost(name: str, times: list[float]) -> Figure:
+    cost = float(np.mean(times))
+    return Figure(f"{name}: time", cost, f"s per case, at most {max(times):.2f}", f"< {SECONDS:g}", max(times) < SECONDS)
+
+
+def _scored(data: Path, out: Path, scorer: Path) -> dict[str, dict] | None:
+    """What the scoring script says (and prints): data set -> figures."""
+    said = out / "rootcause_score.json"
+    told = [str(scorer), "--data", str(data), "--predictions", str(out / "predictions.csv"), "--json", str(said)]
+    sys.stdout.flush()
+    if subprocess.run([sys.executable, *told], check=False).returncode:
+        return None
+    return json.loads(said.read_text(encoding="utf-8"))
+
+
+def _figures(name: str, score: dict) -> Iterator[Figure]:
+    for key in ("top1", "top3", "f1"):
+        least = ASKED.get(name, {}).get(key)
+        if least is None:
+            yield Figure(f"{name}: {key}", score[key], "share")
+        else:
+            yield Figure(f"{name}: {key}", score[key], "share", f">= {least:g}", score[key] >= least)
+
+
+def _told(figures: list[Figure], out: Path) -> int:
+    sys.stdout.write("\n")
+    for f in figures:
+        mark = {True: "ok ", False: "BAD", None: "   "}[f.holds]
+        sys.stdout.write(f"{mark} {f.name:<24} {f.value:>8.3f} {f.unit:<30} asked {f.asked}\n")
+    text = json.dumps([asdict(f) for f in figures], indent=1)
+    (out / "rootcause.json").write_text(text + "\n", encoding="utf-8")
+    return 0
