@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from alerting import backtest as replays
-from alerting import pipeline, settings, studies, wiring
+from alerting import incidents, pipeline, settings, studies, wiring
 from alerting.model import Event, Metric, Reading, SettingsError
 from alerting.notifiers import Console
 from alerting.simulate import Planted, truth
@@ -101,6 +101,7 @@ def demo() -> int:
         sys.stdout.write(f"\n=== {_planted(incident)}\n\n")
         during = [e for e in replay.events if incident.start - HOUR <= e.bucket <= incident.end + 2 * HOUR]
         _tell(to, replay, reading, during, printer, given.reports / "demo")
+    getattr(to.source, "close", lambda: None)()
     return _said(reading)
 
 
@@ -118,9 +119,10 @@ def _tell(
 ) -> None:
     """Print the messages of the events as the chat would get them, and keep their pictures in `folder`."""
     ids: dict[str, str] = {}
-    for event in events:
+    for event in incidents.advance([], events, to.metrics, lambda metric, bucket: False)[1]:
         told_at = event.bucket + to.metric(event.metric).step + to.delay
-        for message in pipeline.compose(to, pipeline.Advance(events=[event]), replay.judged, reading, told_at):
+        changes, _ = pipeline.explain(to, pipeline.Advance(events=[event]), ready=HOUR.total_seconds())
+        for message in pipeline.compose(to, changes, replay.judged, reading, told_at):
             ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:
                 _keep(message.photo, folder / f"{message.key.replace('/', '-')}.png")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pandas as pd
@@ -23,14 +24,27 @@ RULE = Chosen()
 Value = Callable[[pd.DataFrame], pd.Series]
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A value made of one column as it is, or of two as part / whole; `columns` tells the slices what to count."""
+
+    columns: tuple[str, ...]
+
+    def __call__(self, counts: pd.DataFrame) -> pd.Series:
+        if len(self.columns) == 1:
+            return counts[self.columns[0]]
+        part, whole = (counts[column] for column in self.columns)
+        return part / whole.where(whole != 0)
+
+
 def count(column: str) -> Value:
     """A column of the query as it is."""
-    return lambda counts: counts[column]
+    return Columns((column,))
 
 
 def ratio(part: str, whole: str) -> Value:
     """part / whole, divided here and never in SQL; NaN where `whole` is 0."""
-    return lambda counts: counts[part] / counts[whole].where(counts[whole] != 0)
+    return Columns((part, whole))
 
 
 # The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.

@@ -64,6 +64,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         occasions=tuple(occasions),
         started=now,
         daily=settings.daily,
+        slices=queries(SQL / "slices"),
     )
 
 
@@ -96,9 +97,9 @@ def calendar(settings: Settings, names: list[str], now: datetime) -> tuple[list[
     return sorted([*written, *public], key=lambda occasion: occasion.start), [*odd, *unknown]
 
 
-def queries() -> dict[str, Query]:
+def queries(folder: Path = SQL) -> dict[str, Query]:
     """The SQL files by name."""
-    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(SQL.glob("*.sql"))}
+    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
 
 
 def tables(settings: Settings) -> dict[str, str]:

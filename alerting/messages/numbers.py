@@ -73,12 +73,17 @@ class Numbers:
 
 def change(verdict: Verdict, language: str) -> str:
     """−38 % · +8.4 % · ×12: deviation from expected as a share. Empty where expected is 0 or unknown."""
-    if not math.isfinite(verdict.change):
+    return moved(verdict.value, verdict.expected, language)
+
+
+def moved(value: float, expected: float, language: str) -> str:
+    change = (value - expected) / abs(expected) if expected else NAN
+    if not math.isfinite(change):
         return ""
-    if verdict.expected > 0 and verdict.change >= TIMES_FROM - 1:
-        times = verdict.value / verdict.expected
+    if expected > 0 and change >= TIMES_FROM - 1:
+        times = value / expected
         return f"×{written(times, 1 if times < 10 else 0, language)}"
-    percent = verdict.change * 100
+    percent = change * 100
     size = abs(percent)
     decimals = 0 if size >= 10 or size == 0 else 1 if size >= 1 else 2
     if -100 < percent <= -99.5:  # -100 % is for a true zero
@@ -86,6 +91,18 @@ def change(verdict: Verdict, language: str) -> str:
     if round(percent, decimals) == 0:
         return f"0{NARROW}%"
     return ("+" if percent > 0 else "") + written(percent, decimals, language) + f"{NARROW}%"
+
+
+def percent(share: float, language: str) -> str:
+    """41 % · 0.4 %: a part of a whole."""
+    return f"{written(share * 100, 0 if abs(share) >= 0.01 else 1, language)}{NARROW}%"
+
+
+def roughly(change: float, language: str) -> str:
+    """−1 %: a change in whole percent; empty where that is none, or not known."""
+    if not math.isfinite(change) or abs(change) < 0.005:
+        return ""
+    return ("+" if change > 0 else "") + percent(change, language)
 
 
 def off(verdict: Verdict, form: str, language: str) -> str:

@@ -29,8 +29,8 @@ def inside(title: str) -> str:
 def links(reader: Reader, dashboard: str = "", owner: str = "") -> list[str]:
     """Dashboard · Run · @duty; what is not a web address stands on a line of its own, to be copied."""
     places = {"dashboard": dashboard, "run": reader.run}
-    web = [f'<a href="{escape(url)}">{reader.say(key)}</a>' for key, url in places.items() if _is_web(url)]
-    rest = [f"{reader.say(key)} <code>{plain(path, PATH)}</code>" for key, path in places.items() if path and not _is_web(path)]
+    web = [f'<a href="{escape(url)}">{reader.say(key)}</a>' for key, url in places.items() if is_web(url)]
+    rest = [f"{reader.say(key)} <code>{plain(path, PATH)}</code>" for key, path in places.items() if path and not is_web(path)]
     return [dots(*web, plain(owner, TITLE)), *rest]
 
 
@@ -68,5 +68,12 @@ def dots(*pieces: str) -> str:
     return " · ".join(piece for piece in pieces if piece)
 
 
-def _is_web(url: str) -> bool:
+def enumerated(pieces: list[str], language: str, most: int) -> str:
+    """iOS, iPadOS and Android; of more than `most`, how many more there are."""
+    if len(pieces) < 2 or len(pieces) > most:
+        return some(pieces, language, most)
+    return f"{', '.join(pieces[:-1])} {WORDS[language]['and']} {pieces[-1]}"
+
+
+def is_web(url: str) -> bool:
     return url.startswith(("http://", "https://")) and len(escape(url)) <= URL and url.isprintable() and " " not in url

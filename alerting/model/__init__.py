@@ -17,7 +17,7 @@ from alerting.model.errors import (
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import Memory, Notifier, Source, Store
 from alerting.model.run import Arrival, Reading, Run
-from alerting.model.trouble import Episode, Event, Incident, Kind, Label, Member, State, Status, Verdict
+from alerting.model.trouble import Cause, Episode, Event, Incident, Kind, Label, Member, Slice, State, Status, Verdict
 
 __all__ = [
     "STEP",
@@ -26,6 +26,7 @@ __all__ = [
     "Answer",
     "Arrival",
     "Button",
+    "Cause",
     "Episode",
     "Event",
     "Incident",
@@ -48,6 +49,7 @@ __all__ = [
     "RunFailed",
     "SettingsError",
     "Silence",
+    "Slice",
     "Source",
     "SourceError",
     "State",

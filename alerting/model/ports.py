@@ -64,6 +64,9 @@ class Store(Protocol):
     def incidents(self, since: datetime | None = None) -> list[Incident]:
         """Those that are open, and those closed since then; oldest first."""
 
+    def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
+        """Those that opened from `since` on and before `until`, oldest first."""
+
     def arrivals(self, since: datetime) -> list[Arrival]: ...
 
     def silences(self, at: datetime) -> list[Silence]:

@@ -7,10 +7,12 @@ from alerting.pipeline.advancing import Remembered, advance, recall, reconsider
 from alerting.pipeline.composing import compose
 from alerting.pipeline.daily import daily
 from alerting.pipeline.delivering import deliver, send_waiting
+from alerting.pipeline.explaining import Explained, explain, follow_up
 from alerting.pipeline.hearing import Heard, begin, hear
 from alerting.pipeline.judging import Advance, fold, judge, judge_one, verdicts
 from alerting.pipeline.reading import read
 from alerting.pipeline.showing import (
+    show_causes,
     show_changes,
     show_due,
     show_heard,
@@ -23,7 +25,8 @@ from alerting.pipeline.telling import commit, finish
 from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
 
 __all__ = [
-    "Advance", "Connections", "Due", "Heard", "Remembered", "advance", "begin", "clock", "commit", "compose", "daily", "deliver",
-    "due", "finish", "fold", "hear", "judge", "judge_one", "last_closed_bucket", "read", "recall", "reconsider", "send_waiting",
-    "show_changes", "show_due", "show_heard", "show_messages", "show_read", "show_receipts", "show_verdicts", "verdicts",
+    "Advance", "Connections", "Due", "Explained", "Heard", "Remembered", "advance", "begin", "clock", "commit", "compose",
+    "daily", "deliver", "due", "explain", "finish", "fold", "follow_up", "hear", "judge", "judge_one", "last_closed_bucket",
+    "read", "recall", "reconsider", "send_waiting", "show_causes", "show_changes", "show_due", "show_heard", "show_messages",
+    "show_read", "show_receipts", "show_verdicts", "verdicts",
 ]  # fmt: skip

@@ -13,12 +13,13 @@ import pandas as pd
 from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Reading, Status, Verdict
-from alerting.pipeline import completeness
+from alerting.pipeline import completeness, unusual
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
 
 MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes a little late
+YEAR = timedelta(days=366)  # in which a similar incident is looked for
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
 
 
@@ -33,7 +34,7 @@ def compose(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], 
         out.append(messages.compose(event, context))
         if event.kind in (Kind.OPENED, Kind.WORSENED) and event.metric in judged:
             out.append(messages.picture(event, _png(to, event, judged[event.metric], context.occasions), context))
-    return [*out, *_edits(to, changes, judged, reading, now)]
+    return [*out, *edits(to, changes, judged, reading, now)]
 
 
 def withdrawn(to: Connections, changes: Advance) -> list[str]:
@@ -46,7 +47,7 @@ def _was_sent(to: Connections, event: Event) -> bool:
     return event.incident is not None and bool(to.store.message_id(event.incident.key))
 
 
-def _edits(
+def edits(
     to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], reading: Reading, now: datetime
 ) -> Iterator[Message]:
     """The opening messages that would be written differently now."""
@@ -111,7 +112,15 @@ def _context(
         occasions=_occasions(to, event),
         usual_delay=completeness.usual_delay(metric.query, to.store.arrivals(now - ARRIVALS)) if gap else None,
         complete=_complete(changes.todo, metric.query, reading) if gap else (),
+        rarity=unusual.rarity(judged[event.metric], event, to.zone) if not gap and event.metric in judged else None,
+        similar=_similar(to, event),
     )
+
+
+def _similar(to: Connections, event: Event) -> messages.Similar | None:
+    if event.kind is not Kind.OPENED or event.incident is None:
+        return None
+    return unusual.similar(event.incident, event.verdict, to.store.all_incidents(event.bucket - YEAR, event.bucket))
 
 
 def _parts(event: Event) -> list[Member]:

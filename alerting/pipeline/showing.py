@@ -8,7 +8,8 @@ from html import escape
 
 import pandas as pd
 
-from alerting.model import Episode, Event, Message, Reading, Receipt
+from alerting.model import Cause, Episode, Event, Message, Reading, Receipt
+from alerting.pipeline.explaining import Explained
 from alerting.pipeline.hearing import Heard
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.timing import Connections, Due
@@ -97,3 +98,16 @@ def _since(to: Connections, episode: Episode) -> str:
 def _short(value: float) -> str:
     """Four significant digits, and whole numbers whole."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def show_causes(explained: Explained) -> pd.DataFrame:
+    """One row per incident that was explained, or was to be."""
+    rows = [[name, cause.answer, _written(cause), cause.share] for name, cause in explained.causes.items()]
+    rows += [[name, "failed", why, float("nan")] for name, why in explained.troubles.items()]
+    rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
+    return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
+
+
+def _written(cause: Cause) -> str:
+    elements = cause.slice.elements if cause.slice else ()
+    return "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in elements)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from alerting.model import STEP, Metric, Notifier, Occasion, Query, Source, Store, moment
@@ -31,6 +31,7 @@ class Connections:
     mutable: timedelta = timedelta(hours=6)  # in which late rows still change a judged bucket
     occasions: tuple[Occasion, ...] = ()  # the calendar
     started: datetime | None = None  # when the process began its run, whatever moment it stands at
+    slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its slices
     daily: str = ""  # local time of the daily line, "" for none
 
     def metric(self, name: str) -> Metric:

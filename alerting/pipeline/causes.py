@@ -1,0 +1,173 @@
+"""Rows of slices, now and on the days before -> a cause. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from alerting import slices
+from alerting.model import Cause, Metric, Slice, Verdict
+from alerting.slices import Answer, Explanation, Search
+
+DAYS = 28  # behind what is expected of a slice
+EXPERIMENT = "exp_group"
+MEMORY = 14.0  # days after which a past day counts a third
+OTHER_KIND = 0.5  # weight of a day six days before compared with one a week before: the same weekday says more
+ODD = 2.0  # a past day with less than half, or more than twice, the usual total was itself in trouble
+EVEN = 5.0  # standard deviations of its own past beyond which a group's share of the users is out of balance ...
+FAR = 0.2  # ... and it is off by this part
+NAMED = 8  # other values of the slice's attribute that are kept
+SHOWN = 0.01  # share of all from which a new or vanished value is worth a word
+DEEP = 3  # attributes in one element: more is slow, and nobody's cause
+
+
+@dataclass(frozen=True)
+class Past:
+    """Leaves (n) by days (28, newest first) of one counted column."""
+
+    leaves: pd.DataFrame
+    now: np.ndarray
+    before: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, attributes: list[str], column: str) -> Past:
+        """`rows`: days_ago (int), the attributes (text), the column (number); a row per leaf and day that has rows."""
+        keys = [rows[name].astype(str) for name in attributes]
+        codes = rows.groupby(keys, sort=False).ngroup().to_numpy()
+        first = pd.Series(codes).drop_duplicates().index
+        table = np.zeros((len(first), DAYS + 1))
+        np.add.at(table, (codes, rows["days_ago"].to_numpy(int).clip(0, DAYS)), rows[column].to_numpy(float))
+        leaves = pd.DataFrame({name: key.iloc[first].to_numpy() for name, key in zip(attributes, keys, strict=True)})
+        return cls(leaves, table[:, 0], table[:, 1:])
+
+
+def caused(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Cause:
+    """What explains the verdict. `rows`: days_ago (0 is now), attributes as text, counts, as `sql/slices` gives them.
+
+    Each leaf's expectation is its mean over the 28 days before at the same time (recent days and the same weekday weigh more,
+    days that were in trouble nothing), brought to the total that the band expects. Experiment groups are tried first.
+    """
+    counted = [name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
+    attributes = [str(name) for name in rows.columns if name not in counted]
+    columns = metric.value.columns  # type: ignore[attr-defined]
+    made = _ratio if len(columns) == 2 else _count
+    told, leaves = made(metric, rows, attributes, verdict)
+    cause = _said(told, attributes)
+    amount = leaves if len(columns) == 1 else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
+    return _with_news(cause, amount, attributes, rows, metric, verdict)
+
+
+def _count(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> tuple[Explanation, pd.DataFrame]:
+    past = Past.of(rows, attributes, metric.value.columns[0])  # type: ignore[attr-defined]
+    weights = _weights(past.before.sum(axis=0))
+    scaled = past.before * (_due(past, weights, verdict) / np.maximum(past.before.sum(axis=0), 1e-9))
+    expected = scaled @ weights
+    spread = np.sqrt(((scaled - expected[:, None]) ** 2) @ weights)
+    leaves = past.leaves.assign(value=past.now, expected=expected, spread=spread)
+    return _first_experiments(leaves, attributes, "count", Search(order=DEEP)), leaves
+
+
+def _ratio(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> tuple[Explanation, pd.DataFrame]:
+    part, whole = (Past.of(rows, attributes, column) for column in metric.value.columns)  # type: ignore[attr-defined]
+    weights = _weights(whole.before.sum(axis=0))
+    expected_whole = whole.before @ weights
+    expected_part = part.before @ weights
+    overall = expected_part.sum() / max(expected_whole.sum(), 1e-9)
+    due = verdict.expected / overall if overall > 0 and verdict.expected > 0 else 1.0
+    expected_part = np.minimum(expected_part * due, expected_whole)
+    leaves = part.leaves.assign(part=part.now, whole=whole.now, expected_part=expected_part, expected_whole=expected_whole)
+    search = Search(order=DEEP, unequal=slices.unequal(part.before, whole.before))
+    return _first_experiments(leaves, attributes, "ratio", search), leaves
+
+
+def _weights(totals: np.ndarray) -> np.ndarray:
+    """(28,) summing to 1, of the days before (newest first); 0 for days without rows, or in trouble themselves."""
+    days = np.arange(1, len(totals) + 1)
+    there = totals > 0
+    usual = np.median(totals[there]) if there.any() else 1.0
+    fine = there & (totals * ODD >= usual) & (totals <= usual * ODD)
+    weights = np.where(fine, np.exp(-days / MEMORY) * np.where(days % 7 == 0, 1.0, OTHER_KIND), 0.0)
+    return weights / weights.sum() if weights.sum() > 0 else weights
+
+
+def _due(past: Past, weights: np.ndarray, verdict: Verdict) -> float:
+    """The total that was expected: as far from what there is as the verdict is, else the mean of the days before."""
+    usual = float(past.before.sum(axis=0) @ weights)
+    ratio = verdict.value / verdict.expected if verdict.expected else float("nan")
+    return float(past.now.sum() / ratio) if ratio > 0 else usual
+
+
+def _first_experiments(leaves: pd.DataFrame, attributes: list[str], kind: str, search: Search) -> Explanation:
+    """The explanation by all attributes; by the experiment groups alone, if these carry it as well."""
+    whole = slices.explain(leaves, attributes, kind, search)
+    if EXPERIMENT not in attributes:
+        return whole
+    groups = slices.explain(leaves, [EXPERIMENT], kind, search)
+    if groups.answer != Answer.CARRIED or groups.causes[0].share < 0.8:
+        return whole
+    return groups if not whole.causes or groups.causes[0].score >= 0.9 * whole.causes[0].score else whole
+
+
+def _said(told: Explanation, attributes: list[str]) -> Cause:
+    if told.answer != Answer.CARRIED:
+        return Cause(told.answer.value, attributes=tuple(attributes))
+    first = told.causes[0]
+    names = {name for element in first.elements for name, _ in element}
+    return Cause(
+        "carried",
+        first.effect,
+        Slice(first.elements, first.value, first.expected),
+        first.share,
+        Slice((), first.rest_value, first.rest_expected),
+        experiment=names == {EXPERIMENT},
+        attributes=tuple(attributes),
+    )
+
+
+def _with_news(
+    cause: Cause, amount: pd.DataFrame, attributes: list[str], rows: pd.DataFrame, metric: Metric, verdict: Verdict
+) -> Cause:
+    news = [a for a in slices.arrivals(amount, attributes) if a.share >= SHOWN]
+    new = tuple(Slice((((a.attribute, a.value),),), a.share, 0.0) for a in news if not a.gone)[:2]
+    gone = tuple(Slice((((a.attribute, a.value),),), 0.0, a.share) for a in news if a.gone)[:2]
+    others = _others(cause, amount) if cause.slice and cause.effect == "count" else ()
+    overlap = (
+        not metric.adds and "value" in amount and amount["value"].sum() > 1.02 * max(verdict.value, 1) and cause.slice is not None
+    )
+    users = _imbalance(rows) if "users" in rows and EXPERIMENT in attributes else ()
+    return replace(cause, new=new, gone=gone, others=others, overlap=bool(overlap and metric.form == "count"), imbalance=users)
+
+
+def _others(cause: Cause, amount: pd.DataFrame) -> tuple[Slice, ...]:
+    """The other values of the attribute that tells the slice apart, where it is one."""
+    elements = cause.slice.elements if cause.slice else ()
+    names = {name for element in elements for name, _ in element}
+    if len(names) != 1:
+        return ()
+    (name,) = names
+    hit = {value for element in elements for _, value in element}
+    sums = amount.groupby(name)[["value", "expected"]].sum().sort_values("expected", ascending=False)
+    rest = [
+        Slice((((name, str(value)),),), float(row.value), float(row.expected))
+        for value, row in sums.iterrows()
+        if value not in hit
+    ]
+    return tuple(rest[:NAMED])
+
+
+def _imbalance(rows: pd.DataFrame) -> tuple[Slice, ...]:
+    """Experiment groups whose share of the users is far from what it was on the days before."""
+    past = Past.of(rows, [EXPERIMENT], "users")
+    if len(past.leaves) < 2 or not past.now.sum():
+        return ()
+    shares = past.before / np.maximum(past.before.sum(axis=0), 1.0)
+    known = past.before.sum(axis=0) > 0
+    usual, spread = shares[:, known].mean(axis=1), shares[:, known].std(axis=1)
+    now = past.now / past.now.sum()
+    noise = np.sqrt(usual * (1 - usual) / past.now.sum())
+    off = np.abs(now - usual)
+    odd = (off > EVEN * np.maximum(spread, noise)) & (off > FAR * usual)
+    groups = past.leaves[EXPERIMENT].to_numpy()
+    return tuple(Slice((((EXPERIMENT, str(groups[i])),),), float(now[i]), float(usual[i])) for i in np.flatnonzero(odd))

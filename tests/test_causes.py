@@ -1,0 +1,206 @@
+"""Rows of slices -> a cause: planted ones are named first, a total outage names none; the SQL counts the same on both engines.
+
+CAUSE_SEEDS=200 runs that many seeds of each kind (default 10).
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alerting import messages
+from alerting.metrics import METRICS
+from alerting.model import Episode, Event, Incident, Kind, Member, Query, Status, Verdict
+from alerting.pipeline.causes import DAYS, caused
+from alerting.settings import ROOT
+from alerting.sources.clickhouse import ClickHouse
+from alerting.sources.embedded import Embedded
+
+SEEDS = range(int(os.environ.get("CAUSE_SEEDS", "10")))
+BUCKET = datetime(2026, 11, 20, 12, tzinfo=UTC)
+METRIC = {metric.name: metric for metric in METRICS}
+VALUES = {
+    "os": (["Android", "iOS"], [0.6, 0.4]),
+    "source": (["ads", "organic"], [0.35, 0.65]),
+    "country": (["Russia", "Kazakhstan", "Belarus", "Turkey"], [0.7, 0.12, 0.1, 0.08]),
+    "city": (["Moscow", "Kazan", "Omsk", "Almaty", "Minsk", "Ankara"], [0.3, 0.2, 0.15, 0.15, 0.1, 0.1]),
+    "gender": (["0", "1"], [0.45, 0.55]),
+    "age_band": (["<18", "18-24", "25-34", "35-44"], [0.1, 0.3, 0.35, 0.25]),
+    "exp_group": (["0", "1", "2", "3", "4"], [0.2] * 5),
+}
+CTR = {"ads": 0.12, "organic": 0.24}
+
+
+def people(rng, count):
+    return pd.DataFrame({name: rng.choice(values, count, p=weights) for name, (values, weights) in VALUES.items()})
+
+
+def rows(seed, hit=lambda users: np.zeros(len(users), bool), left=0.4, likes=None, users=2000, per_day=900, more=None):
+    """29 days of one window: who is there, views and likes of each, a row per leaf and day; on day 0 the hit keep `left`."""
+    rng = np.random.default_rng(seed)
+    crowd, parts = people(rng, users), []
+    for day in range(DAYS + 1):
+        there = crowd.sample(int(per_day * rng.normal(1, 0.05)), random_state=rng)
+        views = rng.poisson(6, len(there))
+        rate = np.where(there["source"] == "ads", CTR["ads"], CTR["organic"])
+        if day == 0:
+            odd = hit(there)
+            if likes is None:
+                views = np.where(odd, rng.binomial(views, left), views)
+            else:
+                rate = np.where(odd, rate * likes, rate)
+            if more:
+                views = np.where(there["source"] == more, views * 3, views)
+        liked = rng.binomial(views, rate)
+        seen = there.assign(days_ago=day, users=(views > 0).astype(int), views=views, likes=liked)
+        parts.append(seen.groupby(["days_ago", *VALUES], as_index=False)[["users", "views", "likes"]].sum())
+    return pd.concat(parts)
+
+
+def verdict(metric, table):
+    """As the band would say it: expected is the mean of the days before."""
+    totals = table.groupby("days_ago")[["users", "views", "likes"]].sum()
+    value = totals["likes"] / totals["views"] if metric == "ctr" else totals[METRIC[metric].value.columns[0]]
+    expected = float(value.loc[1:].mean())
+    status = Status.ANOMALOUS
+    return Verdict(metric, BUCKET, status, float(value.loc[0]), 0.9 * expected, expected, 1.1 * expected, -3.0, "sudden")
+
+
+def first_line(metric, cause, seen):
+    """The cause as the person on duty reads it."""
+    incident = Incident("i", BUCKET, (Member(metric, BUCKET, BUCKET, seen),), told=BUCKET, cause=cause)
+    event = Event(Kind.OPENED, metric, BUCKET, seen, Episode(metric, since=BUCKET), incident)
+    reader = messages.Reader("en", "UTC", BUCKET + timedelta(minutes=21))
+    text = messages.compose(event, messages.Context(METRIC[metric], reader)).text
+    return next((line for line in text.splitlines() if line.startswith(("Cause", "Everything alike"))), "")
+
+
+def is_ios(users):
+    return (users["os"] == "iOS").to_numpy()
+
+
+def is_group(users):
+    return (users["exp_group"] == "3").to_numpy()
+
+
+def is_pair(users):
+    return ((users["country"] == "Russia") & (users["source"] == "ads")).to_numpy()
+
+
+def everybody(users):
+    return np.ones(len(users), bool)
+
+
+PLANTED = {
+    "one os": ("views", {"hit": is_ios}, ((("os", "iOS"),),), ("iOS",)),
+    "one experiment group": ("views", {"hit": is_group, "left": 0.2}, ((("exp_group", "3"),),), ("3", "experiment")),
+    "country and source": (
+        "views",
+        {"hit": is_pair},
+        ((("country", "Russia"), ("source", "ads")),),
+        ("Russia", "ads"),
+    ),
+    "likes of one os": ("ctr", {"hit": is_ios, "likes": 0.3}, ((("os", "iOS"),),), ("iOS",)),
+    "a shift of the mix": ("ctr", {"more": "ads"}, ((("source", "ads"),),), ("ads", "mix")),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_cause_is_named_first(kind):
+    metric, how, elements, words = PLANTED[kind]
+    named = []
+    for seed in SEEDS:
+        table = rows(seed, **how)
+        seen = verdict(metric, table)
+        cause = caused(METRIC[metric], table, seen)
+        line = first_line(metric, cause, seen)
+        named.append(bool(cause.slice) and cause.slice.elements == elements and all(word in line for word in words))
+    assert np.mean(named) >= 0.95, f"{np.mean(named):.0%} of {len(named)}"
+
+
+@pytest.mark.parametrize("metric", ["views", "feed_users"])
+def test_a_total_outage_names_no_slice(metric):
+    causes = []
+    for seed in SEEDS:
+        table = rows(seed, hit=everybody, left=0.3 if metric == "views" else 0.02)
+        causes.append(caused(METRIC[metric], table, verdict(metric, table)))
+    assert np.mean([cause.slice is None for cause in causes]) >= 0.95
+    assert np.mean([cause.answer == "alike" for cause in causes]) >= 0.95
+
+
+def test_who_is_not_affected_and_what_the_rest_did_is_known():
+    table = rows(1, hit=is_group, left=0.0)
+    cause = caused(METRIC["views"], table, verdict("views", table))
+    assert cause.experiment
+    assert [other.elements[0][0][1] for other in cause.others] != []
+    assert all(abs(other.change) < 0.15 for other in cause.others)
+    assert abs(cause.rest.change) < 0.1  # a day is 5 % up or down
+    assert 0.9 <= cause.share <= 1.1
+
+
+def test_groups_out_of_balance_new_and_vanished_values_are_told():
+    table = rows(2)
+    moved = (table["days_ago"] == 0) & (table["exp_group"] == "1") & (np.arange(len(table)) % 2 == 0)
+    table.loc[moved, "exp_group"] = "4"
+    table.loc[(table["days_ago"] == 0) & (table["os"] == "iOS"), "os"] = "HarmonyOS"
+    cause = caused(METRIC["views"], table, verdict("views", table))
+    assert {s.elements[0][0][1] for s in cause.imbalance} == {"1", "4"}
+    assert [s.elements[0][0] for s in cause.new] == [("os", "HarmonyOS")]
+    assert [s.elements[0][0] for s in cause.gone] == [("os", "iOS")]
+
+
+def test_order_of_rows_does_not_matter():
+    table = rows(3, hit=is_pair)
+    seen = verdict("views", table)
+    assert repr(caused(METRIC["views"], table, seen)) == repr(caused(METRIC["views"], table.sample(frac=1, random_state=1), seen))
+
+
+ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
+
+
+def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, tmp_path):
+    """The same rows in ClickHouse 18.16 and in Parquet; the same SQL; the window alone, and nothing beside it."""
+    rng = np.random.default_rng(4)
+    until = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+    age = rng.integers(0, 31 * 86400, 60_000)
+    table = pd.DataFrame({"user_id": rng.integers(1, 400, 60_000), "post_id": 7, "action": rng.choice(["view", "like"], 60_000)})
+    table["time"] = int(until.timestamp()) + 7200 - age  # some lie after the window
+    table["gender"], table["age"] = table["user_id"] % 2, table["user_id"] % 60
+    table["country"], table["city"] = "Russia", rng.choice(["Omsk", "Nizhny\tNovgorod", "Ëжск'"], 60_000)
+    table["os"], table["source"], table["exp_group"] = rng.choice(["iOS", "Android"], 60_000), "ads", table["user_id"] % 5
+    query = Query("feed_actions", (ROOT / "alerting" / "sql" / "slices" / "feed_actions.sql").read_text())
+    columns = f"user_id UInt32, post_id UInt32, action String, time DateTime, {ATTRIBUTES}"
+    clickhouse.execute("DROP TABLE IF EXISTS default.slices_of_feed")
+    clickhouse.execute(f"CREATE TABLE default.slices_of_feed ({columns}) ENGINE = MergeTree ORDER BY time")
+    text = table.to_csv(sep="\t", header=False, index=False, quoting=3, escapechar="\\")
+    clickhouse.execute(f"INSERT INTO default.slices_of_feed ({', '.join(table.columns)}) FORMAT TabSeparated", text)
+    server = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", {"feed_actions": "slices_of_feed"})
+    folder = tmp_path / "app" / "feed_actions"
+    folder.mkdir(parents=True)
+    stamped = table.assign(time=pd.to_datetime(table["time"], unit="s", utc=True))
+    for day, part in stamped.groupby(stamped["time"].dt.date):
+        part.to_parquet(folder / f"{day}.parquet", index=False)
+    start = until - timedelta(days=28, minutes=15)
+    embedded = Embedded(tmp_path / "app")
+    try:
+        one, other = (source.rows(query, start, until) for source in (server, embedded))
+    finally:
+        embedded.close()
+    clickhouse.execute("DROP TABLE default.slices_of_feed")
+    keys = [name for name in one.columns if name not in ("users", "views", "likes")]
+    one, other = (frame.astype(dict.fromkeys(keys, str)).sort_values(keys, ignore_index=True) for frame in (one, other))
+    pd.testing.assert_frame_equal(one, other[one.columns], check_dtype=False)
+    seconds = (int(until.timestamp()) - 1 - table["time"]).to_numpy()
+    inside = (seconds >= 0) & (seconds < 28 * 86400 + 900) & (seconds % 86400 < 900)
+    assert one[["views", "likes"]].to_numpy().sum() == inside.sum()
+    assert set(one["days_ago"].astype(int)) <= set(range(29))
+
+
+def test_every_slices_file_reads_as_it_is_and_has_its_metrics_columns():
+    for path in sorted(Path(ROOT / "alerting" / "sql" / "slices").glob("*.sql")):
+        wanted = {column for metric in METRICS if metric.query == path.stem for column in metric.value.columns}
+        text = path.read_text()
+        assert all(f"AS {column}" in text for column in wanted), path.name
