@@ -105,6 +105,16 @@ def unsilence(args: argparse.Namespace) -> int:
 
 
 @command(
+    "what people said of the incidents: labels and precision per metric and week",
+    ("--weeks", {"type": int, "default": 8, "help": "weeks back (default 8)"}),
+)
+def labels(args: argparse.Namespace) -> int:
+    from alerting import duty
+
+    return duty.labels(args.weeks)
+
+
+@command(
     "take answers in the chat as they come, instead of with the next run",
     ("--turns", {"type": int, "default": 0, "help": "requests before it ends by itself (default: never)"}),
 )

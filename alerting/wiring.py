@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -208,20 +210,32 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
     """Say in the chat that a check failed, at most once an hour; gives one line about what became of it.
 
-    Whatever else waits in the outbox is tried with it. Without a memory the notice goes straight to the chat.
-    Raises NotifyError or StoreError.
+    Whatever else waits in the outbox is tried with it. Without a memory, or with one that cannot be written, the notice goes
+    straight to the chat. Raises NotifyError.
     """
     notifier, _ = open_notifier(settings)
     try:
         store = open_store(settings)
+        if not store.told_recently(Kind.RUN_FAILED, at - HUSH):
+            notice = _notice(settings, at, reason, run, _judged_until(settings, store))
+            store.commit(Memory(messages=[notice]), at)
+        receipts = send_waiting(store, notifier, at, time.sleep)
     except StoreError as error:
-        notifier.send(_notice(settings, at, f"{reason}; {error}", run, None))
-        return "told, without a memory"
-    if not store.told_recently(Kind.RUN_FAILED, at - HUSH):
-        notice = _notice(settings, at, reason, run, _judged_until(settings, store))
-        store.commit(Memory(messages=[notice]), at)
-    receipts = send_waiting(store, notifier, at, time.sleep)
+        return _told_without_memory(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
+
+
+def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
+    """Straight to the chat; that it was is kept as the time of an empty file, which a full disk can still change."""
+    mark = settings.data / "failure-told"
+    with suppress(OSError):
+        if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < HUSH:
+            return "told within the hour already"
+    notifier.send(notice)
+    with suppress(OSError):
+        mark.touch()
+        os.utime(mark, (at.timestamp(), at.timestamp()))
+    return "told, without a memory"
 
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:

@@ -240,3 +240,19 @@ def test_the_usual_change_starts_from_the_level_just_now():
     assert MAD(3, Change(days=7)).band(values).expected.iloc[-1] == 90.0
     values.iloc[-2] = 0.0  # a glitch: the median of three does not follow
     assert MAD(3, Change(days=7, last=3)).band(values).expected.iloc[-1] == 90.0
+
+
+def test_what_is_made_of_too_little_is_unknown():
+    """A count by what was expected of it, a ratio by what it divides by."""
+    values = app(days=20, gaps=0)
+    rule = IQR(k=3, over=SameSlot(days=14))
+    low = values.median()
+    seen = judged(values, rule, min_volume=low)
+    assert set(seen.loc[seen["expected"] < low, "status"]) == {"unknown"}
+    assert set(seen.loc[seen["expected"] < low, "rule"]) == {"too few"}
+    assert "unknown" not in set(seen.loc[seen["expected"] >= low, "status"])
+    volume = pd.Series(np.where(np.arange(len(values)) % 2, 500.0, 20.0), values.index)
+    ratio = replace(metric(rule, min_volume=100.0), form="ratio")
+    seen = judge(values, rule.band(values), ratio, volume).iloc[-200:]
+    assert set(seen.loc[volume.iloc[-200:] < 100, "status"]) == {"unknown"}
+    assert "unknown" not in set(seen.loc[volume.iloc[-200:] >= 100, "status"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.duty import lengths
-from alerting.model import Incident, Kind, Member, Memory, Message, SettingsError, Status, Verdict
+from alerting.duty import lengths, precision
+from alerting.model import Incident, Kind, Label, Member, Memory, Message, SettingsError, Status, Verdict
 from alerting.notifiers.telegram import buttons
 from alerting.store import Store
 from tests.servers import says
@@ -115,6 +116,19 @@ def incident():
     bucket = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
     return Incident("20261120T1215Z-a", bucket, (Member("a", bucket, bucket, verdict),), taken="Anna")
+
+
+def test_labels_make_a_precision_per_metric_and_week(duty):
+    assert "no incidents" in duty("labels")
+    now = datetime.now(UTC).replace(microsecond=0)
+    given = [Label.REAL, Label.FALSE_ALARM, Label.EXPECTED, None]
+    made = [replace(incident(), id=f"i{n}", opened=now, told=now, label=label) for n, label in enumerate(given)]
+    (row,) = precision(made).reset_index().to_dict("records")
+    assert (row["metric"], row["incidents"], row["real"], row["false alarm"]) == ("a", 4, 1, 1)
+    assert row["precision"] == pytest.approx(2 / 3)
+    with closing(Store(duty.data / "alerts.sqlite")) as store:
+        store.commit(Memory(incidents=made), now)
+    assert "0.67" in duty("labels")
 
 
 def test_listen_takes_a_press_at_once(duty, bot):

@@ -59,6 +59,9 @@ def test_events(seen, told):
         (Policy(need=2, window=3), "A ? A", "- - opened"),
         (Policy(recover=1), "A N", "opened resolved"),
         (Policy(recover=3), "A N N A N N N", "opened - - - - - resolved"),
+        (Policy(recover=3, recover_window=4), "A N A N N", "opened - - - resolved"),  # most of a window is enough
+        (Policy(recover=3, recover_window=4), "A N A N A N N", "opened - - - - - resolved"),
+        (Policy(recover=3, recover_window=4), "A N ? M N A N", "opened - - - - - resolved"),  # only answers count
         (Policy(patience=1), "N M", "- no-data"),
         (Policy(patience=3), "N M M N M M M", "- - - - - - no-data"),
         (Policy(remind=timedelta(minutes=30)), "A A A A A", "opened - reminder - reminder"),
@@ -184,6 +187,13 @@ def test_a_usual_gap_is_told_to_nobody():
     assert words(steps(GAP, GAP, lost, lost)) == "- - no-data -"
 
 
+def test_what_was_lost_is_summed_over_the_odd_buckets_only():
+    events = [e for happened in against_the_usual((100, 100, 100), (60, 100, 100), (70, 60, 100), (99, 70, 100), (100, 99, 100))
+              for e in happened]  # fmt: skip
+    assert [e.kind for e in events] == [Kind.OPENED, Kind.RESOLVED]
+    assert events[-1].episode.lost == 40 + 30
+
+
 def test_after_the_end_nothing_of_the_trouble_is_left():
     episode, _ = fold("A N N")
     assert (episode.state, episode.since, episode.worst, episode.told) == (State.OK, None, None, None)
@@ -207,5 +217,9 @@ def test_keys_are_never_used_twice(seen):
 def test_impossible_policies_are_refused():
     with pytest.raises(ValueError, match="need=3"):
         Policy(need=3, window=2)
+    with pytest.raises(ValueError, match="recover=3 cannot be more than recover_window=2"):
+        Policy(recover=3, recover_window=2)
+    with pytest.raises(ValueError, match=r"critical=0.5 must be at least 1"):
+        Policy(critical=0.5)
     with pytest.raises(ValueError, match="direction='sideways'"):
         Policy(direction="sideways")

@@ -1,5 +1,7 @@
 """Settings -> connections, against a real ClickHouse and a real Bot API: what a broken world looks like from a run."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,3 +164,14 @@ def test_a_dry_run_leaves_nothing_behind(given, bot, tmp_path):
     to = wiring.connect(dry_run=True, settings=given())
     assert to.notifier.__class__.__name__ == "Console"
     assert not (tmp_path / "data" / "alerts.sqlite").exists()
+
+
+def test_a_failure_is_told_once_an_hour_also_when_the_memory_cannot_be_written(given, bot, tmp_path):
+    settings = given()
+    wiring.open_store(settings).close()
+    with closing(sqlite3.connect(settings.data / "alerts.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for minutes in (0, 15):  # each waits ten seconds for the lock
+            wiring.notify_failure(settings, NOW + timedelta(minutes=minutes), "the check failed", "run")
+    (notice,) = bot.messages
+    assert "another process keeps it locked" in notice.plain
