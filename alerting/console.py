@@ -121,7 +121,7 @@ def _tell(
     ids: dict[str, str] = {}
     for event in incidents.advance([], events, to.metrics, lambda metric, bucket: False)[1]:
         told_at = event.bucket + to.metric(event.metric).step + to.delay
-        changes, _ = pipeline.explain(to, pipeline.Advance(events=[event]), ready=HOUR.total_seconds())
+        changes, _ = pipeline.explain(to, pipeline.Advance(events=[event]), replay.judged, HOUR.total_seconds())
         for message in pipeline.compose(to, changes, replay.judged, reading, told_at):
             ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:

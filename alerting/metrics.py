@@ -2,7 +2,7 @@
 
 A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
 its value is made of those counts. A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
-`parents` what it hangs on: metrics of one family that are off together are told as one incident.
+`parents` what it hangs on: metrics of one family that are off together are told as one incident, `slices` what is done about a slice that breaks while the total is calm.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ METRICS = [
     ),
     Metric(
         "views", {"en": "Views", "ru": "Просмотры"}, "feed_actions", count("views"), RULE,
-        width=0.45, parents=("feed_users",), product="feed",
+        width=0.45, parents=("feed_users",), product="feed", slices="alert",
     ),
     Metric(
         "likes", {"en": "Likes", "ru": "Лайки"}, "feed_actions", count("likes"), RULE,
@@ -71,7 +71,7 @@ METRICS = [
     ),
     Metric(
         "messages", {"en": "Messages", "ru": "Сообщения"}, "message_actions", count("messages"), RULE,
-        width=0.6, parents=("messenger_users",), product="messenger",
+        width=0.6, parents=("messenger_users",), product="messenger", slices="alert",
     ),
 ]  # fmt: skip
 

@@ -25,7 +25,8 @@ from alerting.model import (
     SourceError,
     StoreError,
 )  # fmt: skip
-from alerting.pipeline import Connections, last_closed_bucket, send_waiting
+from alerting.pipeline import Connections, last_closed_bucket, send_waiting, stand_ins
+from alerting.pipeline.watching import SUFFIX
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         started=now,
         daily=settings.daily,
         slices=queries(SQL / "slices"),
+        stand_ins=stand_ins(metrics),
     )
 
 
@@ -240,7 +242,7 @@ def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:
     """End of the newest bucket of which every metric has been judged; None where metrics have steps of their own."""
-    judged = store.last_judged().values()
+    judged = [bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)]
     bucketed = settings.source == "embedded" or settings.source.startswith("http")
     return min(judged) + STEP if judged and bucketed else None
 

@@ -24,6 +24,7 @@ from alerting.messages.times import Clock, duration
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS, plural
 from alerting.model import (
     Action,
+    Cause,
     Episode,
     Event,
     Incident,
@@ -33,6 +34,7 @@ from alerting.model import (
     Message,
     Metric,
     Occasion,
+    Slice,
     State,
     Status,
     Verdict,
@@ -437,6 +439,165 @@ def corrected_in_part(language: str) -> messages.Message:
     return told(Kind.CORRECTED, verdict, story, language, "15:05", (part(story.root), part(CTR), part(views)))
 
 
+# Causes: a slice is written as in a bench, os=iOS&country=Russia;os=iPadOS
+
+
+def where(text: str, value: float, expected: float) -> Slice:
+    elements = [tuple(tuple(pair.split("=", 1)) for pair in element.split("&")) for element in text.split(";")]
+    return Slice(tuple(elements), value, expected)
+
+
+ATTRIBUTES = ("os", "source", "country", "city")
+IOS = Cause(
+    "carried",
+    slice=where("os=iOS", 460, 1210),
+    share=0.98,
+    rest=where("os=", 800, 808),
+    others=(where("os=Android", 640, 646), where("os=web", 160, 162)),
+    attributes=ATTRIBUTES,
+)
+GROUPS = tuple(where(f"exp_group={n}", 400, 404) for n in (0, 1, 2, 4))
+EXPERIMENT = Cause(
+    "carried",
+    slice=where("exp_group=3", 21, 404),
+    share=0.96,
+    rest=where("exp_group=", 1600, 1616),
+    others=GROUPS,
+    experiment=True,
+)
+PAIR = replace(
+    IOS,
+    slice=where("country=Russia&source=ads", 310, 1090),
+    share=1.12,
+    rest=where("os=", 968, 930),
+    others=(where("country=Russia&source=organic", 610, 600), where("country=Belarus&source=ads", 84, 83)),
+)
+SEVERAL = replace(IOS, slice=where("os=iOS;os=iPadOS", 310, 1090), share=0.998, others=IOS.others[:1], overlap=True)
+RATE = Cause(
+    "carried",
+    "rate",
+    where("source=ads", 0.081, 0.152),
+    0.9,
+    where("source=", 0.229, 0.231),
+    (where("source=organic", 0.229, 0.231),),
+)
+MIX = Cause("carried", "mix", where("source=ads", 0.41, 0.2), 0.93, where("source=", 0.59, 0.8))
+ALIKE = Cause("alike", attributes=ATTRIBUTES)
+STRANGE = Cause(
+    "unclear",
+    imbalance=(where("exp_group=3", 0.31, 0.2), where("exp_group=0", 0.09, 0.2)),
+    new=(where("os=HarmonyOS", 0.12, 0),),
+    gone=(where("source=push", 0, 0.08),),
+)
+RARE = {"rarity": messages.Rarity(12, 0, 9.3, 1)}
+LIKE = messages.Similar(
+    moscow("09:00", -38),
+    Label.REAL,
+    "https://alerts.example.org/runs/2026-09-04/a.html",
+    odd("likes", moscow("09:00", -38), 1293),
+)
+
+
+def explained(cause: Cause, name: str = "likes", value: float = 1240):
+    """The opening of an incident with that cause, as it is when all is known."""
+
+    def make(language: str) -> messages.Message:
+        verdict = odd(name, moscow("14:15"), value, -2.3)
+        story = incident(member(name, first=verdict), SILENT, cause=cause)
+        normal = {"en": ("Views",), "ru": ("Просмотры",)}[language]
+        past = {} if name == "ctr" else {"yesterday": 2015, "week_ago": 1960}
+        more = {"others": normal, "similar": LIKE, "occasions": (RELEASE,), **past, **RARE}
+        return told(Kind.OPENED, verdict, story, language, "14:35", (part(SILENT),), since=moscow("14:00"), **more)
+
+    return make
+
+
+def cause_count(language: str) -> messages.Message:
+    return explained(IOS)(language)
+
+
+def cause_pair(language: str) -> messages.Message:
+    return explained(PAIR)(language)
+
+
+def cause_several(language: str) -> messages.Message:
+    return explained(SEVERAL)(language)
+
+
+def cause_experiment(language: str) -> messages.Message:
+    return explained(EXPERIMENT)(language)
+
+
+def cause_rate(language: str) -> messages.Message:
+    return explained(RATE, "ctr", 0.131)(language)
+
+
+def cause_mix(language: str) -> messages.Message:
+    return explained(MIX, "ctr", 0.181)(language)
+
+
+def cause_alike(language: str) -> messages.Message:
+    return explained(ALIKE)(language)
+
+
+def cause_beside(language: str) -> messages.Message:
+    return explained(replace(IOS, imbalance=STRANGE.imbalance, new=STRANGE.new, gone=STRANGE.gone))(language)
+
+
+def cause_unclear(language: str) -> messages.Message:
+    return explained(STRANGE)(language)
+
+
+def cause_of_a_rise(language: str) -> messages.Message:
+    rise = Cause("carried", slice=where("os=Android", 3900, 1300), share=0.5, rest=where("os=", 1900, 720), attributes=ATTRIBUTES)
+    return explained(rise, value=4640)(language)
+
+
+def cause_worsened(language: str) -> messages.Message:
+    story = incident(member("likes"), CTR, cause=IOS, taken="Anna")
+    more = {"said": DOWN, "yesterday": 2015, "rarity": messages.Rarity(12, 0, 9.3, 0), "similar": replace(LIKE, url="")}
+    return told(Kind.WORSENED, DEEPER, story, language, "15:50", (part(CTR),), since=moscow("14:00"), worst=DEEPER, **more)
+
+
+def cause_edited(language: str) -> messages.Message:
+    story = incident(member("likes"), CTR, cause=IOS, taken="Anna")
+    more = {"latest": DEEPER, "yesterday": 2015, **RARE}
+    return told(Kind.OPENED, DOWN, story, language, "15:50", (part(CTR),), since=moscow("14:00"), worst=DEEPER, **more)
+
+
+def cause_platform(language: str) -> messages.Message:
+    story, parts = everything()
+    story = replace(story, cause=ALIKE)
+    more = {"platform": True, "similar": LIKE, **RARE}
+    return told(Kind.OPENED, story.root.first, story, language, "12:35", parts, since=moscow("12:15"), **more)
+
+
+def cause_resolved(language: str) -> messages.Message:
+    story, parts = ended_story(cause=EXPERIMENT)
+    more = {"since": moscow("14:00"), "worst": DEEPER, "calm_since": moscow("16:45")}
+    return told(Kind.RESOLVED, replace(normal(moscow("17:00")), metric="likes"), story, language, "17:20", parts, **more)
+
+
+def cause_found(language: str) -> messages.Message:
+    return messages.cause(incident(member("likes"), cause=IOS), moscow("14:15"), reader(language), watched("likes"))
+
+
+def cause_found_experiment(language: str) -> messages.Message:
+    both = replace(EXPERIMENT, imbalance=STRANGE.imbalance[:1])
+    return messages.cause(incident(member("likes"), cause=both), moscow("14:15"), reader(language), watched("likes"))
+
+
+def cause_found_alike(language: str) -> messages.Message:
+    return messages.cause(incident(member("likes"), cause=ALIKE), moscow("14:15"), reader(language), watched("likes"))
+
+
+CAUSES = [
+    cause_count, cause_pair, cause_several, cause_experiment, cause_rate, cause_mix, cause_alike, cause_beside, cause_unclear,
+    cause_of_a_rise, cause_worsened, cause_edited, cause_platform, cause_resolved,
+]  # fmt: skip
+FOUND = [cause_found, cause_found_experiment, cause_found_alike]
+
+
 def taken(language: str) -> messages.Message:
     return messages.taken(incident(member("likes"), taken="Anna"), "Anna", moscow("14:40"), reader(language))
 
@@ -497,12 +658,12 @@ TEXTS = [
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
     corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, unsilenced, *map(labelled, Label),
-    digest, daily, daily_bad, daily_quiet, drill,
+    digest, daily, daily_bad, daily_quiet, drill, *CAUSES,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
-@pytest.mark.parametrize("make", TEXTS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [*TEXTS, *FOUND], ids=lambda make: make.__name__)
 def test_golden_text(make, language):
     path, text = GOLDEN / f"{make.__name__}.{language}.txt", make(language).text
     if os.environ.get("GOLDEN_UPDATE"):
@@ -1080,3 +1241,184 @@ def test_the_import_is_light():
     code = "import sys, alerting.messages; print(sorted({'pandas', 'numpy', 'matplotlib', 'scipy'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], cwd=GOLDEN.parent.parent, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def cause_line(cause: Cause, language: str = "en", first: Verdict = DOWN, name: str = "likes") -> str:
+    story = incident(member(name, first=first), cause=cause)
+    return plain_spaces(plain(told(Kind.OPENED, first, story, language, "14:35").text)).splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("share", "rest", "said"),
+    [
+        (0.976, -0.011, "carries 98 % of the drop; the rest −1 %"),
+        (0.98, -0.004, "carries 98 % of the drop; the rest as usual"),
+        (1.0, 0.0, "carries all of the drop; the rest as usual"),
+        (1.049, 0.02, "carries all of the drop; the rest +2 %"),
+        (1.3, 0.041, "carries more than all of the drop; the rest rose 4 %"),
+        (1.3, -0.041, "carries more than all of the drop; the rest −4 %"),
+        (0.04, -0.2, "the rest −20 %"),
+        (-0.5, -0.2, "the rest −20 %"),
+        (NAN, -0.2, "the rest −20 %"),
+    ],
+)
+def test_the_share_that_is_carried(share, rest, said):
+    cause = replace(IOS, share=share, rest=where("os=", 1000 * (1 + rest), 1000), others=())
+    assert re.split(", |; ", cause_line(cause), maxsplit=1)[1] == said
+
+
+def test_a_rise_is_carried_too():
+    up = odd("likes", moscow("14:15"), 3100, 4.0)
+    rise = replace(IOS, slice=where("os=iOS", 2400, 1210), share=1.2, rest=where("os=", 700, 810), others=())
+    assert cause_line(rise, first=up) == "Cause: os iOS +98 %, carries more than all of the rise; the rest fell 14 %"
+    assert cause_line(rise, "ru", up) == "Причина: ОС iOS +98 %, даёт больше 100 % роста; остальное упало на 14 %"
+    new = replace(rise, slice=where("os=Fuchsia", 1190, 0), share=1.0, rest=None)
+    assert cause_line(new, first=up) == "Cause: os Fuchsia 1,190 (expected 0), carries all of the rise"
+    assert cause_line(ALIKE, first=up) == "Everything alike: every os, source, country and city rose about as much"
+    assert cause_line(ALIKE, "ru", up) == "Везде одинаково: все срезы выросли примерно так же (ОС, источник, страна и город)"
+
+
+def test_who_is_not_affected_is_named():
+    others = tuple(where(f"os={n}", value, 1000) for n, value in (("a", 961), ("b", 1049), ("c", 900), ("d", 1000), ("e", 990)))
+    assert cause_line(replace(IOS, rest=None, others=others)).endswith("; normal: a, b, d, e")
+    assert cause_line(replace(IOS, rest=None, others=others * 2)).endswith("; normal: a, b, d, e")
+    none = replace(IOS, rest=None, others=others[2:3])
+    assert "normal" not in cause_line(none)
+    pair = replace(none, others=(where("os=web&source=ads", 1000, 1000), where("os=", 1000, 1000)))
+    assert cause_line(pair).endswith("; normal: os web & source ads, (empty)")
+
+
+def test_the_experiment_is_only_said_to_be_alone_where_the_others_are_normal():
+    odd_one = replace(
+        EXPERIMENT, share=0.6, rest=where("exp_group=", 1400, 1616), others=(where("exp_group=1", 300, 404), *GROUPS[1:])
+    )
+    assert cause_line(odd_one) == "Cause: exp_group 3 carries 60 % of the drop → probably the experiment; the rest −13 %"
+    two = replace(EXPERIMENT, slice=where("exp_group=3;exp_group=4", 40, 808))
+    assert cause_line(two).startswith("Cause: exp_group 3 and exp_group 4 carry 96 % of the drop, the other groups")
+
+
+def test_a_mix_that_is_not_all_says_how_much_it_is():
+    half = cause_line(replace(MIX, share=0.6), first=odd("ctr", moscow("14:15"), 0.181), name="ctr")
+    assert half == "Cause: a shift of the mix: source ads is 41 % of all (usually 20 %), carries 60 % of the drop"
+
+
+def test_nothing_is_said_of_a_cause_that_is_not_known():
+    for cause in (None, Cause("unclear"), Cause("carried"), replace(IOS, slice=where("os=iOS", NAN, 10))):
+        assert "Cause" not in told(Kind.OPENED, DOWN, incident(member("likes"), cause=cause), "en", "14:35").text
+        if cause:
+            reply = messages.cause(incident(member("likes"), cause=cause), moscow("14:15"), reader(), watched("likes"))
+            assert reply.text == "🔎 <b>Likes</b>: no slice stands out"
+    taken_back = incident(member("likes"), cause=IOS, closed=moscow("15:00"), corrected=True)
+    text = told(Kind.OPENED, DOWN, taken_back, "en", "15:05", **RARE).text
+    assert not re.search("Cause|lower than|such a", text)
+
+
+def test_a_cause_is_the_roots():
+    mine = member("ctr", value=0.131)
+    story = incident(member("likes"), mine, cause=RATE)
+    again = told(Kind.OPENED, mine.first, story, "en", "14:35", (part(member("likes")),), again=True)
+    assert "Cause: likes in source ads" in again.text
+    unknown = told(Kind.OPENED, mine.first, story, "en", "14:35", again=True)
+    assert "Cause" not in unknown.text
+
+
+def test_a_cause_that_comes_later_answers_the_alert():
+    late = cause_found("en")
+    story = "20261012T1115Z-likes"
+    assert (late.key, late.reply_to, late.incident) == (f"{story}/cause/text", f"{story}/opened/text", story)
+    assert (late.kind, late.metric, late.quiet, late.buttons) == (Kind.CAUSE, "likes", True, ())
+
+
+@pytest.mark.parametrize(
+    ("rarity", "en", "ru"),
+    [
+        ((12, 0, 9.3, 1), "lower than all 12 same-time Mondays · such a drop about once in 9 weeks",
+         "ниже всех 12 понедельников в это время · такое бывает примерно раз в 9 недель"),
+        ((21, 0, 21.9, 0), "lower than all 21 same-time Mondays · such a drop not once in the 21 weeks before",
+         "ниже всех 21 понедельника в это время · за 21 неделю до этого такого не было"),
+        ((12, 1, 9, 4), "lower than 11 of 12 same-time Mondays · such a drop about once in 2 weeks",
+         "ниже, чем в 11 из 12 понедельников в это время · такое бывает примерно раз в 2 недели"),
+        ((12, 6, 9, 8), "such a drop about once a week", "такое бывает примерно раз в неделю"),
+        ((2, 0, 9, 27), "such a drop about 3 times a week", "такое бывает примерно 3 раза в неделю"),
+        ((2, 0, 9, 45), "such a drop about 5 times a week", "такое бывает примерно 5 раз в неделю"),
+        ((3, 0, 1.9, 0), "lower than all 3 same-time Mondays", "ниже всех 3 понедельников в это время"),
+    ],
+)  # fmt: skip
+def test_how_unusual_it_is_in_words(rarity, en, ru):
+    since = {"en": "Since 14:00 · ", "ru": "С 14:00 · "}
+    for language, said in (("en", en), ("ru", ru)):
+        about = context(metric(), reader(language), rarity=messages.Rarity(*rarity))
+        lines = plain_spaces(messages.compose(event(Kind.OPENED, DROP, since=moscow("14:00")), about).text).splitlines()
+        assert since[language] + said in lines
+        lines = plain_spaces(messages.compose(event(Kind.OPENED, DROP), about).text).splitlines()
+        assert said[0].upper() + said[1:] in lines
+
+
+def test_what_is_not_known_to_be_unusual_is_not_said():
+    for rarity in (messages.Rarity(), messages.Rarity(2, 0, 1.9, 0), messages.Rarity(12, 6), None):
+        text = messages.compose(event(Kind.OPENED, DROP, since=moscow("14:00")), context(metric(), reader(), rarity=rarity)).text
+        assert "Since 14:00 · 30\u00a0min so far" in text
+        assert "same-time" not in text
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        (LIKE, "4 Sep (real, −36 %)"),
+        (messages.Similar(moscow("14:00", -5)), "Wed"),
+        (messages.Similar(moscow("09:00"), Label.FALSE_ALARM), "09:00 (false alarm)"),
+        (messages.Similar(moscow("09:00", -9), None, "/srv/runs/a.ipynb", LIKE.off), "3 Oct (−36 %)"),
+    ],
+)
+def test_what_it_is_most_like(past, said):
+    text = messages.compose(event(Kind.OPENED, DROP), context(metric(), reader(), yesterday=2015, similar=past)).text
+    assert f"Yesterday 2,015 · most like: {said}" in plain_spaces(plain(text)).splitlines()
+    assert (f'<a href="{past.url}">' in text) == past.url.startswith("https")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("make", [m for m in CAUSES if m not in (cause_resolved, cause_edited)], ids=lambda make: make.__name__)
+def test_what_matters_is_in_the_first_six_lines(make, language):
+    lines = plain_spaces(plain(make(language).text)).splitlines()[:6]
+    for words in ("^(Cause|Everything|Experiment|Причина|Везде|Группы)", "lower|higher|ниже|выше|Lower|Ниже", "ike: |похоже"):
+        assert any(re.search(words, line) for line in lines), words
+
+
+@pytest.mark.parametrize("odd", [NASTY, *(c * 500 for c in "й&🔥< "), ""], ids=["html", "й", "&", "🔥", "<", "space", "none"])
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_no_slice_breaks_the_text(odd, language):
+    element = tuple((f"{odd}{n}", odd) for n in range(5))
+    slices = tuple(Slice((element,) * 9, float(n), 1000.0) for n in range(0, 2000, 50))
+    past = messages.Similar(moscow("09:00", -9), Label.REAL, f"https://x.org/?q={odd}", LIKE.off)
+    more = {"rarity": messages.Rarity(10**9, 0, 1e9, 1), "similar": past, "yesterday": 1e14, "week_ago": 1e14}
+    for answer in ("carried", "alike", "unclear", odd):
+        for effect in ("count", "rate", "mix", odd):
+            cause = Cause(
+                answer, effect, slices[0], 0.9, slices[1], slices, answer == odd, slices, slices, slices,
+                tuple(name for name, _ in element) * 9, True,
+            )  # fmt: skip
+            story = incident(member("likes"), cause=cause)
+            over = replace(story, closed=moscow("17:00"))
+            for message in (
+                told(Kind.OPENED, DOWN, story, language, "14:35", **more),
+                told(Kind.WORSENED, DEEPER, story, language, "15:50", said=DOWN, **more),
+                told(Kind.RESOLVED, normal(moscow("17:00")), over, language, "17:20"),
+                messages.cause(story, moscow("14:15"), reader(language), watched("likes")),
+            ):
+                assert len(message.text.encode("utf-16-le")) // 2 < 4096
+                shown = plain(message.text)
+                assert not re.search(r"nan|None|\u202e|\x00", shown)
+            assert ">Dashboard</a>" in told(Kind.OPENED, DOWN, story, "en", "14:35", **more).text
+
+
+def test_the_least_that_is_known_of_a_cause_makes_a_text():
+    least = Slice(((("os", "iOS"),),), 0.0, 0.0)
+    for answer in ("carried", "alike", "unclear"):
+        for effect in ("count", "rate", "mix"):
+            for slice in (None, least, replace(least, value=5.0), replace(least, expected=5.0)):
+                story = incident(member("likes"), cause=Cause(answer, effect, slice, experiment=effect == "count", rest=least))
+                for text in (
+                    told(Kind.OPENED, DOWN, story, "en", "14:35").text,
+                    messages.cause(story, moscow("14:15"), reader(), watched("likes")).text,
+                ):
+                    assert not re.search(r"nan|None|\{|· *$|· ·|\( *\)|: *$|^ | $|  |, ,|;$|, *;", text, re.M), text

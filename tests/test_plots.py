@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from alerting import plots
-from alerting.model import Metric, Occasion, Status
+from alerting.model import Cause, Metric, Occasion, Slice, Status
 from alerting.plots.pictures import earlier
 from alerting.plots.scales import Times, limits, round_step
 
@@ -331,3 +332,86 @@ def test_pyplot_is_never_touched():
     root = Path(__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def piece(text: str, value: float, expected: float) -> Slice:
+    return Slice((tuple(tuple(pair.split("=", 1)) for pair in text.split("&")),), value, expected)
+
+
+IOS = Cause(
+    "carried",
+    slice=piece("os=iOS", 460, 1210),
+    share=0.98,
+    rest=piece("os=", 800, 808),
+    others=tuple(
+        piece(f"os={name}", value, 500) for name, value in (("Android", 495), ("Веб", 506), ("c", 500), ("d", 1), ("e", 2))
+    ),
+)
+
+
+def with_cause(cause: Cause | None, language: str = "en", form: str = "count") -> Figure:
+    return plots.alert(metric(form), judged(), END.to_pydatetime(), MOSCOW, language, cause=cause)
+
+
+def test_the_slice_stands_below_beside_its_others():
+    figure = with_cause(IOS)
+    curve, panel = figure.axes
+    assert [bar.get_width() for bar in panel.patches] == pytest.approx([460 / 1210 - 1, -0.01, 0.012, 0, -0.998])
+    assert panel.patches[0].get_facecolor() != panel.patches[1].get_facecolor()
+    assert [text.get_text() for text in panel.texts[::2]] == ["iOS", "Android", "Веб", "c", "d"]
+    assert [re.sub("\u202f", " ", text.get_text()) for text in panel.texts[1::2]] == ["−62 %", "−1 %", "+1 %", "0 %", "−99.8 %"]
+    assert "Change from expected by os" in words(figure)
+    assert size(plots.png(figure))[0] == 1080
+    plain = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    assert curve.get_position().height * figure.get_figheight() == pytest.approx(
+        plain.axes[0].get_position().height * plain.get_figheight()
+    )
+
+
+@pytest.mark.parametrize(
+    "cause", [None, Cause("alike"), Cause("unclear"), Cause("carried"), Cause("carried", slice=piece("os=a", NAN, 1))]
+)
+def test_without_a_slice_there_is_no_panel(cause):
+    assert plots.png(with_cause(cause)) == plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW))
+
+
+def test_a_panel_names_its_kind():
+    pair = replace(IOS, slice=piece("country=Russia&source=ads", 310, 1090), others=(piece("os=web", 10, 10),))
+    assert {"Отклонение от ожидаемого: страна & источник", "Russia & ads", "ОС web"} <= set(words(with_cause(pair, "ru")))
+    mix = Cause("carried", "mix", piece("source=ads", 0.41, 0.2), 0.93, piece("source=", 0.59, 0.8))
+    assert {"Change of the share of all by source", "ads", "the rest", "+105 %", "−26 %"} <= set(
+        words(with_cause(mix, form="ratio"))
+    )
+    new = replace(IOS, slice=piece("os=Fuchsia", 1240, 0))
+    assert {"Fuchsia", "+1,240"} <= set(words(with_cause(new)))
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("name", ["$ a $ b_{1}", "<b>&\"'", "漢字 🔥 Likes", "🔥" * 500, "", "Щ" * 500, "W" * 500, "a\nb\tc\x00"])
+def test_the_panels_words_lie_on_nothing(name, language):
+    others = tuple(Slice(((("os", f"{name}{n}"),),), value, 100) for n, value in enumerate((100, 0, 90, 4000)))
+    long = replace(IOS, slice=Slice(((("os", name), (name or "x", name)), (("os", name),)), 10, 100), others=others)
+    figure = with_cause(long, language)
+    plots.png(figure)
+    canvas, panel = figure.canvas.get_renderer(), figure.axes[1]
+    texts = [text for text in [*figure.findobj(matplotlib.text.Text)] if text.get_text() and text.get_visible()]
+    below = [text for text in texts if text in panel.texts or text.get_window_extent(canvas).y1 < panel.bbox.y1]
+    boxes = [text.get_window_extent(canvas) for text in below]
+    bars = [bar.get_window_extent(canvas) for bar in panel.patches]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in [*boxes[:i], *bars])
+    assert min(text.get_fontsize() for text in below) * 2 / 3 >= 9
+
+
+@pytest.mark.parametrize("value", [0, 1e-9, 1, 1e12, float("inf")])
+@pytest.mark.parametrize("expected", [0, 1, 1e12])
+def test_odd_slices_draw_without_a_warning(value, expected):
+    where = piece("os=iOS", value, expected)
+    for cause in (
+        Cause("carried", slice=where),
+        Cause("carried", slice=where, rest=where),
+        replace(IOS, slice=where, others=(where,)),
+    ):
+        figure = with_cause(cause)
+        plots.png(figure)
+        assert np.isfinite(figure.axes[1].get_xlim()).all()

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from alerting import runner, settings, wiring
 from alerting.model import STEP, Incident
+from alerting.pipeline.watching import SUFFIX
 
 RUNS = 5
 
@@ -19,7 +20,7 @@ def status() -> int:
     runs = runner.last_runs(given, RUNS)
     for name, well, said in runs:
         sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
-    judged = store.last_judged()
+    judged = {name: bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)}
     _print_judged(judged, {metric.name: metric.step for metric in wiring.catalogue(given)}, now)
     for incident in store.incidents():
         sys.stdout.write(f"incident {incident.id}: {_written(incident, given.zone)}\n")

@@ -1,5 +1,6 @@
 """The only place with words people receive: an event and its context go in, a text or a picture for the chat comes out. Pure."""
 
+from alerting.messages.causes import cause
 from alerting.messages.context import Context, Part, Rarity, Reader, Similar
 from alerting.messages.notices import Daily, caught_up, daily, digest, drill, run_failed
 from alerting.messages.replies import labelled, silenced, taken, unsilenced
@@ -13,6 +14,7 @@ __all__ = [
     "Reader",
     "Similar",
     "caught_up",
+    "cause",
     "compose",
     "daily",
     "digest",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from alerting.messages.numbers import NAN
 from alerting.messages.times import Clock
 from alerting.messages.words import WORDS
-from alerting.model import Label, Member, Metric, Occasion, Verdict
+from alerting.model import Member, Metric, Occasion, Rarity, Similar, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,6 @@ class Reader:
 
     def say(self, key: str, **pieces: object) -> str:
         return WORDS[self.language][key].format(**pieces)
-
-
-@dataclass(frozen=True)
-class Rarity:
-    """How unusual a value is, by the history that was read."""
-
-    same: int = 0  # values at the same time of the same weekday before
-    beyond: int = 0  # of those, how many lie on this side of the value: 0 = it is lower (or higher) than all of them
-    weeks: float = 0.0  # weeks of judged history behind `times`
-    times: int = 0  # troubles at least this far out in it, this one left out
-
-
-@dataclass(frozen=True)
-class Similar:
-    """The past incident that is most like this one."""
-
-    at: datetime
-    label: Label | None = None
-    url: str = ""  # of the run that told of it: web address or path
-    off: Verdict | None = None  # its worst verdict
 
 
 @dataclass(frozen=True)

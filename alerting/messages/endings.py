@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from alerting.messages.causes import briefly
 from alerting.messages.gaps import data_back, gap_title, of_one_gap
 from alerting.messages.members import ended, lost, still_off
 from alerting.messages.phrases import Phrases
@@ -37,6 +38,7 @@ def _resolved(p: Phrases) -> list[str]:
     return [
         _untold(p) or _first(p, calm),
         f"{p.title}: {deepest}" if deepest and p.context.platform else capital(deepest),
+        briefly(p),
         *ended(p, p.others),
         "" if p.context.platform else p.bucket(),
         p.say("was off", when=p.context.reader.clock.span(p.since, calm)) if p.since else "",

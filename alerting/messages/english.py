@@ -119,7 +119,7 @@ WORDS = {
     "alike": "everything alike",
     "alike, fell": "everything alike: every {attributes} fell about as much",
     "alike, rose": "everything alike: every {attributes} rose about as much",
-    "imbalance": "Experiment groups out of balance: {groups}",
+    "imbalance": "Experiment groups out of balance: {slices}",
     "group": "group {group} has {share} of the users (usually {usual})",
     "new values": "New: {slices}",
     "gone values": "Gone: {slices}",

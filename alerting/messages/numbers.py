@@ -36,6 +36,10 @@ class Numbers:
         shown = [x for x in (value, low, expected, high) if math.isfinite(x)]
         return cls(form, language, _decimals(form, shown, high - low))
 
+    @classmethod
+    def fitting(cls, form: str, language: str, *values: float) -> Numbers:
+        return cls(form, language, _decimals(form, [x for x in values if math.isfinite(x)], NAN))
+
     def value(self, x: float) -> str:
         """1,240 · 13.1 % · 0.0042. Empty for NaN; only a true zero is written as 0."""
         if math.isnan(x):
@@ -102,7 +106,7 @@ def roughly(change: float, language: str) -> str:
     """−1 %: a change in whole percent; empty where that is none, or not known."""
     if not math.isfinite(change) or abs(change) < 0.005:
         return ""
-    return ("+" if change > 0 else "") + percent(change, language)
+    return f"{'+' if change > 0 else ''}{written(change * 100, 0, language)}{NARROW}%"
 
 
 def off(verdict: Verdict, form: str, language: str) -> str:

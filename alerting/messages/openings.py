@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from alerting.messages.causes import causes
 from alerting.messages.context import Part
 from alerting.messages.gaps import about_the_gap, still_no_data
+from alerting.messages.history import before, going_on, similar, since
 from alerting.messages.members import LINES, also, briefly, said, still_off, told_with, well_again
 from alerting.messages.numbers import share
 from alerting.messages.phrases import Phrases
 from alerting.messages.pieces import SHORT, TITLE, capital, dots, inside, names, plain, title_of
-from alerting.messages.standing import headline, icon, is_over, now, over_since, severity, standing, taken
+from alerting.messages.standing import headline, icon, is_over, now, severity, standing, taken
 from alerting.model import Status
 
 RULES = ("sudden", "sustained", "level")  # which question an anomalous verdict answers, as its reason
@@ -19,17 +21,20 @@ def opened(p: Phrases) -> list[str]:
     verdict = p.event.verdict
     if p.context.platform and p.others:
         return _platform(p)
+    cause, *more = causes(p) or [""]
     first, *facts = (_by_share if share(verdict, p.language) else _by_value)(p)
     return [
         headline(p, first),
         *facts,
         now(p),
         also(p),
+        cause,
+        since(p),
+        before(p),
+        *more,
         well_again(p),
         _normal(p),
         p.say(f"rule {verdict.reason}") if verdict.reason in RULES else "",
-        _since(p),
-        p.before(),
         *standing(p),
     ]
 
@@ -55,43 +60,43 @@ def _by_value(p: Phrases) -> list[str]:
     ]
 
 
-def _since(p: Phrases) -> str:
-    """Since 14:00 · 30 min so far; when it is over, from when to when."""
-    since = p.since or p.event.bucket
-    end = over_since(p.incident) if p.incident and is_over(p) and not p.incident.corrected else None
-    if end:
-        return dots(p.say("was off", when=p.context.reader.clock.span(since, end)), p.say("lasted", lasted=p.lasted(since, end)))
-    if is_over(p) or (since == p.event.bucket and p.context.latest is None):
-        return ""
-    return p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since))
-
-
 def _normal(p: Phrases) -> str:
     return p.say("others", titles=names(p.context.others, p.language)) if p.context.others and not is_over(p) else ""
 
 
 def _platform(p: Phrases) -> list[str]:
-    """The products' roots in the first line, then a line for each of the worst hit."""
+    """The products' roots in the first line; what explains it; then a line for each of the worst hit."""
+    parts, (cause, *besides) = _roots_first(p), causes(p) or [""]
+    lines = [said(part, p.context.reader, as_told=is_over(p)) for part in parts]
+    return [
+        headline(p, _platform_line(p, parts)),
+        f"{p.title} {p.facts(p.event.verdict, p.edge(p.event.verdict))}",
+        now(p),
+        cause,
+        capital(dots(since(p), similar(p))),
+        *besides,
+        *lines[: LINES + 1],
+        capital(p.say("more", count=len(lines) - LINES - 1)) if len(lines) > LINES + 1 else "",
+        _normal(p),
+        *standing(p),
+    ]
+
+
+def _roots_first(p: Phrases) -> list[Part]:
+    """The other products' roots before this one's, then what hangs on them."""
     members = {p.event.metric, *(part.metric.name for part in p.others)}
     roots = [part for part in p.others if not members & set(part.metric.parents)]
     far = sorted(roots, key=lambda part: part.metric.product == p.context.metric.product)
-    parts = [*far, *(part for part in p.others if part not in roots)]
+    return [*far, *(part for part in p.others if part not in roots)]
+
+
+def _platform_line(p: Phrases, parts: list[Part]) -> str:
     own = briefly(p.title, p.context.metric.form, p.event.verdict, p.context.reader)
     pieces = [own, *(_briefly(p, part) for part in parts)]
     titles = ", ".join(inside(piece) for piece in pieces[:FIRST])
     more = f", {p.say('more', count=len(pieces) - FIRST)}" if len(pieces) > FIRST else ""
     worst = "🔴" if any(severity(p, verdict) == "🔴" for verdict in (p.event.verdict, *(x.member.first for x in parts))) else "🟡"
-    lines = [said(part, p.context.reader, as_told=is_over(p)) for part in parts]
-    return [
-        headline(p, p.say("platform", icon=icon(p, worst), titles=titles, more=more, when=p.when())),
-        f"{p.title} {p.facts(p.event.verdict, p.edge(p.event.verdict))}",
-        now(p),
-        *lines[: LINES + 1],
-        capital(p.say("more", count=len(lines) - LINES - 1)) if len(lines) > LINES + 1 else "",
-        _normal(p),
-        _since(p),
-        *standing(p),
-    ]
+    return p.say("platform", icon=icon(p, worst), titles=titles, more=more, when=p.when())
 
 
 def _briefly(p: Phrases, part: Part) -> str:
@@ -101,16 +106,19 @@ def _briefly(p: Phrases, part: Part) -> str:
 
 
 def worsened(p: Phrases) -> list[str]:
-    verdict, before, since = p.event.verdict, p.event.episode.said, p.since or p.event.bucket
-    if before is None or verdict.status is Status.MISSING:
+    verdict, said_before = p.event.verdict, p.event.episode.said
+    if said_before is None or verdict.status is Status.MISSING:
         return _joined(p)
+    cause, *more = causes(p) or [""]
     return [
-        p.say("worse", icon=icon(p), off=p.off(verdict), before=p.off(before), when=p.when()),
+        p.say("worse", icon=icon(p), off=p.off(verdict), before=p.off(said_before), when=p.when()),
         p.facts(verdict, p.edge(verdict)),
         *told_with(p),
-        p.say(f"rule {verdict.reason}") if verdict.reason in RULES and verdict.reason != before.reason else "",
-        p.say("since, so far", since=p.at(since, near=p.event.bucket), lasted=p.lasted(since)),
-        p.before(),
+        cause,
+        going_on(p),
+        before(p),
+        *more,
+        p.say(f"rule {verdict.reason}") if verdict.reason in RULES and verdict.reason != said_before.reason else "",
         taken(p),
     ]
 

@@ -53,11 +53,16 @@ def plain(text: str, limit: int) -> str:
     return escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False)
 
 
-def joined(lines: list[str]) -> str:
-    """One text. Should it grow too long for the chat after all, its last lines go."""
-    said = [line for line in lines if line]
-    ends = accumulate(len(line.encode("utf-16-le")) // 2 + 1 for line in said)
-    return "\n".join(line for line, end in zip(said, ends, strict=True) if end <= LONGEST)
+def joined(lines: list[str], ends: list[str] | None = None) -> str:
+    """One text. Should it grow too long for the chat after all, the last of `lines` go; `ends` stay."""
+    said, kept = [line for line in lines if line], [line for line in ends or [] if line]
+    room = LONGEST - sum(map(_units, kept))
+    sizes = accumulate(map(_units, said))
+    return "\n".join([*(line for line, size in zip(said, sizes, strict=True) if size <= room), *kept])
+
+
+def _units(line: str) -> int:
+    return len(line.encode("utf-16-le")) // 2 + 1
 
 
 def capital(text: str) -> str:

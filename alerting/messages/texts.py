@@ -32,16 +32,16 @@ KINDS: dict[Kind, Callable[[Phrases], list[str]]] = {
 def compose(event: Event, context: Context) -> Message:
     """The text of an event, with its buttons. Called again with newer facts, it makes the text to edit the first one to."""
     rows = buttons(event, context.reader)
-    lines = _lines(event, context)
+    ends = _links(event, context)
     asked = any(button.action is Action.REAL for row in rows for button in row)
     if asked and event.incident and not event.incident.label:
-        lines.append(context.reader.say("was it real"))
+        ends.append(context.reader.say("was it real"))
     return Message(
         f"{event.key}/text",
         event.kind,
         event.metric,
         event.bucket,
-        joined(lines),
+        joined(_lines(event, context), ends),
         reply_to=_answers(event),
         incident=event.incident.id if event.incident else "",
         buttons=rows,
@@ -73,9 +73,13 @@ def _answers(event: Event) -> str:
 
 
 def _lines(event: Event, context: Context) -> list[str]:
+    phrases = Phrases(event, context)
+    late = phrases.told_late() if event.kind is not Kind.CORRECTED else ""  # late rows are why
+    return [*KINDS[event.kind](phrases), late]
+
+
+def _links(event: Event, context: Context) -> list[str]:
     """Nobody is called up for good news."""
     called = event.kind not in GOOD and (event.incident is None or event.incident.open)
     owner = (context.metric.owner or context.reader.owner) if called else ""
-    phrases = Phrases(event, context)
-    late = phrases.told_late() if event.kind is not Kind.CORRECTED else ""  # late rows are why
-    return [*KINDS[event.kind](phrases), late, *links(context.reader, context.dashboard, owner)]
+    return links(context.reader, context.dashboard, owner)

@@ -14,10 +14,12 @@ from alerting.model.errors import (
     StoreError,
     moment,
 )
+from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import Memory, Notifier, Source, Store
 from alerting.model.run import Arrival, Reading, Run
-from alerting.model.trouble import Cause, Episode, Event, Incident, Kind, Label, Member, Slice, State, Status, Verdict
+from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
+from alerting.model.why import Cause, Rarity, Similar, Slice
 
 __all__ = [
     "STEP",
@@ -42,6 +44,7 @@ __all__ = [
     "Occasion",
     "Policy",
     "Query",
+    "Rarity",
     "Reading",
     "Receipt",
     "Rule",
@@ -49,6 +52,7 @@ __all__ = [
     "RunFailed",
     "SettingsError",
     "Silence",
+    "Similar",
     "Slice",
     "Source",
     "SourceError",

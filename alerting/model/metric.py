@@ -74,6 +74,8 @@ class Metric:
     volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts -> what a ratio divides by, for `policy.min_volume`
     parents: tuple[str, ...] = ()  # metrics this one hangs on: views on feed users, CTR on likes and views
     product: str = ""  # part of the app it belongs to; when all parts are down together, it is the platform
+    slices: str = "off"  # off | digest | alert: what is done about a slice that breaks while the total is calm
+    watches: str = ""  # of a stand-in for slices: the metric they are of
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name
     color: str = ""
@@ -83,6 +85,8 @@ class Metric:
             raise ValueError(f"Metric name {self.name!r}: use letters, digits, '_', '-' and '.' only")
         if self.form not in ("count", "ratio", "number"):
             raise ValueError(f"Metric {self.name}: form={self.form!r} must be 'count', 'ratio' or 'number'")
+        if self.slices not in ("off", "digest", "alert"):
+            raise ValueError(f"Metric {self.name}: slices={self.slices!r} must be 'off', 'digest' or 'alert'")
         if not 0 < self.width < float("inf"):
             raise ValueError(f"Metric {self.name}: width={self.width!r} must be above 0")
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):

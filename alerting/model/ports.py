@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from alerting.model.chat import Answer, Message, Receipt
+from alerting.model.incident import Incident
 from alerting.model.metric import Query, Silence
 from alerting.model.run import Arrival, Run
-from alerting.model.trouble import Episode, Incident, Verdict
+from alerting.model.trouble import Episode, Verdict
 
 if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
     import pandas as pd

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    # annotations only: `model` must stay cheap to import
     import pandas as pd
 
 
@@ -26,7 +29,8 @@ class Reading:
     """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
     `counts`: query name -> the counts they were made of. `troubles`: metric -> why it could not be seen.
     `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: query -> its newest
-    bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading."""
+    bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading.
+    `slices`: query -> rows of its slices, on their way."""
 
     series: dict[str, pd.Series]
     counts: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -35,6 +39,7 @@ class Reading:
     volumes: dict[str, pd.Series] = field(default_factory=dict)
     waiting: dict[str, datetime] = field(default_factory=dict)
     arrivals: tuple[Arrival, ...] = ()
+    slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

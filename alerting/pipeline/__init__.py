@@ -23,10 +23,11 @@ from alerting.pipeline.showing import (
 )
 from alerting.pipeline.telling import commit, finish
 from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
+from alerting.pipeline.watching import Watched, stand_ins, watch
 
 __all__ = [
-    "Advance", "Connections", "Due", "Explained", "Heard", "Remembered", "advance", "begin", "clock", "commit", "compose",
-    "daily", "deliver", "due", "explain", "finish", "fold", "follow_up", "hear", "judge", "judge_one", "last_closed_bucket",
-    "read", "recall", "reconsider", "send_waiting", "show_causes", "show_changes", "show_due", "show_heard", "show_messages",
-    "show_read", "show_receipts", "show_verdicts", "verdicts",
+    "Advance", "Connections", "Due", "Explained", "Heard", "Remembered", "Watched", "advance", "begin", "clock", "commit",
+    "compose", "daily", "deliver", "due", "explain", "finish", "fold", "follow_up", "hear", "judge", "judge_one",
+    "last_closed_bucket", "read", "recall", "reconsider", "send_waiting", "show_causes", "show_changes", "show_due",
+    "show_heard", "show_messages", "show_read", "show_receipts", "show_verdicts", "stand_ins", "verdicts", "watch",
 ]  # fmt: skip

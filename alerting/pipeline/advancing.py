@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from alerting import incidents as stories
-from alerting.model import Episode, Event, Incident, Kind, Member, Metric, Reading, Silence, Verdict
+from alerting.model import Cause, Episode, Event, Incident, Kind, Member, Metric, Reading, Silence, Verdict
 from alerting.pipeline.judging import INCOMPLETE, Advance, Trail, fold, worth_telling
 from alerting.pipeline.timing import Connections, Due
+from alerting.pipeline.watching import Watched
 
 SAME = 1e-9  # relative difference of two numbers that are one
 LEARNED = timedelta(days=100)  # labels older than the rules look back change nothing
@@ -82,22 +83,44 @@ def recall(to: Connections, todo: list[Due], now: datetime) -> Remembered:
         incident for incident in known if incident.open or (incident.closed and incident.closed > now - RECENT - to.mutable)
     ]
     labelled = [incident for incident in known if incident.label]
-    return Remembered(to.metrics, episodes, recent, to.store.silences(now - RECENT), labelled, now, to.run)
+    return Remembered([*to.metrics, *to.stand_ins], episodes, recent, to.store.silences(now - RECENT), labelled, now, to.run)
 
 
-def advance(todo: list[Due], answers: list[Verdict], before: Remembered) -> Advance:
-    """Fold the due buckets into episodes and incidents, and keep of the events what is still worth telling."""
+def advance(todo: list[Due], answers: list[Verdict], before: Remembered, watched: Watched | None = None) -> Advance:
+    """Fold the due buckets into episodes and incidents, and keep of the events what is still worth telling.
+
+    `watched`: the verdicts of slices, which are folded as those of metrics.
+    """
     trail: Trail = []
-    watched = [item.metric for item in todo]
-    episodes, events = fold(watched, answers, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
+    slices = _alerting(before, watched)
+    todo, answers = [*todo, *(item for item, _ in slices)], [*answers, *(verdict for _, verdict in slices)]
+    folded = [item.metric for item in todo]
+    episodes, events = fold(folded, answers, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
     known, corrections = _corrected(todo, answers, before, events, episodes)
     worth = [event for item in todo for event in worth_telling(item, events)]
     after, told = stories.advance(known, worth, before.metrics, before.silenced)
     told = stories.condensed(told, after)
     newest = {verdict.metric: verdict for verdict in answers}
     after, loud = stories.late(after, newest, episodes, before.silenced)
-    after = [replace(i, run=before.run) if i.told and not i.run else i for i in after]
-    return Advance(episodes, [*corrections, *told, *loud], todo, after, trail, newest, before.now)
+    causes = watched.causes if watched else {}
+    after = [_marked(incident, before.run, causes) for incident in after]
+    events = [
+        replace(e, incident=_marked(e.incident, before.run, causes)) if e.incident else e for e in (*corrections, *told, *loud)
+    ]
+    return Advance(episodes, events, todo, after, trail, newest, before.now)
+
+
+def _alerting(before: Remembered, watched: Watched | None) -> list[tuple[Due, Verdict]]:
+    """The stand-ins that alert, each due for its one bucket."""
+    known = {metric.name: metric for metric in before.metrics if metric.watches and metric.slices == "alert"}
+    mine = [verdict for verdict in (watched.verdicts if watched else ()) if verdict.metric in known]
+    return [(Due(known[verdict.metric], verdict.bucket, verdict.bucket), verdict) for verdict in mine]
+
+
+def _marked(incident: Incident, run: str, causes: Mapping[str, Cause]) -> Incident:
+    """With the run that told of it first, and the slice it is about, where it is about one."""
+    cause = incident.cause or causes.get(incident.root.metric)
+    return replace(incident, cause=cause, run=incident.run or (run if incident.told else ""))
 
 
 def _corrected(

@@ -20,6 +20,7 @@ EVEN = 5.0  # standard deviations of its own past beyond which a group's share o
 FAR = 0.2  # ... and it is off by this part
 NAMED = 8  # other values of the slice's attribute that are kept
 SHOWN = 0.01  # share of all from which a new or vanished value is worth a word
+SETS = 3  # elements of a cause
 DEEP = 3  # attributes in one element: more is slow, and nobody's cause
 
 
@@ -49,27 +50,37 @@ def caused(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Cause:
     Each leaf's expectation is its mean over the 28 days before at the same time (recent days and the same weekday weigh more,
     days that were in trouble nothing), brought to the total that the band expects. Experiment groups are tried first.
     """
-    counted = [name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
-    attributes = [str(name) for name in rows.columns if name not in counted]
-    columns = metric.value.columns  # type: ignore[attr-defined]
-    made = _ratio if len(columns) == 2 else _count
-    told, leaves = made(metric, rows, attributes, verdict)
+    told, leaves, attributes = explained(metric, rows, verdict)
     cause = _said(told, attributes)
-    amount = leaves if len(columns) == 1 else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
+    amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
     return _with_news(cause, amount, attributes, rows, metric, verdict)
 
 
-def _count(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> tuple[Explanation, pd.DataFrame]:
+def explained(
+    metric: Metric, rows: pd.DataFrame, verdict: Verdict, order: int = DEEP, elements: int = SETS
+) -> tuple[Explanation, pd.DataFrame, list[str]]:
+    """The explanation, the leaves it is made of (see `slices.explain`), and their attributes; from what `caused` is given."""
+    attributes = [str(name) for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])]
+    made = _ratio if len(metric.value.columns) == 2 else _count  # type: ignore[attr-defined]
+    told, leaves = made(metric, rows, attributes, verdict, Search(order=order, elements=elements))
+    return told, leaves, attributes
+
+
+def _count(
+    metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict, search: Search
+) -> tuple[Explanation, pd.DataFrame]:
     past = Past.of(rows, attributes, metric.value.columns[0])  # type: ignore[attr-defined]
     weights = _weights(past.before.sum(axis=0))
     scaled = past.before * (_due(past, weights, verdict) / np.maximum(past.before.sum(axis=0), 1e-9))
     expected = scaled @ weights
     spread = np.sqrt(((scaled - expected[:, None]) ** 2) @ weights)
     leaves = past.leaves.assign(value=past.now, expected=expected, spread=spread)
-    return _first_experiments(leaves, attributes, "count", Search(order=DEEP)), leaves
+    return _first_experiments(leaves, attributes, "count", search), leaves
 
 
-def _ratio(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> tuple[Explanation, pd.DataFrame]:
+def _ratio(
+    metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict, search: Search
+) -> tuple[Explanation, pd.DataFrame]:
     part, whole = (Past.of(rows, attributes, column) for column in metric.value.columns)  # type: ignore[attr-defined]
     weights = _weights(whole.before.sum(axis=0))
     expected_whole = whole.before @ weights
@@ -78,7 +89,7 @@ def _ratio(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: V
     due = verdict.expected / overall if overall > 0 and verdict.expected > 0 else 1.0
     expected_part = np.minimum(expected_part * due, expected_whole)
     leaves = part.leaves.assign(part=part.now, whole=whole.now, expected_part=expected_part, expected_whole=expected_whole)
-    search = Search(order=DEEP, unequal=slices.unequal(part.before, whole.before))
+    search = replace(search, unequal=slices.unequal(part.before, whole.before))
     return _first_experiments(leaves, attributes, "ratio", search), leaves
 
 

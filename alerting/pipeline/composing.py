@@ -13,13 +13,12 @@ import pandas as pd
 from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Reading, Status, Verdict
-from alerting.pipeline import completeness, unusual
+from alerting.pipeline import completeness
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
 
 MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes a little late
-YEAR = timedelta(days=366)  # in which a similar incident is looked for
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
 
 
@@ -79,7 +78,8 @@ def _png(to: Connections, event: Event, judged: pd.DataFrame, occasions: tuple[O
     from alerting import plots  # drawing libraries cost half a second: only when there is something to draw
 
     metric = to.metric(event.metric)
-    return plots.png(plots.alert(metric, judged, event.bucket, to.zone, to.language, occasions=occasions))
+    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
+    return plots.png(plots.alert(metric, judged, event.bucket, to.zone, to.language, occasions, cause))
 
 
 def _context(
@@ -98,7 +98,7 @@ def _context(
     latest = _latest(event.metric, changes, judged) if edited and event.incident and event.incident.open else None
     gap = event.kind in (Kind.NO_DATA, Kind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.Context(
-        metric,
+        _titled(metric, event),
         reader(to, now),
         yesterday=_days_before(values, event.bucket, 1, to.zone),
         week_ago=_days_before(values, event.bucket, 7, to.zone),
@@ -112,15 +112,18 @@ def _context(
         occasions=_occasions(to, event),
         usual_delay=completeness.usual_delay(metric.query, to.store.arrivals(now - ARRIVALS)) if gap else None,
         complete=_complete(changes.todo, metric.query, reading) if gap else (),
-        rarity=unusual.rarity(judged[event.metric], event, to.zone) if not gap and event.metric in judged else None,
-        similar=_similar(to, event),
+        rarity=event.incident.rarity if event.incident and event.kind is Kind.OPENED else None,
+        similar=event.incident.similar if event.incident and event.kind is Kind.OPENED else None,
     )
 
 
-def _similar(to: Connections, event: Event) -> messages.Similar | None:
-    if event.kind is not Kind.OPENED or event.incident is None:
-        return None
-    return unusual.similar(event.incident, event.verdict, to.store.all_incidents(event.bucket - YEAR, event.bucket))
+def _titled(metric: Metric, event: Event) -> Metric:
+    """A stand-in for slices is called after the slice that it is about."""
+    cause = event.incident.cause if event.incident else None
+    if not metric.watches or cause is None or cause.slice is None:
+        return metric
+    part = "; ".join(" & ".join(f"{name} {value}" for name, value in element) for element in cause.slice.elements)
+    return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
 
 
 def _parts(event: Event) -> list[Member]:

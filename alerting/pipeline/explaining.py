@@ -5,6 +5,7 @@ The alert never waits for it: an explanation that is not ready in time follows a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ import pandas as pd
 
 from alerting import messages
 from alerting.model import Cause, Event, Incident, Kind, Memory, Message, Reading, Receipt, SourceError
+from alerting.pipeline import unusual
 from alerting.pipeline.causes import DAYS, caused
 from alerting.pipeline.composing import edits, reader
 from alerting.pipeline.delivering import send_waiting
@@ -24,6 +26,7 @@ READY = 4.0  # seconds an alert waits for its explanation
 LATE = 60.0  # seconds a run waits for it after the alert was told
 LONGEST = timedelta(hours=1)  # of the trouble that is looked at, its newest part
 DAY = timedelta(days=1)
+YEAR = timedelta(days=366)  # in which a similar incident is looked for
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,12 @@ class Explained:
     pending: dict[str, Future[Cause]] = field(default_factory=dict)
 
 
-def explain(to: Connections, changes: Advance, ready: float = READY) -> tuple[Advance, Explained]:
-    """The changes with a cause for every incident that is opened or worse, as far as it was found within `ready` seconds."""
+def explain(
+    to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], ready: float = READY
+) -> tuple[Advance, Explained]:
+    """The changes, in which every incident that is opened carries how unusual it is, and what it is like; and every one that
+    is opened or worse a cause, as far as that was found within `ready` seconds. Raises StoreError."""
+    changes = _unusual(to, changes, judged)
     events = [event for event in changes.events if _asks(to, event)]
     if not events:
         return changes, Explained()
@@ -47,14 +54,32 @@ def explain(to: Connections, changes: Advance, ready: float = READY) -> tuple[Ad
     return with_causes(changes, explained.causes), explained
 
 
+def _unusual(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame]) -> Advance:
+    """As it is when it opens: the message is edited later, and these do not change."""
+    opened = [e for e in changes.events if e.kind is Kind.OPENED and e.incident and not e.again and not isnan(e.verdict.value)]
+    known: dict[str, Incident] = {}
+    for event in opened:
+        assert event.incident is not None
+        past = to.store.all_incidents(event.bucket - YEAR, event.bucket)
+        rare = unusual.rarity(judged[event.metric], event, to.zone) if event.metric in judged else None
+        alike = unusual.similar(event.incident, event.verdict, past)
+        known[event.incident.id] = replace(event.incident, rarity=rare, similar=alike)
+    return _replaced(
+        changes, lambda i: replace(i, rarity=known[i.id].rarity, similar=known[i.id].similar) if i.id in known else i
+    )
+
+
 def with_causes(changes: Advance, causes: dict[str, Cause]) -> Advance:
     """The changes whose incidents carry their causes."""
 
-    def known(incident: Incident) -> Incident:
-        return replace(incident, cause=causes[incident.id]) if incident.id in causes else incident
+    return _replaced(
+        changes, lambda incident: replace(incident, cause=causes[incident.id]) if incident.id in causes else incident
+    )
 
-    events = [replace(event, incident=known(event.incident)) if event.incident else event for event in changes.events]
-    return replace(changes, events=events, incidents=[known(incident) for incident in changes.incidents])
+
+def _replaced(changes: Advance, new: Callable[[Incident], Incident]) -> Advance:
+    events = [replace(event, incident=new(event.incident)) if event.incident else event for event in changes.events]
+    return replace(changes, events=events, incidents=[new(incident) for incident in changes.incidents])
 
 
 def follow_up(
@@ -72,11 +97,15 @@ def follow_up(
     said: list[Message] = [
         messages.cause(incident, now, reader(to, now), to.metric(incident.root.metric))
         for incident in incidents
-        if late[incident.id].answer != "unclear"
+        if _says_something(late[incident.id])
     ]
     said += edits(to, replace(told, events=[], incidents=incidents), judged, Reading({}), now)
     to.store.commit(Memory(incidents=incidents, messages=said), now)
     return send_waiting(to.store, to.notifier, now, to.wait)
+
+
+def _says_something(cause: Cause) -> bool:
+    return cause.answer != "unclear" or bool(cause.imbalance or cause.new or cause.gone)
 
 
 def _asks(to: Connections, event: Event) -> bool:

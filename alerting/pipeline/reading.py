@@ -9,6 +9,7 @@ import pandas as pd
 from alerting.model import Metric, Query, Reading, SourceError
 from alerting.pipeline import completeness
 from alerting.pipeline.timing import Connections, Due
+from alerting.pipeline.watching import asked
 
 SHOWN = timedelta(days=3)  # more than the rules need: a picture's two days have bands of their own
 
@@ -36,6 +37,7 @@ def read(to: Connections, todo: list[Due], days: int = 0, now: datetime | None =
         volumes={name: volume for part in parts for name, volume in part.volumes.items()},
         waiting=completeness.waiting(counts, past, now) if now else {},
         arrivals=completeness.arrived(counts, now) if now else (),
+        slices=asked(to, todo) if now else {},
     )
 
 

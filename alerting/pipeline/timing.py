@@ -32,11 +32,12 @@ class Connections:
     occasions: tuple[Occasion, ...] = ()  # the calendar
     started: datetime | None = None  # when the process began its run, whatever moment it stands at
     slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its slices
+    stand_ins: list[Metric] = field(default_factory=list)  # for the slices of metrics (see `watching`)
     daily: str = ""  # local time of the daily line, "" for none
 
     def metric(self, name: str) -> Metric:
         """Raises KeyError when the catalogue has no such metric."""
-        return {m.name: m for m in self.metrics}[name]
+        return {m.name: m for m in (*self.metrics, *self.stand_ins)}[name]
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from alerting import messages
-from alerting.model import Event, Incident, Status, Verdict
+from alerting.model import Event, Incident, Rarity, Similar, Status, Verdict
 
 WEEK = timedelta(days=7)
 APART = timedelta(hours=6)  # odd buckets nearer than that are one trouble
 OWN = timedelta(hours=1)  # before it began, what is odd is its own beginning
 
 
-def rarity(judged: pd.DataFrame, event: Event, zone: str) -> messages.Rarity:
+def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
     """Against the same weekday and local time before, and against all troubles in the judged history on the same side.
 
     `judged`: value, expected, score, status on the full UTC grid.
@@ -28,10 +27,10 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> messages.Rarity:
     before = judged.loc[: (event.episode.since or event.bucket) - OWN]
     known = before[before["expected"].notna()]
     if known.empty or not verdict.score:
-        return messages.Rarity(len(same), beyond)
+        return Rarity(len(same), beyond)
     far = known[(known["status"] == Status.ANOMALOUS.value) & (known["score"] * np.sign(verdict.score) >= abs(verdict.score))]
     starts = far.index.to_series().diff().gt(APART).sum() + (len(far) > 0)
-    return messages.Rarity(len(same), beyond, (known.index[-1] - known.index[0]) / WEEK, int(starts))
+    return Rarity(len(same), beyond, (known.index[-1] - known.index[0]) / WEEK, int(starts))
 
 
 def _same_time(values: pd.Series, bucket: datetime, zone: str) -> np.ndarray:
@@ -44,7 +43,7 @@ def _same_time(values: pd.Series, bucket: datetime, zone: str) -> np.ndarray:
     return values.reindex(pd.DatetimeIndex(then)).dropna().to_numpy()
 
 
-def similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> messages.Similar | None:
+def similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> Similar | None:
     """The closed incident of the same root, on the same side, whose depth is nearest; the same slice goes before all."""
     known = [i for i in past if i.id != incident.id and i.closed and not i.corrected and i.root.metric == incident.root.metric]
     near = [(i, _distance(i, incident, verdict)) for i in known]
@@ -52,7 +51,7 @@ def similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> m
     if not near:
         return None
     best = min(near, key=lambda pair: pair[1])[0]
-    return messages.Similar(best.opened, best.label, best.run, best.root.worst or best.root.first)
+    return Similar(best.opened, best.label, best.run, best.root.worst or best.root.first)
 
 
 def _distance(past: Incident, now: Incident, verdict: Verdict) -> float:

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from alerting.messages.numbers import Numbers, off
 from alerting.messages.times import Clock
 from alerting.messages.words import WORDS
-from alerting.model import Metric, Occasion, Status, Verdict
-from alerting.plots import calendar, scales
+from alerting.model import Cause, Metric, Occasion, Status, Verdict
+from alerting.plots import bars, calendar, scales
 from alerting.plots.curve import ODD, VALUE, WEEK, YESTERDAY, Curve, Look, draw, finite, line
 from alerting.plots.letters import FONT, drawable, width
 from alerting.plots.scales import INK, SOFT, Times
 
-WIDTH = 7.5  # inches of the alert's picture
+WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
 ROW = 1.75  # inches of a row of the overview
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
@@ -56,14 +56,24 @@ class Picture(Figure):
 
 
 def alert(
-    metric: Metric, judged: pd.DataFrame, bucket: datetime, zone: str, language: str = "en", occasions: Sequence[Occasion] = ()
+    metric: Metric,
+    judged: pd.DataFrame,
+    bucket: datetime,
+    zone: str,
+    language: str = "en",
+    occasions: Sequence[Occasion] = (),
+    cause: Cause | None = None,
 ) -> Figure:
-    """1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, what is odd, the same time of earlier days."""
+    """1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, what is odd, the same time of earlier days.
+
+    Taller where a slice carries the change: it stands below, beside the others of its kind.
+    """
+    slices = bars.rows(cause, metric.form, language)
     times = Times(bucket - max(SPAN, LEAST * metric.step), bucket, zone, language)
     curve, verdict = Curve.of(metric, judged, times), _verdict(metric, judged, bucket)
     with rc_context(STYLE):
-        figure = Picture(figsize=(WIDTH, 0.75 * WIDTH), dpi=144, facecolor="white")
-        axes = figure.add_axes((0.015, 0.225, 0.975, 0.595))
+        figure = Picture(figsize=(WIDTH, TALL + bars.inches(slices, PHONE.font)), dpi=144, facecolor="white")
+        axes = figure.add_axes((0.015, _up(figure, 0.225), 0.975, 0.595 * TALL / figure.get_figheight()))
         draw(axes, curve, PHONE)
         _past(axes, curve, judged, times)
         label = Numbers.of(metric.form, language, verdict).value(verdict.value)
@@ -71,6 +81,8 @@ def alert(
         calendar.occasions(axes, occasions, times, bucket + metric.step, PHONE.font * 0.93)
         _title(figure, metric, verdict, times)
         _legend(figure, axes, language)
+        if cause and slices:
+            bars.draw(figure, cause, slices, language, PHONE.font)
     return figure
 
 
@@ -174,13 +186,13 @@ def _title(figure: Figure, metric: Metric, verdict: Verdict, times: Times) -> No
     state, odd = _state(metric, verdict, times.language), verdict.status is Status.ANOMALOUS
     title = f"{_title_of(metric, times.language)}{' ' if odd else ': '}{state}"
     size = min(23.0, 0.95 * 72 * WIDTH / width(title, "bold"))
-    figure.text(0.025, 0.925, title, fontsize=size, fontweight="bold", color=ODD if odd else INK)
+    figure.text(0.025, _up(figure, 0.925), title, fontsize=size, fontweight="bold", color=ODD if odd else INK)
     numbers, words = Numbers.of(metric.form, times.language, verdict), WORDS[times.language]
     when = Clock(times.zone, times.language, times.end).span(verdict.bucket, verdict.bucket + metric.step)
     edges = numbers.range(verdict.low, verdict.high)
     value, expected = numbers.value(verdict.value), edges and words["expected"].format(value=edges)
     facts = " · ".join(filter(None, [when, value if odd else "", expected]))
-    figure.text(0.025, 0.86, facts, fontsize=min(PHONE.font, 0.95 * 72 * WIDTH / width(facts)), color=INK)
+    figure.text(0.025, _up(figure, 0.86), facts, fontsize=min(PHONE.font, 0.95 * 72 * WIDTH / width(facts)), color=INK)
 
 
 def _legend(figure: Figure, axes: Axes, language: str) -> None:
@@ -189,9 +201,14 @@ def _legend(figure: Figure, axes: Axes, language: str) -> None:
     keys = [key for key in ("value", "band", "odd", "yesterday", "week", "gap") if key in drawn]
     figure.legend(
         [drawn[key] for key in keys], [WORDS[language][f"legend {key}"] for key in keys],
-        loc="lower left", ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK, frameon=False,
+        loc="lower left", bbox_to_anchor=(0, _up(figure, 0)), ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK, frameon=False,
         borderaxespad=0.2, columnspacing=1.4, handlelength=1.6, handletextpad=0.5, labelspacing=0.25,
     )  # fmt: skip
+
+
+def _up(figure: Figure, share: float) -> float:
+    """A height within the picture as it is without slices, as one within the figure."""
+    return 1 - (1 - share) * TALL / figure.get_figheight()
 
 
 def _verdict(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
