@@ -638,7 +638,8 @@ def daily(language: str) -> messages.Message:
 
 def daily_bad(language: str) -> messages.Message:
     likes, views = {"en": ("Likes", "Views"), "ru": ("Лайки", "Просмотры")}[language]
-    day = messages.Daily(93, 96, 1, 12, ((likes, Label.FALSE_ALARM), (views, None)), 1, "", None, moscow("09:00"))
+    slices = ((views, "source=ads", -0.61, 12), (likes, "os=iOS", 1.2, 1))
+    day = messages.Daily(93, 96, 1, 12, ((likes, Label.FALSE_ALARM), (views, None)), 1, "", None, moscow("09:00"), slices)
     return messages.daily(day, reader(language, now=moscow("09:01")))
 
 

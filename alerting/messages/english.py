@@ -198,6 +198,7 @@ WORDS = {
     "one incident": "{incidents} ({label})",
     "quietest": "quietest: {metric}",
     "closest": "closest call: {metric} at {score} of its edge, {at}",
+    "odd slices": "Slices off while the total was calm: {slices}",
     "earlier": "{count} more before",
     # the pictures
     "legend value": "value",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 
 from alerting.messages.context import Reader
-from alerting.messages.numbers import written
+from alerting.messages.numbers import roughly, written
 from alerting.messages.pieces import LONGEST, REASON, SHORT, capital, dots, joined, links, names, plain, some
 from alerting.messages.standing import LABELS
 from alerting.messages.times import duration, elapsed
@@ -32,6 +32,7 @@ class Daily:
     quietest: str  # title of the metric that stayed farthest from its edges; "" if none is known
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
     at: datetime
+    slices: tuple[tuple[str, str, float, int], ...] = ()  # title, slice, change (share) and buckets: odd while the total was calm
 
 
 def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Reader) -> Message:
@@ -101,6 +102,7 @@ def daily(summary: Daily, reader: Reader) -> Message:
                 _closest(summary, reader),
             )
         ),
+        _slices(summary, reader),
         *links(reader),
     ]
     key = f"run/daily/{summary.at.astimezone(UTC):%Y%m%dT%H%MZ}/text"
@@ -126,6 +128,16 @@ def _listed(summary: Daily, reader: Reader) -> str:
 
 def _label(label: Label | None, reader: Reader) -> str:
     return reader.say(LABELS[label] if label else "no label")
+
+
+def _slices(summary: Daily, reader: Reader) -> str:
+    """Slices: Views, source ads −60 % (12 buckets)"""
+    pieces = [
+        f"{plain(title, SHORT)}, {plain(part, SHORT)} {roughly(change, reader.language)}"
+        f" ({plural(buckets, 'bucket', reader.language)})"
+        for title, part, change, buckets in summary.slices
+    ]
+    return reader.say("odd slices", slices=some(pieces, reader.language, LISTED)) if pieces else ""
 
 
 def _closest(summary: Daily, reader: Reader) -> str:

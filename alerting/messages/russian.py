@@ -198,6 +198,7 @@ WORDS = {
     "one incident": "{incidents} ({label})",
     "quietest": "спокойнее всех: {metric}",
     "closest": "ближе всего к тревоге: {metric}, {score} от порога, {at}",
+    "odd slices": "Срезы не в норме при спокойном итоге: {slices}",
     "earlier": "и ещё {count} раньше",
     # the pictures
     "legend value": "значение",

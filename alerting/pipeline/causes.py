@@ -52,8 +52,9 @@ def caused(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Cause:
     """
     told, leaves, attributes = explained(metric, rows, verdict)
     cause = _said(told, attributes)
+    others = _others(cause, leaves) if cause.slice and cause.effect != "mix" else ()
     amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
-    return _with_news(cause, amount, attributes, rows, metric, verdict)
+    return _with_news(replace(cause, others=others), amount, attributes, rows, metric, verdict)
 
 
 def explained(
@@ -143,29 +144,30 @@ def _with_news(
     news = [a for a in slices.arrivals(amount, attributes) if a.share >= SHOWN]
     new = tuple(Slice((((a.attribute, a.value),),), a.share, 0.0) for a in news if not a.gone)[:2]
     gone = tuple(Slice((((a.attribute, a.value),),), 0.0, a.share) for a in news if a.gone)[:2]
-    others = _others(cause, amount) if cause.slice and cause.effect == "count" else ()
     overlap = (
         not metric.adds and "value" in amount and amount["value"].sum() > 1.02 * max(verdict.value, 1) and cause.slice is not None
     )
     users = _imbalance(rows) if "users" in rows and EXPERIMENT in attributes else ()
-    return replace(cause, new=new, gone=gone, others=others, overlap=bool(overlap and metric.form == "count"), imbalance=users)
+    return replace(cause, new=new, gone=gone, overlap=bool(overlap and metric.form == "count"), imbalance=users)
 
 
-def _others(cause: Cause, amount: pd.DataFrame) -> tuple[Slice, ...]:
-    """The other values of the attribute that tells the slice apart, where it is one."""
+def _others(cause: Cause, leaves: pd.DataFrame) -> tuple[Slice, ...]:
+    """The other values of the attribute that tells the slice apart, where it is one: largest first; of a ratio its ratios."""
     elements = cause.slice.elements if cause.slice else ()
     names = {name for element in elements for name, _ in element}
     if len(names) != 1:
         return ()
     (name,) = names
     hit = {value for element in elements for _, value in element}
-    sums = amount.groupby(name)[["value", "expected"]].sum().sort_values("expected", ascending=False)
-    rest = [
-        Slice((((name, str(value)),),), float(row.value), float(row.expected))
-        for value, row in sums.iterrows()
-        if value not in hit
-    ]
-    return tuple(rest[:NAMED])
+    sums = leaves.groupby(name).sum(numeric_only=True)
+    if "whole" in sums:
+        sums = sums[(sums["whole"] > 0) & (sums["expected_whole"] > 0)].sort_values("whole", ascending=False)
+        value, expected = sums["part"] / sums["whole"], sums["expected_part"] / sums["expected_whole"]
+    else:
+        sums = sums.sort_values("expected", ascending=False)
+        value, expected = sums["value"], sums["expected"]
+    pairs = zip(sums.index, value, expected, strict=True)
+    return tuple(Slice((((name, str(v)),),), float(x), float(y)) for v, x, y in pairs if v not in hit)[:NAMED]
 
 
 def _imbalance(rows: pd.DataFrame) -> tuple[Slice, ...]:

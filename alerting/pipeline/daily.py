@@ -10,6 +10,7 @@ from alerting import messages
 from alerting.model import STEP, Incident, Message, Run, Status, Verdict
 from alerting.pipeline.composing import reader
 from alerting.pipeline.timing import Connections
+from alerting.pipeline.watching import SUFFIX
 
 DAY = timedelta(days=1)
 
@@ -58,12 +59,24 @@ def _summary(
         quietest=title.get(quietest, ""),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
+        slices=_odd_slices(to, judged),
     )
+
+
+def _odd_slices(to: Connections, judged: Sequence[Verdict]) -> tuple[tuple[str, str, float, int], ...]:
+    """Of each watched metric the slices that were odd, with their largest change and how many buckets, most buckets first."""
+    title = {metric.name: to.metric(metric.watches).title.get(to.language, metric.watches) for metric in to.stand_ins}
+    found: dict[tuple[str, str], list[float]] = {}
+    for verdict in judged:
+        if verdict.metric in title and verdict.status is Status.ANOMALOUS:
+            found.setdefault((title[verdict.metric], verdict.reason), []).append(verdict.change)
+    rows = [(name, part, max(changes, key=abs), len(changes)) for (name, part), changes in found.items()]
+    return tuple(sorted(rows, key=lambda row: -row[3]))
 
 
 def _calls(judged: Sequence[Verdict], told: set[str]) -> tuple[str, Verdict | None]:
     """The metric that stayed nearest to what was expected, and the normal verdict that came nearest to an edge."""
-    calm = [v for v in judged if v.status is Status.NORMAL and v.metric not in told]
+    calm = [v for v in judged if v.status is Status.NORMAL and v.metric not in told and not v.metric.endswith(SUFFIX)]
     farthest: dict[str, Verdict] = {}
     for verdict in calm:
         before = farthest.get(verdict.metric)
