@@ -20,9 +20,18 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors import IQR, SameSlot
+from alerting.model import Query, Status, Verdict
 from alerting.settings import ROOT, Settings
 
 BUCKETS = 400_000
+EVENTS = 10_000_000
+DIMENSION_PAIRS = 21  # of seven attributes
+PLAIN = """WITH 0 AS since, 0 AS until, 900 AS step
+SELECT intDiv(until - 1 - toUInt32(time), 86400) AS days_ago, uniqExact(user_id) AS users, countIf(action = 'view') AS views
+FROM feed_actions
+WHERE time >= toDateTime(since) AND time < toDateTime(until)
+  AND (until - 1 - toUInt32(time)) % 86400 < (until - since) % 86400
+GROUP BY days_ago"""
 EMPTY = {"cells": [], "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -39,7 +48,7 @@ class Figure:
 
 def main(settings: Settings, runs: int) -> int:
     """Measure, print the table, write reports/bench/speed.json; exit code 1 when a figure is not held."""
-    figures = [*_quiet_run(runs), _bands()]
+    figures = [*_quiet_run(runs), _bands(), *_slices(runs)]
     sys.stdout.write(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     for f in figures:
         sys.stdout.write(f"{'ok ' if f.holds else 'BAD'} {f.name:<62} {f.value:>12.4g} {f.unit:<10} asked {f.asked}\n")
@@ -95,7 +104,7 @@ class _App:
         subprocess.run(command, cwd=self.folder, env=self.environ, check=True, capture_output=True)
 
 
-def _timed(action: Callable[[], None]) -> float:
+def _timed(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -156,6 +165,39 @@ def _bands() -> Figure:
     rule = IQR(over=SameSlot(days=28, near=1))
     rate = _rate(rule, series)
     return Figure("bands over 84 lags with NaN", rate, "buckets/s", ">= 1000000", rate >= 1e6)
+
+
+def _slices(runs: int) -> list[Figure]:
+    """What explains one incident, on the embedded engine: the query and the search, beside the plain sums of the same window."""
+    from alerting import metrics, wiring
+    from alerting.pipeline.causes import DAYS, caused
+    from alerting.simulate import simulate
+    from alerting.sources.embedded import Embedded
+
+    now = datetime.now(UTC).replace(hour=18, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    views = next(metric for metric in metrics.METRICS if metric.name == "views")
+    query = wiring.queries(wiring.SQL / "slices")[views.query]
+    sums = Query(views.query, PLAIN)
+    start, total = now - timedelta(days=DAYS, minutes=15), Verdict("views", now, Status.ANOMALOUS, 80.0, 90.0, 100.0, 110.0, -2.0)
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(Path(folder) / "app", now, days=DAYS + 1, events_per_day=EVENTS // DAYS, incidents="none")
+        source = Embedded(Path(folder) / "app")
+        try:
+            pairs = [
+                (
+                    _timed(lambda: caused(views, source.rows(query, start, now), total)),
+                    _timed(lambda: source.rows(sums, start, now)),
+                )
+                for _ in range(runs + 1)
+            ][1:]  # the first reads the files from disk
+        finally:
+            source.close()
+    seconds = median(whole for whole, _ in pairs)
+    ratio = median(whole / plain for whole, plain in pairs) / DIMENSION_PAIRS
+    return [
+        Figure(f"what explains one incident, {EVENTS:,} events in 28 days", seconds, "s", "<= 3", seconds <= 3),
+        Figure("the same / the plain sums of the window, per pair of dimensions", ratio, "times", "<= 1.5", ratio <= 1.5),
+    ]
 
 
 def _rate(rule: IQR, series: pd.Series) -> float:

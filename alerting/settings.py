@@ -32,9 +32,9 @@ def _optional_url(text: str) -> str:
 
 def _template(text: str) -> str:
     try:
-        text.format(start="", end="", metric="")
+        text.format(start="", end="", metric="", slice="")
     except (KeyError, IndexError, ValueError):
-        raise ValueError("a URL with no other braces than {start}, {end} and {metric}") from None
+        raise ValueError("a URL with no other braces than {start}, {end}, {metric} and {slice}") from None
     return _optional_url(text)
 
 
@@ -156,7 +156,7 @@ class Settings:
     language: str = setting("en", _choice("en", "ru"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
-    dashboard: str = setting("", _template, help="dashboard URL; {start}, {end} and {metric} are filled in")
+    dashboard: str = setting("", _template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
     runs_url: str = setting("", _optional_url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _hour, help="local time of a daily line in the chat, such as 09:30; empty: none")

@@ -1,5 +1,6 @@
 """The steps of a run over a real table, a real memory file and a real chat server."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,20 @@ import pandas as pd
 import pytest
 
 from alerting import backtest, incidents, messages, metrics, pipeline
-from alerting.model import Kind, Memory, Metric, NotDelivered, Policy, Query, Reading, Receipt, RunFailed, SettingsError, Status
+from alerting.model import (
+    Kind,
+    Memory,
+    Metric,
+    NotDelivered,
+    Policy,
+    Query,
+    Reading,
+    Receipt,
+    RunFailed,
+    SettingsError,
+    SourceError,
+    Status,
+)
 from alerting.notifiers import Console, Telegram
 from alerting.sources.table import Table
 from alerting.store import Store
@@ -347,3 +361,73 @@ def test_catalogue_names_are_plain_whatever_the_series_are_called():
     assert len(set(names)) == 4
     assert all(isinstance(m, Metric) for m in metrics.of_table({"a/b": STEP}))
     assert metrics.METRICS[0].policy == Policy()
+
+
+class Sliced:
+    """A table's counts, and rows of slices that take their time or fail: all of the drop is in os=iOS."""
+
+    def __init__(self, table, seconds=0.0, fault=None):
+        self.table, self.seconds, self.fault = table, seconds, fault
+
+    def fetch(self, query, start, end):
+        return self.table.fetch(query, start, end)
+
+    def rows(self, query, start, end):
+        time.sleep(self.seconds)
+        if self.fault:
+            raise self.fault
+        days = [
+            [day, system, 0 if day == 0 and system == "iOS" else 1000.0] for day in range(29) for system in ("iOS", "Android")
+        ]
+        return pd.DataFrame(days, columns=["days_ago", "os", "value"])
+
+
+def explained(world, **how):
+    """A run in which `a` loses half; `ready`: seconds the alert waits for its cause."""
+    values = kpi()
+    values.iloc[-1] = round(values.iloc[-1] / 2)
+    ready = how.pop("ready", 4.0)
+    to = world({"a": values}, slices={"a": Query("a", "")}, dashboard="https://bi.example/?at={start}&only={slice}")
+    to = replace(to, source=Sliced(to.source, **how))
+    now = after(END)
+    due = pipeline.due(to, now)
+    reading = pipeline.read(to, due, 29, now)
+    before = pipeline.recall(to, due, now)
+    judged = pipeline.judge(to.metrics, reading, to.zone)
+    answers = pipeline.verdicts(due, judged)
+    began = time.monotonic()
+    changes, found = pipeline.explain(to, pipeline.advance(due, answers, before), judged, ready)
+    waited = time.monotonic() - began
+    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
+    first = [r.key for r in pipeline.deliver(to, now)]
+    late = [r.key for r in pipeline.follow_up(to, changes, judged, found, now)]
+    (incident,) = to.store.incidents()
+    return to, found, waited, first, late, incident
+
+
+def test_a_cause_is_said_with_the_alert_and_fills_the_dashboard_link(world):
+    to, found, _, first, late, incident = explained(world)
+    text = to.store.text(first[0])
+    assert "os iOS" in text
+    assert "only=os%3DiOS" in text
+    assert incident.cause.slice.elements == ((("os", "iOS"),),)
+    assert (late, found.pending) == ([], {})
+
+
+def test_a_slow_explanation_delays_no_alert_and_follows_as_a_reply(world):
+    to, _found, waited, first, late, incident = explained(world, seconds=1.5, ready=0.1)
+    assert waited < 1
+    assert [key.rsplit("/", 2)[1] for key in first] == ["opened", "opened"]  # the text and its picture, without a cause
+    assert [key.split("/")[1] for key in late] == ["cause", "edit"]
+    assert "os iOS" in to.store.text(incident.key)  # the opening message was edited to say it
+    assert "os iOS" in to.store.text(f"{incident.id}/cause/text")
+    assert incident.cause.answer == "carried"
+
+
+def test_an_explanation_that_fails_costs_nothing_but_itself(world):
+    _to, found, _, first, late, incident = explained(world, fault=SourceError("no column os"))
+    assert list(found.troubles.values()) == ["SourceError: no column os"]
+    assert len(first) == 2
+    assert late == []
+    assert incident.cause is None
+    assert "no column os" in pipeline.show_causes(found)["slice"].iloc[0]

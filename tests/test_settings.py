@@ -33,7 +33,7 @@ def test_nothing_set_is_the_embedded_app_and_the_console():
         ({"DELAY": "nan"}, "a number from 0 to 120"),
         ({"FEED_TABLE": "feed; DROP TABLE x"}, "a table name"),
         ({"CLICKHOUSE_DATABASE": "a.b"}, "a database name"),
-        ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end} and {metric}"),
+        ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end}, {metric} and {slice}"),
         ({"SOURCES": "embedded"}, "ALERTING_SOURCES is not a setting (did you mean ALERTING_SOURCE?)"),
         ({"CLICKHOUSE_PASSWORD": "a", "CLICKHOUSE_PASSWORD_FILE": "/b"}, "both set: keep one"),
         ({"CLICKHOUSE_PASSWORD_FILE": "/no/such"}, "cannot be read (FileNotFoundError)"),

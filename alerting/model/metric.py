@@ -77,7 +77,7 @@ class Metric:
     slices: str = "off"  # off | digest | alert: what is done about a slice that breaks while the total is calm
     watches: str = ""  # of a stand-in for slices: the metric they are of
     owner: str = ""  # mentioned in messages, for example "@duty"
-    dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name
+    dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name, {slice} os=iOS
     color: str = ""
 
     def __post_init__(self) -> None:

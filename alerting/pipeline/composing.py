@@ -102,7 +102,7 @@ def _context(
         reader(to, now),
         yesterday=_days_before(values, event.bucket, 1, to.zone),
         week_ago=_days_before(values, event.bucket, 7, to.zone),
-        dashboard=_dashboard(to, metric, event.bucket),
+        dashboard=_dashboard(to, metric, event),
         table=metric.query,
         newest=_newest(reading.counts.get(metric.query), event.bucket),
         others=tuple(m.title.get(to.language, m.name) for m in normal if m.name not in names),
@@ -190,7 +190,11 @@ def _days_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> f
     return float(values.get(then, float("nan")))
 
 
-def _dashboard(to: Connections, metric: Metric, bucket: datetime) -> str:
-    start, end = bucket - timedelta(days=1), bucket + metric.step
+def _dashboard(to: Connections, metric: Metric, event: Event) -> str:
+    """The template with the day up to the event filled in, and the slice that carries it: os=iOS&source=ads;os=web."""
+    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
+    cause = event.incident.cause if event.incident else None
+    elements = cause.slice.elements if cause and cause.slice else ()
+    part = ";".join("&".join(f"{name}={value}" for name, value in element) for element in elements)
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
-    return (metric.dashboard or to.dashboard).format(metric=quote(metric.name), **span)
+    return (metric.dashboard or to.dashboard).format(metric=quote(metric.name), slice=quote(part, safe=""), **span)
