@@ -215,15 +215,19 @@ def bench_detection(args: argparse.Namespace) -> int:
 
 @command(
     "which slice explains a change, on labelled cases: the figures, where a scorer lies beside the data",
-    ("--data", {"required": True, "help": "folder with NAME.parquet and NAME_truth.csv for each set"}),
-    ("--out", {"required": True, "help": "folder for predictions.csv and rootcause.json"}),
+    ("--data", {"default": "", "help": "folder with NAME.parquet and NAME_truth.csv for each set"}),
+    ("--out", {"default": "reports/bench", "help": "folder for predictions.csv and rootcause.json"}),
+    (
+        "--calm",
+        {"type": int, "default": 0, "help": "instead: so many buckets of a calm app, and how often a watched slice is odd"},
+    ),
 )
 def bench_rootcause(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from alerting import rootcause
+    from alerting import calm, rootcause
 
-    return rootcause.main(Path(args.data), Path(args.out))
+    return calm.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
 
 
 @command(

@@ -18,7 +18,7 @@ ROOMS = {
     "metrics": 3, "pipeline": 3,
     "backtest": 4,
     "wiring": 5,
-    "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
+    "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
     "console": 7, "duty": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -38,6 +38,7 @@ DOORS = {
     "duty",
     "studies",
     "bench",
+    "calm",
 }
 WORLD = {
     "os",

@@ -15,6 +15,7 @@ from math import copysign
 
 import pandas as pd
 
+from alerting import slices
 from alerting.model import Cause, Metric, Policy, Reading, Slice, SourceError, Status, Verdict
 from alerting.pipeline.causes import DAYS, explained
 from alerting.pipeline.timing import Connections, Due
@@ -97,18 +98,29 @@ def judged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Verdict,
 
     `rows`: as `sql/slices` gives them. The score is the evidence over FURTHEST, with the sign of the change.
     """
+    cause, attributes = _odd(metric, rows, total)
+    if cause is not None and cause.score >= FURTHEST:
+        score = copysign(cause.score / FURTHEST, cause.value - cause.expected)
+        half = abs(cause.value - cause.expected) / abs(score)
+        edges = (cause.expected - half, cause.expected, cause.expected + half)
+        found = Slice(cause.elements, cause.value, cause.expected)
+        verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, cause.value, *edges, score, written(found))
+        return verdict, Cause("watched", cause.effect, found, attributes=tuple(attributes))
+    return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
+
+
+def furthest(metric: Metric, rows: pd.DataFrame, total: Verdict) -> float:
+    """The evidence (nats) for the slice that is furthest out; 0 where none is big and changed enough."""
+    cause, _ = _odd(metric, rows, total)
+    return cause.score if cause else 0.0
+
+
+def _odd(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[slices.Cause | None, list[str]]:
+    """The best candidate that is big enough to be watched, and the attributes there are."""
     calm = replace(total, metric=metric.name, expected=total.value)  # against what there is: the total itself is not asked
     told, _, attributes = explained(metric, rows, calm, order=PAIR, elements=1)
-    for cause in told.candidates:
-        big = cause.volume >= VOLUME and (metric.form == "ratio" or cause.expected >= UNITS)
-        if big and cause.effect != "mix" and abs(cause.change) >= CHANGE and cause.score >= FURTHEST:
-            score = copysign(cause.score / FURTHEST, cause.value - cause.expected)
-            half = abs(cause.value - cause.expected) / abs(score)
-            edges = (cause.expected - half, cause.expected, cause.expected + half)
-            found = Slice(cause.elements, cause.value, cause.expected)
-            verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, cause.value, *edges, score, written(found))
-            return verdict, Cause("watched", cause.effect, found, attributes=tuple(attributes))
-    return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
+    big = (c for c in told.candidates if c.volume >= VOLUME and (metric.form == "ratio" or c.expected >= UNITS))
+    return next((c for c in big if c.effect != "mix" and abs(c.change) >= CHANGE), None), attributes
 
 
 def written(part: Slice) -> str:
