@@ -121,11 +121,19 @@ def _tell(
     ids: dict[str, str] = {}
     for event in incidents.advance([], events, to.metrics, lambda metric, bucket: False)[1]:
         told_at = event.bucket + to.metric(event.metric).step + to.delay
-        changes, _ = pipeline.explain(to, pipeline.Advance(events=[event]), replay.judged, HOUR.total_seconds())
+        changes, _ = pipeline.explain(to, _as_of(to, event, replay), replay.judged, HOUR.total_seconds())
         for message in pipeline.compose(to, changes, replay.judged, reading, told_at):
             ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:
                 _keep(message.photo, folder / f"{message.key.replace('/', '-')}.png")
+
+
+def _as_of(to: pipeline.Connections, event: Event, replay: replays.Replay) -> pipeline.Advance:
+    """What the run that judged the event's bucket knew."""
+    newest = {verdict.metric: verdict for verdict in replay.answers if verdict.bucket == event.bucket}
+    episodes = {other.metric: other.episode for other in (event, *event.also)}
+    due = [pipeline.Due(metric, event.bucket, event.bucket) for metric in to.metrics]
+    return pipeline.Advance(episodes, [event], due, newest=newest)
 
 
 def _keep(photo: bytes, path: Path) -> None:

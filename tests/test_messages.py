@@ -330,6 +330,7 @@ def joined(language: str) -> messages.Message:
 
 def joined_no_data(language: str) -> messages.Message:
     mine = member("messages", since="15:15", first=gone("messages", moscow("15:30")), gap=True)
+    mine = replace(mine, joined=mine.first.bucket)
     story = incident(member("likes"), mine)
     more = {**TABLE, "table": "message_actions", "newest": moscow("15:09"), "complete": ("feed_actions",), "gap": moscow("15:15")}
     return told(Kind.WORSENED, mine.first, story, language, "15:50", (part(member("likes"), DEEPER),), **more)

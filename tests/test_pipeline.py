@@ -431,3 +431,18 @@ def test_an_explanation_that_fails_costs_nothing_but_itself(world):
     assert late == []
     assert incident.cause is None
     assert "no column os" in pipeline.show_causes(found)["slice"].iloc[0]
+
+
+def test_a_clock_that_was_ahead_for_one_run_blinds_nobody(world):
+    """It has judged a day that was not there yet as missing; as the rows come, they are judged."""
+    values = kpi()
+    values.iloc[-3:] = 10
+    to = world({"a": values})
+    run(to, after(END - 4 * STEP))
+    run(to, after(END + timedelta(days=1)))  # ahead
+    assert to.store.judged("a", END)[0].status is not Status.MISSING
+    later = values.reindex(pd.date_range(values.index[0], END + 3 * STEP, freq=STEP)).fillna(1000)
+    to = world({"a": later}, store=to.store)
+    for n in (2, 3):
+        run(to, after(END + n * STEP))
+    assert all(v.status is not Status.MISSING for v in to.store.judged("a", END + STEP)[:3])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerting.incidents.folding import BEGINS, Silenced, is_quiet
-from alerting.model import Episode, Event, Incident, Kind, Member, State, Verdict
+from alerting.model import Episode, Event, Incident, Kind, Member, State, Status, Verdict
 
 
 def late(
@@ -31,7 +31,7 @@ def opening(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
     """The event that opened it, made again from what is remembered."""
     root = incident.root
     episode = episodes.get(root.metric) or Episode(root.metric)
-    if root.gap:
+    if root.gap or root.first.status is Status.MISSING:  # it began as a gap, whatever came after
         return Event(Kind.NO_DATA, root.metric, root.joined, root.first, replace(episode, gap=root.since), incident)
     if episode.since != root.since:  # it is over, or another trouble by now
         episode = Episode(root.metric, State.OK, since=root.since, worst=root.worst, lost=root.lost)

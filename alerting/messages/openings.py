@@ -128,7 +128,10 @@ def _joined(p: Phrases) -> list[str]:
     verdict = p.event.verdict
     if verdict.status is Status.MISSING:
         buckets = p.buckets(p.gap, p.end)
-        first = p.say("joined, no data", since=p.at(p.gap), buckets=buckets, lasted=p.lasted(p.gap))
+        known = p.member is not None and p.member.joined < p.event.bucket  # it was odd before, and has stopped now
+        first = p.say(
+            "no data" if known else "joined, no data", icon="⚫", since=p.at(p.gap), buckets=buckets, lasted=p.lasted(p.gap)
+        )
         facts = about_the_gap(p)
     else:
         first, *facts = p.say("joined", icon=icon(p), off=p.off(verdict), when=p.when()), p.facts(verdict, p.edge(verdict))

@@ -42,7 +42,8 @@ def reconsider(to: Connections, todo: list[Due], reading: Reading) -> list[Due]:
     if not todo or not to.mutable:
         return todo
     judged: dict[str, list[Verdict]] = {}
-    for verdict in to.store.judged(since=min(item.first for item in todo) - to.mutable):
+    oldest = min(min(item.first, item.last) for item in todo)  # a clock that was ahead has judged what is not there yet
+    for verdict in to.store.judged(since=oldest - to.mutable):
         judged.setdefault(verdict.metric, []).append(verdict)
     return [_again(to, item, judged.get(item.metric.name, []), reading) for item in todo]
 

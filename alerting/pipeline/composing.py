@@ -12,8 +12,8 @@ import pandas as pd
 
 from alerting import episodes, messages
 from alerting import incidents as stories
-from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Reading, Status, Verdict
-from alerting.pipeline import completeness
+from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Rarity, Reading, Status, Verdict
+from alerting.pipeline import completeness, unusual
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
@@ -31,7 +31,7 @@ def compose(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], 
             continue
         context = _context(to, event, changes, judged, reading, now)
         out.append(messages.compose(event, context))
-        if event.kind in (Kind.OPENED, Kind.WORSENED) and event.metric in judged:
+        if event.kind in (Kind.OPENED, Kind.WORSENED) and event.metric in judged and event.verdict.status is not Status.MISSING:
             out.append(messages.picture(event, _png(to, event, judged[event.metric], context.occasions), context))
     return [*out, *edits(to, changes, judged, reading, now)]
 
@@ -112,7 +112,7 @@ def _context(
         occasions=_occasions(to, event),
         usual_delay=completeness.usual_delay(metric.query, to.store.arrivals(now - ARRIVALS)) if gap else None,
         complete=_complete(changes.todo, metric.query, reading) if gap else (),
-        rarity=event.incident.rarity if event.incident and event.kind is Kind.OPENED else None,
+        rarity=_rarity(to, event, judged),
         similar=event.incident.similar if event.incident and event.kind is Kind.OPENED else None,
     )
 
@@ -124,6 +124,13 @@ def _titled(metric: Metric, event: Event) -> Metric:
         return metric
     part = "; ".join(" & ".join(f"{name} {value}" for name, value in element) for element in cause.slice.elements)
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
+
+
+def _rarity(to: Connections, event: Event, judged: dict[str, pd.DataFrame]) -> Rarity | None:
+    """As it was when the incident opened; of what is worse, as it is now."""
+    if event.kind is Kind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+        return unusual.rarity(judged[event.metric], event, to.zone)
+    return event.incident.rarity if event.incident and event.kind is Kind.OPENED else None
 
 
 def _parts(event: Event) -> list[Member]:
