@@ -108,7 +108,8 @@ class _Fold:
 
     def _joins(self, incident: Incident, event: Event) -> bool:
         age = event.bucket - incident.opened
-        if incident.muted or incident.label or incident.snoozed:  # people meant what they saw, not what comes later
+        snoozed = incident.snoozed is not None and event.bucket < incident.snoozed
+        if incident.muted or incident.label or snoozed:  # people meant what they saw, not what comes later
             return False
         return age <= TOGETHER or (age <= RELATED and any(self.tree.related(event.metric, m.metric) for m in incident.off))
 
