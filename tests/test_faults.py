@@ -1,0 +1,118 @@
+"""The fault runs in their short form; and that they would see what they are there to see."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from tests.faults.audit import account, openings, per_crash, repeats
+from tests.faults.leaks import in_files
+from tests.faults.process import ROOT
+from tests.faults.scenario import Row, Scenario, Task, drawn
+from tests.faults.timeline import FIRST, LENGTH, SPACING, STEP, one, plan, table
+from tests.faults.world import World
+from tests.servers import PASSWORD
+
+MINUTES = 15.0
+
+
+def test_the_short_form_is_all_ok():
+    command = [sys.executable, "-m", "tests.faults", "--quick", "--minutes", str(MINUTES - 5)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * MINUTES, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOT OK" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A world in which the one incident has been told."""
+    home = tmp_path_factory.mktemp("world")
+    source = table(home / "table.parquet", one(), FIRST + 8, seed=1)
+    with World(home / "home", str(source)) as world:
+        assert [world.run(number).code for number in (FIRST - 1, FIRST)] == [0, 0]
+        yield world
+
+
+def audited(world, planted=None, last=FIRST):
+    row = Row("")
+    account(row, world, one() if planted is None else planted, last, bound=0)
+    return row
+
+
+def test_what_is_well_is_ok(told):
+    row = audited(told)
+    assert (row.ok, row.wrong, row.runs) == (True, [], 2)
+    (opening,) = openings(told.chat(), one()[0])
+    assert opening.first.startswith("🔴 bravo −4")
+
+
+def test_an_incident_that_nobody_heard_of_is_seen(told):
+    other = replace(one()[0], metric="alpha")
+    row = audited(told, [*one(), other])
+    assert (row.lost, row.wrong, row.ok) == (1, [f"{other.id} was not told"], False)
+
+
+def test_an_alarm_that_nobody_planted_is_seen(told):
+    row = audited(told, [])
+    assert [text.partition(" says")[0].split("−")[0] for text in row.wrong] == ["nobody planted what '🔴 bravo "]
+
+
+CHANGES = [  # what happens to the memory, and what is said of it
+    ("DELETE FROM verdicts WHERE metric = 'echo' AND bucket LIKE '2026-10-01T00:45%'", "1 buckets of echo were not judged"),
+    ("DELETE FROM verdicts WHERE metric = 'echo' AND bucket > '2026-10-01T01'", "echo was judged until 2026-10-01T00:45Z"),
+    ("UPDATE messages SET state = 'waiting' WHERE key LIKE '%/opened/text'", f"{one()[0].id}/opened/text still waits"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), CHANGES)
+def test_a_memory_with_a_hole_is_seen(told, tmp_path, change, said):
+    (tmp_path / "data").mkdir()
+    with closing(sqlite3.connect(told.memory)) as now, closing(sqlite3.connect(tmp_path / "data" / told.memory.name)) as then:
+        now.backup(then)
+        then.execute(change)
+        then.commit()
+    world = replace(told, disk=tmp_path)
+    world.chatlog = told.chatlog
+    assert said in audited(world).wrong
+    if "waiting" in change:
+        (opening,) = openings(told.chat(), one()[0])
+        assert repeats(world) == {opening.id}
+        assert per_crash(world, {opening.id}) == ["a message came again without a crash"]
+
+
+def test_a_bound_is_a_bound():
+    assert Row("", repeated=2, bound=2).ok
+    assert not Row("", repeated=3, bound=2).ok
+    assert not Row("", secrets=1).ok
+    assert not Row("", lost=1).ok
+
+
+def test_what_breaks_or_comes_too_late_costs_its_row(tmp_path):
+    def broken(row, task):
+        raise ValueError("no server")
+
+    rows = [Scenario("one", broken).row(Task(tmp_path, 1, until)) for until in (float("inf"), 0.0)]
+    assert [row.wrong for row in rows] == [["ValueError: no server"], ["not tried: time was up"]]
+    assert drawn(rows).count("NOT OK") == 2
+
+
+def test_a_secret_is_found_in_any_file(tmp_path):
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "run.ipynb").write_text("{}")
+    assert in_files(tmp_path) == []
+    (tmp_path / "a folder" / "memory.sqlite-wal").write_text(f"...{PASSWORD}...")
+    assert in_files(tmp_path) == [str(tmp_path / "a folder" / "memory.sqlite-wal")]
+
+
+def test_incidents_are_stories_of_their_own():
+    planted = plan(400, random.Random(3))
+    starts = [incident.start for incident in planted]
+    assert len(planted) > 40
+    assert all(SPACING[0] * STEP <= b - a <= SPACING[1] * STEP for a, b in pairwise(starts))
+    assert all(LENGTH[0] <= incident.length <= LENGTH[1] for incident in planted)
+    assert planted == plan(400, random.Random(3))
