@@ -95,10 +95,11 @@ def table(path: Path, planted: Sequence[Planted], count: int, seed: int, zone: s
 
 
 def _rhythm(index: pd.DatetimeIndex, zone: str) -> np.ndarray:
-    """Few at night, a steep morning, most in the evening."""
+    """Few at night, a steep morning, most in the day."""
     local = index.tz_convert(ZoneInfo(zone))
     hour = (local.hour + local.minute / 60).to_numpy()
-    return np.asarray(1000 * (1 + 0.35 * np.sin(2 * np.pi * (hour - 10) / 24) + 0.15 * np.tanh((hour - 7.5) * 2)))
+    morning = np.tanh(8 * np.sin(2 * np.pi * (hour - 7.5) / 24))  # steep, and no jump at midnight: an incident may begin there
+    return np.asarray(1000 * (1 + 0.35 * np.sin(2 * np.pi * (hour - 10) / 24) + 0.15 * morning))
 
 
 def _plant(values: pd.Series, incident: Planted) -> None:
