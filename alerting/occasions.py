@@ -14,6 +14,15 @@ COLUMNS = ["start", "end", "kind", "title", "metrics"]
 DAY = timedelta(days=1)
 
 
+def known(
+    path: Path, zone: str, metrics: Collection[str], countries: str, around: datetime
+) -> tuple[tuple[Occasion, ...], list[str]]:
+    """What the file and the countries' calendars hold, oldest first, and what was odd about them."""
+    written, odd = read(path, zone, metrics)
+    days, strange = public(countries, zone, around)
+    return tuple(sorted([*written, *days], key=lambda occasion: occasion.start)), [*odd, *strange]
+
+
 def read(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[Occasion], list[str]]:
     """The file's occasions, and a note for each line that is not one. No file: no occasions.
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alerting import occasions
 from alerting import settings as environment
 from alerting.incidents import Tree
 from alerting.model import (
@@ -18,7 +19,6 @@ from alerting.model import (
     Message,
     Metric,
     Notifier,
-    Occasion,
     Query,
     SettingsError,
     Source,
@@ -48,7 +48,8 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
     store = open_store(settings, dry_run)
     store.forget(now)
     notifier, note = open_notifier(settings, dry_run)
-    occasions, odd = calendar(settings, [metric.name for metric in metrics], now)
+    names = [metric.name for metric in metrics]
+    known, odd = occasions.known(settings.calendar, settings.zone, names, settings.holidays, now)
     return Connections(
         metrics=metrics,
         queries=queries(),
@@ -64,7 +65,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         wait=time.sleep,
         notes=tuple(filter(None, [_source_note(settings), note, *odd])),
         mutable=timedelta(hours=settings.mutable),
-        occasions=tuple(occasions),
+        occasions=known,
         started=now,
         daily=settings.daily,
         slices=queries(SQL / "slices"),
@@ -90,15 +91,6 @@ def connect_chat(settings: Settings) -> Connections:
 class _NoSource:
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         raise SourceError("no source was opened")
-
-
-def calendar(settings: Settings, names: list[str], now: datetime) -> tuple[list[Occasion], list[str]]:
-    """Releases, holidays and the like, oldest first, and what was odd about them."""
-    from alerting import occasions
-
-    written, odd = occasions.read(settings.calendar, settings.zone, names)
-    public, unknown = occasions.public(settings.holidays, settings.zone, now)
-    return sorted([*written, *public], key=lambda occasion: occasion.start), [*odd, *unknown]
 
 
 def queries(folder: Path = SQL) -> dict[str, Query]:

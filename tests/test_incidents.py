@@ -211,6 +211,22 @@ def test_late_rows_take_a_member_back_and_close_what_is_left_of_the_story():
     assert changes.incidents[0].open
 
 
+def test_late_rows_may_show_that_a_gap_was_a_fall():
+    """The incident goes on as what it was all along, and its opening is told anew as that."""
+    _, known = live({"views": "N M M M"})
+    (incident,) = known
+    assert incident.root.gap
+    rows = answers({"views": "N N A A"})[1:]
+    due = [Due(Tree(METRICS).metric("views"), START + 4 * STEP, START + 3 * STEP, again=START + STEP)]
+    changes = advance(due, [row[0] for row in rows], Remembered(METRICS, {"views": Episode("views")}, known))
+    (after,) = changes.incidents
+    assert (after.id, after.root.gap, after.root.since, after.root.first.value) == (incident.id, False, START + 2 * STEP, 80.0)
+    assert incidents.opening(after, changes.episodes).kind is Kind.OPENED
+    assert [event.kind for event in changes.events] == [Kind.WORSENED]
+    _told, known = live({"views": "N M M A A"})  # where the data really were gone, it stays a gap that was followed by a fall
+    assert (known[0].root.first.status, known[0].root.since) == (Status.MISSING, START + STEP)
+
+
 def test_late_rows_that_change_nothing_say_nothing():
     seen = {"likes": "N A A N N N", "views": "N A A N N N"}
     _told, known = live(seen)

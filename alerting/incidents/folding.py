@@ -196,7 +196,11 @@ def _changed(incident: Incident, event: Event) -> Incident:
     if mine is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in BEGINS else incident
     now = mine
-    if event.kind in BEGINS:
+    if (
+        event.kind is Kind.OPENED and mine.gap and mine.until is None
+    ):  # no "data back" before it: late rows say it never was a gap
+        now = _member(event)
+    elif event.kind in BEGINS:
         now = replace(mine, until=None, gap=event.kind is Kind.NO_DATA, worst=mine.worst or event.episode.worst)
     elif event.kind is Kind.RESOLVED:
         now = _over(mine, event, event.episode.calm_since or event.bucket)
