@@ -446,3 +446,17 @@ def test_a_clock_that_was_ahead_for_one_run_blinds_nobody(world):
     for n in (2, 3):
         run(to, after(END + n * STEP))
     assert all(v.status is not Status.MISSING for v in to.store.judged("a", END + STEP)[:3])
+
+
+def test_a_run_that_cannot_see_takes_nothing_away_from_what_was_said(world, tmp_path):
+    values = kpi()
+    values.iloc[-1] = 10
+    to = world({"a": values})
+    run(to, after(END))
+    (incident,) = to.store.incidents()
+    said = to.store.text(incident.key)
+    assert "Yesterday" in said
+    (tmp_path / "kpi.csv").rename(tmp_path / "away.csv")
+    with pytest.raises(RunFailed, match="a was not judged"):
+        run(to, after(END + STEP))
+    assert to.store.text(incident.key) == said

@@ -17,6 +17,7 @@ from alerting.pipeline import completeness, unusual
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
+from alerting.pipeline.watching import SUFFIX
 
 MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes a little late
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
@@ -55,6 +56,8 @@ def edits(
         before = to.store.text(incident.key)
         if not before or incident.corrected or incident.key.removesuffix("/text") in opened:
             continue
+        if incident.root.metric not in judged and not incident.root.metric.endswith(SUFFIX):
+            continue  # what could not be seen now takes nothing away from what was said
         event = stories.opening(incident, changes.episodes)
         then = replace(to, run=incident.run)  # the link leads to the run that told of it first
         message = messages.compose(event, _context(then, event, changes, judged, reading, now, edited=True))
