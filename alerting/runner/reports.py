@@ -29,7 +29,7 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 1em auto; max-width: 60em; padding: 0 1em; color-scheme: light dark }}
 table {{ border-collapse: collapse; width: 100% }}
 td {{ border-top: 1px solid #8884; padding: .3em .6em .3em 0; vertical-align: top; overflow-wrap: anywhere }}
-td:first-child {{ white-space: nowrap }}
+td:nth-child(-n+2) {{ white-space: nowrap }}
 .failed td:nth-child(2) {{ color: #d32f2f; font-weight: bold }}
 </style>
 <h1>Metric checks</h1>
