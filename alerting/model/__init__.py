@@ -16,8 +16,8 @@ from alerting.model.errors import (
 )
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
-from alerting.model.ports import Memory, Notifier, Source, Store
-from alerting.model.run import Arrival, Reading, Run
+from alerting.model.ports import History, Memory, Notifier, Source, Store
+from alerting.model.run import Arrival, Reading, Run, Span
 from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar, Slice
 
@@ -31,6 +31,7 @@ __all__ = [
     "Cause",
     "Episode",
     "Event",
+    "History",
     "Incident",
     "Kind",
     "Label",
@@ -56,6 +57,7 @@ __all__ = [
     "Slice",
     "Source",
     "SourceError",
+    "Span",
     "State",
     "Status",
     "Store",
