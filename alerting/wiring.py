@@ -196,6 +196,7 @@ def _clickhouse(settings: Settings) -> Source:
         database=settings.clickhouse_database,
         tables=tables(settings),
         timeout=settings.clickhouse_timeout,
+        memory=settings.clickhouse_memory,
         ca=settings.clickhouse_ca,
     )
 
