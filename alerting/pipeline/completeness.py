@@ -54,7 +54,7 @@ def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:
 
 
 def _rows(frame: pd.DataFrame) -> pd.Series:
-    return frame.drop(columns="newest", errors="ignore").sum(axis=1, min_count=1)
+    return frame.drop(columns=["newest", "groups"], errors="ignore").sum(axis=1, min_count=1)
 
 
 def _newest(frame: pd.DataFrame) -> datetime | None:
