@@ -10,7 +10,6 @@ import pandas as pd
 
 from alerting.model import Query, SourceError
 
-
 MOST = 10_000  # combinations of labels: more, and a query groups by something like a user
 
 
@@ -53,7 +52,7 @@ def _by_label(values: pd.DataFrame, labels: list[str], numbers: list[str], query
         matrix = np.full((len(groups), len(index)), np.nan)
         matrix[codes, places] = values[number].to_numpy(float)
         if number == "newest":
-            out["newest"] = np.fmax.reduce(matrix, axis=0)
+            out["newest"] = np.fmax.reduce(matrix, axis=0, initial=np.nan)
         else:
             out |= {f"{number}[{group}]": row for group, row in zip(groups, matrix, strict=True)}
     out["groups"] = np.bincount(places, minlength=len(index)).astype(float)
