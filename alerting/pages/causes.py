@@ -30,7 +30,7 @@ def slices(incident: Incident, reader: Reader) -> str:
         return ""
     form = "ratio" if cause.effect != "count" else reader.form(incident.root.metric)
     rows = [_row(cause.slice, "", form, reader)] if cause.slice else []
-    rows += [_row(cause.rest, reader.say("rest"), form, reader)] if cause.rest else []
+    rows += [_row(cause.rest, reader.say("rest"), form, reader)] if cause.rest and len(cause.others) != 1 else []
     rows += [_row(other, "", form, reader) for other in cause.others[:MOST]]
     rows += _shares(cause, reader)
     heads = [reader.say(key) for key in ("slice", "value", "usual", "change")]

@@ -63,7 +63,7 @@ def card(story: Story, reader: Reader) -> str:
         f'<p><span class="soft">{text(reader.say("metrics"))}:</span> {metrics}</p>',
         f'<p><span class="soft">{text(reader.say("cause"))}:</span> {text(causes.line(it, reader))}</p>',
     ]
-    return f'<li data-t={began} data-e={ends} data-s="{marks}" data-m="{names}">{name}{"".join(lines)}{shot}</li>'
+    return f'<li data-t={began} data-e={ends} data-s="{marks}" data-m="{names}"><div>{name}{"".join(lines)}</div>{shot}</li>'
 
 
 def _name(story: Story, reader: Reader) -> str:
@@ -108,12 +108,12 @@ def _facts(story: Story, reader: Reader) -> str:
     silent = [reader.say("muted")] if it.muted else [reader.say("until at", at=reader.at(it.snoozed))] if it.snoozed else []
     facts = {
         "since": text(reader.at(it.root.since)),
-        "ended": text(reader.at(until) if until else reader.say("still")),
+        "ended": text(reader.at(until)) if until else "",
         "cause": text(causes.line(it, reader)),
         "taken": text(it.taken or reader.say("nobody")),
         "label": text(_label(it, reader)),
         "silent": text(", ".join(silent)),
-        "address": away(it.run, text(it.run)),
+        "address": "" if story.runs else away(it.run, text(it.run)),
     }
     rows = "".join(f"<dt>{text(reader.say(key))}</dt><dd>{html}</dd>" for key, html in facts.items() if html)
     return f'<dl class="facts">{rows}</dl>'
@@ -123,10 +123,9 @@ def _member(member: Member, reader: Reader) -> list[str]:
     worst = member.worst or member.first
     numbers = Numbers.of(reader.form(member.metric), reader.language, worst)
     until = reader.at(member.until) if member.until else reader.say("still")
-    off = [reader.say("gap"), "", "", ""] if member.gap else [
-        reader.at(worst.bucket), numbers.value(worst.value), numbers.range(worst.low, worst.high) or numbers.value(worst.expected),
-        change(worst, reader.language),
-    ]  # fmt: skip
+    usual = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
+    off = [reader.at(worst.bucket), numbers.value(worst.value), usual, change(worst, reader.language)]
+    off = [reader.say("gap"), "", "", ""] if member.gap else off
     return [text(piece) for piece in (reader.title(member.metric), reader.at(member.since), until, *off)]
 
 

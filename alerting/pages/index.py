@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from alerting.pages.layout import page
 from alerting.pages.listing import badge, listing
 from alerting.pages.markup import text
-from alerting.pages.nouns import Entry, Reader
+from alerting.pages.nouns import Entry, Line, Reader
 from alerting.pages.strip import DAYS, calendar
 
 STATES = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
 
 
-def index(entries: Sequence[Entry], cards: Sequence[str], reader: Reader, opened: int = 0, note: str = "") -> str:
-    """`entries`: all that the lists tell of, newest first; `cards`: the incidents, newest first, as `incident.card` made them.
+@dataclass(frozen=True)
+class Overview:
+    """What the index shows. `lines`: all checks that the lists tell of, newest first; `newest` of them, no rehearsal; `cards`:
+    the incidents, newest first; `opened`: how many of them go on; `seen`: metrics that were off; `note`: why the memory could
+    not be read."""
 
-    `opened`: how many of them go on; `note`: why the memory could not be read.
-    """
-    kept = [entry for entry in entries if entry.href]
-    live = [entry for entry in entries if not entry.rehearsal]
+    lines: Sequence[Line] = ()
+    newest: Entry | None = None
+    cards: Sequence[str] = ()
+    opened: int = 0
+    seen: Sequence[str] = ()
+    note: str = ""
+
+
+def index(told: Overview, reader: Reader) -> str:
+    live = [line for line in told.lines if line.live]
+    strip = f'<p class="soft">{text(reader.say("strip"))}</p>{calendar(live, reader)}'
     parts = [
         f"<h1>{text(reader.say('title'))}</h1>",
-        _newest(live, reader),
+        _newest(told.newest, reader),
         _stale(reader),
-        f'<p class="note">{text(reader.say("no memory", why=note))}</p>' if note else "",
-        _section(
-            "calendar",
-            reader.say("calendar", days=DAYS),
-            f'<p class="soft">{text(reader.say("strip"))}</p>{calendar(live, reader)}',
-        )
-        if live
-        else "",
-        _filter(reader),
-        _section("incidents", f"{reader.say('incidents')}: {_open(opened, reader)}", _cards(cards, reader)),
-        _section("runs", reader.say("runs"), f'<div class="days">\n{listing(kept, reader)}\n</div>'),
+        f'<p class="note">{text(reader.say("no memory", why=told.note))}</p>' if told.note else "",
+        _section("calendar", reader.say("calendar", days=DAYS), strip) if live else "",
+        _filter(told.seen, reader),
+        _section("incidents", f"{reader.say('incidents')}: {_open(told.opened, reader)}", _cards(told.cards, reader)),
+        _section("runs", reader.say("runs"), f'<div class="days">\n{listing(told.lines, reader)}\n</div>'),
     ]
     return page(reader.say("title"), "\n".join(filter(None, parts)), reader, live=True)
 
@@ -47,10 +52,9 @@ def _section(name: str, heading: str, body: str) -> str:
     return f'<section aria-labelledby="{name}"><h2 id="{name}">{text(heading)}</h2>\n{body}\n</section>'
 
 
-def _newest(live: Sequence[Entry], reader: Reader) -> str:
-    if not live:
+def _newest(newest: Entry | None, reader: Reader) -> str:
+    if not newest:
         return f'<p class="lead">{text(reader.say("no runs"))}</p>'
-    newest = live[0]
     said = text(reader.say("newest", at=reader.at(newest.started), said=newest.said))
     words = f'<a href="{text(newest.href)}">{said}</a>' if newest.href else said
     return f'<p class="lead">{badge(newest.state, reader)} {words}</p>'
@@ -72,9 +76,10 @@ def _cards(cards: Sequence[str], reader: Reader) -> str:
     )
 
 
-def _filter(reader: Reader) -> str:
+def _filter(seen: Sequence[str], reader: Reader) -> str:
     """Hidden until the script is there to make it work."""
-    metrics = {"": reader.say("any metric")} | {name: title.words for name, title in reader.titles.items()}
+    known = {name: title.words for name, title in reader.titles.items()}
+    metrics = {"": reader.say("any metric")} | known | {name: name for name in sorted(seen) if name not in known}
     states = {state: reader.say(key) for state, key in STATES.items()}
     fields = (
         _select("metric", metrics, reader) + _select("state", states, reader) + _date("from", reader) + _date("until", reader)

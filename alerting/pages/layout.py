@@ -37,7 +37,7 @@ PAGE = """<!doctype html>
 
 
 def page(title: str, body: str, reader: Reader, up: str = "", live: bool = False) -> str:
-    """A whole page. `body` is HTML; `up`: the way to the index, from where the page lies; `live`: with what the index needs, the filter's script above all."""
+    """A whole page. `body` is HTML; `up`: the way to the index from where the page lies; `live`: the index, with its filter."""
     back = f'<nav aria-label="{text(reader.say("title"))}"><a href="{text(up)}">← {text(reader.say("all runs"))}</a></nav>\n'
     style = STYLE + INDEX if live else STYLE
     return PAGE.format(

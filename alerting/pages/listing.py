@@ -1,4 +1,4 @@
-"""The checks that are kept, a day a table, newest first."""
+"""The checks that are kept, a day a table, newest first; and each of them as the index keeps it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,57 @@ from itertools import groupby
 
 from alerting.messages.words import WEEKDAYS
 from alerting.pages.markup import scrolled, text
-from alerting.pages.nouns import Entry, Reader
+from alerting.pages.nouns import Entry, Line, Reader
 
 OPEN = 1  # days that are unfolded
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time: what the filter compares dates with
-COLUMNS = ("time", "state", "off", "said", "took", "record")
+COLUMNS = ("time", "state", "off", "said", "took")
+LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u"}
 
 
-def listing(entries: Sequence[Entry], reader: Reader) -> str:
-    """`entries`: newest first, each with a file to go to."""
-    dated = [(entry.started.astimezone(reader.place), entry) for entry in entries]
-    days = [(day, list(some)) for day, some in groupby(dated, key=lambda pair: pair[0].date())]
-    return "\n".join(_day(day, some, reader, " open" if n < OPEN else "") for n, (day, some) in enumerate(days))
+def line(entry: Entry, reader: Reader) -> Line:
+    local = entry.started.astimezone(reader.place)
+    row = _row(local, entry, reader) if entry.href else ""
+    return Line(entry.quarter, f"{local:%Y-%m-%d}", entry.state, not entry.rehearsal, _cell(local, entry, reader), row)
 
 
-def _day(day: date, some: list[tuple[datetime, Entry]], reader: Reader, unfolded: str) -> str:
+def listing(lines: Sequence[Line], reader: Reader) -> str:
+    """`lines`: newest first."""
+    days = [(day, [line.row for line in some]) for day, some in groupby(filter(_kept, lines), key=lambda line: line.day)]
+    return "\n".join(
+        _day(date.fromisoformat(day), rows, reader, " open" if n < OPEN else "") for n, (day, rows) in enumerate(days)
+    )
+
+
+def _kept(line: Line) -> bool:
+    return bool(line.row)
+
+
+def _day(day: date, rows: list[str], reader: Reader, unfolded: str) -> str:
     heads = "".join(f'<th scope="col">{text(reader.say(name))}</th>' for name in COLUMNS)
-    rows = "\n".join(_row(local, entry, reader) for local, entry in some)
-    count = text(reader.say("count", count=len(some)))
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}\n</tbody></table>"
-    name = day_name(day, reader)
+    body = "\n".join(rows)
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    name, count = day_name(day, reader), text(reader.say("count", count=len(rows)))
     return f"<details{unfolded}><summary>{name} <span>{count}</span></summary>{scrolled(table, name)}</details>"
 
 
 def _row(local: datetime, entry: Entry, reader: Reader) -> str:
-    wall, stem = wall_time(local), text(f"runs/{entry.day}/{entry.name}")
     off = ", ".join(text(reader.title(name)) for name in entry.off)
     took = text(reader.say("seconds", count=f"{entry.seconds:.1f}")) if entry.seconds else ""
-    clock = f"{local:%H:%M}"
-    label = f' aria-label="{text(reader.say("notebook of", at=clock))}"'
-    notebook = f'<a href="{stem}{entry.notebook}"{label}>{text(reader.say("notebook"))}</a>' if entry.notebook else ""
-    cells = (badge(entry.state, reader) + _kind(entry, reader), off, text(entry.said), took, notebook)
+    cells = (badge(entry.state, reader) + _kind(entry, reader), off, text(entry.said), took)
+    metrics = f' data-m="{text(" ".join(entry.off))}"' if entry.off else ""
     return (
-        f'<tr data-t={wall} data-s="{entry.state}" data-m="{text(" ".join(entry.off))}"><th scope="row">'
-        f'<a href="{text(entry.href)}">{clock}</a></th><td>{"</td><td>".join(cells)}</td></tr>'
+        f"<tr data-t={wall_time(local)} data-s={entry.state}{metrics}><th scope=row>"
+        f'<a href="{text(entry.href)}">{local:%H:%M}</a></th><td>{"</td><td>".join(cells)}</td></tr>'
     )
+
+
+def _cell(local: datetime, entry: Entry, reader: Reader) -> str:
+    clock = f"{local:%H}:{local.minute // 15 * 15:02}"
+    letter, title = LETTERS[entry.state], f"{clock} {text(reader.say(entry.state))}"
+    if not entry.href:
+        return f'<i class={letter} title="{title}, {text(reader.say("thinned"))}"></i>'
+    return f'<a class={letter} tabindex=-1 href="{text(entry.href)}" title="{title}"></a>'
 
 
 def day_name(day: date, reader: Reader) -> str:

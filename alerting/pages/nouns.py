@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from alerting.messages.times import Clock
@@ -50,6 +51,17 @@ class Entry:
         """Its page, or its notebook where there is no page; from the folder of reports. "" when both are gone."""
         ending = ".html" if self.page else self.notebook
         return f"runs/{self.day}/{self.name}{ending}" if ending else ""
+
+
+class Line(NamedTuple):
+    """One run as the index shows it, ready to be kept: nobody makes three thousand of them anew every quarter of an hour."""
+
+    quarter: int  # of an hour, counted from 1970
+    day: str  # by the reader's calendar
+    state: str
+    live: bool  # no rehearsal
+    cell: str  # HTML of the calendar
+    row: str  # HTML of the list; "" when nothing of the run is kept
 
 
 @dataclass(frozen=True)

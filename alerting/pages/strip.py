@@ -7,12 +7,12 @@ from datetime import date, datetime, time, timedelta
 
 from alerting.pages.listing import day_name
 from alerting.pages.markup import text
-from alerting.pages.nouns import QUARTER, Entry, Reader
+from alerting.pages.nouns import QUARTER, Line, Reader
 
 DAYS = 31  # lines
 REGULAR = 4  # checks in a row beside a gap that make it one of cron's, and not of somebody who checks by hand
-LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u"}
 WORST = ("ok", "unknown", "alert", "failed")
+SPACE = "\N{NO-BREAK SPACE}"
 LOUD = ("failed", "missing")
 HOURS = range(0, 24, 3)
 
@@ -35,57 +35,47 @@ def missed(taken: Iterable[int], now: int) -> set[int]:
     return out
 
 
-def calendar(entries: Sequence[Entry], reader: Reader) -> str:
-    """The last days, newest first, from the first check on. `entries`: those on any list, gone ones too."""
-    best: dict[int, Entry] = {}
-    for entry in entries:
-        known = best.get(entry.quarter)
-        if not known or WORST.index(entry.state) > WORST.index(known.state):
-            best[entry.quarter] = entry
+def calendar(lines: Sequence[Line], reader: Reader) -> str:
+    """The last days, newest first, from the first check on. `lines`: of all checks on any list, gone ones too."""
+    best: dict[int, Line] = {}
+    for line in lines:
+        known = best.get(line.quarter)
+        if not known or WORST.index(line.state) > WORST.index(known.state):
+            best[line.quarter] = line
     if not best:
         return ""
     gaps = missed(best, int(reader.now.timestamp()) // QUARTER)
     today = reader.now.astimezone(reader.place).date()
-    first = datetime.fromtimestamp(min(best) * QUARTER, reader.place).date()
-    count = min(DAYS, (today - first).days + 1)
-    lines = "\n".join(_line(today - timedelta(days=n), best, gaps, reader) for n in range(count))
+    count = min(DAYS, (today - datetime.fromtimestamp(min(best) * QUARTER, reader.place).date()).days + 1)
+    days = "\n".join(_day(today - timedelta(days=n), best, gaps, reader) for n in range(count))
     names = "".join(f'<th scope="col">{text(reader.say(key))}</th>' for key in ("day", "quarters", "sum"))
     hours = "".join(f"<span>{hour:02}</span>" for hour in HOURS)
     scale = f'<tr class="scale" aria-hidden="true"><th></th><td class="strip"><div class="hours">{hours}</div></td></tr>'
-    table = f'<table><thead class="away"><tr>{names}</tr></thead><tbody>{scale}\n{lines}\n</tbody></table>'
+    table = f'<table><thead class="away"><tr>{names}</tr></thead><tbody>{scale}\n{days}\n</tbody></table>'
     return f'<div class="calendar">{table}</div>\n{_legend(reader)}'
 
 
-def _line(day: date, best: dict[int, Entry], gaps: set[int], reader: Reader) -> str:
+def _day(day: date, best: dict[int, Line], gaps: set[int], reader: Reader) -> str:
     start, end = (int(datetime.combine(d, time(), reader.place).timestamp()) // QUARTER for d in (day, day + timedelta(days=1)))
     cells, counts = list[str](), dict.fromkeys(("ok", "alert", "failed", "unknown", "missing"), 0)
-    for n, quarter in enumerate(range(start, end)):
-        entry = best.get(quarter)
-        if entry:
-            counts[entry.state] += 1
-            cells.append(_cell(entry, n, reader))
-        elif quarter in gaps:
-            counts["missing"] += 1
-            cells.append(f'<i class=m title="{n // 4:02}:{n % 4 * 15:02} {text(reader.say("missing"))}"></i>')
-        else:
-            cells.append("<i></i>")
-    size = "" if end - start == 96 else f" n{end - start}"
+    missing = f'<i class=m title="{text(reader.say("missing"))}"></i>'
+    for quarter in range(start, end):
+        line = best.get(quarter)
+        if line or quarter in gaps:
+            counts[line.state if line else "missing"] += 1
+        cells.append(line.cell if line else missing if quarter in gaps else "<i></i>")
+    size = "" if end - start == 96 else f" n{end - start}"  # clocks go forward or back
     strip = f'<td class="strip"><div class="cells{size}" aria-hidden="true">{"".join(cells)}</div></td>'
     head = f'<th scope="row"><time datetime="{day}">{text(day_name(day, reader))}</time></th>'
     return f'<tr>{head}{strip}<td class="sum">{_sum(counts, reader)}</td></tr>'
 
 
-def _cell(entry: Entry, n: int, reader: Reader) -> str:
-    letter, title = LETTERS[entry.state], f"{n // 4:02}:{n % 4 * 15:02} {text(reader.say(entry.state))}"
-    if not entry.href:
-        return f'<i class={letter} title="{title}, {text(reader.say("thinned"))}"></i>'
-    return f'<a class={letter} tabindex=-1 href="{text(entry.href)}" title="{title}"></a>'
-
-
 def _sum(counts: dict[str, int], reader: Reader) -> str:
     """94 well · 1 alert · **1 failed**"""
-    said = {state: f"{count} {text(reader.say(state))}" for state, count in counts.items() if count}
-    return " · ".join(f"<b>{words}</b>" if state in LOUD else words for state, words in said.items())
+    said = {state: f"{count}{SPACE}{text(reader.say(state))}" for state, count in counts.items() if count}
+    first = said.pop("ok", "")
+    rest = " · ".join(f"<b>{words}</b>" if state in LOUD else words for state, words in said.items())
+    return f'<span class="well">{first} · </span>{rest}' if first and rest else first or rest
 
 
 def _legend(reader: Reader) -> str:

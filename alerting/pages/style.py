@@ -23,7 +23,7 @@ main:focus { outline: none }
 footer { color: var(--soft); border-top: 1px solid var(--line); padding-top: .6rem; padding-bottom: 2rem; font-size: 13px }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .3rem 0 .5rem; letter-spacing: -.01em; overflow-wrap: anywhere }
 h2 { font-size: 1.05rem; margin: 1.75rem 0 .5rem; line-height: 1.3 }
-h3 { font-size: 1rem; margin: 0 0 .25rem; line-height: 1.35; overflow-wrap: anywhere }
+h3 { font-size: 1rem; margin: 1.1rem 0 .25rem; line-height: 1.35; overflow-wrap: anywhere }
 p { margin: .25rem 0 }
 a { color: var(--link); text-underline-offset: 2px; overflow-wrap: anywhere }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; border-radius: 2px }
@@ -92,7 +92,7 @@ INDEX = """
 .calendar { margin: .4rem 0 .2rem }
 .calendar table, .calendar tbody, .calendar tr { display: block; width: 100% }
 .calendar th, .calendar td { display: block; border: 0; padding: 0 }
-.calendar tr { display: grid; grid-template-columns: 6.4rem minmax(0, 1fr) 15rem; gap: 0 .75rem; align-items: center;
+.calendar tr { display: grid; grid-template-columns: 6.4rem minmax(0, 1fr) 17rem; gap: 0 .75rem; align-items: center;
   min-height: 21px }
 .calendar th { font-size: 13px; font-weight: 400; white-space: nowrap; font-variant-numeric: tabular-nums }
 .calendar td.sum { font-size: 12.5px; color: var(--soft); line-height: 1.3 }
@@ -129,8 +129,9 @@ button { cursor: pointer }
 .cards > li:first-child, .cards > li[hidden] + li { border-top-color: transparent }
 .cards > li:first-child { border-top: 0 }
 .cards > li[hidden], tr[hidden], details[hidden] { display: none }
+.cards h3 { margin-top: 0 }
 .cards p { margin: .1rem 0; overflow-wrap: anywhere }
-.cards .shot { margin: 0; grid-column: 2; grid-row: 1 / span 4 }
+.cards .shot { margin: 0 }
 .cards .shot img { width: 100%; aspect-ratio: 16 / 9; object-fit: cover; object-position: top left }
 .days details { border: 1px solid var(--line); border-radius: 4px; background: var(--card); margin: .35rem 0 }
 .days summary { padding: .35rem .9rem; color: var(--ink); font-size: 14px }
@@ -141,12 +142,12 @@ button { cursor: pointer }
 @media (max-width: 46rem) {
 .calendar tr { grid-template-columns: minmax(0, 1fr) auto; padding: .15rem 0 }
 .calendar td.strip { grid-column: 1 / -1; grid-row: 2 }
-.calendar td.sum { text-align: right }
+.calendar td.sum { text-align: right } .calendar td.sum .well { display: none }
 .cells { gap: 0 } .cells > * { border-right: 1px solid var(--bg) }
 .calendar tr.scale th, .calendar tr.scale td.sum { display: none }
 .cards > li { grid-template-columns: minmax(0, 1fr) }
-.cards .shot { grid-column: 1; grid-row: auto; max-width: 20rem }
-form.filter label { flex: 1 1 8rem }
+.cards .shot { max-width: 20rem; margin-top: .3rem }
+form.filter label { flex: 1 1 40% } form.filter select, form.filter input { width: 100%; min-width: 0 }
 }
 @media print { form.filter { display: none } }
 """

@@ -39,7 +39,8 @@ def _newest(story: Story, told: Told) -> Told:
 def _item(told: Told, story: Story, reader: Reader) -> str:
     opening = told.key == story.incident.key
     kind = "opening" if opening else "reply" if told.reply_to else ""
-    heading = f"<b>{text(reader.say(kind))}</b> · " if kind else ""
+    word = "picture" if told.picture else kind
+    heading = f"<b>{text(reader.say(word))}</b> · " if word else ""
     when = f'<p class="when">{heading}{text(_state(told, reader))}{_edited(told, story, reader)}{_link(told, story, reader)}</p>'
     body = _picture(told, story, reader) if told.picture else _text(told, story, reader)
     return f'<li class="{kind}">{when}{body}</li>'

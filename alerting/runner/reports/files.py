@@ -6,10 +6,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alerting.model import AlertingError
+from alerting.settings import ROOT
+
+if TYPE_CHECKING:
+    from alerting.pages.nouns import Reader
 
 KEPT = ".pages"  # folder of what need not be made anew for every run
 
@@ -44,6 +49,13 @@ def told(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise AlertingError(f"{what}: {error.strerror}: {error.filename}; let this user write there, or make room") from None
+
+
+def code(reader: Reader) -> str:
+    """Changes whenever something does that is in all the pages: their code, words, titles."""
+    made = stamp(*sorted((ROOT / "alerting" / "pages").glob("*.py")))
+    about = f"{made} {reader.language} {reader.zone} {reader.titles}"
+    return blake2b(about.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 def stamp(*paths: Path) -> str:

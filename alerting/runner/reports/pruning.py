@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.model import SettingsError
-from alerting.runner.reports import files, sizes, writing
+from alerting.runner.reports import disk, files, writing
 from alerting.runner.reports.days import LIST, days, entries, lines
 from alerting.runner.reports.overview import READ, index
 from alerting.settings import Settings
@@ -46,14 +46,14 @@ def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
     today = datetime.now(UTC).date()
     plans = [_plan(day, (today - date.fromisoformat(day.name)).days, keep_days) for day in days(settings.reports)]
-    before = sizes.folder(settings.reports)
+    before = disk.folder(settings.reports)
     if not dry_run:
         with files.told("old runs could not be pruned"):
             for plan in plans:
                 _carry_out(settings, plan, (today - date.fromisoformat(plan.day.name)).days)
             _sweep(settings.reports / ".running")
         index(settings)
-    return _written(plans, before, sizes.folder(settings.reports), dry_run)
+    return _written(plans, before, disk.folder(settings.reports), dry_run)
 
 
 def _plan(day: Path, age: int, keep_days: int) -> Plan:
@@ -128,5 +128,5 @@ def _sweep(running: Path) -> None:
 def _written(plans: list[Plan], before: int, after: int, dry_run: bool) -> str:
     gone, packed = sum(len(plan.gone) for plan in plans), sum(len(plan.packed) for plan in plans)
     if dry_run:
-        return f"{gone} runs would go, {packed} would be packed; reports take {sizes.written(before)}"
-    return f"{gone} runs deleted, {packed} packed; reports take {sizes.written(after)} (before: {sizes.written(before)})"
+        return f"{gone} runs would go, {packed} would be packed; reports take {disk.written(before)}"
+    return f"{gone} runs deleted, {packed} packed; reports take {disk.written(after)} (before: {disk.written(before)})"
