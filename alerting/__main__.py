@@ -71,7 +71,7 @@ def demo(args: argparse.Namespace) -> int:
     return console.demo()
 
 
-@command("last runs, open incidents, outbox, silences, what is due next")
+@command("last runs, open incidents, outbox, silences, disk use, what is due next")
 def status(args: argparse.Namespace) -> int:
     from alerting import duty
 

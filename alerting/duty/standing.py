@@ -1,4 +1,4 @@
-"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, what is due next."""
+"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, disk use, what is due next."""
 
 from __future__ import annotations
 

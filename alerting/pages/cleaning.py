@@ -123,6 +123,8 @@ class _Cleaner(HTMLParser):
         elif tag == "table":
             self.outs.pop()  # what stood between its cells
             self._say(self.grid.html(self.label, self.nothing))
+        elif tag == "thead":
+            self.grid.part("tbody")
         else:
             self._say(end)
         return tag

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from alerting.pages.markup import scrolled, text
 
 ODD = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that a reader looks for
+LONG = 32  # characters of a cell that may be broken into lines
 _NUMBER = re.compile(r"[-+−]?[\d,\u202f ]*\.?\d+(e[-+]?\d+)?\s?%?|nan|NaN|")
 
 
@@ -100,5 +101,5 @@ def _head(cell: Cell, number: bool) -> str:
 def _cell(cell: Cell, number: bool) -> str:
     if cell.tag == "th":
         return f'<th scope="row"{cell.spans}>{cell.html}</th>'
-    kind = ' class="n"' if number else ' class="odd"' if cell.html in ODD else ""
+    kind = ' class="n"' if number else ' class="odd"' if cell.html in ODD else ' class="w"' if len(cell.html) > LONG else ""
     return f"<td{kind}{cell.spans}>{cell.html}</td>"

@@ -55,7 +55,9 @@ th, td { text-align: left; padding: .3rem .7rem; border-top: 1px solid var(--lin
 thead tr:first-child > *, tbody:first-child tr:first-child > * { border-top: 0 }
 thead th, thead td { font-size: 12.5px; font-weight: 600; color: var(--soft); white-space: nowrap }
 tbody th { font-weight: 500; white-space: nowrap }
-th.n, td.n { text-align: right; white-space: nowrap }
+td { white-space: nowrap }
+td.w { white-space: normal; min-width: 14rem; overflow-wrap: anywhere }
+th.n, td.n { text-align: right }
 td.odd { font-weight: 650; color: var(--failed) }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 4px; padding: .5rem .75rem; margin: .4rem 0;
   overflow-x: auto; font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace }
@@ -95,7 +97,7 @@ INDEX = """
 .calendar tr { display: grid; grid-template-columns: 6.4rem minmax(0, 1fr) 17rem; gap: 0 .75rem; align-items: center;
   min-height: 21px }
 .calendar th { font-size: 13px; font-weight: 400; white-space: nowrap; font-variant-numeric: tabular-nums }
-.calendar td.sum { font-size: 12.5px; color: var(--soft); line-height: 1.3 }
+.calendar td.sum { white-space: normal; font-size: 12.5px; color: var(--soft); line-height: 1.3 }
 .calendar td.sum b { color: var(--ink) }
 .cells { display: grid; grid-template-columns: repeat(var(--n, 96), minmax(0, 1fr)); gap: 1px; height: 16px }
 .cells.n92 { --n: 92 } .cells.n100 { --n: 100 } .cells.n94 { --n: 94 } .cells.n98 { --n: 98 }
@@ -137,7 +139,7 @@ button { cursor: pointer }
 .days summary { padding: .35rem .9rem; color: var(--ink); font-size: 14px }
 .days summary span { color: var(--soft); font-size: 13px; margin-left: .5rem }
 .days .scroll { border: 0; border-top: 1px solid var(--line); border-radius: 0; margin: 0 }
-.days td { overflow-wrap: anywhere; min-width: 4rem }
+.days td { white-space: normal; min-width: 4rem }
 .days td:nth-child(4) { min-width: 14rem; width: 60% }
 @media (max-width: 46rem) {
 .calendar tr { grid-template-columns: minmax(0, 1fr) auto; padding: .15rem 0 }
