@@ -9,7 +9,7 @@ from alerting.pages.layout import page
 from alerting.pages.listing import badge, listing
 from alerting.pages.markup import text
 from alerting.pages.nouns import Entry, Line, Reader
-from alerting.pages.strip import DAYS, calendar
+from alerting.pages.strip import calendar
 
 STATES = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
 
@@ -36,7 +36,7 @@ def index(told: Overview, reader: Reader) -> str:
         _newest(told.newest, reader),
         _stale(reader),
         f'<p class="note">{text(reader.say("no memory", why=told.note))}</p>' if told.note else "",
-        _section("calendar", reader.say("calendar", days=DAYS), strip) if live else "",
+        _section("calendar", reader.say("calendar"), strip) if live else "",
         _filter(told.seen, reader),
         _section("incidents", f"{reader.say('incidents')}: {_open(told.opened, reader)}", _cards(told.cards, reader)),
         _section("runs", reader.say("runs"), f'<div class="days">\n{listing(told.lines, reader)}\n</div>'),
@@ -55,9 +55,9 @@ def _section(name: str, heading: str, body: str) -> str:
 def _newest(newest: Entry | None, reader: Reader) -> str:
     if not newest:
         return f'<p class="lead">{text(reader.say("no runs"))}</p>'
-    said = text(reader.say("newest", at=reader.at(newest.started), said=newest.said))
-    words = f'<a href="{text(newest.href)}">{said}</a>' if newest.href else said
-    return f'<p class="lead">{badge(newest.state, reader)} {words}</p>'
+    words = text(reader.say("newest", at=reader.at(newest.started)))
+    words = f'<a href="{text(newest.href)}">{words}</a>' if newest.href else words
+    return f'<p class="lead">{badge(newest.state, reader)} {words}: {text(newest.said)}</p>'
 
 
 def _stale(reader: Reader) -> str:

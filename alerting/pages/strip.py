@@ -72,7 +72,11 @@ def _day(day: date, best: dict[int, Line], gaps: set[int], reader: Reader) -> st
 
 def _sum(counts: dict[str, int], reader: Reader) -> str:
     """94 well · 1 alert · **1 failed**"""
-    said = {state: f"{count}{SPACE}{text(reader.say(state))}" for state, count in counts.items() if count}
+    said = {
+        state: text(reader.say("tally", count=count, state=reader.say(state))).replace(" ", SPACE)
+        for state, count in counts.items()
+        if count
+    }
     first = said.pop("ok", "")
     rest = " · ".join(f"<b>{words}</b>" if state in LOUD else words for state, words in said.items())
     return f'<span class="well">{first} · </span>{rest}' if first and rest else first or rest

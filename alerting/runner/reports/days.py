@@ -39,7 +39,7 @@ def entries(day: Path) -> list[Entry]:
     names = [name for name in told if _NAME.fullmatch(name)]
     names += [name for name in _records(files) if name not in told]
     made = [_entry(day.name, name, told.get(name, {}), files) for name in names]
-    return sorted(made, key=lambda entry: (entry.started, entry.name), reverse=True)
+    return sorted(made, key=lambda entry: (entry.started, entry.name.partition("-")[2]), reverse=True)
 
 
 def lines(day: Path) -> Iterator[dict[str, Any]]:

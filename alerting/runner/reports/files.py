@@ -22,7 +22,7 @@ KEPT = ".pages"  # folder of what need not be made anew for every run
 def write(path: Path, content: str | bytes) -> None:
     """Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}")
+    part = path.with_name(f".{path.name}.{os.getpid()}")  # a rehearsal may write beside a run
     part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
     part.replace(path)
 

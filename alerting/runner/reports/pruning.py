@@ -52,7 +52,7 @@ def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
             for plan in plans:
                 _carry_out(settings, plan, (today - date.fromisoformat(plan.day.name)).days)
             _sweep(settings.reports / ".running")
-        index(settings)
+        index(settings, fresh=True)
     return _written(plans, before, disk.folder(settings.reports), dry_run)
 
 
