@@ -551,6 +551,18 @@ def test_what_told_of_something_stays_and_the_rest_is_thinned_out(world):
     assert "no longer kept" in index
 
 
+def test_of_a_long_incident_one_run_an_hour_stays(world):
+    start = datetime.combine(datetime.now(UTC).date() - 40 * DAY, time(8, 5, tzinfo=UTC))
+    for n in range(8):
+        world.run(start + n * timedelta(minutes=15), kind="alert")
+    (day,) = world.reports.glob("runs/*")
+    told = [json.loads(line) for line in (day / "runs.jsonl").read_text().splitlines()]
+    told = [{**line, "sent": int(n == 2), "off": ["likes"]} for n, line in enumerate(told)]
+    (day / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+    runner.prune(world.settings, 90)
+    assert [path.name[15:19] for path in sorted(day.glob("*.gz"))] == ["0805", "0835", "0905"]
+
+
 def test_a_packed_notebook_shows_its_pictures_from_beside_it(world):
     old = NOW - timedelta(days=9)
     record = world.run(old, usual(picture=png()), Failure("down", ""))

@@ -6,6 +6,7 @@ the runner waits for it.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from alerting.runner.reports.days import last_runs
@@ -40,8 +41,5 @@ def sizes(settings: Settings) -> dict[str, int]:
 
 def ahead() -> None:
     """Load what the end of a run needs."""
-    from alerting.pages import incident, index, run
-    from alerting.runner.reports import overview, writing
-    from alerting.store import past
-
-    assert all((incident, index, run, overview, writing, past))
+    for name in ("pages.incident", "pages.index", "pages.run", "runner.reports.overview", "runner.reports.writing", "store.past"):
+        import_module(f"alerting.{name}")

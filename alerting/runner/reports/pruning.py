@@ -1,7 +1,8 @@
 """The end of old records. What told of something stays; quiet runs are thinned out; what stays is packed.
 
-Whole for a week; then one quiet run an hour, after a month one a day, and none after `keep_days`. Runs that were red, or sent or
-saw something, stay for as long as the memory knows their incidents. Rehearsals go after a week.
+Whole for a week; then one quiet run an hour, after a month one a day, and none after `keep_days`. Runs that were red or sent
+something stay for as long as the memory knows their incidents; of those that only saw an incident go on, one an hour does.
+Rehearsals go after a week.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def _plan(day: Path, age: int, keep_days: int) -> Plan:
         return Plan(day, tuple(found), (), whole=True)
     if age <= min(WHOLE, keep_days):
         return Plan(day, (), (), whole=False)
-    stays = {entry.name for entry in found} - {entry.name for entry in quiet}
+    watched = [entry for entry in reversed(found) if entry.state == "alert" and not entry.sent and not entry.rehearsal]
+    stays = {entry.name for entry in found} - {entry.name for entry in (*quiet, *watched)}
+    stays |= _first(watched, lambda entry: entry.started.hour)
     if age <= keep_days:
         live = [entry for entry in quiet if not entry.rehearsal]
         stays |= _first(live, lambda entry: entry.started.hour if age <= HOURLY else 0)
