@@ -1,4 +1,4 @@
-"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, what is due next."""
+"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, disk use, what is due next."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def status() -> int:
         )
     counts = store.counts()
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
+    room = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in runner.sizes(given).items())
+    sys.stdout.write(f"disk: {room}\n")
     overdue = _print_next(max(judged.values(), default=None), given, now)
     return 0 if runs and runs[0][1] and not overdue else 1
 
