@@ -78,7 +78,7 @@ def main(folder: str, at: str) -> None:
         if is_alert or os.environ.get("EVERY_METRIC"):
             send(name, frame)
             told += 1
-    print(f"{told} alerts")
+    sys.stdout.write(f"{told} alerts\n")
 
 
 if __name__ == "__main__":

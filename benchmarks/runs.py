@@ -18,7 +18,8 @@ PER_COHORT = 4  # users, views, likes, messages
 
 FEED = """WITH 0 AS since, 0 AS until, 900 AS step
 SELECT toUInt32(intDiv(toUInt32(time), step) * step) AS bucket, toString(user_id % {cohorts}) AS cohort,
-    uniqExact(user_id) AS users, countIf(action = 'view') AS views, countIf(action = 'like') AS likes, toUInt32(max(time)) AS newest
+    uniqExact(user_id) AS users, countIf(action = 'view') AS views, countIf(action = 'like') AS likes,
+    toUInt32(max(time)) AS newest
 FROM feed_actions
 WHERE time >= toDateTime(since) AND time < toDateTime(until)
 GROUP BY bucket, cohort
@@ -30,7 +31,7 @@ FROM message_actions
 WHERE time >= toDateTime(since) AND time < toDateTime(until)
 GROUP BY bucket, cohort
 """
-CATALOGUE = '''
+CATALOGUE = """
 METRICS += [
     Metric(
         f"{column}.{cohort}", {"en": f"{column}, cohort {cohort}", "ru": f"{column}, {cohort}"}, query,
@@ -39,7 +40,7 @@ METRICS += [
     for cohort in range(%d)
     for column, query in [("users", "by_cohort"), ("views", "by_cohort"), ("likes", "by_cohort"), ("messages", "chat_by_cohort")]
 ]
-'''
+"""
 
 
 def floor(runs: int) -> Iterator[Figure]:

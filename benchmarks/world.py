@@ -87,7 +87,8 @@ class World:
         return found
 
     def _call(self, *command: str, **environ: str) -> None:
-        done = subprocess.run(command, cwd=self.folder, env={**self.environ, **environ}, capture_output=True, text=True, check=False)
+        env = {**self.environ, **environ}
+        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
