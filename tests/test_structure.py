@@ -14,6 +14,7 @@ ROOMS = {
     "model": 0, "environment": 0,
     "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
+    "rollups": 2,
     "plots": 2,  # the words in a picture are messages' words
     "metrics": 3, "pipeline": 3,
     "backtest": 4,
@@ -26,6 +27,7 @@ PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "pl
 DOORS = {
     "occasions",
     "sources",
+    "rollups",
     "store",
     "notifiers",
     "simulate",
