@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,12 +17,15 @@ from alerting.rollups.recipes import SLOT, Recipe
 from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.contract import counts
 
+FRESH = 120.0
+
 
 @dataclass
 class RolledUp:
     """A source (see `model.Source`) over `raw`. Of several rollups of one query the first that serves is read.
 
-    What is known of them is asked once, with the first query: a run lives for seconds. `notes`: what did not go as it should.
+    What is known of them is asked with the first query, and again after FRESH seconds: a run lives for less, a notebook that
+    was left open does not. `notes`: what did not go as it should.
     """
 
     raw: ClickHouse
@@ -28,7 +33,8 @@ class RolledUp:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._pages: dict[str, book.Page] | None = None
+        self._pages: dict[str, book.Page] = {}
+        self._since = -math.inf  # when that was asked, in seconds of time.monotonic
         self._asking = Lock()
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
@@ -67,8 +73,8 @@ class RolledUp:
 
     def _known(self) -> dict[str, book.Page]:
         with self._asking:
-            if self._pages is None:
-                self._pages = self._asked()
+            if time.monotonic() - self._since > FRESH:
+                self._pages, self._since = self._asked(), time.monotonic()
             return self._pages
 
     def _asked(self) -> dict[str, book.Page]:
