@@ -210,15 +210,6 @@ def notebooks(args: argparse.Namespace) -> int:
 
 
 @command(
-    "speed and memory, as ratios of two things timed in one run", ("--runs", {"type": int, "default": 7, "help": "pairs timed"})
-)
-def bench(args: argparse.Namespace) -> int:
-    from alerting import bench, settings
-
-    return bench.main(settings.load(), args.runs)
-
-
-@command(
     "the default rule on labelled series: scores, and figures where a scorer lies beside the data",
     ("--data", {"required": True, "help": "folder with series.csv and one parquet per set"}),
     ("--out", {"required": True, "help": "folder for scores.parquet and detection.json"}),

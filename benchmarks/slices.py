@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from alerting import metrics, wiring  # noqa: E402
-from alerting.bench import PLAIN  # noqa: E402
 from alerting.model import Query, Status, Verdict  # noqa: E402
 from alerting.pipeline.causes import DAYS, caused  # noqa: E402
 from alerting.simulate import simulate  # noqa: E402
@@ -32,6 +31,12 @@ from alerting.sources.embedded import Embedded  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 ASKED = 3.0
+PLAIN = """WITH 0 AS since, 0 AS until, 900 AS step
+SELECT intDiv(until - 1 - toUInt32(time), 86400) AS days_ago, uniqExact(user_id) AS users, countIf(action = 'view') AS views
+FROM feed_actions
+WHERE time >= toDateTime(since) AND time < toDateTime(until)
+  AND (until - 1 - toUInt32(time)) % 86400 < (until - since) % 86400
+GROUP BY days_ago"""
 COLUMNS = {
     "user_id": "UInt32", "post_id": "UInt32", "action": "String", "time": "DateTime", "gender": "UInt8", "age": "UInt8",
     "country": "String", "city": "String", "os": "String", "source": "String", "exp_group": "UInt8",

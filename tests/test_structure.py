@@ -19,7 +19,7 @@ ROOMS = {
     "metrics": 3, "pipeline": 3,
     "backtest": 4,
     "wiring": 5,
-    "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
+    "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6,
     "console": 7, "duty": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -39,7 +39,6 @@ DOORS = {
     "console",
     "duty",
     "studies",
-    "bench",
     "calm",
 }
 WORLD = {
