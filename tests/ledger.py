@@ -45,6 +45,8 @@ class Ledger:
         return sum((end - start) // query.step for _, start, end in self.asked)
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        if start.tzinfo is None or end.tzinfo is None:
+            raise SourceError("a window needs times with a zone")
         self.asked.append((query.name, start, end))
         if query.name in self.gates:
             assert self.gates[query.name].wait(20), "nobody opened the gate"

@@ -1,6 +1,6 @@
 """A source whose past is read once: closed buckets are held, and a fetch asks for what is new and for what may still change.
 
-Held is what was read at least `mutable` after it was over, and before the newest row there was; all later buckets are read
+Held is what was over `mutable` before it was read, by the clock and by the newest row there was; all later buckets are read
 again each time. What is held for the first time, and what a long gap has left out, is read in parts that grow while they are
 quick. One hour of what is held is compared with the source at each fetch: one that differs is read anew, and said.
 """
@@ -47,7 +47,10 @@ class Cached:
     notes: list[str] = field(default_factory=list)
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Counts per bucket, float64 (see `model.Source`): to the last digit those that the source gives. Raises SourceError."""
+        """Counts per bucket, float64 (see `model.Source`): to the last digit those that the source gives. A bucket of nothing
+        but NaN may be left out. Raises SourceError."""
+        if start.tzinfo is None or end.tzinfo is None or start >= end:
+            return self.source.fetch(query, start, end)
         try:
             return self._fetched(self._key(query), query, _up(start, query.step), _up(end, query.step))
         except StoreError as error:
@@ -56,18 +59,27 @@ class Cached:
 
     def _fetched(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         held = self.history.span(key)
-        if held and (start > held.until or end < held.start):
-            self.history.drop(key)  # a run after a very long time: nothing would join the two
+        if held and end < held.start:
+            return self.source.fetch(query, start, end).astype(float)  # a look at old times: nothing would join the two
+        if held and start > held.until:
+            self.history.drop(key)  # a run after a very long time
             held = None
         if held is None:
             return self._forward(key, query, start, end)
         odd = self._compared(key, query, held, max(start, held.start), min(end, held.until))
         if odd and not self._lately(held):
             return self._rebuilt(key, query, held, start, end, odd)
-        if start < held.start:
-            self._backward(key, query, start, held.start)
+        early = self._backward(key, query, start, held.start)
+        past = self._past(key, max(start, held.start), min(end, held.until))
         late = [self._forward(key, query, max(start, held.until), end)] if end > held.until else []
-        return _joined([self.history.past(key, start, min(end, held.until)), *late])
+        return _joined([*early, past, *late])
+
+    def _past(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
+        """What is held of a window that was held a moment ago. Raises StoreError if another process has just dropped it."""
+        found, held = self.history.past(key, start, end), self.history.span(key)
+        if held is None or start < held.start or end > held.until:
+            raise StoreError("another process reads it anew just now")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the source can do."""
@@ -84,16 +96,21 @@ class Cached:
         for _, last, frame in self._parts(query, start, end):
             parts.append(frame)
             new.append(frame)
-            until = min(last, _down(self.clock() - self.mutable, query.step), _newest(frame, begin))
+            until = min(last, _down(min(self.clock(), _newest(frame, begin)) - self.mutable, query.step))
             if until > begin:
                 self.history.extend(key, query.name, _joined(new), Span(begin, until, query.step, rebuilt), self.clock())
                 begin, new = until, [frame]
+        if begin == start:  # nothing that is over; what is held is in use all the same
+            self.history.extend(key, query.name, _joined(parts), Span(start, start, query.step), self.clock())
         return _joined(parts)
 
-    def _backward(self, key: str, query: Query, start: datetime, end: datetime) -> None:
-        """Hold the window too; what is held begins at `end`."""
+    def _backward(self, key: str, query: Query, start: datetime, end: datetime) -> list[pd.DataFrame]:
+        """The counts of the window, which are held too; what is held begins at `end`."""
+        parts = list[pd.DataFrame]()
         for first, last, frame in self._parts(query, start, end, back=True):
             self.history.extend(key, query.name, frame, Span(first, last, query.step), self.clock())
+            parts.insert(0, frame)
+        return parts
 
     def _parts(
         self, query: Query, start: datetime, end: datetime, back: bool = False
@@ -122,16 +139,22 @@ class Cached:
         first = max(start, end - WEEK) if digest % 2 else start
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
-        now, then = self.source.fetch(query, begin, until), self.history.past(key, begin, until)
+        now, then = self.source.fetch(query, begin, until), self._past(key, begin, until)
         odd = _difference(then, now)
         gone = then.index.difference(now.index)
-        if not odd and len(gone) and len(self.source.fetch(query, held.start, held.start + DAY)):  # it goes back further
+        if not odd and len(gone) and self._goes_back(key, query, held.start, gone[0].to_pydatetime()):
             odd = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
         if odd and self._lately(held):
             self.history.extend(key, query.name, now, Span(begin, until, query.step), self.clock())
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
             self.notes.append(f"history of {query.name}: again {odd}; {advice}")
         return odd
+
+    def _goes_back(self, key: str, query: Query, start: datetime, bucket: datetime) -> bool:
+        """The source has rows before that bucket: what it does not have there was deleted, and not for its age."""
+        past = self._past(key, start, bucket)
+        first = past.index[0].to_pydatetime() if len(past) else bucket
+        return first < bucket and len(self.source.fetch(query, first, min(first + DAY, bucket))) > 0
 
     def _lately(self, held: Span) -> bool:
         """It was read anew within a day: a source whose answers vary must not be read whole by every run."""
@@ -142,7 +165,7 @@ class Cached:
         note = f"THE HISTORY OF {query.name} WAS READ ANEW, as what was held is not what the source says: {odd}."
         self.notes.append(note)
         self.tell(note)
-        old = self.history.past(key, max(start, held.start), held.until)
+        old = self._past(key, max(start, held.start), held.until)
         self.history.drop(key)
         new = self._forward(key, query, start, end, self.clock())
         gone = old[old.index < new.index[0]] if len(new) else old.iloc[:0]
@@ -154,7 +177,7 @@ class Cached:
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """One after the other, float64."""
-    known = [part for part in parts if len(part)] or parts[:1]
+    known = [part for part in parts if len(part)] or parts[-1:]
     return (known[0] if len(known) == 1 else pd.concat(known)).astype(float)
 
 

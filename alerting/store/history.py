@@ -6,12 +6,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from alerting.model import Span
-from alerting.store.file import File
+from alerting.store.file import File, Seen
 from alerting.store.rows import iso
 
 PAGE = 96  # buckets in a row of the table: a day of quarters of an hour
@@ -43,14 +44,15 @@ class History:
         return _joined(pages, first, last, step)
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: Span, at: datetime) -> None:
-        """Hold the counts of the buckets of `span`, which is at either end of what is held, or far from all of it.
+        """Hold these counts of the buckets of `span`, and no others, where it touches what is held, if anything is.
 
-        Another process that was faster is left alone.
+        What does not touch it is left: another process was faster. An empty span only says that the history is in use.
         """
 
         def work(db: sqlite3.Connection) -> None:
             held = next((_span(*row) for row in db.execute(_SPAN, (key,))), None)
-            if held and not (span.start <= held.until and held.start <= span.until):
+            joins = held.start <= span.until and span.start <= held.until if held else span.start < span.until
+            if not joins:
                 return
             whole = held.joined(span) if held else span
             row = (
@@ -65,7 +67,7 @@ class History:
             db.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             for part in _pages(frame, span):
                 old = next((_page(*row) for row in db.execute(_PAGES, (key, part[0], part[0]))), None)
-                db.execute(_PUT, (key, part[0], *_packed(part if old is None else _over(old, part))))
+                db.execute(_PUT, (key, part[0], *_packed(part if old is None else _over(old, part, span))))
 
         self._file.transact(work)
 
@@ -84,6 +86,14 @@ class History:
             ("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", rows),
             ("DELETE FROM figures WHERE made < ?", [(iso(at - FIGURES_FOR),)]),
         )
+
+
+class Held(History):
+    """The histories in the memory at `path`, which is read and never changed. Raises StoreError, as every method does, also
+    where there is no such file, or one of another version."""
+
+    def __init__(self, path: Path, patience: float = 10.0) -> None:
+        self._file = Seen(path, [], patience)
 
 
 Page = tuple[int, list[str], np.ndarray]  # number, columns, (columns, PAGE) float64
@@ -126,13 +136,15 @@ def _pages(frame: pd.DataFrame, span: Span) -> Iterator[Page]:
         yield page, names, body
 
 
-def _over(old: Page, new: Page) -> Page:
-    """Both: what the new one has of a bucket goes before."""
+def _over(old: Page, new: Page, span: Span) -> Page:
+    """The old one, but in the buckets of the span, where it is the new one, also where that has no rows."""
+    step, begin = int(span.step.total_seconds()), new[0] * PAGE
+    mine = slice(max(0, _epoch(span.start) // step - begin), max(0, _epoch(span.until) // step - begin))
     names = list(dict.fromkeys([*new[1], *old[1]]))
     body = np.full((len(names), PAGE), np.nan)
-    for _, columns, part in (old, new):
-        rows = [names.index(name) for name in columns]
-        body[rows] = np.where(np.isnan(part), body[rows], part)
+    body[[names.index(name) for name in old[1]]] = old[2]
+    body[:, mine] = np.nan
+    body[: len(new[1]), mine] = new[2][:, mine]
     return new[0], names, body
 
 
