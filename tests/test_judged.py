@@ -242,3 +242,15 @@ def test_a_bucket_that_has_half_arrived_is_missing_until_it_is_there(tmp_path, t
     _, _, answers = run(to, after(END + STEP))
     again = next(v for v in answers if (v.metric, v.bucket) == ("views", END))
     assert (again.status.value, again.score) == (truth["views"].status.iloc[-1], truth["views"].score.iloc[-1])
+
+
+def test_two_steps_of_one_query_have_halves_of_their_own(tmp_path):
+    """Rows end at 5:20: the quarter of 5:15 and the hour of 5:00 are half there, the quarter of 5:00 is whole."""
+    frame = table()
+    hourly = replace(METRICS[5], query="t")
+    to = connect(tmp_path / "alerts.sqlite", [hourly, METRICS[0]], frame[frame["at"] < END - timedelta(minutes=40)])
+    for back in (8, 4, 3, 2, 1, 0):
+        run(to, after(END - back * STEP))
+    said = {(v.metric, f"{v.bucket:%H:%M}"): v.reason for v in to.store.judged(since=END - HOUR)}
+    assert said["views", "05:15"] == said["hourly", "05:00"] == "incomplete"
+    assert said["views", "05:00"] != "incomplete"
