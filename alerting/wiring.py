@@ -15,6 +15,7 @@ from alerting import settings as environment
 from alerting.incidents import Tree
 from alerting.model import (
     STEP,
+    History,
     Kind,
     Memory,
     Message,
@@ -90,10 +91,13 @@ def _remembering(source: Source, settings: Settings, store: Store, dry_run: bool
     if not hasattr(source, "rows"):
         return source
     from alerting.sources.cached import Cached, Looking
+    from alerting.store import Held
 
-    memory, history = settings.data / MEMORY, store
+    history: History = store
     if dry_run:
-        history = Looking(open_store(settings) if memory.exists() else store)  # type: ignore[assignment]
+        with suppress(StoreError):  # none yet, or none that can be read: then the source is read
+            history = Held(settings.data / MEMORY)
+        history = Looking(history)
     names = tables(settings)
     place = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
     if settings.source == "embedded":

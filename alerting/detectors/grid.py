@@ -97,11 +97,16 @@ class Grid:
         """Some of the series."""
         return self if len(which) == len(self.values) else replace(self, values=self.values[which])
 
+    def all_of(self, other: Grid) -> bool:
+        """It has all the series of the grid that it was made from by `only`."""
+        return self.values.shape == other.values.shape
+
     def nightly(self, name: str, history: timedelta, make: Callable[[Grid, np.ndarray], np.ndarray]) -> np.ndarray:
         """(figures, series, n - since): what is refreshed every local night, held until the next.
 
         `make`: a grid and positions of nights -> (figures, series, nights), from values before each night only, of no more
-        than `history`. What is `known` of the same past is not made again; `name` stands for all else that `make` knows.
+        than `history`; the grid has `only` the series that are not known. What is `known` of the same past is not made again;
+        `name` stands for all else that `make` knows.
         """
         nights = self.due(self.beginnings())
         figures = make(self, nights) if self.known is None else self._known(name, history, nights, make)

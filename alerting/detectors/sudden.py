@@ -56,8 +56,8 @@ class Sudden:
         gap, grid = usual_gap(grid), grid.lately(self.history)
         roots = np.sign(grid.values) * np.sqrt(np.abs(grid.values))
         changes = [_Changes.of(grid, roots, level, self.days, self._looked_at(grid)) for level in LEVELS]
-        whole = changes if grid.since == 0 else None  # those of every bucket
-        weeks = grid.nightly(repr(self), self.history, lambda g, nights: self._weeks(g, nights, whole))
+        whole = changes if grid.since == 0 else None  # those of every bucket, of all the series
+        weeks = grid.nightly(repr(self), self.history, lambda g, at: self._weeks(g, at, whole if g.all_of(grid) else None))
         one, three = (self._reach(grid, c, w) for c, w in zip(changes, np.split(weeks, len(LEVELS)), strict=True))
         guarded = _guarded(_squared(_both(one, three, self.k)), self._lowest(grid)[:, grid.since :])
         usual = slots(grid, grid.values, self.days, 0.5, grid.asked)[:, grid.since :]

@@ -68,8 +68,8 @@ class Sustained:
         """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
         first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
         sums = _Sums.of(grid, first)
-        whole = sums if grid.since == 0 else None
-        limits = grid.nightly(repr(self), self.history, lambda g, nights: self._usual(g, nights, whole))
+        whole = sums if grid.since == 0 else None  # those of every bucket, of all the series
+        limits = grid.nightly(repr(self), self.history, lambda g, at: self._usual(g, at, whole if g.all_of(grid) else None))
         usual, late = _mean(sums.expected)[:, grid.since - first :], grid.since - first
         low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
         parts = iter(limits)
@@ -109,7 +109,8 @@ class Sustained:
 
     def _passed(self, grid: Grid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """(series, nights), of hourly samples, cleaned once."""
-        ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
+        with np.errstate(over="ignore"):  # what is next to nothing may be expected
+            ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
         far = np.abs(np.log(ratio[:, hourly]))
         width, nightly = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)

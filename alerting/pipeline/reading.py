@@ -98,7 +98,7 @@ def _asked(to: Connections, scans: list[_Scan]) -> dict[str, Future[tuple[pd.Dat
 
 def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime | None) -> Reading:
     parts = [_read(scan, going[scan.name]) for scan in scans if scan.name in going]
-    counts = {name: frame for part in parts for name, frame in part.counts.items()}
+    counts = _counts([scan for scan in scans if scan.name in going], parts)
     past = to.store.arrivals(now - ARRIVALS) if now else []
     return Reading(
         series={name: series for part in parts for name, series in part.series.items()},
@@ -110,6 +110,18 @@ def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime |
         arrivals=completeness.arrived(counts, now) if now else (),
         seconds={name: seconds for part in parts for name, seconds in part.seconds.items()},
     )
+
+
+def _counts(scans: list[_Scan], parts: list[Reading]) -> dict[str, pd.DataFrame]:
+    """By query; of the coarser steps of one query by the name of their scan."""
+    finest: dict[str, timedelta] = {}
+    for scan in sorted(scans, key=lambda scan: scan.query.step):
+        finest.setdefault(scan.query.name, scan.query.step)
+    return {
+        name if scan.query.step == finest[name] else scan.name: frame
+        for scan, part in zip(scans, parts, strict=True)
+        for name, frame in part.counts.items()
+    }
 
 
 def _read(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:

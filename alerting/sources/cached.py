@@ -1,6 +1,6 @@
 """A source whose past is read once: closed buckets are held, and a fetch asks for what is new and for what may still change.
 
-Held is what was read at least `mutable` after it was over, and before the newest row there was; all later buckets are read
+Held is what was over `mutable` before it was read, by the clock and by the newest row there was; all later buckets are read
 again each time. What is held for the first time, and what a long gap has left out, is read in parts that grow while they are
 quick. One hour of what is held is compared with the source at each fetch: one that differs is read anew, and said.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from alerting.model import History, Query, Source, Span, StoreError
+from alerting.sources import buckets
 
 VERSION = 1  # of what is held: how answers are read
 QUICK = 2.0  # seconds that a part may take, and still be followed by a longer one
@@ -27,8 +27,6 @@ FIRST, LONGEST = timedelta(days=1), timedelta(days=28)  # of the parts
 ROWS = 500_000  # values in a part, beyond which it does not grow
 SAMPLE = 4  # buckets compared at a fetch
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SAME = 1e-9  # relative difference of two numbers that are one
 
 
 @dataclass
@@ -47,27 +45,39 @@ class Cached:
     notes: list[str] = field(default_factory=list)
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Counts per bucket, float64 (see `model.Source`): to the last digit those that the source gives. Raises SourceError."""
+        """Counts per bucket, float64 (see `model.Source`): to the last digit those that the source gives. A bucket of nothing
+        but NaN may be left out. Raises SourceError."""
+        if start.tzinfo is None or end.tzinfo is None or start >= end:
+            return self.source.fetch(query, start, end).astype(float)
         try:
-            return self._fetched(self._key(query), query, _up(start, query.step), _up(end, query.step))
+            return self._fetched(self._key(query), query, buckets.up(start, query.step), buckets.up(end, query.step))
         except StoreError as error:
             self.notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
-            return self.source.fetch(query, start, end)
+            return self.source.fetch(query, start, end).astype(float)
 
     def _fetched(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         held = self.history.span(key)
-        if held and (start > held.until or end < held.start):
-            self.history.drop(key)  # a run after a very long time: nothing would join the two
+        if held and end < held.start:
+            return self.source.fetch(query, start, end).astype(float)  # a look at old times: nothing would join the two
+        if held and start > held.until:
+            self.history.drop(key)  # a run after a very long time
             held = None
         if held is None:
             return self._forward(key, query, start, end)
         odd = self._compared(key, query, held, max(start, held.start), min(end, held.until))
         if odd and not self._lately(held):
             return self._rebuilt(key, query, held, start, end, odd)
-        if start < held.start:
-            self._backward(key, query, start, held.start)
+        early = self._backward(key, query, start, held.start)
+        past = self._past(key, max(start, held.start), min(end, held.until))
         late = [self._forward(key, query, max(start, held.until), end)] if end > held.until else []
-        return _joined([self.history.past(key, start, min(end, held.until)), *late])
+        return buckets.joined([*early, past, *late])
+
+    def _past(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
+        """What is held of a window that was held a moment ago. Raises StoreError if another process has just dropped it."""
+        found, held = self.history.past(key, start, end), self.history.span(key)
+        if held is None or start < held.start or end > held.until:
+            raise StoreError("another process reads it anew just now")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the source can do."""
@@ -84,22 +94,27 @@ class Cached:
         for _, last, frame in self._parts(query, start, end):
             parts.append(frame)
             new.append(frame)
-            until = min(last, _down(self.clock() - self.mutable, query.step), _newest(frame, begin))
+            until = min(last, buckets.down(min(self.clock(), buckets.newest(frame, begin)) - self.mutable, query.step))
             if until > begin:
-                self.history.extend(key, query.name, _joined(new), Span(begin, until, query.step, rebuilt), self.clock())
+                self.history.extend(key, query.name, buckets.joined(new), Span(begin, until, query.step, rebuilt), self.clock())
                 begin, new = until, [frame]
-        return _joined(parts)
+        if begin == start:  # nothing that is over; what is held is in use all the same
+            self.history.extend(key, query.name, buckets.joined(parts), Span(start, start, query.step), self.clock())
+        return buckets.joined(parts)
 
-    def _backward(self, key: str, query: Query, start: datetime, end: datetime) -> None:
-        """Hold the window too; what is held begins at `end`."""
+    def _backward(self, key: str, query: Query, start: datetime, end: datetime) -> list[pd.DataFrame]:
+        """The counts of the window, which are held too; what is held begins at `end`."""
+        parts = list[pd.DataFrame]()
         for first, last, frame in self._parts(query, start, end, back=True):
             self.history.extend(key, query.name, frame, Span(first, last, query.step), self.clock())
+            parts.insert(0, frame)
+        return parts
 
     def _parts(
         self, query: Query, start: datetime, end: datetime, back: bool = False
     ) -> Iterator[tuple[datetime, datetime, pd.DataFrame]]:
         """The window in parts, each read when it is asked for; they grow while they are quick and small."""
-        length, left, began = _up_to(FIRST, query.step), (start, end), time.monotonic()
+        length, left, began = buckets.up_to(FIRST, query.step), (start, end), time.monotonic()
         while left[0] < left[1]:
             first, last = (max(left[0], left[1] - length), left[1]) if back else (left[0], min(left[1], left[0] + length))
             asked = time.monotonic()
@@ -109,7 +124,7 @@ class Cached:
             if time.monotonic() - asked < QUICK / GROWTH and frame.size < ROWS / GROWTH:
                 length = min(length * GROWTH, max(LONGEST, length))
             elif time.monotonic() - asked > QUICK:
-                length = max(_up_to(length / GROWTH, query.step), query.step)
+                length = max(buckets.up_to(length / GROWTH, query.step), query.step)
             if end - start > WEEK and time.monotonic() - began > QUICK:
                 whole = (end - start) / DAY
                 self.tell(f"history of {query.name}: {whole - (left[1] - left[0]) / DAY:.0f} of {whole:.0f} days read")
@@ -122,16 +137,22 @@ class Cached:
         first = max(start, end - WEEK) if digest % 2 else start
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
-        now, then = self.source.fetch(query, begin, until), self.history.past(key, begin, until)
-        odd = _difference(then, now)
+        now, then = self.source.fetch(query, begin, until), self._past(key, begin, until)
+        odd = buckets.difference(then, now)
         gone = then.index.difference(now.index)
-        if not odd and len(gone) and len(self.source.fetch(query, held.start, held.start + DAY)):  # it goes back further
+        if not odd and len(gone) and self._goes_back(key, query, held.start, gone[0].to_pydatetime()):
             odd = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
         if odd and self._lately(held):
             self.history.extend(key, query.name, now, Span(begin, until, query.step), self.clock())
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
             self.notes.append(f"history of {query.name}: again {odd}; {advice}")
         return odd
+
+    def _goes_back(self, key: str, query: Query, start: datetime, bucket: datetime) -> bool:
+        """The source has rows before that bucket: what it does not have there was deleted, and not for its age."""
+        past = self._past(key, start, bucket)
+        first = past.index[0].to_pydatetime() if len(past) else bucket
+        return first < bucket and len(self.source.fetch(query, first, min(first + DAY, bucket))) > 0
 
     def _lately(self, held: Span) -> bool:
         """It was read anew within a day: a source whose answers vary must not be read whole by every run."""
@@ -142,50 +163,14 @@ class Cached:
         note = f"THE HISTORY OF {query.name} WAS READ ANEW, as what was held is not what the source says: {odd}."
         self.notes.append(note)
         self.tell(note)
-        old = self.history.past(key, max(start, held.start), held.until)
+        old = self._past(key, max(start, held.start), held.until)
         self.history.drop(key)
         new = self._forward(key, query, start, end, self.clock())
         gone = old[old.index < new.index[0]] if len(new) else old.iloc[:0]
         if len(gone):
             span = Span(gone.index[0].to_pydatetime(), new.index[0].to_pydatetime(), query.step)
             self.history.extend(key, query.name, gone, span, self.clock())
-        return _joined([gone, new])
-
-
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """One after the other, float64."""
-    known = [part for part in parts if len(part)] or parts[:1]
-    return (known[0] if len(known) == 1 else pd.concat(known)).astype(float)
-
-
-def _newest(frame: pd.DataFrame, none: datetime) -> datetime:
-    """The newest bucket with rows: more may come."""
-    return frame.index[-1].to_pydatetime() if len(frame) else none
-
-
-def _difference(held: pd.DataFrame, now: pd.DataFrame) -> str:
-    """The first count that is another one now; buckets that the source does not have any more are left out."""
-    then = held.reindex(index=now.index, columns=held.columns.union(now.columns)).to_numpy(float)
-    new = now.reindex(columns=held.columns.union(now.columns)).to_numpy(float)
-    same = np.isclose(then, new, rtol=SAME, atol=0, equal_nan=True)
-    if same.all():
-        return ""
-    row, column = np.argwhere(~same)[0]
-    name = held.columns.union(now.columns)[column]
-    return f"{name} at {now.index[row]:%Y-%m-%dT%H:%MZ} was {then[row, column]:.15g} and is {new[row, column]:.15g}"
-
-
-def _up(at: datetime, step: timedelta) -> datetime:
-    """Start of the first bucket at `at` or later."""
-    return _down(at + step - timedelta(microseconds=1), step)
-
-
-def _down(at: datetime, step: timedelta) -> datetime:
-    return EPOCH + (at - EPOCH) // step * step
-
-
-def _up_to(length: timedelta, step: timedelta) -> timedelta:
-    return -(-length // step) * step
+        return buckets.joined([gone, new])
 
 
 @dataclass(frozen=True)

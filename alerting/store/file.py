@@ -153,6 +153,23 @@ class File:
         )
 
 
+class Seen(File):
+    """A file that is only looked at: it is not made, migrated or moved aside."""
+
+    def _open(self) -> sqlite3.Connection:
+        where = f"{self._path.resolve().as_uri()}?mode=ro"
+        db = sqlite3.connect(where, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False)
+        self._closing = weakref.finalize(self, db.close)
+        if _version(db) != len(MIGRATIONS):
+            self._closing()
+            raise StoreError(f"{self._path} was written by another version")
+        self._opened = self._identity()
+        return db
+
+    def _move_aside(self, damage: Exception) -> None:
+        raise damage
+
+
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")  # wait for the lock now: a reader that turns writer later could not

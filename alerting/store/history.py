@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alerting.model import Span
-from alerting.store.file import File
+from alerting.model import Span, StoreError
+from alerting.store.file import File, Seen
 from alerting.store.rows import iso
 
 if TYPE_CHECKING:  # who only asks for incidents does not load them
@@ -42,18 +43,22 @@ class History:
         step = int(span.step.total_seconds())
         first, last = (int(max(start, span.start).timestamp()) // step, int(min(end, span.until).timestamp()) // step)
         rows = self._file.read(lambda *row: row, _PAGES, key, first // pages.PAGE, (last - 1) // pages.PAGE)
-        return pages.joined(rows, first, last, step)
+        try:
+            return pages.joined(rows, first, last, step)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise StoreError(f"a row of what is held makes no sense ({error})") from None
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: Span, at: datetime) -> None:
-        """Hold the counts of the buckets of `span`, which is at either end of what is held, or far from all of it.
+        """Hold these counts of the buckets of `span`, and no others, where it touches what is held, if anything is.
 
-        Another process that was faster is left alone.
+        What does not touch it is left: another process was faster. An empty span only says that the history is in use.
         """
         from alerting.store import pages
 
         def work(db: sqlite3.Connection) -> None:
             held = next((_span(*row) for row in db.execute(_SPAN, (key,))), None)
-            if held and not (span.start <= held.until and held.start <= span.until):
+            joins = held.start <= span.until and span.start <= held.until if held else span.start < span.until
+            if not joins:
                 return
             whole = held.joined(span) if held else span
             row = (
@@ -68,7 +73,9 @@ class History:
             db.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             for page, part in pages.split(frame, span):
                 old = db.execute(_PAGES, (key, page, page)).fetchone()
-                db.execute(_PUT, (key, page, *pages.packed(pages.over(pages.unpacked(*old[1:]), part) if old else part)))
+                if old or not pages.is_empty(part):
+                    whole_page = pages.over(pages.unpacked(*old[1:]), part, page, span) if old else part
+                    db.execute(_PUT, (key, page, *pages.packed(whole_page)))
 
         self._file.transact(work)
 
@@ -89,6 +96,14 @@ class History:
             ("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", rows),
             ("DELETE FROM figures WHERE made < ?", [(iso(at - FIGURES_FOR),)]),
         )
+
+
+class Held(History):
+    """The histories in the memory at `path`, which is read and never changed. Raises StoreError, as every method does, also
+    where there is no such file, or one of another version."""
+
+    def __init__(self, path: Path, patience: float = 10.0) -> None:
+        self._file = Seen(path, [], patience)
 
 
 def _span(step: int, start: int, until: int, rebuilt: str) -> Span:

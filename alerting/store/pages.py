@@ -16,23 +16,35 @@ Page = dict[str, np.ndarray]  # column -> (PAGE,) float64, NaN where there is no
 
 
 def split(frame: pd.DataFrame, span: Span) -> Iterator[tuple[int, Page]]:
-    """The counts of a span by the number of their page; NaN where there are no rows. A page without rows is left out."""
-    step = int(span.step.total_seconds())
+    """The counts of a span by the number of their page; NaN where there are no rows, and beyond the span."""
+    step = _step(span)
     first, last = (int(at.timestamp()) // step for at in (span.start, span.until))
     at = frame.index.as_unit("s").asi8 // step
-    mine = (at >= first) & (at < last)
-    at, values, names = at[mine], frame.to_numpy(float)[mine], [str(name) for name in frame.columns]
-    for page in np.unique(at // PAGE).tolist():
-        rows = at // PAGE == page
+    values, names = frame.to_numpy(float), [str(name) for name in frame.columns]
+    for page in range(first // PAGE, -(-last // PAGE)):
+        rows = (at // PAGE == page) & (at >= first) & (at < last)
         body = np.full((len(names), PAGE), np.nan)
         body[:, at[rows] - page * PAGE] = values[rows].T
         yield page, dict(zip(names, body, strict=True))
 
 
-def over(old: Page, new: Page) -> Page:
-    """Both: what the new one has of a bucket goes before."""
-    merged = {name: np.where(np.isnan(new[name]), old[name], new[name]) for name in new if name in old}
-    return {**old, **new, **merged}
+def is_empty(page: Page) -> bool:
+    """It has no count at all."""
+    return all(np.isnan(column).all() for column in page.values())
+
+
+def over(old: Page, new: Page, page: int, span: Span) -> Page:
+    """The old one, but in the buckets of the span, where it is the new one, also where that has no rows."""
+    step, begin = _step(span), page * PAGE
+    mine = slice(*(max(0, int(at.timestamp()) // step - begin) for at in (span.start, span.until)))
+    out = {name: old[name].copy() if name in old else np.full(PAGE, np.nan) for name in {**new, **old}}
+    for name, column in out.items():
+        column[mine] = new[name][mine] if name in new else np.nan
+    return out
+
+
+def _step(span: Span) -> int:
+    return int(span.step.total_seconds())
 
 
 def packed(page: Page) -> tuple[str, bytes]:

@@ -1,0 +1,212 @@
+"""A table that is slow holds up nobody else: its metrics are judged and told by the same run, after the others."""
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alerting import pipeline
+from alerting.detectors import IQR, SameSlot
+from alerting.model import Metric, Query, RunFailed, SourceError
+from alerting.notifiers import Telegram
+from alerting.sources.cached import Cached
+from alerting.sources.clickhouse import ClickHouse
+from alerting.store import Store
+from tests.ledger import Ledger, rows
+
+STEP = timedelta(minutes=15)
+END = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NOW = END + STEP + timedelta(minutes=6)
+RULE = IQR(3, SameSlot(days=14))
+METRICS = [
+    Metric("posts", {"en": "Posts"}, "quick", lambda c: c.views, RULE),
+    Metric("mails", {"en": "Mails"}, "lazy", lambda c: c.views, RULE),
+    Metric("shares", {"en": "Shares"}, "quick", lambda c: c.views / 2, RULE, parents=("posts",)),
+]
+
+
+def table(last=1):
+    """A calm rhythm that drops in its `last` buckets."""
+    index = pd.date_range(END - 20 * timedelta(days=1), END, freq=STEP)
+    views = np.random.default_rng(3).normal(1000, 10, len(index)).round()
+    views[len(index) - last :] = 200.0
+    return rows(pd.DataFrame({"views": views}, index), within="14min30s")
+
+
+@pytest.fixture
+def world(tmp_path, bot):
+    def connect(source=None, **more):
+        source = source or Ledger(table())
+        if hasattr(source, "gates"):
+            source.gates["lazy"] = threading.Event()
+        return pipeline.Connections(
+            metrics=METRICS,
+            queries=more.pop("queries", {}),
+            source=source,
+            store=Store(tmp_path / "alerts.sqlite"),
+            notifier=Telegram(bot.token, bot.chat, bot.url, timeout=2),
+            timer=time.perf_counter,
+            **more,
+        )
+
+    return connect
+
+
+def quickly(to, now, patience=0.3):
+    """The notebook up to what was slow: what is due, what was read, and what was told."""
+    pipeline.begin(to, now)
+    due = pipeline.due(to, now)
+    reading = pipeline.read(to, due, 0, now, patience)
+    due = pipeline.reconsider(to, due, reading)
+    before = pipeline.recall(to, due, now)
+    judged = pipeline.judge(to, due, reading, before.labelled)
+    answers = pipeline.verdicts(due, judged)
+    watched, reading = pipeline.watch(to, due, answers, reading)
+    changes = pipeline.advance(due, answers, before, watched)
+    changes, explained = pipeline.explain(to, changes, judged)
+    answers = pipeline.earlier(due, judged) + answers
+    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
+    receipts = [*pipeline.deliver(to, now), *pipeline.follow_up(to, changes, judged, explained, now)]
+    return due, judged, reading, receipts
+
+
+def told(bot):
+    """What the chat has heard of, message by message: the first line names it."""
+    titles = [message.text.splitlines()[0].lower() for message in bot.messages if message.method == "sendMessage"]
+    return [next(name for name in ("Posts", "Mails") if name.lower() in title) for title in titles]
+
+
+def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot):
+    to = world()
+    due, judged, reading, receipts = quickly(to, NOW)
+    assert set(judged) == {"posts", "shares"}
+    assert set(reading.late) == {"lazy by 0:15:00"}
+    assert set(to.store.last_judged()) == {"posts", "shares"}
+    assert told(bot) == ["Posts"]
+    shown = pipeline.show_verdicts(to, judged, reading)
+    assert "slow" in shown.loc["mails", "why"]
+    to.source.gates["lazy"].set()
+    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    assert told(bot) == ["Posts", "Mails"]
+    assert to.store.last_judged() == dict.fromkeys(["posts", "shares", "mails"], END)
+    assert (set(reading.series), set(reading.counts)) == ({"posts", "shares", "mails"}, {"quick", "lazy"})
+    assert reading.late == {}
+    assert {r.state for r in [*receipts, *more]} == {"sent"}
+    assert pipeline.finish(to, reading, [*receipts, *more], NOW).startswith("all seen; ")
+
+
+def test_it_is_the_same_as_if_it_had_been_quick(world, tmp_path):
+    """Run by run: the verdicts, and what opens and closes."""
+    answers = {}
+    for name, patience in (("late", 0.3), ("quick", None)):
+        to = replace(world(Ledger(table(last=9))), store=Store(tmp_path / name))
+        for back in (12, 8, 7, 3, 0):
+            now = NOW - back * STEP
+            to.source.now = now
+            gate = to.source.gates["lazy"]
+            gate.clear() if name == "late" else gate.set()
+            due, _, reading, _ = quickly(to, now, patience)
+            assert bool(reading.late) == (name == "late")
+            gate.set()
+            pipeline.slow(to, due, reading, 0, now)
+        verdicts = sorted(to.store.judged(), key=lambda v: (v.metric, v.bucket))
+        members = sorted((m.metric, m.since) for i in to.store.all_incidents(END - 99 * STEP) for m in i.members)
+        answers[name] = repr((verdicts, members, to.store.last_judged()))
+    assert answers["late"] == answers["quick"]
+
+
+def test_what_fails_in_the_end_is_missing_with_its_reason_and_the_run_is_red(world, bot):
+    to = world()
+    to.source.fault = lambda query, start, end: SourceError("Timeout exceeded: 60 s") if query.name == "lazy" else None
+    due, _, reading, receipts = quickly(to, NOW)
+    assert told(bot) == ["Posts"]
+    to.source.gates["lazy"].set()
+    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    assert reading.troubles == {"mails": "Timeout exceeded: 60 s"}
+    assert more == []
+    assert told(bot) == ["Posts"]
+    assert set(to.store.last_judged()) == {"posts", "shares"}  # it stays due
+    with pytest.raises(RunFailed, match="mails was not judged: Timeout exceeded: 60 s"):
+        pipeline.finish(to, reading, [*receipts, *more], NOW)
+    to.source.fault = lambda query, start, end: None
+    due, judged, reading, _ = quickly(to, NOW, None)
+    assert judged.status("mails", END) == "anomalous"
+    assert told(bot) == ["Posts", "Mails"]
+
+
+def test_when_all_are_slow_all_are_told_in_the_end(world, bot):
+    to = world()
+    to.source.gates["quick"] = threading.Event()
+    due, judged, reading, receipts = quickly(to, NOW)
+    assert (len(judged), receipts, len(reading.late)) == (0, [], 2)
+    for gate in to.source.gates.values():
+        gate.set()
+    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    assert len(reading.series) == 3
+    assert sum("/opened/" in receipt.key for receipt in more) >= 1
+    assert "all seen" in pipeline.finish(to, reading, more, NOW)
+
+
+def test_where_nothing_is_slow_nothing_is_done(world):
+    to = world()
+    to.source.gates["lazy"].set()
+    due, _, reading, _ = quickly(to, NOW, 20.0)
+    assert pipeline.slow(to, due, reading, 0, NOW) == (reading, [])
+
+
+def test_the_table_of_a_run_says_how_long_each_took(world):
+    to = world()
+    to.source.gates["lazy"].set()
+    _, judged, reading, _ = quickly(to, NOW, None)
+    shown = pipeline.show_verdicts(to, judged, reading)
+    assert list(shown.index) == ["posts", "mails", "shares"]
+    assert (shown["read s"].astype(float) >= 0).all()
+    assert (shown["judged s"].astype(float) > 0).all()
+    assert shown.loc["posts", "read s"] == shown.loc["shares", "read s"]  # one scan
+
+
+class Gated:
+    """A source whose tables answer once their gates are open."""
+
+    def __init__(self, source):
+        self.source, self.gates = source, {}
+
+    def fetch(self, query, start, end):
+        assert query.name not in self.gates or self.gates[query.name].wait(20)
+        return self.source.fetch(query, start, end)
+
+    def rows(self, query, start, end):
+        return self.source.rows(query, start, end)
+
+
+def test_a_slow_real_table_with_its_past_held(world, clickhouse, bot, tmp_path):
+    """The answer of one of the two is kept back; both are read through what is held."""
+    frame = table().assign(
+        time=lambda f: f["at"].astype("datetime64[s, UTC]").astype("int64"), n=lambda f: f["views"].astype(int)
+    )
+    lines = frame[["time", "n"]].to_csv(sep="\t", header=False, index=False)
+    queries = {}
+    for name in ("quick", "lazy"):
+        clickhouse.execute(f"DROP TABLE IF EXISTS default.{name}")
+        clickhouse.execute(f"CREATE TABLE default.{name} (time DateTime, n UInt32) ENGINE = MergeTree ORDER BY time")
+        clickhouse.execute(f"INSERT INTO default.{name} FORMAT TSV", lines)
+        queries[name] = Query(
+            name,
+            f"""WITH 0 AS since, 0 AS until, 900 AS step
+            SELECT intDiv(toUInt32(time), step) * step AS bucket, sum(n) AS views, toUInt32(max(time)) AS newest FROM {name}
+            WHERE time >= toDateTime(since) AND time < toDateTime(until)
+            GROUP BY bucket ORDER BY bucket""",
+        )
+    source = Gated(ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=20))
+    to = world(Cached(source, Store(tmp_path / "alerts.sqlite"), str, clock=lambda: NOW), queries=queries)
+    due, judged, reading, receipts = quickly(to, NOW, 1.0)
+    assert (set(judged), told(bot)) == ({"posts", "shares"}, ["Posts"])
+    source.gates["lazy"].set()
+    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    assert told(bot) == ["Posts", "Mails"]
+    assert reading.seconds["lazy"] > 0.9 > reading.seconds["quick"]
+    assert "all seen" in pipeline.finish(to, reading, [*receipts, *more], NOW)
