@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alerting import occasions
+from alerting import destinations, occasions
 from alerting import settings as environment
 from alerting.incidents import Tree
 from alerting.model import (
@@ -19,11 +19,14 @@ from alerting.model import (
     Message,
     Metric,
     Notifier,
+    NotifyError,
     Query,
+    Routes,
     SettingsError,
     Source,
     SourceError,
     StoreError,
+    route,
 )  # fmt: skip
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting, stand_ins
 from alerting.pipeline.watching import SUFFIX
@@ -119,6 +122,9 @@ def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
 
 def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
     _check_tree(metrics)
+    if odd := route.unknown(destinations.routed(vars(settings)), [metric.name for metric in metrics]):
+        known = ", ".join([*route.WORDS, *(metric.name for metric in metrics)])
+        raise SettingsError(f"ALERTING_ROUTES names {', '.join(odd)}: there are {known}")
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
     absent = [name for name in names if name not in {metric.name for metric in metrics}]
     if absent:
@@ -176,29 +182,26 @@ def _source_note(settings: Settings) -> str:
     return "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
 
 
-def open_store(settings: Settings, dry_run: bool = False) -> Store:
-    """The memory; an empty one that is gone afterwards for a dry run. Raises StoreError."""
-    from alerting.store import Store
+def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> Store:
+    """The memory; for a dry run an empty one that is gone afterwards, and keeps what is told for the console (or for where
+    `routes` lead). Raises StoreError."""
+    from alerting.store import Routed
 
-    return Store(":memory:" if dry_run else settings.data / "alerts.sqlite")
+    if dry_run:
+        return Routed(":memory:", routes)
+    return Routed(settings.data / "alerts.sqlite", destinations.routed(vars(settings)))
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
-    """Where messages go, and a note when that is not a chat."""
-    from alerting.notifiers import Console, Telegram
+    """Where messages go, and a note when nobody is there."""
+    from alerting.notifiers import Console, Routed, opened
 
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
-    if not settings.telegram_token:
-        return Console(), "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
-    chat = Telegram(
-        settings.telegram_token,
-        settings.telegram_chat,
-        settings.telegram_url,
-        settings.telegram_topic,
-        users=settings.telegram_users,
-    )
-    return chat, ""
+    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
+    places = opened(settings)
+    notifier = Routed(places) if len(places) > 1 else places[route.HOME]
+    return notifier, "" if destinations.set_up(vars(settings)) else note
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
@@ -220,16 +223,23 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
 
 
 def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
-    """Straight to the chat; that it was is kept as the time of an empty file, which a full disk can still change."""
+    """Straight to where it goes; that it was is kept as the time of an empty file, which a full disk can still change."""
     mark = settings.data / "failure-told"
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < HUSH:
             return "told within the hour already"
-    notifier.send(notice)
+    faults, places = [], destinations.routed(vars(settings)).of(notice)
+    for place in places:
+        try:
+            notifier.send(route.copied(notice, place))
+        except NotifyError as error:
+            faults.append(error)
+    if len(faults) == len(places):
+        raise faults[0]
     with suppress(OSError):
         mark.touch()
         os.utime(mark, (at.timestamp(), at.timestamp()))
-    return "told, without a memory"
+    return "; ".join(["told, without a memory", *map(str, faults)])
 
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:

@@ -44,7 +44,7 @@ def withdrawn(to: Connections, changes: Advance) -> list[str]:
 
 
 def _was_sent(to: Connections, event: Event) -> bool:
-    return event.incident is not None and bool(to.store.message_id(event.incident.key))
+    return event.incident is not None and to.store.told(event.incident.key)
 
 
 def edits(

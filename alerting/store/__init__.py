@@ -1,5 +1,6 @@
 """What is remembered between runs, in one SQLite file: judged buckets, episodes, incidents, the outbox, the diary of runs."""
 
 from alerting.store.memory import Counts, Store
+from alerting.store.routed import Routed
 
-__all__ = ["Counts", "Store"]
+__all__ = ["Counts", "Routed", "Store"]
