@@ -5,11 +5,13 @@ import email.utils
 import hmac
 import json
 import logging
+import os
+import re
 import shlex
 import shutil
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -32,6 +34,7 @@ from tests.test_notifiers import png
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 STEP = timedelta(minutes=15)
+OUTPUT = {"capture_output": True, "text": True, "timeout": 300}
 PATH = "/services/T000/B000/verysecretpath"
 HTML = "🔴 <b>Likes −38 %</b> · Mon 14:15\n1&lt;2 &amp; <i>so</i>\n"
 HTML += '<a href="https://bi/?a=1&amp;b=2|3">Dashboard</a> · Run <code>a_b</code>'
@@ -723,3 +726,42 @@ def test_without_any_destination_everything_is_printed(tmp_path):
     assert pipeline.finish(pipeline.Connections(METRICS, {}, None, wiring.open_store(given), notifier), Reading({}), []) == (
         "all seen; 0 messages sent"
     )
+
+
+# The page about it
+
+
+def blocks(kind):
+    """Lines of the page's code blocks of a kind."""
+    page = (ROOT / "docs" / "destinations.md").read_text()
+    return [line for block in re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for line in block.splitlines() if line]
+
+
+def test_the_settings_on_the_page_are_settings(tmp_path):
+    for name, text in (("slack", "https://h/x"), ("mail", "pw"), ("webhook", "https://h/y"), ("webhook-key", "k")):
+        (tmp_path / name).write_text(text)
+    env = tmp_path / ".env"
+    env.write_text("\n".join(blocks("ini")).replace("/run/secrets", str(tmp_path)))
+    given = load({}, env)
+    assert destinations.set_up(vars(given)) == ("slack", "email", "webhook")
+    assert destinations.routed(vars(given)).default == ("webhook",)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, tmp_path):
+    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+    names = [f.name for f in fields(given) if getattr(given, f.name) and f.name not in ("calendar", "telegram_users")]
+    own = {f"ALERTING_{name.upper()}": str(getattr(given, name)) for name in names}
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **own}
+    for line in blocks("sh"):
+        command = shlex.split(line, comments=True)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    web.will(says(f"no {PATH}", 403))
+    done = subprocess.run(["make", "run-alerts"], cwd=ROOT, env={**env, "ALERTING_DATA": str(tmp_path / "new")}, **OUTPUT)
+    assert "check ALERTING_SLACK_URL" in done.stdout
+    assert len(mail.letters) >= 2
+    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in written] + [done.stdout + done.stderr]
+    assert len(written) > 2
+    assert not any(secret in text for text in texts for secret in ("verysecretpath", "whisperwhisper"))
