@@ -88,6 +88,13 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     return check
 
 
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError("bytes, or a size such as 500M or 4G; 0 for what the server allows")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
 def _chat(text: str) -> str:
     if text and not re.fullmatch(r"-?\d+|@\w+", text):
         raise ValueError("a chat id such as -1001234567890, or @channel")
@@ -147,6 +154,7 @@ class Settings:
     clickhouse_database: str = setting("default", _database, help="database of the two tables")
     clickhouse_ca: str = setting("", help="file of a CA certificate, for a server with a private one")
     clickhouse_timeout: float = setting("60", _number(1, 600), help="seconds a query may take")
+    clickhouse_memory: int = setting("4G", _bytes, help="memory a query may take on the server; 0: what the server allows")
     feed_table: str = setting("feed_actions", _table, help="table of feed actions")
     message_table: str = setting("message_actions", _table, help="table of messages")
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")

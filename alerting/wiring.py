@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from alerting.store import Store
 
 SQL = Path(__file__).parent / "sql"
+MEMORY = "alerts.sqlite"
 HUSH = timedelta(hours=1)  # a failing check is told once in this time
 
 
@@ -50,6 +52,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
     source, metrics = open_source(settings)
     store = open_store(settings, dry_run)
     store.forget(now)
+    source = _remembering(source, settings, store, dry_run)
     notifier, note = open_notifier(settings, dry_run)
     names = [metric.name for metric in metrics]
     known, odd = occasions.known(settings.calendar, settings.zone, names, settings.holidays, now)
@@ -66,6 +69,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         owner=settings.owner,
         run=settings.run,
         wait=time.sleep,
+        timer=time.perf_counter,
         notes=tuple(filter(None, [_source_note(settings), note, *odd])),
         mutable=timedelta(hours=settings.mutable),
         occasions=known,
@@ -74,6 +78,32 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         slices=queries(SQL / "slices"),
         stand_ins=stand_ins(metrics),
     )
+
+
+def _remembering(source: Source, settings: Settings, store: Store, dry_run: bool) -> Source:
+    """The source, of which is read once what does not change any more; a dry run only looks at what runs have read.
+
+    A file is read whole each time.
+    """
+    if not hasattr(source, "rows"):
+        return source
+    from alerting.sources.cached import Cached, Looking
+
+    memory, history = settings.data / MEMORY, store
+    if dry_run:
+        history = Looking(open_store(settings) if memory.exists() else store)  # type: ignore[assignment]
+    names = tables(settings)
+    place = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
+    if settings.source == "embedded":
+        place = [settings.source, str(settings.data.resolve())]
+    return Cached(
+        source, history, lambda name: "|".join([*place, names.get(name, name)]), timedelta(hours=settings.mutable), tell=_say
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def connect_chat(settings: Settings) -> Connections:
@@ -172,6 +202,7 @@ def _clickhouse(settings: Settings) -> Source:
         database=settings.clickhouse_database,
         tables=tables(settings),
         timeout=settings.clickhouse_timeout,
+        memory=settings.clickhouse_memory,
         ca=settings.clickhouse_ca,
     )
 
@@ -189,7 +220,7 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return Routed(":memory:", routes)
-    return Routed(settings.data / "alerts.sqlite", destinations.routed(vars(settings)))
+    return Routed(settings.data / MEMORY, destinations.routed(vars(settings)))
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

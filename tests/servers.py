@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,9 +40,12 @@ CONFIG = """<yandex>
     <default_database>default</default_database>
     <timezone>{zone}</timezone>
     <mark_cache_size>67108864</mark_cache_size>
-    <uncompressed_cache_size>0</uncompressed_cache_size>
+    <uncompressed_cache_size>0</uncompressed_cache_size>{more}
 </yandex>
 """
+CLUSTER = """
+    <tcp_port>{port}</tcp_port><remote_servers><{name}>{shards}</{name}></remote_servers>"""
+SHARD = "<shard><replica><host>127.0.0.1</host><port>{port}</port></replica></shard>"
 USER = """<{name}>
     <password>{password}</password><networks><ip>127.0.0.1</ip></networks><profile>{profile}</profile><quota>default</quota>
 </{name}>"""
@@ -53,6 +56,9 @@ USERS = """<yandex>
         <settable><readonly>2</readonly></settable>
         <half><timeout_overflow_mode>break</timeout_overflow_mode><max_rows_to_read>1000</max_rows_to_read>
               <read_overflow_mode>break</read_overflow_mode></half>
+        <skipping><readonly>1</readonly><skip_unavailable_shards>1</skip_unavailable_shards></skipping>
+        <breaking><readonly>1</readonly><max_rows_to_read>1000</max_rows_to_read>
+                  <read_overflow_mode>break</read_overflow_mode></breaking>
     </profiles>
     <quotas><default/></quotas>
     <users>{users}</users>
@@ -63,7 +69,7 @@ USERS = """<yandex>
 @dataclass(frozen=True)
 class ClickHouseServer:
     """A running ClickHouse. `user` may do everything, `reader` only read, `setter` only read and change settings; the profile
-    of `half` allows half an answer.
+    of `half` allows half an answer, and so do those of `skipping` (shards) and `breaking` (at a limit), who only read.
 
     All have the same `password`; a user `default` without one exists too.
     """
@@ -74,15 +80,22 @@ class ClickHouseServer:
     reader: str = "reader"
     setter: str = "setter"
     half: str = "half"
+    skipping: str = "skipping"
+    breaking: str = "breaking"
     password: str = PASSWORD
 
-    def execute(self, sql: str, data: str | bytes | None = None, user: str = "") -> str:
+    def execute(self, sql: str, data: str | bytes | None = None, user: str = "", **settings: str) -> str:
         """What the server answers to `sql` of `user`; `data` follows an INSERT. Raises AssertionError with its error."""
         body = data.encode() if isinstance(data, str) else data
         headers = {"X-ClickHouse-User": user or self.user, "X-ClickHouse-Key": self.password}
-        answer = requests.post(self.url, params={"query": sql}, data=body or b"", headers=headers, timeout=60)
+        answer = requests.post(self.url, params={"query": sql, **settings}, data=body or b"", headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.text
+
+    def kill(self) -> None:
+        """End it at once, as a machine that fails does; who started it sweeps up."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def clickhouse_binary() -> str:
@@ -91,17 +104,19 @@ def clickhouse_binary() -> str:
 
 
 @contextmanager
-def running_clickhouse(folder: Path) -> Iterator[ClickHouseServer]:
-    """A server of its own on a free port over `folder`; ended, with all its data, when the block is left.
+def running_clickhouse(folder: Path, more: str = "") -> Iterator[ClickHouseServer]:
+    """A server of its own on a free port over `folder`; ended, with all its data, when the block is left. `more`: XML that
+    its configuration gets besides.
 
     Root may run it on a folder of root's: the server only minds data that belong to somebody else.
     """
     port = _free_port()
-    users = [("analyst", "default"), ("reader", "readonly"), ("setter", "settable"), ("half", "half")]
+    users = [("analyst", "default"), ("reader", "readonly"), ("setter", "settable")]
+    users += [(name, name) for name in ("half", "skipping", "breaking")]
     declared = [USER.format(name=name, password=escape(PASSWORD), profile=profile) for name, profile in users]
     declared.append(USER.format(name="default", password="", profile="default"))
     config = folder / "config.xml"
-    config.write_text(CONFIG.format(folder=escape(str(folder)), port=port, zone=ZONE), encoding="utf-8")
+    config.write_text(CONFIG.format(folder=escape(str(folder)), port=port, zone=ZONE, more=more), encoding="utf-8")
     (folder / "users.xml").write_text(USERS.format(users="".join(declared)), encoding="utf-8")
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
@@ -116,6 +131,25 @@ def running_clickhouse(folder: Path) -> Iterator[ClickHouseServer]:
         yield ClickHouseServer(f"http://127.0.0.1:{port}", process.pid)
     finally:
         _end(process)
+
+
+@contextmanager
+def running_cluster(folder: Path, name: str = "app", shards: int = 2) -> Iterator[list[ClickHouseServer]]:
+    """So many servers that know each other as the shards of a cluster of that name."""
+    ports = [_free_port() for _ in range(shards)]
+    known = "".join(SHARD.format(port=port) for port in ports)
+    with ExitStack() as stack:
+        servers = []
+        for port in ports:
+            place = folder / f"shard-{len(servers)}"
+            place.mkdir()
+            config = CLUSTER.format(port=port, name=name, shards=known)
+            servers.append(stack.enter_context(running_clickhouse(place, config)))
+        try:
+            yield servers
+        finally:
+            for server in servers:
+                server.kill()  # asked to end, each would wait ten seconds for the connections of the others
 
 
 def _dying_with_us() -> list[str]:
@@ -150,12 +184,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    """A real ClickHouse, one for the whole test session: tables need names of their own, or a DROP."""
+def needs_clickhouse() -> None:
+    """Skip the test, or fail it where everything has to be there, on a machine without the server."""
     if not clickhouse_binary():
         report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
         report("ClickHouse is not installed: apt-get install clickhouse-server")
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    """A real ClickHouse, one for the whole test session: tables need names of their own, or a DROP."""
+    needs_clickhouse()
     with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
 

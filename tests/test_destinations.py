@@ -623,7 +623,7 @@ def a_run(given, values, now):
     due = pipeline.due(to, now)
     reading = pipeline.read(to, due, 0, now)
     before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to.metrics, reading, to.zone)
+    judged = pipeline.judge(to, due, reading)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
     pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)

@@ -69,7 +69,7 @@ def run(to, now, days=29):
     reading = pipeline.read(to, due, days, now)
     due = pipeline.reconsider(to, due, reading)
     before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to.metrics, reading, to.zone, before.labelled)
+    judged = pipeline.judge(to, due, reading, before.labelled)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
     messages = [*pipeline.compose(to, changes, judged, reading, now), *pipeline.daily(to, now)]
@@ -393,7 +393,7 @@ def explained(world, **how):
     due = pipeline.due(to, now)
     reading = pipeline.read(to, due, 29, now)
     before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to.metrics, reading, to.zone)
+    judged = pipeline.judge(to, due, reading)
     answers = pipeline.verdicts(due, judged)
     began = time.monotonic()
     changes, found = pipeline.explain(to, pipeline.advance(due, answers, before), judged, ready)

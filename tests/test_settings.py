@@ -33,6 +33,7 @@ def test_nothing_set_is_the_embedded_app_and_the_console():
         ({"DELAY": "nan"}, "a number from 0 to 120"),
         ({"FEED_TABLE": "feed; DROP TABLE x"}, "a table name"),
         ({"CLICKHOUSE_DATABASE": "a.b"}, "a database name"),
+        ({"CLICKHOUSE_MEMORY": "much"}, "bytes, or a size such as 500M or 4G"),
         ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end}, {metric} and {slice}"),
         ({"SOURCES": "embedded"}, "ALERTING_SOURCES is not a setting (did you mean ALERTING_SOURCE?)"),
         ({"CLICKHOUSE_PASSWORD": "a", "CLICKHOUSE_PASSWORD_FILE": "/b"}, "both set: keep one"),
@@ -57,6 +58,14 @@ def test_a_malformed_secret_is_not_repeated():
         read(TELEGRAM_TOKEN="hunter2", TELEGRAM_CHAT="-1")
     assert "ALERTING_TELEGRAM_TOKEN" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("4000000000", 4_000_000_000), ("4G", 4 * 2**30), ("1.5 GiB", 3 * 2**29), ("500m", 500 * 2**20), ("1kb", 1024)],
+)
+def test_a_size_is_bytes_or_with_a_letter(text, size):
+    assert read(CLICKHOUSE_MEMORY=text).clickhouse_memory == size
 
 
 def test_secrets_come_from_files_and_are_not_shown(tmp_path):

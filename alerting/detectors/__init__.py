@@ -6,15 +6,18 @@ Prefix law: the row of a band for bucket t is made of values before t only, so a
 same computation over 1, k and n buckets.
 """
 
+from alerting.detectors import limits
 from alerting.detectors.chosen import Chosen
 from alerting.detectors.fences import IQR, MAD, Quantile, Sigma
-from alerting.detectors.judging import FARTHEST, gap_told, judge, news
+from alerting.detectors.grid import Figures, Grid
+from alerting.detectors.judging import FARTHEST, REARM, Before, answers, gap_told, judge, looks_back, news
 from alerting.detectors.level import Level
 from alerting.detectors.references import Change, SameSlot, Trailing
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained, Window
 
 __all__ = [
-    "FARTHEST", "IQR", "MAD", "Change", "Chosen", "Level", "Quantile", "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing",
-    "Window", "gap_told", "judge", "news",
+    "FARTHEST", "IQR", "MAD", "REARM", "Before", "Change", "Chosen", "Figures", "Grid", "Level", "Quantile",
+    "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing", "Window", "answers", "gap_told", "judge", "limits", "looks_back",
+    "news",
 ]  # fmt: skip

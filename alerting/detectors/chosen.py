@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.fences import BAND
+from alerting.detectors.grid import Grid
 from alerting.detectors.level import LEVEL, Level
-from alerting.detectors.references import Grid
+from alerting.detectors.limits import Limits, framed
 from alerting.detectors.rolling import before, held, quantiles
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained
@@ -47,16 +49,25 @@ class Chosen:
 
         NaN where the past is too little.
         """
-        by_level = self._by_level(values, zone)
-        if not by_level.any():
-            return self._change(values, zone)
-        level = self.level.band(values, zone).assign(sudden_low=np.nan, sudden_high=np.nan, usual=np.nan)
-        return level if by_level.all() else level.where(pd.Series(by_level, values.index), self._change(values, zone))
+        return framed(self.bands(Grid.of(values, zone)), values.index)
+
+    def bands(self, grid: Grid) -> Limits:
+        """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
+        by_level = grid.nightly(repr(self), self.history, self._nightly)[0] == 1
+        at_times, always = np.flatnonzero(by_level.any(axis=1)), np.flatnonzero(by_level.all(axis=1))
+        if not len(at_times):
+            return self._change(grid)
+        level = {**self.level.bands(grid.only(at_times)), **dict.fromkeys(("sudden_low", "sudden_high", "usual"), np.nan)}
+        rest = np.setdiff1d(np.arange(len(by_level)), always)
+        change = self._change(grid.only(rest)) if len(rest) else {}
+        return {name: _either(by_level, (at_times, column), (rest, change.get(name))) for name, column in level.items()}
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
         """Why the newest bucket is judged by the rule it is judged by."""
-        figures = self._figures(Grid.of(values, zone))[1]
-        name = LEVEL if self._by_level(values, zone)[-1:].any() else CHANGE
+        grid = Grid.of(values, zone)
+        figures = self._figures(grid)[1][0]
+        by_level = grid.nightly("", self.history, self._nightly)[0, 0]
+        name = LEVEL if (by_level[-1:] == 1).any() else CHANGE
         known = [c for c in figures[-MEMORY:] if c == c]
         if not known:
             return f"{name} rule, because there is less than a week of history on a Monday"
@@ -70,24 +81,26 @@ class Chosen:
         )
         return f"{name} rule, because {told}: c = {known[-1]:.2f}"
 
-    def _by_level(self, values: pd.Series, zone: str) -> np.ndarray:
-        """(n,) bool: is this bucket judged by the level rule?"""
-        grid = Grid.of(values, zone)
-        mondays, figures = self._figures(grid)
+    def _nightly(self, grid: Grid, nights: np.ndarray) -> np.ndarray:
+        """(1, series, nights): 1 for the level rule."""
+        late = replace(grid, since=int(nights[0]) if len(nights) else 0)
+        mondays, figures = self._figures(late)
         clear = np.where(figures > self.to_level, 1.0, np.where(figures < self.to_change, 0.0, np.nan))
-        padded = np.r_[np.full(MEMORY, np.nan), clear]
-        answer = np.full(len(clear), np.nan)
+        padded = np.concatenate([np.full((len(clear), MEMORY), np.nan), clear], axis=1)
+        answer = np.full(clear.shape, np.nan)
         for back in range(MEMORY, -1, -1):  # the newest clear answer is written last
-            asked = padded[MEMORY - back : len(padded) - back]
+            asked = padded[:, MEMORY - back : padded.shape[1] - back]
             answer = np.where(np.isnan(asked), answer, asked)
-        return held(answer, mondays, len(values)) == 1
+        return held(answer, mondays, grid.length)[None, :, nights]
 
     def _figures(self, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the Mondays' first buckets, and c of the weeks before each; inf for one value, NaN for too little."""
+        """Positions of the Mondays' first buckets, and c of the weeks before each (series, Mondays); inf for one value, NaN for
+        too little."""
         nights = grid.beginnings()
-        mondays = nights[grid.weekday[nights] == 0]
-        rows = _by_quarter(before(grid.values, mondays, self.days * grid.per_day), grid)
-        return mondays, np.array([self._figure(row, max(1, len(row) // self.days)) for row in rows])
+        mondays = grid.due(nights[grid.weekday[nights] == 0], MEMORY)
+        rows = before(grid.values, mondays, self.days * grid.per_day)
+        figures = [[self._figure(row, max(1, len(row) // self.days)) for row in _by_quarter(one, grid)] for one in rows]
+        return mondays, np.array(figures).reshape(len(rows), len(mondays))
 
     def _figure(self, row: np.ndarray, per_day: int) -> float:
         known = row[np.isfinite(row)]
@@ -101,8 +114,21 @@ class Chosen:
         near, far = np.percentile(change[np.isfinite(change)], [25, 75])
         return float((far - near) / (high - low))
 
-    def _change(self, values: pd.Series, zone: str) -> pd.DataFrame:
-        return merged(self.sudden.band(values, zone), self.sustained.band(values, zone))
+    def _change(self, grid: Grid) -> Limits:
+        return merged(self.sudden.bands(grid), self.sustained.bands(grid))
+
+
+Part = tuple[np.ndarray, np.ndarray | str | float | None]  # which series, and their column; None where there are no series
+
+
+def _either(which: np.ndarray, one: Part, other: Part) -> np.ndarray:
+    """(series, buckets): `one` where `which`, else `other`."""
+    shape = which.shape
+    parts = [np.empty(shape, dtype=object if isinstance(one[1], str) else float) for _ in range(2)]
+    for part, (series, column) in zip(parts, (one, other), strict=True):
+        if column is not None:
+            part[series] = column
+    return np.where(which, *parts)
 
 
 def _by_quarter(rows: np.ndarray, grid: Grid) -> np.ndarray:
@@ -115,29 +141,26 @@ def _by_quarter(rows: np.ndarray, grid: Grid) -> np.ndarray:
     return np.where(count > 0, np.nansum(parts, axis=2) / np.maximum(count, 1), np.nan)
 
 
-def merged(sudden: pd.DataFrame, sustained: pd.DataFrame) -> pd.DataFrame:
+def merged(sudden: Limits, sustained: Limits) -> Limits:
     """One band for both questions: outside either is outside, and the nearer limit names the question.
 
     Where the level just now already lies outside the sustained limits, it is held wrong: then the band is the sustained one,
     so that the way back is no alarm and "still low" stays anomalous.
     """
-    low, expected, high = (sudden[c].to_numpy() for c in ("low", "expected", "high"))
-    least, usual, most = (sustained[c].to_numpy() for c in ("low", "expected", "high"))
+    low, expected, high = (np.asarray(sudden[side]) for side in BAND)
+    least, usual, most = (np.asarray(sustained[side]) for side in BAND)
     wrong = (expected < least) | (expected > most)
     nearer_low, nearer_high = wrong | (least > low) | np.isnan(low), wrong | (most < high) | np.isnan(high)
     known = ~np.isnan(least)
     nearer_low, nearer_high = nearer_low & known, nearer_high & known
-    return pd.DataFrame(
-        {
-            "low": np.where(nearer_low, least, low),
-            "expected": np.where((wrong | np.isnan(expected)) & known, usual, expected),
-            "high": np.where(nearer_high, most, high),
-            "low_rule": np.where(nearer_low, "sustained", "sudden"),
-            "high_rule": np.where(nearer_high, "sustained", "sudden"),
-            "sudden_low": low,
-            "sudden_high": high,
-            "gap": sudden["gap"],
-            "usual": sudden["usual"],
-        },
-        index=sudden.index,
-    )
+    return {
+        "low": np.where(nearer_low, least, low),
+        "expected": np.where((wrong | np.isnan(expected)) & known, usual, expected),
+        "high": np.where(nearer_high, most, high),
+        "low_rule": np.where(nearer_low, "sustained", "sudden"),
+        "high_rule": np.where(nearer_high, "sustained", "sudden"),
+        "sudden_low": low,
+        "sudden_high": high,
+        "gap": sudden["gap"],
+        "usual": sudden["usual"],
+    }

@@ -8,7 +8,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.references import Grid, Reference, SameSlot
+from alerting.detectors.grid import Grid
+from alerting.detectors.references import Reference, SameSlot
 from alerting.detectors.rolling import CHUNK, of_sorted
 
 BAND = ["low", "expected", "high"]
@@ -30,7 +31,7 @@ class _Fence:
         `values`: float64 on a full grid of aware times. `zone`: IANA name, whose clock the slots follow.
         """
         grid = Grid.of(values, zone)
-        rows, n = self.over.gather(grid), len(grid.values)
+        rows, n = self.over.gather(grid), grid.length
         out = np.full((3, n), np.nan)
         for first in range(0, n, CHUNK):
             last = min(first + CHUNK, n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -20,6 +22,15 @@ TOO_FEW = "too few"  # the rule of a bucket made of less than the policy's small
 REARM = {"sustained": timedelta(hours=24), "level": timedelta(hours=6)}  # one deviation until that long without it
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was answered before the first bucket that is judged now. `missing`: how many buckets in a row had no value.
+    `rules`: of the buckets before, oldest first, the rule that fired, "" where none did."""
+
+    missing: int = 0
+    rules: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+
+
 def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Series | None = None) -> pd.DataFrame:
     """value, low, expected, high, score, status, rule, news for every bucket of `values` (float64; status, rule str; news bool).
 
@@ -30,19 +41,35 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Seri
     that was not told (see `news` and `gap_told`)? `volume` (float64, the same index): what a ratio is divided by; a bucket made
     of less than `policy.min_volume` is unknown, "too few".
     """
-    low, expected, high = _limits(band[BAND], metric)
-    value = values.to_numpy(float)
+    limits = {str(name): column.to_numpy() for name, column in band.items()}
+    size = None if volume is None else volume.to_numpy(float)
+    return pd.DataFrame(answers(values.to_numpy(float), limits, metric, size), index=values.index)
+
+
+def answers(
+    value: np.ndarray,
+    limits: Mapping[str, np.ndarray | str],
+    metric: Metric,
+    volume: np.ndarray | None = None,
+    before: Before | None = None,
+) -> dict[str, np.ndarray]:
+    """The columns of `judge` for buckets of one series, (n,) each, from the columns of its band and what came `before`."""
+    before = before or Before()
+    low, expected, high = _limits(metric, *(np.asarray(limits[side], dtype=float) for side in BAND))
     score = _score(value, low, expected, high)
     outside = _outside(score, metric.policy.direction)
+    missing, few = np.isnan(value), _too_few(expected, volume, metric.policy)
     status = np.where(outside, Status.ANOMALOUS.value, Status.NORMAL.value).astype(object)
-    few = _too_few(expected, volume, metric.policy)
     status[np.isnan(score) | few] = Status.UNKNOWN.value
-    status[np.isnan(value)] = Status.MISSING.value
-    columns = {"value": value, "low": low, "expected": expected, "high": high, "score": score, "status": status}
-    judged = pd.DataFrame(columns, index=values.index).assign(rule=_rule(value, outside, band, metric))
-    judged.loc[few & ~np.isnan(value), "rule"] = TOO_FEW
-    judged["usual"] = band.get("usual", np.nan)
-    return judged.assign(news=news(judged, metric.step) | gap_told(judged, metric.policy))
+    status[missing] = Status.MISSING.value
+    gap = _running(missing, before.missing)
+    rule = _rule(value, outside, gap, limits, metric)
+    rule[few & ~missing] = TOO_FEW
+    told = _told(status, np.concatenate([before.rules, rule]), metric.step)
+    told |= missing & (rule != USUAL_GAP) & (gap >= metric.policy.patience)
+    usual = np.broadcast_to(np.asarray(limits.get("usual", np.nan), dtype=float), value.shape)
+    names = ("value", "low", "expected", "high", "score", "status", "rule", "usual", "news")
+    return dict(zip(names, (value, low, expected, high, score, status, rule, usual, told), strict=True))
 
 
 def news(judged: pd.DataFrame, step: timedelta) -> np.ndarray:
@@ -51,16 +78,32 @@ def news(judged: pd.DataFrame, step: timedelta) -> np.ndarray:
     A sudden change always does. A level held wrong is one deviation for as long as it lasts, and until it has been well for
     a day (a burst by the level rule: six hours): its first bucket tells, the others are the same news.
     """
-    told = (judged["status"] == Status.ANOMALOUS.value).to_numpy()
-    for rule, rest in REARM.items():
-        mine = (judged["rule"] == rule).to_numpy()
-        lately = np.nan_to_num(previous(window_sum(mine.astype(float), max(1, rest // step))))
-        told = told & (~mine | (lately == 0))
+    return _told(judged["status"].to_numpy(), judged["rule"].to_numpy(), step)
+
+
+def _told(status: np.ndarray, rule: np.ndarray, step: timedelta) -> np.ndarray:
+    """As `news`. `rule` may begin earlier than `status`: what is told hangs on it."""
+    told, late = status == Status.ANOMALOUS.value, len(rule) - len(status)
+    for name, rest in REARM.items():
+        mine = rule == name
+        if mine.any():
+            lately = np.nan_to_num(previous(window_sum(mine.astype(float), max(1, rest // step))))
+            told = told & (~mine | (lately == 0))[late:]
     return told
 
 
-def _limits(band: pd.DataFrame, metric: Metric) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    low, expected, high = (band[c].to_numpy(float) for c in BAND)
+def looks_back(step: timedelta) -> int:
+    """Buckets before the first judged one whose rules are asked."""
+    return max(max(1, rest // step) for rest in REARM.values())
+
+
+def _running(missing: np.ndarray, before: int) -> np.ndarray:
+    """How many buckets in a row are missing, after so many that were."""
+    gap = running(missing)
+    return gap + np.where(gap == np.arange(1, len(gap) + 1), before, 0)
+
+
+def _limits(metric: Metric, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     floor = np.maximum(metric.policy.min_change * np.abs(expected), metric.policy.min_units)
     below, above = metric.width * (expected - low), metric.width * (high - expected)
     below = np.where(low > 0, np.minimum(below, expected - KEPT * low), below)
@@ -81,26 +124,30 @@ def _outside(score: np.ndarray, direction: str) -> np.ndarray:
     return {"both": np.abs(score) > 1, "down": score < -1, "up": score > 1}[direction]
 
 
-def _too_few(expected: np.ndarray, volume: pd.Series | None, policy: Policy) -> np.ndarray:
+def _too_few(expected: np.ndarray, volume: np.ndarray | None, policy: Policy) -> np.ndarray:
     """(n,) bool: what was expected, or what a ratio divides by, is below the policy's smallest volume."""
-    size = np.abs(expected) if volume is None else volume.to_numpy(float)
+    if not policy.min_volume:
+        return np.zeros(len(expected), bool)
     with np.errstate(invalid="ignore"):
-        return (size < policy.min_volume) if policy.min_volume else np.zeros(len(expected), bool)
+        return (np.abs(expected) if volume is None else volume) < policy.min_volume
 
 
-def _rule(value: np.ndarray, outside: np.ndarray, band: pd.DataFrame, metric: Metric) -> np.ndarray:
+def _rule(
+    value: np.ndarray, outside: np.ndarray, gap: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric
+) -> np.ndarray:
     """The question whose limit was passed; "sudden" where its farther limit was passed too."""
-    if "low_rule" not in band:
-        return np.full(len(value), "", dtype=object)
     at, rule = np.flatnonzero(outside), np.full(len(value), "", dtype=object)
-    part, seen = band.iloc[at], value[at]
-    below = seen < part["expected"].to_numpy(float)
-    rule[at] = np.where(below, part["low_rule"].to_numpy(), part["high_rule"].to_numpy())
-    if "sudden_low" in band:
-        low, _, high = _limits(part.assign(low=part["sudden_low"], high=part["sudden_high"]), metric)
-        rule[at[np.where(below, seen < low, seen > high)]] = SUDDEN
-    missing = np.isnan(value)
-    rule[missing & (running(missing) <= band["gap"].to_numpy())] = USUAL_GAP
+    if "low_rule" not in limits:
+        return rule
+    if len(at):
+        part = {name: column if isinstance(column, str) else column[at] for name, column in limits.items() if name != "gap"}
+        below = value[at] < part["expected"]
+        rule[at] = np.where(below, part["low_rule"], part["high_rule"])
+        if "sudden_low" in part:
+            sides = (np.asarray(part[name], dtype=float) for name in ("sudden_low", "expected", "sudden_high"))
+            low, _, high = _limits(metric, *sides)
+            rule[at[np.where(below, value[at] < low, value[at] > high)]] = SUDDEN
+    rule[(gap > 0) & (gap <= limits["gap"])] = USUAL_GAP
     return rule
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from alerting.detectors.fences import BAND
 from alerting.detectors.gaps import usual_gap
-from alerting.detectors.references import Grid
-from alerting.detectors.rolling import before, held, of_sorted
+from alerting.detectors.grid import Grid
+from alerting.detectors.limits import Limits, framed
+from alerting.detectors.rolling import before, of_sorted, picked
 
 LEVEL = "level"
 
@@ -34,24 +35,25 @@ class Level:
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """low, expected, high (float64, the values' units); low_rule, high_rule; gap. NaN where the past is too little."""
-        grid = Grid.of(values, zone)
-        nights = grid.beginnings()
-        rows = np.sort(before(grid.values, nights, self.days * grid.per_day), axis=1)
-        limits = [held(limit, nights, len(values)) for limit in self._limits(rows)]
-        frame = pd.DataFrame(dict(zip(BAND, limits, strict=True)), index=values.index)
-        return frame.assign(low_rule=LEVEL, high_rule=LEVEL, gap=usual_gap(grid))
+        return framed(self.bands(Grid.of(values, zone)), values.index)
 
-    def _limits(self, rows: np.ndarray) -> list[np.ndarray]:
-        """low, expected, high after each of the sorted pasts (k, buckets)."""
-        count = np.isfinite(rows).sum(axis=1)
+    def bands(self, grid: Grid) -> Limits:
+        """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
+        nightly = grid.nightly(repr(self), self.history, self._nightly)
+        return {**dict(zip(BAND, nightly, strict=True)), "low_rule": LEVEL, "high_rule": LEVEL, "gap": usual_gap(grid)}
+
+    def _nightly(self, grid: Grid, nights: np.ndarray) -> np.ndarray:
+        """(3, series, nights): low, expected, high."""
+        rows = np.sort(before(grid.values, nights, self.days * grid.per_day), axis=-1)
+        count = np.isfinite(rows).sum(axis=-1)
         median = of_sorted(rows, count, 0.5)
-        rank, every = np.minimum(self.rank - 1, count // 20), np.arange(len(rows))
-        down = self._reach(median - rows[every, rank], median - rows[:, 0], median)
-        newest = np.maximum(count - 1, 0)
-        up = self._reach(rows[every, np.maximum(newest - rank, 0)] - median, rows[every, newest] - median, median)
-        low = np.where(rows[:, 0] > 0, np.maximum(median - down, rows[:, 0] / 2), median - down)  # an outage is seen
-        known = count >= 0.3 * rows.shape[1]
-        return [np.where(known, limit, np.nan) for limit in (low, median, median + up)]
+        rank, newest = np.minimum(self.rank - 1, count // 20), np.maximum(count - 1, 0)
+        lowest, highest = rows[..., 0], picked(rows, newest)
+        down = self._reach(median - picked(rows, rank), median - lowest, median)
+        up = self._reach(picked(rows, np.maximum(newest - rank, 0)) - median, highest - median, median)
+        low = np.where(lowest > 0, np.maximum(median - down, lowest / 2), median - down)  # an outage is seen
+        known = count >= 0.3 * rows.shape[-1]
+        return np.array([np.where(known, limit, np.nan) for limit in (low, median, median + up)])
 
     def _reach(self, ranked: np.ndarray, largest: np.ndarray, median: np.ndarray) -> np.ndarray:
         return self.width * np.where(ranked > self.small * np.abs(median), ranked, largest)

@@ -8,54 +8,11 @@ from datetime import timedelta
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
+from alerting.detectors.grid import DAY, Grid
 from alerting.detectors.rolling import CHUNK, quantiles, recent
 
-DAY = 86400
-
 Gather = Callable[[int, int], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A series without gaps in its index. `values`: float64 (n,), NaN where there is none. `offset`: local time minus
-    UTC in seconds, int64 (n,). `weekday`: local day of the week, Monday 0, int64 (n,). `seconds`: epoch, int64 (n,)."""
-
-    values: np.ndarray
-    step: int
-    offset: np.ndarray
-    weekday: np.ndarray
-    seconds: np.ndarray
-
-    @classmethod
-    def of(cls, series: pd.Series, zone: str) -> Grid:
-        """Raises ValueError when the index is not an ascending grid of aware times with one step."""
-        index = series.index
-        if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-            raise ValueError("a series to judge is indexed by aware times")
-        seconds = index.as_unit("s").asi8
-        steps = np.diff(seconds)
-        if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
-            raise ValueError("a series to judge has one row per bucket: put NaN where a bucket has no value")
-        local = seconds + (offset := _offsets(index, seconds, zone))
-        return cls(series.to_numpy(float), int(steps[0]) if len(steps) else 900, offset, (local // DAY + 3) % 7, seconds)
-
-    @property
-    def per_day(self) -> int:
-        return max(1, DAY // self.step)
-
-    def beginnings(self, every: int = DAY) -> np.ndarray:
-        """Positions of the first bucket of each local day (or of every so many seconds), but for the first of all."""
-        return np.flatnonzero(np.diff((self.seconds + self.offset) // max(every, self.step))) + 1
-
-    def within(self, seconds: float) -> int:
-        """That long in buckets, rounded, 0 for less than half of one."""
-        return round(seconds / self.step)
-
-
-def _offsets(index: pd.DatetimeIndex, seconds: np.ndarray, zone: str) -> np.ndarray:
-    return index.tz_convert(zone).tz_localize(None).as_unit("s").asi8 - seconds
 
 
 class Reference(Protocol):
@@ -70,7 +27,8 @@ class Reference(Protocol):
         """Fewer values than this are too little to tell."""
 
     def gather(self, grid: Grid) -> Gather:
-        """(first, last) -> float64 (last - first, k): the past values of those buckets, NaN where there is none."""
+        """(first, last) -> float64 (last - first, k): the past values of those buckets of a grid of one series, NaN where
+        there is none."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +48,7 @@ class Trailing:
 
     def gather(self, grid: Grid) -> Gather:
         n = max(4, round(self.hours * 3600 / grid.step))
-        windows = np.lib.stride_tricks.sliding_window_view(np.r_[np.full(n, np.nan), grid.values], n)
+        windows = np.lib.stride_tricks.sliding_window_view(np.r_[np.full(n, np.nan), grid.values[0]], n)
         least = self.filled * n
 
         def rows(first: int, last: int) -> np.ndarray:
@@ -135,9 +93,14 @@ class SameSlot:
         lags = np.array([d * DAY // grid.step + s for d in days for s in range(-near, near + 1)])
         take = at_lags(grid, grid.values, lags)
         if self.kind != "work":
-            return take
+            return lambda first, last: take(np.arange(first, last))[0]
         alike = same_kind(grid, lags)
-        return lambda first, last: np.where(alike(first, last), take(first, last), np.nan)
+
+        def rows(first: int, last: int) -> np.ndarray:
+            at = np.arange(first, last)
+            return np.where(alike(at), take(at)[0], np.nan)
+
+        return rows
 
 
 @dataclass(frozen=True)
@@ -167,7 +130,7 @@ class Change:
     def gather(self, grid: Grid) -> Gather:
         level = recent(grid.values, self.last)
         changes = at_lags(grid, grid.values - level, day_lags(grid, self.days))
-        return lambda first, last: changes(first, last) + level[first:last, None]
+        return lambda first, last: changes(np.arange(first, last))[0] + level[0, first:last, None]
 
 
 def day_lags(grid: Grid, days: int, apart: int = 1) -> np.ndarray:
@@ -175,47 +138,56 @@ def day_lags(grid: Grid, days: int, apart: int = 1) -> np.ndarray:
     return np.arange(apart, days + 1, apart) * DAY // grid.step
 
 
-def at_lags(grid: Grid, x: np.ndarray, lags: np.ndarray) -> Gather:
-    """(first, last) -> (last - first, len(lags)): `x` (n,) so many buckets earlier on the local clock, NaN before the start."""
-    pad = int(lags.max()) + 2 * 3600 // min(grid.step, 3600)  # room for a clock moved by two hours
-    padded = np.r_[np.full(pad, np.nan), x]
-    take = _straight if (grid.offset == grid.offset[:1]).all() else _by_local_time(grid, pad)
-    return lambda first, last: take(padded, lags, first + pad, last + pad)
+def at_lags(grid: Grid, x: np.ndarray, lags: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """at (k,) -> (..., k, len(lags)): `x` (..., n) so many buckets earlier on the local clock, NaN before the start.
+
+    `at`: ascending positions in `x`.
+    """
+    pad = int(lags.max()) + grid.clocks
+    padded = np.concatenate([np.full((*x.shape[:-1], pad), np.nan), x], axis=-1)
+    if (grid.offset == grid.offset[:1]).all():
+        return lambda at: _straight(padded, lags, at + pad)
+    return _by_local_time(grid, padded, lags, pad)
 
 
-def slots(grid: Grid, x: np.ndarray, days: int, share: float) -> np.ndarray:
-    """That quantile of `x` at the same local time of the days before."""
-    rows, n = at_lags(grid, x, day_lags(grid, days)), len(x)
-    parts = [quantiles(rows(first, min(first + CHUNK, n)), share)[0] for first in range(0, n, CHUNK)]
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def _straight(padded: np.ndarray, lags: np.ndarray, first: int, last: int) -> np.ndarray:
-    out = np.empty((last - first, len(lags)))
-    for j, lag in enumerate(lags):
-        out[:, j] = padded[first - lag : last - lag]
+def slots(grid: Grid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None) -> np.ndarray:
+    """(..., n): that quantile of `x` (..., n) at the same local time of the days before; NaN but for the buckets `at`
+    (None: all)."""
+    rows, n = at_lags(grid, x, day_lags(grid, days)), x.shape[-1]
+    at, out = np.arange(n) if at is None else at, np.full(x.shape, np.nan)
+    for first in range(0, len(at), CHUNK):
+        part = at[first : first + CHUNK]
+        out[..., part] = quantiles(rows(part), share)[0]
     return out
 
 
-def _by_local_time(grid: Grid, pad: int) -> Callable[..., np.ndarray]:
+def _straight(padded: np.ndarray, lags: np.ndarray, at: np.ndarray) -> np.ndarray:
+    out = np.empty((*padded.shape[:-1], len(at), len(lags)))
+    whole = len(at) > 0 and at[-1] - at[0] == len(at) - 1  # a slice is quicker than a list of places
+    for j, lag in enumerate(lags):
+        out[..., j] = padded[..., at[0] - lag : at[-1] + 1 - lag] if whole else padded[..., at - lag]
+    return out
+
+
+def _by_local_time(grid: Grid, padded: np.ndarray, lags: np.ndarray, pad: int) -> Callable[[np.ndarray], np.ndarray]:
     """As `_straight`, each lag moved by the difference of the two buckets' UTC offsets."""
     offset = np.r_[np.full(pad, grid.offset[0]), grid.offset]
 
-    def take(padded: np.ndarray, lags: np.ndarray, first: int, last: int) -> np.ndarray:
-        at = np.arange(first, last)[:, None]
-        then = at - lags
-        moved = then + (offset[at] - offset[then]) // grid.step
-        return padded[np.clip(np.minimum(moved, at - 1), 0, None)]
+    def take(at: np.ndarray) -> np.ndarray:
+        here = at[:, None] + pad
+        then = here - lags
+        moved = then + (offset[here] - offset[then]) // grid.step
+        return padded[..., np.clip(np.minimum(moved, here - 1), 0, None)]
 
     return take
 
 
-def same_kind(grid: Grid, lags: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    """Which of the lags lie on a day of the same kind (working day or not) as the bucket itself."""
+def same_kind(grid: Grid, lags: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """at (k,) -> (k, len(lags)): which of the lags lie on a day of the same kind (working day or not) as the bucket itself."""
     days = np.round(lags * grid.step / DAY).astype(int)
 
-    def rows(first: int, last: int) -> np.ndarray:
-        today = grid.weekday[first:last, None]
+    def rows(at: np.ndarray) -> np.ndarray:
+        today = grid.weekday[at, None]
         return (today >= 5) == ((today - days) % 7 >= 5)
 
     return rows

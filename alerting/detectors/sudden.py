@@ -10,11 +10,14 @@ import pandas as pd
 
 from alerting.detectors.fences import BAND, SIGMA
 from alerting.detectors.gaps import usual_gap
-from alerting.detectors.references import Grid, at_lags, day_lags, slots
-from alerting.detectors.rolling import around, previous, recent, refreshed, window_max
+from alerting.detectors.grid import Grid
+from alerting.detectors.limits import Limits, framed
+from alerting.detectors.references import at_lags, day_lags, slots
+from alerting.detectors.rolling import around, held, newest, previous, recent, window_max
 
 SUDDEN = "sudden"
 HOUR = 3600
+LEVELS = (1, 3)  # buckets whose median is the level just now
 ROUNDING = 1e-9  # share of the value: the square of a root is not quite the number it was
 
 
@@ -46,31 +49,63 @@ class Sudden:
         """low, expected, high (float64, the values' units); low_rule, high_rule; gap; usual (the same
         time of the days before, by which an episode tells whether what fell has come back). NaN where the past is too little.
         """
-        grid = Grid.of(values, zone)
+        return framed(self.bands(Grid.of(values, zone)), values.index)
+
+    def bands(self, grid: Grid) -> Limits:
+        """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
+        gap, grid = usual_gap(grid), grid.lately(self.history)
         roots = np.sign(grid.values) * np.sqrt(np.abs(grid.values))
-        one, three = (self._reach(grid, roots, recent(roots, n)) for n in (1, 3))
-        limits = _guarded(_squared(_both(one, three, self.k)), self._lowest(grid))
-        frame = pd.DataFrame(dict(zip(BAND, limits, strict=True)), index=values.index)
-        usual = slots(grid, grid.values, self.days, 0.5)
-        return frame.assign(low_rule=SUDDEN, high_rule=SUDDEN, gap=usual_gap(grid), usual=usual)
+        changes = [_Changes.of(grid, roots, level, self.days, self._looked_at(grid)) for level in LEVELS]
+        whole = changes if grid.since == 0 else None  # those of every bucket
+        weeks = grid.nightly(repr(self), self.history, lambda g, nights: self._weeks(g, nights, whole))
+        one, three = (self._reach(grid, c, w) for c, w in zip(changes, np.split(weeks, len(LEVELS)), strict=True))
+        guarded = _guarded(_squared(_both(one, three, self.k)), self._lowest(grid)[:, grid.since :])
+        usual = slots(grid, grid.values, self.days, 0.5, grid.asked)[:, grid.since :]
+        return {**dict(zip(BAND, guarded, strict=True)), "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
 
-    def _reach(self, grid: Grid, roots: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _looked_at(self, grid: Grid) -> np.ndarray:
+        """Positions of the buckets whose usual change is needed: the last day's, and what is around each slot."""
+        reach = grid.within(max(self.around, self.early)) + grid.clocks
+        mask = np.zeros(grid.length, bool)
+        mask[max(0, grid.since - grid.per_day - grid.within(HOUR) - reach) :] = True
+        for lag in day_lags(grid, self.days):
+            mask[max(0, grid.since - lag - reach) : max(0, grid.length - lag + reach)] = True
+        return np.flatnonzero(mask)
+
+    def _weeks(self, grid: Grid, nights: np.ndarray, changes: list[_Changes] | None) -> np.ndarray:
+        """(2 levels, or 4, series, nights): what distances from the usual change were worth in the week before."""
+        week, least = self.week * grid.per_day, max(4, grid.per_day // 4)
+        if changes is None:
+            roots = np.sign(grid.values) * np.sqrt(np.abs(grid.values))
+            mask = np.zeros(grid.length, bool)
+            for night in nights:
+                mask[max(0, night - week) : night] = True
+            changes = [_Changes.of(grid, roots, level, self.days, np.flatnonzero(mask)) for level in LEVELS]
+        shares = (0.5, 0.95) if self._coarse(grid) else (0.5,)
+        return np.array([newest(c.off, nights, week, least, share) for c in changes for share in shares])
+
+    def _coarse(self, grid: Grid) -> bool:
+        """A week of such buckets is too few to meet its tail around one time of day."""
+        return grid.step > HOUR / 2
+
+    def _reach(self, grid: Grid, changes: _Changes, weeks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected root, and the sigma of its distance, from this level."""
-        change = roots - level
-        usual = slots(grid, change, self.days, 0.5)
+        usual = changes.usual
         edge = self.edge * _or(_at_the_edge(grid, np.abs(usual), grid.within(self.early)), 0.0)
-        return level + _or(usual, 0.0), self._spread(grid, np.abs(change - usual)) + edge
+        level, usual = changes.level[:, grid.since :], usual[:, grid.since :]
+        return level + _or(usual, 0.0), self._spread(grid, changes.off, weeks) + edge
 
-    def _spread(self, grid: Grid, off: np.ndarray) -> np.ndarray:
+    def _spread(self, grid: Grid, off: np.ndarray, weeks: np.ndarray) -> np.ndarray:
         """What distances from the usual change are worth, as a sigma."""
-        nights, week, least = grid.beginnings(), self.week * grid.per_day, max(4, grid.per_day // 4)
-        extreme = _or(slots(grid, around(off, grid.within(self.around)), self.days, self.reached), 0.0)
-        spread = SIGMA * refreshed(off, nights, week, least)
+        reached = slots(grid, around(off, grid.within(self.around)), self.days, self.reached, grid.asked)
+        extreme = _or(reached[:, grid.since :], 0.0)
+        spread = SIGMA * weeks[0]
         spread = np.maximum(spread, extreme / 40)  # a flat week with a burst a day is not flat
         sigma = np.sqrt(spread * np.maximum(spread, extreme / 2))
-        today = SIGMA * refreshed(off, grid.beginnings(HOUR), grid.per_day, min(5, grid.per_day))
-        if grid.step > HOUR / 2:  # a week of coarse buckets is too few to meet its tail around one time of day
-            sigma = sigma + self.tail * refreshed(off, nights, week, least, 0.95)
+        hours = grid.due(grid.beginnings(HOUR))
+        today = SIGMA * held(newest(off, hours, grid.per_day, min(5, grid.per_day)), hours, grid.length, grid.since)
+        if self._coarse(grid):
+            sigma = sigma + self.tail * weeks[1]
         return sigma + self.today * _or(today, spread)
 
     def _lowest(self, grid: Grid) -> np.ndarray:
@@ -78,14 +113,31 @@ class Sudden:
         return -window_max(previous(-grid.values), self.days * grid.per_day)
 
 
+@dataclass(frozen=True)
+class _Changes:
+    """Against the median of the last values: the `level`, the `usual` change from it at this time, and how far `off` that
+    the change was. (series, n) each; the last two are NaN but for the buckets that were asked for."""
+
+    level: np.ndarray
+    usual: np.ndarray
+    off: np.ndarray
+
+    @classmethod
+    def of(cls, grid: Grid, roots: np.ndarray, last: int, days: int, at: np.ndarray) -> _Changes:
+        level = recent(roots, last)
+        change = roots - level
+        usual = slots(grid, change, days, 0.5, at)
+        return cls(level, usual, np.abs(change - usual))
+
+
 def _at_the_edge(grid: Grid, usual: np.ndarray, reach: int) -> np.ndarray:
     """Largest usual change just before this time of day and, as yesterday knew it, just after."""
-    yesterday = at_lags(grid, around(usual, reach), day_lags(grid, 1))(0, len(usual))[:, 0]
-    return np.fmax(window_max(usual, reach + 1), yesterday)
+    yesterday = at_lags(grid, around(usual, reach), day_lags(grid, 1))(grid.asked)[..., 0]
+    return np.fmax(window_max(usual, reach + 1)[:, grid.since :], yesterday)
 
 
 def _both(one: tuple[np.ndarray, np.ndarray], three: tuple[np.ndarray, np.ndarray], k: float) -> np.ndarray:
-    """(3, n) low, expected, high. Outside either band is outside; where they lie apart, the calmer one counts."""
+    """(3, series, n) low, expected, high. Outside either band is outside; where they lie apart, the calmer one counts."""
     (near, sigma), (calm, calm_sigma) = one, three
     near, sigma = _or(near, calm), _or(sigma, calm_sigma)
     low, high = np.fmax(near - k * sigma, calm - k * calm_sigma), np.fmin(near + k * sigma, calm + k * calm_sigma)

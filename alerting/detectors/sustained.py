@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 
 from alerting.detectors.fences import BAND
 from alerting.detectors.gaps import usual_gap
-from alerting.detectors.references import Grid, at_lags, day_lags, same_kind
-from alerting.detectors.rolling import before, held, previous, quantiles, window_sum
+from alerting.detectors.grid import Grid
+from alerting.detectors.limits import Limits, framed
+from alerting.detectors.references import at_lags, day_lags, same_kind
+from alerting.detectors.rolling import before, held, picked, previous, quantiles, window_sum
 
 SUSTAINED = "sustained"
 HOUR = 3600
@@ -59,59 +62,81 @@ class Sustained:
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """low, expected, high (float64, the values' units); low_rule, high_rule; gap. NaN where the past is too little."""
-        grid = Grid.of(values, zone)
-        sums = _Sums.of(grid)
-        usual = _mean(sums.expected)
-        low, high, known = np.full(len(usual), -np.inf), np.full(len(usual), np.inf), np.zeros(len(usual), bool)
+        return framed(self.bands(Grid.of(values, zone)), values.index)
+
+    def bands(self, grid: Grid) -> Limits:
+        """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
+        first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
+        sums = _Sums.of(grid, first)
+        whole = sums if grid.since == 0 else None
+        limits = grid.nightly(repr(self), self.history, lambda g, nights: self._usual(g, nights, whole))
+        usual, late = _mean(sums.expected)[:, grid.since - first :], grid.since - first
+        low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
+        parts = iter(limits)
         for window in self.windows:
-            least, most = self._limits(grid, sums, window)
+            least, most = self._bounds(grid, sums, window, parts, late)
             told = np.isfinite(most)
             low, high, known = np.fmax(low, least), np.fmin(high, most), known | told
-        limits = [np.where(known, side, np.nan) for side in (np.minimum(low, usual), usual, np.maximum(high, usual))]
-        frame = pd.DataFrame(dict(zip(BAND, limits, strict=True)), index=values.index)
-        return frame.assign(low_rule=SUSTAINED, high_rule=SUSTAINED, gap=usual_gap(grid))
+        sides = [np.where(known, side, np.nan) for side in (np.minimum(low, usual), usual, np.maximum(high, usual))]
+        return {**dict(zip(BAND, sides, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": usual_gap(grid)}
 
-    def _limits(self, grid: Grid, sums: _Sums, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def _bounds(
+        self, grid: Grid, sums: _Sums, window: Window, limits: Iterator[np.ndarray], late: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What the next value must not pass, low and high; NaN where this window cannot tell."""
-        buckets, hour = max(1, grid.within(window.hours * HOUR)), max(1, grid.within(HOUR))
         lows, highs = [], []
-        for (seen, expected), (lately, due) in zip(sums.over(buckets, window.vote), sums.over(hour, window.vote), strict=True):
-            limit = window.width * self._usual(grid, sums.values, seen, expected)
+        votes = zip(sums.over(self._length(grid, window), window.vote), sums.over(self._hour(grid), window.vote), strict=True)
+        for pair in votes:
+            (seen, expected), (lately, due) = ((a[:, late:], b[:, late:]) for a, b in pair)
+            limit = window.width * next(limits)
             shrunk, grown = np.exp(-limit), np.exp(np.minimum(self.up * limit, 50))
             lows.append(np.where(limit < WIDEST, np.minimum(expected * shrunk - seen, due * shrunk - lately), -np.inf))
             highs.append(np.maximum(expected * grown - seen, due * grown - lately))
         known = np.isfinite(np.sum(highs, axis=0))
         return np.where(known, np.min(lows, axis=0), np.nan), np.where(known, np.max(highs, axis=0), np.nan)
 
-    def _usual(self, grid: Grid, values: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
-        """What |z| hardly ever passed, refreshed every local night (n,): hourly samples, cleaned once."""
+    def _length(self, grid: Grid, window: Window) -> int:
+        return max(1, grid.within(window.hours * HOUR))
+
+    def _hour(self, grid: Grid) -> int:
+        return max(1, grid.within(HOUR))
+
+    def _usual(self, grid: Grid, nights: np.ndarray, sums: _Sums | None) -> np.ndarray:
+        """(windows and votes, series, nights): what |z| hardly ever passed."""
+        sums = sums or _Sums.of(grid, 0)
+        votes = [vote for window in self.windows for vote in sums.over(self._length(grid, window), window.vote)]
+        return np.array([self._passed(grid, nights, sums.values, *vote) for vote in votes])
+
+    def _passed(self, grid: Grid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """(series, nights), of hourly samples, cleaned once."""
         ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
-        far = np.abs(np.log(ratio[hourly]))
-        nights = grid.beginnings()
-        at, width = np.searchsorted(hourly, nights), self.days * min(24, grid.per_day)
+        far = np.abs(np.log(ratio[:, hourly]))
+        width, nightly = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)
+        at = np.searchsorted(hourly, nightly.due(grid.beginnings(), self.days + 1))
         limit = np.maximum(_high(before(far, at, width), self.share), self.floor)
-        by_hour = held(limit, at, len(far))
+        by_hour = held(limit, at, far.shape[-1])
         with np.errstate(invalid="ignore"):
             cleaned = np.where(far > self.clean * by_hour, by_hour, far)
-        limit = np.maximum(_high(before(cleaned, at, width), self.share), self.floor)
-        return held(limit, nights, len(values))
+        return np.maximum(_high(before(cleaned, np.searchsorted(hourly, nights), width), self.share), self.floor)
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """`values`: (n,), NaN where a value or an expectation is absent. `expected`: one (n,) per expectation."""
+    """`values`: (series, n), NaN where a value or an expectation is absent. `expected`: one (series, n) per expectation."""
 
     values: np.ndarray
     expected: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, grid: Grid) -> _Sums:
-        n = len(grid.values)
-        weeks = _median(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(0, n), 2)
-        days = _median(at_lags(grid, grid.values, day_lags(grid, 7))(0, n), 4)
-        weekly = _weekly(grid)
-        return cls(grid.values, (weeks, np.where(weekly, _same_kind_of_day(grid), days) if weekly.any() else days))
+    def of(cls, grid: Grid, first: int) -> _Sums:
+        """From the position `first` on."""
+        at = np.arange(first, grid.length)
+        weeks = _median(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(at), 2)
+        days = _median(at_lags(grid, grid.values, day_lags(grid, 7))(at), 4)
+        weekly = _weekly(grid, first)
+        kind = np.where(weekly, _same_kind_of_day(grid, at), days) if weekly.any() else days
+        return cls(grid.values[:, first:], (weeks, kind))
 
     def over(self, buckets: int, vote: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per vote: the sum of the `buckets` - 1 values before each bucket, and the expected sum with its own; NaN if unsure."""
@@ -128,24 +153,26 @@ def _past_sum(x: np.ndarray, buckets: int) -> np.ndarray:
     return np.nan_to_num(previous(window_sum(x, buckets - 1)))
 
 
-def _weekly(grid: Grid) -> np.ndarray:
-    """(n,) bool: does the day of the week matter? Over three weeks, was a week ago nearer than yesterday by a fifth?"""
-    n, width, nights = len(grid.values), WEEKS * 7 * grid.per_day, grid.beginnings()
-    yesterday, week = (np.abs(grid.values - at_lags(grid, grid.values, day_lags(grid, d, d))(0, n)[:, 0]) for d in (1, 7))
+def _weekly(grid: Grid, first: int) -> np.ndarray:
+    """(series, n - first) bool: does the day of the week matter? Over three weeks, was a week ago nearer than yesterday by a
+    fifth?"""
+    late = replace(grid, since=first).lately(timedelta(days=WEEKS * 7 + 8))
+    at, width, nights = np.arange(late.length), WEEKS * 7 * grid.per_day, late.due(late.beginnings())
+    yesterday, week = (np.abs(late.values - at_lags(late, late.values, day_lags(late, d, d))(at)[..., 0]) for d in (1, 7))
     both = np.isfinite(yesterday) & np.isfinite(week)
     near, far = (window_sum(np.where(both, off, 0.0), width) for off in (week, yesterday))
-    return held(previous(near < 0.8 * far)[nights], nights, n) == 1
+    return held(previous((near < 0.8 * far).astype(float))[:, nights], nights, late.length, late.since) == 1
 
 
-def _same_kind_of_day(grid: Grid) -> np.ndarray:
+def _same_kind_of_day(grid: Grid, at: np.ndarray) -> np.ndarray:
     """The same local time on the working days (or days off) of the ten days before: median."""
-    lags, n = day_lags(grid, 10), len(grid.values)
-    rows = at_lags(grid, grid.values, lags)(0, n)
-    return _median(np.where(same_kind(grid, lags)(0, n), rows, np.nan), 2)
+    lags = day_lags(grid, 10)
+    rows = at_lags(grid, grid.values, lags)(at)
+    return _median(np.where(same_kind(grid, lags)(at), rows, np.nan), 2)
 
 
 def _median(rows: np.ndarray, least: int) -> np.ndarray:
-    return np.where(np.isfinite(rows).sum(axis=1) >= least, quantiles(rows, 0.5)[0], np.nan)
+    return np.where(np.isfinite(rows).sum(axis=-1) >= least, quantiles(rows, 0.5)[0], np.nan)
 
 
 def _mean(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -153,8 +180,7 @@ def _mean(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def _high(rows: np.ndarray, share: float) -> np.ndarray:
-    """That quantile (nearest rank) of each row; NaN while less than half of nine tenths of it is there."""
-    count = np.isfinite(rows).sum(axis=1)
-    ordered = np.sort(rows, axis=1)
+    """That quantile (nearest rank) of the last axis; NaN while less than half of nine tenths of it is there."""
+    count = np.isfinite(rows).sum(axis=-1)
     rank = np.round((np.maximum(count, 1) - 1) * share).astype(int)
-    return np.where(count >= 0.45 * rows.shape[1], ordered[np.arange(len(rows)), rank], np.nan)
+    return np.where(count >= 0.45 * rows.shape[-1], picked(np.sort(rows, axis=-1), rank), np.nan)

@@ -73,7 +73,7 @@ def _steps(to: pipeline.Connections) -> Iterator[Step]:
     reading = pipeline.read(to, due)
     troubles = "; ".join(dict.fromkeys(reading.troubles.values()))
     yield not troubles, "source", troubles or f"{len(reading.series)} metrics read, the newest bucket cut to {LEFT:.0%}"
-    judged = pipeline.judge(to.metrics, reading, to.zone)
+    judged = pipeline.judge(to, due, reading)
     answers = pipeline.verdicts(due, judged)
     last = max((answer.bucket for answer in answers), default=now)  # what really goes on is not the drill's
     drilled = [answer for answer in answers if answer.bucket == last]

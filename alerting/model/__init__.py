@@ -16,9 +16,9 @@ from alerting.model.errors import (
 )
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
-from alerting.model.ports import Memory, Notifier, Source, Store
+from alerting.model.ports import History, Memory, Notifier, Source, Store
 from alerting.model.route import Routes
-from alerting.model.run import Arrival, Reading, Run
+from alerting.model.run import Arrival, Reading, Run, Span
 from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar, Slice
 
@@ -32,6 +32,7 @@ __all__ = [
     "Cause",
     "Episode",
     "Event",
+    "History",
     "Incident",
     "Kind",
     "Label",
@@ -58,6 +59,7 @@ __all__ = [
     "Slice",
     "Source",
     "SourceError",
+    "Span",
     "State",
     "Status",
     "Store",

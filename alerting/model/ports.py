@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from alerting.model.chat import Answer, Message, Receipt
 from alerting.model.incident import Incident
 from alerting.model.metric import Query, Silence
-from alerting.model.run import Arrival, Run
+from alerting.model.run import Arrival, Run, Span
 from alerting.model.trouble import Episode, Verdict
 
 if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+    import numpy as np
     import pandas as pd
 
 
@@ -27,6 +28,21 @@ class Source(Protocol):
         or (unsigned) integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
         Raises SourceError.
         """
+
+
+class History(Protocol):
+    """Closed buckets that were read before, by what they were read with. Every method raises StoreError."""
+
+    def span(self, key: str) -> Span | None:
+        """What is held; None for nothing."""
+
+    def past(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
+        """The held buckets with start <= bucket < end, as `Source.fetch` gives them, float64."""
+
+    def extend(self, key: str, query: str, frame: pd.DataFrame, span: Span, at: datetime) -> None:
+        """Hold the buckets of `span` too, which touches what is held."""
+
+    def drop(self, key: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,17 @@ class Store(Protocol):
     def last_judged(self) -> dict[str, datetime]: ...
 
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]: ...
+
+    def lately(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
+        """metric, bucket, value and rule of every bucket that was judged, from `since` on."""
+
+    def fired(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
+        """metric, bucket and rule where one of these rules fired, from `since` on."""
+
+    def figures(self) -> dict[bytes, np.ndarray]:
+        """Figures that rules refresh every night, by what they were made from."""
+
+    def keep_figures(self, figures: Mapping[bytes, np.ndarray], at: datetime) -> None: ...
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
         """Those that are open, and those closed since then; oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Reading:
     `counts`: query name -> the counts they were made of. `troubles`: metric -> why it could not be seen.
     `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: query -> its newest
     bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading.
-    `slices`: query -> rows of its slices, on their way."""
+    `slices`: query -> rows of its slices, on their way. `seconds`: query -> how long its table was read.
+    `late`: scan of a table that is slow -> its counts and seconds, on their way."""
 
     series: dict[str, pd.Series]
     counts: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -40,6 +41,23 @@ class Reading:
     waiting: dict[str, datetime] = field(default_factory=dict)
     arrivals: tuple[Arrival, ...] = ()
     slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    late: dict[str, Future[tuple[pd.DataFrame, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which part of a history is held: start <= bucket < until. `rebuilt`: when it was last found to be wrong and read anew."""
+
+    start: datetime  # aware UTC
+    until: datetime
+    step: timedelta
+    rebuilt: datetime | None = None
+
+    def joined(self, other: Span) -> Span:
+        """Both; the newer word on when it was read anew."""
+        rebuilt = max(filter(None, (self.rebuilt, other.rebuilt)), default=None)
+        return Span(min(self.start, other.start), max(self.until, other.until), self.step, rebuilt)
 
 
 @dataclass(frozen=True)

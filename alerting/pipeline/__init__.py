@@ -9,9 +9,11 @@ from alerting.pipeline.daily import daily
 from alerting.pipeline.delivering import deliver, send_waiting
 from alerting.pipeline.explaining import Explained, explain, follow_up
 from alerting.pipeline.hearing import Heard, begin, hear
-from alerting.pipeline.judging import Advance, fold, judge, judge_one, verdicts
-from alerting.pipeline.reading import read
+from alerting.pipeline.judged import Judged, judge
+from alerting.pipeline.judging import Advance, fold, judge_one, verdicts
+from alerting.pipeline.reading import PATIENCE, read
 from alerting.pipeline.showing import (
+    foremost,
     show_causes,
     show_changes,
     show_due,
@@ -21,13 +23,52 @@ from alerting.pipeline.showing import (
     show_receipts,
     show_verdicts,
 )
+from alerting.pipeline.slow import slow
 from alerting.pipeline.telling import commit, finish
 from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
 from alerting.pipeline.watching import Watched, stand_ins, watch
 
 __all__ = [
-    "Advance", "Connections", "Due", "Explained", "Heard", "Remembered", "Watched", "advance", "begin", "clock", "commit",
-    "compose", "daily", "deliver", "due", "explain", "finish", "fold", "follow_up", "hear", "judge", "judge_one",
-    "last_closed_bucket", "read", "recall", "reconsider", "send_waiting", "show_causes", "show_changes", "show_due",
-    "show_heard", "show_messages", "show_read", "show_receipts", "show_verdicts", "stand_ins", "verdicts", "watch",
+    "PATIENCE",
+    "Advance",
+    "Connections",
+    "Due",
+    "Explained",
+    "Heard",
+    "Judged",
+    "Remembered",
+    "Watched",
+    "advance",
+    "begin",
+    "clock",
+    "commit",
+    "compose",
+    "daily",
+    "deliver",
+    "due",
+    "explain",
+    "finish",
+    "fold",
+    "follow_up",
+    "foremost",
+    "hear",
+    "judge",
+    "judge_one",
+    "last_closed_bucket",
+    "read",
+    "recall",
+    "reconsider",
+    "send_waiting",
+    "show_causes",
+    "show_changes",
+    "show_due",
+    "show_heard",
+    "show_messages",
+    "show_read",
+    "show_receipts",
+    "show_verdicts",
+    "slow",
+    "stand_ins",
+    "verdicts",
+    "watch",
 ]  # fmt: skip

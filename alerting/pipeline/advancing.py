@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from alerting import incidents as stories
 from alerting.model import Cause, Episode, Event, Incident, Kind, Member, Metric, Reading, Silence, Verdict
-from alerting.pipeline.judging import INCOMPLETE, Advance, Trail, fold, worth_telling
+from alerting.pipeline.judged import INCOMPLETE
+from alerting.pipeline.judging import Advance, Trail, fold, worth_telling
 from alerting.pipeline.timing import Connections, Due
 from alerting.pipeline.watching import Watched
 
@@ -41,29 +43,35 @@ def reconsider(to: Connections, todo: list[Due], reading: Reading) -> list[Due]:
     """
     if not todo or not to.mutable:
         return todo
-    judged: dict[str, list[Verdict]] = {}
+    judged: dict[str, list[Known]] = {}
     oldest = min(min(item.first, item.last) for item in todo)  # a clock that was ahead has judged what is not there yet
-    for verdict in to.store.judged(since=oldest - to.mutable):
-        judged.setdefault(verdict.metric, []).append(verdict)
+    for name, bucket, value, rule in to.store.lately(oldest - to.mutable):
+        judged.setdefault(name, []).append(Known(bucket, value, rule))
     return [_again(to, item, judged.get(item.metric.name, []), reading) for item in todo]
 
 
-def _again(to: Connections, item: Due, judged: list[Verdict], reading: Reading) -> Due:
+class Known(NamedTuple):
+    """What was answered of one bucket."""
+
+    bucket: datetime
+    value: float
+    rule: str
+
+
+def _again(to: Connections, item: Due, judged: list[Known], reading: Reading) -> Due:
     series = reading.series.get(item.metric.name)
-    if series is None:
+    if series is None or not judged:
         return item
-    waiting = reading.waiting.get(item.metric.query)
-    for verdict in judged:
-        if verdict.bucket >= item.first or verdict.bucket not in series.index:
+    waiting, step = reading.waiting.get(item.metric.query), item.metric.step
+    values, start = series.to_numpy(float), series.index[0].to_pydatetime()
+    for known in judged:
+        place = (known.bucket - start) // step
+        if known.bucket >= item.first or not 0 <= place < len(values):
             continue
-        now = float(series[verdict.bucket])
-        after = float(series.get(verdict.bucket + item.metric.step, float("nan")))
-        filled = (
-            verdict.reason == INCOMPLETE and waiting != verdict.bucket and after == after
-        )  # nothing more came, and it goes on
-        if filled or not _same(verdict.value, now):
-            known = to.store.episode_before(item.metric.name, verdict.bucket) is not None
-            return replace(item, again=verdict.bucket) if known else item
+        after = values[place + 1] if place + 1 < len(values) else float("nan")
+        filled = known.rule == INCOMPLETE and waiting != known.bucket and after == after  # nothing more came, and it goes on
+        if filled or not _same(known.value, float(values[place])):
+            return replace(item, again=known.bucket) if to.store.episode_before(item.metric.name, known.bucket) else item
     return item
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Rarity, Reading, Status, Verdict
 from alerting.pipeline import completeness, unusual
+from alerting.pipeline.judged import Judged, whole
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
@@ -23,7 +24,9 @@ MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes 
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
 
 
-def compose(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], reading: Reading, now: datetime) -> list[Message]:
+def compose(
+    to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], reading: Reading, now: datetime
+) -> list[Message]:
     """A text for each event, and a picture that answers what is opened or worse; before them, that runs were missed; after
     them the opening messages of incidents that have changed, to be edited in place."""
     out = _caught_up(to, changes, now)
@@ -48,7 +51,7 @@ def _was_sent(to: Connections, event: Event) -> bool:
 
 
 def edits(
-    to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], reading: Reading, now: datetime
+    to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], reading: Reading, now: datetime
 ) -> Iterator[Message]:
     """The opening messages that would be written differently now."""
     opened = {e.key for e in changes.events}
@@ -89,7 +92,7 @@ def _context(
     to: Connections,
     event: Event,
     changes: Advance,
-    judged: dict[str, pd.DataFrame],
+    judged: Mapping[str, pd.DataFrame],
     reading: Reading,
     now: datetime,
     edited: bool = False,
@@ -97,7 +100,7 @@ def _context(
     metric, values = to.metric(event.metric), judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     members = event.incident.members if event.incident else ()
     names = {member.metric for member in members} | {event.metric}
-    normal = [m for m in to.metrics if m.name in judged and _status(judged[m.name], event.bucket) == Status.NORMAL.value]
+    normal = [m for m in to.metrics if m.name in judged and _status(judged, m.name, event.bucket) == Status.NORMAL.value]
     latest = _latest(event.metric, changes, judged) if edited and event.incident and event.incident.open else None
     gap = event.kind in (Kind.NO_DATA, Kind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.Context(
@@ -129,10 +132,10 @@ def _titled(metric: Metric, event: Event) -> Metric:
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
 
 
-def _rarity(to: Connections, event: Event, judged: dict[str, pd.DataFrame]) -> Rarity | None:
+def _rarity(to: Connections, event: Event, judged: Mapping[str, pd.DataFrame]) -> Rarity | None:
     """As it was when the incident opened; of what is worse, as it is now."""
     if event.kind is Kind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
-        return unusual.rarity(judged[event.metric], event, to.zone)
+        return unusual.rarity(whole(judged, event.metric), event, to.zone)
     return event.incident.rarity if event.incident and event.kind is Kind.OPENED else None
 
 
@@ -147,7 +150,7 @@ def _parts(event: Event) -> list[Member]:
     return [*known, *taken_back]
 
 
-def _latest(name: str, changes: Advance, judged: dict[str, pd.DataFrame]) -> Verdict | None:
+def _latest(name: str, changes: Advance, judged: Mapping[str, pd.DataFrame]) -> Verdict | None:
     """The metric's newest verdict, against what was expected before its trouble."""
     verdict = changes.newest.get(name)
     if verdict is None and name in judged and len(judged[name]):
@@ -190,8 +193,8 @@ def reader(to: Connections, now: datetime) -> messages.Reader:
     return messages.Reader(to.language, to.zone, now, to.run, to.owner)
 
 
-def _status(judged: pd.DataFrame, bucket: datetime) -> str:
-    return judged.status.get(bucket, "")
+def _status(judged: Mapping[str, pd.DataFrame], name: str, bucket: datetime) -> str:
+    return judged.status(name, bucket) if isinstance(judged, Judged) else judged[name].status.get(bucket, "")
 
 
 def _days_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:

@@ -5,7 +5,7 @@ The alert never waits for it: an explanation that is not ready in time follows a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from alerting.pipeline import unusual
 from alerting.pipeline.causes import DAYS, caused
 from alerting.pipeline.composing import edits, reader
 from alerting.pipeline.delivering import send_waiting
+from alerting.pipeline.judged import whole
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.timing import Connections
 
@@ -39,7 +40,7 @@ class Explained:
 
 
 def explain(
-    to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], ready: float = READY
+    to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], ready: float = READY
 ) -> tuple[Advance, Explained]:
     """The changes, in which every incident that is opened carries how unusual it is, and what it is like; and every one that
     is opened or worse a cause, as far as that was found within `ready` seconds. Raises StoreError."""
@@ -54,14 +55,14 @@ def explain(
     return with_causes(changes, explained.causes), explained
 
 
-def _unusual(to: Connections, changes: Advance, judged: dict[str, pd.DataFrame]) -> Advance:
+def _unusual(to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame]) -> Advance:
     """As it is when it opens: the message is edited later, and these do not change."""
     opened = [e for e in changes.events if e.kind is Kind.OPENED and e.incident and not e.again and not isnan(e.verdict.value)]
     known: dict[str, Incident] = {}
     for event in opened:
         assert event.incident is not None
         past = to.store.all_incidents(event.bucket - YEAR, event.bucket)
-        rare = unusual.rarity(judged[event.metric], event, to.zone) if event.metric in judged else None
+        rare = unusual.rarity(whole(judged, event.metric), event, to.zone) if event.metric in judged else None
         alike = unusual.similar(event.incident, event.verdict, past)
         known[event.incident.id] = replace(event.incident, rarity=rare, similar=alike)
     return _replaced(
@@ -83,7 +84,7 @@ def _replaced(changes: Advance, new: Callable[[Incident], Incident]) -> Advance:
 
 
 def follow_up(
-    to: Connections, changes: Advance, judged: dict[str, pd.DataFrame], explained: Explained, now: datetime
+    to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], explained: Explained, now: datetime
 ) -> list[Receipt]:
     """What was explained only after the alert was told: a reply in its thread, and the opening message anew.
 

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
 
 from alerting import detectors, episodes
-from alerting.model import Episode, Event, Incident, Kind, Metric, Reading, Status, Verdict
-from alerting.pipeline.learning import learned
+from alerting.model import Episode, Event, Incident, Kind, Metric, Status, Verdict
+from alerting.pipeline.judged import Judged
 from alerting.pipeline.timing import Due
 
-INCOMPLETE = "incomplete"  # reason of a bucket that has only half arrived
 Trail = list[tuple[datetime, Episode]]
-
-
-def judge(metrics: Sequence[Metric], reading: Reading, zone: str, incidents: Sequence[Incident] = ()) -> dict[str, pd.DataFrame]:
-    """metric -> value, low, expected, high, score, status, rule of every bucket that was read (see `detectors.judge`).
-
-    `incidents`: those that people have labelled. A bucket that has only half arrived is missing, its rule "incomplete".
-    """
-    return {metric.name: _judged(metric, reading, zone, incidents) for metric in metrics if metric.name in reading.series}
-
-
-def _judged(metric: Metric, reading: Reading, zone: str, incidents: Sequence[Incident]) -> pd.DataFrame:
-    series = reading.series[metric.name]
-    normal = learned(metric.name, series, incidents, series.index[-1]) if len(series) else series
-    judged = detectors.judge(series, metric.rule.band(normal, zone), metric, reading.volumes.get(metric.name))
-    half = reading.waiting.get(metric.query)
-    if half is not None and half in judged.index:
-        judged.loc[half, ["status", "rule", "news"]] = [Status.MISSING.value, INCOMPLETE, True]
-    return judged
 
 
 def judge_one(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
@@ -40,16 +21,17 @@ def judge_one(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
     return detectors.judge(series, metric.rule.band(series, zone), metric)
 
 
-def verdicts(todo: list[Due], judged: dict[str, pd.DataFrame]) -> list[Verdict]:
+def verdicts(todo: list[Due], judged: Mapping[str, pd.DataFrame]) -> list[Verdict]:
     """The due buckets' answers, in the order in which the buckets ended; the catalogue's order among equals."""
-    rows = [(verdict, item) for item in todo if item.metric.name in judged for verdict in _rows(item, judged[item.metric.name])]
+    rows = [(verdict, item) for item in todo if item.metric.name in judged for verdict in _rows(item, judged)]
     return [verdict for verdict, item in sorted(rows, key=lambda row: row[0].bucket + row[1].metric.step)]
 
 
-def _rows(item: Due, judged: pd.DataFrame) -> Iterator[Verdict]:
-    frame = judged.loc[item.begin : item.last]
+def _rows(item: Due, judged: Mapping[str, pd.DataFrame]) -> Iterator[Verdict]:
+    frame = judged.due(item) if isinstance(judged, Judged) else judged[item.metric.name].loc[item.begin : item.last]
+    buckets = frame.index.to_pydatetime() if isinstance(frame, pd.DataFrame) else frame.pop("bucket")
     columns = (frame[name].tolist() for name in ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual"))
-    for bucket, status, *numbers in zip(frame.index.to_pydatetime(), *columns, strict=True):
+    for bucket, status, *numbers in zip(buckets, *columns, strict=True):
         yield Verdict(item.metric.name, bucket, Status(status), *numbers)
 
 

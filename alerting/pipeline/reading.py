@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
 from alerting.model import Metric, Query, Reading, SourceError
@@ -12,21 +16,88 @@ from alerting.pipeline.timing import Connections, Due
 from alerting.pipeline.watching import asked
 
 SHOWN = timedelta(days=3)  # more than the rules need: a picture's two days have bands of their own
-
-
 ARRIVALS = timedelta(days=14)  # what is looked at to know how late rows usually are
+AT_ONCE = 4  # tables that are read at the same time
+PATIENCE = 20.0  # seconds after which those that have answered are judged without the others
+
+Going = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> counts and seconds, on their way
 
 
-def read(to: Connections, todo: list[Due], days: int = 0, now: datetime | None = None) -> Reading:
+def read(
+    to: Connections, todo: Sequence[Due], days: int = 0, now: datetime | None = None, patience: float | None = None
+) -> Reading:
     """What the source has for the due buckets and `days` (0: as many as the rules need) before them: one scan a table,
     however many metrics. `now`: the moment of the run, to tell a bucket that has only half arrived; None: all have.
 
-    A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on.
+    A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on. So they do
+    without a table that has not answered after `patience` seconds: it is `late` (None: all are waited for).
     """
-    scans: dict[tuple[str, timedelta], list[Due]] = {}
+    scans = _scans(to, todo, days)
+    going = _asked(to, scans)
+    slices = asked(to, todo) if now else {}
+    slow = wait(going.values(), patience).not_done if going else set()
+    reading = _together(to, [scan for scan in scans if going[scan.name] not in slow], going, now)
+    return replace(reading, slices=slices, late={name: future for name, future in going.items() if future in slow})
+
+
+def read_late(to: Connections, todo: Sequence[Due], days: int, now: datetime, late: Going) -> Reading:
+    """The tables that were late, as soon as they have answered."""
+    return _together(to, _scans(to, todo, days), late, now)
+
+
+def of_late(todo: Sequence[Due], late: Going) -> list[Due]:
+    """The due buckets whose tables are late."""
+    return [item for item in todo if _name(item.metric) in late]
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One question to one table, and the metrics that are made of its answer."""
+
+    name: str
+    query: Query
+    items: list[Due]
+    grid: pd.DatetimeIndex
+
+    @property
+    def end(self) -> datetime:
+        return self.grid[-1].to_pydatetime() + self.query.step
+
+
+def _name(metric: Metric) -> str:
+    return f"{metric.query} by {metric.step}"
+
+
+def _scans(to: Connections, todo: Sequence[Due], days: int) -> list[_Scan]:
+    groups: dict[str, list[Due]] = {}
     for item in todo:
-        scans.setdefault((item.metric.query, item.metric.step), []).append(item)
-    parts = [_scan(to, Query(name, _sql(to, name), step), items, days) for (name, step), items in scans.items()]
+        groups.setdefault(_name(item.metric), []).append(item)
+    return [_scan(to, name, items, days) for name, items in groups.items()]
+
+
+def _scan(to: Connections, name: str, items: list[Due], days: int) -> _Scan:
+    metric = items[0].metric
+    query = Query(metric.query, to.queries[metric.query].sql if metric.query in to.queries else "", metric.step)
+    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + SHOWN
+    first = min(item.first for item in items) - history // query.step * query.step
+    return _Scan(name, query, items, pd.date_range(first, max(item.last for item in items), freq=query.step))
+
+
+def _asked(to: Connections, scans: list[_Scan]) -> dict[str, Future[tuple[pd.DataFrame, float]]]:
+    """All tables at once, but for a file: that is read once, for all."""
+
+    def fetched(scan: _Scan) -> tuple[pd.DataFrame, float]:
+        began = to.timer()
+        return to.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), to.timer() - began
+
+    pool = ThreadPoolExecutor(AT_ONCE if hasattr(to.source, "rows") else 1, "read")
+    going = {scan.name: pool.submit(fetched, scan) for scan in scans if len(scan.grid)}
+    pool.shutdown(wait=False)
+    return going
+
+
+def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime | None) -> Reading:
+    parts = [_read(scan, going[scan.name]) for scan in scans if scan.name in going]
     counts = {name: frame for part in parts for name, frame in part.counts.items()}
     past = to.store.arrivals(now - ARRIVALS) if now else []
     return Reading(
@@ -37,30 +108,24 @@ def read(to: Connections, todo: list[Due], days: int = 0, now: datetime | None =
         volumes={name: volume for part in parts for name, volume in part.volumes.items()},
         waiting=completeness.waiting(counts, past, now) if now else {},
         arrivals=completeness.arrived(counts, now) if now else (),
-        slices=asked(to, todo) if now else {},
+        seconds={name: seconds for part in parts for name, seconds in part.seconds.items()},
     )
 
 
-def _sql(to: Connections, name: str) -> str:
-    return to.queries[name].sql if name in to.queries else ""
-
-
-def _scan(to: Connections, query: Query, items: list[Due], days: int) -> Reading:
-    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + SHOWN
-    first = min(item.first for item in items) - history // query.step * query.step
-    grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
+def _read(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
     try:
-        raw = to.source.fetch(query, first, grid[-1].to_pydatetime() + query.step)
+        raw, seconds = future.result()
     except SourceError as error:
-        return Reading({}, troubles={item.metric.name: str(error) for item in items})
-    counts = raw.reindex(grid).astype(float).rename_axis("bucket")
-    made = {item.metric.name: _seen(item, *_made(item.metric, counts)) for item in items}
+        return Reading({}, troubles={item.metric.name: str(error) for item in scan.items})
+    counts = (raw if raw.index.equals(scan.grid) else raw.reindex(scan.grid)).astype(float).rename_axis("bucket")
+    made = {item.metric.name: _seen(item, *_made(item.metric, counts)) for item in scan.items}
     return Reading(
         series={name: series for name, (series, _) in made.items() if series is not None},
-        counts={query.name: counts},
+        counts={scan.query.name: counts},
         troubles={name: text for name, (series, text) in made.items() if series is None},
         notes=tuple(text for series, text in made.values() if series is not None and text),
-        volumes={i.metric.name: i.metric.volume(counts) for i in items if i.metric.volume and i.metric.policy.min_volume},
+        volumes={i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume and i.metric.policy.min_volume},
+        seconds={scan.query.name: seconds},
     )
 
 
@@ -77,13 +142,11 @@ def _made(metric: Metric, counts: pd.DataFrame) -> tuple[pd.Series | None, str]:
         raw = _raw(metric, counts)
     except Exception as error:  # noqa: BLE001  an analyst's function: whatever it raises concerns its metric only
         return None, f"its value could not be made: {type(error).__name__}: {error}"
-    series = raw.where(_possible(metric, raw))
-    return series, _note(metric, raw[raw.notna() & series.isna()])
+    odd = _impossible(metric, raw.to_numpy())
+    return (raw.mask(odd), _note(metric, raw[odd])) if odd.any() else (raw, "")
 
 
 def _note(metric: Metric, odd: pd.Series) -> str:
-    if odd.empty:
-        return ""
     newest = f"{odd.iloc[-1]:g} at {odd.index[-1]:%Y-%m-%dT%H:%MZ}"
     return f"{metric.name}: {len(odd)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
 
@@ -91,10 +154,12 @@ def _note(metric: Metric, odd: pd.Series) -> str:
 def _raw(metric: Metric, counts: pd.DataFrame) -> pd.Series:
     """float64 on the grid of `counts`. Raises whatever the metric's function raises, and ValueError for any other shape."""
     made = metric.value(counts)
-    if not isinstance(made, pd.Series) or not made.index.equals(counts.index):
+    if not isinstance(made, pd.Series) or not (made.index is counts.index or made.index.equals(counts.index)):
         raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
     return made.astype(float).rename(metric.name)
 
 
-def _possible(metric: Metric, raw: pd.Series) -> pd.Series:
-    return raw.abs().lt(float("inf")) & (raw.ge(0) | (metric.form == "number"))
+def _impossible(metric: Metric, values: np.ndarray) -> np.ndarray:
+    """(n,) bool."""
+    with np.errstate(invalid="ignore"):
+        return np.isinf(values) | ((values < 0) & (metric.form != "number"))

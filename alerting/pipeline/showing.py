@@ -5,22 +5,30 @@ from __future__ import annotations
 import base64
 from datetime import datetime
 from html import escape
+from typing import Any
 
 import pandas as pd
 
-from alerting.model import Cause, Episode, Event, Message, Reading, Receipt
+from alerting.model import Cause, Episode, Event, Message, Metric, Reading, Receipt, Status
 from alerting.pipeline.explaining import Explained
 from alerting.pipeline.hearing import Heard
+from alerting.pipeline.judged import Judged
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.timing import Connections, Due
 
 PLAIN = ["value", "low", "expected", "high", "score"]
+MANY, ODD = 24, 100  # rows and columns that can still be read
 
 
 def show_due(to: Connections, todo: list[Due]) -> pd.DataFrame:
-    """One row per metric: the buckets that are judged now."""
-    rows = {i.metric.name: [_local(to, i.first), _local(to, i.last), len(i), _note(i)] for i in todo}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["first bucket", "last bucket", "buckets", "note"])
+    """One row per metric, or per group of very many: the buckets that are judged now."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for item in todo:
+        row = (_local(to, item.first), _local(to, item.last), str(len(item)), _note(item))
+        rows.setdefault(row if len(todo) > MANY else (*row, item.metric.name), []).append(item.metric.name)
+    names = [name[0] if len(name) == 1 else f"{len(name)} metrics" for name in rows.values()]
+    columns = ["first bucket", "last bucket", "buckets", "note"]
+    return pd.DataFrame([row[:4] for row in rows], index=names, columns=columns)
 
 
 def _note(item: Due) -> str:
@@ -39,20 +47,39 @@ def show_heard(heard: tuple[list[Heard], str]) -> pd.DataFrame:
 
 def show_read(to: Connections, reading: Reading) -> pd.DataFrame:
     """The last values that were read, one column per metric; NaN is a gap."""
-    frame = pd.DataFrame(reading.series).tail(6)
+    frame = pd.DataFrame({name: reading.series[name].tail(6) for name in list(reading.series)[:MANY]}).tail(6)
     frame.index = pd.Index([_local(to, bucket) for bucket in frame.index], name="bucket")
-    return frame.map(_short)
+    frame = frame.map(_short)
+    return frame.assign(**{"...": f"{len(reading.series) - MANY} more"}) if len(reading.series) > MANY else frame
 
 
-def show_verdicts(to: Connections, judged: dict[str, pd.DataFrame], reading: Reading) -> pd.DataFrame:
-    """One row per metric: its newest bucket, or why it was not seen."""
-    newest = {name: frame.iloc[-1] for name, frame in judged.items() if len(frame)}
-    rows = {
-        name: {"bucket": _local(to, row.name), "status": row.status, **row[PLAIN].map(_short)} for name, row in newest.items()
-    }
+def show_verdicts(to: Connections, judged: Judged, reading: Reading) -> pd.DataFrame:
+    """One row per metric: its newest bucket and the seconds that reading its table and judging it took, or why it was not
+    seen. Of very many those that are not normal, and some others."""
+    newest = {name: judged.newest(name) for name in judged}
+    rows = {name: _verdict_row(to, name, row, judged, reading) for name, row in newest.items()}
     rows |= {name: {"status": "missing", "why": reason} for name, reason in reading.troubles.items()}
-    known = {metric.name: rows[metric.name] for metric in to.metrics if metric.name in rows}
-    return pd.DataFrame.from_dict(known, orient="index").fillna("")
+    rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in to.metrics if item.name not in rows}
+    known = [metric.name for metric in to.metrics]
+    if len(known) > MANY:
+        calm = [name for name in known if rows[name]["status"] == Status.NORMAL.value]
+        known = [name for name in known if rows[name]["status"] != Status.NORMAL.value][:ODD] + calm[:MANY]
+    frame = pd.DataFrame.from_dict({name: rows[name] for name in known}, orient="index").fillna("")
+    return frame.rename_axis(index=f"{len(to.metrics)} metrics") if len(to.metrics) > MANY else frame
+
+
+def foremost(to: Connections, judged: Judged) -> list[Metric]:
+    """The catalogue; of very many metrics first those that are not normal."""
+    if len(to.metrics) <= MANY:
+        return to.metrics
+    odd = {name for name in judged if judged.newest(name)["status"] != Status.NORMAL.value}
+    return sorted(to.metrics, key=lambda metric: metric.name not in odd)
+
+
+def _verdict_row(to: Connections, name: str, row: dict[str, Any], judged: Judged, reading: Reading) -> dict[str, Any]:
+    seconds = reading.seconds.get(to.metric(name).query, 0.0)
+    told = {"bucket": _local(to, row["bucket"]), "status": row["status"], **{column: _short(row[column]) for column in PLAIN}}
+    return {**told, "read s": f"{seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
 
 
 def show_changes(to: Connections, changes: Advance) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from alerting.model import STEP, Metric, Notifier, Occasion, Query, Source, Store, moment
 
@@ -27,6 +28,7 @@ class Connections:
     owner: str = ""
     run: str = ""  # link or path of the notebook that is being executed
     wait: Callable[[float], None] = lambda seconds: None
+    timer: Callable[[], float] = lambda: 0.0  # seconds, from any beginning
     notes: tuple[str, ...] = ()  # what was odd while connecting; a run shows them
     mutable: timedelta = timedelta(hours=6)  # in which late rows still change a judged bucket
     occasions: tuple[Occasion, ...] = ()  # the calendar
@@ -37,7 +39,11 @@ class Connections:
 
     def metric(self, name: str) -> Metric:
         """Raises KeyError when the catalogue has no such metric."""
-        return {m.name: m for m in (*self.metrics, *self.stand_ins)}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Metric]:
+        return {m.name: m for m in (*self.metrics, *self.stand_ins)}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from alerting.plots.scales import INK, SOFT, Times
 WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
 ROW = 1.75  # inches of a row of the overview
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MANY = 12  # metrics in the picture of a run
 SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
 PHONE = Look(font=15, line=2.6, dot=11, times=5, values=6)
 SMALL = Look(font=8, line=1.2, dot=7, times=5, values=4)
@@ -86,9 +88,10 @@ def alert(
     return figure
 
 
-def overview(judged: dict[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
-    """All metrics side by side, their last two days: the picture of every run."""
-    shown = [metric for metric in metrics if metric.name in judged and len(judged[metric.name])]
+def overview(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
+    """The first dozen metrics side by side, their last two days: the picture of every run."""
+    known = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
+    shown = list(islice(known, MANY))
     rows = max(1, math.ceil(len(shown) / 2))
     with rc_context(STYLE):
         figure = Picture(figsize=(10, 0.3 + ROW * rows), dpi=80, facecolor="white")

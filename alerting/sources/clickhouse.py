@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import math
 import time
-import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
@@ -17,27 +18,21 @@ from alerting.model import Query, SourceError
 from alerting.sources.binding import bind, quoted_table
 from alerting.sources.contract import counts
 from alerting.sources.decode import decode
-from alerting.sources.refusals import refusal, refuses_settings
-from alerting.sources.transport import Answer, Line, http_refusal
+from alerting.sources.manners import IN_FORCE, SENT, WHOLE, check_whole, introduced, query_id
+from alerting.sources.refusals import refusal, refused_settings
+from alerting.sources.transport import Answer, GivenUpError, Line, http_refusal
 
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
 
-# Sent with every query. A profile may allow half an answer as if it were one ("break", "any", shards skipped), or more than
-# the rows that were asked for (extremes): not here.
-_LIMITED = ("timeout", "read", "result", "group_by", "sort", "distinct", "join", "set")
-WHOLE_OR_NOTHING = {
-    "readonly": "2",  # 1 would also forbid a SETTINGS clause in an analyst's query
-    "skip_unavailable_shards": "0",
-    "extremes": "0",
-    **{f"{kind}_overflow_mode": "throw" for kind in _LIMITED},
-}
+CANCEL = 1.0  # seconds that ending a query which nobody waits for any more may take
 
 
 @dataclass
 class ClickHouse:
-    """A source (see `model.Source`). `tables`: query name -> table; `ca`: file of a CA certificate.
+    """A source (see `model.Source`). `tables`: query name -> table; `ca`: file of a CA certificate. Threads may share it.
 
-    `timeout` seconds bound one fetch with all its tries. Every SourceError names the server, never the password.
+    `timeout` seconds bound one fetch with all its tries, `memory` bytes a query on the server (0: what the server allows).
+    Every SourceError names the server, never the password.
     """
 
     url: str
@@ -46,10 +41,13 @@ class ClickHouse:
     database: str = "default"
     tables: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
+    memory: int = 0
     connect_timeout: float = 5.0
     ca: str = ""
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-    _settings: Mapping[str, str] = field(default_factory=lambda: WHOLE_OR_NOTHING, init=False, repr=False)
+    _refused: set[str] = field(default_factory=set, init=False, repr=False)  # settings; it only grows
+    _whole: bool = field(default=False, init=False, repr=False)  # what was refused is in force by the profile
+    _asking: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -98,13 +96,41 @@ class ClickHouse:
             return SourceError(f"ClickHouse at {self.url} ({name}): {self._without_password(str(error))}", error.passing)
 
     def _post(self, sql: str, name: str, deadline: float) -> Answer:
-        """A user whose profile is read-only may not change `readonly`, or no setting at all: then its profile must see to it."""
-        answer = self._line.post(sql, self._params(name, deadline), deadline)
-        while self._settings and answer.status != 200 and refuses_settings(answer.tail):
-            less = {key: value for key, value in self._settings.items() if key != "readonly"}
-            self._settings = less if "readonly" in self._settings else {}
-            answer = self._line.post(sql, self._params(name, deadline), deadline)
+        """A user whose profile is read-only may not change `readonly`, or no setting at all, and a server does not know those
+        that are newer than it is. What it refuses is not sent again; then its profile must see to it."""
+        while True:
+            settings = self._settings(deadline)
+            answer = self._exchange(sql, name, settings, deadline)
+            refused = refused_settings(answer.tail, settings) if answer.status != 200 else set()
+            if not refused:
+                break
+            self._refused.update(refused)
+        if not self._whole and self._refused & WHOLE.keys() and sql != IN_FORCE:
+            self._check_whole(deadline)
         return answer
+
+    def _exchange(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> Answer:
+        """One request; when it is given up (its time is over, or we are interrupted), the server is told to stop, too."""
+        made = query_id(name)
+        try:
+            return self._line.post(introduced(sql, name), {**self._params(made), **settings}, deadline)
+        except (GivenUpError, KeyboardInterrupt, SystemExit):
+            self._cancel(made)
+            raise
+
+    def _cancel(self, made: str) -> None:
+        """As well as it goes: its `max_execution_time` ends the query anyway."""
+        with suppress(SourceError):
+            sql = introduced(f"KILL QUERY WHERE query_id = '{made}' ASYNC", "kill")
+            self._line.post(sql, self._params(query_id("kill")), time.monotonic() + CANCEL)
+
+    def _check_whole(self, deadline: float) -> None:
+        """Once: where the server takes no settings of ours, that those in force leave no answer half. Raises SourceError."""
+        with self._asking:
+            if not self._whole:
+                rows = self._read(self._post(IN_FORCE, "settings", deadline), "settings")
+                check_whole(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
+                self._whole = True
 
     def _read(self, answer: Answer, name: str) -> pd.DataFrame:
         told = refusal(answer.tail, name, self._table(name).replace("`", ""))
@@ -122,18 +148,20 @@ class ClickHouse:
         credentials = {"X-ClickHouse-User": self.user.encode(), "X-ClickHouse-Key": self.password.encode()}
         return Line(self.url, credentials, self.ca or True, self.connect_timeout)
 
-    def _params(self, name: str, deadline: float) -> dict[str, str]:
+    def _params(self, made: str) -> dict[str, str]:
         """`wait_end_of_query`: a failure then has a status of its own, instead of an end of rows."""
-        params = {
+        return {
             "database": self.database,
             "default_format": "TSVWithNamesAndTypes",
             "wait_end_of_query": "1",
-            "query_id": f"alerting-{name}-{uuid.uuid4().hex[:12]}",  # a try that hangs on the server keeps its id
+            "query_id": made,
         }
-        if self._settings:
-            params |= self._settings
-            params["max_execution_time"] = str(max(1, math.ceil(deadline - time.monotonic())))
-        return params
+
+    def _settings(self, deadline: float) -> dict[str, str]:
+        limits = {"max_execution_time": str(max(1, math.ceil(deadline - time.monotonic())))}
+        if self.memory:
+            limits["max_memory_usage"] = str(self.memory)
+        return {name: value for name, value in {**SENT, **limits}.items() if name not in self._refused}
 
     def _server_zone(self) -> str:
         """Servers before 19 do not say in a header which time zone a plain DateTime is written in."""

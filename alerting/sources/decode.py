@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from threading import Lock
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -105,9 +106,17 @@ def _texts(columns: list[Column], rows: bytes) -> pd.DataFrame:
     return frame.set_axis(range(len(columns)), axis=1)
 
 
-@functools.cache
+_LOADING = Lock()
+
+
 def _pandahouse() -> ModuleType:
     """pandahouse.convert without pandahouse's `__init__`: that imports requests, 40 ms that an embedded run never needs."""
+    with _LOADING:  # threads may decode their first answers at once
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> ModuleType:
     spec = find_spec("pandahouse")
     if spec is None:
         raise SourceError("pandahouse is not installed: `make run-alerts` installs what requirements.txt lists")

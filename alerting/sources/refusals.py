@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from alerting.model import SourceError
 
@@ -33,6 +34,8 @@ _MEANING = {
     **dict.fromkeys((8, 10, 16, 47), _COLUMN),
 }
 _SETTING = {"feed_actions": "ALERTING_FEED_TABLE", "message_actions": "ALERTING_MESSAGE_TABLE"}
+_SHARD = {32, 209, 210, 279, 519}  # its connection broke off, timed out, was refused; none of its replicas is there
+_PLACE = re.compile(r"(?:\(|from |socket \(?)((?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+)")
 _REFUSED_SETTING = {115, 164, 452, 472}  # unknown, read-only, outside its limits
 
 
@@ -42,14 +45,25 @@ def refusal(text: str, query: str, table: str) -> SourceError | None:
     if not found:
         return None
     code, said = int(found[1]), _CODE_NAME.sub("", " ".join(_TAIL.sub("", found[2]).split())).rstrip(" .,")[:300]
-    meaning = _MEANING.get(code, "it could not run the query")
+    meaning, passing = _MEANING.get(code, "it could not run the query"), code in PASSING
     if code == 60:
         setting = _SETTING.get(query, "the table's setting")
         meaning = f"a table was not found: check {setting} (now {table}), and that the user may read it"
-    return SourceError(f"{meaning}. It said: {said} (code {code})", passing=code in PASSING)
+    elif code in _SHARD and (place := _PLACE.search(found[2])):
+        meaning = f"a shard of the cluster does not answer ({place[1]}): see to that server; without it no count would be whole"
+    elif code == 241 and re.search(r"for query|[Qq]uery memory", said):
+        passing = False  # it would need as much the next time
+        meaning = "the query needs more memory than it may have: raise ALERTING_CLICKHOUSE_MEMORY, or ask for less"
+    return SourceError(f"{meaning}. It said: {said} (code {code})", passing)
 
 
-def refuses_settings(text: str) -> bool:
-    """Whether the error is about the settings sent along. Not: about a query that writes (the same code 164)."""
+def refused_settings(text: str, sent: Collection[str]) -> set[str]:
+    """Which of the settings sent along not to send again, as the error is about them; none if it is about something else, such
+    as a query that writes (the same code 164)."""
     found = _ERROR.search(text)
-    return bool(found and int(found[1]) in _REFUSED_SETTING and "setting" in found[2].lower())
+    if not found or int(found[1]) not in _REFUSED_SETTING or "setting" not in found[2].lower():
+        return set()
+    named = {name for name in sent if re.search(rf"\b{name}\b", found[2])}
+    if int(found[1]) == 164 and named != {"readonly"}:
+        return set(sent)  # a user whose profile is read-only may change none of them
+    return named or set(sent)

@@ -17,6 +17,10 @@ MAX_BODY = 64 * 2**20  # bytes: 100 times ninety days of 15 minutes; beyond it t
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
+class GivenUpError(SourceError):
+    """The time was over: the server may still be at it."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, whole."""
@@ -108,7 +112,8 @@ def _failure(error: Exception) -> SourceError:
     text = str(error)
     for kinds, sign, said, passing in _FAILURES:
         if isinstance(error, kinds) and sign in text:
-            return SourceError(said, passing)
+            late = kinds is _TIMEOUT and not isinstance(error, requests.ConnectTimeout)
+            return GivenUpError(said, passing) if late else SourceError(said, passing)
     if not isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError | urllib3.exceptions.HTTPError):
         return SourceError(f"the request could not be made ({type(error).__name__})")
     reason = re.search(r"\[Errno -?\d+\] ([^'\")\]]+)|(IncompleteRead|RemoteDisconnected)", text)

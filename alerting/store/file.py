@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 
 from alerting.model import StoreError
@@ -36,6 +37,7 @@ class File:
         """`patience`: seconds to wait for another process's lock."""
         self._path, self._notes, self._patience = path, notes, patience
         self._db: sqlite3.Connection | None = None
+        self._turn = RLock()  # several threads read their tables at once
         self._do(lambda db: None)
 
     def close(self) -> None:
@@ -73,8 +75,21 @@ class File:
 
         return self._do(work)
 
+    def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` gives, done in one transaction."""
+
+        def whole(db: sqlite3.Connection) -> T:
+            with _transaction(db):
+                return work(db)
+
+        return self._do(whole)
+
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` gives; if the file turns out to be corrupted it is moved aside and `work` done on a fresh one."""
+        with self._turn:
+            return self._safely(work)
+
+    def _safely(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return self._once(work)
         except (sqlite3.Error, OSError) as error:
@@ -110,7 +125,7 @@ class File:
             with suppress(FileExistsError):  # SQLite gives its -wal and -shm the mode of the file
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             _close_to_others(self._path)
-        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         self._closing = weakref.finalize(self, db.close)
         try:
             with suppress(sqlite3.OperationalError):  # readers beside a writer: not every file system can, nothing hangs on it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from alerting.model import Episode, Incident, Memory, Verdict
 from alerting.store import diary, outbox, rows
 from alerting.store.diary import Diary
 from alerting.store.file import File
+from alerting.store.history import UNUSED, History
 from alerting.store.outbox import Outbox
 from alerting.store.rows import iso
 
@@ -26,6 +28,10 @@ _PRUNE_TRAIL = """DELETE FROM trail WHERE metric = ?
     AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
 _INCIDENTS = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
 _ALL_INCIDENTS = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
+# Along the key, metric by metric: a year of verdicts lies in between.
+_LATELY = """SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
+    AND v.bucket >= ? ORDER BY v.metric, v.bucket"""
+_FIRED = """SELECT v.metric, v.bucket, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket >= ?"""
 _LATER = "later than any time"  # as ISO text sorts
 
 
@@ -42,7 +48,7 @@ class Counts:
     last_judged: datetime | None = None
 
 
-class Store(Outbox, Diary):
+class Store(Outbox, Diary, History):
     """The memory at `path`, or at ":memory:" one that ends with the process. `notes`: what the run must say about it."""
 
     def __init__(self, path: str | Path, patience: float = 10.0) -> None:
@@ -74,6 +80,18 @@ class Store(Outbox, Diary):
         of, values = ("AND metric = ?", (metric,)) if metric is not None else ("", ())
         sql = f"SELECT {', '.join(rows.VERDICT)} FROM verdicts WHERE bucket >= ? {of} ORDER BY bucket, metric"
         return self._file.read(rows.verdict, sql, iso(since), *values)
+
+    def lately(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
+        """metric, bucket, value and rule of what was judged of buckets from `since` on, of every metric that has an episode."""
+        return self._file.read(_lately, _LATELY, iso(since))
+
+    def fired(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
+        """metric, bucket and rule where one of these rules fired from `since` on."""
+        marks = ", ".join("?" * len(rules))
+        sql = f"{_FIRED} AND v.reason IN ({marks})"
+        return self._file.read(
+            lambda metric, bucket, rule: (metric, datetime.fromisoformat(bucket), rule), sql, iso(since), *rules
+        )
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
         """Those that are open, and those closed after `since`; oldest first."""
@@ -110,8 +128,11 @@ class Store(Outbox, Diary):
     def forget(self, at: datetime) -> None:
         """Drop what is older than KEEP, by the clock `at` or by the newest verdict, whichever is earlier: a clock that jumps
         into the future must not wipe the memory."""
-        old = [(iso(min([at, *self._newest()]) - KEEP),)]
+        now = min([at, *self._newest()])
+        old, unused = [(iso(now - KEEP),)], "SELECT key FROM histories WHERE used < ?"
         self._file.write(
+            (f"DELETE FROM history WHERE key IN ({unused})", [(iso(now - UNUSED),)]),
+            ("DELETE FROM histories WHERE used < ?", [(iso(now - UNUSED),)]),
             ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", old),  # along the key
             ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", old),
             ("DELETE FROM messages WHERE edits <> '' AND edits NOT IN (SELECT key FROM messages)", [()]),
@@ -135,3 +156,7 @@ class Store(Outbox, Diary):
 
 def _pair(state: str, count: int) -> tuple[str, int]:
     return state, count
+
+
+def _lately(metric: str, bucket: str, value: float | None, reason: str) -> tuple[str, datetime, float, str]:
+    return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, reason
