@@ -81,7 +81,7 @@ def _source(settings: Settings) -> Iterator[Check]:
     yield Check("source", True, settings.source)
     if hasattr(source, "now"):
         yield _check("clock", lambda: _clock(source.now()))
-    for query in dict.fromkeys(metric.query for metric in metrics if metric.query in NEEDED):
+    for query in dict.fromkeys(metric.table for metric in metrics if metric.table in NEEDED):
         yield _check(f"table {query}", lambda query=query: _columns(source, query))  # type: ignore[misc]
     yield _check("newest rows", lambda: _newest(source, metrics))
 
@@ -106,7 +106,7 @@ def _newest(source: Source, metrics: list[Metric]) -> str:
     now, sql, said = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), wiring.queries(), []
     for query, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
         text = sql[query].sql if query in sql else ""
-        rows = source.fetch(Query(query, text, step), now - timedelta(days=1), now + timedelta(hours=1))
+        rows = source.fetch(Query(query, text, step), now - max(timedelta(days=1), 2 * step), now + timedelta(hours=1))
         said.append(f"{query}: {rows.index[-1]:%Y-%m-%d %H:%MZ}" if len(rows) else f"{query}: none within a day")
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
 

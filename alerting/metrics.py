@@ -32,10 +32,27 @@ class Columns:
     columns: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        if len(self.columns) == 1:
-            return counts[self.columns[0]]
-        part, whole = (counts[column] for column in self.columns)
-        return part / whole.where(whole != 0)
+        part, *rest = _of(counts, self.columns)
+        return part / rest[0].where(rest[0] != 0) if rest else part
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value that is no sum over the parts of a whole, so its slices do not add up and explain nothing."""
+
+    made_of: tuple[str, ...]
+
+    def __call__(self, counts: pd.DataFrame) -> pd.Series:
+        part, *rest = _of(counts, self.made_of)
+        return part / rest[0].where(rest[0] != 0) if rest else part
+
+
+def _of(counts: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
+    """Raises ValueError naming the columns that the query does not give."""
+    absent = [column for column in columns if column not in counts]
+    if absent:
+        raise ValueError(f"no column {', '.join(absent)}: the query gives {', '.join(map(str, counts.columns))}")
+    return [counts[column] for column in columns]
 
 
 def count(column: str) -> Value:
@@ -46,6 +63,21 @@ def count(column: str) -> Value:
 def ratio(part: str, whole: str) -> Value:
     """part / whole, divided here and never in SQL; NaN where `whole` is 0."""
     return Columns((part, whole))
+
+
+def total(column: str) -> Value:
+    """A sum, such as sum(amount) AS revenue: its buckets and slices add up, as a count's do."""
+    return Columns((column,))
+
+
+def mean(sum_of: str, number: str) -> Value:
+    """sum / number of rows: the mean of what was summed. Its metric says form="number", adds=False."""
+    return Measured((sum_of, number))
+
+
+def measured(column: str) -> Value:
+    """A column as it is that is neither a count nor a sum: quantile(0.95)(seconds) AS slow. form="number", adds=False."""
+    return Measured((column,))
 
 
 # The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alerting import catalogue as written
 from alerting import destinations, occasions
 from alerting import settings as environment
-from alerting.incidents import Tree
 from alerting.model import (
     STEP,
     Kind,
@@ -30,7 +30,6 @@ from alerting.model import (
     route,
 )  # fmt: skip
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting, stand_ins
-from alerting.pipeline.watching import SUFFIX
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -132,26 +131,24 @@ def queries(folder: Path = SQL) -> dict[str, Query]:
 
 
 def tables(settings: Settings) -> dict[str, str]:
-    """Query name -> the source's table, for those that are settings."""
-    return {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+    """Query name -> the source's table."""
+    named = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+    return named | {name: named.get(query.table, query.table) for name, query in queries().items()}
 
 
 def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
     """The configured source, and the metrics to watch there. Raises SourceError or SettingsError."""
-    from alerting import metrics
-
-    if settings.source == "embedded":
-        return _embedded(settings), _chosen(metrics.METRICS, settings)
-    if settings.source.startswith(("http://", "https://")):
-        return _clickhouse(settings), _chosen(metrics.METRICS, settings)
+    if settings.source == "embedded" or settings.source.startswith(("http://", "https://")):
+        metrics = catalogue(settings)
+        return (_embedded if settings.source == "embedded" else _clickhouse)(settings), metrics
+    from alerting.metrics import of_table
     from alerting.sources.table import Table
 
     table = Table(environment.ROOT / Path(settings.source).expanduser())
-    return table, _chosen(metrics.of_table(table.steps()), settings)
+    return table, _chosen(of_table(table.steps()), settings)
 
 
 def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    _check_tree(metrics)
     if odd := route.unknown(destinations.routed(vars(settings)), [metric.name for metric in metrics]):
         known = ", ".join([*route.WORDS, *(metric.name for metric in metrics)])
         raise SettingsError(f"ALERTING_ROUTES names {', '.join(odd)}: there are {known}")
@@ -162,24 +159,10 @@ def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
     return [metric for metric in metrics if not names or metric.name in names]
 
 
-def _check_tree(metrics: list[Metric]) -> None:
-    known = {metric.name for metric in metrics}
-    for metric in metrics:
-        absent = [parent for parent in metric.parents if parent not in known]
-        if absent:
-            raise SettingsError(f"alerting/metrics.py: parents of {metric.name}: no metric {', '.join(absent)}")
-    try:
-        Tree(metrics)
-    except ValueError as error:
-        raise SettingsError(f"alerting/metrics.py: {error}") from None
-
-
 def catalogue(settings: Settings) -> list[Metric]:
     """The metrics that this source has. Raises SourceError when a table cannot be read."""
-    from alerting import metrics
-
     if settings.source == "embedded" or settings.source.startswith("http"):
-        return _chosen(metrics.METRICS, settings)
+        return _chosen(written.metrics(settings.language, queries(), queries(SQL / "slices")), settings)
     return open_source(settings)[1]
 
 
@@ -274,10 +257,16 @@ def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message
 
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:
-    """End of the newest bucket of which every metric has been judged; None where metrics have steps of their own."""
-    judged = [bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)]
-    bucketed = settings.source == "embedded" or settings.source.startswith("http")
-    return min(judged) + STEP if judged and bucketed else None
+    """End of the newest bucket of which every metric has been judged, of those of the finest step; None for a table."""
+    if settings.source != "embedded" and not settings.source.startswith("http"):
+        return None
+    try:
+        metrics = catalogue(settings)
+    except SettingsError:  # which may be why it failed
+        return None
+    judged, finest = store.last_judged(), min(metric.step for metric in metrics)
+    ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
+    return min(ends, default=None)
 
 
 def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:

@@ -16,7 +16,7 @@ ROOMS = {
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2,  # the words in a picture are messages' words
     "metrics": 3, "pipeline": 3,
-    "backtest": 4,
+    "backtest": 4, "catalogue": 4,
     "wiring": 5,
     "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
     "console": 7, "duty": 7,
@@ -25,6 +25,7 @@ ROOMS = {
 PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "plots", "metrics", "pipeline", "backtest"}
 DOORS = {
     "occasions",
+    "catalogue",
     "sources",
     "store",
     "notifiers",

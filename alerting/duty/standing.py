@@ -21,7 +21,8 @@ def status() -> int:
     for name, well, said in runs:
         sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
     judged = {name: bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)}
-    _print_judged(judged, {metric.name: metric.step for metric in wiring.catalogue(given)}, now)
+    steps = {metric.name: metric.step for metric in wiring.catalogue(given)}
+    _print_judged(judged, steps, now)
     for incident in store.incidents():
         sys.stdout.write(f"incident {incident.id}: {_written(incident, given.zone)}\n")
     for silence in store.silences(now):
@@ -30,7 +31,8 @@ def status() -> int:
         )
     counts = store.counts()
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
-    overdue = _print_next(max(judged.values(), default=None), given, now)
+    newest = {step: bucket for bucket, step in sorted((at, steps[name]) for name, at in judged.items() if name in steps)}
+    overdue = _print_next([bucket + 2 * step for step, bucket in newest.items()], given, now)
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
@@ -44,12 +46,12 @@ def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta], now:
         sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")
 
 
-def _print_next(newest: datetime | None, given: settings.Settings, now: datetime) -> bool:
-    """When the next bucket can be judged; whether that is long over."""
-    if newest is None:
+def _print_next(ends: list[datetime], given: settings.Settings, now: datetime) -> bool:
+    """When the next bucket can be judged; whether that is long over. `ends`: of the next bucket of each step."""
+    if not ends:
         sys.stdout.write("next due: now (nothing was judged yet)\n")
         return False
-    due = newest + 2 * STEP + timedelta(minutes=given.delay)
+    due = min(ends) + timedelta(minutes=given.delay)
     late = now - due
     overdue = late > STEP
     word = f"overdue by {late // timedelta(minutes=1)} min: is cron running?" if overdue else _at(due, given.zone)

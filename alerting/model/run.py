@@ -27,10 +27,10 @@ class Arrival:
 @dataclass(frozen=True)
 class Reading:
     """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
-    `counts`: query name -> the counts they were made of. `troubles`: metric -> why it could not be seen.
-    `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: query -> its newest
+    `counts`: `Metric.scan` -> the counts they were made of. `troubles`: metric -> why it could not be seen.
+    `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: scan -> its newest
     bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading.
-    `slices`: query -> rows of its slices, on their way. `seconds`: query -> how long its table was read.
+    `slices`: query -> rows of its slices, on their way. `seconds`: scan -> how long its table was read.
     `late`: scan of a table that is slow -> its counts and seconds, on their way."""
 
     series: dict[str, pd.Series]
