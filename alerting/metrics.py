@@ -1,7 +1,7 @@
 """The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
 
 A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts. A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
+its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
 `parents` what it hangs on (metrics of one family that are off together are one incident), and `slices` what is done about a
 slice that breaks while the total is calm: off, digest (a line of the daily message) or alert.
 """
@@ -16,7 +16,7 @@ from datetime import timedelta
 import pandas as pd
 
 from alerting.detectors import Chosen
-from alerting.model import Metric
+from alerting.model import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
 # The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
 # than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
