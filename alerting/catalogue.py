@@ -23,10 +23,15 @@ DAY = timedelta(days=1)
 def metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
     """METRICS. Raises SettingsError that names every line that cannot be watched, and why."""
     found = _imported()
+    check(found, language, queries, slices)
+    return list(found)
+
+
+def check(found: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
+    """Raises SettingsError as `metrics` does."""
     faults = [f"{_place(name)}: {why}" for name, why in _faults(found, language, queries, slices)]
     if faults:
         raise SettingsError("; ".join(faults))
-    return list(found)
 
 
 def _imported() -> Sequence[Metric]:

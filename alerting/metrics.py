@@ -1,9 +1,10 @@
 """The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
 
 A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
-`parents` what it hangs on (metrics of one family that are off together are one incident), and `slices` what is done about a
-slice that breaks while the total is calm: off, digest (a line of the daily message) or alert.
+its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). A
+`policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is, `parents` what it hangs on (metrics of
+one family that are off together are one incident), and `slices` what is done about a slice that breaks while the total is
+calm: off, digest (a line of the daily message) or alert.
 """
 
 from __future__ import annotations

@@ -19,13 +19,14 @@ ROOMS = {
     "backtest": 4, "catalogue": 4,
     "wiring": 5,
     "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
-    "console": 7, "duty": 7,
+    "console": 7, "duty": 7, "drafting": 7,
     "__main__": 8,
 }  # fmt: skip
 PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "plots", "metrics", "pipeline", "backtest"}
 DOORS = {
     "occasions",
     "catalogue",
+    "drafting",
     "sources",
     "store",
     "notifiers",
