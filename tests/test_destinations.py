@@ -31,6 +31,7 @@ from alerting.store import Routed as Memories
 from tests.mailserver import MailServer
 from tests.servers import Web, says
 from tests.test_notifiers import png
+from tests.test_pipeline import kpi
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -632,35 +633,52 @@ def a_run(given, values, now):
     return [receipt for receipt in receipts if receipt.state != "sent"]
 
 
-def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mail):
-    from tests.test_pipeline import kpi
+def broken(place, bot, web, hook, mail):
+    """Takes a destination down; gives what brings it back."""
 
+    def back(server, whole):
+        server.asked.clear()  # what it refused
+        server.will(says(whole))
+
+    if place == "telegram":
+        bot.fail("500", times=99)
+        return lambda: bot.faults.clear()
+    if place == "email":
+        mail.will("connect", "421 busy", times=99)
+        return mail.faults.clear
+    server, whole = (web, "ok") if place == "slack" else (hook, "")
+    server.will(says("", 503))
+    return lambda: back(server, whole)
+
+
+@pytest.mark.parametrize("place", route.DESTINATIONS)
+def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mail, place):
     values = kpi()
     values = values[values.index >= values.index[-1] - timedelta(days=30)]
     odd, well = values.index[-12], values.index[-6]
     values.loc[odd : well - STEP] *= 0.4
     late = timedelta(minutes=21)
     assert a_run(settings, values, odd - STEP + late) == []
-    mail.will("connect", "421 busy")  # down for the opening, then back
-    assert {receipt.key.split(":")[0] for receipt in a_run(settings, values, odd + late)} == {"email"}
-    for bucket in values.loc[odd + STEP :].index:
+    back = broken(place, bot, web, settings.webhook, mail)
+    for bucket in (odd, odd + STEP):  # the opening, and its first edit
+        assert {route.place_of(receipt.key) for receipt in a_run(settings, values, bucket + late)} == {place}
+    back()
+    for bucket in values.loc[odd + 2 * STEP :].index:
         assert a_run(settings, values, bucket + late) == []
-    opening, picture, *more = bot.messages
-    assert opening.edits > 2
-    ending = more[-1].plain
-    assert [m.plain.split()[0] for m in (opening, *more)] == ["🟢", "🟢"]
+    opening, picture, ending = bot.messages
+    assert (picture.photo is not None, picture.reply_to, ending.reply_to) == (True, opening.id, opening.id)
+    assert [m.plain.split()[0] for m in (opening, ending)] == ["🟢", "🟢"]  # the one edited, the other new
     slack = [json.loads(asked.body)["text"] for asked in web.asked]
     assert [text.split()[0] for text in slack] == ["🔴", "🟢"]
     letters = [letter.mail for letter in mail.letters]
     assert [letter["Subject"].split()[0] for letter in letters] == ["🔴", "🔴", "🟢"]
     assert letters[1]["In-Reply-To"] == letters[2]["In-Reply-To"] == letters[0]["Message-ID"]
     assert any(part.get_content_type() == "image/png" for part in letters[1].walk())
-    assert picture.photo is not None
+    assert ending.plain.splitlines()[0] in mail.letters[2].text
     posted = [json.loads(asked.body) for asked in settings.webhook.asked]
     assert [item["kind"] for item in posted if not item["edits"]] == ["opened", "opened", "resolved"]
     assert len({item["key"] for item in posted}) == len(posted)
     assert posted[-1]["text_plain"].splitlines()[0] == opening.plain.splitlines()[0]  # the last edit
-    assert ending.splitlines()[0] in mail.letters[2].text
 
 
 def test_a_failing_check_goes_by_its_route_and_to_all_of_it(settings, bot, web, mail):
