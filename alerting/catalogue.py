@@ -99,7 +99,7 @@ def _wrong(
         yield f"parents: no metric {', '.join(absent)}"
     if DAY % metric.step:
         yield f"step={metric.step} does not divide a day: 5, 15 or 30 minutes, 1 hour, 1 day"
-    if metric.slices != "off" and not (hasattr(metric.value, "columns") and metric.query in slices):
+    if metric.slices != "off" and metric.query in queries and not (hasattr(metric.value, "columns") and metric.query in slices):
         yield f"slices={metric.slices!r} needs a count, total or ratio, and alerting/sql/slices/{metric.query}.sql"
 
 

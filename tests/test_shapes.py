@@ -17,6 +17,7 @@ from alerting.metrics import RULE, count, mean, measured, ratio, total
 from alerting.model import Kind, Metric, Query, Status
 from alerting.notifiers import Console
 from alerting.settings import ROOT
+from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.embedded import Embedded
 from alerting.store import Store
 from alerting.wiring import queries
@@ -189,6 +190,25 @@ def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query
         "feed_actions by 1:00:00",
         "feed_actions by 1 day, 0:00:00",
     }
+
+
+def test_a_real_clickhouse_counts_the_same_shapes(clickhouse):
+    clickhouse.execute("DROP DATABASE IF EXISTS shapes")
+    clickhouse.execute("CREATE DATABASE shapes")
+    clickhouse.execute(
+        "CREATE TABLE shapes.feed_actions (user_id UInt32, age UInt8, time DateTime) ENGINE = MergeTree ORDER BY time"
+    )
+    start = END - DAY
+    rows = [f"{i % 30}\t{20 + i % 50}\t{int(start.timestamp()) + i * 60}\n" for i in range(1440)]
+    clickhouse.execute("INSERT INTO shapes.feed_actions FORMAT TabSeparated", "".join(rows))
+    tables = {"feed_actions.ages": "feed_actions"}
+    source = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "shapes", tables)
+    quarters, days = (source.fetch(Query("feed_actions.ages", AGES, step), start, END) for step in (HOUR / 4, DAY))
+    assert (len(quarters), len(days)) == (96, 1)
+    assert (quarters["users"].max(), days["users"].iloc[0], days["actions"].iloc[0]) == (15, 30, 1440)
+    assert mean("age_sum", "actions")(quarters).tolist() == pytest.approx(quarters["age_mean"].tolist())
+    assert measured("age_p95")(days).tolist() == [67]
+    clickhouse.execute("DROP DATABASE shapes")
 
 
 def test_an_unknown_column_is_named_with_those_there_are_and_hides_nobody(app):

@@ -30,22 +30,12 @@ def letter(message: Message, sender: str, to: tuple[str, ...], reply_to: str = "
     """
     made, text = EmailMessage(POLICY), encodable(plain(message.text))
     domain = address(sender).rpartition("@")[2]
-    thread = f"<{_digest(message.incident)}@{domain}>" if message.incident else ""
-    headers = {
-        "Subject": cut_plain(" ".join(_LINKED.sub("", text.split("\n")[0]).split()), SUBJECT),
-        "From": sender,
-        "To": ", ".join(to),
-        "Date": formatdate(),
-        "Message-ID": f"<{_digest(message.key)}@{domain}>",
-        "In-Reply-To": reply_to or thread,
-        "References": " ".join(filter(None, dict.fromkeys((thread, reply_to)))),
-        "Auto-Submitted": "auto-generated",
-        "Importance": "" if message.quiet else "high",
-    }
     try:
-        for name, value in headers.items():
+        for name, value in _headers(message, domain, reply_to).items():
             if value:
                 made[name] = value
+        made["Subject"] = cut_plain(" ".join(_LINKED.sub("", text.split("\n")[0]).split()), SUBJECT)
+        made["From"], made["To"] = sender, ", ".join(to)
         made.set_content(text)
         made.add_alternative(_html(message, domain), subtype="html")
         page = made.get_body(("html",))
@@ -54,6 +44,19 @@ def letter(message: Message, sender: str, to: tuple[str, ...], reply_to: str = "
     except ValueError as error:
         raise NotifyError(f"E-mail: cannot be written as mail ({error})", permanent=True) from None
     return made
+
+
+def _headers(message: Message, domain: str, reply_to: str) -> dict[str, str]:
+    """An incident's letters all name its thread, so that they stay together where the first one is absent."""
+    thread = f"<{_digest(message.incident)}@{domain}>" if message.incident else ""
+    return {
+        "Date": formatdate(),
+        "Message-ID": f"<{_digest(message.key)}@{domain}>",
+        "In-Reply-To": reply_to or thread,
+        "References": " ".join(filter(None, dict.fromkeys((thread, reply_to)))),
+        "Auto-Submitted": "auto-generated",
+        "Importance": "" if message.quiet else "high",
+    }
 
 
 def _html(message: Message, domain: str) -> str:
