@@ -348,8 +348,13 @@ def test_a_login_goes_over_starttls_or_tls(served, certificate):
         mailbox.send(message())
         assert "127.0.0.1" in mailbox.check()
         assert [(letter.encrypted, letter.user) for letter in server.letters] == [(True, "me")]
-        unknown = refused(box(server, scheme, user="me", password="hunter2hunter2").send, message())
-        assert "ALERTING_EMAIL_CA" in str(unknown)
+        stranger = Server(
+            f"{scheme}://0.0.0.0:{server.port}", "me", "hunter2hunter2"
+        )  # no loopback address, and not in the certificate
+        error = refused(Mailbox(stranger, "a@b.example", "c@d.example").send, message())
+        assert "SSLCertVerificationError" in str(error)
+        assert "ALERTING_EMAIL_CA" in str(error)
+        assert len([line for line in server.said if line.startswith("AUTH")]) == 2  # and not a third time
 
 
 def test_a_wrong_password_is_said_and_not_repeated(mail):
@@ -367,8 +372,12 @@ def test_without_starttls_only_this_machine_is_spoken_to(mail):
     assert [posting._here(host) for host in ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")] == [True] * 3 + [
         False
     ] * 2
-    assert mail.starttls is False
-    box(mail).send(message())  # plain, but to this machine
+    mail.accounts["me"] = "hunter2hunter2"
+    elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
+    error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
+    assert "encryption SMTPNotSupportedError: it must speak STARTTLS" in str(error)
+    assert not any("AUTH" in line for line in mail.said)  # the password stays here
+    box(mail, user="me", password="hunter2hunter2").send(message())  # plain, but to this machine
     assert not mail.letters[0].encrypted
 
 

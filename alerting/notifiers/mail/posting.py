@@ -29,7 +29,8 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """`url`: smtps://host:465 speaks TLS from the start; smtp://host:587 must offer STARTTLS, unless it is this machine."""
+    """`url`: smtps://host:465 speaks TLS from the start; smtp://host:587 must offer STARTTLS, unless it is this
+    machine and no CA is given."""
 
     url: str
     user: str = ""
@@ -90,7 +91,7 @@ class Server:
         if not self._encrypted:
             step[0] = "encryption"
             smtp.ehlo()
-            if smtp.has_extn("starttls") or not _here(self.host):
+            if self.ca or not _here(self.host):  # a local server's certificate is rarely one that anybody knows
                 smtp.starttls(context=self._context())
         if self.user:
             step[0] = "login"
