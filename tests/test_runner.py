@@ -95,7 +95,7 @@ def stray(house):
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"ipykernel_launcher" in (process / "cmdline").read_bytes():
+            if b"runner/launch.py" in (process / "cmdline").read_bytes():
                 found += [process.name] * (os.fsencode(house.folder) in (process / "environ").read_bytes())
     return found
 
@@ -170,7 +170,7 @@ def test_a_failure_that_the_run_itself_tells_has_its_own_words(house):
 
 def test_a_kernel_that_does_not_start(house, monkeypatch):
     (house.folder / "lib").mkdir()
-    (house.folder / "lib" / "ipykernel_launcher.py").write_text("raise ImportError('broken on purpose')")
+    (house.folder / "lib" / "ipykernel.py").write_text("raise ImportError('broken on purpose')")
     monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
     assert house.run() == 1
     assert house.told[0][0] == "the kernel did not start: ended with exit code 1"

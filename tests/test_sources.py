@@ -507,6 +507,22 @@ def test_an_odd_row_is_neither_lost_nor_shifted():
 # Queries that give what no metric can be made of
 
 
+def test_text_beside_the_numbers_labels_them(one_row):
+    rows = """[(0, 'iOS', 1), (0, 'web', 2), (0, 'tv, "x"', 3), (900, 'web', 4)]"""
+    select = "toUInt32(r.1) AS bucket, r.2 AS os, 'ads' AS by, r.3 AS views, 99 + r.3 AS newest"
+    query = Query("t", f"{WITH}SELECT {select} FROM (SELECT arrayJoin({rows}) AS r FROM t WHERE since < until)")
+    answer = one_row.fetch(query, datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC))
+    expected = {
+        "views[by=ads,os=iOS]": [1.0, np.nan],
+        'views[by=ads,os=tv, "x"]': [3.0, np.nan],
+        "views[by=ads,os=web]": [2.0, 4.0],
+        "newest": [102.0, 103.0],
+        "groups": [3.0, 1.0],
+    }
+    index = pd.DatetimeIndex([0, 900 * 10**9], tz="UTC", name="bucket")
+    assert_frame_equal(answer, pd.DataFrame(expected, index), check_index_type=False)
+
+
 @pytest.mark.parametrize(
     ("select", "said"),
     [
@@ -517,7 +533,10 @@ def test_an_odd_row_is_neither_lost_nor_shifted():
         ("toDate(0) AS bucket, 1 AS users", "epoch seconds"),
         ("toUInt32(901) AS bucket, 1 AS users", "901 is no start of 0:15:00"),
         ("toInt32(-900) AS bucket, 1 AS users", "-900 is no start"),
-        ("0 AS bucket, 'iOS' AS os, 1 AS users", "numbers; os"),
+        ("0 AS bucket, 'iOS' AS os", "numbers; os"),
+        ("0 AS bucket, 'iOS' AS os, 7 AS newest", "numbers; os"),
+        ("arrayJoin([900, 900]) AS bucket, 'iOS' AS os, 1 AS users", "os=iOS of bucket 1970-01-01 00:15Z twice"),
+        ("0 AS bucket, toString(arrayJoin(range(10001))) AS os, 1 AS users", "10,001 combinations of os"),
         ("arrayJoin([900, 900]) AS bucket, 1 AS users", "1970-01-01 00:15Z twice"),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
 
+import numpy as np
 import pandas as pd
 
 from alerting.model import Arrival
@@ -54,7 +55,11 @@ def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:
 
 
 def _rows(frame: pd.DataFrame) -> pd.Series:
-    return frame.drop(columns="newest", errors="ignore").sum(axis=1, min_count=1)
+    """Sum of the counts of each of the newest buckets, NaN where there are none."""
+    late = frame.loc[frame.index[-1] - timedelta(days=DAYS + 1) :] if len(frame) else frame
+    counted = [place for place, name in enumerate(late.columns) if name not in ("newest", "groups")]
+    values = late.to_numpy(float)[:, counted] if len(counted) < late.shape[1] else late.to_numpy(float)
+    return pd.Series(np.where(np.isnan(values).all(axis=1), np.nan, np.nansum(values, axis=1)), late.index)
 
 
 def _newest(frame: pd.DataFrame) -> datetime | None:

@@ -20,7 +20,9 @@ INCOMPLETE = "incomplete"  # reason of a bucket that has only half arrived
 SHOWN = timedelta(days=3)  # of a metric that is looked at for the first time: a picture shows two ...
 LEAST = 60  # ... or so many buckets
 BATCH = 64  # series worked on at once: numpy's overhead is shared, and their tables stay in the cache
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
 NUMBERS = ("value", "low", "expected", "high", "score", "usual")
+NOTHING = {name: np.empty(0, dtype=object) for name in (*NUMBERS, "status", "rule", "news")}  # is due
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,15 @@ class Judged(Mapping[str, pd.DataFrame]):
     def newest(self, name: str) -> dict[str, Any]:
         """The answer of the newest bucket, and the bucket."""
         tail, index = self.tails[name], self.reading.series[name].index
-        found = tail.at(len(index) - 1) if len(tail.columns["value"]) else self[name].iloc[-1].to_dict()
+        found = tail.at(len(index) - 1) if len(tail.columns["value"]) else self._last(name)
         return {"bucket": index[-1], **found}
+
+    def _last(self, name: str) -> dict[str, Any]:
+        """As it was judged by an earlier run."""
+        for verdict in self.to.store.judged(name, self.reading.series[name].index[-1].to_pydatetime())[:1]:
+            numbers = {column: getattr(verdict, column) for column in NUMBERS}
+            return {**numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.news}
+        return {**dict.fromkeys(NUMBERS, float("nan")), "status": "", "rule": "", "news": False}
 
     def _made(self, name: str) -> pd.DataFrame:
         series, tail = self.reading.series[name], self.tails[name]
@@ -164,6 +173,8 @@ def _judged(
     """metric -> position of the first judged bucket, and the columns of the answers from there on."""
     index, rule = reading.series[batch[0].metric.name].index, batch[0].metric.rule
     first = _since(batch[0], index)
+    if first == len(index):
+        return {item.metric.name: (first, NOTHING) for item in batch}
     normal = [_normal(item.metric, reading.series[item.metric.name], labelled) for item in batch]
     bands = _bands(rule, index, normal, to.zone, first, known)
     out = {}
@@ -208,7 +219,8 @@ def _place(index: pd.DatetimeIndex, bucket: datetime) -> int:
     """Position of a bucket on the grid, also beyond its ends."""
     if len(index) < 2:
         return int((pd.Timestamp(bucket) > index[0]) - (pd.Timestamp(bucket) < index[0])) if len(index) else 0
-    return int((bucket - index[0].to_pydatetime()) // (index[1] - index[0]).to_pytimedelta())
+    first, second = index.asi8[:2].tolist()  # plain integers: this is asked thousands of times
+    return (round(bucket.timestamp() * 1e6) * UNITS[index.unit] // 10**6 - first) // (second - first)
 
 
 def _before(values: np.ndarray, index: pd.DatetimeIndex, first: int, metric: Metric, fired: list[tuple[datetime, str]]) -> Before:

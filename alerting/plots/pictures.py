@@ -28,7 +28,7 @@ from alerting.plots.scales import INK, SOFT, Times
 WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
 ROW, APART = 1.75, 1.95  # inches of a row of the overview; where each has its own time scale
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MANY = 12  # metrics in the picture of a run
+MANY = 8  # metrics in the picture of a run
 SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
 PHONE = Look(font=15, line=2.6, dot=11, times=5, values=6)
 SMALL = Look(font=8, line=1.2, dot=7, times=5, values=4)
@@ -89,7 +89,7 @@ def alert(
 
 
 def overview(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
-    """The first dozen metrics side by side, their last two days: the picture of every run."""
+    """The first metrics side by side, their last two days: the picture of every run."""
     known = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(known, MANY))
     spans = {metric.name: max(SPAN, LEAST * metric.step) for metric in shown}

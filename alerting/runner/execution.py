@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +64,8 @@ class _Execution:
         return failure
 
     def _papermill(self, kernel: Kernel) -> Failure | None:
-        from alerting.runner import engine
+        with _without("pyarrow"):  # papermill would load it, for a file system that is not used here
+            from alerting.runner import engine
 
         self.attempt = engine.Attempt(engine.read(self.source), self.settings.cell_timeout, parameters=self.given)
         self._keep()
@@ -69,6 +73,19 @@ class _Execution:
 
     def _keep(self) -> None:
         self.record.keep(self.notebook)
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """While this holds, importing that fails at once, unless it was imported before."""
+    absent = name not in sys.modules
+    if absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[name]
 
 
 def _stopped(error: KeyboardInterrupt) -> Failure:

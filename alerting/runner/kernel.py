@@ -22,6 +22,7 @@ from types import TracebackType
 from alerting.settings import ROOT, Settings
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+LAUNCH = Path(__file__).with_name("launch.py")
 SOCKET_PATH = 90  # bytes of a folder name that leave room for the socket's own: the system allows 104 to 108 in all
 PRIVATE = {  # what a user without a home has no other place for
     "IPYTHONDIR": "ipython",
@@ -42,7 +43,7 @@ class Kernel:
         self.file.write_text(json.dumps(self._connection()), encoding="utf-8")
         env = {**os.environ, **_private(settings.data / ".cache", self.folder), **environ}
         env |= {"TMPDIR": str(self.folder), "JPY_PARENT_PID": str(os.getpid()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", str(self.file), "--HistoryManager.enabled=False"]
+        command = [sys.executable, "-P", str(LAUNCH), "-f", str(self.file), "--HistoryManager.enabled=False"]
         try:
             with (self.folder / "stderr").open("wb") as log:
                 self.process = subprocess.Popen(

@@ -112,13 +112,22 @@ def _body(part: Any) -> str:
 
 def _plain(part: Any) -> Any:
     """As JSON has it: NaN null, infinity a string, times ISO."""
+    kind = type(part)
+    if kind is str or kind is int or part is None or kind is bool:
+        return part
+    if kind is float:
+        return part if isfinite(part) else None if isnan(part) else str(part)
+    if kind is datetime:
+        return iso(part)
     if is_dataclass(part):
-        return {field.name: _plain(getattr(part, field.name)) for field in fields(part)}
+        return {name: _plain(getattr(part, name)) for name in _names(kind)}  # type: ignore[arg-type]
     if isinstance(part, tuple | list):
         return [_plain(item) for item in part]
     if isinstance(part, datetime):
         return iso(part)
-    if part is None or isinstance(part, str | int | bytes):
-        return part
-    number = float(part)  # numpy's too
-    return None if isnan(number) else number if isfinite(number) else str(number)
+    return part if isinstance(part, str | int | bytes) else _plain(float(part))  # numpy's too
+
+
+@cache
+def _names(noun: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(noun))
