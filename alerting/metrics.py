@@ -10,7 +10,7 @@ calm: off, digest (a line of the daily message) or alert.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ from alerting.model import Metric, Policy  # noqa: F401  Policy is for the lines
 # than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
 RULE = Chosen()
 
+LISTED = 20  # columns named in an error
 Value = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -52,8 +53,15 @@ def _of(counts: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
     """Raises ValueError naming the columns that the query does not give."""
     absent = [column for column in columns if column not in counts]
     if absent:
-        raise ValueError(f"no column {', '.join(absent)}: the query gives {', '.join(map(str, counts.columns))}")
+        raise ValueError(f"no column {', '.join(absent)}: the query gives {listed(counts.columns)}")
     return [counts[column] for column in columns]
+
+
+def listed(columns: Iterable[object]) -> str:
+    """Names of columns; of very many, as labels make them, the first."""
+    names = [str(column) for column in columns]
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def count(column: str) -> Value:

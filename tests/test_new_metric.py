@@ -94,6 +94,14 @@ def test_a_value_that_will_not_do_is_refused(expression, said):
     assert said in str(caught.value)
 
 
+def test_a_labelled_column_is_a_value_too():
+    sql = AGES.replace("uniqExact(user_id) AS users,", "os, uniqExact(user_id) AS users,")
+    made = drafts.written("count('users[os=iOS]')", "ios", ["users[os=iOS]", "users[os=web]", "newest", "groups"])
+    assert (str(made), drafts.is_distinct(sql, made.columns[0])) == ('count("users[os=iOS]")', True)
+    with pytest.raises(SettingsError, match=r"the query gives n\[a=0\], .* and 80 more"):
+        drafts.written("count('x')", "x", [f"n[a={number}]" for number in range(100)])
+
+
 def test_the_line_is_written_as_the_others_are():
     metric = Metric("a", {"en": 'A "b"', "ru": "А"}, "q", len, RULE, form="number", adds=False, step=HOUR)
     made = writing.line(metric, drafts.Written("mean", ("x", "y")))
@@ -186,7 +194,7 @@ def test_without_write_it_is_shown_and_nothing_is_changed(home):
         (["age", "--sql", "ages.sql", "--step", "soon"], {}, 2, "--step 'soon'"),
         (["age", "--sql", "absent.sql"], {}, 1, "there are no Parquet files"),
         (["age", "--sql", "broken.sql"], {}, 1, "embedded ClickHouse"),
-        (["age", "--sql", "text.sql"], {}, 1, "beside `bucket` it must give numbers"),
+        (["age", "--sql", "text.sql"], {}, 2, "--value: say how it is made"),
         (["age", "--sql", "ages.sql"], {"ALERTING_SOURCE": "a.csv"}, 2, "a table's series are its metrics already"),
         (["age", "--sql", "ages.sql"], {"ALERTING_SOURCE": "http://127.0.0.1:9"}, 1, "127.0.0.1:9"),
     ],

@@ -112,16 +112,16 @@ def _bare(sql: str) -> str:
 
 def written(expression: str, name: str, columns: list[str]) -> Written:
     """The value that `expression` writes; "" for the column of the metric's name, or the only one there is."""
-    there = [column for column in columns if column != "newest"]
+    there = [column for column in columns if column not in ("newest", "groups")]
     if not expression:
         only = name if name in there else there[0] if len(there) == 1 else ""
         if not only:
-            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {', '.join(there)}")
+            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {metrics.listed(there)}")
         return Written("count", (only,))
     value = _parsed(expression)
     absent = [column for column in value.columns if column not in there]
     if absent:
-        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {', '.join(there)}")
+        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {metrics.listed(there)}")
     return value
 
 
@@ -140,8 +140,9 @@ def _parsed(expression: str) -> Written:
 
 
 def is_distinct(sql: str, column: str) -> bool:
-    """Whether the column counts somebody once, so that its buckets do not add up."""
-    return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{re.escape(column)}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
+    """Whether the column (or, of one with labels, its number) counts somebody once, so that its buckets do not add up."""
+    number = re.escape(column.partition("[")[0])
+    return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{number}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
 
 
 def _quoted(text: str) -> str:
