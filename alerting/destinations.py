@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +45,8 @@ def receivers(text: str) -> str:
 
 def address(text: str) -> str:
     """The bare mail address in `text`, which may have a name before it. Raises ValueError for what is none."""
+    from email.utils import parseaddr  # milliseconds that most runs do not need
+
     bare = parseaddr(text)[1]
     if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
         raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
