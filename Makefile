@@ -32,7 +32,7 @@ budget: $(VENV)/.ready ## the widths a budget of false alerts buys: ARGS='"2 a w
 demo: $(VENV)/.ready ## the planted incidents of the embedded app, told as the chat would hear of them
 	@$(RUN) demo $(ARGS)
 
-status: $(VENV)/.ready ## last runs, open incidents, outbox, silences, what is due next
+status: $(VENV)/.ready ## last runs, open incidents, outbox, silences, disk use, what is due next
 	@$(RUN) status $(ARGS)
 
 listen: $(VENV)/.ready ## take answers in the chat as they come, instead of with the next run
@@ -44,10 +44,10 @@ drill: $(VENV)/.ready ## send a fake incident, marked as a drill, the whole way,
 doctor: $(VENV)/.ready ## check database, chat, disk, clock and folders, and say what to do about each
 	@$(RUN) doctor $(ARGS)
 
-index: $(VENV)/.ready ## rebuild reports/index.html
+index: $(VENV)/.ready ## rebuild reports/index.html and the pages that it links to
 	@$(RUN) index $(ARGS)
 
-prune: $(VENV)/.ready ## delete old runs: ARGS="--keep-days 90 --dry-run"
+prune: $(VENV)/.ready ## thin out and pack old runs, keep those that told something: ARGS="--keep-days 90 --dry-run"
 	@$(RUN) prune $(ARGS)
 
 cron: $(VENV)/.ready ## print the crontab line that runs the check every 15 minutes

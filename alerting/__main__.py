@@ -71,7 +71,7 @@ def demo(args: argparse.Namespace) -> int:
     return console.demo()
 
 
-@command("last runs, open incidents, outbox, silences, what is due next")
+@command("last runs, open incidents, outbox, silences, disk use, what is due next")
 def status(args: argparse.Namespace) -> int:
     from alerting import duty
 
@@ -156,17 +156,17 @@ def settings(args: argparse.Namespace) -> int:
     return 0
 
 
-@command("rebuild reports/index.html")
+@command("rebuild reports/index.html and the pages of incidents; runs that have no page get one")
 def index(args: argparse.Namespace) -> int:
     from alerting import runner, settings
 
-    print(runner.index(settings.load()))
+    print(runner.index(settings.load(), fresh=True))
     return 0
 
 
 @command(
-    "delete old runs",
-    ("--keep-days", {"type": int, "default": 90, "help": "days of runs to keep (default 90)"}),
+    "thin out and pack old runs; those that were red or told something stay",
+    ("--keep-days", {"type": int, "default": 90, "help": "days after which quiet runs are gone altogether (default 90)"}),
     ("--dry-run", {"action": "store_true", "help": "only say what would go"}),
 )
 def prune(args: argparse.Namespace) -> int:

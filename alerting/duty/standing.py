@@ -1,4 +1,4 @@
-"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, what is due next."""
+"""`make status`: last runs, what was judged until when, open incidents, outbox, silences, disk use, what is due next."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def status() -> int:
         )
     counts = store.counts()
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
-    newest = {step: bucket for bucket, step in sorted((at, steps[name]) for name, at in judged.items() if name in steps)}
-    overdue = _print_next([bucket + 2 * step for step, bucket in newest.items()], given, now)
+    room = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in runner.sizes(given).items())
+    sys.stdout.write(f"disk: {room}\n")
+    overdue = _print_next(sorted((at, steps[name]) for name, at in judged.items() if name in steps), given, now)
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
@@ -46,12 +47,13 @@ def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta], now:
         sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")
 
 
-def _print_next(ends: list[datetime], given: settings.Settings, now: datetime) -> bool:
-    """When the next bucket can be judged; whether that is long over. `ends`: of the next bucket of each step."""
-    if not ends:
+def _print_next(judged: list[tuple[datetime, timedelta]], given: settings.Settings, now: datetime) -> bool:
+    """When the next bucket can be judged; whether that is long over. `judged`: buckets and their steps, the newest last."""
+    if not judged:
         sys.stdout.write("next due: now (nothing was judged yet)\n")
         return False
-    due = min(ends) + timedelta(minutes=given.delay)
+    newest = {step: bucket for bucket, step in judged}
+    due = min(bucket + 2 * step for step, bucket in newest.items()) + timedelta(minutes=given.delay)
     late = now - due
     overdue = late > STEP
     word = f"overdue by {late // timedelta(minutes=1)} min: is cron running?" if overdue else _at(due, given.zone)

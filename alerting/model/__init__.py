@@ -3,7 +3,7 @@
 Times are aware UTC everywhere: `at` is an instant, `bucket` the start of an interval of `Metric.step`.
 """
 
-from alerting.model.chat import Action, Answer, Button, Message, Receipt
+from alerting.model.chat import Action, Answer, Button, Message, Receipt, Told
 from alerting.model.errors import (
     AlertingError,
     NotDelivered,
@@ -64,6 +64,7 @@ __all__ = [
     "Status",
     "Store",
     "StoreError",
+    "Told",
     "Verdict",
     "moment",
 ]

@@ -66,3 +66,23 @@ class Receipt:
     state: str  # sent | kept | refused
     reason: str = ""
     message_id: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A text or a picture of an incident's thread, and what became of it: waiting, sent, refused, withdrawn or folded."""
+
+    key: str
+    kind: Kind
+    text: str  # Telegram HTML
+    state: str
+    created: datetime
+    reply_to: str = ""
+    edits: str = ""
+    reason: str = ""
+    changed: datetime | None = None  # when it came to its state
+    buttons: tuple[tuple[Button, ...], ...] = ()
+
+    @property
+    def picture(self) -> bool:
+        return self.key.endswith("/picture")

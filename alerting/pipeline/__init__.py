@@ -10,7 +10,7 @@ from alerting.pipeline.delivering import deliver, send_waiting
 from alerting.pipeline.explaining import Explained, explain, follow_up
 from alerting.pipeline.hearing import Heard, begin, hear
 from alerting.pipeline.judged import Judged, judge
-from alerting.pipeline.judging import Advance, fold, judge_one, verdicts
+from alerting.pipeline.judging import Advance, earlier, fold, judge_one, verdicts
 from alerting.pipeline.reading import PATIENCE, read
 from alerting.pipeline.showing import (
     foremost,
@@ -46,6 +46,7 @@ __all__ = [
     "daily",
     "deliver",
     "due",
+    "earlier",
     "explain",
     "finish",
     "fold",

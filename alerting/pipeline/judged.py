@@ -82,6 +82,11 @@ class Judged(Mapping[str, pd.DataFrame]):
         part = slice(first - tail.first, max(first, last) - tail.first)
         return {"bucket": index[first:last].to_pydatetime(), **{name: column[part] for name, column in tail.columns.items()}}
 
+    def begins(self, name: str) -> datetime:
+        """The first bucket that was judged now."""
+        index, first = self.reading.series[name].index, self.tails[name].first
+        return (index[0] + first * self.to.metric(name).step).to_pydatetime()
+
     def status(self, name: str, bucket: datetime) -> str:
         """How it was answered, "" where it was not."""
         tail, place = self.tails[name], _place(self.reading.series[name].index, bucket)

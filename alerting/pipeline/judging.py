@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pandas as pd
@@ -25,6 +25,13 @@ def verdicts(todo: list[Due], judged: Mapping[str, pd.DataFrame]) -> list[Verdic
     """The due buckets' answers, in the order in which the buckets ended; the catalogue's order among equals."""
     rows = [(verdict, item) for item in todo if item.metric.name in judged for verdict in _rows(item, judged)]
     return [verdict for verdict, item in sorted(rows, key=lambda row: row[0].bucket + row[1].metric.step)]
+
+
+def earlier(todo: Sequence[Due], judged: Judged) -> list[Verdict]:
+    """What a metric that was never judged has to show of the time before its due buckets: a picture goes back two days."""
+    fresh = [item for item in todo if item.fresh and item.metric.name in judged]
+    shown = [replace(item, first=judged.begins(item.metric.name), last=item.begin - item.metric.step) for item in fresh]
+    return [verdict for item in shown for verdict in _rows(item, judged)]
 
 
 def _rows(item: Due, judged: Mapping[str, pd.DataFrame]) -> Iterator[Verdict]:

@@ -12,7 +12,7 @@ from alerting.pipeline.composing import compose
 from alerting.pipeline.delivering import deliver
 from alerting.pipeline.explaining import explain, follow_up
 from alerting.pipeline.judged import judge
-from alerting.pipeline.judging import verdicts
+from alerting.pipeline.judging import earlier, verdicts
 from alerting.pipeline.reading import of_late, read_late
 from alerting.pipeline.telling import commit
 from alerting.pipeline.timing import Connections, Due
@@ -30,7 +30,7 @@ def slow(to: Connections, todo: Sequence[Due], reading: Reading, days: int, now:
     judged = judge(to, due, late, before.labelled)
     answers = verdicts(due, judged)
     changes, explained = explain(to, advance(due, answers, before), judged)
-    commit(to, answers, changes, compose(to, changes, judged, late, now), late)
+    commit(to, earlier(due, judged) + answers, changes, compose(to, changes, judged, late, now), late)
     receipts = [*deliver(to, now), *follow_up(to, changes, judged, explained, now)]
     return _both(reading, late), receipts
 

@@ -13,22 +13,11 @@ from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 
 from alerting.model import Metric, Status
-from alerting.plots.scales import HOUR, Times
+from alerting.plots.scales import HOUR, Look, Times
 
 # Okabe and Ito's colours: blue, sky blue, vermilion, bluish green, reddish purple. Colour-blind people can tell them apart.
 VALUE, BAND, ODD, YESTERDAY, WEEK = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7"
 GAP = "#9A9A9A"
-
-
-@dataclass(frozen=True)
-class Look:
-    """Sizes in points, and how many labels the axes take."""
-
-    font: float
-    line: float
-    dot: float
-    times: int
-    values: int
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from alerting.messages.times import Clock
 from alerting.messages.words import WORDS
 from alerting.model import Cause, Metric, Occasion, Status, Verdict
 from alerting.plots import bars, calendar, scales
-from alerting.plots.curve import ODD, VALUE, WEEK, YESTERDAY, Curve, Look, draw, finite, line
+from alerting.plots.curve import ODD, VALUE, WEEK, YESTERDAY, Curve, draw, finite, line
 from alerting.plots.letters import FONT, drawable, width
-from alerting.plots.scales import INK, SOFT, Times
+from alerting.plots.scales import INK, SOFT, Look, Times
 
 WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
 ROW, APART = 1.75, 1.95  # inches of a row of the overview; where each has its own time scale
@@ -134,7 +134,7 @@ def _small(figure: Figure, metric: Metric, judged: pd.DataFrame, times: Times, p
     axes = figure.add_axes((0.055 + 0.5 * column, (0.35 + each * (rows - 1 - row)) / inches, 0.435, 1.38 / inches))
     curve = Curve.of(metric, judged, times)
     draw(axes, curve, SMALL)
-    _axes(axes, metric, curve, times, SMALL, labels=labels)
+    scales.light(axes, metric, times, curve.extent(), SMALL, labels)
     verdict = _verdict(metric, judged, judged.index[-1])
     odd = verdict.status is Status.ANOMALOUS
     words = f"{_title_of(metric, times.language)}  {_state(metric, verdict, times.language)}"

@@ -24,6 +24,17 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
+class Look:
+    """Sizes in points, and how many labels the axes take."""
+
+    font: float
+    line: float
+    dot: float
+    times: int
+    values: int
+
+
+@dataclass(frozen=True)
 class Times:
     """The time axis from `start` to `end` (aware UTC), drawn in hours since `start`; labels are local time of `zone`."""
 
@@ -72,26 +83,53 @@ def times(axes: Axes, times: Times, font: float, most: int, labels: bool = True,
     ticks = times.ticks(most)
     axes.set_xticks(times.place(ticks), [times.label(at, dates) if labels else "" for at in ticks])
     axes.tick_params(axis="x", labelsize=font, labelcolor=INK, color=SOFT, length=font / 4)
+    _midnights(axes, times, font)
+
+
+def values(axes: Axes, metric: Metric, language: str, lowest: float, highest: float, font: float, most: int) -> str:
+    """Round values with faint lines; returns the longest label."""
+    ticks, labels = _round(axes, metric, language, lowest, highest, most)
+    axes.set_yticks(ticks, labels)
+    axes.tick_params(axis="y", labelsize=font, labelcolor=INK, length=0, pad=font / 3)
+    axes.grid(axis="y", color=FAINT, linewidth=font / 16)
+    return max(labels, key=len, default="")
+
+
+def light(axes: Axes, metric: Metric, times: Times, extent: tuple[float, float], look: Look, labels: bool) -> None:
+    """Both scales as lines and texts only: matplotlib's own axes cost half of a picture of many."""
+    axes.set_axis_off()
+    axes.set_xlim(-0.01 * times.length, times.length * 1.01)
+    ticks, words = _round(axes, metric, times.language, *extent, look.values)
+    level: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "linewidth": look.font / 16, "zorder": 0.5}
+    axes.hlines(ticks, 0, 1, colors=FAINT, **level)
+    axes.hlines(axes.get_ylim()[0], 0, 1, colors=SOFT, **level)
+    style: dict[str, Any] = {"fontsize": look.font, "color": INK}
+    for tick, word in zip(ticks, words, strict=True):
+        axes.text(-0.008, tick, word, transform=axes.get_yaxis_transform(), ha="right", va="center", **style)
+    instants = times.ticks(look.times) if labels else []
+    for at, place in zip(instants, times.place(instants) if labels else [], strict=True):
+        word = times.label(at, dates=False)
+        axes.text(place, -0.04, word, transform=axes.get_xaxis_transform(), ha="center", va="top", **style)
+    _midnights(axes, times, look.font)
+
+
+def _midnights(axes: Axes, times: Times, font: float) -> None:
     midnights = times.midnights()
     if len(midnights) <= 15:
         style: dict[str, Any] = {"color": MIDNIGHT, "linewidth": font / 14, "zorder": 1}
         axes.vlines(times.place(midnights), 0, 1, transform=axes.get_xaxis_transform(), **style)
 
 
-def values(axes: Axes, metric: Metric, language: str, lowest: float, highest: float, font: float, most: int) -> str:
-    """Round values with faint lines; returns the longest label."""
+def _round(axes: Axes, metric: Metric, language: str, lowest: float, highest: float, most: int) -> tuple[np.ndarray, list[str]]:
+    """Round values within the limits that suit the metric, and their labels."""
     bottom, top = limits(metric.form, lowest, highest)
     step = round_step((top - bottom) / most)
     if metric.form == "count":
         step = max(step, 1.0)
     ticks = np.arange(math.ceil(bottom / step), math.floor(top / step) + 1) * step
     numbers = Numbers(metric.form, language, _decimals(step * 100 if metric.form == "ratio" else step))
-    labels = [numbers.short(float(tick)) for tick in ticks]
     axes.set_ylim(bottom, top)
-    axes.set_yticks(ticks, labels)
-    axes.tick_params(axis="y", labelsize=font, labelcolor=INK, length=0, pad=font / 3)
-    axes.grid(axis="y", color=FAINT, linewidth=font / 16)
-    return max(labels, key=len, default="")
+    return ticks, [numbers.short(float(tick)) for tick in ticks]
 
 
 def limits(form: str, lowest: float, highest: float) -> tuple[float, float]:

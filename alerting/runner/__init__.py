@@ -3,8 +3,8 @@
 `python -m alerting` and the crontab come in here.
 """
 
-from alerting.runner.reports import index, last_runs, prune
+from alerting.runner.reports import index, last_runs, prune, sizes
 from alerting.runner.run import run_alerts
 from alerting.runner.schedule import crontab_line
 
-__all__ = ["crontab_line", "index", "last_runs", "prune", "run_alerts"]
+__all__ = ["crontab_line", "index", "last_runs", "prune", "run_alerts", "sizes"]

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from alerting.runner import reports
 from alerting.runner.failure import EMPTY, Failure, Notebook
 from alerting.runner.kernel import Kernel
 from alerting.runner.record import Record
@@ -69,6 +71,7 @@ class _Execution:
 
         self.attempt = engine.Attempt(engine.read(self.source), self.settings.cell_timeout, parameters=self.given)
         self._keep()
+        Thread(target=reports.ahead, daemon=True).start()  # while the kernel loads what it needs
         return engine.execute(self.attempt, kernel)
 
     def _keep(self) -> None:

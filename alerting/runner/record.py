@@ -1,6 +1,7 @@
 """The record of a run: reports/.running/NAME while it goes on, reports/runs/DATE/NAME as soon as it is over, whole.
 
-Beside a day's records lies their list, one line of JSON each, so that nobody has to open the notebooks for it.
+Beside each lies a page that people read; and beside a day's records their list, one line of JSON each, so that nobody has to
+open the notebooks for it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from alerting.runner.failure import EMPTY, Failure, Notebook, both, one_line, said, shown
+from alerting.runner.reports.days import LIST, STAMP
 from alerting.runner.scrub import MARK, scrubbed
 from alerting.settings import ROOT, Settings
-
-LIST = "runs.jsonl"
-STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class Record:
@@ -27,14 +27,16 @@ class Record:
         self.settings, self.started, self.kind = settings, started, kind
         name = running.name if running else _free(settings.reports, started, kind)
         self.saved = False
+        self.trouble = ""  # why there is no page of it
         self.running = settings.reports / ".running" / name
         self.path = settings.reports / "runs" / f"{started:%Y-%m-%d}" / name
 
     @property
     def link(self) -> str:
-        """What a message may point at: a URL where reports/ is served, a path otherwise."""
+        """What a message may point at: the URL of its page where reports/ is served, the notebook's path otherwise."""
         if self.settings.runs_url:
-            return f"{self.settings.runs_url}/{quote(self.path.relative_to(self.settings.reports).as_posix())}"
+            page = self.path.with_suffix(".html").relative_to(self.settings.reports)
+            return f"{self.settings.runs_url}/{quote(page.as_posix())}"
         return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
 
     def keep(self, notebook: Notebook) -> None:
@@ -72,8 +74,19 @@ class Record:
             "ok": failure is None,
             "said": scrubbed(failure.reason if failure else said(notebook), self.settings)[0],
         }
+        entry = self._page(notebook, failure, entry)
         with (self.path.parent / LIST).open("a", encoding="utf-8", errors="backslashreplace") as lines:
             lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def _page(self, notebook: Notebook, failure: Failure | None, entry: dict[str, Any]) -> dict[str, Any]:
+        """Write the page that people read; gives the entry and what else is known of the run."""
+        from alerting.runner.reports import writing  # late: the kernel has run by now
+
+        try:
+            return writing.page(self.settings, shown(notebook, failure) if failure else notebook, self.path, entry)
+        except Exception as error:  # noqa: BLE001 - the record is what counts, and its page can be made later: make index
+            self.trouble = f"the page of the run could not be written: {type(error).__name__}: {error}; make index tries again"
+            return entry
 
 
 def rescue(settings: Settings) -> Failure | None:

@@ -95,7 +95,7 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
         sweep()
     done, failure = execute(settings, record, notebook, given)
     failure = record.publish(done, failure)
-    _list(settings, started)
+    _list(settings, started, record.trouble)
     link = record.link if record.saved else ""
     sys.stdout.write(scrubbed(printed(done), settings)[0])
     word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
@@ -109,11 +109,16 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     return RED if failure else OK
 
 
-def _list(settings: Settings, started: datetime) -> None:
+def _list(settings: Settings, started: datetime, trouble: str) -> None:
+    """The pages are for reading: whatever is wrong with them is said, and costs no run."""
     try:
         reports.index(settings)
     except AlertingError as error:
-        _log(started, str(error), settings)
+        trouble = trouble or str(error)
+    except Exception as error:  # noqa: BLE001 - as above
+        trouble = trouble or f"the list of runs could not be written: {type(error).__name__}: {error}"
+    if trouble:
+        _log(started, trouble, settings)
 
 
 def _beat(settings: Settings, started: datetime) -> None:

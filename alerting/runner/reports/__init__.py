@@ -1,0 +1,45 @@
+"""The folder of records: days of runs, the pages that make them readable, the end of old ones.
+
+What is slow to load is loaded late: nothing may come before a run's kernel has been started, and `ahead` is for the time in which
+the runner waits for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from alerting.runner.reports.days import last_runs
+from alerting.settings import Settings
+
+__all__ = ["ahead", "index", "last_runs", "prune", "sizes"]
+
+
+def index(settings: Settings, fresh: bool = False) -> Path:
+    """Write reports/index.html and the pages of incidents; gives the path. Raises AlertingError.
+
+    `fresh`: all of them, and those of runs that have none.
+    """
+    from alerting.runner.reports import overview
+
+    return overview.index(settings, fresh)
+
+
+def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
+    """Thin out and pack old records; gives one line about what went, or would. Raises AlertingError."""
+    from alerting.runner.reports import pruning
+
+    return pruning.prune(settings, keep_days, dry_run)
+
+
+def sizes(settings: Settings) -> dict[str, int]:
+    """Bytes on the disk: reports, memory."""
+    from alerting.runner.reports import disk
+
+    return disk.sizes(settings)
+
+
+def ahead() -> None:
+    """Load what the end of a run needs."""
+    for name in ("pages.incident", "pages.index", "pages.run", "runner.reports.overview", "runner.reports.writing", "store.past"):
+        import_module(f"alerting.{name}")

@@ -1,0 +1,44 @@
+"""What metrics are called, kept beside the pages: the catalogue takes half a second to load, and seldom changes."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from alerting.runner.reports import files
+from alerting.runner.scrub import scrubbed
+from alerting.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from alerting.pages.nouns import Reader, Title
+
+CATALOGUE = ROOT / "alerting" / "metrics.py"
+KEPT = "titles.json"
+
+
+def reader(settings: Settings, now: datetime) -> Reader:
+    """Whom the pages are for. A table's series are called as they are in the table."""
+    from alerting.pages.nouns import Reader, Title
+
+    key = f"{files.stamp(CATALOGUE)} {settings.language} {settings.metrics}"
+    kept = files.recall(settings.reports, KEPT)
+    if settings.source != "embedded" and not settings.source.startswith("http"):
+        return Reader(settings.language, settings.zone, now)
+    if kept.get("key") != key:
+        titles = _titles(settings)
+        kept = {"key": key, "titles": {name: astuple(title) for name, title in titles.items()}}
+        files.keep(settings.reports, KEPT, kept)
+    return Reader(settings.language, settings.zone, now, {name: Title(*title) for name, title in kept["titles"].items()})
+
+
+def _titles(settings: Settings) -> dict[str, Title]:
+    from alerting import wiring
+    from alerting.pages.nouns import Title
+
+    try:
+        metrics = wiring.catalogue(settings)
+    except Exception:  # noqa: BLE001 - analysts edit that file: the run says what is wrong with it, the pages do with names
+        return {}
+    words = {m.name: m.title.get(settings.language) or m.title.get("en") or m.name for m in metrics}
+    return {m.name: Title(scrubbed(words[m.name], settings)[0], m.form) for m in metrics}

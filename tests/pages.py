@@ -1,0 +1,164 @@
+"""A folder of reports as runs leave it, with whatever text hostile data may hold, for the tests of the pages."""
+
+import base64
+import struct
+import time
+import zlib
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from alerting import settings
+from alerting.model import (
+    Action,
+    Button,
+    Cause,
+    Incident,
+    Kind,
+    Label,
+    Member,
+    Memory,
+    Message,
+    Receipt,
+    Run,
+    Slice,
+    Status,
+    Verdict,
+)
+from alerting.runner.failure import Failure
+from alerting.runner.record import Record
+from alerting.store import Store
+
+HOSTILE = """<script>alert(1)</script>"><img src=x onerror="alert(2)">'-alert(3)-'<svg onload=alert(4)>&lt;b&gt;"""
+ELSEWHERE = """<img src="https://elsewhere.example/a.png" onerror="alert(10)"><iframe src="https://elsewhere.example"></iframe>
+<base href="https://elsewhere.example/"><meta http-equiv=refresh content="0;url=https://elsewhere.example">
+<link rel=stylesheet href="https://elsewhere.example/x.css">
+<form action="https://elsewhere.example"><input autofocus onfocus=alert(11)>"""
+TOKEN = "123456:AAbb-CCdd_EEff"
+QUARTER = timedelta(minutes=15)
+NOW = datetime.fromtimestamp(time.time() // 900 * 900 + 5, UTC) - QUARTER
+
+
+def png(side=4):
+    """A picture that a browser can show."""
+    rows = b"".join(b"\0" + b"\x30\x60\x90" * side for _ in range(side))
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def encoded(picture):
+    return base64.b64encode(picture).decode()
+
+
+def table(*rows):
+    """As pandas writes one."""
+    body = "".join(f"<tr><th>{n}</th>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for n, row in enumerate(rows))
+    head = "<thead><tr><th></th><th>metric</th><th>value</th></tr></thead>"
+    style = "<style scoped>.dataframe tbody tr th { color: red }</style>"
+    return f"<div>{style}<table border=1 class=dataframe>{head}<tbody>{body}</tbody></table></div>"
+
+
+def book(*cells):
+    """A notebook: (heading, source, outputs) each."""
+    out = []
+    for heading, source, outputs in cells:
+        out.append({"cell_type": "markdown", "metadata": {}, "source": f"## {heading}\n\nWords about it."})
+        ran = {"papermill": {"status": "completed"}, "tags": []}
+        out.append({"cell_type": "code", "metadata": ran, "source": source, "outputs": outputs, "execution_count": 1})
+    return {"cells": out, "metadata": {"papermill": {"duration": 1.5, "parameters": {}}}, "nbformat": 4, "nbformat_minor": 4}
+
+
+def shown(**data):
+    kinds = {"html": "text/html", "plain": "text/plain", "picture": "image/png"}
+    return {"output_type": "execute_result", "metadata": {}, "data": {kinds[kind]: text for kind, text in data.items()}}
+
+
+def message(text, picture=b""):
+    image = f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{encoded(picture)}">' if picture else ""
+    return f'<div style="white-space:pre-wrap;max-width:44em">{text}</div>\n{image}'
+
+
+def usual(said="🔴 <b>Likes −38 %</b>\n<b>7</b> · expected 10", picture=b""):
+    return book(
+        ("What data", "read()", [{"output_type": "stream", "name": "stdout", "text": "a note\n"}]),
+        ("What verdict", "judge()", [shown(html=table(("likes", "1,240"), ("ctr", "0.1")), plain="likes 1240")]),
+        ("What picture", "overview()", [shown(picture=encoded(png(8)), plain="<Figure>")]),
+        ("What changed", "advance()", [shown(html=table(), plain="Empty DataFrame")]),
+        ("What is said", "compose()", [shown(html=message(said, picture), plain="<HTML>")]),
+        ("The end", "finish()", [shown(plain="'all seen; 1 message sent'")]),
+    )
+
+
+class World:
+    """Settings, and what has happened under them."""
+
+    def __init__(self, folder: Path, **changes):
+        given = settings.load({}, Path("/dev/null"))
+        given = replace(given, data=folder / "the data", reports=folder / "the reports", telegram_token=TOKEN, telegram_chat="1")
+        self.settings = replace(given, zone="UTC", **changes)
+
+    @property
+    def reports(self):
+        return self.settings.reports
+
+    def store(self):
+        return closing(Store(self.settings.data / "alerts.sqlite"))
+
+    def run(self, started=NOW, notebook=None, failure=None, kind="alert"):
+        """A run that has ended."""
+        record = Record(self.settings, started, kind)
+        record.publish(notebook or usual(), failure)
+        assert record.trouble == ""
+        return record
+
+    def incident(self, opened=NOW, words="", name="likes", **changes):
+        """An incident told in the run of `opened`, with an edit, a reply and a picture. `words`: wherever data may speak."""
+        bucket = opened.replace(second=0) - timedelta(minutes=20)
+        verdict = Verdict(name, bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
+        slices = Slice(((("os", words or "iOS"),),), 1.0, 9.0), Slice((), 6.0, 6.0)
+        cause = Cause("carried", slice=slices[0], share=0.96, rest=slices[1], gone=(slices[0],), attributes=("os",))
+        one = Incident(f"{bucket:%Y%m%dT%H%MZ}-{name}", bucket, (Member(name, bucket, bucket, verdict),), told=bucket)
+        one = replace(one, cause=cause, **changes)
+        made = opened + timedelta(seconds=1)
+        with self.store() as store:
+            store.commit(Memory(incidents=[one], messages=list(self._messages(one, words))), made)
+            for key in [message.key for message in store.waiting()]:
+                store.record(Receipt(key, "sent", "", "5"), made)
+            for key in [message.key for message in store.waiting()]:
+                store.record(Receipt(key, "sent", "", "6"), made)
+            edit = Message(f"{one.id}/edit/1", Kind.OPENED, name, bucket, f"🔴 <b>{name} −52 %</b> now", edits=one.key)
+            store.commit(Memory(messages=[edit]), made + timedelta(minutes=15))
+            store.record(Receipt(edit.key, "sent", "", "5"), made + timedelta(minutes=15))
+            store.begin(Run(made + timedelta(seconds=1), made))
+        return one
+
+    def _messages(self, one, words):
+        about = {"kind": Kind.OPENED, "metric": one.root.metric, "bucket": one.opened, "incident": one.id}
+        buttons = ((Button("I'm on it", Action.TAKE), Button(words or "Expected", Action.EXPECTED)),)
+        text = f'🔴 <b>{one.root.metric} −38 %</b> {words}\n<a href="javascript:alert(5)">Run</a>'
+        yield Message(one.key, **about, text=text, buttons=buttons)
+        yield Message(f"{one.id}/opened/picture", **about, text="🔴 −38 %", photo=png(), reply_to=one.key)
+        yield Message(f"{one.id}/answer/1/text", **about, text=f"👀 <b>Anna</b> is on it {words}", reply_to=one.key)
+
+
+def hostile(folder):
+    """A world in which every text that is not ours tries to become more than text."""
+    world = World(folder)
+    changed = {"taken": HOSTILE, "label": Label.FALSE_ALARM, "labelled": HOSTILE, "run": f"javascript:alert(6)//{HOSTILE}"}
+    world.incident(words=HOSTILE, **changed)
+    world.incident(NOW - timedelta(minutes=15), HOSTILE, name="a" + HOSTILE, **changed)
+    error = {"output_type": "error", "ename": HOSTILE, "evalue": HOSTILE, "traceback": [f"\x1b[0;31m{HOSTILE}\x1b[0m"]}
+    stream = {"output_type": "stream", "name": "stderr", "text": f"\x1b]0;{HOSTILE}\x07\x1b[1m{HOSTILE}\x1b[0m\n"}
+    linked = """<a href=" jAvAsCript:alert(9)">y</a>"""
+    evil = book(
+        (HOSTILE, HOSTILE, [stream, error, shown(plain=HOSTILE)]),
+        ("What verdict", "x = '</code></pre><script>alert(7)</script>'", [shown(html=table((HOSTILE, linked)))]),
+        ("What is said", "1", [shown(html=message(f"{HOSTILE}\n{linked}", png()))]),
+        ("Pictures", "2", [shown(html=ELSEWHERE)]),
+    )
+    world.run(NOW - timedelta(minutes=15), evil)
+    world.run(NOW, evil, Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
+    return world
