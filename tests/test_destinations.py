@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,6 +29,7 @@ from alerting.notifiers.webhook import Webhook
 from alerting.runner.scrub import scrubbed
 from alerting.settings import ROOT, load
 from alerting.store import Routed as Memories
+from alerting.store.past import Past
 from tests.mailserver import MailServer
 from tests.servers import Web, says
 from tests.test_notifiers import png
@@ -588,6 +590,20 @@ def test_what_an_old_memory_holds_is_sent_to_the_chat(post, tmp_path):
     to = post()
     told(to, NOW, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
     assert {place: len(texts) for place, texts in post.heard().items()} == {"telegram": 2, "slack": 0, "email": 0, "webhook": 0}
+
+
+def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
+    to = post("likes -> slack, email; * -> telegram")
+    told(to, NOW, message("i/opened/text", "opened", incident="i"), replace(PICTURE, key="i/opened/picture", incident="i"))
+    told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
+    with closing(Past(tmp_path / "alerts.sqlite")) as past:
+        assert [(seen.key, seen.edits) for seen in past.thread("i")] == [
+            ("i/opened/text", ""),
+            ("i/opened/picture", ""),
+            ("i/edit/1", "i/opened/text"),
+        ]
+        assert past.pictures(NOW, NOW) == ["i/opened/picture"]
+        assert past.stamps(NOW, NOW) == {}
 
 
 # A whole incident, by the settings
