@@ -74,8 +74,8 @@ lint: $(VENV)-test/.ready ## style and types
 
 check: lint test ## the whole gate: style, types, tests
 
-bench: $(VENV)/.ready ## speed and memory, as ratios within one run
-	@$(RUN) bench $(ARGS)
+bench: $(VENV)-test/.ready ## speed and memory, as ratios within one run: ARGS="--only floor,course --runs 9"
+	@$(TEST) benchmarks $(ARGS)
 
 bench-detection: $(VENV)/.ready ## the detectors on labelled series: DATA=folder OUT=folder
 	@$(RUN) bench-detection --data "$(DATA)" --out "$(OUT)" $(ARGS)

@@ -145,6 +145,24 @@ def doctor(args: argparse.Namespace) -> int:
     return 0 if all(checks) else 1
 
 
+@command(
+    "sums kept in ClickHouse beside the raw tables, so that a run reads less",
+    ("action", {"choices": ["create", "backfill", "status", "drop"], "help": "backfill goes on where it was ended"}),
+    (
+        "--users",
+        {"default": "uniqExact", "choices": ["uniqExact", "uniqCombined"], "help": "create: exact, or within about 1 %%"},
+    ),
+    ("--days", {"type": int, "default": 90, "help": "backfill: days back (default 90)"}),
+    ("--stale", {"action": "store_true", "help": "drop: only those of queries that were changed since"}),
+)
+def rollup(args: argparse.Namespace) -> int:
+    from alerting import settings, wiring
+    from alerting.rollups import commands
+
+    wish = commands.Wish(args.action, args.users, args.days, args.stale)
+    return commands.run(wish, *wiring.open_rollups(settings.load(), commands.tell))
+
+
 @command("every setting, its default and what it is for")
 def settings(args: argparse.Namespace) -> int:
     from dataclasses import fields
@@ -189,15 +207,6 @@ def notebooks(args: argparse.Namespace) -> int:
     from alerting import settings, studies
 
     return studies.execute(settings.load(), args.names)
-
-
-@command(
-    "speed and memory, as ratios of two things timed in one run", ("--runs", {"type": int, "default": 7, "help": "pairs timed"})
-)
-def bench(args: argparse.Namespace) -> int:
-    from alerting import bench, settings
-
-    return bench.main(settings.load(), args.runs)
 
 
 @command(

@@ -15,10 +15,11 @@ ROOMS = {
     "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2, "pages": 2,  # the words in a picture are messages' words, and a page's numbers are written as theirs
+    "rollups": 2,
     "metrics": 3, "pipeline": 3,
     "backtest": 4, "catalogue": 4,
     "wiring": 5,
-    "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6, "bench": 6,
+    "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6,
     "console": 7, "duty": 7, "drafting": 7,
     "__main__": 8,
 }  # fmt: skip
@@ -28,6 +29,7 @@ DOORS = {
     "catalogue",
     "drafting",
     "sources",
+    "rollups",
     "store",
     "notifiers",
     "simulate",
@@ -39,7 +41,6 @@ DOORS = {
     "console",
     "duty",
     "studies",
-    "bench",
     "calm",
 }
 WORLD = {

@@ -35,13 +35,24 @@ class Past:
     @classmethod
     def of(cls, rows: pd.DataFrame, attributes: list[str], column: str) -> Past:
         """`rows`: days_ago (int), the attributes (text), the column (number); a row per leaf and day that has rows."""
-        keys = [rows[name].astype(str) for name in attributes]
-        codes = rows.groupby(keys, sort=False).ngroup().to_numpy()
-        first = pd.Series(codes).drop_duplicates().index
-        table = np.zeros((len(first), DAYS + 1))
-        np.add.at(table, (codes, rows["days_ago"].to_numpy(int).clip(0, DAYS)), rows[column].to_numpy(float))
-        leaves = pd.DataFrame({name: key.iloc[first].to_numpy() for name, key in zip(attributes, keys, strict=True)})
-        return cls(leaves, table[:, 0], table[:, 1:])
+        codes = _leaf(rows, attributes)
+        first = np.flatnonzero(~pd.Series(codes).duplicated().to_numpy())
+        days = rows["days_ago"].to_numpy(int).clip(0, DAYS)
+        cells = np.bincount(codes * (DAYS + 1) + days, rows[column].to_numpy(float), len(first) * (DAYS + 1))
+        table = cells.reshape(len(first), DAYS + 1)
+        return cls(rows[attributes].iloc[first].astype(str).reset_index(drop=True), table[:, 0], table[:, 1:])
+
+
+def _leaf(rows: pd.DataFrame, attributes: list[str]) -> np.ndarray:
+    """(n,) number of each row's leaf, in the order in which they come."""
+    codes, size = np.zeros(len(rows), np.int64), 1
+    for name in attributes:
+        own, different = pd.factorize(rows[name], use_na_sentinel=False)
+        if size * len(different) >= 2**62:
+            codes, known = pd.factorize(codes)
+            size = len(known)
+        codes, size = codes * len(different) + own, size * len(different)
+    return pd.factorize(codes)[0]
 
 
 def caused(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Cause:

@@ -41,8 +41,7 @@ def leaves_of(table: pd.DataFrame, attributes: Sequence[str], columns: Sequence[
         raise ValueError(f"leaves: {', '.join(bad)} must be finite and not negative; write 0 for a leaf without rows")
     if "spread" in wanted:
         numbers = numbers.assign(spread=numbers["spread"] ** 2)
-    texts = [table[a].astype(object).where(table[a].notna(), NOTHING).astype(str) for a in attributes]
-    coded = [pd.factorize(text, sort=True) for text in texts]
+    coded = [_coded(table[a]) for a in attributes]
     # Numbers among the keys: sums of floats are then added in the same order, however the rows came.
     keys = [codes for codes, _ in coded]
     order = np.lexsort([*(numbers[c].to_numpy() for c in wanted), *keys[::-1]])
@@ -52,3 +51,10 @@ def leaves_of(table: pd.DataFrame, attributes: Sequence[str], columns: Sequence[
     if "spread" in wanted:
         summed["spread"] = np.sqrt(summed["spread"])
     return Leaves(tuple(attributes), codes[first], tuple(tuple(map(str, names)) for _, names in coded), summed)
+
+
+def _coded(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) codes of the values, and their texts, sorted. Each value is written once, however many leaves have it."""
+    codes, different = pd.factorize(values, use_na_sentinel=False)
+    names, place = np.unique([NOTHING if pd.isna(value) else str(value) for value in different], return_inverse=True)
+    return place[codes] if len(codes) else codes, names

@@ -57,10 +57,12 @@ class Scan:
     search: Search
     direction: str = BOTH
     lattice: Lattice = field(init=False)
+    _alone: np.ndarray = field(init=False, repr=False)  # (m, columns) curves of the elements, once they were summed
 
     def __post_init__(self) -> None:
         moved = np.abs(self.deviation)
         object.__setattr__(self, "lattice", Lattice(self.leaves, self.search.order, moved, self.least))
+        object.__setattr__(self, "_alone", np.empty((len(self.lattice), self.curves.shape[1])))
 
     @property
     def least(self) -> float:
@@ -91,32 +93,48 @@ class Scan:
             new = {f.rows: f for base in beam for f in self._extensions(base) if f.rows not in found}
             found |= new
             best = max((f.score for f in beam), default=0.0)
-            beam = sorted(new.values(), key=lambda f: -f.score)[: self.search.beam]
+            beam = sorted(new.values(), key=lambda f: -round(f.score, 9))[: self.search.beam]
             if not beam or beam[0].score <= best:
                 break  # one element more was not worth its price
         return sorted(found.values(), key=lambda f: (-round(f.score, 9), f.pairs, sorted(f.rows)))
 
     def _extensions(self, base: Found) -> list[Found]:
-        """The best sets with one element more."""
+        """The best sets with one element more.
+
+        Most elements did not move enough to be named; the curves, which cost most, are summed for the others only.
+        """
         s, free = self.search, ~base.mask
-        if not len(self.lattice):
-            return []
         moved = self.lattice.sums(self.deviation * free)
-        curves = base.curve + self.lattice.sums(self.curves * free[:, None])
+        near = np.flatnonzero(np.abs(moved) >= self.least)
+        if not len(near):
+            return []
+        curves = base.curve + self._sums(base, near)
         total = self.curves.sum(axis=0)
         inside, factor = peak(curves)
         gain = inside + peak(total - curves + self.drift)[0] - peak((total + self.drift)[None])[0]
-        size, pairs = len(base.rows) + 1, base.pairs + self.lattice.pairs
-        mixed = base.mixed | np.isin(self.lattice.cuboid, self.lattice.cuboid[sorted(base.rows)], invert=bool(base.rows))
+        size, pairs = len(base.rows) + 1, base.pairs + self.lattice.pairs[near]
+        mixed = base.mixed | np.isin(self.lattice.cuboid[near], self.lattice.cuboid[sorted(base.rows)], invert=bool(base.rows))
         price = s.pair_cost * (pairs / size - 1) + s.element_cost * (size - 1) + s.mixed_cost * mixed
         score = gain * (1 - price) - s.least_gain * size
-        fits = (np.abs(moved) >= self.least) & self._wanted(moved, factor) & (gain > base.gain)
-        best = [j for j in np.argsort(-np.where(fits, score, -np.inf), kind="stable")[: s.wide] if fits[j]]
+        fits = self._wanted(moved[near], factor) & (gain > base.gain)
+        order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")  # of two names the first, to the bit
+        best = [j for j in order[: s.wide] if fits[j]]
         return [
-            Found(base.rows | {int(j)}, base.mask | self.lattice.mask(j), curves[j], int(pairs[j]), bool(mixed[j]),
+            Found(base.rows | {int(near[j])}, base.mask | self.lattice.mask(near[j]), curves[j], int(pairs[j]), bool(mixed[j]),
                   float(gain[j]), float(score[j]), float(factor[j]))
             for j in best
         ]  # fmt: skip
+
+    def _sums(self, base: Found, near: np.ndarray) -> np.ndarray:
+        """(len(near), columns) curves of those elements, without the leaves of the set; what shares none with it is known."""
+        if not base.rows:
+            self._alone[near] = self.lattice.sums(self.curves, near)
+            return self._alone[near]
+        shared = self.lattice.sums(base.mask.astype(float))[near] > 0
+        sums = self._alone[near]
+        if shared.any():
+            sums[shared] = self.lattice.sums(self.curves * ~base.mask[:, None], near[shared])
+        return sums
 
     def _wanted(self, moved: np.ndarray, factor: np.ndarray) -> np.ndarray:
         """Leaves that moved the way their common factor says, and the way that was asked for."""

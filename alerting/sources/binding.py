@@ -25,12 +25,12 @@ def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
     """
     step = int(query.step.total_seconds())
     sql = _single_statement(query)
-    masked = _masked(sql)
+    text = masked(sql)
     spans = [
-        _definition(query, masked, "since", _first_bucket(start, step)),
-        _definition(query, masked, "until", _first_bucket(end, step)),
-        _definition(query, masked, "step", step),
-        _table(query, masked, table),
+        _definition(query, text, "since", _first_bucket(start, step)),
+        _definition(query, text, "until", _first_bucket(end, step)),
+        _definition(query, text, "step", step),
+        _table(query, text, table),
     ]
     for left, right, text in sorted(spans, reverse=True):
         sql = sql[:left] + text + sql[right:]
@@ -52,28 +52,28 @@ def _first_bucket(at: datetime, step: int) -> int:
     return max(0, math.ceil(at.timestamp() / step) * step)
 
 
-def _masked(sql: str) -> str:
+def masked(sql: str) -> str:
     """`sql` with comments and string literals blanked out, every other character in its place."""
     return _OPAQUE.sub(lambda found: found[0] if found[1] else " " * len(found[0]), sql)
 
 
 def _single_statement(query: Query) -> str:
     """The SQL without what follows its last character that counts (a `;`, a comment)."""
-    masked = _masked(query.sql).rstrip().rstrip(";").rstrip()
-    if ";" in masked:
+    text = masked(query.sql).rstrip().rstrip(";").rstrip()
+    if ";" in text:
         raise _fault(query, "it must be one statement, and there is a ';' in it")
-    if not re.match(r"\s*WITH\b", masked, re.IGNORECASE):
+    if not re.match(r"\s*WITH\b", text, re.IGNORECASE):
         raise _fault(query, "it must begin with WITH ... AS since, ... AS until, ... AS step")
-    return query.sql[: len(masked)]
+    return query.sql[: len(text)]
 
 
-def _definition(query: Query, masked: str, name: str, value: int) -> Span:
+def _definition(query: Query, text: str, name: str, value: int) -> Span:
     """Where the expression of `... AS name` stands, and the number that replaces it."""
-    found = list(re.finditer(rf"(?i:\bAS)\s+{name}\b", masked))
-    start = _expression_start(masked[: found[0].start()]) if len(found) == 1 else None
+    found = list(re.finditer(rf"(?i:\bAS)\s+{name}\b", text))
+    start = _expression_start(text[: found[0].start()]) if len(found) == 1 else None
     if start is None:
         raise _fault(query, f"its WITH block must define `{name}` exactly once, as in `{value} AS {name}`")
-    return start, found[0].start(), _keeping_space(masked[start : found[0].start()], str(value))
+    return start, found[0].start(), _keeping_space(text[start : found[0].start()], str(value))
 
 
 def _expression_start(text: str) -> int | None:
@@ -88,8 +88,8 @@ def _expression_start(text: str) -> int | None:
     return start if depth == 0 and not selecting else None
 
 
-def _table(query: Query, masked: str, table: str) -> Span:
-    found = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(query.table)}`?)(?![\w.(`])", masked))
+def _table(query: Query, text: str, table: str) -> Span:
+    found = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(query.table)}`?)(?![\w.(`])", text))
     if len(found) != 1:
         raise _fault(query, f"it must read `FROM {query.table}` exactly once; it does so {len(found)} times")
     return found[0].start(1), found[0].end(1), table

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from alerting.model import Span
-from alerting.store import pages
 from alerting.store.file import File
-from alerting.store.pages import PAGE
 from alerting.store.rows import iso
+
+if TYPE_CHECKING:  # who only asks for incidents does not load them
+    import numpy as np
+    import pandas as pd
 
 UNUSED = timedelta(days=7)  # a history that no run has asked for in that time belongs to a query that was edited
 FIGURES_FOR = timedelta(days=3)
@@ -34,12 +34,14 @@ class History:
 
     def past(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
         """Counts of the held buckets with start <= bucket < end, float64, those that have any (see `model.Source`)."""
+        from alerting.store import pages
+
         span = self.span(key)
         if span is None:
-            return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="bucket"))
+            return pages.joined([], 0, 0, 1)
         step = int(span.step.total_seconds())
         first, last = (int(max(start, span.start).timestamp()) // step, int(min(end, span.until).timestamp()) // step)
-        rows = self._file.read(lambda *row: row, _PAGES, key, first // PAGE, (last - 1) // PAGE)
+        rows = self._file.read(lambda *row: row, _PAGES, key, first // pages.PAGE, (last - 1) // pages.PAGE)
         return pages.joined(rows, first, last, step)
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: Span, at: datetime) -> None:
@@ -47,6 +49,7 @@ class History:
 
         Another process that was faster is left alone.
         """
+        from alerting.store import pages
 
         def work(db: sqlite3.Connection) -> None:
             held = next((_span(*row) for row in db.execute(_SPAN, (key,))), None)
@@ -75,11 +78,13 @@ class History:
 
     def figures(self) -> dict[bytes, np.ndarray]:
         """Figures of nights by what they were made from."""
+        import numpy as np
+
         return dict(self._file.read(lambda key, body: (key, np.frombuffer(body)), "SELECT key, body FROM figures"))
 
     def keep_figures(self, figures: Mapping[bytes, np.ndarray], at: datetime) -> None:
         """Hold these for some days."""
-        rows = [(key, iso(at), np.asarray(figure, dtype=float).tobytes()) for key, figure in figures.items()]
+        rows = [(key, iso(at), figure.astype(float).tobytes()) for key, figure in figures.items()]
         self._file.write(
             ("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", rows),
             ("DELETE FROM figures WHERE made < ?", [(iso(at - FIGURES_FOR),)]),

@@ -1,0 +1,136 @@
+"""What explains one incident, against the plain sums of the same window, on a real ClickHouse server and on the embedded engine.
+
+    .venv-test/bin/python benchmarks/slices.py [--events 8000000] [--runs 9]
+
+One SQL text (`alerting/sql/slices/feed_actions.sql`) runs on both, over the same rows. A ratio is the query, its decoding and
+the search, over the plain sums per day of the same rows, asked in turn in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from alerting import metrics, wiring  # noqa: E402
+from alerting.model import Query, Status, Verdict  # noqa: E402
+from alerting.pipeline.causes import DAYS, caused  # noqa: E402
+from alerting.simulate import simulate  # noqa: E402
+from alerting.sources.clickhouse import ClickHouse  # noqa: E402
+from alerting.sources.embedded import Embedded  # noqa: E402
+
+NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
+ASKED = 3.0
+PLAIN = """WITH 0 AS since, 0 AS until, 900 AS step
+SELECT intDiv(until - 1 - toUInt32(time), 86400) AS days_ago, uniqExact(user_id) AS users, countIf(action = 'view') AS views
+FROM feed_actions
+WHERE time >= toDateTime(since) AND time < toDateTime(until)
+  AND (until - 1 - toUInt32(time)) % 86400 < (until - since) % 86400
+GROUP BY days_ago"""
+COLUMNS = {
+    "user_id": "UInt32", "post_id": "UInt32", "action": "String", "time": "DateTime", "gender": "UInt8", "age": "UInt8",
+    "country": "String", "city": "String", "os": "String", "source": "String", "exp_group": "UInt8",
+}  # fmt: skip
+
+
+class Cost(NamedTuple):
+    """Seconds of one explanation and of the plain sums (medians), the median of the ratios of both, and the ratio of the
+    least of each, which a busy machine moves less."""
+
+    query: float
+    search: float
+    plain: float
+    ratio: float
+    least: float
+
+
+def made(folder: Path, events: int) -> Path:
+    """The folder of an app with so many feed actions in the 28 days before NOW and the day itself."""
+    simulate(folder / "app", NOW, days=DAYS + 1, events_per_day=events // DAYS, incidents="none")
+    return folder / "app"
+
+
+@contextmanager
+def served(app: Path) -> Iterator[ClickHouse]:
+    """A source over a real server that holds the app's feed actions."""
+    import pandas as pd
+
+    from tests.servers import running_clickhouse
+
+    with tempfile.TemporaryDirectory() as folder, running_clickhouse(Path(folder)) as server:
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        order = "PARTITION BY toYYYYMM(time) ORDER BY (time, user_id)"
+        server.execute(f"CREATE TABLE feed_actions ({columns}) ENGINE = MergeTree {order}")
+        for path in sorted((app / "feed_actions").glob("*.parquet")):
+            rows = pd.read_parquet(path)
+            rows = rows.assign(time=rows["time"].astype("datetime64[s, UTC]").astype("int64"))
+            server.execute("INSERT INTO feed_actions FORMAT CSV", rows[list(COLUMNS)].to_csv(index=False, header=False))
+        yield ClickHouse(server.url, server.user, server.password)
+
+
+def cost(source: ClickHouse | Embedded, minutes: int = 15, runs: int = 9) -> Cost:
+    """Of the explanation of what happened in the last `minutes` before NOW."""
+    views = next(metric for metric in metrics.METRICS if metric.name == "views")
+    query, sums = wiring.queries(wiring.SQL / "slices")[views.query], Query(views.query, PLAIN)
+    start, verdict = (
+        NOW - timedelta(days=DAYS, minutes=minutes),
+        Verdict("views", NOW, Status.ANOMALOUS, 80.0, 90.0, 100.0, 110.0, -2.0),
+    )
+    seen = []
+    for _ in range(runs + 1):
+        asking, rows = _timed(lambda: source.rows(query, start, NOW))
+        searching, _ = _timed(lambda rows=rows: caused(views, rows, verdict))
+        plain, _ = _timed(lambda: source.rows(sums, start, NOW))
+        seen.append((asking, searching, plain, (asking + searching) / plain))
+    columns = list(zip(*seen[1:], strict=True))  # the first reads the files from disk
+    least = min(a + b for a, b in zip(*columns[:2], strict=True)) / min(columns[2])
+    return Cost(*(median(column) for column in columns), least)
+
+
+def _timed(action: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    found = action()
+    return time.perf_counter() - start, found
+
+
+def ratios(events: int, runs: int = 9) -> dict[str, Cost]:
+    """Engine and length of the window -> cost."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        app = made(Path(folder), events)
+        with served(app) as server:
+            found |= {f"ClickHouse server, {minutes} min": cost(server, minutes, runs) for minutes in (15, 60)}
+        embedded = Embedded(app)
+        try:
+            found |= {f"embedded, {minutes} min": cost(embedded, minutes, runs) for minutes in (15, 60)}
+        finally:
+            embedded.close()
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=8_000_000)
+    parser.add_argument("--runs", type=int, default=9)
+    args = parser.parse_args()
+    held = True
+    for name, c in ratios(args.events, args.runs).items():
+        asked = f"asked <= {ASKED:g}" if "15" in name else "-"
+        held &= c.ratio <= ASKED or "15" not in name
+        parts = f"query {c.query:.3f} s, search {c.search:.3f} s, plain sums {c.plain:.3f} s"
+        sys.stdout.write(f"{name:<28} {c.ratio:.2f} times, by the least of each {c.least:.2f}   {asked:<12} ({parts})\n")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
