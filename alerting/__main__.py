@@ -240,6 +240,22 @@ def bench_rootcause(args: argparse.Namespace) -> int:
 
 
 @command(
+    "a query becomes a metric: check it, show its history and the rule that suits it, and draft (or write) its line",
+    ("name", {"help": "of the metric, such as feed_revenue"}),
+    ("--sql", {"required": True, "help": "file of the query, or - for what comes in; docs/metrics.md says what it must hold"}),
+    ("--value", {"default": "", "help": "\"count('likes')\", total, ratio, mean or measured (default: the column of that name)"}),
+    ("--title", {"default": "", "help": "words people read (default: the name)"}),
+    ("--step", {"default": "", "help": "15m, 1h or 1d (default: what the query says)"}),
+    ("--write", {"action": "store_true", "help": "write the query and the line; without it they are printed"}),
+)
+def new_metric(args: argparse.Namespace) -> int:
+    from alerting import drafting, duty
+
+    step = duty.lengths(args.step, "--step") if args.step else None
+    return drafting.new_metric(args.name, args.sql, args.value, args.title, step, args.write)
+
+
+@command(
     "the widths that a budget of false alerts buys, and what they would find",
     ("text", {"nargs": "?", "default": "2 a week", "help": "such as '2 a week' (default), over the whole catalogue"}),
     ("--weeks", {"type": int, "default": 4, "help": "weeks of the past to spend it on (default 4)"}),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerting import wiring
+from alerting import destinations, wiring
 from alerting.model import AlertingError, Metric, Query, Source
+from alerting.model.route import HOME
 from alerting.settings import Settings
 
 SPACE = 200  # MB a week of runs may need
@@ -36,7 +37,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _folders(settings)
     yield _check("memory", lambda: _memory(settings))
     yield from _source(settings)
-    yield _check("chat", lambda: _chat(settings))
+    yield from _destinations(settings)
 
 
 def _check(what: str, ask: Callable[[], str]) -> Check:
@@ -80,7 +81,7 @@ def _source(settings: Settings) -> Iterator[Check]:
     yield Check("source", True, settings.source)
     if hasattr(source, "now"):
         yield _check("clock", lambda: _clock(source.now()))
-    for query in dict.fromkeys(metric.query for metric in metrics if metric.query in NEEDED):
+    for query in dict.fromkeys(metric.table for metric in metrics if metric.table in NEEDED):
         yield _check(f"table {query}", lambda query=query: _columns(source, query))  # type: ignore[misc]
     yield _check("newest rows", lambda: _newest(source, metrics))
 
@@ -105,11 +106,18 @@ def _newest(source: Source, metrics: list[Metric]) -> str:
     now, sql, said = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), wiring.queries(), []
     for query, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
         text = sql[query].sql if query in sql else ""
-        rows = source.fetch(Query(query, text, step), now - timedelta(days=1), now + timedelta(hours=1))
+        rows = source.fetch(Query(query, text, step), now - max(timedelta(days=1), 2 * step), now + timedelta(hours=1))
         said.append(f"{query}: {rows.index[-1]:%Y-%m-%d %H:%MZ}" if len(rows) else f"{query}: none within a day")
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
 
 
-def _chat(settings: Settings) -> str:
+def _destinations(settings: Settings) -> Iterator[Check]:
+    """Each that is set up, without sending anything; and whether a route leads there."""
     notifier, note = wiring.open_notifier(settings)
-    return note or notifier.check()  # type: ignore[attr-defined]
+    if note:
+        yield Check("chat", True, note)
+    places, given = getattr(notifier, "places", {HOME: notifier}), vars(settings)
+    for place in destinations.set_up(given):
+        yield _check("chat" if place == HOME else place, places[place].check)
+        if place not in destinations.routed(given).places:
+            yield Check(place, False, f"no route leads there: name {place} in ALERTING_ROUTES")

@@ -1,27 +1,29 @@
 """The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
 
 A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts. A `policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is,
-`parents` what it hangs on (metrics of one family that are off together are one incident), and `slices` what is done about a
-slice that breaks while the total is calm: off, digest (a line of the daily message) or alert.
+its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). A
+`policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is, `parents` what it hangs on (metrics of
+one family that are off together are one incident), and `slices` what is done about a slice that breaks while the total is
+calm: off, digest (a line of the daily message) or alert.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pandas as pd
 
 from alerting.detectors import Chosen
-from alerting.model import Metric
+from alerting.model import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
 # The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
 # than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
 RULE = Chosen()
 
+LISTED = 20  # columns named in an error
 Value = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -32,10 +34,34 @@ class Columns:
     columns: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        if len(self.columns) == 1:
-            return counts[self.columns[0]]
-        part, whole = (counts[column] for column in self.columns)
-        return part / whole.where(whole != 0)
+        part, *rest = _of(counts, self.columns)
+        return part / rest[0].where(rest[0] != 0) if rest else part
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value that is no sum over the parts of a whole, so its slices do not add up and explain nothing."""
+
+    made_of: tuple[str, ...]
+
+    def __call__(self, counts: pd.DataFrame) -> pd.Series:
+        part, *rest = _of(counts, self.made_of)
+        return part / rest[0].where(rest[0] != 0) if rest else part
+
+
+def _of(counts: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
+    """Raises ValueError naming the columns that the query does not give."""
+    absent = [column for column in columns if column not in counts]
+    if absent:
+        raise ValueError(f"no column {', '.join(absent)}: the query gives {listed(counts.columns)}")
+    return [counts[column] for column in columns]
+
+
+def listed(columns: Iterable[object]) -> str:
+    """Names of columns; of very many, as labels make them, the first."""
+    names = [str(column) for column in columns]
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def count(column: str) -> Value:
@@ -46,6 +72,21 @@ def count(column: str) -> Value:
 def ratio(part: str, whole: str) -> Value:
     """part / whole, divided here and never in SQL; NaN where `whole` is 0."""
     return Columns((part, whole))
+
+
+def total(column: str) -> Value:
+    """A sum, such as sum(amount) AS revenue: its buckets and slices add up, as a count's do."""
+    return Columns((column,))
+
+
+def mean(sum_of: str, number: str) -> Value:
+    """sum / number of rows: the mean of what was summed. Its metric says form="number", adds=False."""
+    return Measured((sum_of, number))
+
+
+def measured(column: str) -> Value:
+    """A column as it is that is neither a count nor a sum: quantile(0.95)(seconds) AS slow. form="number", adds=False."""
+    return Measured((column,))
 
 
 # The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from alerting import destinations
 from alerting.model import SettingsError
 
 PREFIX = "ALERTING_"
@@ -164,6 +165,17 @@ class Settings:
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
     telegram_users: str = setting("", _users, help="who may press buttons: ids or @names with commas between; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
+    slack_url: str = setting("", destinations.hook, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
+    email_server: str = setting("", destinations.mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
+    email_user: str = setting("", help="login there; empty: none")
+    email_password: str = setting("", secret=True, help="its password (or ALERTING_EMAIL_PASSWORD_FILE)")
+    email_from: str = setting("", destinations.sender, help="sender of mail, such as Alerts <alerts@example.com>")
+    email_to: str = setting("", destinations.receivers, help="receivers of mail, with commas between")
+    email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
+    webhook_url: str = setting("", destinations.hook, secret=True, help="where messages are posted as JSON (or ..._FILE)")
+    webhook_secret: str = setting("", secret=True, help="what signs them (or ALERTING_WEBHOOK_SECRET_FILE); empty: no signature")
+    webhook_photo: str = setting("yes", _choice("yes", "no"), help="whether pictures are posted, too, in base64")
+    routes: str = setting("", destinations.routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
     language: str = setting("en", _choice("en", "ru"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
@@ -202,9 +214,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         except ValueError as error:
             shown = "" if f.metadata["secret"] else f"={given[name]!r}"
             faults.append(f"{name}{shown}: it takes {error}")
-    if not faults and bool(values["telegram_token"]) != bool(values["telegram_chat"]):
-        faults.append("ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT go together: set both, or neither to print")
-    if faults:
+    if faults or (faults := destinations.faults(values)):
         raise SettingsError("; ".join(faults))
     return Settings(**values)
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alerting import occasions
+from alerting import catalogue as written
+from alerting import destinations, occasions
 from alerting import settings as environment
-from alerting.incidents import Tree
 from alerting.model import (
     STEP,
     History,
@@ -21,14 +21,16 @@ from alerting.model import (
     Message,
     Metric,
     Notifier,
+    NotifyError,
     Query,
+    Routes,
     SettingsError,
     Source,
     SourceError,
     StoreError,
+    route,
 )  # fmt: skip
 from alerting.pipeline import Connections, last_closed_bucket, send_waiting, stand_ins
-from alerting.pipeline.watching import SUFFIX
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,26 +140,27 @@ def queries(folder: Path = SQL) -> dict[str, Query]:
 
 
 def tables(settings: Settings) -> dict[str, str]:
-    """Query name -> the source's table, for those that are settings."""
-    return {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+    """Query name -> the source's table."""
+    named = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+    return named | {name: named.get(query.table, query.table) for name, query in queries().items()}
 
 
 def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
     """The configured source, and the metrics to watch there. Raises SourceError or SettingsError."""
-    from alerting import metrics
-
-    if settings.source == "embedded":
-        return _embedded(settings), _chosen(metrics.METRICS, settings)
-    if settings.source.startswith(("http://", "https://")):
-        return _clickhouse(settings), _chosen(metrics.METRICS, settings)
+    if settings.source == "embedded" or settings.source.startswith(("http://", "https://")):
+        metrics = catalogue(settings)
+        return (_embedded if settings.source == "embedded" else _clickhouse)(settings), metrics
+    from alerting.metrics import of_table
     from alerting.sources.table import Table
 
     table = Table(environment.ROOT / Path(settings.source).expanduser())
-    return table, _chosen(metrics.of_table(table.steps()), settings)
+    return table, _chosen(of_table(table.steps()), settings)
 
 
 def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    _check_tree(metrics)
+    if odd := route.unknown(destinations.routed(vars(settings)), [metric.name for metric in metrics]):
+        known = ", ".join([*route.WORDS, *(metric.name for metric in metrics)])
+        raise SettingsError(f"ALERTING_ROUTES names {', '.join(odd)}: there are {known}")
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
     absent = [name for name in names if name not in {metric.name for metric in metrics}]
     if absent:
@@ -165,24 +168,10 @@ def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
     return [metric for metric in metrics if not names or metric.name in names]
 
 
-def _check_tree(metrics: list[Metric]) -> None:
-    known = {metric.name for metric in metrics}
-    for metric in metrics:
-        absent = [parent for parent in metric.parents if parent not in known]
-        if absent:
-            raise SettingsError(f"alerting/metrics.py: parents of {metric.name}: no metric {', '.join(absent)}")
-    try:
-        Tree(metrics)
-    except ValueError as error:
-        raise SettingsError(f"alerting/metrics.py: {error}") from None
-
-
 def catalogue(settings: Settings) -> list[Metric]:
     """The metrics that this source has. Raises SourceError when a table cannot be read."""
-    from alerting import metrics
-
     if settings.source == "embedded" or settings.source.startswith("http"):
-        return _chosen(metrics.METRICS, settings)
+        return _chosen(written.metrics(settings.language, queries(), queries(SQL / "slices")), settings)
     return open_source(settings)[1]
 
 
@@ -270,29 +259,26 @@ def _source_note(settings: Settings) -> str:
     return "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
 
 
-def open_store(settings: Settings, dry_run: bool = False) -> Store:
-    """The memory; an empty one that is gone afterwards for a dry run. Raises StoreError."""
-    from alerting.store import Store
+def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> Store:
+    """The memory; for a dry run an empty one that is gone afterwards, and keeps what is told for the console (or for where
+    `routes` lead). Raises StoreError."""
+    from alerting.store import Routed
 
-    return Store(":memory:" if dry_run else settings.data / MEMORY)
+    if dry_run:
+        return Routed(":memory:", routes)
+    return Routed(settings.data / MEMORY, destinations.routed(vars(settings)))
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
-    """Where messages go, and a note when that is not a chat."""
-    from alerting.notifiers import Console, Telegram
+    """Where messages go, and a note when nobody is there."""
+    from alerting.notifiers import Console, Routed, opened
 
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
-    if not settings.telegram_token:
-        return Console(), "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
-    chat = Telegram(
-        settings.telegram_token,
-        settings.telegram_chat,
-        settings.telegram_url,
-        settings.telegram_topic,
-        users=settings.telegram_users,
-    )
-    return chat, ""
+    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
+    places = opened(settings)
+    notifier = Routed(places) if len(places) > 1 else places[route.HOME]
+    return notifier, "" if destinations.set_up(vars(settings)) else note
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
@@ -314,23 +300,36 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
 
 
 def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
-    """Straight to the chat; that it was is kept as the time of an empty file, which a full disk can still change."""
+    """Straight to where it goes; that it was is kept as the time of an empty file, which a full disk can still change."""
     mark = settings.data / "failure-told"
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < HUSH:
             return "told within the hour already"
-    notifier.send(notice)
+    faults, places = [], destinations.routed(vars(settings)).of(notice)
+    for place in places:
+        try:
+            notifier.send(route.copied(notice, place))
+        except NotifyError as error:
+            faults.append(error)
+    if len(faults) == len(places):
+        raise faults[0]
     with suppress(OSError):
         mark.touch()
         os.utime(mark, (at.timestamp(), at.timestamp()))
-    return "told, without a memory"
+    return "; ".join(["told, without a memory", *map(str, faults)])
 
 
 def _judged_until(settings: Settings, store: Store) -> datetime | None:
-    """End of the newest bucket of which every metric has been judged; None where metrics have steps of their own."""
-    judged = [bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)]
-    bucketed = settings.source == "embedded" or settings.source.startswith("http")
-    return min(judged) + STEP if judged and bucketed else None
+    """End of the newest bucket of which every metric has been judged, of those of the finest step; None for a table."""
+    if settings.source != "embedded" and not settings.source.startswith("http"):
+        return None
+    try:
+        metrics = catalogue(settings)
+    except SettingsError:  # which may be why it failed
+        return None
+    judged, finest = store.last_judged(), min(metric.step for metric in metrics)
+    ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
+    return min(ends, default=None)
 
 
 def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.botapi"]
+pytest_plugins = ["tests.servers", "tests.botapi", "tests.mailserver"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

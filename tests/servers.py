@@ -271,6 +271,9 @@ class _WebHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.do_POST()
 
+    def do_HEAD(self) -> None:
+        self.do_POST()
+
 
 def says(body: bytes | str, status: int = 200, kind: str = "text/tab-separated-values", **headers: str) -> Reply:
     """A whole answer. Header names with '_' for '-'."""

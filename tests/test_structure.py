@@ -11,21 +11,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "model": 0, "environment": 0,
+    "model": 0, "environment": 0, "destinations": 0.5,
     "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2, "pages": 2,  # the words in a picture are messages' words, and a page's numbers are written as theirs
     "rollups": 2,
     "metrics": 3, "pipeline": 3,
-    "backtest": 4,
+    "backtest": 4, "catalogue": 4,
     "wiring": 5,
     "calm": 6, "detection": 6, "rootcause": 6, "doctor": 6, "runner": 6, "studies": 6,
-    "console": 7, "duty": 7,
+    "console": 7, "duty": 7, "drafting": 7,
     "__main__": 8,
 }  # fmt: skip
 PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "plots", "pages", "metrics", "pipeline", "backtest"}
 DOORS = {
     "occasions",
+    "catalogue",
+    "drafting",
     "sources",
     "rollups",
     "store",

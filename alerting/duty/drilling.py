@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
 
-from alerting import messages, pipeline, wiring
-from alerting.model import AlertingError, Event, Kind, Memory, Message, Query, SettingsError, Source
+from alerting import destinations, messages, pipeline, wiring
+from alerting.model import AlertingError, Event, Kind, Memory, Message, Query, Receipt, SettingsError, Source
+from alerting.model.route import place_of
 
 LEFT = 0.2  # share of its rows that the newest bucket of the drilled table keeps
 Step = tuple[bool, str, str]
@@ -37,7 +38,7 @@ class Drilled:
 
 
 def drill(metric: str = "") -> int:
-    """Read, judge, tell and check; prints a line a step. Nothing of it reaches the real memory.
+    """Read, judge, tell by the default route and check; prints a line a step. Nothing of it reaches the real memory.
 
     Exit code 1 when it did not arrive. Raises SettingsError for a metric that is not watched.
     """
@@ -51,6 +52,7 @@ def drill(metric: str = "") -> int:
         rehearsal,
         metrics=[m for m in rehearsal.metrics if m.query == query],
         source=Drilled(rehearsal.source, query),
+        store=wiring.open_store(given, dry_run=True, routes=destinations.routed(vars(given)).plain),
         notifier=wiring.open_notifier(given)[0],
         run="",
     )
@@ -94,7 +96,19 @@ def _steps(to: pipeline.Connections) -> Iterator[Step]:
             receipt.key,
             f"accepted as message {receipt.message_id}" if arrived else f"{receipt.state}: {receipt.reason}",
         )
-    yield len(receipts) == len(told) > 0, "arrived", f"{sum(r.state == 'sent' for r in receipts)} of {len(told)} messages"
+    yield from _arrived(receipts, len(told))
+
+
+def _arrived(receipts: Sequence[Receipt], told: int) -> Iterator[Step]:
+    """What each destination has accepted."""
+    states: dict[str, list[str]] = {}
+    for receipt in receipts:
+        states.setdefault(place_of(receipt.key), []).append(receipt.state)
+    for place, all_sent in states.items():
+        sent = all_sent.count("sent")
+        yield sent == told, "arrived", f"{sent} of {told} messages at {place}"
+    if not states:
+        yield False, "arrived", "nothing was told"
 
 
 def _marked(message: Message, language: str) -> Message:

@@ -45,13 +45,13 @@ def unsilence(number: int) -> int:
     return 0
 
 
-def lengths(text: str) -> timedelta:
+def lengths(text: str, flag: str = "--for") -> timedelta:
     """ "2h", "1d 6h", "90m" as a duration. Raises SettingsError."""
     parts = re.findall(r"(\d+)\s*([mhdw])", text.lower())
     rest = re.sub(r"(\d+)\s*([mhdw])", "", text.lower()).strip()
     length = sum((int(number) * UNITS[unit] for number, unit in parts), timedelta())
     if rest or not parts or not timedelta() < length <= LONGEST:
-        raise SettingsError(f"--for {text!r}: a time such as 90m, 2h, 1d or '1d 6h', up to {LONGEST.days} days")
+        raise SettingsError(f"{flag} {text!r}: a time such as 90m, 2h, 1d or '1d 6h', up to {LONGEST.days} days")
     return length
 
 

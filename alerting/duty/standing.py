@@ -21,7 +21,8 @@ def status() -> int:
     for name, well, said in runs:
         sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
     judged = {name: bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)}
-    _print_judged(judged, {metric.name: metric.step for metric in wiring.catalogue(given)}, now)
+    steps = {metric.name: metric.step for metric in wiring.catalogue(given)}
+    _print_judged(judged, steps, now)
     for incident in store.incidents():
         sys.stdout.write(f"incident {incident.id}: {_written(incident, given.zone)}\n")
     for silence in store.silences(now):
@@ -32,7 +33,7 @@ def status() -> int:
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
     room = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in runner.sizes(given).items())
     sys.stdout.write(f"disk: {room}\n")
-    overdue = _print_next(max(judged.values(), default=None), given, now)
+    overdue = _print_next(sorted((at, steps[name]) for name, at in judged.items() if name in steps), given, now)
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
@@ -46,12 +47,13 @@ def _print_judged(judged: dict[str, datetime], steps: dict[str, timedelta], now:
         sys.stdout.write(f"judged until {end:%Y-%m-%d %H:%MZ}, {age} min ago: {', '.join(names)}\n")
 
 
-def _print_next(newest: datetime | None, given: settings.Settings, now: datetime) -> bool:
-    """When the next bucket can be judged; whether that is long over."""
-    if newest is None:
+def _print_next(judged: list[tuple[datetime, timedelta]], given: settings.Settings, now: datetime) -> bool:
+    """When the next bucket can be judged; whether that is long over. `judged`: buckets and their steps, the newest last."""
+    if not judged:
         sys.stdout.write("next due: now (nothing was judged yet)\n")
         return False
-    due = newest + 2 * STEP + timedelta(minutes=given.delay)
+    newest = {step: bucket for bucket, step in judged}
+    due = min(bucket + 2 * step for step, bucket in newest.items()) + timedelta(minutes=given.delay)
     late = now - due
     overdue = late > STEP
     word = f"overdue by {late // timedelta(minutes=1)} min: is cron running?" if overdue else _at(due, given.zone)

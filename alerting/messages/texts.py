@@ -16,6 +16,7 @@ from alerting.messages.pieces import joined, links
 from alerting.messages.replies import buttons
 from alerting.model import Action, Event, Kind, Message
 
+RED = "🔴"  # the sign of what is critical
 GOOD = (Kind.RESOLVED, Kind.DATA_BACK, Kind.CORRECTED)
 
 KINDS: dict[Kind, Callable[[Phrases], list[str]]] = {
@@ -33,6 +34,7 @@ def compose(event: Event, context: Context) -> Message:
     """The text of an event, with its buttons. Called again with newer facts, it makes the text to edit the first one to."""
     rows = buttons(event, context.reader)
     ends = _links(event, context)
+    lines = _lines(event, context)
     asked = any(button.action is Action.REAL for row in rows for button in row)
     if asked and event.incident and not event.incident.label:
         ends.append(context.reader.say("was it real"))
@@ -41,26 +43,29 @@ def compose(event: Event, context: Context) -> Message:
         event.kind,
         event.metric,
         event.bucket,
-        joined(_lines(event, context), ends),
+        joined(lines, ends),
         reply_to=_answers(event),
         incident=event.incident.id if event.incident else "",
         buttons=rows,
         quiet=event.quiet,
+        critical=lines[0].startswith(RED),
     )
 
 
 def picture(event: Event, png: bytes, context: Context) -> Message:
     """The picture that answers the event's text. Its caption is that text's first line."""
+    caption = _lines(event, context)[0]
     return Message(
         f"{event.key}/picture",
         event.kind,
         event.metric,
         event.bucket,
-        _lines(event, context)[0],
+        caption,
         png,
         reply_to=f"{event.key}/text",
         incident=event.incident.id if event.incident else "",
         quiet=True,
+        critical=caption.startswith(RED),
     )
 
 

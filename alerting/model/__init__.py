@@ -17,6 +17,7 @@ from alerting.model.errors import (
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import History, Memory, Notifier, Source, Store
+from alerting.model.route import Routes
 from alerting.model.run import Arrival, Reading, Run, Span
 from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar, Slice
@@ -48,6 +49,7 @@ __all__ = [
     "Rarity",
     "Reading",
     "Receipt",
+    "Routes",
     "Rule",
     "Run",
     "RunFailed",

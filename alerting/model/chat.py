@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -55,6 +55,7 @@ class Message:
     incident: str = ""  # id of the incident it belongs to
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
     quiet: bool = False  # without a sound
+    critical: bool = field(default=False, compare=False)  # of what is new in it; only routes ask, so it is not remembered
 
 
 @dataclass(frozen=True)

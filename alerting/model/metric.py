@@ -63,7 +63,7 @@ class Metric:
 
     name: str  # a plain identifier: file names, message keys, the command line
     title: dict[str, str]  # language -> words people read
-    query: str  # name of the SQL file, and of the table in it
+    query: str  # name of the SQL file, and of the table in it: feed_actions, or feed_actions.ages for another of its queries
     value: Callable[[pd.DataFrame], pd.Series]  # counts per bucket -> values per bucket
     rule: Rule
     policy: Policy = Policy()
@@ -92,14 +92,32 @@ class Metric:
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
 
+    @property
+    def scan(self) -> str:
+        """Name of the scan it is made of, which metrics of one query and step share."""
+        return self.query if self.step == STEP else f"{self.query} by {self.step}"
+
+    @property
+    def table(self) -> str:
+        return table_of(self.query)
+
 
 @dataclass(frozen=True)
 class Query:
-    """One scan of one source table. `name` is the file's name and the table's identifier in the text."""
+    """One scan of one source table. `name`: of the file, up to its first dot the table's identifier in the text."""
 
     name: str
     sql: str
     step: timedelta = STEP
+
+    @property
+    def table(self) -> str:
+        return table_of(self.name)
+
+
+def table_of(query: str) -> str:
+    """The table that a query reads: `feed_actions`, and `feed_actions.ages` beside it."""
+    return query.partition(".")[0]
 
 
 @dataclass(frozen=True)

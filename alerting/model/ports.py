@@ -126,8 +126,11 @@ class Store(Protocol):
 
     def told_recently(self, kind: str, since: datetime) -> bool: ...
 
-    def sent_since(self, at: datetime) -> int:
-        """How many messages the chat has accepted since then."""
+    def told(self, key: str) -> bool:
+        """Whether any destination has accepted its copy of the message with this key."""
+
+    def sent_since(self, at: datetime, place: str = "") -> int:
+        """How many messages the destinations, or this one, have accepted since then."""
 
     def begin(self, run: Run) -> None: ...
 

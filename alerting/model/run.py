@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     # annotations only: `model` must stay cheap to import
     import pandas as pd
 
-    from alerting.model.metric import Metric
-
 
 @dataclass(frozen=True)
 class Arrival:
@@ -29,11 +27,10 @@ class Arrival:
 @dataclass(frozen=True)
 class Reading:
     """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
-    `counts`: query name -> the counts they were made of; "name by step" for the coarser steps of one query.
-    `troubles`: metric -> why it could not be seen. `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio
-    divides by. `waiting`: as `counts`, its newest bucket, where that has only half arrived. `arrivals`: what each table had at
-    the time of reading.
-    `slices`: query -> rows of its slices, on their way. `seconds`: query -> how long its table was read.
+    `counts`: `Metric.scan` -> the counts they were made of. `troubles`: metric -> why it could not be seen.
+    `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: scan -> its newest
+    bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading.
+    `slices`: query -> rows of its slices, on their way. `seconds`: scan -> how long its table was read.
     `late`: scan of a table that is slow -> its counts and seconds, on their way."""
 
     series: dict[str, pd.Series]
@@ -46,11 +43,6 @@ class Reading:
     slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     late: dict[str, Future[tuple[pd.DataFrame, float]]] = field(default_factory=dict)
-
-    def half(self, metric: Metric) -> datetime | None:
-        """The metric's bucket that has only half arrived, if there is one."""
-        coarser = f"{metric.query} by {metric.step}"
-        return self.waiting.get(coarser if coarser in self.counts else metric.query)
 
 
 @dataclass(frozen=True)

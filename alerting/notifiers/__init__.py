@@ -2,6 +2,8 @@
 
 from alerting.notifiers.console import Console
 from alerting.notifiers.heartbeat import ping
+from alerting.notifiers.opening import opened
+from alerting.notifiers.routed import Routed
 from alerting.notifiers.telegram import Telegram
 
-__all__ = ["Console", "Telegram", "ping"]
+__all__ = ["Console", "Routed", "Telegram", "opened", "ping"]

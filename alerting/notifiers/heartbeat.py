@@ -21,7 +21,7 @@ def ping(url: str, timeout: float = 10.0) -> str:
 
     wait = (min(CONNECT_TIMEOUT, timeout), timeout)
     try:
-        with _unlogged(), requests.get(url, timeout=wait, allow_redirects=False, stream=True) as response:
+        with unlogged(), requests.get(url, timeout=wait, allow_redirects=False, stream=True) as response:
             code = response.status_code  # what the body says does not matter, and may be long
     except (OSError, ValueError, HTTPError) as error:  # RequestException is an OSError
         return f"heartbeat: no answer from {_host(url)} ({type(error).__name__}): check ALERTING_HEARTBEAT_URL"
@@ -38,7 +38,7 @@ def _host(url: str) -> str:
 
 
 @contextmanager
-def _unlogged() -> Iterator[None]:
+def unlogged() -> Iterator[None]:
     """The HTTP library logs paths at DEBUG, and whole URLs where it warns: not those of this thread."""
     logger, here = logging.getLogger("urllib3.connectionpool"), threading.get_ident()
 

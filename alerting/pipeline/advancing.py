@@ -62,7 +62,7 @@ def _again(to: Connections, item: Due, judged: list[Known], reading: Reading) ->
     series = reading.series.get(item.metric.name)
     if series is None or not judged:
         return item
-    waiting, step = reading.half(item.metric), item.metric.step
+    waiting, step = reading.waiting.get(item.metric.scan), item.metric.step
     values, start = series.to_numpy(float), series.index[0].to_pydatetime()
     for known in judged:
         place = (known.bucket - start) // step

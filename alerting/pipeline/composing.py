@@ -47,7 +47,7 @@ def withdrawn(to: Connections, changes: Advance) -> list[str]:
 
 
 def _was_sent(to: Connections, event: Event) -> bool:
-    return event.incident is not None and bool(to.store.message_id(event.incident.key))
+    return event.incident is not None and to.store.told(event.incident.key)
 
 
 def edits(
@@ -109,15 +109,15 @@ def _context(
         yesterday=_days_before(values, event.bucket, 1, to.zone),
         week_ago=_days_before(values, event.bucket, 7, to.zone),
         dashboard=_dashboard(to, metric, event),
-        table=metric.query,
-        newest=_newest(reading.counts.get(metric.query), event.bucket),
+        table=metric.table,
+        newest=_newest(reading.counts.get(metric.scan), event.bucket),
         others=tuple(m.title.get(to.language, m.name) for m in normal if m.name not in names),
         parts=tuple(messages.Part(to.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _parts(event)),
         latest=latest if latest and latest.bucket > event.bucket else None,
         platform=stories.Tree(to.metrics).is_platform(names),
         occasions=_occasions(to, event),
-        usual_delay=completeness.usual_delay(metric.query, to.store.arrivals(now - ARRIVALS)) if gap else None,
-        complete=_complete(changes.todo, metric.query, reading) if gap else (),
+        usual_delay=completeness.usual_delay(metric.scan, to.store.arrivals(now - ARRIVALS)) if gap else None,
+        complete=_complete(changes.todo, metric.table, reading) if gap else (),
         rarity=_rarity(to, event, judged),
         similar=event.incident.similar if event.incident and event.kind is Kind.OPENED else None,
     )
@@ -161,18 +161,18 @@ def _latest(name: str, changes: Advance, judged: Mapping[str, pd.DataFrame]) -> 
     return episodes.as_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
 
 
-def _complete(todo: list[Due], query: str, reading: Reading) -> tuple[str, ...]:
+def _complete(todo: list[Due], table: str, reading: Reading) -> tuple[str, ...]:
     """The other tables, as far as they have rows of the newest due bucket."""
-    last = {item.metric.query: item.last for item in todo}
+    last = {item.metric.scan: (item.metric.table, item.last) for item in todo}
     full = [
-        name
-        for name, counts in reading.counts.items()
-        if name != query
-        and name in last
-        and name not in reading.waiting
-        and counts.loc[last[name] : last[name]].notna().any(axis=None)
+        last[scan][0]
+        for scan, counts in reading.counts.items()
+        if scan in last
+        and last[scan][0] != table
+        and scan not in reading.waiting
+        and counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
     ]
-    return tuple(full)
+    return tuple(dict.fromkeys(full))
 
 
 def _occasions(to: Connections, event: Event) -> tuple[Occasion, ...]:

@@ -1,19 +1,21 @@
-"""The outbox -> the chat: in order, within its limits, and marked only when accepted."""
+"""The outbox -> its destinations: in order, within their limits, and marked only when accepted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alerting import messages
 from alerting.model import Message, Notifier, NotifyError, Receipt, Store
+from alerting.model.route import HOME, copied, place_of, plain_key
 from alerting.pipeline.composing import reader
 from alerting.pipeline.timing import Connections
 
-PATIENCE = 90.0  # seconds a run waits in all for a chat that asks to slow down
-GIVE_UP = 3  # messages in a row that did not get through before the rest waits for the next run
-LIMIT, MINUTE = 18, timedelta(seconds=60)  # a group takes about 20 messages a minute
+PATIENCE = 90.0  # seconds a run waits in all for destinations that ask to slow down
+GIVE_UP = 3  # messages in a row that did not get through to a destination before its rest waits for the next run
+LIMIT, MINUTE = 18, timedelta(seconds=60)  # a Telegram group takes about 20 messages a minute
 LIFE = timedelta(hours=6)  # a text older than this is told as one line of a digest
 
 
@@ -24,20 +26,24 @@ def deliver(to: Connections, now: datetime) -> list[Receipt]:
 
 
 def _fold_stale(to: Connections, now: datetime) -> None:
-    """What is too old to be told by itself becomes a line of a digest; but the opening of what is still going on is told."""
+    """What is too old to be told by itself becomes a line of a digest, each destination's of its own; but the opening of what
+    is still going on is told."""
     open_now = {incident.key for incident in to.store.incidents() if incident.open}
-    stale = [message for message in to.store.stale(now - LIFE) if message.key not in open_now]
-    if stale:
-        to.store.fold([message.key for message in stale], messages.digest(stale, now, reader(to, now)))
+    stale: dict[str, list[Message]] = {}
+    for message in to.store.stale(now - LIFE):
+        if plain_key(message.key) not in open_now:
+            stale.setdefault(place_of(message.key), []).append(message)
+    for place, old in stale.items():
+        to.store.fold([message.key for message in old], copied(messages.digest(old, now, reader(to, now)), place))
 
 
 def send_waiting(store: Store, notifier: Notifier, now: datetime, wait: Callable[[float], None]) -> list[Receipt]:
     """Oldest first, texts before edits before pictures; each answer is remembered as it comes.
 
-    A message that does not get through stays for the next run and does not hold up the others, unless nothing gets through.
-    `wait` (seconds) is called when the chat asks to slow down, or would.
+    A message that does not get through stays for the next run and does not hold up the others, unless nothing gets through to
+    its destination. `wait` (seconds) is called when a destination asks to slow down, or the chat would.
     """
-    post = _Post(store, notifier, now, wait, in_minute=store.sent_since(now - MINUTE))
+    post = _Post(store, notifier, now, wait, in_minute=store.sent_since(now - MINUTE, HOME))
     return [post.send(message) for message in _waiting(store, now)]
 
 
@@ -52,27 +58,29 @@ def _waiting(store: Store, now: datetime) -> Iterator[Message]:
 
 @dataclass
 class _Post:
-    """One run's deliveries: how long it may still wait, how many went within a minute, how many in a row did not get through."""
+    """One run's deliveries: how long it may still wait, how many the chat has had within a minute, and how many in a row did
+    not get through to each destination."""
 
     store: Store
     notifier: Notifier
     now: datetime
     wait: Callable[[float], None]
     patience: float = PATIENCE
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     in_minute: int = 0
 
     def send(self, message: Message) -> Receipt:
-        if self.failed >= GIVE_UP:
-            return Receipt(message.key, "kept", f"not tried: {self.failed} in a row did not get through")
-        if self.in_minute >= LIMIT and not self._rested():
+        place = place_of(message.key)
+        if self.failed[place] >= GIVE_UP:
+            return Receipt(message.key, "kept", f"not tried: {self.failed[place]} in a row did not get through")
+        if place == HOME and self.in_minute >= LIMIT and not self._rested():
             return Receipt(message.key, "kept", f"not tried: the chat takes no more than {LIMIT} messages a minute")
         try:
             receipt, again = self._accepted(message), 0.0
         except NotifyError as error:
             receipt, again = Receipt(message.key, "refused" if error.permanent else "kept", str(error)), error.retry_after
-        self.failed = self.failed + 1 if receipt.state == "kept" else 0
-        self.in_minute += 1
+        self.failed[place] = self.failed[place] + 1 if receipt.state == "kept" else 0
+        self.in_minute += place == HOME
         self.store.record(receipt, self.now, again)
         return receipt
 

@@ -115,7 +115,9 @@ def _asks(to: Connections, event: Event) -> bool:
     if event.metric != event.incident.root.metric:  # the cause of an incident is its root's
         return False
     metric = to.metric(event.metric)
-    return metric.query in to.slices and hasattr(to.source, "rows") and hasattr(metric.value, "columns")
+    columns = getattr(metric.value, "columns", ())  # a mean's are not parts of one whole
+    known = len(columns) == 1 or (len(columns) == 2 and metric.form == "ratio")
+    return known and metric.query in to.slices and hasattr(to.source, "rows")
 
 
 def _collected(futures: dict[str, Future[Cause]], seconds: float) -> Explained:

@@ -70,7 +70,7 @@ class Judged(Mapping[str, pd.DataFrame]):
         metric, series = self.to.metric(name), self.reading.series[name]
         band = metric.rule.band(_normal(metric, series, self.labelled), self.to.zone)
         judged = detectors.judge(series, band, metric, self.reading.volumes.get(name))
-        half = self.reading.half(metric)
+        half = self.reading.waiting.get(metric.scan)
         if half is not None and half in judged.index:
             judged.loc[half, ["status", "rule", "news"]] = [Status.MISSING.value, INCOMPLETE, True]
         return judged
@@ -189,7 +189,7 @@ def _judged(
         size = None if volume is None else volume.to_numpy(float)[first:]
         past = _before(values, index, first, metric, fired.get(metric.name, []))
         columns = detectors.answers(values[first:], band, metric, size, past)
-        _half(columns, index, first, reading.half(metric))
+        _half(columns, index, first, reading.waiting.get(metric.scan))
         out[metric.name] = (first, columns)
     return out
 

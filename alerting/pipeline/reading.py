@@ -47,7 +47,7 @@ def read_late(to: Connections, todo: Sequence[Due], days: int, now: datetime, la
 
 def of_late(todo: Sequence[Due], late: Going) -> list[Due]:
     """The due buckets whose tables are late."""
-    return [item for item in todo if _name(item.metric) in late]
+    return [item for item in todo if item.metric.scan in late]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,10 @@ class _Scan:
         return self.grid[-1].to_pydatetime() + self.query.step
 
 
-def _name(metric: Metric) -> str:
-    return f"{metric.query} by {metric.step}"
-
-
 def _scans(to: Connections, todo: Sequence[Due], days: int) -> list[_Scan]:
     groups: dict[str, list[Due]] = {}
     for item in todo:
-        groups.setdefault(_name(item.metric), []).append(item)
+        groups.setdefault(item.metric.scan, []).append(item)
     return [_scan(to, name, items, days) for name, items in groups.items()]
 
 
@@ -98,7 +94,7 @@ def _asked(to: Connections, scans: list[_Scan]) -> dict[str, Future[tuple[pd.Dat
 
 def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime | None) -> Reading:
     parts = [_read(scan, going[scan.name]) for scan in scans if scan.name in going]
-    counts = _counts([scan for scan in scans if scan.name in going], parts)
+    counts = {name: frame for part in parts for name, frame in part.counts.items()}
     past = to.store.arrivals(now - ARRIVALS) if now else []
     return Reading(
         series={name: series for part in parts for name, series in part.series.items()},
@@ -112,18 +108,6 @@ def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime |
     )
 
 
-def _counts(scans: list[_Scan], parts: list[Reading]) -> dict[str, pd.DataFrame]:
-    """By query; of the coarser steps of one query by the name of their scan."""
-    finest: dict[str, timedelta] = {}
-    for scan in sorted(scans, key=lambda scan: scan.query.step):
-        finest.setdefault(scan.query.name, scan.query.step)
-    return {
-        name if scan.query.step == finest[name] else scan.name: frame
-        for scan, part in zip(scans, parts, strict=True)
-        for name, frame in part.counts.items()
-    }
-
-
 def _read(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
     try:
         raw, seconds = future.result()
@@ -133,11 +117,11 @@ def _read(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
     made = {item.metric.name: _seen(item, *_made(item.metric, counts)) for item in scan.items}
     return Reading(
         series={name: series for name, (series, _) in made.items() if series is not None},
-        counts={scan.query.name: counts},
+        counts={scan.name: counts},
         troubles={name: text for name, (series, text) in made.items() if series is None},
         notes=tuple(text for series, text in made.values() if series is not None and text),
         volumes={i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume and i.metric.policy.min_volume},
-        seconds={scan.query.name: seconds},
+        seconds={scan.name: seconds},
     )
 
 

@@ -77,7 +77,7 @@ def foremost(to: Connections, judged: Judged) -> list[Metric]:
 
 
 def _verdict_row(to: Connections, name: str, row: dict[str, Any], judged: Judged, reading: Reading) -> dict[str, Any]:
-    seconds = reading.seconds.get(to.metric(name).query, 0.0)
+    seconds = reading.seconds.get(to.metric(name).scan, 0.0)
     told = {"bucket": _local(to, row["bucket"]), "status": row["status"], **{column: _short(row[column]) for column in PLAIN}}
     return {**told, "read s": f"{seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
 

@@ -26,7 +26,7 @@ from alerting.plots.letters import FONT, drawable, width
 from alerting.plots.scales import INK, SOFT, Look, Times
 
 WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
-ROW = 1.75  # inches of a row of the overview
+ROW, APART = 1.75, 1.95  # inches of a row of the overview; where each has its own time scale
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MANY = 8  # metrics in the picture of a run
 SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
@@ -92,14 +92,15 @@ def overview(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: st
     """The first metrics side by side, their last two days: the picture of every run."""
     known = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(known, MANY))
+    spans = {metric.name: max(SPAN, LEAST * metric.step) for metric in shown}
+    one = len(set(spans.values())) < 2  # else each has a scale of its own
     rows = max(1, math.ceil(len(shown) / 2))
     with rc_context(STYLE):
-        figure = Picture(figsize=(10, 0.3 + ROW * rows), dpi=80, facecolor="white")
-        if shown:
-            end = max(judged[metric.name].index[-1] for metric in shown)
-            times = Times(end - max(SPAN, LEAST * max(metric.step for metric in shown)), end, zone, language)
+        figure = Picture(figsize=(10, 0.3 + (ROW if one else APART) * rows), dpi=80, facecolor="white")
+        end = max((judged[metric.name].index[-1] for metric in shown), default=EPOCH)
         for place, metric in enumerate(shown):
-            _small(figure, metric, judged[metric.name], times, place, rows, labels=place >= len(shown) - 2)
+            times = Times(end - spans[metric.name], end, zone, language)
+            _small(figure, metric, judged[metric.name], times, place, rows, labels=not one or place >= len(shown) - 2)
     return figure
 
 
@@ -129,7 +130,8 @@ def png(figure: Figure, dpi: float | None = None) -> bytes:
 def _small(figure: Figure, metric: Metric, judged: pd.DataFrame, times: Times, place: int, rows: int, labels: bool) -> None:
     inches = figure.get_figheight()
     row, column = divmod(place, 2)
-    axes = figure.add_axes((0.055 + 0.5 * column, (0.35 + ROW * (rows - 1 - row)) / inches, 0.435, 1.38 / inches))
+    each = (inches - 0.3) / rows
+    axes = figure.add_axes((0.055 + 0.5 * column, (0.35 + each * (rows - 1 - row)) / inches, 0.435, 1.38 / inches))
     curve = Curve.of(metric, judged, times)
     draw(axes, curve, SMALL)
     scales.light(axes, metric, times, curve.extent(), SMALL, labels)

@@ -74,7 +74,7 @@ def recipe(query: Query, kind: str, table: str, users: str = EXACT) -> Recipe:
     _check(query, text, parts, keys)
     served = replace(query, sql=_edited(sql, edits))
     mark = hashlib.sha256(json.dumps([query.sql, table, users, VERSION]).encode()).hexdigest()[:10]
-    return Recipe(query, f"{PREFIX}{kind}_{query.name}_{mark}", keys, states, served, frozenset(inexact))
+    return Recipe(query, f"{PREFIX}{kind}_{query.name.replace('.', '_')}_{mark}", keys, states, served, frozenset(inexact))
 
 
 def _named(item: str) -> tuple[str, str]:

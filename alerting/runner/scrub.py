@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from urllib.parse import quote
@@ -27,6 +28,7 @@ def scrubbed(text: str, settings: Settings) -> tuple[str, int]:
 def _spellings(settings: Settings) -> list[str]:
     secrets = [str(getattr(settings, f.name)) for f in fields(settings) if f.metadata["secret"]]
     secrets += [secret.partition(":")[2] for secret in secrets]  # of a bot token, the half that is secret
+    secrets += [path for secret in secrets if (path := _path(secret))]  # as a library tells an address that it cannot reach
     secrets += [_basic(f"{settings.clickhouse_user}:{settings.clickhouse_password}")] if settings.clickhouse_password else []
     found = {spelling for secret in secrets if len(secret) >= GUESSABLE for spelling in _spelled(secret)}
     return sorted(found, key=len, reverse=True)
@@ -35,6 +37,12 @@ def _spellings(settings: Settings) -> list[str]:
 def _spelled(secret: str) -> Iterator[str]:
     for text in (secret, html.escape(secret), quote(secret), quote(secret, safe=""), repr(secret)[1:-1]):
         yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
+
+
+def _path(secret: str) -> str:
+    """What follows the host of a URL."""
+    found = re.match(r"https?://[^/?#]+(.*)", secret)
+    return found[1] if found else ""
 
 
 def _basic(pair: str) -> str:

@@ -89,9 +89,9 @@ def _expression_start(text: str) -> int | None:
 
 
 def _table(query: Query, text: str, table: str) -> Span:
-    found = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(query.name)}`?)(?![\w.(`])", text))
+    found = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(query.table)}`?)(?![\w.(`])", text))
     if len(found) != 1:
-        raise _fault(query, f"it must read `FROM {query.name}` exactly once; it does so {len(found)} times")
+        raise _fault(query, f"it must read `FROM {query.table}` exactly once; it does so {len(found)} times")
     return found[0].start(1), found[0].end(1), table
 
 

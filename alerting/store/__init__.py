@@ -2,5 +2,6 @@
 
 from alerting.store.history import Held
 from alerting.store.memory import Counts, Store
+from alerting.store.routed import Routed
 
-__all__ = ["Counts", "Held", "Store"]
+__all__ = ["Counts", "Held", "Routed", "Store"]

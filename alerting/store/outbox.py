@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerting.model import Message, Receipt
+from alerting.model.route import DESTINATIONS, HOME, copies, place_of
 from alerting.store import rows
 from alerting.store.file import File
 from alerting.store.rows import iso
@@ -48,8 +49,13 @@ _STALE = f"""SELECT {_COLUMNS} FROM messages
     WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
 _MESSAGE_ID = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
     LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
-_TEXT = """SELECT text FROM messages WHERE key = ? OR (edits = ? AND edits <> '' AND state IN ('waiting', 'sent'))
-    ORDER BY key = ?, id DESC LIMIT 1"""
+_ANY = ", ".join("?" * len(DESTINATIONS))
+_TEXT = f"""SELECT text FROM messages
+    WHERE key IN ({_ANY}) OR (edits IN ({_ANY}) AND edits <> '' AND state IN ('waiting', 'sent'))
+    ORDER BY key IN ({_ANY}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
+_HEARD_OF = f"""SELECT key, state = 'sent' FROM messages WHERE ({" OR ".join(["key BETWEEN ? AND ?"] * len(DESTINATIONS))})
+    AND incident = ?"""  # along the key: each begins with the incident's id
+_PLACE = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
 _TOLD = """SELECT 1 FROM messages WHERE kind = ? AND
     CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
 
@@ -82,16 +88,29 @@ class Outbox:
         return next(iter(self._file.read(str, _MESSAGE_ID, key)), "")
 
     def text(self, key: str) -> str:
-        """The newest text of the message with this key, edits that wait or were sent included; "" if there is none."""
-        return next(iter(self._file.read(str, _TEXT, key, key, key)), "")
+        """The newest text of the message with this key, edits that wait or were sent included; "" if there is none. What one
+        destination was told counts as well as what another was."""
+        keys = copies(key)
+        return next(iter(self._file.read(str, _TEXT, *keys, *keys, *keys)), "")
+
+    def told(self, key: str) -> bool:
+        """Whether any destination has accepted its copy of the message with this key."""
+        return bool(self._file.read(bool, f"SELECT 1 FROM messages WHERE key IN ({_ANY}) AND state = 'sent'", *copies(key)))
+
+    def heard_of(self, incident: str) -> dict[str, bool]:
+        """The destinations that messages of an incident were addressed to, and whether one was accepted there."""
+        spans = [edge for key in copies(f"{incident}/") for edge in (key, f"{key}\U0010ffff")]
+        found = self._file.read(lambda key, sent: (place_of(key), bool(sent)), _HEARD_OF, *spans, incident)
+        return {place: (place, True) in found for place, _ in found}
 
     def told_recently(self, kind: str, since: datetime) -> bool:
         """Whether a message of this kind was sent after `since`, or waits and is about a time after it."""
         return bool(self._file.read(bool, _TOLD, kind, iso(since)))
 
-    def sent_since(self, at: datetime) -> int:
-        """How many messages the chat has accepted since then, pictures and edits included."""
-        return self._file.read(int, "SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ?", iso(at))[0]
+    def sent_since(self, at: datetime, place: str = "") -> int:
+        """How many messages the destinations, or this one, have accepted since then, pictures and edits included."""
+        sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {_PLACE})"
+        return self._file.read(int, sql, iso(at), place, HOME)[0]
 
     def unsent(self, incident: str) -> list[str]:
         """Keys of all messages of an incident that were not sent yet, held back or not."""

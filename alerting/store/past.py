@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from alerting.model import Button, Incident, Kind, StoreError, Told
 from alerting.model.chat import Action
+from alerting.model.route import copies, plain_key
 from alerting.store import rows
 from alerting.store.rows import iso
 
@@ -19,10 +20,13 @@ T = TypeVar("T")
 LIVELY = timedelta(days=2)  # after its end a message may still come to an incident: a label, an answer that had to wait
 END = "0"  # the character after "/": keys of an incident's messages lie between ID/ and ID0
 
+_PREFIXES = [key.removesuffix("x") for key in copies("x")]  # of the keys of each destination's copies
+_OF_IT = " OR ".join(f"(key > '{p}' || it.id || '/' AND key < '{p}' || it.id || '0')" for p in _PREFIXES)
+
 _OPEN = "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id"
-_STAMPS = """SELECT it.id, body, CASE WHEN closed = '' OR closed >= ? THEN
+_STAMPS = f"""SELECT it.id, body, CASE WHEN closed = '' OR closed >= ? THEN
       (SELECT COUNT(*) || MAX(changed) || MAX(created) || SUM(state = 'sent') FROM messages
-       WHERE key > it.id || '/' AND key < it.id || '0')
+       WHERE {_OF_IT})
       END FROM incidents it WHERE opened >= ? OR closed = '' ORDER BY id"""
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # a run makes fewer
 _SENT = f"SELECT COUNT(*) FROM messages WHERE {_NEWEST} AND state = 'sent' AND edits = '' AND changed BETWEEN ? AND ?"
@@ -55,8 +59,8 @@ class Past:
         return self._read(int, _SENT, iso(since), iso(until))[0]
 
     def pictures(self, since: datetime, until: datetime) -> list[str]:
-        """Keys of the pictures among the newest messages that were made then, in that order."""
-        return self._read(str, _PICTURES, iso(since), iso(until))
+        """Keys of the pictures among the newest messages that were made then, in that order; each once, wherever it went."""
+        return list(dict.fromkeys(self._read(plain_key, _PICTURES, iso(since), iso(until))))
 
     def stamps(self, since: datetime, now: datetime) -> dict[str, tuple[str, str]]:
         """Incidents that opened since then or are open: id -> its body, and what changes whenever its messages do."""
@@ -71,8 +75,10 @@ class Past:
             raise StoreError(f"{self._path}: an incident makes no sense ({error})") from error
 
     def thread(self, id: str) -> list[Told]:
-        """All messages of an incident, in the order in which they were made."""
-        return self._read(_told, _THREAD, f"{id}/", f"{id}{END}")
+        """All messages of an incident, in the order in which they were made, as the chat heard them; or, where it was not told,
+        the first destination that was."""
+        heard = (self._read(_told, _THREAD, f"{prefix}{id}/", f"{prefix}{id}{END}") for prefix in _PREFIXES)
+        return next(filter(None, heard), [])
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """The moment a run stood at -> when it started, of those started since then."""
@@ -90,4 +96,5 @@ def _told(key: str, kind: str, text: str, state: str, created: str, reply_to: st
     reason, changed, buttons = rest
     given = tuple(tuple(Button(b["text"], Action(b["action"])) for b in row) for row in json.loads(buttons))
     at = datetime.fromisoformat(changed) if changed else None
+    key, reply_to, edits = map(plain_key, (key, reply_to, edits))
     return Told(key, Kind(kind), text, state, datetime.fromisoformat(created), reply_to, edits, reason, at, given)

@@ -1,0 +1,120 @@
+"""Where a message goes: the first route that one of its words matches. Each destination has a copy under a key of its own.
+
+The home destination (Telegram; the console where no chat is configured) has the plain keys, every other `NAME:KEY`. Replies
+and edits are addressed alike, so that what holds between messages holds within each destination.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from alerting.model.chat import Message
+from alerting.model.trouble import Kind
+
+HOME = "telegram"
+DESTINATIONS = (HOME, "slack", "email", "webhook")
+EVERYTHING = "*"
+KINDS = {Kind.RUN_FAILED: "check-failed", Kind.NO_DATA: "no-data", Kind.DAILY: "daily"}
+WORDS = (EVERYTHING, "critical", "warning", *KINDS.values())  # beside the names of metrics
+FORM = "routes such as 'critical -> telegram, email; views,likes -> slack; * -> telegram'"
+
+
+@dataclass(frozen=True)
+class Route:
+    words: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """In the order in which they are tried. What none matches goes home."""
+
+    routes: tuple[Route, ...] = ()
+
+    def of(self, message: Message) -> tuple[str, ...]:
+        """The destinations of the first route that matches."""
+        words = _words(message)
+        return next((route.places for route in self.routes if words & {*route.words}), (HOME,))
+
+    @property
+    def default(self) -> tuple[str, ...]:
+        """Where everything goes that has no route of its own."""
+        return next((route.places for route in self.routes if EVERYTHING in route.words), (HOME,))
+
+    @property
+    def plain(self) -> Routes:
+        """Everything by the default route."""
+        return Routes((Route((EVERYTHING,), self.default),))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All destinations that a route leads to, home first."""
+        named = {place for route in self.routes for place in route.places} | {*self.default}
+        return tuple(place for place in DESTINATIONS if place in named)
+
+
+def read(text: str, default: Iterable[str] = (HOME,)) -> Routes:
+    """The routes written in `text`, and behind them `* -> default`. Raises ValueError with the form they take."""
+    routes = [_route(part) for part in re.split(r"[;\n]", text) if part.strip()]
+    return Routes((*routes, Route((EVERYTHING,), tuple(default))))
+
+
+def unknown(routes: Routes, metrics: Iterable[str]) -> list[str]:
+    """Words of routes that nothing is called."""
+    known = {*WORDS, *metrics}
+    return [word for route in routes.routes for word in route.words if word not in known]
+
+
+def _route(text: str) -> Route:
+    words, arrow, places = text.partition("->")
+    route = Route(_listed(words), _listed(places))
+    if not (arrow and route.words and route.places):
+        raise ValueError(FORM)
+    absent = [place for place in route.places if place not in DESTINATIONS]
+    if absent:
+        raise ValueError(f"{FORM}; there is no destination {', '.join(absent)}: there are {', '.join(DESTINATIONS)}")
+    return route
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _words(message: Message) -> set[str]:
+    """What a route may call it. A message about the checks has no metric and no severity."""
+    kind = {KINDS[message.kind]} if message.kind in KINDS else set()
+    metric = {message.metric, "critical" if message.critical else "warning"} if message.metric else set()
+    return {EVERYTHING, *kind, *metric}
+
+
+def copied(message: Message, place: str) -> Message:
+    """The message as it is addressed to a destination: its key, and those that it answers and edits."""
+    key, reply_to, edits = (_keyed(key, place) for key in (message.key, message.reply_to, message.edits))
+    return replace(message, key=key, reply_to=reply_to, edits=edits)
+
+
+def original(message: Message) -> Message:
+    """The message that a copy was made of."""
+    key, reply_to, edits = (plain_key(key) for key in (message.key, message.reply_to, message.edits))
+    return replace(message, key=key, reply_to=reply_to, edits=edits)
+
+
+def copies(key: str) -> tuple[str, ...]:
+    """The keys that the copies of the message with this key may have."""
+    return tuple(_keyed(plain_key(key), place) for place in DESTINATIONS)
+
+
+def place_of(key: str) -> str:
+    """The destination of a copy."""
+    place, colon, _ = key.partition(":")
+    return place if colon and place in DESTINATIONS else HOME
+
+
+def plain_key(key: str) -> str:
+    return key.partition(":")[2] if place_of(key) != HOME else key
+
+
+def _keyed(key: str, place: str) -> str:
+    return key if place == HOME or not key else f"{place}:{key}"

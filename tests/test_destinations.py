@@ -1,0 +1,810 @@
+"""Slack, e-mail and a webhook beside the chat: what each is given, what its errors mean, and that none waits for another."""
+
+import base64
+import email.utils
+import hmac
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from contextlib import closing
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+
+from alerting import destinations, doctor, duty, pipeline, wiring
+from alerting.metrics import METRICS
+from alerting.model import Incident, Kind, Member, Memory, Message, NotifyError, Reading, SettingsError, Status, Verdict, route
+from alerting.notifiers import Console, Routed, Telegram
+from alerting.notifiers.mail import Mailbox
+from alerting.notifiers.mail.posting import Server
+from alerting.notifiers.slack import Slack, mrkdwn
+from alerting.notifiers.webhook import Webhook
+from alerting.runner.scrub import scrubbed
+from alerting.settings import ROOT, load
+from alerting.store import Routed as Memories
+from alerting.store.past import Past
+from tests.mailserver import MailServer
+from tests.servers import Web, says
+from tests.test_notifiers import png
+from tests.test_pipeline import kpi
+
+NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
+STEP = timedelta(minutes=15)
+OUTPUT = {"capture_output": True, "text": True, "timeout": 300}
+PATH = "/services/T000/B000/verysecretpath"
+HTML = "🔴 <b>Likes −38 %</b> · Mon 14:15\n1&lt;2 &amp; <i>so</i>\n"
+HTML += '<a href="https://bi/?a=1&amp;b=2|3">Dashboard</a> · Run <code>a_b</code>'
+PNG = png(noise=40)
+
+
+def message(key="likes/opened/text", text=HTML, **more):
+    return Message(key, more.pop("kind", Kind.OPENED), "likes", NOW, text, **more)
+
+
+PICTURE = message("likes/opened/picture", "Likes −38 %", photo=PNG, reply_to="likes/opened/text", incident="likes")
+
+
+def refused(call, *given):
+    with pytest.raises(NotifyError) as caught:
+        call(*given)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None  # a library's error would hold the address
+    return caught.value
+
+
+# Routes
+
+
+@pytest.mark.parametrize(
+    ("more", "to"),
+    [
+        ({"critical": True}, ("telegram", "email")),
+        ({}, ("slack",)),  # likes
+        ({"kind": Kind.RUN_FAILED, "critical": True}, ("webhook",)),
+        ({"metric": "ctr"}, ("telegram",)),
+        ({"metric": "", "kind": Kind.DIGEST}, ("telegram",)),
+    ],
+)
+def test_the_first_route_that_matches_says_where(more, to):
+    routes = route.read("critical -> telegram, email; views,likes->slack\ncheck-failed -> webhook; * -> telegram")
+    metric = "" if more.get("kind") is Kind.RUN_FAILED else "likes"
+    assert routes.of(replace(message(), **{"metric": metric, **more})) == to
+
+
+def test_without_routes_everything_goes_to_the_chat_or_to_all_there_is():
+    def default(**given):
+        values = vars(load({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none"))
+        return destinations.routed(values).default
+
+    chat = {"TELEGRAM_TOKEN": "1:a", "TELEGRAM_CHAT": "-1"}
+    assert default() == ("telegram",)
+    assert default(**chat, SLACK_URL="https://hooks/x") == ("telegram",)
+    assert default(SLACK_URL="https://hooks/x", WEBHOOK_URL="https://take/it") == ("slack", "webhook")
+    assert default(**chat, SLACK_URL="https://hooks/x", ROUTES="* -> slack") == ("slack",)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ROUTES": "critical telegram"}, "it takes routes such as"),
+        ({"ROUTES": "* -> pager"}, "there is no destination pager: there are telegram, slack, email, webhook"),
+        ({"ROUTES": "* -> slack"}, "leads to slack, which is not set up: set ALERTING_SLACK_URL"),
+        ({"ROUTES": "* -> telegram"}, "leads to telegram, which is not set up"),
+        ({"SLACK_URL": "hooks/secretpath"}, "ALERTING_SLACK_URL: it takes a URL"),
+        ({"WEBHOOK_URL": "https://me:secretpath@host"}, "without user and password"),
+        ({"EMAIL_SERVER": "mail.example:25"}, "smtps://host:465"),
+        ({"EMAIL_TO": "duty@example.com, anna"}, "mail addresses such as"),
+        ({"EMAIL_FROM": "a@b.example\nBcc: x@y.example"}, "mail addresses such as"),
+        ({"EMAIL_SERVER": "smtp://host", "EMAIL_TO": "a@b.example"}, "go together: set all three, or none"),
+        ({"EMAIL_USER": "me"}, "ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_secret_is(given, said):
+    with pytest.raises(SettingsError) as caught:
+        load({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none")
+    assert said in str(caught.value)
+    assert "secretpath" not in str(caught.value)
+
+
+def test_a_route_for_what_nothing_is_called_is_refused(tmp_path):
+    given = load({"ALERTING_SLACK_URL": "https://h/x", "ALERTING_ROUTES": "clicks, likes -> slack"}, ROOT / "none")
+    with pytest.raises(SettingsError, match=r"ALERTING_ROUTES names clicks: there are \*, critical, warning"):
+        wiring.catalogue(given)
+
+
+# Slack
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        (HTML, "🔴 *Likes −38 %* · Mon 14:15\n1&lt;2 &amp; _so_\n<https://bi/?a=1&amp;b=2%7C3|Dashboard> · Run `a_b`"),
+        ("&quot;a&quot; &#39;b&#39; <u>c</u>", "\"a\" 'b' c"),
+        ("<a>no address</a> <!channel>", "no address &lt;!channel&gt;"),
+    ],
+)
+def test_html_becomes_mrkdwn(html, text):
+    assert mrkdwn(html) == text
+
+
+def test_slack_is_given_texts_and_no_pictures_nor_edits(web):
+    web.will(says("ok", kind="text/plain"))
+    chat = Slack(web.url + PATH)
+    assert chat.send(message(), "any id") == "likes/opened/text"
+    assert chat.send(PICTURE) == PICTURE.key
+    chat.edit(message(), "any id")
+    (asked,) = web.asked
+    assert (asked.path, asked.headers["content-type"]) == (PATH, "application/json; charset=utf-8")
+    assert json.loads(asked.body)["text"] == mrkdwn(HTML)
+
+
+def test_a_text_too_long_for_slack_is_cut(web):
+    web.will(says("ok"))
+    Slack(web.url).send(message(text="<b>" + "&lt;" * 9000 + "</b>"))
+    assert json.loads(web.asked[0].body)["text"].endswith("&lt;…*")
+
+
+# What an answer over HTTP means, for Slack and the webhook alike
+
+
+def hooks(url, timeout=15.0):
+    return [Slack(url, timeout), Webhook(url, "whisper", timeout=timeout)]
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "permanent", "again", "said"),
+    [
+        (400, {}, True, 0, "400 invalid_payload"),
+        (413, {}, True, 0, "413"),
+        (403, {}, False, 0, "403 invalid_payload <address> <address>: check ALERTING_"),
+        (404, {}, False, 0, "check ALERTING_"),
+        (410, {}, False, 0, "check ALERTING_"),
+        (408, {}, False, 0, "408"),
+        (429, {"Retry_After": "7"}, False, 7, "429"),
+        (429, {}, False, 1, "429"),
+        (429, {"Retry_After": "9" * 30}, False, 86_400, "429"),
+        (500, {}, False, 0, "500"),
+        (503, {"Retry_After": "soon"}, False, 0, "503"),
+        (302, {"Location": "https://elsewhere/"}, False, 0, "it redirects, which is not followed"),
+    ],
+)
+def test_a_refusal_is_for_good_only_when_the_message_is_at_fault(web, status, more, permanent, again, said, caplog):
+    caplog.set_level(logging.DEBUG)
+    for hook in hooks(web.url + PATH):
+        web.will(says(f"invalid_payload {PATH} {web.url}{PATH}", status, "text/plain", **more))
+        error = refused(hook.send, message())
+        assert (error.permanent, error.retry_after) == (permanent, again)
+        assert said in str(error)
+        assert "verysecretpath" not in str(error)
+    assert len(web.asked) == 2  # nothing was tried twice, nothing followed
+    assert "verysecretpath" not in caplog.text
+
+
+def test_a_date_to_come_back_at_is_understood(web):
+    web.will(says("", 429, Retry_After=email.utils.formatdate(time.time() + 60, usegmt=True)))
+    assert 50 < refused(Slack(web.url).send, message()).retry_after <= 60
+
+
+@pytest.mark.parametrize("trouble", ["no answer", "cut", "refused", "no such host"])
+def test_a_broken_line_is_passing_and_keeps_the_secret(web, trouble, caplog):
+    caplog.set_level(logging.DEBUG)
+    web.will(lambda handler: web.closing.wait(5) if trouble == "no answer" else handler.connection.close())
+    base = {"refused": "http://127.0.0.1:9", "no such host": "http://nowhere.invalid"}.get(trouble, web.url)
+    for hook in hooks(base + PATH, timeout=0.3):
+        error = refused(hook.send, message())
+        assert not error.permanent
+        assert ("may have arrived" in str(error)) == (trouble in ("no answer", "cut"))
+        assert "verysecretpath" not in str(error) + caplog.text
+
+
+def test_a_page_of_html_is_not_repeated(web):
+    web.will(says("<!DOCTYPE html><title>Bad gateway</title>", 502, "text/html"))
+    assert str(refused(Slack(web.url).send, message())).strip() == "Slack: 502"
+
+
+@pytest.mark.parametrize(("status", "well"), [(400, True), (200, True), (404, False), (403, False), (500, False)])
+def test_slack_is_checked_without_a_message(web, status, well):
+    web.will(says("no_text", status))
+    chat = Slack(web.url + PATH)
+    assert "webhook at 127.0.0.1" in (chat.check() if well else f"{refused(chat.check)} webhook at 127.0.0.1")
+    assert [json.loads(asked.body) for asked in web.asked] == [{"text": ""}]
+
+
+# The webhook
+
+
+def test_the_schema_is_what_it_says_it_is(web):
+    web.will(says("", 204))
+    hook = Webhook(web.url + PATH, "whisper")
+    assert hook.send(message(incident="likes"), "id") == "likes/opened/text"
+    hook.send(PICTURE)
+    hook.edit(message("likes/edit/1", "newer", edits="likes/opened/text"), "id")
+    text, picture, edit = (json.loads(asked.body) for asked in web.asked)
+    assert text == {
+        "version": 1,
+        "key": "likes/opened/text",
+        "kind": "opened",
+        "metric": "likes",
+        "bucket": "2026-11-20T12:36:00Z",
+        "text": HTML,
+        "text_plain": "🔴 Likes −38 % · Mon 14:15\n1<2 & so\nDashboard (https://bi/?a=1&b=2|3) · Run a_b",
+        "incident": "likes",
+        "reply_to": "",
+        "edits": "",
+        "quiet": False,
+        "photo": None,
+    }
+    assert (picture["reply_to"], base64.b64decode(picture["photo"])) == ("likes/opened/text", PNG)
+    assert (edit["edits"], edit["text"]) == ("likes/opened/text", "newer")
+    assert [asked.headers["idempotency-key"] for asked in web.asked] == [t["key"] for t in (text, picture, edit)]
+    for asked in web.asked:
+        signed = hmac.new(b"whisper", asked.body, sha256).hexdigest()
+        assert asked.headers["x-alerting-signature"] == f"sha256={signed}"
+
+
+def test_pictures_and_signature_can_be_left_out(web):
+    web.will(says(""))
+    hook = Webhook(web.url, photos=False)
+    hook.send(PICTURE)
+    hook.send(message("ключ/opened/text"))
+    (asked,) = web.asked
+    assert "x-alerting-signature" not in asked.headers
+    assert asked.headers["idempotency-key"] == "%D0%BA%D0%BB%D1%8E%D1%87/opened/text"
+
+
+@pytest.mark.parametrize(("status", "well"), [(405, True), (200, True), (404, True), (401, False), (502, False)])
+def test_the_webhook_is_checked_without_a_message(web, status, well):
+    web.will(says("", status))
+    hook = Webhook(web.url + PATH)
+    assert f"HEAD: {status}" in hook.check() if well else str(status) in str(refused(hook.check))
+    assert [asked.body for asked in web.asked] == [b""]
+
+
+# E-mail
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*shlex.split(command), "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_text(file.read_text() + file.with_suffix(".pem.crt").read_text())
+    return str(file)
+
+
+@pytest.fixture
+def served(certificate):
+    """Makes servers that speak TLS."""
+    made = []
+
+    def serve(**more):
+        made.append(MailServer(certificate, **more))
+        return made[-1]
+
+    yield serve
+    for server in made:
+        server.close()
+
+
+def box(server, scheme="smtp", to="duty@example.com", **more):
+    line = Server(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
+    return Mailbox(line, "Alerts <alerts@example.com>", to)
+
+
+def test_a_letter_has_text_html_and_a_thread(mail):
+    mailbox = box(mail, to="duty@example.com, Anna <anna@example.com>")
+    opening = mailbox.send(message(incident="likes"))
+    mailbox.send(PICTURE, opening)
+    mailbox.edit(message(), opening)
+    mailbox.send(message("likes/resolved/text", "🟢 over", incident="likes", quiet=True), opening)
+    mailbox.send(message("run/daily/text", "a day"), "console-3")
+    first, picture, last, other = (letter.mail for letter in mail.letters)
+    assert mail.letters[0].to == ["duty@example.com", "anna@example.com"]
+    assert mail.letters[0].sender == "alerts@example.com"
+    assert (first["Subject"], first["From"]) == ("🔴 Likes −38 % · Mon 14:15", "Alerts <alerts@example.com>")
+    assert "Dashboard (https://bi/?a=1&b=2|3)" in mail.letters[0].text
+    page = first.get_body(("html",)).get_content()
+    assert '<a href="https://bi/?a=1&amp;b=2|3">Dashboard</a>' in page
+    assert "</b> · Mon 14:15<br>" in page
+    thread = first["References"]
+    assert first["In-Reply-To"] == thread  # it opens a thread that has its name already
+    assert all(later["References"] == f"{thread} {opening}" for later in (picture, last))
+    assert all(later["In-Reply-To"] == opening == first["Message-ID"] for later in (picture, last))
+    assert (first["Importance"], last["Importance"], last["Auto-Submitted"]) == ("high", None, "auto-generated")
+    assert (other["In-Reply-To"], other["References"]) == (None, None)
+    assert all(letter.raw.isascii() for letter in mail.letters)
+
+
+def test_a_picture_lies_within_its_letter(mail):
+    box(mail).send(PICTURE)
+    made = mail.letters[0].mail
+    (picture,) = [part for part in made.walk() if part.get_content_type() == "image/png"]
+    assert picture.get_content() == PNG
+    name = picture["Content-ID"].strip("<>")
+    assert f'src="cid:{name}"' in made.get_body(("html",)).get_content()
+
+
+def test_the_same_message_is_the_same_letter(mail):
+    mail.will(".", "taken, and not said")
+    error = refused(box(mail).send, message())
+    assert (error.permanent, "may have arrived" in str(error)) == (False, True)
+    box(mail).send(message())
+    once, again = mail.letters
+    assert once.mail["Message-ID"] == again.mail["Message-ID"]
+
+
+def test_a_login_goes_over_starttls_or_tls(served, certificate):
+    for server, scheme in ((served(starttls=True), "smtp"), (served(implicit=True), "smtps")):
+        server.accounts["me"] = "hunter2hunter2"
+        mailbox = box(server, scheme, user="me", password="hunter2hunter2", ca=certificate)
+        mailbox.send(message())
+        assert "127.0.0.1" in mailbox.check()
+        assert [(letter.encrypted, letter.user) for letter in server.letters] == [(True, "me")]
+        stranger = Server(
+            f"{scheme}://0.0.0.0:{server.port}", "me", "hunter2hunter2"
+        )  # no loopback address, and not in the certificate
+        error = refused(Mailbox(stranger, "a@b.example", "c@d.example").send, message())
+        assert "SSLCertVerificationError" in str(error)
+        assert "ALERTING_EMAIL_CA" in str(error)
+        assert len([line for line in server.said if line.startswith("AUTH")]) == 2  # and not a third time
+
+
+def test_a_wrong_password_is_said_and_not_repeated(mail):
+    mail.accounts["me"] = "right"
+    error = refused(box(mail, user="me", password="hunter2hunter2").send, message())
+    assert str(error).endswith("login 535 <password> is wrong: check ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD")
+    assert not error.permanent
+    assert "hunter2" not in repr(box(mail, user="me", password="hunter2hunter2")._server)
+    assert "authentication required" in str(refused(box(mail).send, message()))
+
+
+def test_without_starttls_only_this_machine_is_spoken_to(mail):
+    import alerting.notifiers.mail.posting as posting
+
+    assert [posting._here(host) for host in ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")] == [True] * 3 + [
+        False
+    ] * 2
+    mail.accounts["me"] = "hunter2hunter2"
+    elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
+    error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
+    assert "encryption SMTPNotSupportedError: it must speak STARTTLS" in str(error)
+    assert not any("AUTH" in line for line in mail.said)  # the password stays here
+    box(mail, user="me", password="hunter2hunter2").send(message())  # plain, but to this machine
+    assert not mail.letters[0].encrypted
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply", "permanent", "said"),
+    [
+        ("connect", "421 busy", False, "connection 421 busy"),
+        ("connect", "", False, "connection"),
+        ("MAIL", "451 later", False, "sender 451 later"),
+        ("MAIL", "550 not you", False, "sender 550 not you: check ALERTING_EMAIL_FROM"),
+        ("RCPT", "450 greylisted", False, "recipient 450 greylisted"),
+        ("RCPT", "550 unknown", False, "recipient 550 unknown: check ALERTING_EMAIL_TO"),
+        ("DATA", "451 later", False, "content 451 later"),
+        (".", "452 disk full", False, "content 452 disk full"),
+        (".", "552 too large", True, "content 552 too large"),
+        (".", "554 spam", True, "content 554 spam"),
+        ("MAIL", "stall", False, "sender"),
+    ],
+)
+def test_what_a_mail_server_says(mail, verb, reply, permanent, said):
+    mail.will(verb, reply, times=9)
+    error = refused(box(mail, timeout=0.3).send, message())
+    assert (error.permanent, error.retry_after) == (permanent, 0)
+    assert said in str(error)
+    assert mail.letters == []
+
+
+def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):
+    mail.will("QUIT", "stall")
+    box(mail, timeout=0.3).send(message())
+    assert len(mail.letters) == 1
+
+
+def test_nobody_there(mail):
+    error = refused(Mailbox(Server("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
+    assert "connection ConnectionRefusedError" in str(error)
+
+
+def test_one_address_that_is_refused_costs_the_others_nothing(mail):
+    mailbox = box(mail, to="nobody@example.com, duty@example.com")
+    mailbox.send(message())
+    assert mail.letters[0].to == ["duty@example.com"]
+    assert mailbox.notes == ["E-mail: nobody@example.com was refused: 550 no such mailbox"]
+    assert mailbox.check().endswith("takes mail to duty@example.com, but not to nobody@example.com (550 no such mailbox)")
+    assert len(mail.letters) == 1
+
+
+# All of them, by the outbox
+
+
+@pytest.fixture
+def post(web, mail, bot, tmp_path):
+    """Connections to all four, with the default route to all; keywords replace some of them."""
+    other = Web()
+    other.will(says(""))
+    web.will(says("ok"))
+
+    def connect(routes="* -> telegram, slack, email, webhook"):
+        chat = Telegram(bot.token, bot.chat, bot.url, timeout=2)
+        places = {"telegram": chat, "slack": Slack(web.url), "email": box(mail), "webhook": Webhook(other.url)}
+        store = Memories(tmp_path / "alerts.sqlite", route.read(routes))
+        return pipeline.Connections(METRICS, {}, None, store, Routed(places), zone="UTC")
+
+    connect.heard = lambda: {
+        "telegram": [m.plain for m in bot.messages],
+        "slack": [json.loads(asked.body)["text"] for asked in web.asked if asked.path != "/down"],
+        "email": [letter.text.strip() for letter in mail.letters],
+        "webhook": [json.loads(asked.body)["text"] for asked in other.asked],
+    }
+    connect.webhook = other
+    yield connect
+    other.close()
+
+
+def told(to, now, *messages, **memory):
+    to.store.commit(Memory(messages=messages, **memory), now)
+    return {receipt.key: receipt.state for receipt in pipeline.deliver(to, now)}
+
+
+def test_each_message_goes_once_to_each_destination(post):
+    to = post()
+    assert set(told(to, NOW, message(text="a")).values()) == {"sent"}
+    assert told(to, NOW, message(text="a")) == {}
+    assert post.heard() == {place: ["a"] for place in route.DESTINATIONS}
+    assert to.store.told(message().key)
+    assert to.store.counts().sent == 4
+
+
+def test_one_that_is_down_neither_stops_nor_repeats_the_others(post, web):
+    to = post()
+    web.will(says("", 500))
+    for number in range(5):
+        told(to, NOW, message(f"m{number}", f"text {number}"))
+    assert post.heard()["email"] == [f"text {number}" for number in range(5)]
+    slack = [receipt for receipt in pipeline.deliver(to, NOW + STEP) if receipt.state == "kept"]
+    assert len(slack) == 5
+    assert "in a row did not get through" in slack[-1].reason
+    web.asked.clear()
+    web.will(says("ok"))
+    states = {receipt.key: receipt.state for receipt in pipeline.deliver(to, NOW + 2 * STEP)}
+    assert states == {f"slack:m{number}": "sent" for number in range(5)}
+    assert all(texts == [f"text {number}" for number in range(5)] for texts in post.heard().values())
+
+
+def test_what_follows_goes_where_the_incident_was_told_of(post):
+    to = post("critical -> telegram, email; likes -> slack; * -> webhook")
+    told(to, NOW, message("i/opened/text", "opened", incident="i"))
+    told(to, NOW, message("i/taken/text", "taken", incident="i", kind=Kind.TAKEN, reply_to="i/opened/text"))
+    assert {place: len(texts) for place, texts in post.heard().items()} == {"telegram": 0, "slack": 2, "email": 0, "webhook": 0}
+    worse = message("i/worsened/text", "worse", incident="i", kind=Kind.WORSENED, critical=True, reply_to="i/opened/text")
+    picture = replace(PICTURE, key="i/worsened/picture", reply_to=worse.key, incident="i", text="picture")
+    assert set(told(to, NOW, worse, picture).values()) == {"sent"}
+    told(to, NOW, message("i/resolved/text", "over", incident="i", kind=Kind.RESOLVED, reply_to="i/opened/text"))
+    assert post.heard() == {
+        "telegram": ["worse", "picture", "over"],
+        "slack": ["opened", "taken", "worse", "over"],
+        "email": ["worse", "picture", "over"],
+        "webhook": [],
+    }
+
+
+def test_edits_change_what_waits_and_follow_what_was_sent(post, web, bot):
+    to = post()
+    web.will(says("", 500))
+    told(to, NOW, message("i/opened/text", "opened", incident="i"))
+    told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
+    assert to.store.text("i/opened/text") == "newer"
+    web.asked.clear()
+    web.will(says("ok"))
+    pipeline.deliver(to, NOW + STEP)
+    assert post.heard() == {
+        "telegram": ["newer"],  # in place
+        "slack": ["newer"],  # it had not seen the first
+        "email": ["opened"],
+        "webhook": ["opened", "newer"],
+    }
+
+
+def test_a_correction_goes_only_where_there_is_something_to_correct(post, web):
+    to = post()
+    web.will(says("", 500))
+    told(to, NOW, message("i/opened/text", "opened", incident="i"))
+    sorry = message("i/corrected/text", "sorry", incident="i", kind=Kind.CORRECTED, reply_to="i/opened/text")
+    web.asked.clear()
+    web.will(says("ok"))
+    told(to, NOW, sorry, withdrawn=to.store.unsent("i"))
+    assert post.heard()["slack"] == []
+    assert post.heard()["email"] == ["opened", "sorry"]
+
+
+def test_each_destination_has_a_digest_of_its_own(post, web, mail):
+    to = post()
+    web.will(says("", 500))
+    mail.will("MAIL", "451 later", times=3)
+    old = NOW - timedelta(hours=9)
+    verdict = Verdict("likes", old, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
+    going_on = Incident("open", old, (Member("likes", old, old, verdict),), told=old)
+    said = [message(f"m{number}", f"old {number}") for number in range(2)]
+    told(to, old, message(going_on.key, "still open", incident=going_on.id), *said, incidents=[going_on])
+    web.asked.clear()
+    web.will(says("ok"))
+    pipeline.deliver(to, NOW)
+    heard = post.heard()
+    assert heard["telegram"] == heard["webhook"] == ["still open", "old 0", "old 1"]
+    for place in ("slack", "email"):
+        opening, digest = heard[place]
+        assert opening == "still open"
+        assert "old 0" in digest
+        assert "old 1" in digest
+
+
+def test_a_destination_that_is_taken_away_is_said_once(post, web):
+    to = post()
+    web.will(says("", 500))
+    told(to, NOW, message("i/opened/text", "opened", incident="i"))
+    fewer = replace(post("* -> telegram"), notifier=Routed({"telegram": to.notifier.places["telegram"]}))
+    later = told(fewer, NOW + STEP, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
+    assert later == {"slack:i/opened/text": "refused", "i/resolved/text": "sent"}
+    assert pipeline.deliver(fewer, NOW + 2 * STEP) == []
+
+
+def test_the_limit_of_the_chat_is_not_that_of_the_others(post):
+    to = post()
+    states = told(to, NOW, *(message(f"m{number}", "x") for number in range(40)))
+    assert {place: sum(v == "sent" for k, v in states.items() if route.place_of(k) == place) for place in route.DESTINATIONS} == {
+        "telegram": 36,
+        "slack": 40,
+        "email": 40,
+        "webhook": 40,
+    }
+
+
+def test_a_chat_that_has_waited_long_enough_leaves_the_others_alone(post, bot):
+    to, waits = post(), []
+    bot.fail("429", times=3, retry_after=80)
+    to = replace(to, wait=waits.append)
+    states = told(to, NOW, message("a", "a"), message("b", "b"))
+    assert waits == [80]
+    assert [states[key] for key in ("a", "slack:a", "email:b", "webhook:b")] == ["kept", "sent", "sent", "sent"]
+
+
+def test_what_an_old_memory_holds_is_sent_to_the_chat(post, tmp_path):
+    from alerting.store import Store
+
+    store = Store(tmp_path / "alerts.sqlite")
+    store.commit(Memory(messages=[message("i/opened/text", "before", incident="i")]), NOW)
+    store.close()
+    to = post()
+    told(to, NOW, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
+    assert {place: len(texts) for place, texts in post.heard().items()} == {"telegram": 2, "slack": 0, "email": 0, "webhook": 0}
+
+
+def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
+    to = post("likes -> slack, email; * -> telegram")
+    told(to, NOW, message("i/opened/text", "opened", incident="i"), replace(PICTURE, key="i/opened/picture", incident="i"))
+    told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
+    with closing(Past(tmp_path / "alerts.sqlite")) as past:
+        assert [(seen.key, seen.edits) for seen in past.thread("i")] == [
+            ("i/opened/text", ""),
+            ("i/opened/picture", ""),
+            ("i/edit/1", "i/opened/text"),
+        ]
+        assert past.pictures(NOW, NOW) == ["i/opened/picture"]
+        assert past.stamps(NOW, NOW) == {}
+
+
+# A whole incident, by the settings
+
+
+@pytest.fixture
+def settings(web, mail, bot, tmp_path):
+    other = Web()
+    other.will(says(""))
+    web.will(says("ok"))
+    table = tmp_path / "kpi.csv"
+
+    def given(**more):
+        values = {
+            "SOURCE": str(table),
+            "TELEGRAM_TOKEN": bot.token,
+            "TELEGRAM_CHAT": bot.chat,
+            "TELEGRAM_URL": bot.url,
+            "SLACK_URL": web.url + PATH,
+            "EMAIL_SERVER": f"smtp://127.0.0.1:{mail.port}",
+            "EMAIL_FROM": "alerts@example.com",
+            "EMAIL_TO": "duty@example.com",
+            "WEBHOOK_URL": other.url + PATH,
+            "WEBHOOK_SECRET": "whisperwhisper",
+            "ROUTES": "* -> telegram, slack, email, webhook",
+            "DATA": str(tmp_path / "data"),
+            "REPORTS": str(tmp_path / "reports"),
+            "ZONE": "UTC",
+            **more,
+        }
+        return load({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "none")
+
+    given.table, given.webhook = table, other
+    yield given
+    other.close()
+
+
+def a_run(given, values, now):
+    """As the notebook makes it."""
+    values.loc[:now].rename_axis("ts").rename("value").reset_index().assign(series="likes").to_csv(given.table, index=False)
+    to = wiring.connect(settings=given())
+    pipeline.begin(to, now)
+    due = pipeline.due(to, now)
+    reading = pipeline.read(to, due, 0, now)
+    before = pipeline.recall(to, due, now)
+    judged = pipeline.judge(to, due, reading)
+    answers = pipeline.verdicts(due, judged)
+    changes = pipeline.advance(due, answers, before)
+    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
+    receipts = pipeline.deliver(to, now)
+    to.store.close()
+    return [receipt for receipt in receipts if receipt.state != "sent"]
+
+
+def broken(place, bot, web, hook, mail):
+    """Takes a destination down; gives what brings it back."""
+
+    def back(server, whole):
+        server.asked.clear()  # what it refused
+        server.will(says(whole))
+
+    if place == "telegram":
+        bot.fail("500", times=99)
+        return lambda: bot.faults.clear()
+    if place == "email":
+        mail.will("connect", "421 busy", times=99)
+        return mail.faults.clear
+    server, whole = (web, "ok") if place == "slack" else (hook, "")
+    server.will(says("", 503))
+    return lambda: back(server, whole)
+
+
+@pytest.mark.parametrize("place", route.DESTINATIONS)
+def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mail, place):
+    values = kpi()
+    values = values[values.index >= values.index[-1] - timedelta(days=30)]
+    odd, well = values.index[-12], values.index[-6]
+    values.loc[odd : well - STEP] *= 0.4
+    late = timedelta(minutes=21)
+    assert a_run(settings, values, odd - STEP + late) == []
+    back = broken(place, bot, web, settings.webhook, mail)
+    for bucket in (odd, odd + STEP):  # the opening, and its first edit
+        assert {route.place_of(receipt.key) for receipt in a_run(settings, values, bucket + late)} == {place}
+    back()
+    for bucket in values.loc[odd + 2 * STEP :].index:
+        assert a_run(settings, values, bucket + late) == []
+    opening, picture, ending = bot.messages
+    assert (picture.photo is not None, picture.reply_to, ending.reply_to) == (True, opening.id, opening.id)
+    assert [m.plain.split()[0] for m in (opening, ending)] == ["🟢", "🟢"]  # the one edited, the other new
+    slack = [json.loads(asked.body)["text"] for asked in web.asked]
+    assert [text.split()[0] for text in slack] == ["🔴", "🟢"]
+    letters = [letter.mail for letter in mail.letters]
+    assert [letter["Subject"].split()[0] for letter in letters] == ["🔴", "🔴", "🟢"]
+    assert letters[1]["In-Reply-To"] == letters[2]["In-Reply-To"] == letters[0]["Message-ID"]
+    assert any(part.get_content_type() == "image/png" for part in letters[1].walk())
+    assert ending.plain.splitlines()[0] in mail.letters[2].text
+    posted = [json.loads(asked.body) for asked in settings.webhook.asked]
+    assert [item["kind"] for item in posted if not item["edits"]] == ["opened", "opened", "resolved"]
+    assert len({item["key"] for item in posted}) == len(posted)
+    assert posted[-1]["text_plain"].splitlines()[0] == opening.plain.splitlines()[0]  # the last edit
+
+
+def test_a_failing_check_goes_by_its_route_and_to_all_of_it(settings, bot, web, mail):
+    given = settings(ROUTES="check-failed -> email, slack; * -> telegram")
+    wiring.notify_failure(given, NOW, "database down", "run")
+    assert (len(bot.messages), len(web.asked), len(mail.letters)) == (0, 1, 1)
+    web.will(says("", 500))
+    said = wiring.notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
+    assert "told, without a memory; Slack: 500" in said
+    assert "disk full" in mail.letters[-1].text
+    mail.will("MAIL", "451 later")
+    with pytest.raises(NotifyError):
+        wiring.notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
+
+
+def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
+    checks = {check.what: check for check in doctor._destinations(settings())}
+    assert list(checks) == ["chat", "slack", "email", "webhook"]
+    assert all(check.well for check in checks.values()), checks
+    assert (bot.messages, mail.letters) == ([], [])
+    web.will(says("no_service", 404))
+    mail.will("RCPT", "550 unknown")
+    broken = list(doctor._destinations(settings(ROUTES="* -> telegram, slack, email")))
+    assert [(check.what, check.well) for check in broken] == [
+        ("chat", True),
+        ("slack", False),
+        ("email", False),
+        ("webhook", True),
+        ("webhook", False),
+    ]
+    assert broken[-1].said == "no route leads there: name webhook in ALERTING_ROUTES"
+    assert "verysecretpath" not in str(broken)
+
+
+def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, web, mail, monkeypatch, capsys):
+    given = settings(SOURCE="embedded", ROUTES="critical -> webhook; * -> slack, email")
+    monkeypatch.setattr(wiring.environment, "load", lambda: given)
+    mail.will(".", "554 spam")
+    assert duty.drill() == 1
+    said = capsys.readouterr().out
+    assert "ok  arrived: 2 of 2 messages at slack" in said
+    assert "BAD arrived: 0 of " in said
+    assert (bot.messages, settings.webhook.asked) == ([], [])
+
+
+def test_no_secret_is_left_in_what_is_written(settings):
+    given = settings(EMAIL_USER="me", EMAIL_PASSWORD="hunter2hunter2")
+    text = f"{given.slack_url} {PATH} max retries with url: {PATH} {given.webhook_secret} {given.email_password} {given.email_to}"
+    left, count = scrubbed(text, given)
+    assert count >= 5
+    assert "verysecretpath" not in left
+    assert "whisper" not in left
+    assert "hunter2" not in left
+    assert "duty@example.com" in left
+    assert not any(secret in repr(given) for secret in ("verysecretpath", "whisper", "hunter2"))
+
+
+def test_without_any_destination_everything_is_printed(tmp_path):
+    given = load({"ALERTING_DATA": str(tmp_path)}, ROOT / "none")
+    notifier, note = wiring.open_notifier(given)
+    assert isinstance(notifier, Console)
+    assert note.startswith("No chat is configured")
+    assert pipeline.finish(pipeline.Connections(METRICS, {}, None, wiring.open_store(given), notifier), Reading({}), []) == (
+        "all seen; 0 messages sent"
+    )
+
+
+# The page about it
+
+
+def blocks(kind):
+    """Lines of the page's code blocks of a kind."""
+    page = (ROOT / "docs" / "destinations.md").read_text()
+    return [line for block in re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for line in block.splitlines() if line]
+
+
+def test_the_settings_on_the_page_are_settings(tmp_path):
+    for name, text in (("slack", "https://h/x"), ("mail", "pw"), ("webhook", "https://h/y"), ("webhook-key", "k")):
+        (tmp_path / name).write_text(text)
+    env = tmp_path / ".env"
+    env.write_text("\n".join(blocks("ini")).replace("/run/secrets", str(tmp_path)))
+    given = load({}, env)
+    assert destinations.set_up(vars(given)) == ("slack", "email", "webhook")
+    assert destinations.routed(vars(given)).default == ("webhook",)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, tmp_path):
+    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+    names = [f.name for f in fields(given) if getattr(given, f.name) and f.name not in ("calendar", "telegram_users")]
+    own = {f"ALERTING_{name.upper()}": str(getattr(given, name)) for name in names}
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **own}
+    for line in blocks("sh"):
+        command = shlex.split(line, comments=True)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    web.will(says(f"no {PATH}", 403))
+    done = subprocess.run(["make", "run-alerts"], cwd=ROOT, env={**env, "ALERTING_DATA": str(tmp_path / "new")}, **OUTPUT)
+    assert "check ALERTING_SLACK_URL" in done.stdout
+    assert len(mail.letters) >= 2
+    written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in written] + [done.stdout + done.stderr]
+    assert len(written) > 2
+    assert not any(secret in text for text in texts for secret in ("verysecretpath", "whisperwhisper"))
