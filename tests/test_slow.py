@@ -84,7 +84,7 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     to = world()
     due, judged, reading, receipts = quickly(to, NOW)
     assert set(judged) == {"posts", "shares"}
-    assert set(reading.late) == {"lazy by 0:15:00"}
+    assert set(reading.late) == {"lazy"}
     assert set(to.store.last_judged()) == {"posts", "shares"}
     assert told(bot) == ["Posts"]
     shown = pipeline.show_verdicts(to, judged, reading)
