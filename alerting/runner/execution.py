@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alerting.runner import reports
 from alerting.runner.failure import EMPTY, Failure, Notebook
 from alerting.runner.kernel import Kernel
+from alerting.runner.launch import without
 from alerting.runner.record import Record
 from alerting.runner.watch import Watch, stoppable
 from alerting.settings import Settings
@@ -66,8 +65,12 @@ class _Execution:
         return failure
 
     def _papermill(self, kernel: Kernel) -> Failure | None:
-        with _without("pyarrow"):  # papermill would load it, for a file system that is not used here
-            from alerting.runner import engine
+        gc.disable()  # imports make much and leave nothing to collect
+        try:
+            with without("pyarrow"):  # papermill would load it, for a file system that is not used here
+                from alerting.runner import engine
+        finally:
+            gc.enable()
 
         self.attempt = engine.Attempt(engine.read(self.source), self.settings.cell_timeout, parameters=self.given)
         self._keep()
@@ -76,19 +79,6 @@ class _Execution:
 
     def _keep(self) -> None:
         self.record.keep(self.notebook)
-
-
-@contextmanager
-def _without(name: str) -> Iterator[None]:
-    """While this holds, importing that fails at once, unless it was imported before."""
-    absent = name not in sys.modules
-    if absent:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules[name]
 
 
 def _stopped(error: KeyboardInterrupt) -> Failure:

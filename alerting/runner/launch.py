@@ -6,8 +6,10 @@ the name of this file: `alerting.runner` would import what only the runner needs
 
 from __future__ import annotations
 
+import gc
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
+    gc.disable()  # imports make much and leave nothing to collect
     Thread(target=_warm, daemon=True).start()
     from ipykernel import kernelapp
 
@@ -25,6 +28,14 @@ def main() -> None:
 
 def _warm() -> None:
     """Whatever goes wrong here goes wrong in a cell too, where it is seen."""
+    try:
+        _import()
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import() -> None:
     with suppress(Exception):
         from alerting import settings
 
@@ -33,9 +44,25 @@ def _warm() -> None:
             from alerting.sources import child
 
             child.ahead()
+        tables = source == "embedded" or source.startswith("http")
+        with without(*["pyarrow"] * tables):  # pandas would load it for texts, of which such a run has few; a file needs it
+            import_module("pandas")
         for name in ("pipeline", "wiring", "sources.clickhouse", "plots"):
             if name != "sources.clickhouse" or source.startswith("http"):
                 import_module(f"alerting.{name}")
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """While this holds, importing those fails at once, unless they were imported before."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":
