@@ -1,0 +1,275 @@
+"""The pages say what is so: their commands run, the names, paths and errors in them exist, their links lead somewhere."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from alerting import destinations, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+READMES = [ROOT / "README.md", ROOT / "README.ru.md"]
+PAGES = [*READMES, *sorted((ROOT / "docs").glob("*.md"))]
+LATER = {"docs/performance.md"}  # is written beside this
+EXAMPLES = {"alerting/sql/payments.sql"}  # a file that the reader makes
+MOMENT = "2026-11-20T12:15Z"  # in the pages; a run of the tests may have a clock that is before it
+
+# Commands that are run, in this order, in a copy of the tree; and a word of what they print.
+RUN = {
+    "make run-alerts": r"all seen; \d+ message",
+    "make doctor": "ok  source: embedded",
+    "make status": "next due: ",
+    "make drill": "ok  arrived: ",
+    "make cron": r"5-59/15 \* \* \* \* make -s -C ",
+    "make env": "",
+    "make index": "index.html",
+    "make prune ARGS=--dry-run": "would ",
+    "make prune": "MB",
+    f"make rehearse AT={MOMENT}": r"all seen|messages? sent",
+    'make backtest ARGS="--days 7 --metric views"': "Incidents from ",
+    "make backtest": "feed_users",
+    "make demo": r"planted: .*reports/demo/\S+\.png",
+    "python -m alerting settings": "ALERTING_ZONE ",
+    "python -m alerting silence ctr --for 2h --why deploy": "silence 1: ctr from ",
+    "python -m alerting labels": "",
+    "python -m alerting new-metric users_hourly --sql alerting/sql/feed_actions.sql"
+    """ --value "count('users')" --step 1h""": "Nothing was changed",
+    "ALERTING_SOURCE=kpis.csv make run-alerts": r"all seen; \d+ message",
+    'ALERTING_SOURCE=kpis.csv make backtest ARGS="--days 7"': "Incidents from ",
+    """python -c "import sqlite3; sqlite3.connect('data/alerts.sqlite').backup(sqlite3.connect('alerts-copy.sqlite'))\"""": "",
+    "python -c \"import sqlite3; sqlite3.connect('data/alerts.sqlite')"
+    ".executescript('DELETE FROM history; DELETE FROM histories')\"": "",
+}
+# Commands (with * for the rest) that another test runs.
+TESTED = {
+    'make budget ARGS=\'"2 a week"*': "test_studies.py::test_the_budget_command_says_widths_lines_power_and_cost",
+    "make notebooks": "test_studies.py::test_the_notebooks_execute_on_small_data",
+    "python -m alerting new-metric *": "test_new_metric.py::test_every_command_of_the_page_runs",
+    "python -m alerting rollup *": "test_rollups.py::test_the_command_from_the_first_to_the_last",
+    "ALERTING_ROLLUPS=on": "test_rollups.py::test_they_are_read_where_settings_say_so",
+}
+# Commands (with * for the rest) that no test runs, and why.
+NOT_RUN = {
+    "make test": "it runs this very test",
+    "make lab": "it opens a browser",
+    "make listen": "it waits for presses",
+    "make bench*": "it measures for minutes; what it says is on the page",
+    ".venv-test/bin/python benchmarks/*": "it measures for minutes; what it says is on the page",
+    "(crontab -l; make -s cron) | crontab -": "it changes the crontab of whoever runs the tests",
+    "systemctl *": "it changes the services of this machine",
+    "journalctl *": "it reads the log of such a service",
+    "git pull *": "it needs a repository elsewhere",
+}
+
+
+def blocks(page, kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands(page):
+    """The lines of its sh blocks, without comments."""
+    lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def named(pattern, page):
+    return set(re.findall(pattern, page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_command_is_run_or_it_is_said_why_not(page):
+    known = [*RUN, *TESTED, *NOT_RUN]
+    assert [line for line in commands(page) if not any(line == k or fnmatch(line, k) for k in known)] == []
+
+
+def test_no_list_names_a_command_or_test_that_is_gone():
+    given = {line for page in PAGES for line in commands(page)}
+    assert set(RUN) <= given
+    for place in TESTED.values():
+        file, name = place.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), place
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A copy of what git has, with the environments of this one, and a file of KPIs that end now."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    if not tracked or not shutil.which("make") or not (ROOT / ".venv" / ".ready").exists():
+        pytest.skip("needs a git checkout, make, and what `make env` makes")
+    folder = tmp_path_factory.mktemp("pages")
+    for name in filter(lambda name: (ROOT / name).is_file(), tracked):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (folder / "kpis.csv").write_text("\n".join(kpis(datetime.now(UTC).replace(minute=0, second=0, microsecond=0))))
+    return folder
+
+
+def kpis(end):
+    """Five weeks of two hourly series with a rhythm."""
+    yield "series,ts,value"
+    for hour in range(-35 * 24, 0):
+        at = end + timedelta(hours=hour)
+        usual = 1000 + 400 * abs(12 - at.hour) + hash_of(hour)
+        yield from (f"{name},{at:%Y-%m-%dT%H:%MZ},{usual * size}" for name, size in (("orders", 1), ("revenue", 9.5)))
+
+
+def hash_of(number):
+    return number * 2_654_435_761 % 101
+
+
+def called(home, command):
+    env = {"PATH": f"{home}/.venv/bin:{os.environ['PATH']}", "HOME": str(home), "PYTHONPATH": str(home)}
+    return subprocess.run(command, shell=True, cwd=home, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_a_command_of_the_pages(home, command):
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%MZ}"
+    done = called(home, command.replace(MOMENT, yesterday))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(RUN[command], done.stdout, re.DOTALL), done.stdout
+
+
+def test_what_the_commands_leave_is_what_the_pages_say(home):
+    """Pages and notebooks of runs, a whole copy of the memory, and pictures of the kind that the README shows."""
+    runs = [path for path in (home / "reports" / "runs").rglob("alert-*Z.ipynb") if path.with_suffix(".html").is_file()]
+    assert len(runs) >= 2
+    assert (home / "alerts-copy.sqlite").stat().st_size > 10_000
+    shown = size_of(ROOT / "docs" / "alert.png")
+    drawn = [size_of(path) for path in (home / "reports" / "demo").glob("*.png")]
+    assert any(width == shown[0] and abs(height - shown[1]) < 0.3 * shown[1] for width, height in drawn), (shown, drawn)
+
+
+def size_of(picture):
+    head = picture.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_settings_and_paths_that_are_named_are_there(page):
+    known = {settings.PREFIX + field.name.upper(): field.metadata["secret"] for field in fields(settings.Settings)}
+    known |= {f"{name}_FILE": True for name, secret in known.items() if secret}
+    assert named(r"\bALERTING_[A-Z]\w*", page) - set(known) == set()
+    paths = named(r"`((?:alerting|docs|notebooks|tests|benchmarks)/[^`\s:]*)", page)
+    assert [path for path in paths - EXAMPLES - LATER if not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in named(r"\]\((?!https?:)([^)#]+)", page):
+        place = (page.parent / link).resolve().relative_to(ROOT)
+        assert (ROOT / place).exists() or str(place) in LATER, link
+
+
+def test_every_page_is_on_the_list():
+    listed = named(r"\]\(([\w-]+\.md)\)", ROOT / "docs" / "README.md")
+    assert listed >= {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_both_readmes_have_the_same_commands_settings_links_and_tables():
+    english, russian = READMES
+    for kind in ("sh", "ini"):
+        assert [without_comments(block) for block in blocks(english, kind)] == [
+            without_comments(block) for block in blocks(russian, kind)
+        ]
+    texts = [page.read_text() for page in READMES]
+    assert named(r"\]\((docs/[^)]+)\)", english) == named(r"\]\((docs/[^)]+)\)", russian)
+    assert [len(re.findall(mark, texts[0], re.MULTILINE)) for mark in ("^#", r"^\|")] == [
+        len(re.findall(mark, texts[1], re.MULTILINE)) for mark in ("^#", r"^\|")
+    ]
+    assert ["README.ru.md" in texts[0][:200], "README.md" in texts[1][:200]] == [True, True]
+
+
+def without_comments(block):
+    return [line.split("#")[0].strip() for line in block.splitlines()]
+
+
+# The texts of errors
+
+
+def texts_of_the_code():
+    """Every string that the code may say; … for what differs."""
+    for file in (ROOT / "alerting").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_the_errors_of_the_page_are_those_of_the_code():
+    quoted = re.findall(r"^### `(.*)`$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    said = list(texts_of_the_code())
+    assert len(quoted) >= 15
+    for error in quoted:
+        parts = [part.strip() for part in error.split("…") if len(part.strip()) > 3]
+        assert parts, error
+        assert [part for part in parts if not any(part in text for text in said)] == [], error
+
+
+# What is shown as text: it can be read by what it is for
+
+
+def test_units_and_crontab_are_well_formed():
+    page = ROOT / "docs" / "operate.md"
+    service, timer = (parsed(block) for block in blocks(page, "ini"))
+    assert service["Service"]["ExecStart"].endswith("/.venv/bin/python -m alerting run-alerts")
+    assert (service["Service"]["Type"], service["Service"]["SuccessExitStatus"]) == ("oneshot", "75")
+    assert timer["Timer"]["OnCalendar"] == "*:05/15"
+    lines = [line for block in blocks(page, "crontab") for line in block.splitlines()]
+    assert lines
+    assert all(re.match(r"[\d*/-]+ [\d*/-]+ \* \* \* \S", line) and "%" not in line for line in lines)
+
+
+def parsed(block):
+    unit = ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(block)
+    return unit
+
+
+def test_airflow_calls_the_command_and_knows_its_exit_code():
+    (block,) = blocks(ROOT / "docs" / "operate.md", "python")
+    ast.parse(block)
+    assert "python -m alerting run-alerts" in block
+    assert "skip_on_exit_code=75" in block
+
+
+def test_rights_are_written_as_clickhouse_reads_them():
+    page = ROOT / "docs" / "security.md"
+    statements = [text.strip() for block in blocks(page, "sql") for text in block.split(";") if text.strip()]
+    code = "import chdb, json, sys\nfor sql in json.load(sys.stdin): chdb.query(sql)"
+    asked = ["SELECT formatQuery('{}')".format(text.replace("'", "\\'")) for text in statements]
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(asked), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(statements) >= 4
+    (users,) = blocks(page, "xml")
+    assert ElementTree.fromstring(users).findtext("profiles/alerting/readonly") == "2"
+
+
+def test_secrets_of_the_page_are_all_secrets():
+    (block,) = blocks(ROOT / "docs" / "security.md", "ini")
+    secrets = {field.name.upper() for field in fields(settings.Settings) if field.metadata["secret"]}
+    assert set(re.findall(r"^ALERTING_(\w+)_FILE=", block, re.MULTILINE)) == secrets
+
+
+def test_the_settings_of_the_readme_are_settings(tmp_path):
+    (block,) = blocks(READMES[0], "ini")
+    for name, text in (("clickhouse", "pw"), ("telegram", "1:a")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".env").write_text(block.replace("/run/secrets", str(tmp_path)))
+    given = settings.load({}, tmp_path / ".env")
+    assert (given.telegram_users, destinations.set_up(vars(given))) == ("4242,@anna", ("telegram",))
