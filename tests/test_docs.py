@@ -1,22 +1,28 @@
 """The pages say what is so: their commands run, the names, paths and errors in them exist, their links lead somewhere."""
 
 import ast
+import hashlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from configparser import ConfigParser
+from contextlib import closing
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from alerting import destinations, settings
+from alerting.runner import run
+from alerting.sources.clickhouse import ClickHouse
+from alerting.wiring import queries
+from tests.servers import PASSWORD, needs_clickhouse, running_clickhouse
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.ru.md"]
@@ -65,7 +71,7 @@ NOT_RUN = {
     "make lab": "it opens a browser",
     "make listen": "it waits for presses",
     "make bench*": "it measures for minutes; what it says is on the page",
-    ".venv-test/bin/python benchmarks/*": "it measures for minutes; what it says is on the page",
+    ".venv-test/bin/python *benchmarks*": "it measures for minutes; what it says is on the page",
     "(crontab -l; make -s cron) | crontab -": "it changes the crontab of whoever runs the tests",
     "systemctl *": "it changes the services of this machine",
     "journalctl *": "it reads the log of such a service",
@@ -121,11 +127,11 @@ def kpis(end):
     yield "series,ts,value"
     for hour in range(-35 * 24, 0):
         at = end + timedelta(hours=hour)
-        usual = 1000 + 400 * abs(12 - at.hour) + hash_of(hour)
+        usual = 1000 + 400 * abs(12 - at.hour) + noise(hour)
         yield from (f"{name},{at:%Y-%m-%dT%H:%MZ},{usual * size}" for name, size in (("orders", 1), ("revenue", 9.5)))
 
 
-def hash_of(number):
+def noise(number):
     return number * 2_654_435_761 % 101
 
 
@@ -146,7 +152,9 @@ def test_what_the_commands_leave_is_what_the_pages_say(home):
     """Pages and notebooks of runs, a whole copy of the memory, and pictures of the kind that the README shows."""
     runs = [path for path in (home / "reports" / "runs").rglob("alert-*Z.ipynb") if path.with_suffix(".html").is_file()]
     assert len(runs) >= 2
-    assert (home / "alerts-copy.sqlite").stat().st_size > 10_000
+    with closing(sqlite3.connect(home / "alerts-copy.sqlite")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT count(*) FROM verdicts").fetchone()[0] > 100
     shown = size_of(ROOT / "docs" / "alert.png")
     drawn = [size_of(path) for path in (home / "reports" / "demo").glob("*.png")]
     assert any(width == shown[0] and abs(height - shown[1]) < 0.3 * shown[1] for width, height in drawn), (shown, drawn)
@@ -241,6 +249,19 @@ def parsed(block):
     return unit
 
 
+def test_the_exit_codes_of_the_pages_are_those_of_a_run():
+    codes = {run.OK, run.RED, 2, run.BUSY}
+    for page, known in ((READMES[0], codes), (READMES[1], codes), (ROOT / "docs" / "operate.md", codes | {run.INTERRUPTED})):
+        assert {int(code) for code in named(r"(?m)^\| (\d+) \|", page)} == known, page.name
+
+
+def test_each_section_of_the_notebook_is_on_the_page_about_runs():
+    cells = json.loads((ROOT / "notebooks" / "alert.ipynb").read_text())["cells"]
+    headings = re.findall(r"^## (.*)$", "\n".join("".join(cell["source"]) for cell in cells), re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Z][^|]*) \|", (ROOT / "docs" / "runs.md").read_text(), re.MULTILINE)
+    assert rows == headings
+
+
 def test_airflow_calls_the_command_and_knows_its_exit_code():
     (block,) = blocks(ROOT / "docs" / "operate.md", "python")
     ast.parse(block)
@@ -248,16 +269,43 @@ def test_airflow_calls_the_command_and_knows_its_exit_code():
     assert "skip_on_exit_code=75" in block
 
 
-def test_rights_are_written_as_clickhouse_reads_them():
-    page = ROOT / "docs" / "security.md"
-    statements = [text.strip() for block in blocks(page, "sql") for text in block.split(";") if text.strip()]
+def test_the_sql_is_written_as_clickhouse_reads_it():
+    found = [block for page in PAGES for block in blocks(page, "sql")]
+    statements = [text for block in found for text in re.sub("--.*", "", block).split(";") if text.strip()]
     code = "import chdb, json, sys\nfor sql in json.load(sys.stdin): chdb.query(sql)"
     asked = ["SELECT formatQuery('{}')".format(text.replace("'", "\\'")) for text in statements]
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(asked), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert len(statements) >= 4
-    (users,) = blocks(page, "xml")
-    assert ElementTree.fromstring(users).findtext("profiles/alerting/readonly") == "2"
+    assert len(statements) >= 6
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server that has the user of the page, for this machine and with a password that is known."""
+    needs_clickhouse()
+    folder = tmp_path_factory.mktemp("guarded")
+    (written,) = blocks(ROOT / "docs" / "security.md", "xml")
+    known = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    (folder / "users.d").mkdir()
+    (folder / "users.d" / "alerting.xml").write_text(
+        written.replace("the SHA-256 of the password, in hex", known).replace("10.0.0.0/8", "127.0.0.1")
+    )
+    with running_clickhouse(folder) as server:
+        for database in ("app", "other"):
+            server.execute(f"CREATE DATABASE {database}")
+            server.execute(f"CREATE TABLE {database}.feed_actions (time DateTime, user_id UInt64, action String) ENGINE = Memory")
+        server.execute("INSERT INTO app.feed_actions SELECT now() - 900, number, 'view' FROM numbers(7)")
+        yield server
+
+
+def test_the_rights_of_the_page_are_enough_and_no_more(guarded):
+    source = ClickHouse(guarded.url, user="alerting", password=PASSWORD, database="app", memory=2**30)
+    now = source.now()
+    seen = source.fetch(queries()["feed_actions"], now - timedelta(hours=2), now + timedelta(hours=1))
+    assert (seen["users"].sum(), "action" in source.columns("feed_actions")) == (7, True)
+    for refused in ("INSERT INTO app.feed_actions VALUES (now(), 1, 'like')", "SELECT * FROM other.feed_actions"):
+        with pytest.raises(AssertionError):
+            guarded.execute(refused, user="alerting")
 
 
 def test_secrets_of_the_page_are_all_secrets():
