@@ -38,7 +38,10 @@ METRICS += [
         count(column, cohort=str(cohort)), RULE, adds=False,
     )
     for cohort in range(%d)
-    for column, query in [("users", "feed_actions.cohorts"), ("views", "feed_actions.cohorts"), ("likes", "feed_actions.cohorts"), ("messages", "message_actions.cohorts")]
+    for column, query in [
+        ("users", "feed_actions.cohorts"), ("views", "feed_actions.cohorts"), ("likes", "feed_actions.cohorts"),
+        ("messages", "message_actions.cohorts"),
+    ]
 ]
 """
 
@@ -108,8 +111,8 @@ def many(runs: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         house = copy_of_the_house(Path(folder) / "house")
         cohorts = SERIES // PER_COHORT
-        (house / "alerting" / "sql" / "feed_actions.cohorts.sql").write_text(FEED.format(cohorts=cohorts), encoding="utf-8")
-        (house / "alerting" / "sql" / "message_actions.cohorts.sql").write_text(MESSAGES.format(cohorts=cohorts), encoding="utf-8")
+        for name, sql in (("feed_actions", FEED), ("message_actions", MESSAGES)):
+            (house / "alerting" / "sql" / f"{name}.cohorts.sql").write_text(sql.format(cohorts=cohorts), encoding="utf-8")
         with (house / "alerting" / "metrics.py").open("a", encoding="utf-8") as catalogue:
             catalogue.write(CATALOGUE % cohorts)
         six = World(Path(folder) / "six")
