@@ -84,7 +84,9 @@ def first_fill() -> Iterator[Figure]:
                     seconds[name].append(median(fill(source) for _ in range(3)))
     for name, taken in seconds.items():
         told = " ".join(f"{size / 1e6:g}M {second:.2f}s" for size, second in zip(SIZES, taken, strict=True))
-        yield Figure(f"first fill, {name}: exponent of time against events", exponent(SIZES, taken), 1.1, "", told=f"({told})")
+        curve = tuple(zip(SIZES, taken, strict=True))
+        words = f"first fill, {name}: exponent of time against events"
+        yield Figure(words, exponent(SIZES, taken), 1.1, "", told=f"({told})", curve=curve)
 
 
 def fill(source: Source) -> float:
