@@ -468,7 +468,7 @@ def test_a_rehearsal_looks_and_writes_nothing(world, tmp_path, still_open):
     looking = wiring._remembering(world.ledger, settings, Store(":memory:"), dry_run=True).history
     assert isinstance(looking, Looking)
     world.now += STEP
-    cached = replace(world.cached, history=looking, notes=[])
+    cached = replace(world.cached, history=looking, said=[])
     assert world.run(10 * DAY, cached)[0] <= SOME
     world.run(20 * DAY, cached)  # longer than what is held: the rest is read, and given
     assert world.run(20 * DAY, cached)[0] > 9 * DAY // STEP
