@@ -128,12 +128,12 @@ class Store(Outbox, Diary, History):
             *diary.note(memory),
         )
 
-    def forget(self, at: datetime) -> None:
+    def forget(self, at: datetime, verdicts: int = VERDICTS) -> None:
         """Drop what is older than KEEP, by the clock `at` or by the newest verdict, whichever is earlier: a clock that jumps
-        into the future must not wipe the memory."""
+        into the future must not wipe the memory. `verdicts`: so many are kept at most, but for the last two weeks."""
         now = min([at, *self._newest()])
         (metrics,) = self._file.read(int, "SELECT COUNT(*) FROM episodes")
-        judged = max(LEAST, min(KEEP, VERDICTS * timedelta(minutes=15) / max(1, metrics)))
+        judged = max(LEAST, min(KEEP, verdicts * timedelta(minutes=15) / max(1, metrics)))
         old, unused = [(iso(now - KEEP),)], "SELECT key FROM histories WHERE used < ?"
         self._file.write(
             (f"DELETE FROM history WHERE key IN ({unused})", [(iso(now - UNUSED),)]),
