@@ -82,7 +82,8 @@ def known(to: pipeline.Connections) -> tuple[Span, ...]:
     from alerting.simulate import truth
     from alerting.sources.embedded import Embedded
 
-    planted = truth(to.source.folder) if isinstance(to.source, Embedded) else []
+    source = getattr(to.source, "source", to.source)  # what it reads is held in front of it
+    planted = truth(source.folder) if isinstance(source, Embedded) else []
     return tuple(Span(each.start, each.end, each.metrics) for each in planted)
 
 
