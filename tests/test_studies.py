@@ -56,7 +56,7 @@ def test_the_notebooks_execute_on_small_data(app, tmp_path):
         (small / path.name).write_text(json.dumps(notebook))
     code = (
         "import sys; from pathlib import Path; from alerting import settings, studies;"
-        f"studies.NOTEBOOKS = Path({str(small)!r}); sys.exit(studies.execute(settings.load(), []))"
+        f"studies.executing.NOTEBOOKS = Path({str(small)!r}); sys.exit(studies.execute(settings.load(), []))"
     )
     environ = {**os.environ, "ALERTING_DATA": str(app), "ALERTING_REPORTS": str(tmp_path), "ALERTING_METRICS": "views,ctr"}
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True)
@@ -127,7 +127,7 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
-    monkeypatch.setattr(studies, "CATALOGUE", file)
+    monkeypatch.setattr(studies.lines, "CATALOGUE", file)
     assert studies.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
     assert studies.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
     assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"
