@@ -11,7 +11,7 @@ import pandas as pd
 
 from alerting import detectors
 from alerting.backtest.spans import Covers, covered
-from alerting.model import Event, Kind, Metric, Verdict
+from alerting.model import Event, Kind, Metric, Verdict, cells
 from alerting.pipeline import Due, fold, judge_one, verdicts
 
 WEEK = timedelta(weeks=1)
@@ -89,6 +89,17 @@ class Replay:
         rows = {m.name: _counts([e for e in self.events if e.metric == m.name], weeks) for m in self.metrics}
         answered = pd.crosstab([v.metric for v in self.answers], [v.status.value for v in self.answers])
         return pd.DataFrame.from_dict(rows, orient="index").join(answered)
+
+    def _repr_html_(self) -> str:
+        told, cost = self.incidents(), self.budget().reset_index(names="metric")
+        title = f"Replay from {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}, UTC: {len(told):,} incidents"
+        return cells.table(_rows(told), title) + cells.table(_rows(cost), f"{len(self.events):,} messages")
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """As cells are given: a change is a share, and a status that no bucket has is 0."""
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    return [row | {"change": cells.share(float(row["change"]))} if "change" in row else row for row in rows]
 
 
 def _facts(event: Event) -> dict[str, object]:

@@ -1,0 +1,33 @@
+"""Lists that show themselves in a notebook's cell. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+
+class Row(Protocol):
+    """What can be a line of a table."""
+
+    def cells(self) -> Mapping[str, Any]: ...
+
+
+T = TypeVar("T", bound=Row)
+
+
+class Listed(list[T]):
+    """A list as any other; in a cell a table, its times by the clock of `zone`."""
+
+    def __init__(self, items: Iterable[T] = (), noun: str = "rows", zone: str = "UTC") -> None:
+        super().__init__(items)
+        self.noun, self.zone = noun, zone
+
+    def _repr_html_(self) -> str:
+        from alerting.model import cells
+
+        rows = [item.cells() for item in self]
+        counted = Counter(str(row["status"]) for row in rows if "status" in row)
+        said = ", ".join(f"{count:,} {status}" for status, count in counted.most_common())
+        title = f"{len(rows):,} {self.noun}" + (f": {said}" if said else "")
+        return cells.table(rows, f"{title} ({self.zone})", self.zone)
