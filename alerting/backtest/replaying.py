@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from alerting.backtest.spans import Covers, covered
 from alerting.model import Event, Kind, Metric, Verdict, cells
 from alerting.pipeline import Due, fold, judge_one, verdicts
 
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # tqdm, or nothing
 WEEK = timedelta(weeks=1)
 RECOVERY = timedelta(hours=1)  # the way back from a known incident still belongs to it
 
@@ -53,9 +55,11 @@ class Past:
         window, metrics = self.window(), {metric.name: metric for metric in self.metrics}
         return {name: values.mask(self.known_to(metrics[name], values.index)) for name, values in window.items()}
 
-    def replay_all(self) -> Replay:
+    def replay_all(self, track: Track = iter) -> Replay:
         """What all the metrics would have said."""
-        return replay(list(self.metrics), dict(self.series), self.start, self.end, self.zone)
+        there = [metric for metric in self.metrics if metric.name in self.series]
+        judged = {metric.name: judge_one(metric, self.series[metric.name], self.zone) for metric in track(there)}
+        return replayed(there, judged, self.start, self.end)
 
     def known_to(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
         """Which buckets (bool) lie in something known of that metric, or on the way back from it."""
@@ -91,9 +95,15 @@ class Replay:
         return pd.DataFrame.from_dict(rows, orient="index").join(answered)
 
     def _repr_html_(self) -> str:
-        told, cost = self.incidents(), self.budget().reset_index(names="metric")
-        title = f"Replay from {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}, UTC: {len(told):,} incidents"
-        return cells.table(_rows(told), title) + cells.table(_rows(cost), f"{len(self.events):,} messages")
+        cost = self.budget().reset_index(names="metric")
+        return cells.table(_rows(self.incidents()), self._title()) + cells.table(_rows(cost), f"{len(self.events):,} messages")
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(cells.lines(_rows(self.incidents()), self._title()))
+
+    def _title(self) -> str:
+        days = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+        return f"Replay from {days}, UTC: {len(self.incidents()):,} troubles that would have been told"
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
@@ -121,8 +131,7 @@ def replay(metrics: list[Metric], series: dict[str, pd.Series], start: datetime,
 
     `series`: metric -> float64 values on the full UTC grid; what lies before `start` is history.
     """
-    known = [metric for metric in metrics if metric.name in series]
-    return replayed(known, {metric.name: judge_one(metric, series[metric.name], zone) for metric in known}, start, end)
+    return Past(metrics, series, start, end, zone).replay_all()
 
 
 def replayed(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:

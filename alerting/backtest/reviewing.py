@@ -9,15 +9,13 @@ from datetime import timedelta
 import pandas as pd
 
 from alerting import incidents
-from alerting.backtest.comparing import Track
-from alerting.backtest.replaying import RECOVERY, WEEK, Past, Replay
+from alerting.backtest.replaying import RECOVERY, WEEK, Past, Replay, Track
 from alerting.backtest.spans import Covers, concerns
-from alerting.model import Event, Incident, Kind, Listed, Metric, State, Verdict
+from alerting.model import Event, Incident, Kind, Listed, Metric, State, Status, Verdict
 from alerting.pipeline import fold
 
 FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)  # times the widths as they are
 APART = timedelta(hours=3)  # what is nearer than that to a higher score of the same metric is the same near miss
-WITHIN = timedelta(hours=1)  # a bucket that ends within a trouble may begin so long before it
 BEGINS = (Kind.OPENED, Kind.NO_DATA)
 
 
@@ -38,12 +36,13 @@ def near_misses(replay: Replay, most: int = 10) -> Listed[Verdict]:
 
 
 def _calm(replay: Replay) -> list[Verdict]:
-    """What was judged while nothing was told, on a side that the metric's policy looks at."""
+    """What was judged while nothing was told, on a side that the metric's policy looks at; no level that was told before."""
     told = {(event.metric, event.bucket) for event in replay.events}
     off = (State.FIRING, State.RECOVERING)
     fold(replay.metrics, replay.answers, {}, lambda bucket, e: told.add((e.metric, bucket)) if e.state in off else None)
     sides = {metric.name: metric.policy.direction for metric in replay.metrics}
-    scored = [v for v in replay.answers if v.score == v.score and (v.metric, v.bucket) not in told]
+    fresh = (verdict for verdict in replay.answers if verdict.news or verdict.status is not Status.ANOMALOUS)
+    scored = [v for v in fresh if v.score == v.score and (v.metric, v.bucket) not in told]
     return [v for v in scored if sides[v.metric] == "both" or (v.score < 0) == (sides[v.metric] == "down")]
 
 
@@ -58,15 +57,16 @@ def at_widths(past: Past, truths: Sequence[Covers], factors: Sequence[float] = F
 def _at(past: Past, bands: Mapping[str, pd.DataFrame], truths: Sequence[Covers], factor: float) -> dict[str, object]:
     metrics = [replace(metric, width=metric.width * factor) for metric in past.metrics]
     events = [event for metric in metrics for event in past.replay(metric, bands[metric.name]).events]
-    lost = [truth for truth in truths if not any(found(event, truth) for event in events)]
+    steps = {metric.name: metric.step for metric in metrics}
+    lost = [truth for truth in truths if not any(found(event, truth, steps[event.metric]) for event in events)]
     weeks = (past.end - past.start) / WEEK
     told = len(stories(metrics, events))
     return {"incidents a week": told / weeks, "found": len(truths) - len(lost), "lost": "; ".join(named(past, t) for t in lost)}
 
 
-def found(event: Event, truth: Covers) -> bool:
+def found(event: Event, truth: Covers, step: timedelta) -> bool:
     """The event tells of it: one of its metrics opened during it, or on the way back."""
-    return event.kind in BEGINS and concerns(truth, event.metric) and truth.start - WITHIN <= event.bucket < truth.end + RECOVERY
+    return event.kind in BEGINS and concerns(truth, event.metric) and truth.start - step < event.bucket < truth.end + RECOVERY
 
 
 def named(past: Past, truth: Covers) -> str:

@@ -29,6 +29,12 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "UTC")
     return f'<div style="overflow-x:auto"><div><b>{escape(title)}</b>{left}</div>{made}</div>'
 
 
+def lines(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "UTC") -> str:
+    """The same as plain text, for where no HTML is shown."""
+    shown = (" · ".join(filter(None, (text(value, zone) for value in row.values()))) for row in rows[-MOST:])
+    return "\n".join([title, *shown])
+
+
 def _line(kind: str, cells: Sequence[str], right: set[str], names: Sequence[str]) -> str:
     sides = ("right" if name in right else "left" for name in names)
     inner = (f'<{kind} style="{CELL};text-align:{side}">{escape(cell)}</{kind}>' for cell, side in zip(cells, sides, strict=True))

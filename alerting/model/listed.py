@@ -26,8 +26,15 @@ class Listed(list[T]):
     def _repr_html_(self) -> str:
         from alerting.model import cells
 
+        return cells.table(*self._shown())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from alerting.model import cells
+
+        printer.text(cells.lines(*self._shown()))
+
+    def _shown(self) -> tuple[list[Mapping[str, Any]], str, str]:
         rows = [item.cells() for item in self]
         counted = Counter(str(row["status"]) for row in rows if "status" in row)
         said = ", ".join(f"{count:,} {status}" for status, count in counted.most_common())
-        title = f"{len(rows):,} {self.noun}" + (f": {said}" if said else "")
-        return cells.table(rows, f"{title} ({self.zone})", self.zone)
+        return rows, f"{len(rows):,} {self.noun}{': ' if said else ''}{said} ({self.zone})", self.zone

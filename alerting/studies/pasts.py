@@ -11,6 +11,7 @@ import pandas as pd
 from alerting import pipeline
 from alerting.backtest import Past, Span
 from alerting.model import Metric, Reading, Rule, SettingsError
+from alerting.studies import progress
 
 NUMBERS = ["step, min", "least", "median", "most", "buckets", "missing", "known to be odd"]  # columns of `show`
 
@@ -24,7 +25,8 @@ def past(to: pipeline.Connections, weeks: float, at: str = "") -> tuple[Past, Re
     now = pipeline.clock(at) if at else newest(to)
     end = max(pipeline.last_closed_bucket(now, to.delay, metric.step) + metric.step for metric in to.metrics)
     start = end - timedelta(weeks=weeks)
-    reading = pipeline.read(to, [pipeline.Due(metric, start, end - metric.step) for metric in to.metrics])
+    with progress.reading(to):
+        reading = pipeline.read(to, [pipeline.Due(metric, start, end - metric.step) for metric in to.metrics])
     series = {name: values for name, values in reading.series.items() if values.loc[start:].notna().any()}
     if not series:
         reasons = "; ".join(dict.fromkeys(reading.troubles.values())) or "the tables are empty"

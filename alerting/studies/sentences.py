@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from alerting.backtest import Plan
+from alerting.model import Label
+from alerting.studies.reviewing import Review, wider
 
 
 def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
@@ -45,3 +47,40 @@ def of_budget(plan: Plan, smallest: pd.DataFrame, unseen: float) -> str:
         f"On weeks they were not chosen on they cost {unseen:.2g}. By day, nine of ten drops are told within the hour from these "
         f"depths on: {', '.join(found) or 'none'}{none}."
     )
+
+
+def of_week(review: Review, widths: pd.DataFrame) -> str:
+    """What 2.1 learned. `widths`: `review.at_widths`."""
+    table, factor = review.by_metric(), wider(widths)
+    return " ".join(filter(None, [_told(review, table), _loudest(review, table), _at_widths(review, widths, factor)]))
+
+
+def _told(review: Review, table: pd.DataFrame) -> str:
+    source = "that runs have remembered" if review.remembered else "of a replay, as no run has remembered any"
+    labelled = table[[label.value for label in Label]].sum().sum()
+    right = labelled - table[Label.FALSE_ALARM.value].sum()
+    said = "nobody has said what they were"
+    if labelled:
+        said = f"{right} of {labelled} labelled are no false alarm, a precision of {right / labelled:.0%}"
+    days = f"{review.past.start:%Y-%m-%d} to {review.past.end:%Y-%m-%d}"
+    return f"{len(review.incidents)} incidents from {days} ({source}): {said}."
+
+
+def _loudest(review: Review, table: pd.DataFrame) -> str:
+    loud, calm = table.index[0], table.index[-1]
+    near = review.near_misses(1)
+    missed = f" The nearest miss was {near[0].metric} at a score of {near[0].score:+.2f}." if near else ""
+    if len(table) < 2 or table["incidents a week"].nunique() < 2:
+        return f"No metric is louder than another.{missed}" if len(table) > 1 else missed.strip()
+    return f"The noisiest metric is {loud}, the quietest {calm}.{missed}"
+
+
+def _at_widths(review: Review, widths: pd.DataFrame, factor: float) -> str:
+    now, least, most = widths.loc[1.0], widths.iloc[0], widths.iloc[-1]
+    rates = f"{least['incidents a week']:.3g}, {now['incidents a week']:.3g} and {most['incidents a week']:.3g} incidents a week"
+    said = f"At {widths.index[0]:g}, 1 and {widths.index[-1]:g} times the widths {rates} would be told"
+    if not review.truths:
+        return f"{said}; as nothing is known to be real, no width can be said to lose anything."
+    known = f"{least['found']}, {now['found']} and {most['found']} of the {len(review.truths)} that are known found"
+    better = f"; {factor:g} times loses none of those found now" if factor > 1 else "; no wider ones tell less without a loss"
+    return f"{said}, and {known}{better}."
