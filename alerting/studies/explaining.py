@@ -22,6 +22,7 @@ RULES = {
     "level": "further out than it gets: the changes of so bursty a metric tell nothing",
     "too few": "made of less than the policy's smallest volume, so nothing is said of it",
 }
+PLAIN = {Status.ANOMALOUS: "outside the band", Status.UNKNOWN: "no band, as there is too little history"}
 
 
 def explain(at: str, metric: str, to: pipeline.Connections | None = None) -> Moment:
@@ -115,5 +116,5 @@ def _rule(metric: Metric, series: pd.Series, verdict: Verdict, zone: str) -> str
     """Which question it answers badly, and by which rule it was asked."""
     reason = getattr(metric.rule, "reason", None)
     chosen = reason(series, zone) if reason else written(metric.rule)
-    odd = RULES.get(verdict.reason, "outside the band" if verdict.status is Status.ANOMALOUS else "inside the band")
+    odd = RULES.get(verdict.reason) or PLAIN.get(verdict.status, "inside the band")
     return f"{odd} ({chosen}; width {metric.width:g})"
