@@ -47,7 +47,7 @@ def remembered(folder, label):
 def test_a_review_without_a_memory_is_a_replay_and_says_so(nothing):
     review = studies.review(past(), given=nothing)
     assert [incident.root.metric for incident in review.incidents] == ["a", "a"]
-    assert "as no run has remembered" in review.words()
+    assert "no run has remembered an incident" in review.words()
     assert review.truths == []
     assert review.by_metric().loc[["a", "b"], "incidents"].tolist() == [2, 0]
     assert review.moment["metric"] == "a"
@@ -63,7 +63,7 @@ def test_what_was_planted_makes_the_labels_of_a_replay(nothing):
     review = studies.review(past([dip(50, 46)]), given=nothing)
     assert sorted(incident.label for incident in review.incidents) == [Label.FALSE_ALARM, Label.REAL]
     assert review.by_metric().loc["a", "precision"] == 0.5
-    assert "1 of 2 labelled are no false alarm, a precision of 50%" in studies.of_week(review, review.at_widths())
+    assert "2 labelled, 1 of them no false alarm, a precision of 50%" in studies.of_week(review, review.at_widths())
 
 
 def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
@@ -71,7 +71,7 @@ def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
     review = studies.review(past(), given=load({"ALERTING_DATA": str(tmp_path)}))
     assert [(i.id, i.label) for i in review.incidents] == [("x", Label.REAL)]  # another source's metric is not ours
     assert [i.label for i in review.replayed] == [None, Label.REAL]
-    assert "1 incidents that runs have remembered; there would be 2 from a replay" in review.words()
+    assert "runs have remembered 1 incident; a replay of the rules as they stand now makes 2 incidents" in review.words()
     assert review.moment == {"at": "2026-11-17T22:00Z", "metric": "a"}
     (known,) = review.truths
     assert (known.start, known.metrics) == (END - 50 * HOUR, ("a",))

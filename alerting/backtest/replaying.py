@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,7 +59,7 @@ class Past:
         """What all the metrics would have said."""
         there = [metric for metric in self.metrics if metric.name in self.series]
         judged = {metric.name: judge_one(metric, self.series[metric.name], self.zone) for metric in track(there)}
-        return replayed(there, judged, self.start, self.end)
+        return replace(replayed(there, judged, self.start, self.end), zone=self.zone)
 
     def known_to(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
         """Which buckets (bool) lie in something known of that metric, or on the way back from it."""
@@ -68,7 +68,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a past would have been told. `start` <= bucket < `end`, aware UTC."""
+    """What a past would have been told. `start` <= bucket < `end`, aware UTC; in a cell times are those of `zone`."""
 
     metrics: list[Metric]
     judged: dict[str, pd.DataFrame]
@@ -76,6 +76,7 @@ class Replay:
     events: list[Event]
     start: datetime
     end: datetime
+    zone: str = "UTC"
 
     def incidents(self) -> pd.DataFrame:
         """One row per episode that was told: when, how long, and how deep (`change`: share of expected at the worst)."""
@@ -96,14 +97,15 @@ class Replay:
 
     def _repr_html_(self) -> str:
         cost = self.budget().reset_index(names="metric")
-        return cells.table(_rows(self.incidents()), self._title()) + cells.table(_rows(cost), f"{len(self.events):,} messages")
+        told = cells.table(_rows(self.incidents()), self._title(), self.zone)
+        return told + cells.table(_rows(cost), f"{len(self.events):,} messages")
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(cells.lines(_rows(self.incidents()), self._title()))
+        printer.text(cells.lines(_rows(self.incidents()), self._title(), self.zone))
 
     def _title(self) -> str:
-        days = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
-        return f"Replay from {days}, UTC: {len(self.incidents()):,} troubles that would have been told"
+        start, end = (cells.text(at, self.zone) for at in (self.start, self.end))
+        return f"Replay from {start} to {end} ({self.zone}): {len(self.incidents()):,} troubles that would have been told"
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:

@@ -41,10 +41,10 @@ class Review:
     def words(self) -> str:
         """Where the incidents are from."""
         span = f"From {self._local(self.past.start)} to {self._local(self.past.end)}"
-        made = f"{len(self.replayed)} from a replay of the rules as they stand now"
+        made = f"a replay of the rules as they stand now makes {counted(self.replayed)}"
         if self.remembered:
-            return f"{span}: {len(self.remembered)} incidents that runs have remembered; there would be {made}."
-        return f"{span}: {made}, as no run has remembered an incident of that time."
+            return f"{span} runs have remembered {counted(self.remembered)}; {made}."
+        return f"{span} no run has remembered an incident; {made}."
 
     def _local(self, at: datetime) -> str:
         return f"{pd.Timestamp(at).tz_convert(self.past.zone):%a %d %b %H:%M}"
@@ -75,6 +75,11 @@ class Review:
         verdicts = known or self.near_misses(1) or [v for v in self.replay.answers if v.value == v.value][-1:]
         worst = max(verdicts, key=lambda verdict: np.nan_to_num(abs(verdict.score)))
         return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": worst.metric}
+
+
+def counted(incidents: Sequence[Incident]) -> str:
+    """1 incident, 2 incidents"""
+    return f"{len(incidents)} incident{'' if len(incidents) == 1 else 's'}"
 
 
 def review(past: Past, track: Track = iter, given: Settings | None = None) -> Review:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from alerting.backtest import Plan
 from alerting.model import Label
-from alerting.studies.reviewing import Review, wider
+from alerting.studies.reviewing import Review, counted, wider
 
 
 def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
@@ -56,20 +56,20 @@ def of_week(review: Review, widths: pd.DataFrame) -> str:
 
 
 def _told(review: Review, table: pd.DataFrame) -> str:
-    source = "that runs have remembered" if review.remembered else "of a replay, as no run has remembered any"
+    source = "that runs have remembered" if review.remembered else "in a replay, as no run has remembered any"
     labelled = table[[label.value for label in Label]].sum().sum()
     right = labelled - table[Label.FALSE_ALARM.value].sum()
     said = "nobody has said what they were"
     if labelled:
-        said = f"{right} of {labelled} labelled are no false alarm, a precision of {right / labelled:.0%}"
+        said = f"{labelled} labelled, {right} of them no false alarm, a precision of {right / labelled:.0%}"
     days = f"{review.past.start:%Y-%m-%d} to {review.past.end:%Y-%m-%d}"
-    return f"{len(review.incidents)} incidents from {days} ({source}): {said}."
+    return f"{days}: {counted(review.incidents)} {source}; {said}."
 
 
 def _loudest(review: Review, table: pd.DataFrame) -> str:
     loud, calm = table.index[0], table.index[-1]
     near = review.near_misses(1)
-    missed = f" The nearest miss was {near[0].metric} at a score of {near[0].score:+.2f}." if near else ""
+    missed = f" The nearest miss was {near[0].metric} at a score of {near[0].score:+.3g}." if near else ""
     if len(table) < 2 or table["incidents a week"].nunique() < 2:
         return f"No metric is louder than another.{missed}" if len(table) > 1 else missed.strip()
     return f"The noisiest metric is {loud}, the quietest {calm}.{missed}"
