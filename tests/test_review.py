@@ -202,7 +202,7 @@ def test_moving_a_slider_redraws():
 def test_results_show_themselves_escaped():
     odd = Verdict("a", END, Status.ANOMALOUS, 1.0, 2.0, 3.0, 4.0, -2.0, "<script>")
     html = Listed([odd, odd], "verdicts", "Europe/Moscow")._repr_html_()
-    assert "2 verdicts: 2 anomalous (Europe/Moscow)" in html
+    assert "Verdicts: 2 anomalous (Europe/Moscow)" in html
     assert "Fri 2026-11-20 03:00" in html
     assert "&lt;script&gt;" in html
     assert "<script>" not in html
@@ -211,7 +211,7 @@ def test_results_show_themselves_escaped():
     assert "Incident &lt;i&gt;" in incident._repr_html_()
     assert "real" in Listed([incident], "incidents")._repr_html_()
     assert "(the last 20 of 30)" in Listed([odd] * 30, "verdicts")._repr_html_()
-    assert "0 verdicts" in Listed([], "verdicts")._repr_html_()
+    assert "Verdicts: 0 (UTC)" in Listed([], "verdicts")._repr_html_()
 
 
 def test_a_replay_shows_its_incidents_and_their_cost():

@@ -37,4 +37,4 @@ class Listed(list[T]):
         rows = [item.cells() for item in self]
         counted = Counter(str(row["status"]) for row in rows if "status" in row)
         said = ", ".join(f"{count:,} {status}" for status, count in counted.most_common())
-        return rows, f"{len(rows):,} {self.noun}{': ' if said else ''}{said} ({self.zone})", self.zone
+        return rows, f"{self.noun.capitalize()}: {said or f'{len(rows):,}'} ({self.zone})", self.zone

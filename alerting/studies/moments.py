@@ -65,7 +65,7 @@ class Moment:
         cause = self.cause
         if cause is None or cause.slice is None:
             return []
-        rest = [("the rest", cause.rest)] if cause.rest else []
+        rest = [("the rest", cause.rest)] if cause.rest and len(cause.others) != 1 else []  # else it is the other
         rows = [(self._name(cause.slice), cause.slice), *rest, *((self._name(other), other) for other in cause.others)]
         return [self._slice(name, item, "ratio" if cause.effect != "count" else self.metric.form) for name, item in rows]
 
