@@ -29,9 +29,9 @@ def _execute(path: Path, out: Path) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    target = out / path.name
+    target, bar = out / path.name, {"desc": path.stem, "leave": False, "disable": None}  # for a terminal only
     try:
-        papermill.execute_notebook(str(path), str(target), progress_bar=False, cwd=str(ROOT), kernel_name="python3")
+        papermill.execute_notebook(str(path), str(target), progress_bar=bar, cwd=str(ROOT), kernel_name="python3")
     except PapermillExecutionError as error:
         sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
         return 1
