@@ -74,7 +74,7 @@ lint: $(VENV)-test/.ready ## style and types
 
 check: lint test ## the whole gate: style, types, tests
 
-bench: $(VENV)-test/.ready ## speed and memory, as ratios within one run: ARGS="--only floor,course --runs 9"
+bench: $(VENV)-test/.ready $(VENV)-lab/.ready ## speed and memory, as ratios within one run: ARGS="--only floor,course --runs 9"
 	@$(TEST) benchmarks $(ARGS)
 
 bench-detection: $(VENV)/.ready ## the detectors on labelled series: DATA=folder OUT=folder

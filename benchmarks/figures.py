@@ -19,6 +19,7 @@ class Figure:
     unit: str = "times"
     least: float | None = None
     told: str = ""
+    curve: tuple[tuple[float, float], ...] = ()  # of what grows: how much of it, and seconds
 
     @property
     def holds(self) -> bool:

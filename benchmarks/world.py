@@ -15,6 +15,7 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
+SEABORN = ROOT / ".venv-lab" / "bin" / "python"  # a run has none
 STEP = timedelta(minutes=15)
 EMPTY = {"cells": [], "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
 SPARE = 24  # buckets before now in which runs stand: all of them within the hours that every run reads again
@@ -68,7 +69,7 @@ class World:
     def course(self, every: bool = False) -> None:
         """The course script; `every`: as if all six metrics were off."""
         script = ROOT / "benchmarks" / "course_script.py"
-        self._call(str(PYTHON), str(script), str(self.app), f"{self.at:%Y-%m-%dT%H:%M+00:00}", EVERY_METRIC="1" if every else "")
+        self._call(str(SEABORN), str(script), str(self.app), f"{self.at:%Y-%m-%dT%H:%M+00:00}", EVERY_METRIC="1" if every else "")
 
     def halved(self, bucket: datetime) -> None:
         """Take most people, and half of the likes of the others, out of one bucket: all six metrics fall."""

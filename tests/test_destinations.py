@@ -740,7 +740,7 @@ def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
 
 def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, web, mail, monkeypatch, capsys):
     given = settings(SOURCE="embedded", ROUTES="critical -> webhook; * -> slack, email")
-    monkeypatch.setattr(wiring.environment, "load", lambda: given)
+    monkeypatch.setattr("alerting.settings.load", lambda: given)
     mail.will(".", "554 spam")
     assert duty.drill() == 1
     said = capsys.readouterr().out

@@ -465,10 +465,10 @@ def test_a_rehearsal_looks_and_writes_nothing(world, tmp_path, still_open):
         world.store.close()
     before = files(tmp_path)
     settings = given(tmp_path)
-    looking = wiring._remembering(world.ledger, settings, Store(":memory:"), dry_run=True).history
+    looking = wiring.remembering(world.ledger, settings, Store(":memory:"), dry_run=True).history
     assert isinstance(looking, Looking)
     world.now += STEP
-    cached = replace(world.cached, history=looking, notes=[])
+    cached = replace(world.cached, history=looking, said=[])
     assert world.run(10 * DAY, cached)[0] <= SOME
     world.run(20 * DAY, cached)  # longer than what is held: the rest is read, and given
     assert world.run(20 * DAY, cached)[0] > 9 * DAY // STEP
@@ -490,7 +490,7 @@ def test_a_rehearsal_leaves_a_file_that_it_cannot_read(tmp_path, body):
     elif body is not None:
         path.write_bytes(body)
     before = files(tmp_path)
-    source = wiring._remembering(Ledger(rows(counts())), given(tmp_path), Store(":memory:"), dry_run=True)
+    source = wiring.remembering(Ledger(rows(counts())), given(tmp_path), Store(":memory:"), dry_run=True)
     assert len(source.fetch(QUERY, NOW - DAY, NOW)) > 50
     assert source.notes == []
     assert files(tmp_path) == before

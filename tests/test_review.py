@@ -40,7 +40,7 @@ def remembered(folder, label):
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 500.0, 960.0, 1_000.0, 1_040.0, -12.0)
     member = Member("a", bucket, bucket, verdict, until=bucket + 4 * HOUR)
     incident = Incident("x", bucket, (member,), closed=bucket + 4 * HOUR, told=bucket, label=label)
-    with closing(Store(folder / wiring.MEMORY)) as store:
+    with closing(Store(folder / "alerts.sqlite")) as store:
         store.commit(Memory(incidents=[incident, replace(incident, id="y", members=(replace(member, metric="other"),))]), END)
 
 

@@ -268,6 +268,13 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert stray(house) == []
 
 
+def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
+    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)")
+    assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
+    process.kill()
+    process.communicate()
+
+
 @pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGTERM, 1, 1), (signal.SIGINT, 130, 0)])
 def test_a_stopped_run_ends_in_good_order(house, number, code, told):
     process = begin(house)

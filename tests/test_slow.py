@@ -90,7 +90,8 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     shown = pipeline.show_verdicts(to, judged, reading)
     assert "slow" in shown.loc["mails", "why"]
     to.source.gates["lazy"].set()
-    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.slow(to, due, reading, 0, NOW)
+    reading, more = late.reading, late.receipts
     assert told(bot) == ["Posts", "Mails"]
     assert to.store.last_judged() == dict.fromkeys(["posts", "shares", "mails"], END)
     assert (set(reading.series), set(reading.counts)) == ({"posts", "shares", "mails"}, {"quick", "lazy"})
@@ -125,7 +126,8 @@ def test_what_fails_in_the_end_is_missing_with_its_reason_and_the_run_is_red(wor
     due, _, reading, receipts = quickly(to, NOW)
     assert told(bot) == ["Posts"]
     to.source.gates["lazy"].set()
-    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.slow(to, due, reading, 0, NOW)
+    reading, more = late.reading, late.receipts
     assert reading.troubles == {"mails": "Timeout exceeded: 60 s"}
     assert more == []
     assert told(bot) == ["Posts"]
@@ -145,7 +147,8 @@ def test_when_all_are_slow_all_are_told_in_the_end(world, bot):
     assert (len(judged), receipts, len(reading.late)) == (0, [], 2)
     for gate in to.source.gates.values():
         gate.set()
-    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.slow(to, due, reading, 0, NOW)
+    reading, more = late.reading, late.receipts
     assert len(reading.series) == 3
     assert sum("/opened/" in receipt.key for receipt in more) >= 1
     assert "all seen" in pipeline.finish(to, reading, more, NOW)
@@ -155,7 +158,8 @@ def test_where_nothing_is_slow_nothing_is_done(world):
     to = world()
     to.source.gates["lazy"].set()
     due, _, reading, _ = quickly(to, NOW, 20.0)
-    assert pipeline.slow(to, due, reading, 0, NOW) == (reading, [])
+    late = pipeline.slow(to, due, reading, 0, NOW)
+    assert (late.reading, late.receipts, len(late.judged)) == (reading, [], 0)
 
 
 def test_the_table_of_a_run_says_how_long_each_took(world):
@@ -206,7 +210,8 @@ def test_a_slow_real_table_with_its_past_held(world, clickhouse, bot, tmp_path):
     due, judged, reading, receipts = quickly(to, NOW, 1.0)
     assert (set(judged), told(bot)) == ({"posts", "shares"}, ["Posts"])
     source.gates["lazy"].set()
-    reading, more = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.slow(to, due, reading, 0, NOW)
+    reading, more = late.reading, late.receipts
     assert told(bot) == ["Posts", "Mails"]
     assert reading.seconds["lazy"] > 0.9 > reading.seconds["quick"]
     assert "all seen" in pipeline.finish(to, reading, [*receipts, *more], NOW)

@@ -507,6 +507,16 @@ def test_a_clock_in_the_future_forgets_nothing_more(store):
     assert store.counts().sent == 1
 
 
+def test_of_very_many_metrics_verdicts_are_forgotten_earlier_but_not_within_two_weeks(store):
+    """Two metrics at 960 verdicts: five days of both would be kept, so it is the least."""
+    old = [AT - days * DAY for days in (13, 15, 399)]
+    remember(store, verdicts=[verdict(bucket=at) for at in (*old, AT)], episodes=[Episode("views"), Episode("likes")])
+    store.forget(AT + STEP, verdicts=4_000)
+    assert [v.bucket for v in store.judged()] == [AT - 15 * DAY, AT - 13 * DAY, AT], "4,000 are 20 days of two"
+    store.forget(AT + STEP, verdicts=960)
+    assert [v.bucket for v in store.judged()] == [AT - 13 * DAY, AT]
+
+
 def test_of_what_is_over_nothing_older_is_kept_either(store):
     old, silences = AT - 500 * DAY, [Silence("ctr", AT - 500 * DAY, at) for at in (AT - 450 * DAY, AT)]
     closed = incident("closed", old, closed=old + HOUR)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from alerting import destinations, messages, pipeline, wiring
+from alerting import destinations, messages, pipeline, settings, wiring
 from alerting.model import AlertingError, Event, Kind, Memory, Message, Query, Receipt, SettingsError, Source
 from alerting.model.route import place_of
 
@@ -42,7 +42,7 @@ def drill(metric: str = "") -> int:
 
     Exit code 1 when it did not arrive. Raises SettingsError for a metric that is not watched.
     """
-    given = wiring.environment.load()
+    given = settings.load()
     rehearsal = wiring.connect(dry_run=True, settings=given)
     known = {m.name: m.query for m in rehearsal.metrics}
     if metric and metric not in known:

@@ -21,9 +21,10 @@ from alerting.pipeline.showing import (
     show_messages,
     show_read,
     show_receipts,
+    show_slow,
     show_verdicts,
 )
-from alerting.pipeline.slow import slow
+from alerting.pipeline.slow import Slow, slow
 from alerting.pipeline.telling import commit, finish
 from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
 from alerting.pipeline.watching import Watched, stand_ins, watch
@@ -36,7 +37,7 @@ __all__ = [
     "Explained",
     "Heard",
     "Judged",
-    "Remembered",
+    "Remembered", "Slow",
     "Watched",
     "advance",
     "begin",
@@ -66,7 +67,7 @@ __all__ = [
     "show_heard",
     "show_messages",
     "show_read",
-    "show_receipts",
+    "show_receipts", "show_slow",
     "show_verdicts",
     "slow",
     "stand_ins",

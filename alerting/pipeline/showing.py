@@ -14,6 +14,7 @@ from alerting.pipeline.explaining import Explained
 from alerting.pipeline.hearing import Heard
 from alerting.pipeline.judged import Judged
 from alerting.pipeline.judging import Advance
+from alerting.pipeline.slow import Slow
 from alerting.pipeline.timing import Connections, Due
 
 PLAIN = ["value", "low", "expected", "high", "score"]
@@ -51,6 +52,12 @@ def show_read(to: Connections, reading: Reading) -> pd.DataFrame:
     frame.index = pd.Index([_local(to, bucket) for bucket in frame.index], name="bucket")
     frame = frame.map(_short)
     return frame.assign(**{"...": f"{len(reading.series) - MANY} more"}) if len(reading.series) > MANY else frame
+
+
+def show_slow(to: Connections, late: Slow) -> pd.DataFrame:
+    """As `show_verdicts`, of the metrics whose tables were late; empty where none was."""
+    rows = {name: _verdict_row(to, name, late.judged.newest(name), late.judged, late.reading) for name in late.judged}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def show_verdicts(to: Connections, judged: Judged, reading: Reading) -> pd.DataFrame:

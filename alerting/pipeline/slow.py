@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from alerting.model import Reading, Receipt
@@ -11,19 +11,27 @@ from alerting.pipeline.advancing import advance, recall, reconsider
 from alerting.pipeline.composing import compose
 from alerting.pipeline.delivering import deliver
 from alerting.pipeline.explaining import explain, follow_up
-from alerting.pipeline.judged import judge
+from alerting.pipeline.judged import Judged, judge
 from alerting.pipeline.judging import earlier, verdicts
 from alerting.pipeline.reading import of_late, read_late
 from alerting.pipeline.telling import commit
 from alerting.pipeline.timing import Connections, Due
 
 
-def slow(to: Connections, todo: Sequence[Due], reading: Reading, days: int, now: datetime) -> tuple[Reading, list[Receipt]]:
-    """Wait for the tables that were late and judge, remember and tell what they say: the whole reading, and what became of
-    the messages. Raises StoreError."""
+@dataclass(frozen=True)
+class Slow:
+    """The whole reading, what the late tables' metrics were answered, and what became of their messages."""
+
+    reading: Reading
+    judged: Judged
+    receipts: list[Receipt] = field(default_factory=list)
+
+
+def slow(to: Connections, todo: Sequence[Due], reading: Reading, days: int, now: datetime) -> Slow:
+    """Wait for the tables that were late and judge, remember and tell what they say. Raises StoreError."""
     items = of_late(todo, reading.late)
     if not items:
-        return reading, []
+        return Slow(reading, Judged(to, reading, {}))
     late = read_late(to, items, days, now, reading.late)
     due = reconsider(to, items, late)
     before = recall(to, due, now)
@@ -32,7 +40,7 @@ def slow(to: Connections, todo: Sequence[Due], reading: Reading, days: int, now:
     changes, explained = explain(to, advance(due, answers, before), judged)
     commit(to, earlier(due, judged) + answers, changes, compose(to, changes, judged, late, now), late)
     receipts = [*deliver(to, now), *follow_up(to, changes, judged, explained, now)]
-    return _both(reading, late), receipts
+    return Slow(_both(reading, late), judged, receipts)
 
 
 def _both(one: Reading, other: Reading) -> Reading:

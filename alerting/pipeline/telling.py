@@ -46,7 +46,7 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: date
         raise RunFailed(said)
     if kept:
         raise NotDelivered(said)
-    return "; ".join([said, *getattr(to.notifier, "notes", ())])
+    return "; ".join([said, *getattr(to.source, "loud", ()), *getattr(to.notifier, "notes", ())])
 
 
 def _unseen(reading: Reading) -> list[str]:

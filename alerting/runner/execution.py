@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ from alerting.runner.failure import EMPTY, Failure, Notebook
 from alerting.runner.kernel import Kernel
 from alerting.runner.launch import without
 from alerting.runner.record import Record
+from alerting.runner.scrub import scrubbed
 from alerting.runner.watch import Watch, stoppable
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
     from alerting.runner.engine import Attempt
 
+PROGRESS = "history of "  # what a source says while much is read for the first time
 ANEW = "If not: rm -r .venv, then make env, sets the environment up anew."
 
 
@@ -40,6 +43,7 @@ class _Execution:
     def __init__(self, settings: Settings, record: Record, source: Path, given: dict[str, Any]) -> None:
         self.settings, self.record, self.source, self.given = settings, record, source, given
         self.attempt: Attempt | None = None
+        self.progress: list[str] = []
 
     @property
     def notebook(self) -> Notebook:
@@ -79,6 +83,17 @@ class _Execution:
 
     def _keep(self) -> None:
         self.record.keep(self.notebook)
+        lines = [line for line in _streamed(self.notebook) if line.startswith(PROGRESS)]
+        if lines[-1:] != self.progress:
+            self.progress = lines[-1:]
+            sys.stdout.write(scrubbed(f"{lines[-1]}\n", self.settings)[0])
+            sys.stdout.flush()
+
+
+def _streamed(notebook: Notebook) -> list[str]:
+    """Lines that cells have printed so far."""
+    outputs = [output for cell in list(notebook["cells"]) for output in list(cell.get("outputs", ()))]
+    return "".join("".join(output.get("text", "")) for output in outputs if output.get("output_type") == "stream").splitlines()
 
 
 def _stopped(error: KeyboardInterrupt) -> Failure:

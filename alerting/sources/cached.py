@@ -34,7 +34,7 @@ class Cached:
     """A source (see `model.Source`) over another. `identity`: what else the answers depend on, such as server and table.
 
     `tell` is given a line now and then while much is read; or, where there is one, `progress` the query, the days that are read
-    and how many there are. `notes`: what has to be said about what was held.
+    and how many there are. `loud`: what the run's last line has to say, too.
     """
 
     source: Source
@@ -44,7 +44,8 @@ class Cached:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     tell: Callable[[str], None] = lambda text: None
     progress: Callable[[str, float, float], None] | None = None
-    notes: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    loud: list[str] = field(default_factory=list)
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Counts per bucket, float64 (see `model.Source`): to the last digit those that the source gives. A bucket of nothing
@@ -54,7 +55,7 @@ class Cached:
         try:
             return self._fetched(self._key(query), query, buckets.up(start, query.step), buckets.up(end, query.step))
         except StoreError as error:
-            self.notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
+            self.said.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
             return self.source.fetch(query, start, end).astype(float)
 
     def _fetched(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
@@ -80,6 +81,11 @@ class Cached:
         if held is None or start < held.start or end > held.until:
             raise StoreError("another process reads it anew just now")
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said about what was held, and about the source."""
+        return [*getattr(self.source, "notes", ()), *self.said]
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the source can do."""
@@ -128,9 +134,9 @@ class Cached:
             elif time.monotonic() - asked > QUICK:
                 length = max(buckets.up_to(length / GROWTH, query.step), query.step)
             if end - start > WEEK:
-                self._said(query.name, (end - start) / DAY, (left[1] - left[0]) / DAY, time.monotonic() - began > QUICK)
+                self._going_on(query.name, (end - start) / DAY, (left[1] - left[0]) / DAY, time.monotonic() - began > QUICK)
 
-    def _said(self, name: str, whole: float, left: float, slow: bool) -> None:
+    def _going_on(self, name: str, whole: float, left: float, slow: bool) -> None:
         if self.progress:
             self.progress(name, whole - left, whole)
         elif slow:
@@ -152,7 +158,7 @@ class Cached:
         if odd and self._lately(held):
             self.history.extend(key, query.name, now, Span(begin, until, query.step), self.clock())
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
-            self.notes.append(f"history of {query.name}: again {odd}; {advice}")
+            self.said.append(f"history of {query.name}: again {odd}; {advice}")
         return odd
 
     def _goes_back(self, key: str, query: Query, start: datetime, bucket: datetime) -> bool:
@@ -166,18 +172,26 @@ class Cached:
         return held.rebuilt is not None and timedelta() <= self.clock() - held.rebuilt < DAY
 
     def _rebuilt(self, key: str, query: Query, held: Span, start: datetime, end: datetime, odd: str) -> pd.DataFrame:
-        """All of the window read anew; what the source does not go back to any more is kept."""
-        note = f"THE HISTORY OF {query.name} WAS READ ANEW, as what was held is not what the source says: {odd}."
-        self.notes.append(note)
-        self.tell(note)
-        old = self._past(key, max(start, held.start), held.until)
-        self.history.drop(key)
-        new = self._forward(key, query, start, end, self.clock())
-        gone = old[old.index < new.index[0]] if len(new) else old.iloc[:0]
-        if len(gone):
-            span = Span(gone.index[0].to_pydatetime(), new.index[0].to_pydatetime(), query.step)
-            self.history.extend(key, query.name, gone, span, self.clock())
-        return buckets.joined([gone, new])
+        """All of the window read anew, in place: a run that is killed on the way has lost nothing. What the source does not go
+        back to any more is kept."""
+        self._say_loud(f"THE HISTORY OF {query.name} WAS READ ANEW, as what was held is not what the source says: {odd}.")
+        first, last = max(start, held.start), min(end, held.until)
+        old, parts, begin = self._past(key, first, last), list[pd.DataFrame](), last
+        for left, right, frame in self._parts(query, first, last):
+            parts.append(frame)
+            begin = min(begin, frame.index[0].to_pydatetime()) if len(frame) else begin
+            if begin < right:
+                self.history.extend(key, query.name, frame, Span(max(left, begin), right, query.step), self.clock())
+        done = Span(held.until, held.until, query.step, self.clock())
+        self.history.extend(key, query.name, old.iloc[:0], done, self.clock())
+        early = self._backward(key, query, start, held.start)
+        late = [self._forward(key, query, max(start, held.until), end)] if end > held.until else []
+        return buckets.joined([*early, old[old.index < begin], *parts, *late])
+
+    def _say_loud(self, text: str) -> None:
+        self.said.append(text)
+        self.loud.append(text)
+        self.tell(text)
 
 
 @dataclass(frozen=True)

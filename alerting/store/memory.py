@@ -17,6 +17,9 @@ from alerting.store.rows import iso
 
 KEEP = timedelta(days=400)  # what was judged and told longer ago is forgotten: a year, and a month to compare it with
 
+VERDICTS = 5_000_000  # of more metrics than that allows for KEEP, verdicts are forgotten earlier: 25 days of 2,000 ...
+LEAST = timedelta(days=14)  # ... but no earlier than this
+
 # From name to name along the key: GROUP BY would read a year of verdicts.
 _LAST_JUDGED = """WITH RECURSIVE m(metric) AS (
       SELECT MIN(metric) FROM verdicts
@@ -125,15 +128,20 @@ class Store(Outbox, Diary, History):
             *diary.note(memory),
         )
 
-    def forget(self, at: datetime) -> None:
+    def forget(self, at: datetime, verdicts: int = VERDICTS) -> None:
         """Drop what is older than KEEP, by the clock `at` or by the newest verdict, whichever is earlier: a clock that jumps
-        into the future must not wipe the memory."""
+        into the future must not wipe the memory. `verdicts`: so many are kept at most, but for the last two weeks."""
         now = min([at, *self._newest()])
+        (metrics,) = self._file.read(int, "SELECT COUNT(*) FROM episodes")
+        judged = max(LEAST, min(KEEP, verdicts * timedelta(minutes=15) / max(1, metrics)))
         old, unused = [(iso(now - KEEP),)], "SELECT key FROM histories WHERE used < ?"
         self._file.write(
             (f"DELETE FROM history WHERE key IN ({unused})", [(iso(now - UNUSED),)]),
             ("DELETE FROM histories WHERE used < ?", [(iso(now - UNUSED),)]),
-            ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", old),  # along the key
+            (
+                "DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)",
+                [(iso(now - judged),)],
+            ),  # by key
             ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", old),
             ("DELETE FROM messages WHERE edits <> '' AND edits NOT IN (SELECT key FROM messages)", [()]),
             ("DELETE FROM incidents WHERE closed <> '' AND closed < ?", old),

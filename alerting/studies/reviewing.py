@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from alerting import backtest, settings, wiring
+from alerting import backtest, settings
 from alerting import incidents as folding
 from alerting.backtest import Past, Replay, Span
 from alerting.backtest.replaying import RECOVERY, Track
@@ -18,6 +18,7 @@ from alerting.model import Incident, Label, Listed, Verdict
 from alerting.settings import Settings
 from alerting.store.past import Past as Memory
 from alerting.studies.lines import width_lines
+from alerting.wiring.tables import MEMORY
 
 REAL = (Label.REAL, Label.EXPECTED, Label.NEW_TREND)  # something was there
 
@@ -95,7 +96,7 @@ def review(past: Past, track: Track = iter, given: Settings | None = None) -> Re
 
 def _remembered(past: Past, given: Settings) -> list[Incident]:
     """What runs have told of the past's metrics: the memory may know others, of another source."""
-    path = given.data / wiring.MEMORY
+    path = given.data / MEMORY
     if not path.exists():
         return []
     memory = Memory(path)
