@@ -44,12 +44,7 @@ def tune(past: Past, days: int = 7, budget: float = 1.0) -> object:
     """Sliders for a metric's width, the days shown and its budget (incidents a week, which moves the width to what keeps to
     it); below them the band, and what would have been told (shaded). Alive in Jupyter only."""
     widgets, tuning = _widgets(), Tuning(past)
-    longest = max(1, (past.end - past.start) // timedelta(days=1))
-    late = {"continuous_update": False}
-    metric = widgets.Dropdown(options=[metric.name for metric in past.metrics], description="metric")
-    width = widgets.FloatSlider(value=past.metrics[0].width, min=0.05, max=4.0, step=0.01, description="k (width)", **late)
-    shown = widgets.IntSlider(value=min(days, longest), min=1, max=longest, description="days shown", **late)
-    weekly = widgets.FloatSlider(value=budget, min=0.1, max=10.0, step=0.1, description="a week", **late)
+    metric, width, shown, weekly = _sliders(widgets, past, days, budget)
     said, picture = widgets.HTML(), widgets.Image(format="png")
 
     def draw(_: object = None) -> None:
@@ -67,3 +62,15 @@ def tune(past: Past, days: int = 7, budget: float = 1.0) -> object:
             slider.observe(act, "value")
     draw()
     return widgets.VBox([widgets.HBox([metric, width]), widgets.HBox([shown, weekly]), said, picture])
+
+
+def _sliders(widgets: Any, past: Past, days: int, budget: float) -> tuple[Any, Any, Any, Any]:
+    """Metric, width, days shown, budget a week; they act when they are let go."""
+    longest, late = max(1, (past.end - past.start) // timedelta(days=1)), {"continuous_update": False}
+    first = past.metrics[0].width
+    return (
+        widgets.Dropdown(options=[metric.name for metric in past.metrics], description="metric"),
+        widgets.FloatSlider(value=first, min=0.05, max=max(4.0, first), step=0.01, description="k (width)", **late),
+        widgets.IntSlider(value=min(days, longest), min=1, max=longest, description="days shown", **late),
+        widgets.FloatSlider(value=budget, min=0.1, max=10.0, step=0.1, description="budget/week", **late),
+    )
