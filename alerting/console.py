@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from alerting import incidents, pipeline, settings, studies, wiring
 from alerting.model import Event, Metric, Reading, SettingsError
 from alerting.notifiers import Console
 from alerting.simulate import Planted, truth
+from alerting.studies import progress
 
 HOUR = timedelta(hours=1)
 TIMES = 20  # drops put in per metric, depth and part of the day: a minute's work
@@ -42,17 +42,14 @@ def budget(text: str, weeks: int = 4) -> int:
 
     Raises SettingsError for a budget that cannot be read, or less than a week.
     """
-    from tqdm import tqdm
-
     allowed = replays.per_week(text)
     if weeks < 1:
         raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
     past, reading = studies.past(wiring.connect(dry_run=True), weeks)
-    made = replays.curves(past, track=partial(tqdm, disable=None, desc="widths", leave=False))
+    made = replays.curves(past, track=progress.track("widths"))
     plan = replays.choose(past, made, allowed)
-    spent = replays.cost(past, made, plan, track=partial(tqdm, disable=None, desc="weeks", leave=False))
-    track = partial(tqdm, disable=None, desc="drops put in", leave=False)
-    found = replays.power(replays.with_widths(past, plan), times=TIMES, track=track)
+    spent = replays.cost(past, made, plan, track=progress.track("weeks"))
+    found = replays.power(replays.with_widths(past, plan), times=TIMES, track=progress.track("drops put in"))
     _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table())
     sys.stdout.write(f"\nIn alerting/metrics.py\n{studies.width_lines(plan.moved)}\n")
     _print("Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night", replays.told(found))
@@ -74,8 +71,10 @@ def _replay(to: pipeline.Connections, metrics: list[Metric], now: datetime, span
     last = max(pipeline.last_closed_bucket(now, to.delay, metric.step) + metric.step for metric in metrics)
     start = last - span
     due = [pipeline.Due(metric, start, last - metric.step) for metric in metrics]
-    reading = pipeline.read(to, due)
-    return replays.replay(metrics, reading.series, start, last, to.zone), reading
+    with progress.reading(to):
+        reading = pipeline.read(to, due)
+    past = replays.Past(metrics, reading.series, start, last, to.zone)
+    return past.replay_all(progress.track("replay")), reading
 
 
 def _print(title: str, frame: pd.DataFrame) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.duty import lengths, precision
+from alerting.duty import lengths
+from alerting.incidents import precision
 from alerting.model import Incident, Kind, Label, Member, Memory, Message, SettingsError, Status, Verdict
 from alerting.notifiers.telegram import buttons
 from alerting.store import Store

@@ -42,11 +42,57 @@ def embedded(app, monkeypatch):
     return wiring.connect(dry_run=True, settings=load())
 
 
-def test_the_notebooks_execute_on_small_data(app, tmp_path):
+@pytest.fixture(params=["embedded", "server", "table"])
+def given(request, app, tmp_path):
+    """The variables that make each kind of source the configured one."""
+    small = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path)}
+    if request.param == "embedded":
+        return small | {"ALERTING_DATA": str(app), "ALERTING_METRICS": "views,ctr"}
+    if request.param == "table":
+        kpis(tmp_path / "kpis.csv")
+        return small | {"ALERTING_SOURCE": str(tmp_path / "kpis.csv")}
+    server = request.getfixturevalue("clickhouse")
+    loaded(server, app / "app")
+    (tmp_path / "password").write_text(server.password)
+    place = {"ALERTING_SOURCE": server.url, "ALERTING_CLICKHOUSE_DATABASE": "studies", "ALERTING_METRICS": "views"}
+    user = {"ALERTING_CLICKHOUSE_USER": server.reader, "ALERTING_CLICKHOUSE_PASSWORD_FILE": str(tmp_path / "password")}
+    return small | place | user
+
+
+def kpis(path):
+    """Two hourly series of nine weeks: a quiet one that drops on its last day but one, and a bursty one."""
+    index = pd.date_range("2024-01-01", periods=63 * 24, freq="1h", tz="UTC")
+    rng = np.random.default_rng(3)
+    calm = 1_000 + 300 * np.sin(np.arange(len(index)) * np.pi / 12) + rng.normal(0, 10, len(index))
+    calm[-40:-34] *= 0.5
+    series = {"kpi 1": calm, "kpi 2": rng.exponential(50, len(index))}
+    tables = [pd.DataFrame({"series": name, "ts": index, "value": values}) for name, values in series.items()]
+    pd.concat(tables).to_csv(path, index=False)
+
+
+def loaded(server, app):
+    """The sample app's rows in a real server, in the source's own shape."""
+    server.execute("DROP DATABASE IF EXISTS studies")
+    server.execute("CREATE DATABASE studies")
+    for name in ("feed_actions", "message_actions"):
+        rows = pd.concat([pd.read_parquet(path) for path in sorted((app / name).glob("*.parquet"))])
+        texts = rows.select_dtypes(exclude=["number", "datetimetz"]).columns
+        kinds = dict.fromkeys(rows.columns, "UInt32") | dict.fromkeys(texts, "String") | {"time": "DateTime"}
+        columns = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
+        rows = rows.assign(time=rows["time"].dt.as_unit("s").astype("int64"))
+        server.execute(f"CREATE TABLE studies.{name} ({columns}) ENGINE = MergeTree ORDER BY time")
+        text = rows.to_csv(sep="\t", header=False, index=False)
+        server.execute(f"INSERT INTO studies.{name} ({', '.join(rows.columns)}) FORMAT TabSeparated", text)
+
+
+def needs_the_lab():
     if not LAB.exists():
-        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(
-            "the lab environment is not there: make .venv-lab/.ready"
-        )
+        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
+        report("the lab environment is not there: make .venv-lab/.ready")
+
+
+def test_the_notebooks_execute_on_every_source(given, tmp_path):
+    needs_the_lab()
     small = tmp_path / "notebooks"
     small.mkdir()
     for path in NOTEBOOKS:
@@ -56,10 +102,9 @@ def test_the_notebooks_execute_on_small_data(app, tmp_path):
         (small / path.name).write_text(json.dumps(notebook))
     code = (
         "import sys; from pathlib import Path; from alerting import settings, studies;"
-        f"studies.NOTEBOOKS = Path({str(small)!r}); sys.exit(studies.execute(settings.load(), []))"
+        f"studies.executing.NOTEBOOKS = Path({str(small)!r}); sys.exit(studies.execute(settings.load(), []))"
     )
-    environ = {**os.environ, "ALERTING_DATA": str(app), "ALERTING_REPORTS": str(tmp_path), "ALERTING_METRICS": "views,ctr"}
-    done = subprocess.run([LAB, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True)
+    done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for path in NOTEBOOKS:
         cells = json.loads((tmp_path / "studies" / path.name).read_text())["cells"]
@@ -68,6 +113,19 @@ def test_the_notebooks_execute_on_small_data(app, tmp_path):
         assert sum("image/png" in o.get("data", {}) for o in outputs) >= (0 if path.stem == "1.1-detectors" else 2)
         said = "".join(outputs[-1].get("text", ""))
         assert re.search(r"RULE|width", said), said
+
+
+def test_the_lab_finds_the_package_from_the_notebooks_folder():
+    """`make lab` starts its kernels there."""
+    needs_the_lab()
+    code = (
+        "import nbclient, nbformat as n;"
+        "cell = n.v4.new_code_cell('from alerting import studies, wiring; print(studies.__name__)');"
+        "book = n.v4.new_notebook(cells=[cell]); nbclient.NotebookClient(book, kernel_name='python3').execute(cwd='.');"
+        "print(book.cells[0].outputs[0].text)"
+    )
+    done = subprocess.run([LAB, "-c", code], cwd=ROOT / "notebooks", capture_output=True, text=True)
+    assert done.stdout.split() == ["alerting.studies"], done.stderr
 
 
 def _smaller(match):
@@ -127,7 +185,7 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
-    monkeypatch.setattr(studies, "CATALOGUE", file)
+    monkeypatch.setattr(studies.lines, "CATALOGUE", file)
     assert studies.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
     assert studies.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
     assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replaying import Past
+from alerting.backtest.replaying import Past, Track
 from alerting.backtest.scoring import FAULTS, NOTHING, Score, Tolerance, score
 from alerting.backtest.spans import Covers
 from alerting.model import Metric, Rule
 
-Track = Callable[[Sequence[Any]], Iterable[Any]]  # tqdm, or nothing
 ALL = "all"
 
 

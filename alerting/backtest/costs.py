@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from alerting.backtest.budget import Plan, choose
-from alerting.backtest.comparing import Track
 from alerting.backtest.curves import Curve, opened, weekly
-from alerting.backtest.replaying import WEEK, Past
+from alerting.backtest.replaying import WEEK, Past, Track
 from alerting.model import Event, Kind, Metric
 
 

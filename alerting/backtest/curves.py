@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.comparing import Track
-from alerting.backtest.replaying import WEEK, Past
+from alerting.backtest.replaying import WEEK, Past, Track
 from alerting.model import Event, Kind, Metric
 
 WIDTHS = tuple(np.geomspace(0.25, 3, 15).round(3).tolist())

@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.backtest.replaying import Track
 from alerting.detectors import IQR, SameSlot
 from alerting.model import Metric, Rule
 
@@ -148,12 +149,13 @@ def behaviour(metrics: Sequence[Metric], series: Mapping[str, pd.Series], zone: 
 
 
 def references(
-    series: Mapping[str, pd.Series], rules: Mapping[str, Rule], zone: str, last: timedelta = FORTNIGHT
+    series: Mapping[str, pd.Series], rules: Mapping[str, Rule], zone: str, last: timedelta = FORTNIGHT, track: Track = iter
 ) -> pd.DataFrame:
     """Which past tells best what comes: median distance of the value from each rule's middle over the `last` stretch, as a
     share of the value, one row per rule and one column per metric; the same buckets for all rules."""
     tables = {}
-    for name, values in series.items():
+    for name in track(list(series)):
+        values = series[name]
         away = pd.DataFrame({rule: (made.band(values, zone)["expected"] - values).abs() for rule, made in rules.items()})
         share = away.div(values.abs().where(values != 0), axis=0).loc[values.index[-1] - last :]
         tables[name] = share.dropna().median()

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from alerting import detectors
-from alerting.backtest.comparing import Track
 from alerting.backtest.faults import Fault, inject
-from alerting.backtest.replaying import Past, replayed
+from alerting.backtest.replaying import Past, Track, replayed
 from alerting.backtest.spans import covered
 from alerting.model import Kind, Metric
 

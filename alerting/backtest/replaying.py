@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alerting import detectors
 from alerting.backtest.spans import Covers, covered
-from alerting.model import Event, Kind, Metric, Verdict
+from alerting.model import Event, Kind, Metric, Verdict, cells
 from alerting.pipeline import Due, fold, judge_one, verdicts
 
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # tqdm, or nothing
 WEEK = timedelta(weeks=1)
 RECOVERY = timedelta(hours=1)  # the way back from a known incident still belongs to it
 
@@ -53,9 +55,11 @@ class Past:
         window, metrics = self.window(), {metric.name: metric for metric in self.metrics}
         return {name: values.mask(self.known_to(metrics[name], values.index)) for name, values in window.items()}
 
-    def replay_all(self) -> Replay:
+    def replay_all(self, track: Track = iter) -> Replay:
         """What all the metrics would have said."""
-        return replay(list(self.metrics), dict(self.series), self.start, self.end, self.zone)
+        there = [metric for metric in self.metrics if metric.name in self.series]
+        judged = {metric.name: judge_one(metric, self.series[metric.name], self.zone) for metric in track(there)}
+        return replace(replayed(there, judged, self.start, self.end), zone=self.zone)
 
     def known_to(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
         """Which buckets (bool) lie in something known of that metric, or on the way back from it."""
@@ -64,7 +68,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a past would have been told. `start` <= bucket < `end`, aware UTC."""
+    """What a past would have been told. `start` <= bucket < `end`, aware UTC; in a cell times are those of `zone`."""
 
     metrics: list[Metric]
     judged: dict[str, pd.DataFrame]
@@ -72,6 +76,7 @@ class Replay:
     events: list[Event]
     start: datetime
     end: datetime
+    zone: str = "UTC"
 
     def incidents(self) -> pd.DataFrame:
         """One row per episode that was told: when, how long, and how deep (`change`: share of expected at the worst)."""
@@ -89,6 +94,24 @@ class Replay:
         rows = {m.name: _counts([e for e in self.events if e.metric == m.name], weeks) for m in self.metrics}
         answered = pd.crosstab([v.metric for v in self.answers], [v.status.value for v in self.answers])
         return pd.DataFrame.from_dict(rows, orient="index").join(answered)
+
+    def _repr_html_(self) -> str:
+        cost = self.budget().reset_index(names="metric")
+        told = cells.table(_rows(self.incidents()), self._title(), self.zone)
+        return told + cells.table(_rows(cost), f"{len(self.events):,} messages")
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(cells.lines(_rows(self.incidents()), self._title(), self.zone))
+
+    def _title(self) -> str:
+        start, end = (cells.text(at, self.zone) for at in (self.start, self.end))
+        return f"Replay from {start} to {end} ({self.zone}): {len(self.incidents()):,} troubles that would have been told"
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """As cells are given: a change is a share, and a status that no bucket has is 0."""
+    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    return [row | {"change": cells.share(float(row["change"]))} if "change" in row else row for row in rows]
 
 
 def _facts(event: Event) -> dict[str, object]:
@@ -110,8 +133,7 @@ def replay(metrics: list[Metric], series: dict[str, pd.Series], start: datetime,
 
     `series`: metric -> float64 values on the full UTC grid; what lies before `start` is history.
     """
-    known = [metric for metric in metrics if metric.name in series]
-    return replayed(known, {metric.name: judge_one(metric, series[metric.name], zone) for metric in known}, start, end)
+    return Past(metrics, series, start, end, zone).replay_all()
 
 
 def replayed(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:

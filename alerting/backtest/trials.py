@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pandas as pd
 
-from alerting.backtest.comparing import Track
 from alerting.backtest.faults import Fault, inject_all, scattered
-from alerting.backtest.replaying import RECOVERY, Past
+from alerting.backtest.replaying import RECOVERY, Past, Track
 from alerting.backtest.scoring import FAULTS, NOTHING, Score, score
 from alerting.backtest.spans import Covers
 from alerting.model import Rule

@@ -6,6 +6,7 @@ together, and a group has an end that is told.
 
 from alerting.incidents.folding import AGAIN, TIRED, TOGETHER, advance, condensed
 from alerting.incidents.keeping import late, opening, withdrawn, without
+from alerting.incidents.labels import precision
 from alerting.incidents.tree import Tree
 
-__all__ = ["AGAIN", "TIRED", "TOGETHER", "Tree", "advance", "condensed", "late", "opening", "withdrawn", "without"]
+__all__ = ["AGAIN", "TIRED", "TOGETHER", "Tree", "advance", "condensed", "late", "opening", "precision", "withdrawn", "without"]

@@ -15,6 +15,7 @@ from alerting.model.errors import (
     moment,
 )
 from alerting.model.incident import Event, Incident, Member
+from alerting.model.listed import Listed
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import History, Memory, Notifier, Source, Store
 from alerting.model.route import Routes
@@ -36,6 +37,7 @@ __all__ = [
     "Incident",
     "Kind",
     "Label",
+    "Listed",
     "Member",
     "Memory",
     "Message",

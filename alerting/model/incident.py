@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from typing import Any
 
 from alerting.model.trouble import Episode, Kind, Label, Verdict
 from alerting.model.why import Cause, Rarity, Similar
@@ -70,6 +71,24 @@ class Incident:
 
     def member(self, metric: str) -> Member | None:
         return next((member for member in self.members if member.metric == metric), None)
+
+    def cells(self) -> dict[str, Any]:
+        """A line of a table."""
+        from alerting.model.cells import share
+
+        root, worst = self.root, self.root.worst or self.root.first
+        also = ", ".join(member.metric for member in self.members[1:])
+        elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
+        where = "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in elements)
+        known = {"metric": root.metric, "also": also, "since": root.since, "opened": self.opened, "until": self.closed}
+        off = {"what": "no data" if root.gap else share(worst.change), "score": worst.score}
+        said = "taken back" if self.corrected else self.label.value if self.label else ""
+        return known | off | {"slice": where, "label": said}
+
+    def _repr_html_(self) -> str:
+        from alerting.model.cells import table
+
+        return table([self.cells()], f"Incident {self.id}, UTC")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 class Status(StrEnum):
@@ -80,6 +81,19 @@ class Verdict:
         """What is missing to expected (negative: what there is too much), 0 where that is not known."""
         loss = self.expected - self.value
         return loss if loss == loss else 0.0
+
+    def cells(self) -> dict[str, Any]:
+        """A line of a table."""
+        from alerting.model.cells import share
+
+        numbers = {name: getattr(self, name) for name in ("value", "low", "expected", "high", "score")}
+        known = {"metric": self.metric, "bucket": self.bucket, "status": self.status.value}
+        return known | numbers | {"change": share(self.change), "rule": self.reason}
+
+    def _repr_html_(self) -> str:
+        from alerting.model.cells import table
+
+        return table([self.cells()], "Verdict, UTC")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 import pandas as pd
 
 from alerting import detectors, episodes
-from alerting.model import Episode, Event, Incident, Kind, Metric, Status, Verdict
+from alerting.model import Episode, Event, Incident, Kind, Listed, Metric, Status, Verdict
 from alerting.pipeline.judged import Judged
 from alerting.pipeline.timing import Due
 
@@ -21,10 +21,11 @@ def judge_one(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
     return detectors.judge(series, metric.rule.band(series, zone), metric)
 
 
-def verdicts(todo: list[Due], judged: Mapping[str, pd.DataFrame]) -> list[Verdict]:
+def verdicts(todo: list[Due], judged: Mapping[str, pd.DataFrame]) -> Listed[Verdict]:
     """The due buckets' answers, in the order in which the buckets ended; the catalogue's order among equals."""
     rows = [(verdict, item) for item in todo if item.metric.name in judged for verdict in _rows(item, judged)]
-    return [verdict for verdict, item in sorted(rows, key=lambda row: row[0].bucket + row[1].metric.step)]
+    ordered = sorted(rows, key=lambda row: row[0].bucket + row[1].metric.step)
+    return Listed((verdict for verdict, _ in ordered), "verdicts")
 
 
 def earlier(todo: Sequence[Due], judged: Judged) -> list[Verdict]:

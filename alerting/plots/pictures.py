@@ -104,7 +104,7 @@ def overview(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: st
     return figure
 
 
-def band(metric: Metric, judged: pd.DataFrame, zone: str, language: str = "en", inches: tuple[float, float] = (12, 4)) -> Figure:
+def band(metric: Metric, judged: pd.DataFrame, zone: str, language: str = "en", inches: tuple[float, float] = (12, 4)) -> Picture:
     """Value and band over the whole of `judged`, for studies. 100 dots per inch."""
     with rc_context(STYLE):
         figure = Picture(figsize=inches, dpi=100, facecolor="white")

@@ -33,7 +33,8 @@ WEEK, DAY = timedelta(days=7), timedelta(days=1)
 class Cached:
     """A source (see `model.Source`) over another. `identity`: what else the answers depend on, such as server and table.
 
-    `tell` is given a line now and then while much is read. `loud`: what the run's last line has to say, too.
+    `tell` is given a line now and then while much is read; or, where there is one, `progress` the query, the days that are read
+    and how many there are. `loud`: what the run's last line has to say, too.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Cached:
     mutable: timedelta = timedelta(hours=6)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     tell: Callable[[str], None] = lambda text: None
+    progress: Callable[[str, float, float], None] | None = None
     said: list[str] = field(default_factory=list)
     loud: list[str] = field(default_factory=list)
 
@@ -131,9 +133,14 @@ class Cached:
                 length = min(length * GROWTH, max(LONGEST, length))
             elif time.monotonic() - asked > QUICK:
                 length = max(buckets.up_to(length / GROWTH, query.step), query.step)
-            if end - start > WEEK and time.monotonic() - began > QUICK:
-                whole = (end - start) / DAY
-                self.tell(f"history of {query.name}: {whole - (left[1] - left[0]) / DAY:.0f} of {whole:.0f} days read")
+            if end - start > WEEK:
+                self._going_on(query.name, (end - start) / DAY, (left[1] - left[0]) / DAY, time.monotonic() - began > QUICK)
+
+    def _going_on(self, name: str, whole: float, left: float, slow: bool) -> None:
+        if self.progress:
+            self.progress(name, whole - left, whole)
+        elif slow:
+            self.tell(f"history of {name}: {whole - left:.0f} of {whole:.0f} days read")
 
     def _compared(self, key: str, query: Query, held: Span, start: datetime, end: datetime) -> str:
         """One hour of what is held, read again: "" if it is the same, else what is not. The newest week is looked at most."""

@@ -24,6 +24,7 @@ _PREFIXES = [key.removesuffix("x") for key in copies("x")]  # of the keys of eac
 _OF_IT = " OR ".join(f"(key > '{p}' || it.id || '/' AND key < '{p}' || it.id || '0')" for p in _PREFIXES)
 
 _OPEN = "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id"
+_OPENED = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
 _STAMPS = f"""SELECT it.id, body, CASE WHEN closed = '' OR closed >= ? THEN
       (SELECT COUNT(*) || MAX(changed) || MAX(created) || SUM(state = 'sent') FROM messages
        WHERE {_OF_IT})
@@ -53,6 +54,10 @@ class Past:
         """Metrics that are off now, as the open incidents have it."""
         found = self._read(rows.incident, _OPEN)
         return list(dict.fromkeys(member.metric for incident in found for member in incident.off))
+
+    def all_incidents(self, since: datetime, until: datetime) -> list[Incident]:
+        """Those that opened from `since` on and before `until`, oldest first."""
+        return self._read(rows.incident, _OPENED, iso(since), iso(until))
 
     def sent(self, since: datetime, until: datetime) -> int:
         """Messages among the newest that were accepted then, edits not counted."""

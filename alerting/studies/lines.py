@@ -1,0 +1,97 @@
+"""What is learned, in lines of metrics.py."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alerting import metrics
+from alerting.backtest import Past
+from alerting.model import Rule
+
+SHOWN = ("k", "q", "over", "days", "hours")  # of a fence or a reference, even where it is the default
+CATALOGUE = Path(metrics.__file__)
+
+
+def written(rule: object) -> str:
+    """A rule as it is written in metrics.py, most of its defaults left out."""
+    if not is_dataclass(rule):
+        return f"{rule:g}" if isinstance(rule, float) else repr(rule)
+    shown = SHOWN if hasattr(rule, "over") or hasattr(rule, "gather") else ()
+    given = [(f.name, getattr(rule, f.name)) for f in fields(rule) if f.name in shown or getattr(rule, f.name) != _default(f)]
+    return f"{type(rule).__name__}({', '.join(f'{name}={written(value)}' for name, value in given)})"
+
+
+def _default(field: Field[Any]) -> object:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING
+
+
+def rule_lines(rule: Rule) -> str:
+    """The line of metrics.py that makes `rule` everybody's, as a diff."""
+    lines = CATALOGUE.read_text(encoding="utf-8").splitlines()
+    old = next(line for line in lines if line.startswith("RULE = "))
+    new = f"RULE = {written(rule)}"
+    return f"RULE stays as it is: {old}" if rule == metrics.RULE else f"- {old}\n+ {new}"
+
+
+def width_lines(widths: Mapping[str, float]) -> str:
+    """The lines of metrics.py that give these metrics these widths, as a diff; for other catalogues the widths by name."""
+    text = CATALOGUE.read_text(encoding="utf-8")
+    calls = {_name(call): call for call in ast.walk(ast.parse(text)) if isinstance(call, ast.Call)}
+    out = []
+    for name, width in widths.items():
+        call = calls.get(name)
+        old, new = (_segment(text, call), _with_width(text, call, width)) if call else ("", f"{name}: width={width:g}")
+        out += _difference(name, old, new) if call else [new]
+    return "\n".join(out) or "no line: every width stays as it is"
+
+
+def _difference(name: str, old: str, new: str) -> list[str]:
+    """The lines that change; under the metric's name, where they do not hold it."""
+    before, after = old.splitlines(), new.splitlines()
+    if len(before) == 1 or len(before) != len(after):
+        return [] if old == new else [f"- {old}", f"+ {new}"]
+    changed = [(one.strip(), other.strip()) for one, other in zip(before, after, strict=True) if one != other]
+    return [f"# {name}", *(line for one, other in changed for line in (f"- {one}", f"+ {other}"))] if changed else []
+
+
+def _name(call: ast.Call) -> str:
+    """Of the metric that a call makes, "" for any other call."""
+    first = call.args[0] if call.args and isinstance(call.func, ast.Name) and call.func.id == "Metric" else None
+    return str(first.value) if isinstance(first, ast.Constant) else ""
+
+
+def _segment(text: str, node: ast.AST) -> str:
+    return ast.get_source_segment(text, node) or ""
+
+
+def _with_width(text: str, call: ast.Call, width: float) -> str:
+    old = _segment(text, call)
+    given = next((_segment(text, word) for word in call.keywords if word.arg == "width"), "")
+    return old.replace(given, f"width={width:g}") if given else f"{old[:-1].rstrip().rstrip(',')}, width={width:g})"
+
+
+def history_lines(past: Past, references: Mapping[str, Rule], nearest: pd.DataFrame) -> str:
+    """The line of metrics.py that 0.1 changes: the past that tells best what comes. A rule that chooses by itself says why."""
+    rule = past.metrics[0].rule
+    if not hasattr(rule, "over"):
+        reason = getattr(rule, "reason", lambda values, zone: "it asks for no reference")
+        reasons = [f"{metric.name}: {reason(past.series[metric.name], past.zone)}" for metric in past.metrics]
+        return "\n".join([f"RULE stays as it is, {written(rule)}, and takes", *reasons])
+    return rule_lines(references[nearest.median(axis=1).idxmin()])
+
+
+def rules_lines(best: pd.DataFrame, rules: Mapping[str, Rule]) -> str:
+    """The lines of metrics.py that 1.1 changes: the best rule, and its width where that is not 1."""
+    if best.empty:
+        return "no line: look for another rule"
+    width = best["width"].iloc[0]
+    more = "" if width == 1 else f"\nand for every metric width={width:g}, until notebook 1.2 gives each its own"
+    return rule_lines(rules[best.index[0]]) + more

@@ -1,0 +1,35 @@
+"""A small past of two metrics, also for the lab's Python, which has no pytest."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from alerting import metrics
+from alerting.backtest import Past, Span
+from alerting.detectors import IQR, SameSlot
+from alerting.model import Metric
+
+HOUR = timedelta(hours=1)
+END = datetime(2026, 11, 20, tzinfo=UTC)
+RULE = IQR(k=3, over=SameSlot(days=14))
+
+
+def metric(name, rule=RULE):
+    return Metric(name, {"en": name}, "t", metrics.count("value"), rule, step=HOUR)
+
+
+def past(known=()):
+    """Two hourly metrics of five weeks, the last of them judged: `a` halves twice, and nearly leaves its band once."""
+    index = pd.date_range(END - timedelta(weeks=5), END, freq="1h", tz="UTC", inclusive="left")
+    rng = np.random.default_rng(1)
+    a, b = (1_000 + rng.normal(0, 10, len(index)) for _ in range(2))
+    a[-50:-46] *= 0.5
+    a[-100:-98] *= 0.5
+    a[-20] = 958
+    series = {"a": pd.Series(a, index), "b": pd.Series(b, index)}
+    return Past([metric("a"), metric("b")], series, END - timedelta(weeks=1), END, "UTC", known)
+
+
+def dip(first, last):
+    return Span(END - first * HOUR, END - last * HOUR, ("a",))
