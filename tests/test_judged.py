@@ -172,13 +172,13 @@ def test_of_what_was_judged_every_view_says_the_same(tmp_path):
         columns = judged.due(item)
         assert list(columns["bucket"]) == list(frame.loc[item.begin : item.last].index.to_pydatetime())
         for bucket, status, value in zip(columns["bucket"], columns["status"], columns["value"], strict=True):
-            assert judged.status(name, bucket) == status == frame.status[bucket]
+            assert judged.statuses(bucket)[name] == status == frame.status[bucket]
             assert value == frame.value[bucket] or np.isnan(value)
         newest = judged.newest(name)
         assert newest["bucket"] == frame.index[-1]
         assert newest["status"] == frame.status.iloc[-1]
-        assert judged.status(name, END + 9 * DAY) == ""  # beyond the grid
-        assert judged.status(name, frame.index[0]) == ""  # long before anything was judged
+        assert name not in judged.statuses(END + 9 * DAY)  # beyond the grid
+        assert name not in judged.statuses(frame.index[0])  # long before anything was judged
     mine = {(v.metric, v.bucket): v for v in answers}
     assert len(mine) == sum(len(judged.due(item)["bucket"]) for item in due)
 

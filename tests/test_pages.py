@@ -547,7 +547,8 @@ def test_what_told_of_something_stays_and_the_rest_is_thinned_out(world):
     assert all(path.suffix == ".gz" for age in kept if age > 7 for path in kept[age])
     index = (world.reports / "index.html").read_text()
     assert "96\xa0well" not in index
-    assert not re.search(r"<b>\d+\xa0missing", index), "what was thinned out is not missing"
+    missing = sum(map(int, re.findall(r"<b>(\d+)\xa0missing", index)))
+    assert missing <= 1, "what was thinned out is not missing; a quarter of an hour may have begun since"
     assert "no longer kept" in index
 
 

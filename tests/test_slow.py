@@ -136,7 +136,7 @@ def test_what_fails_in_the_end_is_missing_with_its_reason_and_the_run_is_red(wor
         pipeline.finish(to, reading, [*receipts, *more], NOW)
     to.source.fault = lambda query, start, end: None
     due, judged, reading, _ = quickly(to, NOW, None)
-    assert judged.status("mails", END) == "anomalous"
+    assert judged.statuses(END)["mails"] == "anomalous"
     assert told(bot) == ["Posts", "Mails"]
 
 

@@ -81,6 +81,9 @@ class Store(Protocol):
     def lately(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
         """metric, bucket, value and rule of every bucket that was judged, from `since` on."""
 
+    def statuses(self, bucket: datetime) -> dict[str, str]:
+        """How each metric's bucket was answered."""
+
     def fired(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
         """metric, bucket and rule where one of these rules fired, from `since` on."""
 

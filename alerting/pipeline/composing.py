@@ -100,7 +100,8 @@ def _context(
     metric, values = to.metric(event.metric), judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     members = event.incident.members if event.incident else ()
     names = {member.metric for member in members} | {event.metric}
-    normal = [m for m in to.metrics if m.name in judged and _status(judged, m.name, event.bucket) == Status.NORMAL.value]
+    statuses = _statuses(judged, event.bucket)
+    normal = [m for m in to.metrics if statuses.get(m.name) == Status.NORMAL.value]
     latest = _latest(event.metric, changes, judged) if edited and event.incident and event.incident.open else None
     gap = event.kind in (Kind.NO_DATA, Kind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.Context(
@@ -193,8 +194,11 @@ def reader(to: Connections, now: datetime) -> messages.Reader:
     return messages.Reader(to.language, to.zone, now, to.run, to.owner)
 
 
-def _status(judged: Mapping[str, pd.DataFrame], name: str, bucket: datetime) -> str:
-    return judged.status(name, bucket) if isinstance(judged, Judged) else judged[name].status.get(bucket, "")
+def _statuses(judged: Mapping[str, pd.DataFrame], bucket: datetime) -> dict[str, str]:
+    """metric -> how its bucket was answered."""
+    if isinstance(judged, Judged):
+        return judged.statuses(bucket)
+    return {name: frame.status.get(bucket, "") for name, frame in judged.items()}
 
 
 def _days_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:

@@ -87,12 +87,14 @@ class Judged(Mapping[str, pd.DataFrame]):
         index, first = self.reading.series[name].index, self.tails[name].first
         return (index[0] + first * self.to.metric(name).step).to_pydatetime()
 
-    def status(self, name: str, bucket: datetime) -> str:
-        """How it was answered, "" where it was not."""
-        tail, place = self.tails[name], _place(self.reading.series[name].index, bucket)
-        if 0 <= place - tail.first < len(tail.columns["status"]):
-            return str(tail.at(place)["status"])
-        return str(self[name].status.get(bucket, ""))
+    def statuses(self, bucket: datetime) -> dict[str, str]:
+        """How the bucket of each metric was answered, of those that it was."""
+        out = self.to.store.statuses(bucket)
+        for name, tail in self.tails.items():
+            place = _place(self.reading.series[name].index, bucket) - tail.first
+            if 0 <= place < len(tail.columns["status"]):
+                out[name] = str(tail.columns["status"][place])
+        return {name: status for name, status in out.items() if name in self.tails}
 
     def newest(self, name: str) -> dict[str, Any]:
         """The answer of the newest bucket, and the bucket."""

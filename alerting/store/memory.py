@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from alerting.model import Episode, Incident, Memory, Verdict
 from alerting.store import diary, outbox, rows
@@ -34,6 +35,7 @@ _ALL_INCIDENTS = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? OR
 # Along the key, metric by metric: a year of verdicts lies in between.
 _LATELY = """SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
     AND v.bucket >= ? ORDER BY v.metric, v.bucket"""
+_STATUSES = """SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"""
 _FIRED = """SELECT v.metric, v.bucket, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket >= ?"""
 _LATER = "later than any time"  # as ISO text sorts
 
@@ -87,6 +89,10 @@ class Store(Outbox, Diary, History):
     def lately(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
         """metric, bucket, value and rule of what was judged of buckets from `since` on, of every metric that has an episode."""
         return self._file.read(_lately, _LATELY, iso(since))
+
+    def statuses(self, bucket: datetime) -> dict[str, str]:
+        """How each metric's bucket was answered."""
+        return dict(self._file.read(_pair, _STATUSES, iso(bucket)))
 
     def fired(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
         """metric, bucket and rule where one of these rules fired from `since` on."""
@@ -162,8 +168,8 @@ class Store(Outbox, Diary, History):
         return sorted(self.last_judged().values())[-1:]
 
 
-def _pair(state: str, count: int) -> tuple[str, int]:
-    return state, count
+def _pair(one: str, other: Any) -> tuple[str, Any]:
+    return one, other
 
 
 def _lately(metric: str, bucket: str, value: float | None, reason: str) -> tuple[str, datetime, float, str]:
