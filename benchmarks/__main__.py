@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from benchmarks import engines, runs
 from benchmarks.figures import Figure
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help=f"parts with commas between: {', '.join(parts(1))}")
     parser.add_argument("--runs", type=int, default=7, help="pairs of runs for each ratio (default 7)")
+    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "bench", help="folder for speed.json")
     args = parser.parse_args()
     known = parts(args.runs)
     chosen = [name.strip() for name in args.only.split(",") if name.strip()] or list(known)
@@ -39,7 +41,7 @@ def main() -> int:
         parser.error(f"no part {', '.join(absent)}: there are {', '.join(known)}")
     sys.stdout.write(f"{machine()}\n")
     figures = [figure for name in chosen for figure in _measured(name, known[name])]
-    out = ROOT / "reports" / "bench" / "speed.json"
+    out = args.out / "speed.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}, indent=1) + "\n", encoding="utf-8")
     return 0 if all(figure.holds for figure in figures) else 1

@@ -20,14 +20,16 @@ def main() -> int:
     """Draw every curve there is, time against size, both on scales of powers of ten."""
     figures = json.loads((BENCH / "speed.json").read_text(encoding="utf-8"))["figures"]
     curves = {figure["name"]: figure["curve"] for figure in figures if figure["curve"]}
-    picture = Figure(figsize=(8, 4.5), dpi=110)
-    axes = picture.add_axes((0.1, 0.13, 0.87, 0.83))
+    picture = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = picture.add_subplot()
     for name, points in curves.items():
         sizes, seconds = zip(*points, strict=True)
         axes.loglog(sizes, seconds, marker="o", label=name.partition(":")[0])
     axes.set_xlabel("events")
     axes.set_ylabel("seconds")
-    axes.grid(alpha=0.3)
+    axes.grid(alpha=0.3, which="both")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
     FigureCanvasAgg(picture).print_png(str(BENCH / "growth.png"))
     sys.stdout.write(f"{BENCH / 'growth.png'}\n")
