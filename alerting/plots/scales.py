@@ -109,7 +109,8 @@ def light(axes: Axes, metric: Metric, times: Times, extent: tuple[float, float],
     instants = times.ticks(look.times) if labels else []
     for at, place in zip(instants, times.place(instants) if labels else [], strict=True):
         word = times.label(at, dates=False)
-        axes.text(place, -0.04, word, transform=axes.get_xaxis_transform(), ha="center", va="top", **style)
+        side = "right" if place > 0.97 * times.length else "center"  # the last one would leave the picture
+        axes.text(place, -0.04, word, transform=axes.get_xaxis_transform(), ha=side, va="top", **style)
     _midnights(axes, times, look.font)
 
 
