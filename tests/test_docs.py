@@ -60,7 +60,7 @@ RUN = {
 # Commands (with * for the rest) that another test runs.
 TESTED = {
     'make budget ARGS=\'"2 a week"*': "test_studies.py::test_the_budget_command_says_widths_lines_power_and_cost",
-    "make notebooks": "test_studies.py::test_the_notebooks_execute_on_small_data",
+    "make notebooks": "test_studies.py::test_the_notebooks_execute_on_every_source",
     "python -m alerting new-metric *": "test_new_metric.py::test_every_command_of_the_page_runs",
     "python -m alerting rollup *": "test_rollups.py::test_the_command_from_the_first_to_the_last",
     "ALERTING_ROLLUPS=on": "test_rollups.py::test_they_are_read_where_settings_say_so",

@@ -111,7 +111,10 @@ class Chosen:
             return np.inf
         change = np.diff(row, prepend=np.nan).reshape(-1, per_day)
         change = change - quantiles(change.T, 0.5)[0]
-        near, far = np.percentile(change[np.isfinite(change)], [25, 75])
+        change = change[np.isfinite(change)]
+        if not len(change):
+            return np.nan
+        near, far = np.percentile(change, [25, 75])
         return float((far - near) / (high - low))
 
     def _change(self, grid: Grid) -> Limits:
