@@ -109,10 +109,10 @@ class Sustained:
 
     def _passed(self, grid: Grid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """(series, nights), of hourly samples, cleaned once."""
-        with np.errstate(over="ignore"):  # what is next to nothing may be expected
-            ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
-        far = np.abs(np.log(ratio[:, hourly]))
+        with np.errstate(over="ignore", divide="ignore"):  # next to nothing may be expected, or be there
+            ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
+            far = np.abs(np.log(ratio[:, hourly]))
         width, nightly = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)
         at = np.searchsorted(hourly, nightly.due(grid.beginnings(), self.days + 1))
         limit = np.maximum(_high(before(far, at, width), self.share), self.floor)
