@@ -184,11 +184,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def needs_clickhouse() -> None:
-    """Skip the test, or fail it where everything has to be there, on a machine without the server."""
-    if not clickhouse_binary():
+def needs(there: object, absent: str) -> None:
+    """Skip the test, saying what is absent, or fail it where everything has to be there (REQUIRE_SERVICES=1)."""
+    if not there:
         report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
-        report("ClickHouse is not installed: apt-get install clickhouse-server")
+        report(absent)
+
+
+def needs_make() -> None:
+    needs(shutil.which("make"), "make is not installed")
+
+
+def needs_clickhouse() -> None:
+    needs(clickhouse_binary(), "ClickHouse is not installed: apt-get install clickhouse-server")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 from alerting import runner
 from alerting.runner.failure import Failure
 from tests.pages import HOSTILE, NOW, QUARTER, World, hostile, png, usual
+from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = timedelta(minutes=15)
@@ -37,9 +38,7 @@ HEADINGS = "() => [...document.querySelectorAll('h1, h2, h3, h4')].map(e => +e.t
 def chromium():
     """Debian's browser, driven from here."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not program:
-        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
-        report("Chromium is not installed: apt-get install chromium")
+    needs(program, "Chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -31,7 +31,7 @@ from alerting.settings import ROOT, load
 from alerting.store import Routed as Memories
 from alerting.store.past import Past
 from tests.mailserver import MailServer
-from tests.servers import Web, says
+from tests.servers import Web, needs, needs_make, says
 from tests.test_notifiers import png
 from tests.test_pipeline import kpi
 
@@ -273,8 +273,7 @@ def test_the_webhook_is_checked_without_a_message(web, status, well):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    needs(shutil.which("openssl"), "openssl is not installed")
     file = tmp_path_factory.mktemp("tls") / "both.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     subprocess.run([*shlex.split(command), "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
@@ -740,7 +739,8 @@ def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
 
 def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, web, mail, monkeypatch, capsys):
     given = settings(SOURCE="embedded", ROUTES="critical -> webhook; * -> slack, email")
-    monkeypatch.setattr("alerting.settings.load", lambda: given)
+    for name, text in environment(given).items():
+        monkeypatch.setenv(name, text)
     mail.will(".", "554 spam")
     assert duty.drill() == 1
     said = capsys.readouterr().out
@@ -790,11 +790,16 @@ def test_the_settings_on_the_page_are_settings(tmp_path):
     assert destinations.routed(vars(given)).default == ("webhook",)
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, tmp_path):
-    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+def environment(given):
+    """The settings as variables."""
     names = [f.name for f in fields(given) if getattr(given, f.name) and f.name not in ("calendar", "telegram_users")]
-    own = {f"ALERTING_{name.upper()}": str(getattr(given, name)) for name in names}
+    return {f"ALERTING_{name.upper()}": str(getattr(given, name)) for name in names}
+
+
+def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, tmp_path):
+    needs_make()
+    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+    own = environment(given)
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **own}
     for line in blocks("sh"):
         command = shlex.split(line, comments=True)

@@ -22,7 +22,7 @@ from alerting import destinations, settings
 from alerting.runner import run
 from alerting.sources.clickhouse import ClickHouse
 from alerting.wiring import queries
-from tests.servers import PASSWORD, needs_clickhouse, running_clickhouse
+from tests.servers import PASSWORD, needs, needs_clickhouse, needs_make, running_clickhouse
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.ru.md"]
@@ -111,8 +111,8 @@ def test_no_list_names_a_command_or_test_that_is_gone():
 def home(tmp_path_factory):
     """A copy of what git has, with the environments of this one, and a file of KPIs that end now."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    if not tracked or not shutil.which("make") or not (ROOT / ".venv" / ".ready").exists():
-        pytest.skip("needs a git checkout, make, and what `make env` makes")
+    needs_make()
+    needs(tracked and (ROOT / ".venv" / ".ready").exists(), "needs a git checkout, and what `make env` makes")
     folder = tmp_path_factory.mktemp("pages")
     for name in filter(lambda name: (ROOT / name).is_file(), tracked):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,13 @@
 import math
 import os
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from tests.servers import needs_make
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = timedelta(minutes=15)
@@ -17,12 +18,11 @@ DAY = START + timedelta(days=31)
 RED = 2  # make's word for "the command ended with an error"; the command's own exit code is 1
 ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-
 
 @pytest.fixture
 def tables(clickhouse):
     """Both raw tables, in the source's own shape, in a database of their own."""
+    needs_make()
     clickhouse.execute("DROP DATABASE IF EXISTS e2e")
     clickhouse.execute("CREATE DATABASE e2e")
     feed = f"user_id UInt32, post_id UInt32, action String, time DateTime, {ATTRIBUTES}"

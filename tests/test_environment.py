@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from alerting import environment, settings
+from tests.servers import needs_make
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("requirements-build", "requirements", "requirements-test", "requirements-lab")
@@ -155,9 +156,7 @@ class Repo:
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
-    if not shutil.which("make"):
-        assert not os.environ.get("REQUIRE_SERVICES"), "make is missing"
-        pytest.skip("make is missing")
+    needs_make()
     return Repo(tmp_path_factory.mktemp("environment"))
 
 

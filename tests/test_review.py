@@ -1,7 +1,6 @@
 """A week looked back at, a moment explained, widths by hand, and how results show themselves in a cell."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from alerting.store import Store
 from alerting.studies import progress
 from alerting.studies.tuning import Tuning
 from tests.pasts import END, HOUR, RULE, dip, past
+from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / ".venv-lab" / "bin" / "python"
@@ -192,9 +192,7 @@ print(len(set(seen)), all(p.startswith(b"\\x89PNG") for _, p in seen), width.val
 
 
 def test_moving_a_slider_redraws():
-    if not LAB.exists():
-        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
-        report("the lab environment is not there: make .venv-lab/.ready")
+    needs(LAB.exists(), "the lab environment is not there: make .venv-lab/.ready")
     done = subprocess.run([LAB, "-c", SLIDERS], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == ["5", "True", "1.0", "b"], done.stderr
 
@@ -233,7 +231,7 @@ class Slow:
         return pd.DataFrame({"n": []}, index=pd.DatetimeIndex([], tz="UTC", name="bucket"))
 
 
-def test_a_first_fill_has_a_bar_and_a_run_its_lines(monkeypatch):
+def test_a_first_fill_has_a_bar_and_a_run_its_lines():
     bars, said = [], []
 
     class Bar:
@@ -247,10 +245,9 @@ def test_a_first_fill_has_a_bar_and_a_run_its_lines(monkeypatch):
         def close(self):
             self.closed = True
 
-    monkeypatch.setattr(progress, "bar", Bar)
     source = Cached(Slow(), Store(":memory:"), lambda name: "", tell=said.append)
     to = pipeline.Connections([], {}, source, Store(":memory:"), None)
-    with progress.reading(to):
+    with progress.reading(to, Bar):
         source.fetch(pipeline.reading.Query("q", ""), END - timedelta(days=60), END)
     (bar,) = bars
     assert (bar.n, bar.options["total"], bar.closed) == (60, 60, True)

@@ -17,6 +17,7 @@ from alerting.detectors import IQR, Change, SameSlot
 from alerting.model import SettingsError
 from alerting.settings import load
 from alerting.simulate import simulate
+from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / ".venv-lab" / "bin" / "python"
@@ -86,9 +87,7 @@ def loaded(server, app):
 
 
 def needs_the_lab():
-    if not LAB.exists():
-        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
-        report("the lab environment is not there: make .venv-lab/.ready")
+    needs(LAB.exists(), "the lab environment is not there: make .venv-lab/.ready")
 
 
 def test_the_notebooks_execute_on_every_source(given, tmp_path):

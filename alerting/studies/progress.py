@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -29,8 +29,8 @@ def track(what: str) -> Track:
 
 
 @contextmanager
-def reading(to: pipeline.Connections) -> Iterator[None]:
-    """A bar per table whose past is read for the first time, instead of lines."""
+def reading(to: pipeline.Connections, make: Callable[..., Any] = bar) -> Iterator[None]:
+    """A bar per table whose past is read for the first time, instead of lines. `make`: as `bar`."""
     source = to.source
     if not isinstance(source, Cached):  # a file is read whole, at once
         yield
@@ -39,7 +39,7 @@ def reading(to: pipeline.Connections) -> Iterator[None]:
 
     def show(name: str, done: float, whole: float) -> None:
         if name not in bars:
-            bars[name] = bar(total=round(whole), desc=f"history of {name}", unit="day")
+            bars[name] = make(total=round(whole), desc=f"history of {name}", unit="day")
         bars[name].update(round(done) - bars[name].n)
 
     source.progress = show
