@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 DAY = 86400
+VERSION = 1  # of how figures of a night are made: those of another version are made again
 
 Figures = MutableMapping[bytes, np.ndarray]  # figures of one series and night, by all that they are made from
 
@@ -135,7 +136,7 @@ class Grid:
         digest = hashlib.sha256(np.ascontiguousarray(values[first:night]).tobytes())
         clock = self.offset[first : night + 1]
         changes = np.flatnonzero(np.diff(clock))
-        told = [name, self.step, self.seconds[night], clock[-1], [(at, clock[at]) for at in changes.tolist()]]
+        told = [VERSION, name, self.step, self.seconds[night], clock[-1], [(at, clock[at]) for at in changes.tolist()]]
         digest.update("|".join(map(str, told)).encode())
         return digest.digest()[:16]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,12 @@ class _Execution:
 
     def _keep(self) -> None:
         self.record.keep(self.notebook)
+        with suppress(OSError, RuntimeError):  # nobody listens any more; or the notebook changed under our hands
+            self._say_how_far()
+
+    def _say_how_far(self) -> None:
         lines = [line for line in _streamed(self.notebook) if line.startswith(PROGRESS)]
-        if lines[-1:] != self.progress:
+        if lines and lines[-1:] != self.progress:
             self.progress = lines[-1:]
             sys.stdout.write(scrubbed(f"{lines[-1]}\n", self.settings)[0])
             sys.stdout.flush()

@@ -96,7 +96,7 @@ class Cached:
         told = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
-    def _forward(self, key: str, query: Query, start: datetime, end: datetime, rebuilt: datetime | None = None) -> pd.DataFrame:
+    def _forward(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """The counts of the window; what does not change any more is held. What is held already, if anything, ends at `start`."""
         parts, new, begin = list[pd.DataFrame](), list[pd.DataFrame](), start
         for _, last, frame in self._parts(query, start, end):
@@ -104,7 +104,7 @@ class Cached:
             new.append(frame)
             until = min(last, buckets.down(min(self.clock(), buckets.newest(frame, begin)) - self.mutable, query.step))
             if until > begin:
-                self.history.extend(key, query.name, buckets.joined(new), Span(begin, until, query.step, rebuilt), self.clock())
+                self.history.extend(key, query.name, buckets.joined(new), Span(begin, until, query.step), self.clock())
                 begin, new = until, [frame]
         if begin == start:  # nothing that is over; what is held is in use all the same
             self.history.extend(key, query.name, buckets.joined(parts), Span(start, start, query.step), self.clock())
