@@ -226,17 +226,17 @@ from alerting import runner, settings
 from alerting.runner import watch
 
 watch.PERIOD = 0.2
-folder, notebook, room = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+folder, notebook, room, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports")
+given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
 sys.exit(runner.run_alerts(given, notebook=notebook, notify=lambda settings, at, reason, run: "told: " + reason))
 """
 
 
-def apart(house, *sources, room=-1):
-    """A run in a process of its own, which may be hurt. `room`: the largest file that it can write."""
+def apart(house, *sources, room=-1, limit=600):
+    """A run in a process of its own, which may be hurt. `room`: the largest file that it can write; `limit`: its seconds."""
     path = notebook(house.folder / "apart.ipynb", *sources)
-    command = [sys.executable, "-c", APART, str(house.folder), str(path), str(room)]
+    command = [sys.executable, "-c", APART, str(house.folder), str(path), str(room), str(limit)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -273,6 +273,13 @@ def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
     assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
     process.kill()
     process.communicate()
+
+
+def test_that_nobody_listens_does_not_end_the_watch_over_the_time(house):
+    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)", limit=4)
+    process.stdout.close()
+    process.wait(20)
+    assert "the run took longer than 4 s" in texts(house.record())[0]
 
 
 @pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGTERM, 1, 1), (signal.SIGINT, 130, 0)])
