@@ -3,6 +3,7 @@
 CAUSE_SEEDS=200 runs that many seeds of each kind (default 10).
 """
 
+import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from alerting.model import Episode, Event, Incident, Kind, Member, Query, Status
 from alerting.pipeline import Due, Remembered, advance, composing, stand_ins, watching
 from alerting.pipeline.causes import DAYS, caused
 from alerting.settings import ROOT
+from alerting.sources.binding import bind
 from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.embedded import Embedded
 
@@ -163,7 +165,8 @@ def test_order_of_rows_does_not_matter():
 ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
 
 
-def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, tmp_path):
+@pytest.mark.parametrize("width", [timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)], ids=str)
+def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, tmp_path, width):
     """The same rows in ClickHouse 18.16 and in Parquet; the same SQL; the window alone, and nothing beside it."""
     rng = np.random.default_rng(4)
     until = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
@@ -185,7 +188,7 @@ def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, 
     stamped = table.assign(time=pd.to_datetime(table["time"], unit="s", utc=True))
     for day, part in stamped.groupby(stamped["time"].dt.date):
         part.to_parquet(folder / f"{day}.parquet", index=False)
-    start = until - timedelta(days=28, minutes=15)
+    start = until - timedelta(days=28) - width
     embedded = Embedded(tmp_path / "app")
     try:
         one, other = (source.rows(query, start, until) for source in (server, embedded))
@@ -196,9 +199,26 @@ def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, 
     one, other = (frame.astype(dict.fromkeys(keys, str)).sort_values(keys, ignore_index=True) for frame in (one, other))
     pd.testing.assert_frame_equal(one, other[one.columns], check_dtype=False)
     seconds = (int(until.timestamp()) - 1 - table["time"]).to_numpy()
-    inside = (seconds >= 0) & (seconds < 28 * 86400 + 900) & (seconds % 86400 < 900)
+    inside = (seconds >= 0) & (seconds < 28 * 86400 + width.total_seconds()) & (seconds % 86400 < width.total_seconds())
     assert one[["views", "likes"]].to_numpy().sum() == inside.sum()
     assert set(one["days_ago"].astype(int)) <= set(range(29))
+
+
+def test_an_index_on_time_finds_the_windows_of_the_slices(clickhouse):
+    """Of a year of a table, 29 windows of a quarter of an hour are read, and what shares their granules."""
+    clickhouse.execute("DROP TABLE IF EXISTS default.a_year")
+    attributes = ", ".join(name.split()[0] for name in ATTRIBUTES.split(", "))
+    columns, engine = f"user_id UInt32, action String, time DateTime, {ATTRIBUTES}", "MergeTree PARTITION BY toYYYYMM(time)"
+    clickhouse.execute(f"CREATE TABLE default.a_year ({columns}) ENGINE = {engine} ORDER BY time SETTINGS index_granularity = 64")
+    end, every = datetime(2026, 11, 20, 12, 15, tzinfo=UTC), 60  # a row a minute
+    select = f"SELECT 1, 'view', toDateTime({int(end.timestamp())} - 1 - number * {every}), 1, 30, 'a', 'b', 'iOS', 'ads', 1"
+    clickhouse.execute(f"INSERT INTO default.a_year (user_id, action, time, {attributes}) {select} FROM numbers(365 * 1440)")
+    for name in ("feed_actions", "message_actions"):
+        query = Query(name, (ROOT / "alerting" / "sql" / "slices" / f"{name}.sql").read_text())
+        sql = bind(query, "default.a_year", end - timedelta(days=28, minutes=15), end)
+        read = json.loads(clickhouse.execute(f"{sql} FORMAT JSON"))["statistics"]["rows_read"]
+        assert 29 * 15 <= read <= 29 * 3 * 64, name
+    clickhouse.execute("DROP TABLE default.a_year")
 
 
 def test_every_slices_file_reads_as_it_is_and_has_its_metrics_columns():

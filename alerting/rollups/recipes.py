@@ -22,8 +22,9 @@ VERSION = 1  # of the recipe: what was made by another one is not read
 _CALL = re.compile(r"\b((?:count|sum|min|max|avg|any|uniq|uniqExact|uniqCombined)(?:If)?)\s*\(")
 _CLAUSE = re.compile(r"\b(SELECT|FROM|WHERE|GROUP\s+BY|ORDER\s+BY|HAVING|LIMIT)\b|[()]", re.IGNORECASE)
 _ALIAS = re.compile(r"^(.*)\bAS\s+(\w+)\s*$", re.IGNORECASE | re.DOTALL)
-_WINDOW = re.compile(r"\b(since|until|step|time)\b")
-_KNOWN = {"and", "or", "not", "in", "as", "is", "null", "like", "between", "since", "until", "step", "time", "interval"}
+_GIVEN = re.compile(r"\bAS\s+(\w+)", re.IGNORECASE)
+_WORD = re.compile(r"\b[A-Za-z_]\w*\b(?!\s*\()")
+_KNOWN = {"and", "or", "not", "in", "as", "is", "null", "like", "between", "interval"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def recipe(query: Query, kind: str, table: str, users: str = EXACT) -> Recipe:
     is none that a rollup can serve."""
     sql, text = query.sql, masked(query.sql)
     parts = _clauses(query, text)
+    given = {"time", *_GIVEN.findall(text, 0, parts["SELECT"][0])}  # since, until, step, and what the analyst made of them
     keys: dict[str, str] = {}
     states: dict[str, str] = {"rows": "countState()"}
     edits, inexact = _slots(text, *parts["WHERE"]), set()
@@ -66,12 +68,12 @@ def recipe(query: Query, kind: str, table: str, users: str = EXACT) -> Recipe:
             merged = [(a, b, _merged(sql[a:b], states, users)) for a, b in calls]
             edits += merged
             inexact |= {name for _, _, new in merged if COMBINED in new}
-        elif _WINDOW.search(masked(expression)):
+        elif given & set(_WORD.findall(masked(expression))):
             edits += _slots(text, left, right)
         else:
             keys[_plain(query, name)] = expression
             edits.append((left, right, sql[left:right].replace(sql[left:right].strip(), name)))
-    _check(query, text, parts, keys)
+    _check(query, text[slice(*parts["WHERE"])], {*given, *(name for name, made in keys.items() if name == made)})
     served = replace(query, sql=_edited(sql, edits))
     mark = hashlib.sha256(json.dumps([query.sql, table, users, VERSION]).encode()).hexdigest()[:10]
     return Recipe(query, f"{PREFIX}{kind}_{query.name.replace('.', '_')}_{mark}", keys, states, served, frozenset(inexact))
@@ -148,13 +150,11 @@ def _plain(query: Query, name: str) -> str:
     return name
 
 
-def _check(query: Query, text: str, parts: dict[str, tuple[int, int]], keys: dict[str, str]) -> None:
+def _check(query: Query, where: str, kept: set[str]) -> None:
     """WHERE may ask for the window, and for columns that the rollup keeps as they are."""
-    where = text[slice(*parts["WHERE"])]
-    names = {word for word in re.findall(r"\b[A-Za-z_]\w*\b(?!\s*\()", where) if word.lower() not in _KNOWN}
-    kept = {name for name, expression in keys.items() if name == expression}
-    if names - kept:
-        raise _fault(query, f"WHERE asks for {', '.join(sorted(names - kept))}, which the rollup does not keep")
+    absent = {word for word in _WORD.findall(where) if word.lower() not in _KNOWN} - kept
+    if absent:
+        raise _fault(query, f"WHERE asks for {', '.join(sorted(absent))}, which the rollup does not keep")
 
 
 def _fault(query: Query, text: str) -> SourceError:
