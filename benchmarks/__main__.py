@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks import engines, runs
 from benchmarks.figures import Figure
+from benchmarks.shape import shape
 from benchmarks.world import ROOT
 
 SERVER = ("first_fill", "rows_read", "slices")  # parts that need a ClickHouse server on this machine
@@ -26,7 +27,7 @@ SERVER = ("first_fill", "rows_read", "slices")  # parts that need a ClickHouse s
 def parts(times: int) -> dict[str, Callable[[], Iterator[Figure]]]:
     """Name -> what measures it."""
     whole = {make.__name__: partial(make, times) for make in (runs.floor, runs.course, runs.history, runs.many)}
-    return {**whole, **{name: getattr(engines, name) for name in ("bands", "chosen", *SERVER)}}
+    return {**whole, **{name: getattr(engines, name) for name in ("bands", "chosen", *SERVER)}, "shape": shape}
 
 
 def main() -> int:

@@ -28,7 +28,8 @@ class Figure:
     def line(self) -> str:
         asked = f"<= {self.most:g}" if self.most is not None else f">= {self.least:,.0f}" if self.least is not None else "-"
         word = "ok " if self.holds else "BAD"
-        return f"{word} {self.name:<70} {self.value:>12,.4g} {self.unit:<10} asked {asked:<12} {self.told}".rstrip()
+        value = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.4g}"
+        return f"{word} {self.name:<70} {value:>12} {self.unit:<10} asked {asked:<12} {self.told}".rstrip()
 
 
 def timed(action: Callable[[], object]) -> float:

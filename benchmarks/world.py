@@ -40,9 +40,7 @@ class World:
 
     @property
     def environ(self) -> dict[str, str]:
-        clean = {name: text for name, text in os.environ.items() if not name.startswith(("ALERTING_", "PYTEST"))}
-        given = {"ALERTING_DATA": str(self.folder / "data"), "ALERTING_REPORTS": str(self.folder / "reports")}
-        return {**clean, **given, "ALERTING_SOURCE": "embedded", **self.more}
+        return {**environ_of(self.folder), "ALERTING_SOURCE": "embedded", **self.more}
 
     def quiet(self) -> None:
         """A run of the next bucket."""
@@ -92,6 +90,12 @@ class World:
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def environ_of(folder: Path) -> dict[str, str]:
+    """The environment of a run that keeps everything in `folder`, without the settings that hold here."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("ALERTING_", "PYTEST"))}
+    return {**clean, "ALERTING_DATA": str(folder / "data"), "ALERTING_REPORTS": str(folder / "reports")}
 
 
 def copy_of_the_house(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """The benches run and say what they measure; how fast anything is, is no test."""
 
+import ast
 import json
 import re
 import subprocess
@@ -7,7 +8,9 @@ import sys
 
 import pytest
 
+from benchmarks import shape
 from benchmarks.figures import Figure, exponent
+from benchmarks.world import copy_of_the_house
 from tests.test_structure import ROOT
 
 
@@ -48,3 +51,59 @@ def test_a_figure_holds_within_what_was_asked(figure, word):
 def test_the_exponent_is_the_slope_of_the_logarithms():
     assert exponent([1, 10, 100], [2, 20, 200]) == pytest.approx(1)
     assert exponent([1, 4, 16], [3, 6, 12]) == pytest.approx(0.5)
+
+
+def test_a_large_value_is_written_in_full():
+    assert "23,723" in Figure("lines", 23_723).line()
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("def f():\n    return 1", 1),
+        ('def f():\n    """Said."""\n\n    # why\n    x = 1\n\n    return x', 3),
+        ('def f():\n    """Said."""', 0),
+    ],
+)
+def test_a_body_starts_after_the_docstring(source, lines):
+    assert shape.body_lines(ast.parse(source).body[0]) == lines
+
+
+def test_a_private_function_is_used_as_often_as_its_module_refers_to_it():
+    source = """
+def _twice(): return _once() + _once.__name__
+def _once(): return None
+class A:
+    def _own(self): return self._own() or _twice()
+    def __init__(self): pass
+    def _repr_html_(self): return ""
+"""
+    assert shape.uses_of_private_functions(ast.parse(source)) == [("_twice", 1), ("_once", 2), ("_own", 1)]
+
+
+def test_names_of_the_package_are_those_imported_or_reached_from_a_module():
+    source = """
+import pandas as pd
+from alerting import metrics as m
+from alerting.metrics import METRICS
+m.RULE.history, METRICS.sort, pd.DataFrame
+"""
+    names = {"alerting.metrics", "alerting.metrics.METRICS", "alerting.metrics.RULE"}
+    assert shape.names_of_package([{"source": [source]}]) == names
+
+
+def test_the_shape_of_the_files_is_counted():
+    figures = {figure.name: figure.value for figure in shape.static()}
+    assert figures["modules"] > figures["modules without __init__"] > 0
+    assert figures["functions"] > figures["private functions"] > figures["private functions used once"] > 0
+    assert all(value >= 0 for value in figures.values())
+
+
+def test_a_traced_run_tells_what_it_called(tmp_path):
+    house = copy_of_the_house(tmp_path / "house")
+    found = shape.trace(house, tmp_path / "plain", str(shape.table_of_a_fall(tmp_path / "fall.parquet")))
+    called, texts = ({tuple(function) for function in found[name]} for name in ("called", "texts"))
+    assert texts < called
+    assert {tuple(function) for function in found["chain"]} <= called
+    assert "compose" in {name for _, name in texts}
+    assert not [name for _, name in called if re.search(r"<(?!locals)", name)]

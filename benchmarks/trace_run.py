@@ -1,0 +1,113 @@
+"""Trace one run of the alert notebook: which functions of a package it calls, and how deep.
+
+    python trace_run.py HOUSE NOTEBOOK PACKAGE AT OUT
+
+The notebook's code cells run in this process, in plain Python, with `at` set after the cell tagged "parameters"; the value that a
+cell ends in is formatted as a kernel would. Settings come from the environment. OUT is written as JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+Function = tuple[str, str]  # module (a path below the package), qualified name
+
+
+@dataclass
+class Stack:
+    """The package's open calls in one thread: its functions, and how many of its modules are being imported."""
+
+    functions: list[Function] = field(default_factory=list)
+    imports: int = 0
+
+
+class Trace:
+    """A profile function for `sys.setprofile` that collects calls of the package's functions.
+
+    A function is a `def`: lambdas, comprehensions and generator expressions are left out, and so are module and class bodies,
+    whatever they call while a module is imported, and generated methods (of dataclasses), which have no file.
+    """
+
+    def __init__(self, package: Path, text: str) -> None:
+        self.package, self.text = f"{package}/", f"{text}/"
+        self.called: set[Function] = set()
+        self.chain: list[Function] = []
+        self.texts: set[Function] = set()  # called by `compose` in the text package or below it
+        self._stacks = threading.local()
+        self._known: dict[CodeType, Function | None] = {}
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event not in ("call", "return"):
+            return
+        code = frame.f_code
+        name = self._known[code] if code in self._known else self._known.setdefault(code, self._name(code))
+        if name is None:
+            return
+        stack = self._stacks.__dict__.setdefault("stack", Stack())
+        if name[1] == "<module>":
+            stack.imports += 1 if event == "call" else -1
+        elif not stack.imports:
+            if event == "call":
+                self._enter(stack.functions, name)
+            else:
+                stack.functions.pop()
+
+    def _name(self, code: CodeType) -> Function | None:
+        if not code.co_filename.startswith(self.package):
+            return None
+        module = code.co_filename.removeprefix(self.package)
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+        return (module, code.co_qualname) if is_function or code.co_name == "<module>" else None
+
+    def _enter(self, functions: list[Function], name: Function) -> None:
+        functions.append(name)
+        self.called.add(name)
+        if len(functions) > len(self.chain):
+            self.chain = functions.copy()
+        outer = next((i for i, (module, _) in enumerate(functions) if module.startswith(self.text)), None)
+        if outer is not None and outer and functions[outer - 1][1] == "compose":
+            self.texts.add(name)
+
+
+def run(cells: list[dict[str, Any]], at: str, trace: Callable[..., None]) -> None:
+    """Run the cells' sources one after the other; the profile is on from the first to the last."""
+    from IPython.core.formatters import DisplayFormatter
+
+    formatter, namespace = DisplayFormatter(), dict[str, Any](__name__="__main__")
+    threading.setprofile(trace)
+    for cell in cells:
+        tree = ast.parse("".join(cell["source"]))
+        last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+        code, shown = compile(tree, "cell", "exec"), last and compile(last, "cell", "eval")
+        sys.setprofile(trace)
+        try:
+            exec(code, namespace)
+            if shown:
+                formatter.format(eval(shown, namespace))
+        finally:
+            sys.setprofile(None)
+        if "parameters" in cell["metadata"].get("tags", []):
+            namespace["at"] = at
+    threading.setprofile(None)
+
+
+def main(house: str, notebook: str, package: str, at: str, out: str) -> None:
+    sys.path.insert(0, house)
+    cells = [c for c in json.loads(Path(house, notebook).read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    trace = Trace(Path(house, package), "messages")
+    run(cells, at, trace)
+    found = {"called": sorted(trace.called), "chain": trace.chain, "texts": sorted(trace.texts)}
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
