@@ -2,8 +2,8 @@
 
 The static part parses the files. The other part traces two runs of the alert notebook (`trace_run`) at a fixed moment: one over
 the sample app, which has an incident going on at its end, and one over a table of a single series that falls.
-Nothing here names a module of the package, except the notebook, the folder `messages` and the step `compose`. On a machine so busy
-that the cause is not found before the alert is sent, the counts of the sample app's run differ: repeat it.
+Nothing here names a module of the package, except the notebook, the folder `messages` and the step `compose`. On a machine so
+busy that the cause is not found before the alert is sent, the counts of the sample app's run differ: repeat it.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _code(path: Path) -> list[dict[str, Any]]:
 def names_of_package(cells: Sequence[dict[str, Any]]) -> set[str]:
     """Dotted names of the package that code cells import or reach from an imported module."""
     nodes = [node for cell in cells for node in ast.walk(ast.parse("".join(cell["source"])))]
-    bound = {}
+    bound: dict[str, str] = {}
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
             bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
@@ -184,13 +184,13 @@ def traced() -> Iterator[Figure]:
         run = trace(house, app.folder, "embedded")  # within a minute of its making: later, it would live on to today
     how = "every def called in any thread of the kernel process after import; no lambda, comprehension, generated method"
     yield _count("functions called by a run that alerts (sample app)", len(run["called"]), "functions", how)
-    yield _count("modules of these functions", _modules(run["called"]), "modules")
+    yield _count("modules called by a run that alerts (sample app)", _modules(run["called"]), "modules")
     chain = " > ".join(name for _, name in run["chain"])
-    yield _count("deepest chain of these functions", len(run["chain"]), "functions", chain)
+    yield _count("deepest chain of functions in that run", len(run["chain"]), "functions", chain)
     below = "called in messages, or from there, while compose runs; with the picture's caption"
     for name, found in (("a plain alert (one series of a table)", plain), ("the sample app's alert, with cause", run)):
         yield _count(f"functions that make the text of {name}", len(found["texts"]), "functions", below)
-        yield _count("modules of these functions", _modules(found["texts"]), "modules")
+        yield _count(f"modules that make the text of {name}", _modules(found["texts"]), "modules")
 
 
 def _modules(functions: Sequence[Function]) -> int:

@@ -86,8 +86,9 @@ def run(cells: list[dict[str, Any]], at: str, trace: Callable[..., None]) -> Non
     threading.setprofile(trace)
     for cell in cells:
         tree = ast.parse("".join(cell["source"]))
-        last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
-        code, shown = compile(tree, "cell", "exec"), last and compile(last, "cell", "eval")
+        end = tree.body[-1]
+        shown = compile(ast.Expression(end.value), "cell", "eval") if isinstance(end, ast.Expr) else None
+        code = compile(ast.Module(tree.body[:-1] if shown else tree.body, []), "cell", "exec")
         sys.setprofile(trace)
         try:
             exec(code, namespace)
