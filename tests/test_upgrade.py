@@ -59,6 +59,7 @@ def house(tmp_path, bot, web):
         "ALERTING_TELEGRAM_TOKEN": bot.token,
         "ALERTING_TELEGRAM_CHAT": bot.chat,
         "ALERTING_TELEGRAM_URL": bot.url,
+        "ALERTING_TELEGRAM_USERS": "4242",
         "ALERTING_WEBHOOK_URL": f"{web.url}/hook",
         "ALERTING_ROUTES": "messages -> telegram, webhook; * -> telegram",
     }
@@ -316,6 +317,15 @@ def test_a_run_goes_on_where_the_older_version_stopped(house, store, bot, web):
 
     run(house, store, NOW + STEP)  # and the next run has nothing to repeat
     assert len([m for m in bot.messages[TOLD_BEFORE:] if m.method == "sendMessage"]) == len(texts)
+
+
+def test_a_button_under_an_old_message_still_counts(house, store, bot):
+    pressed = "real:72e854dc7780ba4e:b9945c371d9538998b3a5d80cae9d033"  # under a message that the older version had sent
+    for _ in range(8):  # updates that were read before have the first numbers
+        bot.press(101, "", data=pressed, user={"id": 4242, "first_name": "Boris"})
+    run(house, store, NOW)
+    labelled = {i.id: (i.label.value, i.labelled) for i in store.incidents(EVER) if i.label}
+    assert labelled["20261120T1000Z-messages"] == ("real", "Boris")
 
 
 # Records and pages
