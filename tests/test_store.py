@@ -541,16 +541,36 @@ def test_counts(store):
 
 
 @pytest.mark.parametrize("noun", ["episodes", "incidents"])
-def test_a_body_of_an_older_or_newer_version_is_read(store, tmp_path, noun):
+def test_a_body_of_an_older_version_is_read(store, tmp_path, noun):
+    """What it does not have takes its default, and what has gone since is passed over."""
     known = {"episodes": Episode("views", State.FIRING, since=AT), "incidents": incident("i", label=Label.REAL)}[noun]
     remember(store, **{noun: [known]})
-    with closing(sqlite3.connect(tmp_path / "alerts.sqlite")) as db, db:
-        (body,) = db.execute(f"SELECT body FROM {noun}").fetchone()
-        later = json.dumps({"calm": 3, **json.loads(body)})
-        earlier = later.replace('"reopened": 0, ', "").replace('"answers": "", ', "").replace('"lost": 0.0, ', "")
-        assert later != earlier
-        db.execute(f"UPDATE {noun} SET body = ?", (earlier,))
+    gone = {"episodes": {"calm": 3}, "incidents": {}}[noun]
+    change_bodies(tmp_path, noun, lambda body: gone | {k: v for k, v in body.items() if k not in ("reopened", "answers", "lost")})
     assert repr(store.episodes() or store.incidents()) == repr({"views": known} if noun == "episodes" else [known])
+
+
+@pytest.mark.parametrize(
+    ("noun", "change"),
+    [
+        ("episodes", {"fresh": 3}),
+        ("incidents", {"calm": 3}),
+        ("incidents", {"rarity": {"sames": 1}}),
+        ("incidents", {"label": "hoax"}),
+        ("episodes", {"state": "FIRING"}),
+    ],
+)
+def test_what_a_body_says_that_is_not_known_is_an_error_and_no_silence(store, tmp_path, noun, change):
+    remember(store, **{noun: [{"episodes": Episode("views"), "incidents": incident("i")}[noun]]})
+    change_bodies(tmp_path, noun, lambda body: body | change)
+    with pytest.raises(StoreError, match=r"nothing of .* is stored as|has no value"):
+        getattr(store, noun)()
+
+
+def change_bodies(folder, table, change):
+    with closing(sqlite3.connect(folder / "alerts.sqlite")) as db, db:
+        (body,) = db.execute(f"SELECT body FROM {table}").fetchone()
+        db.execute(f"UPDATE {table} SET body = ?", (json.dumps(change(json.loads(body))),))
 
 
 # The file

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,13 @@ LAYOUT = {  # the column orders of the real source; "reciever_id" is the source'
 WORDS = NAMES | {"action": ("view", "like")}
 TIME = pa.timestamp("ms", tz="UTC")
 EPOCH = date(1970, 1, 1)
+SHAPE = {  # name in state.json -> parameter of the app
+    "seed": "seed",
+    "days": "days",
+    "users": "users",
+    "events_per_day": "events_per_day",
+    "incidents": "incidents",
+}
 ROW_GROUP = 65_536  # rows: a query of a quarter of an hour reads one or two groups, however busy the day
 
 
@@ -178,15 +185,15 @@ def _read(place: Path) -> State | None:
         if stored["version"] != VERSION:
             return None
         birth, extended = (datetime.fromisoformat(stored[name]) for name in ("birth", "extended"))
-        return State(App(birth, **stored["shape"]), extended)
+        return State(App(birth, **{SHAPE[name]: value for name, value in stored["shape"].items()}), extended)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
 def _remember(place: Path, state: State) -> None:
-    shape = asdict(state.app)
-    birth = shape.pop("birth")
-    stored = {"version": VERSION, "birth": birth.isoformat(), "extended": state.extended.isoformat(), "shape": shape}
+    shape = {name: getattr(state.app, parameter) for name, parameter in SHAPE.items()}
+    birth, extended = state.app.birth.isoformat(), state.extended.isoformat()
+    stored = {"version": VERSION, "birth": birth, "extended": extended, "shape": shape}
     with _replacing(place / "state.json") as temporary:
         temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 

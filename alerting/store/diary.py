@@ -33,7 +33,7 @@ class Diary:
 
     def add_silence(self, silence: Silence) -> int:
         """Its id. One that has an id takes the place of the one that had it."""
-        return self._file.change(_SILENCE, *rows.of(silence, rows.SILENCE))[1]
+        return self._file.change(_SILENCE, *rows.of(silence))[1]
 
     def end_silence(self, id: int, at: datetime) -> bool:
         """Whether there was one to end: it is over at `at`."""
@@ -45,11 +45,11 @@ class Diary:
 
     def begin(self, run: Run) -> None:
         """A run has started. One that is known already stays as it is."""
-        self._file.write((_BEGIN, [rows.of(run, rows.RUN)]))
+        self._file.write((_BEGIN, [rows.of(run)]))
 
     def end(self, run: Run) -> None:
         """What became of the run that started then, also when its start is not known here."""
-        self._file.write((_END, [rows.of(run, rows.RUN)]))
+        self._file.write((_END, [rows.of(run)]))
 
     def runs(self, since: datetime) -> list[Run]:
         """Those that stood at a moment after that, oldest first."""
@@ -60,8 +60,8 @@ def note(memory: Memory) -> list[Statement]:
     """Statements that remember this part of what a run leaves."""
     arrivals = memory.arrivals
     return [
-        ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", [rows.of(a, rows.ARRIVAL) for a in arrivals]),
+        ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", [rows.of(a) for a in arrivals]),
         ("DELETE FROM arrivals WHERE query = ? AND at < ?", [(a.query, iso(a.at - ARRIVALS_FOR)) for a in arrivals]),
-        (_SILENCE, [rows.of(s, rows.SILENCE) for s in memory.silences]),
+        (_SILENCE, [rows.of(s) for s in memory.silences]),
         ("INSERT OR REPLACE INTO facts VALUES ('heard', ?)", [(memory.heard,)] if memory.heard is not None else []),
     ]

@@ -161,7 +161,15 @@ class Store(Outbox, Diary, History):
         """For `status`."""
         states: dict[str, int] = dict(self._file.read(_pair, "SELECT state, COUNT(*) FROM messages GROUP BY state"))
         (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
-        return Counts(open=opened, **states, last_judged=next(iter(self._newest()), None))
+        return Counts(
+            open=opened,
+            waiting=states.get("waiting", 0),
+            sent=states.get("sent", 0),
+            refused=states.get("refused", 0),
+            folded=states.get("folded", 0),
+            withdrawn=states.get("withdrawn", 0),
+            last_judged=next(iter(self._newest()), None),
+        )
 
     def _newest(self) -> list[datetime]:
         """The newest judged bucket of all metrics, if there is one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from alerting.model import Button, Incident, Kind, StoreError, Told
-from alerting.model.chat import Action
+from alerting.model import Incident, Kind, StoreError, Told
 from alerting.model.route import copies, plain_key
 from alerting.store import rows
 from alerting.store.rows import iso
@@ -99,7 +97,7 @@ class Past:
 
 def _told(key: str, kind: str, text: str, state: str, created: str, reply_to: str, edits: str, *rest: str) -> Told:
     reason, changed, buttons = rest
-    given = tuple(tuple(Button(b["text"], Action(b["action"])) for b in row) for row in json.loads(buttons))
     at = datetime.fromisoformat(changed) if changed else None
     key, reply_to, edits = map(plain_key, (key, reply_to, edits))
-    return Told(key, Kind(kind), text, state, datetime.fromisoformat(created), reply_to, edits, reason, at, given)
+    said, made = rows.value(Kind, kind), datetime.fromisoformat(created)
+    return Told(key, said, text, state, made, reply_to, edits, reason, at, rows.buttons_of(buttons))

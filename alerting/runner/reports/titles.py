@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,10 +25,10 @@ def reader(settings: Settings, now: datetime) -> Reader:
     if settings.source != "embedded" and not settings.source.startswith("http"):
         return Reader(settings.language, settings.zone, now)
     if kept.get("key") != key:
-        titles = _titles(settings)
-        kept = {"key": key, "titles": {name: astuple(title) for name, title in titles.items()}}
+        kept = {"key": key, "titles": {name: [title.words, title.form] for name, title in _titles(settings).items()}}
         files.keep(settings.reports, KEPT, kept)
-    return Reader(settings.language, settings.zone, now, {name: Title(*title) for name, title in kept["titles"].items()})
+    titles = {name: Title(words=words, form=form) for name, (words, form) in kept["titles"].items()}
+    return Reader(settings.language, settings.zone, now, titles)
 
 
 def _titles(settings: Settings) -> dict[str, Title]:
