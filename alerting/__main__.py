@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -209,6 +210,17 @@ def notebooks(args: argparse.Namespace) -> int:
     return studies.execute(settings.load(), args.names)
 
 
+@contextmanager
+def _checkout() -> Iterator[None]:
+    """Imports from `benchmarks/`, which lies beside the package in a checkout and is not installed with it."""
+    try:
+        yield
+    except ImportError as error:
+        if not (error.name or "").startswith("benchmarks"):
+            raise
+        raise SettingsError("the benches are not installed with the package: run this in the folder of a checkout") from None
+
+
 @command(
     "the default rule on labelled series: scores, and figures where a scorer lies beside the data",
     ("--data", {"required": True, "help": "folder with series.csv and one parquet per set"}),
@@ -217,7 +229,8 @@ def notebooks(args: argparse.Namespace) -> int:
 def bench_detection(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from alerting import detection
+    with _checkout():
+        from benchmarks import detection
 
     return detection.main(Path(args.data), Path(args.out))
 
@@ -234,9 +247,10 @@ def bench_detection(args: argparse.Namespace) -> int:
 def bench_rootcause(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from alerting import calm, rootcause
+    with _checkout():
+        from benchmarks import false_segments, rootcause
 
-    return calm.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
+    return false_segments.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
 
 
 @command(
