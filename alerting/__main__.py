@@ -147,21 +147,14 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 @command(
-    "sums kept in ClickHouse beside the raw tables, so that a run reads less",
-    ("action", {"choices": ["create", "backfill", "status", "drop"], "help": "backfill goes on where it was ended"}),
-    (
-        "--users",
-        {"default": "uniqExact", "choices": ["uniqExact", "uniqCombined"], "help": "create: exact, or within about 1 %%"},
-    ),
-    ("--days", {"type": int, "default": 90, "help": "backfill: days back (default 90)"}),
-    ("--stale", {"action": "store_true", "help": "drop: only those of queries that were changed since"}),
+    "gone: docs/scale.md has the SQL that takes its place",
+    ("action", {"nargs": "*", "help": argparse.SUPPRESS}),
+    ("--users", {"help": argparse.SUPPRESS}),
+    ("--days", {"help": argparse.SUPPRESS}),
+    ("--stale", {"action": "store_true", "help": argparse.SUPPRESS}),
 )
 def rollup(args: argparse.Namespace) -> int:
-    from alerting import settings, wiring
-    from alerting.rollups import commands
-
-    wish = commands.Wish(args.action, args.users, args.days, args.stale)
-    return commands.run(wish, *wiring.open_rollups(settings.load(), commands.tell))
+    raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
 @command("every setting, its default and what it is for")
@@ -282,6 +275,8 @@ def budget(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run, and turn what the rooms raise into one line and an exit code."""
+    from alerting.settings import retired
+
     parser = argparse.ArgumentParser(prog="python -m alerting", description="Metric alerts: ClickHouse to Telegram.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, words, arguments) in COMMANDS.items():
@@ -290,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument(flag, **options)
         sub.set_defaults(function=function)
     args = parser.parse_args(argv)
+    if note := retired():
+        print(f"note: {note}", file=sys.stderr)
     try:
         return int(args.function(args))
     except AlertingError as error:
