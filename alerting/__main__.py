@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,21 +147,14 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 @command(
-    "sums kept in ClickHouse beside the raw tables, so that a run reads less",
-    ("action", {"choices": ["create", "backfill", "status", "drop"], "help": "backfill goes on where it was ended"}),
-    (
-        "--users",
-        {"default": "uniqExact", "choices": ["uniqExact", "uniqCombined"], "help": "create: exact, or within about 1 %%"},
-    ),
-    ("--days", {"type": int, "default": 90, "help": "backfill: days back (default 90)"}),
-    ("--stale", {"action": "store_true", "help": "drop: only those of queries that were changed since"}),
+    "gone: docs/scale.md has the SQL that takes its place",
+    ("action", {"nargs": "*", "help": argparse.SUPPRESS}),
+    ("--users", {"help": argparse.SUPPRESS}),
+    ("--days", {"help": argparse.SUPPRESS}),
+    ("--stale", {"action": "store_true", "help": argparse.SUPPRESS}),
 )
 def rollup(args: argparse.Namespace) -> int:
-    from alerting import settings, wiring
-    from alerting.rollups import commands
-
-    wish = commands.Wish(args.action, args.users, args.days, args.stale)
-    return commands.run(wish, *wiring.open_rollups(settings.load(), commands.tell))
+    raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
 @command("every setting, its default and what it is for")
@@ -209,6 +203,17 @@ def notebooks(args: argparse.Namespace) -> int:
     return studies.execute(settings.load(), args.names)
 
 
+@contextmanager
+def _checkout() -> Iterator[None]:
+    """Imports from `benchmarks/`, which lies beside the package in a checkout and is not installed with it."""
+    try:
+        yield
+    except ImportError as error:
+        if not (error.name or "").startswith("benchmarks"):
+            raise
+        raise SettingsError("the benches are not installed with the package: run this in the folder of a checkout") from None
+
+
 @command(
     "the default rule on labelled series: scores, and figures where a scorer lies beside the data",
     ("--data", {"required": True, "help": "folder with series.csv and one parquet per set"}),
@@ -217,7 +222,8 @@ def notebooks(args: argparse.Namespace) -> int:
 def bench_detection(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from alerting import detection
+    with _checkout():
+        from benchmarks import detection
 
     return detection.main(Path(args.data), Path(args.out))
 
@@ -234,9 +240,10 @@ def bench_detection(args: argparse.Namespace) -> int:
 def bench_rootcause(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from alerting import calm, rootcause
+    with _checkout():
+        from benchmarks import false_segments, rootcause
 
-    return calm.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
+    return false_segments.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
 
 
 @command(
@@ -268,6 +275,8 @@ def budget(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run, and turn what the rooms raise into one line and an exit code."""
+    from alerting.settings import retired
+
     parser = argparse.ArgumentParser(prog="python -m alerting", description="Metric alerts: ClickHouse to Telegram.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, words, arguments) in COMMANDS.items():
@@ -276,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument(flag, **options)
         sub.set_defaults(function=function)
     args = parser.parse_args(argv)
+    if note := retired():
+        print(f"note: {note}", file=sys.stderr)
     try:
         return int(args.function(args))
     except AlertingError as error:

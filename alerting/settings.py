@@ -16,6 +16,7 @@ from alerting.model import SettingsError
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
+RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
 
 
 def _url(text: str) -> str:
@@ -155,9 +156,6 @@ class Settings:
     clickhouse_ca: str = setting("", help="file of a CA certificate, for a server with a private one")
     clickhouse_timeout: float = setting("60", _number(1, 600), help="seconds a query may take")
     clickhouse_memory: int = setting("4G", _bytes, help="memory a query may take on the server; 0: what the server allows")
-    rollups: str = setting("off", _choice("off", "on"), help="on: read what `rollup create` made, where it serves")
-    rollup_user: str = setting("", help="ClickHouse user who may create tables; empty: the user above")
-    rollup_password: str = setting("", secret=True, help="its password (or ALERTING_ROLLUP_PASSWORD_FILE)")
     feed_table: str = setting("feed_actions", _table, help="table of feed actions")
     message_table: str = setting("message_actions", _table, help="table of messages")
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
@@ -203,7 +201,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
 
     Raises SettingsError, naming every setting that is unknown or malformed and the form it takes.
     """
-    given = {**_from_file(dotenv or ROOT / ".env"), **_ours(os.environ if environ is None else environ)}
+    given = {name: text for name, text in _given(environ, dotenv).items() if name not in RETIRED}
     known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
     given, faults = _with_secret_files(given, {name for name, f in known.items() if f.metadata["secret"]})
     faults += [f"{name} is not a setting{_meant(name, known)}" for name in sorted(set(given) - set(known))]
@@ -217,6 +215,18 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     if faults or (faults := destinations.faults(values)):
         raise SettingsError("; ".join(faults))
     return Settings(**values)
+
+
+def retired(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> str:
+    """A line about settings that are accepted and do nothing any more; "" where none is set."""
+    names = sorted(name for name, text in _given(environ, dotenv).items() if name in RETIRED and text not in ("", "off"))
+    if not names:
+        return ""
+    return f"{', '.join(names)}: ignored, the raw tables are read. docs/scale.md has the SQL that takes the place of rollups"
+
+
+def _given(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
+    return {**_from_file(dotenv or ROOT / ".env"), **_ours(os.environ if environ is None else environ)}
 
 
 def _ours(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import detection
 from alerting.metrics import of_table
 from alerting.pipeline import judge_one
+from benchmarks import detection
 
 SCORER = """
 import json, sys

@@ -32,6 +32,34 @@ def test_a_moment_that_is_none_is_refused_before_anything_runs(words, said, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", ["", "status", "create --users uniqCombined", "backfill --days 90", "drop --stale"])
+def test_rollup_names_the_page_that_takes_its_place(words):
+    said = "error: `rollup` makes no tables any more: docs/scale.md has SQL that takes its place\n"
+    assert call("rollup", *words.split()) == (2, "", said)
+
+
+def test_settings_of_rollups_are_ignored_with_a_note(tmp_path):
+    given = {"ROLLUPS": "on", "ROLLUP_USER": "analyst", "ROLLUP_PASSWORD_FILE": "/no/such/file", "DATA": str(tmp_path)}
+    code, out, err = call("silences", **given)
+    assert code == 0
+    assert err == (
+        "note: ALERTING_ROLLUPS, ALERTING_ROLLUP_PASSWORD_FILE, ALERTING_ROLLUP_USER: ignored, the raw tables are read. "
+        "docs/scale.md has the SQL that takes the place of rollups\n"
+    )
+    assert call("silences", DATA=str(tmp_path)) == (code, out, "")
+
+
+@pytest.mark.parametrize("words", [["bench-detection", "--data", "d", "--out", "o"], ["bench-rootcause", "--data", "d"]])
+def test_a_bench_without_a_checkout_is_refused(words, tmp_path):
+    """Only the package is there; -S, since the environments of a checkout know its folder."""
+    (tmp_path / "alerting").symlink_to(ROOT / "alerting")
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "alerting", *words], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60
+    )
+    said = "error: the benches are not installed with the package: run this in the folder of a checkout\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 def test_a_wrong_setting_is_one_line_and_no_traceback():
     code, _, err = call("run-alerts", ZONE="Mars", LANGUAGE="xx")
     assert code == 2

@@ -167,6 +167,18 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert secrets_in(home, bot.token, tables.password) == []
 
 
+def test_who_has_settings_of_rollups_is_alerted_from_the_raw_tables(tables, bot, tmp_path):
+    fill(tables, START, DAY + 40 * STEP)
+    fill(tables, DAY + 40 * STEP, DAY + 41 * STEP, likes=0.5)
+    given = {"ALERTING_ROLLUPS": "on", "ALERTING_ROLLUP_USER": "maker", "ALERTING_ROLLUP_PASSWORD_FILE": "/gone"}
+    code, printed = Cron(tmp_path, tables, bot).run(DAY + 41 * STEP + timedelta(minutes=6), **given)
+    assert code == 0, printed
+    assert texts(bot)[0].startswith("🔴 Likes −50")
+    (notebook,) = (tmp_path / "the reports" / "runs").rglob("alert-*.ipynb")
+    for text in (printed, notebook.read_text()):
+        assert "ALERTING_ROLLUPS, ALERTING_ROLLUP_PASSWORD_FILE, ALERTING_ROLLUP_USER: ignored" in text
+
+
 def run_failed(bot):
     return sum("check failed" in t for t in texts(bot))
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting import rootcause
 from alerting.slices import Answer, Search, arrivals, calm, effects, explain, recent, unequal
+from benchmarks import rootcause
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))
 NAMED = 0.95  # of the seeds

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -71,16 +71,6 @@ class ClickHouse:
     def now(self) -> datetime:
         """The server's clock, to the second. Raises SourceError."""
         return datetime.fromtimestamp(int(self._ask("SELECT toUInt32(now()) AS at", "clock")["at"].iloc[0]), UTC)
-
-    def ask(self, sql: str, name: str) -> pd.DataFrame:
-        """The answer to SQL of our own; `name` is for who reads errors and processes. Raises SourceError."""
-        return self._ask(sql, name)
-
-    def over(self, tables: Mapping[str, str]) -> ClickHouse:
-        """The same server, and what is known of it, with other tables behind the queries."""
-        other = replace(self, tables=tables)
-        other._refused, other._whole = self._refused, self._whole
-        return other
 
     def _table(self, name: str) -> str:
         return quoted_table(self.tables.get(name, name), self.database)

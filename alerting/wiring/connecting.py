@@ -24,6 +24,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
 
     Raises SettingsError, SourceError or StoreError.
     """
+    ignored = "" if settings else environment.retired()
     settings, now = settings or environment.load(), datetime.now(UTC)
     source, metrics = open_source(settings)
     store = open_store(settings, dry_run)
@@ -46,7 +47,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None) -> Connecti
         run=settings.run,
         wait=time.sleep,
         timer=time.perf_counter,
-        notes=tuple(filter(None, [source_note(settings), note, *odd])),
+        notes=tuple(filter(None, [source_note(settings), note, ignored, *odd])),
         mutable=timedelta(hours=settings.mutable),
         occasions=known,
         started=now,

@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING
 from alerting import catalogue as written
 from alerting import destinations
 from alerting import settings as environment
-from alerting.model import History, Metric, Query, SettingsError, Source, SourceError, StoreError, route
+from alerting.model import History, Metric, Query, SettingsError, Source, StoreError, route
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from alerting.rollups.building import Builder
-    from alerting.rollups.recipes import Recipe
     from alerting.store import Store
 
 SQL = Path(__file__).parent.parent / "sql"
@@ -89,7 +85,7 @@ def _just_extended(app: Path) -> bool:
 def _clickhouse(settings: Settings) -> Source:
     from alerting.sources.clickhouse import ClickHouse
 
-    raw = ClickHouse(
+    return ClickHouse(
         settings.source,
         user=settings.clickhouse_user,
         password=settings.clickhouse_password,
@@ -99,11 +95,6 @@ def _clickhouse(settings: Settings) -> Source:
         memory=settings.clickhouse_memory,
         ca=settings.clickhouse_ca,
     )
-    if settings.rollups == "off":
-        return raw
-    from alerting.rollups.serving import RolledUp
-
-    return RolledUp(raw, _recipes(settings)[0])
 
 
 def remembering(source: Source, settings: Settings, store: Store, dry_run: bool) -> Source:
@@ -133,46 +124,6 @@ def remembering(source: Source, settings: Settings, store: Store, dry_run: bool)
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def open_rollups(settings: Settings, say: Callable[[str], object]) -> tuple[Builder, list[Recipe], list[str]]:
-    """What makes rollups, which there can be, and why there can be none of the other queries. Raises SettingsError."""
-    if not settings.source.startswith("http"):
-        raise SettingsError(
-            f"rollups are kept by a ClickHouse server, and ALERTING_SOURCE is {settings.source}: set it to its URL"
-        )
-    from alerting.rollups.building import Builder
-    from alerting.rollups.writing import PATIENCE, Writer
-
-    own = bool(settings.rollup_user)
-    writer = Writer(
-        settings.source,
-        user=settings.rollup_user if own else settings.clickhouse_user,
-        password=settings.rollup_password if own else settings.clickhouse_password,
-        database=settings.clickhouse_database,
-        timeout=PATIENCE,
-        memory=settings.clickhouse_memory,
-        ca=settings.clickhouse_ca,
-    )
-    return Builder(writer, tables(settings), say), *_recipes(settings)
-
-
-def _recipes(settings: Settings) -> tuple[list[Recipe], list[str]]:
-    """Of every query, exact before estimated; and what was said of those that cannot be rolled up."""
-    from alerting.rollups.recipes import COMBINED, EXACT, recipe
-
-    found, left_out, raw = [], [], tables(settings)
-    for users in (EXACT, COMBINED):
-        for kind, folder in (("totals", SQL), ("slices", SQL / "slices")):
-            for query in queries(folder).values():
-                try:
-                    table = f"{settings.clickhouse_database}.{raw.get(query.name, query.name)}"
-                    made = recipe(query, kind, table, users)
-                    if users == EXACT or made.inexact:
-                        found.append(made)
-                except SourceError as error:
-                    left_out.append(str(error))
-    return found, list(dict.fromkeys(left_out))
 
 
 def source_note(settings: Settings) -> str:

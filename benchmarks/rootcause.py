@@ -1,4 +1,4 @@
-"""`make bench-rootcause`: what the slices room names as the cause of real incidents, scored by the script that lies beside.
+"""`make bench-rootcause`: what the slices room names as the cause of real incidents, scored by the script beside the data.
 
 A folder holds NAME_*.parquet (the leaves of the cases) and NAME_*_truth.csv (of which only case, ts and attributes are read
 here). A set with the columns value and cnt is a ratio over minutes; one with m05 ... is a count with its past beside it. One
