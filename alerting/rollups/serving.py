@@ -14,6 +14,7 @@ import pandas as pd
 from alerting.model import Query, SourceError
 from alerting.rollups import book
 from alerting.rollups.recipes import SLOT, Recipe
+from alerting.sources.base import BaseSource
 from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.contract import counts
 
@@ -21,13 +22,14 @@ FRESH = 120.0
 
 
 @dataclass
-class RolledUp:
+class RolledUp(BaseSource):
     """A source (see `model.Source`) over `raw`. Of several rollups of one query the first that serves is read.
 
     What is known of them is asked with the first query, and again after FRESH seconds: a run lives for less, a notebook that
     was left open does not. `notes`: what did not go as it should.
     """
 
+    runs_sql = True
     raw: ClickHouse
     recipes: Sequence[Recipe]
     notes: list[str] = field(default_factory=list)
