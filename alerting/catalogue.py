@@ -7,11 +7,14 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from alerting.detectors import OneByOne
 from alerting.incidents import Tree
 from alerting.model import Metric, Policy, Query, SettingsError, SourceError
+from alerting.model.metric import BandRule, Rule
 from alerting.sources.binding import bind
 
 FILE = Path(__file__).parent / "metrics.py"
@@ -21,10 +24,10 @@ DAY = timedelta(days=1)
 
 
 def metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
-    """METRICS. Raises SettingsError that names every line that cannot be watched, and why."""
+    """METRICS, with detectors for rules. Raises SettingsError that names every line that cannot be watched, and why."""
     found = _imported()
     check(found, language, queries, slices)
-    return list(found)
+    return [metric if isinstance(metric.rule, Rule) else replace(metric, rule=OneByOne(metric.rule)) for metric in found]
 
 
 def check(found: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
@@ -60,7 +63,7 @@ def _place(name: str) -> str:
 
 def _names(call: ast.Call, name: str) -> bool:
     named = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
-    made = getattr(call.func, "id", "") == "Metric"
+    made = isinstance(call.func, ast.Name) and call.func.id == "Metric"
     return made and any(isinstance(value, ast.Constant) and value.value == name for value in named)
 
 
@@ -91,7 +94,7 @@ def _wrong(
     for part, made in (("value", metric.value), ("volume", metric.volume)):
         if not callable(made) and not (part == "volume" and made is None):
             yield f"{part}={made!r} is not callable: count('likes'), ratio('likes', 'views'), or a function of the counts"
-    if not (hasattr(metric.rule, "history") and callable(getattr(metric.rule, "band", None))):
+    if not (isinstance(metric.rule, BandRule) and callable(metric.rule.band)):
         yield f"rule={metric.rule!r} is no rule: RULE, or one of alerting/detectors"
     if not isinstance(metric.policy, Policy):
         yield f"policy={metric.policy!r} is no Policy(...)"
@@ -99,7 +102,7 @@ def _wrong(
         yield f"parents: no metric {', '.join(absent)}"
     if DAY % metric.step:
         yield f"step={metric.step} does not divide a day: 5, 15 or 30 minutes, 1 hour, 1 day"
-    if metric.slices != "off" and metric.query in queries and not (hasattr(metric.value, "columns") and metric.query in slices):
+    if metric.slices != "off" and metric.query in queries and not (metric.columns and metric.query in slices):
         yield f"slices={metric.slices!r} needs a count, total or ratio, and alerting/sql/slices/{metric.query}.sql"
 
 

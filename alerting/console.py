@@ -61,8 +61,6 @@ def budget(text: str, weeks: int = 4) -> int:
 def _newest(to: pipeline.Connections, metrics: list[Metric]) -> datetime:
     """Now; for a table of the past, when the newest of its series ends."""
     now = pipeline.clock()
-    if not hasattr(to.source, "ends"):
-        return now
     ends = to.source.ends()
     return min(now, max((ends[m.query] + to.delay for m in metrics if m.query in ends), default=now))
 
@@ -100,7 +98,7 @@ def demo() -> int:
         sys.stdout.write(f"\n=== {_planted(incident)}\n\n")
         during = [e for e in replay.events if incident.start - HOUR <= e.bucket <= incident.end + 2 * HOUR]
         _tell(to, replay, reading, during, printer, given.reports / "demo")
-    getattr(to.source, "close", lambda: None)()
+    to.source.close()
     return _said(reading)
 
 

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from alerting import destinations, wiring
 from alerting.model import AlertingError, Metric, Query, Source
 from alerting.model.route import HOME
+from alerting.notifiers import opened
 from alerting.settings import Settings
 
 SPACE = 200  # MB a week of runs may need
@@ -49,7 +51,7 @@ def _check(what: str, ask: Callable[[], str]) -> Check:
 
 def _folders(settings: Settings) -> Iterator[Check]:
     for name, folder in (("data", settings.data), ("reports", settings.reports)):
-        yield _check(f"folder {name}", lambda folder=folder, name=name: _writable(folder, name))  # type: ignore[misc]
+        yield _check(f"folder {name}", partial(_writable, folder, name))
 
 
 def _writable(folder: Path, name: str) -> str:
@@ -79,10 +81,10 @@ def _source(settings: Settings) -> Iterator[Check]:
         yield Check("source", False, str(error))
         return
     yield Check("source", True, settings.source)
-    if hasattr(source, "now"):
+    if settings.source.startswith("http"):  # any other source is on this machine
         yield _check("clock", lambda: _clock(source.now()))
-    for query in dict.fromkeys(metric.table for metric in metrics if metric.table in NEEDED):
-        yield _check(f"table {query}", lambda query=query: _columns(source, query))  # type: ignore[misc]
+    for query in dict.fromkeys(metric.table for metric in metrics if metric.table in NEEDED and source.runs_sql):
+        yield _check(f"table {query}", partial(_columns, source, query))
     yield _check("newest rows", lambda: _newest(source, metrics))
 
 
@@ -94,7 +96,7 @@ def _clock(server: datetime) -> str:
 
 
 def _columns(source: Source, query: str) -> str:
-    found = source.columns(query)  # type: ignore[attr-defined]
+    found = source.columns(query)
     absent = [name for name in NEEDED[query] if name not in found]
     if absent:
         raise AlertingError(f"columns {', '.join(absent)} are not in the table of {query}: it has {', '.join(found)}")
@@ -113,10 +115,10 @@ def _newest(source: Source, metrics: list[Metric]) -> str:
 
 def _destinations(settings: Settings) -> Iterator[Check]:
     """Each that is set up, without sending anything; and whether a route leads there."""
-    notifier, note = wiring.open_notifier(settings)
+    _, note = wiring.open_notifier(settings)
     if note:
         yield Check("chat", True, note)
-    places, given = getattr(notifier, "places", {HOME: notifier}), vars(settings)
+    places, given = opened(settings), vars(settings)
     for place in destinations.set_up(given):
         yield _check("chat" if place == HOME else place, places[place].check)
         if place not in destinations.routed(given).places:

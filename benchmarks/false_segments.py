@@ -28,7 +28,7 @@ def main(buckets: int) -> int:
             until = end - 3 * n * timedelta(minutes=15)
             for metric in stand_ins(METRICS):
                 rows = source.rows(queries[metric.query], until - timedelta(days=DAYS, minutes=15), until)
-                value = float(rows.loc[rows["days_ago"] == 0, metric.value.columns[0]].sum())  # type: ignore[attr-defined]
+                value = float(rows.loc[rows["days_ago"] == 0, metric.columns[0]].sum())
                 total = Verdict(metric.name, until, Status.NORMAL, value, value, value, value, 0.0)
                 scores.append(watching.furthest(metric, rows, total))
         source.close()

@@ -10,16 +10,19 @@ import numpy as np
 import pandas as pd
 
 from alerting.model import Query, SourceError
+from alerting.sources.base import BaseSource
 
 EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-class Ledger:
+class Ledger(BaseSource):
     """A source (see `model.Source`) over rows: `at` and `arrived` (aware times), and numbers that are added up per bucket.
 
     `now`: rows that arrive later are not there yet. `asked`: every window that was asked for, by table. `gates`: a table with
     one answers once it is open. `fault`: what an answer raises, if anything. `meanwhile`: called before each answer.
     """
+
+    runs_sql = True  # tables are read at the same time, as of a database
 
     def __init__(self, rows: pd.DataFrame, now: datetime = EVER) -> None:
         self.now, self.asked = now, list[tuple[str, datetime, datetime]]()
@@ -55,10 +58,6 @@ class Ledger:
         if fault:
             raise fault
         return self._counted(int(query.step.total_seconds()), start.timestamp(), end.timestamp())
-
-    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """No slices here; that there is such a method says that tables may be read at the same time."""
-        raise SourceError(f"{query.name} has no slices")
 
     def _counted(self, step: int, start: float, end: float) -> pd.DataFrame:
         first, last = (int(np.searchsorted(self._at, -(-edge // step) * step)) for edge in (start, end))

@@ -9,6 +9,7 @@ from alerting import messages, pipeline
 from alerting.metrics import METRICS
 from alerting.model import Episode, Event, Incident, Kind, Label, Member, Memory, State, Status, Verdict
 from alerting.notifiers import Telegram
+from alerting.sources.base import BaseSource
 from alerting.store import Store
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
@@ -18,7 +19,7 @@ VERDICT = Verdict("likes", BUCKET, Status.ANOMALOUS, 700.0, 900.0, 1000.0, 1100.
 INCIDENT = Incident("20261120T1215Z-likes", BUCKET, (Member("likes", BUCKET, BUCKET, VERDICT),), told=BUCKET)
 
 
-class NoSource:
+class NoSource(BaseSource):
     def fetch(self, query, start, end):
         raise AssertionError("an answer needs no source")
 

@@ -1,5 +1,6 @@
 """Many series at once, from a position on, with figures of earlier nights: the same to the last bit as one by one and whole."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from alerting.detectors import Chosen, Grid, Level, Sudden, Sustained, limits
+from alerting.detectors import IQR, Change, Chosen, Grid, Level, OneByOne, SameSlot, Sigma, Sudden, Sustained, Trailing, limits
 from alerting.detectors.sustained import Window
 
 ODD_SUDDEN = Sudden(days=4, week=3, early=0, around=900, today=0.7, edge=0.4)
@@ -16,6 +17,25 @@ ODD_SUSTAINED = Sustained(windows=(Window(2), Window(30, "mean", 1.1), Window(0.
 ODD_LEVEL = Level(days=5, rank=2, width=1.1)
 USUAL = [Sudden(), Sustained(), Level(), Chosen()]
 ODD = [ODD_SUDDEN, ODD_SUSTAINED, ODD_LEVEL, Chosen(ODD_SUDDEN, ODD_SUSTAINED, ODD_LEVEL, days=7, to_level=0.9, to_change=0.8)]
+
+
+@dataclass(frozen=True)
+class OwnRule:
+    """An analyst's rule, with no more than has to be there: the widest of the last `hours`, by the local clock only at noon."""
+
+    hours: int = 48
+
+    @property
+    def history(self):
+        return timedelta(hours=self.hours)
+
+    def band(self, values, zone="UTC"):
+        past = values.shift(1).rolling(f"{self.hours}h", min_periods=1)
+        noon = (values.index.tz_convert(zone).hour == 12).astype(float)
+        return pd.DataFrame({"low": past.min() - noon, "expected": past.median(), "high": past.max() + noon, "high_rule": "own"})
+
+
+FENCES = [IQR(over=SameSlot(days=9)), Sigma(over=Change(days=9)), Sigma(over=SameSlot(days=9, kind="work")), IQR(over=Trailing())]
 ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
 CHANGES = {"UTC": "2026-03-29T01:00Z", "Europe/Berlin": "2026-03-29T01:00Z", "Australia/Lord_Howe": "2026-04-04T15:00Z"}
 named = pytest.mark.parametrize
@@ -85,6 +105,13 @@ def test_a_batch_from_a_position_on_is_the_whole_of_each(rule, zone, step):
     whole = check(rule, index, values, zone, positions(index, zone))
     known = [frame.expected.iloc[-max(3, len(index) // 40) :].notna().any() for frame in whole]
     assert any(known) or (step == "1D" and rule in ODD), "no opinion anywhere: the law would hold of nothing"
+
+
+@named("rule", [*FENCES, OneByOne(OwnRule())], ids=lambda rule: type(rule).__name__)
+@named(("step", "zone"), [("1D", "UTC"), ("1h", "Europe/Berlin"), ("15min", "Australia/Lord_Howe")])
+def test_so_is_a_batch_of_a_fence_or_of_a_rule_that_takes_one_series_at_a_time(rule, step, zone):
+    index, values = mixed(60, step)
+    check(rule, index, values, zone, positions(index, zone, 2))
 
 
 FINER = [(rule, *grid) for rule in [*USUAL, *ODD] for grid in (("30min", "Australia/Lord_Howe"), ("15min", "Europe/Berlin"))]

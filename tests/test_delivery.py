@@ -8,13 +8,14 @@ from alerting import pipeline
 from alerting.metrics import METRICS
 from alerting.model import Incident, Kind, Member, Memory, Message, Reading, Status, Verdict
 from alerting.notifiers import Telegram
+from alerting.sources.base import BaseSource
 from alerting.store import Store
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 STEP = timedelta(minutes=15)
 
 
-class NoSource:
+class NoSource(BaseSource):
     def fetch(self, query, start, end):
         raise AssertionError("delivery needs no source")
 

@@ -24,6 +24,7 @@ from alerting.model import (
     Status,
 )
 from alerting.notifiers import Console, Telegram
+from alerting.sources.base import BaseSource
 from alerting.sources.table import Table
 from alerting.store import Store
 
@@ -363,8 +364,10 @@ def test_catalogue_names_are_plain_whatever_the_series_are_called():
     assert metrics.METRICS[0].policy == Policy()
 
 
-class Sliced:
+class Sliced(BaseSource):
     """A table's counts, and rows of slices that take their time or fail: all of the drop is in os=iOS."""
+
+    runs_sql = True
 
     def __init__(self, table, seconds=0.0, fault=None):
         self.table, self.seconds, self.fault = table, seconds, fault

@@ -17,6 +17,7 @@ from alerting import backtest, pipeline, studies, wiring
 from alerting.model import Incident, Label, Listed, Member, Memory, SettingsError, Status, Verdict
 from alerting.settings import load
 from alerting.simulate import simulate, truth
+from alerting.sources.base import BaseSource
 from alerting.sources.cached import Cached
 from alerting.store import Store
 from alerting.studies import progress
@@ -224,7 +225,7 @@ def test_a_replay_shows_its_incidents_and_their_cost():
     assert json.dumps(html)
 
 
-class Slow:
+class Slow(BaseSource):
     """A source of a long past, with nothing in it."""
 
     def fetch(self, query, start, end):

@@ -17,6 +17,7 @@ from alerting.metrics import RULE, count, mean, measured, ratio, total
 from alerting.model import Kind, Metric, Query, Status
 from alerting.notifiers import Console
 from alerting.settings import ROOT
+from alerting.sources.base import BaseSource
 from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.embedded import Embedded
 from alerting.store import Store
@@ -68,7 +69,7 @@ def app(tmp_path_factory):
     source.close()
 
 
-class Halved:
+class Halved(BaseSource):
     """The source, of which from an instant on only a part of what is counted is left."""
 
     def __init__(self, source, at, left=0.3):
@@ -221,9 +222,10 @@ def test_an_unknown_column_is_named_with_those_there_are_and_hides_nobody(app):
 
 
 def test_a_mean_is_not_explained_by_slices_that_do_not_add_up():
-    assert not hasattr(mean("a", "b"), "columns")
-    assert not hasattr(measured("a"), "columns")
-    assert total("a").columns == ("a",)
+    assert metric("a", mean("a", "b")).columns == ()
+    assert metric("a", measured("a")).columns == ()
+    assert metric("a", lambda counts: counts["a"]).columns == ()
+    assert metric("a", total("a")).columns == ("a",)
 
 
 def test_the_overview_shows_days_and_quarters_side_by_side(app):
@@ -308,6 +310,24 @@ def test_a_query_that_cannot_be_bound_is_refused_before_it_is_asked(tree):
     told = refused(tree, "width=0.6", "width=0.6")
     sql.write_text(written)
     assert "the query message_actions.sql cannot be run: its WITH block must define `step` exactly once" in told
+
+
+OWN = """
+class Own:
+    history = timedelta(days=1)
+    def band(self, values, zone="UTC"):
+        return values.to_frame("expected").assign(low=0.0, high=values.max())
+
+METRICS = ["""
+
+
+def test_a_rule_that_has_only_a_band_becomes_a_detector(tree):
+    file, written = tree / "alerting" / "metrics.py", (ROOT / "alerting" / "metrics.py").read_text()
+    file.write_text(written.replace("METRICS = [", OWN).replace('count("messages"), RULE', 'count("messages"), Own()'))
+    code = "from alerting import settings, wiring; print(*(type(m.rule).__name__ for m in wiring.catalogue(settings.load())))"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ALERTING_DATA": str(tree)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == [*["Chosen"] * 5, "OneByOne"], done.stderr
 
 
 def test_the_catalogue_as_it_is_has_nothing_wrong(tree):

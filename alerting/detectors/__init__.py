@@ -7,8 +7,9 @@ same computation over 1, k and n buckets.
 """
 
 from alerting.detectors import limits
+from alerting.detectors.base import OneByOne
 from alerting.detectors.chosen import Chosen
-from alerting.detectors.fences import IQR, MAD, Quantile, Sigma
+from alerting.detectors.fences import IQR, MAD, Fence, Quantile, Sigma
 from alerting.detectors.grid import Figures, Grid
 from alerting.detectors.judging import FARTHEST, REARM, Before, answers, gap_told, judge, looks_back, news
 from alerting.detectors.level import Level
@@ -17,7 +18,7 @@ from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained, Window
 
 __all__ = [
-    "FARTHEST", "IQR", "MAD", "REARM", "Before", "Change", "Chosen", "Figures", "Grid", "Level", "Quantile",
-    "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing", "Window", "answers", "gap_told", "judge", "limits", "looks_back",
-    "news",
+    "FARTHEST", "IQR", "MAD", "REARM", "Before", "Change", "Chosen", "Fence", "Figures", "Grid", "Level", "OneByOne", "Quantile",
+    "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing", "Window", "answers", "gap_told", "judge", "limits",
+    "looks_back", "news",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.base import Detector
 from alerting.detectors.fences import BAND
 from alerting.detectors.grid import Grid
 from alerting.detectors.level import LEVEL, Level
@@ -22,7 +23,7 @@ MEMORY = 4  # Mondays back whose answer is asked while the newest is undecided
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Chosen(Detector):
     """The change rule (sudden and sustained) or the level rule, chosen again every Monday night from the four weeks before.
 
     c = spread of the change from bucket to bucket, less the change usual at that time, over the spread of the values (both

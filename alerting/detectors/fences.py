@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
-import pandas as pd
 
+from alerting.detectors.base import Detector
 from alerting.detectors.grid import Grid
+from alerting.detectors.limits import Limits
 from alerting.detectors.references import Reference, SameSlot
 from alerting.detectors.rolling import CHUNK, of_sorted
 
@@ -16,7 +17,7 @@ BAND = ["low", "expected", "high"]
 SIGMA = 1.4826  # a median distance times this is a standard deviation, for normal noise
 
 
-class _Fence:
+class Fence(Detector):
     """What the fences share: the past is gathered in chunks, and each chunk is reduced once."""
 
     over: Reference
@@ -25,18 +26,20 @@ class _Fence:
     def history(self) -> timedelta:
         return self.over.history
 
-    def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """low, expected, high (float64, the values' units) for every bucket of `values`; NaN where the past is too little.
+    def bands(self, grid: Grid) -> Limits:
+        """low, expected, high (float64, the values' units) of the buckets that are asked for: (series, n - since) each; NaN where
+        the past is too little."""
+        each = [self._limits(grid.only(np.array([place]))) for place in range(len(grid.values))]
+        return dict(zip(BAND, np.stack(each, axis=1), strict=True))
 
-        `values`: float64 on a full grid of aware times. `zone`: IANA name, whose clock the slots follow.
-        """
-        grid = Grid.of(values, zone)
+    def _limits(self, grid: Grid) -> np.ndarray:
+        """(3, n - since) of a grid of one series. Chunks begin where those of the whole do, so that sums have the same digits."""
         rows, n = self.over.gather(grid), grid.length
         out = np.full((3, n), np.nan)
-        for first in range(0, n, CHUNK):
+        for first in range(grid.since // CHUNK * CHUNK, n, CHUNK):
             last = min(first + CHUNK, n)
             out[:, first:last] = self._reduce(rows(first, last))
-        return pd.DataFrame(out.T, index=values.index, columns=BAND)
+        return out[:, grid.since :]
 
     def _reduce(self, past: np.ndarray) -> np.ndarray:
         past.sort(axis=1)  # NaN goes last
@@ -56,7 +59,7 @@ def _above_half_the_lowest(lowest: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class IQR(_Fence):
+class IQR(Fence):
     """Quartiles -+ k interquartile ranges, around the median (Tukey 1977; k = 1.5 outlier, 3 far out)."""
 
     k: float = 3.0
@@ -69,7 +72,7 @@ class IQR(_Fence):
 
 
 @dataclass(frozen=True)
-class Sigma(_Fence):
+class Sigma(Fence):
     """Mean -+ k standard deviations (ddof 1)."""
 
     k: float = 3.0
@@ -84,7 +87,7 @@ class Sigma(_Fence):
 
 
 @dataclass(frozen=True)
-class MAD(_Fence):
+class MAD(Fence):
     """Median -+ k robust sigmas: 1.4826 times the median distance to the median (Hampel 1974): half of the past may be odd."""
 
     k: float = 3.0
@@ -97,7 +100,7 @@ class MAD(_Fence):
 
 
 @dataclass(frozen=True)
-class Quantile(_Fence):
+class Quantile(Fence):
     """The q and 1 - q quantiles, moved out by `margin` of their distance to the median."""
 
     q: float = 0.01

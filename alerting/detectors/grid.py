@@ -20,6 +20,7 @@ Figures = MutableMapping[bytes, np.ndarray]  # figures of one series and night, 
 class Grid:
     """Series without gaps in their index. `values`: float64 (series, n), NaN where there is none. `offset`: local time minus
     UTC in seconds, int64 (n,). `weekday`: local day of the week, Monday 0, int64 (n,). `seconds`: epoch, int64 (n,).
+    `index`: the same instants, and `zone` whose clock is local, for a rule that works on pandas series.
 
     `since`: the buckets from this position on are asked for, those before are their past. `known`: figures of nights that
     were made before; None: nothing is kept.
@@ -30,6 +31,8 @@ class Grid:
     offset: np.ndarray
     weekday: np.ndarray
     seconds: np.ndarray
+    index: pd.DatetimeIndex = field(repr=False)
+    zone: str
     since: int = 0
     known: Figures | None = field(default=None, repr=False)
 
@@ -49,7 +52,7 @@ class Grid:
             raise ValueError("a series to judge has one row per bucket: put NaN where a bucket has no value")
         local = seconds + (offset := _offsets(index, seconds, zone))
         step = int(steps[0]) if len(steps) else 900
-        return cls(values, step, offset, (local // DAY + 3) % 7, seconds, since, known)
+        return cls(values, step, offset, (local // DAY + 3) % 7, seconds, index, zone, since, known)
 
     @property
     def length(self) -> int:
@@ -91,8 +94,15 @@ class Grid:
 
     def cut(self, first: int) -> Grid:
         """From that position on."""
-        parts = {name: getattr(self, name)[first:] for name in ("offset", "weekday", "seconds")}
-        return replace(self, values=self.values[:, first:], since=max(0, self.since - first), **parts)
+        return replace(
+            self,
+            values=self.values[:, first:],
+            offset=self.offset[first:],
+            weekday=self.weekday[first:],
+            seconds=self.seconds[first:],
+            index=self.index[first:],
+            since=max(0, self.since - first),
+        )
 
     def only(self, which: np.ndarray) -> Grid:
         """Some of the series."""

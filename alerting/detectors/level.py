@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.base import Detector
 from alerting.detectors.fences import BAND
 from alerting.detectors.gaps import usual_gap
 from alerting.detectors.grid import Grid
@@ -18,7 +19,7 @@ LEVEL = "level"
 
 
 @dataclass(frozen=True)
-class Level:
+class Level(Detector):
     """Further from the median of four weeks than `width` times the `rank`-th largest distance of those weeks on that side.
 
     A rank instead of a quantile: the few bursts there are set the limit, however fine the buckets. Refreshed every night.

@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.base import Detector
 from alerting.detectors.fences import BAND, SIGMA
 from alerting.detectors.gaps import usual_gap
 from alerting.detectors.grid import Grid
@@ -22,7 +23,7 @@ ROUNDING = 1e-9  # share of the value: the square of a root is not quite the num
 
 
 @dataclass(frozen=True)
-class Sudden:
+class Sudden(Detector):
     """Outside `k` robust sigmas of the usual change, against the last bucket or against the median of the last three.
 
     Works on square roots, where counting noise is as wide at night as by day (Anscombe 1948); signed, so that values below

@@ -9,6 +9,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.base import Detector
 from alerting.detectors.fences import BAND
 from alerting.detectors.gaps import usual_gap
 from alerting.detectors.grid import Grid
@@ -36,7 +37,7 @@ WINDOWS = (Window(1), Window(4), Window(12), Window(48, "mean", 1.4))
 
 
 @dataclass(frozen=True)
-class Sustained:
+class Sustained(Detector):
     """The sum over the last 1, 4, 12 or 48 hours is further from the expected sum than it ever is.
 
     z = log(sum of values / sum of expected), against two expectations: the same weekday and local time (median of four

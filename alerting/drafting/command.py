@@ -53,7 +53,7 @@ def _seen(given: Settings, made: Draft, value: str) -> Look:
     try:
         return look(made, value, source, datetime.now(UTC), timedelta(minutes=given.delay), given.zone)
     finally:
-        getattr(source, "close", lambda: None)()
+        source.close()
 
 
 def _drawn(given: Settings, seen: Look) -> Path:

@@ -130,7 +130,7 @@ def _parsed(expression: str) -> Written:
         call = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError):
         call = None
-    function = getattr(getattr(call, "func", None), "id", "")
+    function = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
     if not isinstance(call, ast.Call) or function not in VALUES or call.keywords:
         raise SettingsError(f"--value {expression!r}: it takes {FORMS}; anything else is written in alerting/metrics.py by hand")
     given = [argument.value for argument in call.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]

@@ -43,7 +43,7 @@ def with_line(source: str, made: str) -> str:
     lists = [
         node.value
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and "METRICS" in [getattr(target, "id", "") for target in node.targets]
+        if isinstance(node, ast.Assign) and "METRICS" in [t.id for t in node.targets if isinstance(t, ast.Name)]
     ]
     if len(lists) != 1 or not isinstance(lists[0], ast.List) or lists[0].end_lineno is None:
         raise SettingsError("alerting/metrics.py has no `METRICS = [...]` to add a line to: add the line by hand")

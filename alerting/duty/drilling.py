@@ -12,13 +12,14 @@ import pandas as pd
 from alerting import destinations, messages, pipeline, settings, wiring
 from alerting.model import AlertingError, Event, Kind, Memory, Message, Query, Receipt, SettingsError, Source
 from alerting.model.route import place_of
+from alerting.sources.base import BaseSource
 
 LEFT = 0.2  # share of its rows that the newest bucket of the drilled table keeps
 Step = tuple[bool, str, str]
 
 
 @dataclass(frozen=True)
-class Drilled:
+class Drilled(BaseSource):
     """The source, but for the newest bucket of one query, which has lost most of its rows."""
 
     source: Source
@@ -34,7 +35,7 @@ class Drilled:
         return frame
 
     def close(self) -> None:
-        getattr(self.source, "close", lambda: None)()
+        self.source.close()
 
 
 def drill(metric: str = "") -> int:
@@ -62,7 +63,7 @@ def drill(metric: str = "") -> int:
             well = well and passed
             sys.stdout.write(f"{'ok ' if passed else 'BAD'} {what}: {said}\n")
     finally:
-        to.source.close()  # type: ignore[attr-defined]
+        to.source.close()
     sys.stdout.write("the drill arrived\n" if well else "THE DRILL DID NOT ARRIVE\n")
     return 0 if well else 1
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+    import numpy as np
     import pandas as pd
 
 
@@ -46,8 +47,9 @@ class Policy:
             raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
 
 
-class Rule(Protocol):
-    """A detector: a frozen parameter object that draws a band."""
+@runtime_checkable
+class BandRule(Protocol):
+    """The least that a rule of an analyst's own has: a frozen parameter object that draws the band of one series."""
 
     @property
     def history(self) -> timedelta:
@@ -55,6 +57,26 @@ class Rule(Protocol):
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """low, expected, high for every bucket, each row from earlier values only."""
+
+
+@runtime_checkable
+class Rule(BandRule, Protocol):
+    """A detector. The catalogue makes one of a rule that has no more than a band (see `detectors.OneByOne`)."""
+
+    def bands(self, grid: Any) -> dict[str, np.ndarray | str]:
+        """The columns of `band` for the buckets that a `detectors.Grid` asks for: (series, buckets) each, or one word for all."""
+
+    def reason(self, values: pd.Series, zone: str = "UTC") -> str:
+        """Why the newest bucket is judged as it is; "" for a rule that does not choose."""
+
+
+@runtime_checkable
+class Summed(Protocol):
+    """A metric's value that is made of sums, so that the segments of the data add up to it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column, or part and whole of a ratio."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,11 @@ class Metric:
     @property
     def table(self) -> str:
         return table_of(self.query)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that its slices are made of; none for a mean or a function, which they do not add up to."""
+        return self.value.columns if isinstance(self.value, Summed) else ()
 
 
 @dataclass(frozen=True)

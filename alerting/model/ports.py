@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +20,21 @@ if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
 
 
 class Source(Protocol):
-    """Where counts come from."""
+    """Where counts come from. An adapter that can only count inherits the rest from `sources.BaseSource`."""
 
+    @property
+    def runs_sql(self) -> bool:
+        """Whether it is a database: `rows` and `columns` answer, threads may query it at once, and a cache in front pays off."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was odd about the data and was put aside; the run shows it."""
+
+    @property
+    def loud(self) -> Sequence[str]:
+        """Notes that the last line of the run repeats."""
+
+    @abstractmethod
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Counts per bucket of `query.step` for start <= bucket < end.
 
@@ -28,6 +42,21 @@ class Source(Protocol):
         or (unsigned) integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
         Raises SourceError.
         """
+
+    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """All columns of the query as they come, texts and times too. Raises SourceError, as a source without SQL always does."""
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Column -> database type of the table that the query `name` reads. Raises SourceError as `rows` does."""
+
+    def now(self) -> datetime:
+        """The clock of the server, or of this machine where there is no server. Raises SourceError."""
+
+    def ends(self) -> dict[str, datetime]:
+        """Query name -> the end of its data, for a source whose data may end in the past; else empty. Raises SourceError."""
+
+    def close(self) -> None:
+        """Release what it holds, such as a process. A query after that opens it again."""
 
 
 class History(Protocol):
@@ -68,6 +97,10 @@ class Memory:
 
 class Store(Protocol):
     """What is remembered between runs. Every method raises StoreError."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the run must say about the store, such as a file that was moved aside."""
 
     def episodes(self) -> dict[str, Episode]: ...
 
@@ -146,6 +179,10 @@ class Store(Protocol):
 class Notifier(Protocol):
     """Where messages go, and where people answer."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What whoever keeps the settings should know, also after a success."""
+
     def send(self, message: Message, reply_to: str = "") -> str:
         """Message id at the destination. `reply_to` is such an id. Raises NotifyError."""
 
@@ -160,3 +197,6 @@ class Notifier(Protocol):
 
     def confirm(self, answer: Answer, text: str) -> None:
         """Show `text` to whoever pressed. Best effort: it never raises."""
+
+    def check(self) -> str:
+        """Whether messages would arrive, in words. Nothing is sent. Raises NotifyError saying what to do."""

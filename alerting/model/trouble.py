@@ -72,6 +72,12 @@ class Verdict:
     usual: float = float("nan")  # the same time of the days before, where the rule knows it
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """Its numbers by the names that the columns of a judged frame have."""
+        names = {"value": self.value, "low": self.low, "expected": self.expected, "high": self.high}
+        return names | {"score": self.score, "usual": self.usual}
+
+    @property
     def change(self) -> float:
         """Deviation from expected as a share, NaN where expected is 0 or unknown."""
         return (self.value - self.expected) / abs(self.expected) if self.expected else float("nan")
@@ -86,7 +92,8 @@ class Verdict:
         """A line of a table."""
         from alerting.model.cells import share
 
-        numbers = {name: getattr(self, name) for name in ("value", "low", "expected", "high", "score")}
+        numbers = self.numbers
+        del numbers["usual"]
         known = {"metric": self.metric, "bucket": self.bucket, "status": self.status.value}
         return known | numbers | {"change": share(self.change), "rule": self.reason}
 

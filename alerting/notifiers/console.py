@@ -43,7 +43,7 @@ class Console:
 
     def _print(self, heading: str, message: Message) -> None:
         out = self._out or sys.stdout
-        encoding = getattr(out, "encoding", None) or "utf-8"  # cron's may be anything: a '?' is better than no alert
+        encoding = out.encoding or "utf-8"  # cron's may be anything: a '?' is better than no alert
         picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
         rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]
         text = "\n".join([f"--- {heading} ---", plain(message.text), *picture, *rows]) + "\n\n"

@@ -22,7 +22,7 @@ class Routed:
     @property
     def notes(self) -> list[str]:
         """What any of them has to say."""
-        return [note for notifier in self.places.values() for note in getattr(notifier, "notes", ())]
+        return [note for notifier in self.places.values() for note in notifier.notes]
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Id at the copy's destination. Raises NotifyError."""
@@ -36,6 +36,10 @@ class Routed:
 
     def confirm(self, answer: Answer, text: str) -> None:
         self.places[HOME].confirm(answer, text)
+
+    def check(self) -> str:
+        """What each of them says. Raises NotifyError for the first to which messages would not arrive."""
+        return "; ".join(f"{place}: {notifier.check()}" for place, notifier in self.places.items())
 
     def _at(self, message: Message) -> Notifier:
         place = place_of(message.key)

@@ -73,7 +73,7 @@ def explained(
 ) -> tuple[Explanation, pd.DataFrame, list[str]]:
     """The explanation, the leaves it is made of (see `slices.explain`), and their attributes; from what `caused` is given."""
     attributes = [str(name) for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])]
-    made = _ratio if len(metric.value.columns) == 2 else _count  # type: ignore[attr-defined]
+    made = _ratio if len(metric.columns) == 2 else _count
     told, leaves = made(metric, rows, attributes, verdict, Search(order=order, elements=elements))
     return told, leaves, attributes
 
@@ -81,7 +81,7 @@ def explained(
 def _count(
     metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict, search: Search
 ) -> tuple[Explanation, pd.DataFrame]:
-    past = Past.of(rows, attributes, metric.value.columns[0])  # type: ignore[attr-defined]
+    past = Past.of(rows, attributes, metric.columns[0])
     weights = _weights(past.before.sum(axis=0))
     scaled = past.before * (_due(past, weights, verdict) / np.maximum(past.before.sum(axis=0), 1e-9))
     expected = scaled @ weights
@@ -93,7 +93,7 @@ def _count(
 def _ratio(
     metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict, search: Search
 ) -> tuple[Explanation, pd.DataFrame]:
-    part, whole = (Past.of(rows, attributes, column) for column in metric.value.columns)  # type: ignore[attr-defined]
+    part, whole = (Past.of(rows, attributes, column) for column in metric.columns)
     weights = _weights(whole.before.sum(axis=0))
     expected_whole = whole.before @ weights
     expected_part = part.before @ weights

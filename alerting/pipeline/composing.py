@@ -14,7 +14,7 @@ from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Rarity, Reading, Status, Verdict
 from alerting.pipeline import completeness, unusual
-from alerting.pipeline.judged import Judged, whole
+from alerting.pipeline.judged import NUMBERS, Judged, whole
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
@@ -156,9 +156,9 @@ def _latest(name: str, changes: Advance, judged: Mapping[str, pd.DataFrame]) -> 
     verdict = changes.newest.get(name)
     if verdict is None and name in judged and len(judged[name]):
         last = judged[name].iloc[-1]
-        numbers = {column: float(last[column]) for column in ("value", "low", "expected", "high", "score", "usual")}
+        value, low, expected, high, score, usual = (float(last[column]) for column in NUMBERS)
         bucket, status = judged[name].index[-1].to_pydatetime(), Status(last.status)
-        verdict = replace(Verdict(name, bucket, status), **numbers)  # type: ignore[arg-type]
+        verdict = Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
     return episodes.as_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
 
 

@@ -115,9 +115,8 @@ def _asks(to: Connections, event: Event) -> bool:
     if event.metric != event.incident.root.metric:  # the cause of an incident is its root's
         return False
     metric = to.metric(event.metric)
-    columns = getattr(metric.value, "columns", ())  # a mean's are not parts of one whole
-    known = len(columns) == 1 or (len(columns) == 2 and metric.form == "ratio")
-    return known and metric.query in to.slices and hasattr(to.source, "rows")
+    known = len(metric.columns) == 1 or (len(metric.columns) == 2 and metric.form == "ratio")
+    return known and metric.query in to.slices and to.source.runs_sql
 
 
 def _collected(futures: dict[str, Future[Cause]], seconds: float) -> Explained:
@@ -138,7 +137,7 @@ def _cause(to: Connections, event: Event) -> Cause:
     end = event.bucket + metric.step
     since = event.episode.since or event.bucket
     start = max(since, end - max(LONGEST, metric.step))
-    rows = to.source.rows(to.slices[metric.query], start - DAYS * DAY, end)  # type: ignore[attr-defined]
+    rows = to.source.rows(to.slices[metric.query], start - DAYS * DAY, end)
     if not len(rows):
         raise SourceError(f"no rows of the slices from {start:%Y-%m-%dT%H:%MZ} on")
     return caused(metric, rows, event.verdict)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from alerting import detectors
 from alerting.detectors import Before, Figures, Grid
-from alerting.model import Incident, Metric, Reading, Status, Verdict
+from alerting.model import Incident, Metric, Reading, Rule, Status, Verdict
 from alerting.pipeline.learning import learned
 from alerting.pipeline.timing import Connections, Due
 
@@ -105,8 +105,7 @@ class Judged(Mapping[str, pd.DataFrame]):
     def _last(self, name: str) -> dict[str, Any]:
         """As it was judged by an earlier run."""
         for verdict in self.to.store.judged(name, self.reading.series[name].index[-1].to_pydatetime())[:1]:
-            numbers = {column: getattr(verdict, column) for column in NUMBERS}
-            return {**numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.news}
+            return {**verdict.numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.news}
         return {**dict.fromkeys(NUMBERS, float("nan")), "status": "", "rule": "", "news": False}
 
     def _made(self, name: str) -> pd.DataFrame:
@@ -117,8 +116,9 @@ class Judged(Mapping[str, pd.DataFrame]):
         columns |= {column: np.full(n, "", dtype=object) for column in ("status", "rule")}
         for verdict in self._remembered(name, series.index, tail.first):
             place = _place(series.index, verdict.bucket)
+            numbers = verdict.numbers
             for column in NUMBERS[1:]:
-                columns[column][place] = getattr(verdict, column)
+                columns[column][place] = numbers[column]
             columns["status"][place], columns["rule"][place] = verdict.status.value, verdict.reason
             columns["news"][place] = verdict.news
         for column, part in tail.columns.items():
@@ -197,12 +197,9 @@ def _judged(
 
 
 def _bands(
-    rule: Any, index: pd.DatetimeIndex, series: list[pd.Series], zone: str, first: int, known: Figures
+    rule: Rule, index: pd.DatetimeIndex, series: list[pd.Series], zone: str, first: int, known: Figures
 ) -> Iterator[dict[str, Any]]:
-    """Each series' band from the position on; of a rule that cannot do it at once, one by one and whole."""
-    if not hasattr(rule, "bands"):
-        frames = (rule.band(one, zone).iloc[first:] for one in series)
-        return ({str(name): column.to_numpy() for name, column in frame.items()} for frame in frames)
+    """Each series' band from the position on."""
     values = np.stack([one.to_numpy(float) for one in series])
     limits = rule.bands(Grid.at(index, values, zone, first, known))
     return (detectors.limits.of(limits, place) for place in range(len(series)))

@@ -86,7 +86,7 @@ def _asked(to: Connections, scans: list[_Scan]) -> dict[str, Future[tuple[pd.Dat
         began = to.timer()
         return to.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), to.timer() - began
 
-    pool = ThreadPoolExecutor(AT_ONCE if hasattr(to.source, "rows") else 1, "read")
+    pool = ThreadPoolExecutor(AT_ONCE if to.source.runs_sql else 1, "read")
     going = {scan.name: pool.submit(fetched, scan) for scan in scans if len(scan.grid)}
     pool.shutdown(wait=False)
     return going
@@ -100,7 +100,7 @@ def _together(to: Connections, scans: list[_Scan], going: Going, now: datetime |
         series={name: series for part in parts for name, series in part.series.items()},
         counts=counts,
         troubles={name: reason for part in parts for name, reason in part.troubles.items()},
-        notes=(*to.notes, *getattr(to.source, "notes", ()), *(note for part in parts for note in part.notes)),
+        notes=(*to.notes, *to.source.notes, *(note for part in parts for note in part.notes)),
         volumes={name: volume for part in parts for name, volume in part.volumes.items()},
         waiting=completeness.waiting(counts, past, now) if now else {},
         arrivals=completeness.arrived(counts, now) if now else (),

@@ -33,11 +33,11 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: date
     Raises RunFailed when something was not seen, was refused for good or was forgotten, NotDelivered when all that is wrong
     is that messages still wait: the run ends red.
     """
-    getattr(to.source, "close", lambda: None)()  # an engine of its own would be left to nobody when the kernel is killed
+    to.source.close()  # an engine of its own would be left to nobody when the kernel is killed
     told = [receipt for receipt in receipts if "/edit/" not in receipt.key]  # the next run edits again
     kept = [f"message {r.key} was kept: {r.reason}" for r in told if r.state == "kept"]
     faults = [*_unseen(reading), *(f"message {r.key} was refused: {r.reason}" for r in told if r.state == "refused")]
-    faults += getattr(to.store, "notes", ())  # a memory that was lost
+    faults += to.store.notes  # a memory that was lost
     sent = len([receipt for receipt in told if receipt.state == "sent"])
     said = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"
     if to.started:
@@ -46,7 +46,7 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: date
         raise RunFailed(said)
     if kept:
         raise NotDelivered(said)
-    return "; ".join([said, *getattr(to.source, "loud", ()), *getattr(to.notifier, "notes", ())])
+    return "; ".join([said, *to.source.loud, *to.notifier.notes])
 
 
 def _unseen(reading: Reading) -> list[str]:

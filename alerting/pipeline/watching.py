@@ -59,7 +59,7 @@ def asked(to: Connections, todo: Sequence[Due]) -> dict[str, Future[pd.DataFrame
     """The rows of the newest due bucket's slices, on their way while the run judges and draws: query name -> rows."""
     watched = {metric.watches: metric.query for metric in to.stand_ins if metric.query in to.slices}
     due = {watched[item.metric.name]: item for item in todo if item.metric.name in watched and len(item)}
-    if not due or not hasattr(to.source, "rows"):
+    if not due or not to.source.runs_sql:
         return {}
     pool = ThreadPoolExecutor(1, "slices")  # a source answers one question at a time
     rows = to.source.rows

@@ -26,7 +26,7 @@ def scrubbed(text: str, settings: Settings) -> tuple[str, int]:
 
 
 def _spellings(settings: Settings) -> list[str]:
-    secrets = [str(getattr(settings, f.name)) for f in fields(settings) if f.metadata["secret"]]
+    secrets = [str(vars(settings)[f.name]) for f in fields(settings) if f.metadata["secret"]]
     secrets += [secret.partition(":")[2] for secret in secrets]  # of a bot token, the half that is secret
     secrets += [path for secret in secrets if (path := _path(secret))]  # as a library tells an address that it cannot reach
     secrets += [_basic(f"{settings.clickhouse_user}:{settings.clickhouse_password}")] if settings.clickhouse_password else []

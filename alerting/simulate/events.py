@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -40,7 +40,7 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Rows:
         """The rows at those positions, or where a mask is true."""
-        return Rows(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return Rows(self.user[index], self.kind[index], self.target[index], self.time[index], self.arrival[index])
 
 
 def feed(app: App, people: People, day: int) -> Rows:

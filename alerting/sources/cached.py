@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
@@ -85,11 +84,27 @@ class Cached:
     @property
     def notes(self) -> list[str]:
         """What has to be said about what was held, and about the source."""
-        return [*getattr(self.source, "notes", ()), *self.said]
+        return [*self.source.notes, *self.said]
 
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else the source can do."""
-        return getattr(self.source, name)
+    @property
+    def runs_sql(self) -> bool:
+        return self.source.runs_sql
+
+    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """As the source gives them: only counts are held."""
+        return self.source.rows(query, start, end)
+
+    def columns(self, name: str) -> dict[str, str]:
+        return self.source.columns(name)
+
+    def now(self) -> datetime:
+        return self.source.now()
+
+    def ends(self) -> dict[str, datetime]:
+        return self.source.ends()
+
+    def close(self) -> None:
+        self.source.close()
 
     def _key(self, query: Query) -> str:
         """By everything that a held count depends on: an edited query starts afresh."""

@@ -65,10 +65,12 @@ class Child:
 
     def _send(self, sql: bytes, deadline: float) -> engine.Answer:
         to, back = self._process.stdin, self._process.stdout
-        to.write(engine.HEAD.pack(engine.QUERY, len(sql)) + sql)  # type: ignore[union-attr]
-        to.flush()  # type: ignore[union-attr]
-        kind, size = engine.HEAD.unpack(_read(back, engine.HEAD.size, deadline))  # type: ignore[arg-type]
-        return kind, _read(back, size, deadline)  # type: ignore[arg-type]
+        assert to is not None  # `_started` asks for both pipes
+        assert back is not None
+        to.write(engine.HEAD.pack(engine.QUERY, len(sql)) + sql)
+        to.flush()
+        kind, size = engine.HEAD.unpack(_read(back, engine.HEAD.size, deadline))
+        return kind, _read(back, size, deadline)
 
     def _death(self) -> str:
         """How it ended, and its last words."""

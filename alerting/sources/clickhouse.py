@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pandas as pd
 
 from alerting.model import Query, SourceError
+from alerting.sources.base import BaseSource
 from alerting.sources.binding import bind, quoted_table
 from alerting.sources.contract import counts
 from alerting.sources.decode import decode
@@ -28,13 +29,14 @@ CANCEL = 1.0  # seconds that ending a query which nobody waits for any more may 
 
 
 @dataclass
-class ClickHouse:
+class ClickHouse(BaseSource):
     """A source (see `model.Source`). `tables`: query name -> table; `ca`: file of a CA certificate. Threads may share it.
 
     `timeout` seconds bound one fetch with all its tries, `memory` bytes a query on the server (0: what the server allows).
     Every SourceError names the server, never the password.
     """
 
+    runs_sql = True
     url: str
     user: str = "default"
     password: str = field(default="", repr=False)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from alerting.model import Query, SourceError
 from alerting.sources import engine
+from alerting.sources.base import BaseSource
 from alerting.sources.binding import bind
 from alerting.sources.child import Child
 from alerting.sources.contract import counts
@@ -24,13 +25,14 @@ from alerting.sources.refusals import refusal
 
 
 @dataclass
-class Embedded:
+class Embedded(BaseSource):
     """A source (see `model.Source`) over <folder>/<table>/*.parquet. `tables`: query name -> subfolder.
 
     Files named YYYY-MM-DD.parquet hold the rows of that UTC day, and only those of the asked days are opened.
     A query that takes longer than `timeout` seconds is ended.
     """
 
+    runs_sql = True
     folder: Path
     tables: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 HEAD = struct.Struct("!cQ")  # what follows, and its length in bytes
 QUERY, ROWS, REFUSED, ABSENT = b"?", b"+", b"-", b"!"
@@ -57,7 +57,8 @@ def _listen(asking: BinaryIO, asked: SimpleQueue[str]) -> None:
 def _engine() -> Callable[[str], Answer]:
     """What answers a query: chDB in memory, or why it is not there."""
     os.environ["HOME"] = os.getcwd()  # an empty folder, like the working folder: chDB reads a config.xml of either
-    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # `connect` would load it, for a form of answer not used here
+    modules: dict[str, Any] = sys.modules
+    modules["pyarrow"] = None  # `connect` would load it, for a form of answer not used here
     try:
         import chdb
 
@@ -74,9 +75,9 @@ def _engine() -> Callable[[str], Answer]:
     return lambda sql: (ABSENT, absent.encode())
 
 
-def _asked(query: Callable[..., object], sql: str) -> Answer:
+def _asked(query: Callable[..., Any], sql: str) -> Answer:
     try:
-        return ROWS, query(sql, "TSVWithNamesAndTypes").bytes()  # type: ignore[attr-defined]
+        return ROWS, query(sql, "TSVWithNamesAndTypes").bytes()
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side raises it
         return REFUSED, str(error).encode()
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.model import STEP, Query, SourceError
+from alerting.sources.base import BaseSource
 from alerting.sources.contract import within
 
 COLUMNS = ["series", "ts", "value"]
@@ -28,7 +29,7 @@ class Series(NamedTuple):
 
 
 @dataclass
-class Table:
+class Table(BaseSource):
     """A source (see `model.Source`): `query.name` is a series, the result has one column `value`.
 
     `ts`: ISO 8601 or epoch seconds, UTC where no zone is given. The file is read once until it changes.

@@ -114,7 +114,6 @@ def _standing(episode: Episode, event: Event, reader: messages.Reader) -> str:
 
 def _rule(metric: Metric, series: pd.Series, verdict: Verdict, zone: str) -> str:
     """Which question it answers badly, and by which rule it was asked."""
-    reason = getattr(metric.rule, "reason", None)
-    chosen = reason(series, zone) if reason else written(metric.rule)
+    chosen = metric.rule.reason(series, zone) or written(metric.rule)
     odd = RULES.get(verdict.reason) or PLAIN.get(verdict.status, "inside the band")
     return f"{odd} ({chosen}; width {metric.width:g})"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from alerting import metrics
 from alerting.backtest import Past
+from alerting.detectors import Change, Fence, OneByOne, SameSlot, Trailing
 from alerting.model import Rule
 
 SHOWN = ("k", "q", "over", "days", "hours")  # of a fence or a reference, even where it is the default
@@ -20,9 +21,10 @@ CATALOGUE = Path(metrics.__file__)
 
 def written(rule: object) -> str:
     """A rule as it is written in metrics.py, most of its defaults left out."""
+    rule = rule.rule if isinstance(rule, OneByOne) else rule
     if not is_dataclass(rule):
         return f"{rule:g}" if isinstance(rule, float) else repr(rule)
-    shown = SHOWN if hasattr(rule, "over") or hasattr(rule, "gather") else ()
+    shown = SHOWN if isinstance(rule, Fence | Trailing | SameSlot | Change) else ()
     given = [(f.name, getattr(rule, f.name)) for f in fields(rule) if f.name in shown or getattr(rule, f.name) != _default(f)]
     return f"{type(rule).__name__}({', '.join(f'{name}={written(value)}' for name, value in given)})"
 
@@ -81,9 +83,11 @@ def _with_width(text: str, call: ast.Call, width: float) -> str:
 def history_lines(past: Past, references: Mapping[str, Rule], nearest: pd.DataFrame) -> str:
     """The line of metrics.py that 0.1 changes: the past that tells best what comes. A rule that chooses by itself says why."""
     rule = past.metrics[0].rule
-    if not hasattr(rule, "over"):
-        reason = getattr(rule, "reason", lambda values, zone: "it asks for no reference")
-        reasons = [f"{metric.name}: {reason(past.series[metric.name], past.zone)}" for metric in past.metrics]
+    if not isinstance(rule, Fence):
+        reasons = [
+            f"{metric.name}: {rule.reason(past.series[metric.name], past.zone) or 'it asks for no reference'}"
+            for metric in past.metrics
+        ]
         return "\n".join([f"RULE stays as it is, {written(rule)}, and takes", *reasons])
     return rule_lines(references[nearest.median(axis=1).idxmin()])
 

@@ -11,6 +11,7 @@ import pandas as pd
 from alerting import pipeline
 from alerting.backtest import Past, Span
 from alerting.model import Metric, Reading, Rule, SettingsError
+from alerting.sources.cached import Cached
 from alerting.studies import progress
 
 NUMBERS = ["step, min", "least", "median", "most", "buckets", "missing", "known to be odd"]  # columns of `show`
@@ -37,7 +38,7 @@ def past(to: pipeline.Connections, weeks: float, at: str = "") -> tuple[Past, Re
 
 def newest(to: pipeline.Connections) -> datetime:
     """Now; for a table that ends in the past, its end."""
-    ends: list[datetime] = list(getattr(to.source, "ends", dict)().values())
+    ends: list[datetime] = list(to.source.ends().values())
     return min([pipeline.clock(), *([max(ends) + to.delay] if ends else [])])
 
 
@@ -46,7 +47,7 @@ def known(to: pipeline.Connections) -> tuple[Span, ...]:
     from alerting.simulate import truth
     from alerting.sources.embedded import Embedded
 
-    source = getattr(to.source, "source", to.source)  # what it reads is held in front of it
+    source = to.source.source if isinstance(to.source, Cached) else to.source  # what it reads is held in front of it
     planted = truth(source.folder) if isinstance(source, Embedded) else []
     return tuple(Span(each.start, each.end, each.metrics) for each in planted)
 

@@ -11,6 +11,7 @@ from alerting import settings as environment
 from alerting.model import Notifier, Query, Routes, SourceError, route
 from alerting.pipeline import Connections, stand_ins
 from alerting.settings import Settings
+from alerting.sources.base import BaseSource
 from alerting.wiring.tables import MEMORY, SQL, catalogue, open_source, queries, remembering, source_note
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def connect_chat(settings: Settings) -> Connections:
     )
 
 
-class _NoSource:
+class _NoSource(BaseSource):
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         raise SourceError("no source was opened")
 

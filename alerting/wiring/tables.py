@@ -102,7 +102,7 @@ def remembering(source: Source, settings: Settings, store: Store, dry_run: bool)
 
     A file is read whole each time.
     """
-    if not hasattr(source, "rows"):
+    if not source.runs_sql:
         return source
     from alerting.sources.cached import Cached, Looking
     from alerting.store import Held
