@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from alerting.model.trouble import Episode, Kind, Label, Verdict
+from alerting.model.metric import Policy
+from alerting.model.trouble import Episode, Kind, Label, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar
 
 
@@ -115,3 +117,15 @@ class Event:
             return self.incident.key.removesuffix("/text")
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
+
+    def is_critical(self, policy: Policy, others: Iterable[Verdict] = ()) -> bool:
+        """Whether it says that a metric is far from normal; `others`: verdicts that an opening tells of as well.
+
+        What is over, missing or repeated is never critical. A score that is not known is: the value may be anything.
+        """
+        over = self.incident is not None and (self.incident.corrected or not self.incident.open)
+        if over or self.kind not in (Kind.OPENED, Kind.WORSENED):
+            return False
+        if self.kind is Kind.WORSENED:
+            return self.verdict.status is not Status.MISSING and policy.is_critical(self.verdict)
+        return any(policy.is_critical(verdict) for verdict in (self.verdict, *others))

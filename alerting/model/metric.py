@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
     import pandas as pd
 
+    from alerting.model.trouble import Verdict
 
 STEP = timedelta(minutes=15)
 
@@ -44,6 +45,10 @@ class Policy:
             raise ValueError("Policy: min_change, min_units, min_volume and worsen cannot be negative")
         if self.critical < 1:
             raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
+
+    def is_critical(self, verdict: Verdict) -> bool:
+        """Whether the score is far out, or unknown (NaN)."""
+        return not abs(verdict.score) < self.critical
 
 
 class Rule(Protocol):
