@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
     from alerting.model.trouble import Verdict
 
 STEP = timedelta(minutes=15)
+CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,11 @@ class Metric:
     def scan(self) -> str:
         """Name of the scan it is made of, which metrics of one query and step share."""
         return self.query if self.step == STEP else f"{self.query} by {self.step}"
+
+    @property
+    def chart_span(self) -> timedelta:
+        """The time before its bucket that a chart of the metric shows."""
+        return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
     @property
     def table(self) -> str:
