@@ -10,7 +10,7 @@ from typing import Any
 
 from alerting.model.metric import Policy
 from alerting.model.trouble import Episode, Kind, Label, Status, Verdict
-from alerting.model.why import Cause, Rarity, Similar
+from alerting.model.why import Cause, Rarity, Similar, spell_segment
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,10 @@ class Incident:
         root, worst = self.root, self.root.worst or self.root.first
         also = ", ".join(member.metric for member in self.members[1:])
         elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
-        where = "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in elements)
         known = {"metric": root.metric, "also": also, "since": root.since, "opened": self.opened, "until": self.closed}
         off = {"what": "no data" if root.gap else share(worst.change), "score": worst.score}
         said = "taken back" if self.corrected else self.label.value if self.label else ""
-        return known | off | {"slice": where, "label": said}
+        return known | off | {"slice": spell_segment(elements), "label": said}
 
     def _repr_html_(self) -> str:
         from alerting.model.cells import table

@@ -13,6 +13,7 @@ import pandas as pd
 from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Rarity, Reading, Status, Verdict
+from alerting.model.why import spell_segment
 from alerting.pipeline import completeness, unusual
 from alerting.pipeline.judged import Judged, whole
 from alerting.pipeline.judging import Advance
@@ -129,7 +130,7 @@ def _titled(metric: Metric, event: Event) -> Metric:
     cause = event.incident.cause if event.incident else None
     if not metric.watches or cause is None or cause.slice is None:
         return metric
-    part = "; ".join(" & ".join(f"{name} {value}" for name, value in element) for element in cause.slice.elements)
+    part = spell_segment(cause.slice.elements, equals=" ")
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
 
 
@@ -212,6 +213,6 @@ def _dashboard(to: Connections, metric: Metric, event: Event) -> str:
     start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
     cause = event.incident.cause if event.incident else None
     elements = cause.slice.elements if cause and cause.slice else ()
-    part = ";".join("&".join(f"{name}={value}" for name, value in element) for element in elements)
+    part = spell_segment(elements, space="")
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
     return (metric.dashboard or to.dashboard).format(metric=quote(metric.name), slice=quote(part, safe=""), **span)
