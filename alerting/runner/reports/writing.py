@@ -28,7 +28,7 @@ def page(settings: Settings, notebook: Notebook, path: Path, entry: dict[str, An
     from alerting.pages.run import run
 
     seen = _seen(settings, notebook, entry) if entry["kind"] == "alert" else {}
-    known = {"off": tuple(seen.get("off", ())), "sent": seen.get("sent", 0), "seconds": entry["seconds"]}
+    known = {"off": tuple(seen.get("off", ())), "sent": seen.get("sent", entry.get("sent", 0)), "seconds": entry["seconds"]}
     began, reader = datetime.fromisoformat(entry["started"]), Reader(settings.language, settings.zone, datetime.now(UTC))
     shown = Entry(path.stem, path.parent.name, began, entry["ok"], entry["said"], **known, notebook=NOTEBOOKS[0])
     made = run(notebook, shown, reader)
