@@ -285,6 +285,8 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
 
 def test_slices_are_watched_as_the_catalogue_says():
     assert [m.name for m in stand_ins(METRICS)] == ["views.slices", "messages.slices"]
+    assert {m.name for m in stand_ins(METRICS)} <= watching.stand_in_names(METRIC)
+    assert "a.slices" not in watching.stand_in_names(METRIC), "a metric may be called so"
     with pytest.raises(ValueError, match="slices='sometimes' must be"):
         replace(METRIC["views"], slices="sometimes")
 

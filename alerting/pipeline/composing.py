@@ -19,7 +19,7 @@ from alerting.pipeline.judged import Judged, whole
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
-from alerting.pipeline.watching import SUFFIX
+from alerting.pipeline.watching import stand_in_names
 
 MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes a little late
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
@@ -55,12 +55,12 @@ def edits(
     to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], reading: Reading, now: datetime
 ) -> Iterator[Message]:
     """The opening messages that would be written differently now."""
-    opened = {e.key for e in changes.events}
+    opened, stand_ins = {e.key for e in changes.events}, stand_in_names(metric.name for metric in to.metrics)
     for incident in changes.incidents:
         before = to.store.text(incident.key)
         if not before or incident.corrected or incident.key.removesuffix("/text") in opened:
             continue
-        if incident.root.metric not in judged and not incident.root.metric.endswith(SUFFIX):
+        if incident.root.metric not in judged and incident.root.metric not in stand_ins:
             continue  # what could not be seen now takes nothing away from what was said
         event = stories.opening(incident, changes.episodes)
         then = replace(to, run=incident.run)  # the link leads to the run that told of it first

@@ -34,7 +34,7 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: date
     is that messages still wait: the run ends red.
     """
     getattr(to.source, "close", lambda: None)()  # an engine of its own would be left to nobody when the kernel is killed
-    told = [receipt for receipt in receipts if "/edit/" not in receipt.key]  # the next run edits again
+    told = [receipt for receipt in receipts if not receipt.edit]
     kept = [f"message {r.key} was kept: {r.reason}" for r in told if r.state == "kept"]
     faults = [*_unseen(reading), *(f"message {r.key} was refused: {r.reason}" for r in told if r.state == "refused")]
     faults += getattr(to.store, "notes", ())  # a memory that was lost

@@ -7,7 +7,7 @@ the daily message. So many slices are tried that one is always odd: `FURTHEST` i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -54,6 +54,11 @@ def stand_ins(metrics: Sequence[Metric]) -> list[Metric]:
         for metric in metrics
         if metric.slices != "off"
     ]
+
+
+def stand_in_names(metrics: Iterable[str]) -> set[str]:
+    """The names of the stand-ins that metrics of these names have, or had while their slices were watched."""
+    return {name + SUFFIX for name in metrics}
 
 
 def asked(to: Connections, todo: Sequence[Due]) -> dict[str, Future[pd.DataFrame]]:
