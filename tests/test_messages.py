@@ -1048,7 +1048,7 @@ def test_a_digest_keeps_the_newest_and_counts_the_rest():
 @pytest.mark.parametrize("icon", ["🔴", "🚨"])
 def test_what_is_critical_is_routed_by_its_severity_and_not_by_its_icon(monkeypatch, icon):
     monkeypatch.setitem(WORDS["en"], "critical icon", icon)
-    routes, about = route.read("critical -> email; * -> slack"), context(metric(), reader())
+    routes, about = route.read("critical -> email; * -> slack", ("telegram", "slack", "email")), context(metric(), reader())
     said = event(Kind.OPENED, DROP)
     for message in (messages.compose(said, about), messages.picture(said, b"png", about), platform("en")):
         assert (message.text.split()[0], routes.of(message)) == (icon, ("email",))

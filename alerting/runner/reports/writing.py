@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from alerting.destinations import NAMES
 from alerting.model import StoreError
 from alerting.runner.failure import Notebook
 from alerting.runner.reports import files
@@ -71,7 +72,7 @@ def _seen(settings: Settings, notebook: Notebook, entry: dict[str, Any]) -> dict
     from alerting.store.past import Past
 
     since, until = _span(notebook, entry)
-    with suppress(StoreError), closing(Past(path)) as past:
+    with suppress(StoreError), closing(Past(path, destinations=NAMES)) as past:
         return {"off": past.off(), "sent": past.sent(since, until), "pictures": past.pictures(since, until)}
     return {}
 
