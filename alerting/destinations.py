@@ -15,6 +15,7 @@ SET = {  # destination -> the setting without which it is not there, and all tha
     "email": ("email_server", "ALERTING_EMAIL_SERVER, ALERTING_EMAIL_FROM and ALERTING_EMAIL_TO"),
     "webhook": ("webhook_url", "ALERTING_WEBHOOK_URL"),
 }
+NAMES = tuple(SET)
 
 
 def hook(text: str) -> str:
@@ -54,7 +55,7 @@ def address(text: str) -> str:
 
 
 def routes(text: str) -> str:
-    route.read(text)
+    route.read(text, NAMES)
     return text
 
 
@@ -66,7 +67,7 @@ def set_up(values: Mapping[str, Any]) -> tuple[str, ...]:
 def routed(values: Mapping[str, Any]) -> Routes:
     """Without a route, everything goes to the chat; without a chat, to all there is."""
     there = set_up(values)
-    return route.read(values["routes"], (route.HOME,) if route.HOME in there or not there else there)
+    return route.read(values["routes"], NAMES, (route.HOME,) if route.HOME in there or not there else there)
 
 
 def faults(values: Mapping[str, Any]) -> list[str]:
@@ -78,5 +79,5 @@ def faults(values: Mapping[str, Any]) -> list[str]:
         out.append(f"{SET['email'][1]} go together: set all three, or none")
     if bool(values["email_user"]) != bool(values["email_password"]):
         out.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
-    absent = [place for place in route.read(values["routes"], ()).places if place not in set_up(values)]
+    absent = [place for place in route.read(values["routes"], NAMES, ()).places if place not in set_up(values)]
     return [*out, *(f"ALERTING_ROUTES leads to {place}, which is not set up: set {SET[place][1]}" for place in absent)]

@@ -5,6 +5,7 @@ CAUSE_SEEDS=200 runs that many seeds of each kind (default 10).
 
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from alerting import messages
 from alerting.metrics import METRICS
 from alerting.model import Episode, Event, Incident, Kind, Member, Query, Status, Verdict
+from alerting.model.why import spell_segment
 from alerting.pipeline import Due, Remembered, advance, composing, stand_ins, watching
 from alerting.pipeline.causes import DAYS, caused
 from alerting.settings import ROOT
@@ -283,5 +285,17 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
 
 def test_slices_are_watched_as_the_catalogue_says():
     assert [m.name for m in stand_ins(METRICS)] == ["views.slices", "messages.slices"]
+    assert {m.name for m in stand_ins(METRICS)} <= watching.stand_in_names(METRIC)
+    assert "a.slices" not in watching.stand_in_names(METRIC), "a metric may be called so"
     with pytest.raises(ValueError, match="slices='sometimes' must be"):
         replace(METRIC["views"], slices="sometimes")
+
+
+def test_a_segment_is_spelled_in_one_place():
+    elements = ((("os", "iOS"), ("source", "ads")), (("os", "web"),))
+    assert spell_segment(elements) == "os=iOS & source=ads; os=web"
+    assert spell_segment(elements, equals=" ") == "os iOS & source ads; os web"
+    assert spell_segment(elements, space="") == "os=iOS&source=ads;os=web"
+    assert spell_segment(()) == ""
+    pairs = re.compile(r"\{\w+\}(=|\{equals\})\{value\}")
+    assert [path.stem for path in (ROOT / "alerting").rglob("*.py") if pairs.search(path.read_text())] == ["why"]

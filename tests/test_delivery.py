@@ -6,7 +6,7 @@ import pytest
 
 from alerting import pipeline
 from alerting.metrics import METRICS
-from alerting.model import Incident, Kind, Member, Memory, Message, Reading, Status, Verdict
+from alerting.model import Incident, Kind, Member, Memory, Message, Reading, Receipt, RunFailed, Status, Verdict
 from alerting.notifiers import Telegram
 from alerting.sources.base import BaseSource
 from alerting.store import Store
@@ -86,15 +86,18 @@ def test_a_reply_never_overtakes_what_it_answers(to, bot):
     assert reply.reply_to == opening.id
 
 
-def test_an_edit_that_comes_to_nothing_is_no_failed_run(to, bot):
+@pytest.mark.parametrize("key", ["i/edit/1", "i/newer/1"])
+def test_an_edit_that_comes_to_nothing_is_no_failed_run(to, bot, key):
     to.store.commit(Memory(messages=[text("opening")]), NOW)
     pipeline.deliver(to, NOW)
-    edit = Message("i/edit/1", Kind.OPENED, "likes", NOW, "newer", edits="opening")
+    edit = Message(key, Kind.OPENED, "likes", NOW, "newer", edits="opening")
     to.store.commit(Memory(messages=[edit]), NOW)
     bot.fail("400", times=1, method="editMessageText", description="Bad Request: message can't be edited")
     receipts = pipeline.deliver(to, NOW)
     assert [r.state for r in receipts] == ["refused"]
     assert pipeline.finish(to, Reading({}), receipts) == "all seen; 0 messages sent"
+    with pytest.raises(RunFailed, match="message i/edit/2 was refused"):  # no edit, whatever its key says
+        pipeline.finish(to, Reading({}), [Receipt("i/edit/2", "refused")])
 
 
 def test_a_message_that_may_have_arrived_is_repeated_once_and_not_twice(to, bot):

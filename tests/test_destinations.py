@@ -20,7 +20,20 @@ import pytest
 
 from alerting import destinations, doctor, duty, pipeline, wiring
 from alerting.metrics import METRICS
-from alerting.model import Incident, Kind, Member, Memory, Message, NotifyError, Reading, SettingsError, Status, Verdict, route
+from alerting.model import (
+    Incident,
+    Kind,
+    Member,
+    Memory,
+    Message,
+    NotifyError,
+    Reading,
+    Receipt,
+    SettingsError,
+    Status,
+    Verdict,
+    route,
+)
 from alerting.notifiers import Console, Routed, Telegram
 from alerting.notifiers.mail import Mailbox
 from alerting.notifiers.mail.posting import Server
@@ -73,7 +86,9 @@ def refused(call, *given):
     ],
 )
 def test_the_first_route_that_matches_says_where(more, to):
-    routes = route.read("critical -> telegram, email; views,likes->slack\ncheck-failed -> webhook; * -> telegram")
+    routes = route.read(
+        "critical -> telegram, email; views,likes->slack\ncheck-failed -> webhook; * -> telegram", destinations.NAMES
+    )
     metric = "" if more.get("kind") is Kind.RUN_FAILED else "likes"
     assert routes.of(replace(message(), **{"metric": metric, **more})) == to
 
@@ -439,7 +454,7 @@ def post(web, mail, bot, tmp_path):
     def connect(routes="* -> telegram, slack, email, webhook"):
         chat = Telegram(bot.token, bot.chat, bot.url, timeout=2)
         places = {"telegram": chat, "slack": Slack(web.url), "email": box(mail), "webhook": Webhook(other.url)}
-        store = Memories(tmp_path / "alerts.sqlite", route.read(routes))
+        store = Memories(tmp_path / "alerts.sqlite", route.read(routes, destinations.NAMES))
         return pipeline.Connections(METRICS, {}, None, store, Routed(places), zone="UTC")
 
     connect.heard = lambda: {
@@ -462,7 +477,7 @@ def test_each_message_goes_once_to_each_destination(post):
     to = post()
     assert set(told(to, NOW, message(text="a")).values()) == {"sent"}
     assert told(to, NOW, message(text="a")) == {}
-    assert post.heard() == {place: ["a"] for place in route.DESTINATIONS}
+    assert post.heard() == {place: ["a"] for place in destinations.NAMES}
     assert to.store.told(message().key)
     assert to.store.counts().sent == 4
 
@@ -563,7 +578,7 @@ def test_a_destination_that_is_taken_away_is_said_once(post, web):
 def test_the_limit_of_the_chat_is_not_that_of_the_others(post):
     to = post()
     states = told(to, NOW, *(message(f"m{number}", "x") for number in range(40)))
-    assert {place: sum(v == "sent" for k, v in states.items() if route.place_of(k) == place) for place in route.DESTINATIONS} == {
+    assert {place: sum(v == "sent" for k, v in states.items() if route.place_of(k) == place) for place in destinations.NAMES} == {
         "telegram": 36,
         "slack": 40,
         "email": 40,
@@ -595,7 +610,7 @@ def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
     to = post("likes -> slack, email; * -> telegram")
     told(to, NOW, message("i/opened/text", "opened", incident="i"), replace(PICTURE, key="i/opened/picture", incident="i"))
     told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
-    with closing(Past(tmp_path / "alerts.sqlite")) as past:
+    with closing(Past(tmp_path / "alerts.sqlite", destinations=destinations.NAMES)) as past:
         assert [(seen.key, seen.edits) for seen in past.thread("i")] == [
             ("i/opened/text", ""),
             ("i/opened/picture", ""),
@@ -603,6 +618,25 @@ def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
         ]
         assert past.pictures(NOW, NOW) == ["i/opened/picture"]
         assert past.stamps(NOW, NOW) == {}
+
+
+def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
+    known = ("telegram", "pager")
+    store = Memories(tmp_path / "alerts.sqlite", route.read("likes -> pager; * -> telegram, pager", known))
+    opening = message("i/opened/text", "opened", incident="i")
+    store.commit(Memory(messages=[opening, replace(message("run/daily/text", "a day"), metric="views")]), NOW)
+    assert [m.key for m in store.waiting()] == ["pager:i/opened/text", "run/daily/text", "pager:run/daily/text"]
+    store.record(Receipt("pager:i/opened/text", "sent", message_id="1"), NOW)
+    assert (store.told("i/opened/text"), store.told("run/daily/text")) == (True, False)
+    assert (store.text("i/opened/text"), store.heard_of("i")) == ("opened", {"pager": True})
+    store.close()
+    with closing(Past(tmp_path / "alerts.sqlite", destinations=known)) as past:
+        assert [seen.key for seen in past.thread("i")] == ["i/opened/text"]
+
+
+@pytest.mark.parametrize("key", ["i/opened/text", "20261120T1236Z-views: all/opened/text", ":x", "A:b", ""])
+def test_a_key_of_home_is_no_copy(key):
+    assert (route.place_of(key), route.plain_key(key), route.copies(key, ("telegram",))) == ("telegram", key, (key,))
 
 
 # A whole incident, by the settings
@@ -675,7 +709,7 @@ def broken(place, bot, web, hook, mail):
     return lambda: back(server, whole)
 
 
-@pytest.mark.parametrize("place", route.DESTINATIONS)
+@pytest.mark.parametrize("place", destinations.NAMES)
 def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mail, place):
     values = kpi()
     values = values[values.index >= values.index[-1] - timedelta(days=30)]

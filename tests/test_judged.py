@@ -12,7 +12,9 @@ from pandas.testing import assert_frame_equal
 from alerting import detectors, pipeline
 from alerting.detectors import IQR, SameSlot
 from alerting.model import Metric, Policy, Query
+from alerting.model.metric import CHART_SPAN
 from alerting.notifiers import Console
+from alerting.pipeline.timing import BAND_SPAN, FIRST_LOOK, band_span
 from alerting.store import Store
 from tests.ledger import Ledger, rows
 from tests.test_batches import ODD
@@ -254,3 +256,12 @@ def test_two_steps_of_one_query_have_halves_of_their_own(tmp_path):
     said = {(v.metric, f"{v.bucket:%H:%M}"): v.reason for v in to.store.judged(since=END - HOUR)}
     assert said["views", "05:15"] == said["hourly", "05:00"] == "incomplete"
     assert said["views", "05:00"] != "incomplete"
+
+
+@pytest.mark.parametrize("minutes", [1, 7, 15, 60, 24 * 60])
+def test_a_chart_of_a_day_old_event_has_bands_from_end_to_end(minutes):
+    metric = replace(METRICS[0], step=timedelta(minutes=minutes))
+    assert metric.chart_span == max(timedelta(days=2), 30 * metric.step)
+    assert band_span(metric) + metric.step > metric.chart_span + FIRST_LOOK
+    assert BAND_SPAN >= CHART_SPAN + FIRST_LOOK
+    assert (band_span(METRICS[0]), band_span(METRICS[-1])) == (3 * DAY, 60 * DAY)

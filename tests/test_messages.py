@@ -38,6 +38,7 @@ from alerting.model import (
     State,
     Status,
     Verdict,
+    route,
 )  # fmt: skip
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -1042,6 +1043,27 @@ def test_a_digest_keeps_the_newest_and_counts_the_rest():
     long = [replace(message, text="🔥" * 900) for message in late]
     assert len(messages.digest(long, moscow("14:00"), reader()).text.encode("utf-16-le")) // 2 < 4096
     assert "1\u00a0message " in messages.digest(late[:1], moscow("14:00"), reader()).text
+
+
+@pytest.mark.parametrize("icon", ["🔴", "🚨"])
+def test_what_is_critical_is_routed_by_its_severity_and_not_by_its_icon(monkeypatch, icon):
+    monkeypatch.setitem(WORDS["en"], "critical icon", icon)
+    routes, about = route.read("critical -> email; * -> slack", ("telegram", "slack", "email")), context(metric(), reader())
+    said = event(Kind.OPENED, DROP)
+    for message in (messages.compose(said, about), messages.picture(said, b"png", about), platform("en")):
+        assert (message.text.split()[0], routes.of(message)) == (icon, ("email",))
+    near = replace(DROP, score=-1.2)
+    for calm in (
+        event(Kind.OPENED, near),
+        event(Kind.WORSENED, near, said=DROP),
+        event(Kind.WORSENED, missing(DROP.bucket), gap=DROP.bucket),
+        event(Kind.NO_DATA, missing(DROP.bucket), gap=DROP.bucket),
+        event(Kind.REMINDER, DROP, since=DROP.bucket),
+        event(Kind.RESOLVED, normal(DROP.bucket)),
+    ):
+        assert routes.of(messages.compose(calm, about)) == ("slack",), calm.kind
+    taken_back = replace(said, incident=incident(member("likes"), corrected=True))
+    assert (opened_incident_over("en").critical, messages.compose(taken_back, about).critical) == (False, False)
 
 
 @pytest.mark.parametrize(

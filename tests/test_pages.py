@@ -21,6 +21,7 @@ from alerting.pages.cleaning import clean
 from alerting.pages.listing import line
 from alerting.pages.markup import bare, is_safe, text
 from alerting.pages.nouns import Entry, Reader, Title
+from alerting.pages.run import run
 from alerting.pages.strip import calendar, missed
 from alerting.pages.style import STYLE
 from alerting.pages.words import WORDS
@@ -259,6 +260,27 @@ def test_a_run_is_told_with_the_verdict_first(world):
     assert 'alt="Picture: What picture"' in page.read_text()
     assert 'alt="Picture: 🔴 Likes −38 %"' in page.read_text()
     assert "base64" not in page.read_text()
+
+
+def test_the_order_of_a_page_is_that_of_tags_and_not_of_headings(world):
+    def made(notebook):
+        entry = Entry("alert-20261125T071048Z", "2026-11-25", datetime(2026, 11, 25, 7, 10, 48, tzinfo=UTC))
+        return run(notebook, entry, Reader("en", "UTC", datetime(2026, 11, 25, tzinfo=UTC))).html
+
+    old = made(usual())
+    tagged = usual()
+    for cell in tagged["cells"][3:11:2]:
+        cell["metadata"]["tags"].append("summary")
+    assert made(tagged) == old
+    renamed = json.loads(json.dumps(tagged).replace("What verdict", "How it stands").replace("What is said", "The words"))
+    assert made(renamed) == old.replace("What verdict", "How it stands").replace("What is said", "The words")
+
+
+def test_the_alert_notebook_tags_what_its_page_begins_with():
+    notebook = json.loads((ROOT / "notebooks" / "alert.ipynb").read_text())
+    tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
+    shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
+    assert shown == ["pipeline.show_verdicts", "plots.overview", "pipeline.show_changes", "pipeline.show_causes", "HTML"]
 
 
 def test_a_red_run_says_so_before_all_else(world):

@@ -23,6 +23,7 @@ from alerting.model import NotifyError, SettingsError
 from alerting.runner.failure import EMPTY, Failure, bare, place, shown
 from alerting.runner.lock import locked
 from alerting.runner.record import Record
+from alerting.runner.reports.days import days, entries
 from alerting.runner.scrub import MARK, scrubbed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +121,21 @@ def test_the_kernel_is_told_where_its_record_will_be(house):
     house.settings = replace(house.settings, runs_url="https://runs.example")
     assert house.run("import os; print(os.environ['ALERTING_RUN'])") == 0
     assert f"https://runs.example/runs/{house.records[0].parent.name}/{house.records[0].stem}.html\n" in outputs(house.record())
+
+
+@pytest.mark.parametrize(
+    ("last", "sent", "words"),
+    [
+        ("from alerting.model import Outcome\nOutcome('it\\'s quiet: told 3 times', 3)", 3, "it's quiet: told 3 times"),
+        ("from alerting.model import Outcome\nOutcome('7 messages sent, as they say', 0)", 0, "7 messages sent, as they say"),
+        ("'all seen; 2 messages sent'", 2, "all seen; 2 messages sent"),  # as records were before
+    ],
+)
+def test_how_many_messages_a_run_sent_is_a_number_and_not_its_words(house, last, sent, words):
+    assert house.run(last=last) == 0
+    (day,) = days(house.settings.reports)
+    (entry,) = entries(day)
+    assert (entry.sent, entry.said) == (sent, words)
 
 
 # what a cell does, and what is said about it; each of these ends red

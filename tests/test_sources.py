@@ -1155,7 +1155,12 @@ def test_nothing_stays_behind(folder, tmp_path, end):
 @pytest.mark.parametrize(
     ("loading", "asked", "said", "passing"),
     [
-        ("raise ImportError('no module named _chdb')", "0", "chdb is not installed (no module named _chdb): `make run", False),
+        (
+            "raise ImportError('no module named _chdb')",
+            "0",
+            "chdb is not installed (no module named _chdb): `make run-alerts`",
+            False,
+        ),
         ("raise RuntimeError('no memory')", "0", "chDB does not start (no memory)", False),
         ("", "raise ValueError('odd')", "chDB does not start (odd)", False),
         ("print('hello'); os.write(1, b'hello')", "if form: raise ValueError('odd')", "it failed: odd", False),

@@ -71,6 +71,7 @@ WORLD = {
     "tempfile",
 }
 HARMLESS = {"io", "urllib.parse"}  # bytes in memory, text to text
+ENGLISH = {"is", "one", "room", "sure", "the"}  # after "make" in a message that names no target
 MODULES = sorted((ROOT / "alerting").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -125,7 +126,8 @@ def cells(path, kind):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebooks_carry_no_outputs(path):
-    assert all(not c["outputs"] and c["execution_count"] is None for c in cells(path, "code")), f"run: make strip ({path.name})"
+    clear = f".venv-lab/bin/python -m nbconvert --clear-output --inplace notebooks/{path.name}"
+    assert all(not c["outputs"] and c["execution_count"] is None for c in cells(path, "code")), f"run: {clear}"
 
 
 def test_the_alert_notebook_has_no_logic():
@@ -134,6 +136,33 @@ def test_the_alert_notebook_has_no_logic():
         nodes = {type(n).__name__ for n in ast.walk(ast.parse(source))}
         assert nodes.isdisjoint({"FunctionDef", "ClassDef", "Try", "For", "While", "If", "IfExp"}), source
         assert len(source.splitlines()) <= 6, source
+
+
+def strings(text):
+    """The string literals of a module, without its docstrings."""
+    tree = ast.parse(text)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in prose)
+    return [node.value for node in found if isinstance(node.value, str)]
+
+
+def make_targets(path):
+    """The targets that a text names: of Python in its strings and in backquotes, elsewhere as code or on a line of its own."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        said = [*strings(text), *re.findall(r"`make [^`]*`", text)]
+        return {name for piece in said for name in re.findall(r"\bmake ([a-z][a-z-]*)", piece)} - ENGLISH
+    return {*re.findall(r"(?:`|^\s*|\$ )make ([a-z][a-z-]*)", text, re.MULTILINE)}
+
+
+def test_every_make_target_that_a_text_names_exists():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    needs(any(tracked), "not a git checkout")
+    targets = {*re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)}
+    texts = [ROOT / name for name in tracked if name.endswith((".py", ".md", ".ipynb", ".yml", ".toml", ".example"))]
+    named = {path.relative_to(ROOT).as_posix(): make_targets(path) for path in texts if path.is_file()}
+    assert {"run-alerts", "doctor", "lab"} <= set().union(*named.values())
+    assert {name: absent for name, found in named.items() if (absent := found - targets)} == {}
 
 
 def test_nothing_speaks_of_a_machine():

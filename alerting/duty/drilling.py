@@ -83,7 +83,7 @@ def _steps(to: pipeline.Connections) -> Iterator[Step]:
     names = ", ".join(name for event in events for name in _names(event))
     yield bool(events), "judged", f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
     made = pipeline.compose(to, replace(changes, events=events[:1]), judged, reading, now)
-    told = [_marked(message, to.language) for message in made if "/caught-up/" not in message.key]
+    told = [_marked(message, to.language) for message in made if message.kind is not Kind.CAUGHT_UP]
     to.store.commit(Memory(messages=told), now)
     try:
         receipts = pipeline.send_waiting(to.store, to.notifier, now, to.wait)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from alerting import runner, settings, wiring
 from alerting.model import STEP, Incident
-from alerting.pipeline.watching import SUFFIX
+from alerting.pipeline.watching import stand_in_names
 
 RUNS = 5
 
@@ -20,7 +20,8 @@ def status() -> int:
     runs = runner.last_runs(given, RUNS)
     for name, well, said in runs:
         sys.stdout.write(f"{'ok    ' if well else 'FAILED'} {name}: {said}\n")
-    judged = {name: bucket for name, bucket in store.last_judged().items() if not name.endswith(SUFFIX)}
+    known = store.last_judged()
+    judged = {name: bucket for name, bucket in known.items() if name not in stand_in_names(known)}
     steps = {metric.name: metric.step for metric in wiring.catalogue(given)}
     _print_judged(judged, steps, now)
     for incident in store.incidents():

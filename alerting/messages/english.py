@@ -4,6 +4,8 @@ from __future__ import annotations
 
 WORDS = {
     # first lines
+    "critical icon": "🔴",
+    "warning icon": "🟡",
     "opened": "{icon} <b>{title} {off}</b> · {when}",
     "opened, value": "{icon} <b>{title} {off}</b>, {expected} · {when}",
     "again": "{icon} <b>{title} again {off}</b> · {when}",

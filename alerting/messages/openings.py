@@ -10,7 +10,7 @@ from alerting.messages.members import LINES, also, briefly, said, still_off, tol
 from alerting.messages.numbers import share
 from alerting.messages.phrases import Phrases
 from alerting.messages.pieces import SHORT, TITLE, capital, dots, inside, names, plain, title_of
-from alerting.messages.standing import headline, icon, is_over, now, severity, standing, taken
+from alerting.messages.standing import headline, icon, is_over, now, standing, taken
 from alerting.model import Status
 
 RULES = ("sudden", "sustained", "level")  # which question an anomalous verdict answers, as its reason
@@ -95,8 +95,7 @@ def _platform_line(p: Phrases, parts: list[Part]) -> str:
     pieces = [own, *(_briefly(p, part) for part in parts)]
     titles = ", ".join(inside(piece) for piece in pieces[:FIRST])
     more = f", {p.say('more', count=len(pieces) - FIRST)}" if len(pieces) > FIRST else ""
-    worst = "🔴" if any(severity(p, verdict) == "🔴" for verdict in (p.event.verdict, *(x.member.first for x in parts))) else "🟡"
-    return p.say("platform", icon=icon(p, worst), titles=titles, more=more, when=p.when())
+    return p.say("platform", icon=icon(p), titles=titles, more=more, when=p.when())
 
 
 def _briefly(p: Phrases, part: Part) -> str:

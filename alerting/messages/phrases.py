@@ -73,6 +73,12 @@ class Phrases:
     def worst(self) -> Verdict | None:
         return self.event.episode.worst or (self.member.worst if self.member else None)
 
+    @property
+    def critical(self) -> bool:
+        """The severity of what the event tells: when the whole platform is down, the worst metric counts."""
+        others = [part.member.first for part in self.others] if self.context.platform else []
+        return self.event.is_critical(self.context.metric.policy, others)
+
     def about(self, part: Part) -> Phrases:
         """The same of another member of the incident."""
         verdict = part.verdict or Verdict(part.metric.name, self.event.bucket, Status.UNKNOWN)

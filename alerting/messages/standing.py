@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from alerting.messages.phrases import Phrases
 from alerting.messages.pieces import TITLE, capital, dots, plain
-from alerting.model import Incident, Label, Occasion, Verdict
+from alerting.model import Incident, Label, Occasion
 
 OCCASIONS = 3  # lines of the calendar
 LABELS = {
@@ -18,17 +18,12 @@ LABELS = {
 
 
 def icon(p: Phrases, sign: str = "") -> str:
-    """Of a first line: `sign` (or what the score says) while it goes on."""
+    """The first line's sign: `sign`, or that of its severity, while the incident goes on."""
     if p.incident and p.incident.corrected:
         return "↩️"
     if is_over(p):
         return "🟢"
-    return sign or severity(p, p.event.verdict)
-
-
-def severity(p: Phrases, verdict: Verdict) -> str:
-    """Yellow when it is known to be near the edge."""
-    return "🟡" if abs(verdict.score) < p.context.metric.policy.critical else "🔴"
+    return sign or p.say("critical icon" if p.critical else "warning icon")
 
 
 def is_over(p: Phrases) -> bool:

@@ -16,7 +16,6 @@ from alerting.messages.pieces import joined, links
 from alerting.messages.replies import buttons
 from alerting.model import Action, Event, Kind, Message
 
-RED = "🔴"  # the sign of what is critical
 GOOD = (Kind.RESOLVED, Kind.DATA_BACK, Kind.CORRECTED)
 
 KINDS: dict[Kind, Callable[[Phrases], list[str]]] = {
@@ -48,7 +47,7 @@ def compose(event: Event, context: Context) -> Message:
         incident=event.incident.id if event.incident else "",
         buttons=rows,
         quiet=event.quiet,
-        critical=lines[0].startswith(RED),
+        critical=Phrases(event, context).critical,
     )
 
 
@@ -65,7 +64,7 @@ def picture(event: Event, png: bytes, context: Context) -> Message:
         reply_to=f"{event.key}/text",
         incident=event.incident.id if event.incident else "",
         quiet=True,
-        critical=caption.startswith(RED),
+        critical=Phrases(event, context).critical,
     )
 
 

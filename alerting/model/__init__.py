@@ -19,7 +19,7 @@ from alerting.model.listed import Listed
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import History, Memory, Notifier, Source, Store
 from alerting.model.route import Routes
-from alerting.model.run import Arrival, Reading, Run, Span
+from alerting.model.run import Arrival, Outcome, Reading, Run, Span
 from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar, Slice
 
@@ -46,6 +46,7 @@ __all__ = [
     "Notifier",
     "NotifyError",
     "Occasion",
+    "Outcome",
     "Policy",
     "Query",
     "Rarity",

@@ -66,6 +66,7 @@ class Receipt:
     state: str  # sent | kept | refused
     reason: str = ""
     message_id: str = ""
+    edit: bool = False  # of a message that edits another: where one fails, the next run makes it anew
 
 
 @dataclass(frozen=True)

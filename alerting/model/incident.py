@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from alerting.model.trouble import Episode, Kind, Label, Verdict
-from alerting.model.why import Cause, Rarity, Similar
+from alerting.model.metric import Policy
+from alerting.model.trouble import Episode, Kind, Label, Status, Verdict
+from alerting.model.why import Cause, Rarity, Similar, spell_segment
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,10 @@ class Incident:
         root, worst = self.root, self.root.worst or self.root.first
         also = ", ".join(member.metric for member in self.members[1:])
         elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
-        where = "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in elements)
         known = {"metric": root.metric, "also": also, "since": root.since, "opened": self.opened, "until": self.closed}
         off = {"what": "no data" if root.gap else share(worst.change), "score": worst.score}
         said = "taken back" if self.corrected else self.label.value if self.label else ""
-        return known | off | {"slice": where, "label": said}
+        return known | off | {"slice": spell_segment(elements), "label": said}
 
     def _repr_html_(self) -> str:
         from alerting.model.cells import table
@@ -115,3 +116,15 @@ class Event:
             return self.incident.key.removesuffix("/text")
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
+
+    def is_critical(self, policy: Policy, others: Iterable[Verdict] = ()) -> bool:
+        """Whether it says that a metric is far from normal; `others`: verdicts that an opening tells of as well.
+
+        What is over, missing or repeated is never critical. A score that is not known is: the value may be anything.
+        """
+        over = self.incident is not None and (self.incident.corrected or not self.incident.open)
+        if over or self.kind not in (Kind.OPENED, Kind.WORSENED):
+            return False
+        if self.kind is Kind.WORSENED:
+            return self.verdict.status is not Status.MISSING and policy.is_critical(self.verdict)
+        return any(policy.is_critical(verdict) for verdict in (self.verdict, *others))

@@ -11,8 +11,10 @@ if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
     import numpy as np
     import pandas as pd
 
+    from alerting.model.trouble import Verdict
 
 STEP = timedelta(minutes=15)
+CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Policy:
             raise ValueError("Policy: min_change, min_units, min_volume and worsen cannot be negative")
         if self.critical < 1:
             raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
+
+    def is_critical(self, verdict: Verdict) -> bool:
+        """Whether the score is far out, or unknown (NaN)."""
+        return not abs(verdict.score) < self.critical
 
 
 @runtime_checkable
@@ -118,6 +124,11 @@ class Metric:
     def scan(self) -> str:
         """Name of the scan it is made of, which metrics of one query and step share."""
         return self.query if self.step == STEP else f"{self.query} by {self.step}"
+
+    @property
+    def chart_span(self) -> timedelta:
+        """The time before its bucket that a chart of the metric shows."""
+        return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
     @property
     def table(self) -> str:

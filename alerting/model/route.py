@@ -14,11 +14,12 @@ from alerting.model.chat import Message
 from alerting.model.trouble import Kind
 
 HOME = "telegram"
-DESTINATIONS = (HOME, "slack", "email", "webhook")
 EVERYTHING = "*"
 KINDS = {Kind.RUN_FAILED: "check-failed", Kind.NO_DATA: "no-data", Kind.DAILY: "daily"}
 WORDS = (EVERYTHING, "critical", "warning", *KINDS.values())  # beside the names of metrics
 FORM = "routes such as 'critical -> telegram, email; views,likes -> slack; * -> telegram'"
+
+_COPY = re.compile(r"([a-z]+):")  # what the keys of a destination's copies begin with; no key of home does
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Routes:
     """In the order in which they are tried. What none matches goes home."""
 
     routes: tuple[Route, ...] = ()
+    destinations: tuple[str, ...] = (HOME,)  # all that there are, home first
 
     def of(self, message: Message) -> tuple[str, ...]:
         """The destinations of the first route that matches."""
@@ -46,19 +48,23 @@ class Routes:
     @property
     def plain(self) -> Routes:
         """Everything by the default route."""
-        return Routes((Route((EVERYTHING,), self.default),))
+        return replace(self, routes=(Route((EVERYTHING,), self.default),))
 
     @property
     def places(self) -> tuple[str, ...]:
         """All destinations that a route leads to, home first."""
         named = {place for route in self.routes for place in route.places} | {*self.default}
-        return tuple(place for place in DESTINATIONS if place in named)
+        return tuple(place for place in self.destinations if place in named)
 
 
-def read(text: str, default: Iterable[str] = (HOME,)) -> Routes:
-    """The routes written in `text`, and behind them `* -> default`. Raises ValueError with the form they take."""
-    routes = [_route(part) for part in re.split(r"[;\n]", text) if part.strip()]
-    return Routes((*routes, Route((EVERYTHING,), tuple(default))))
+def read(text: str, destinations: Iterable[str], default: Iterable[str] = (HOME,)) -> Routes:
+    """The routes to these destinations that `text` holds, and behind them `* -> default`.
+
+    Raises ValueError with the form they take.
+    """
+    known = tuple(destinations)
+    routes = [_route(part, known) for part in re.split(r"[;\n]", text) if part.strip()]
+    return Routes((*routes, Route((EVERYTHING,), tuple(default))), known)
 
 
 def unknown(routes: Routes, metrics: Iterable[str]) -> list[str]:
@@ -67,14 +73,14 @@ def unknown(routes: Routes, metrics: Iterable[str]) -> list[str]:
     return [word for route in routes.routes for word in route.words if word not in known]
 
 
-def _route(text: str) -> Route:
+def _route(text: str, destinations: tuple[str, ...]) -> Route:
     words, arrow, places = text.partition("->")
     route = Route(_listed(words), _listed(places))
     if not (arrow and route.words and route.places):
         raise ValueError(FORM)
-    absent = [place for place in route.places if place not in DESTINATIONS]
+    absent = [place for place in route.places if place not in destinations]
     if absent:
-        raise ValueError(f"{FORM}; there is no destination {', '.join(absent)}: there are {', '.join(DESTINATIONS)}")
+        raise ValueError(f"{FORM}; there is no destination {', '.join(absent)}: there are {', '.join(destinations)}")
     return route
 
 
@@ -101,15 +107,15 @@ def original(message: Message) -> Message:
     return replace(message, key=key, reply_to=reply_to, edits=edits)
 
 
-def copies(key: str) -> tuple[str, ...]:
-    """The keys that the copies of the message with this key may have."""
-    return tuple(_keyed(plain_key(key), place) for place in DESTINATIONS)
+def copies(key: str, destinations: Iterable[str]) -> tuple[str, ...]:
+    """The keys that the copies of the message with this key have at the destinations."""
+    return tuple(_keyed(plain_key(key), place) for place in destinations)
 
 
 def place_of(key: str) -> str:
     """The destination of a copy."""
-    place, colon, _ = key.partition(":")
-    return place if colon and place in DESTINATIONS else HOME
+    found = _COPY.match(key)
+    return found[1] if found else HOME
 
 
 def plain_key(key: str) -> str:

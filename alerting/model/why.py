@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from alerting.model.trouble import Label, Verdict
+
+
+def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
+    """os=iOS & source=ads; os=web: each conjunction of attributes and values, one after the other."""
+    return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from alerting.pages.listing import badge
 from alerting.pages.markup import bare, text
 from alerting.pages.nouns import Entry, Reader
 
-FIRST = ("What verdict", "What picture", "What changed", "What explains it", "What is said")  # headings of alert.ipynb
+SUMMARY = "summary"  # tag of the code cells whose sections come first, in the notebook's order
+# Their headings, for records that were made before there was the tag.
+UNTAGGED = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
 FAILED = "run-failed"  # tag of the cells that a failure has put in
 UP = "../../index.html"
 
@@ -26,6 +28,7 @@ class Section:
     words: list[str] = field(default_factory=list)  # HTML
     code: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)  # HTML
+    summary: bool = False
 
 
 @dataclass
@@ -41,7 +44,8 @@ def run(notebook: Mapping[str, Any], entry: Entry, reader: Reader) -> Rendered:
     """The page of a run. Pictures leave it: the page links to files."""
     made = Rendered()
     banner, sections = _sections(notebook, _Writer(entry.name, made, reader))
-    top = [section for heading in FIRST for section in sections if section.heading == heading]
+    top = [section for section in sections if section.summary]
+    top = top or [section for heading in UNTAGGED for section in sections if section.heading == heading]
     rest = [section for section in sections if section not in top]
     parts = [_head(entry, notebook, reader), banner, *map(_written(reader), top)]
     if rest:
@@ -84,8 +88,8 @@ def _sections(notebook: Mapping[str, Any], writer: _Writer) -> tuple[str, list[S
     """The failure's banner, and the sections in the notebook's order."""
     banner, found = "", [Section(writer.reader.say("start"))]
     for cell in notebook["cells"]:
-        source = "".join(cell.get("source", ""))
-        if FAILED in cell.get("metadata", {}).get("tags", []):
+        source, tags = "".join(cell.get("source", "")), cell.get("metadata", {}).get("tags", [])
+        if FAILED in tags:
             shown = clean(source, writer.picture, "")
             if banner:
                 found[-1].outputs.append(shown)
@@ -97,6 +101,7 @@ def _sections(notebook: Mapping[str, Any], writer: _Writer) -> tuple[str, list[S
         else:
             writer.heading = found[-1].heading
             found[-1].code.append(source)
+            found[-1].summary |= SUMMARY in tags
             found[-1].outputs += writer.outputs(cell)
     return banner, [section for section in found if section.outputs or "".join(section.code).strip()]
 

@@ -13,12 +13,13 @@ import pandas as pd
 from alerting import episodes, messages
 from alerting import incidents as stories
 from alerting.model import Event, Kind, Member, Message, Metric, Occasion, Rarity, Reading, Status, Verdict
+from alerting.model.why import spell_segment
 from alerting.pipeline import completeness, unusual
 from alerting.pipeline.judged import NUMBERS, Judged, whole
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.reading import ARRIVALS
 from alerting.pipeline.timing import Connections, Due
-from alerting.pipeline.watching import SUFFIX
+from alerting.pipeline.watching import stand_in_names
 
 MISSED = 1  # buckets that may wait for a run without a word: cron is sometimes a little late
 AROUND = timedelta(hours=3)  # before a trouble in which the calendar may say why
@@ -54,12 +55,12 @@ def edits(
     to: Connections, changes: Advance, judged: Mapping[str, pd.DataFrame], reading: Reading, now: datetime
 ) -> Iterator[Message]:
     """The opening messages that would be written differently now."""
-    opened = {e.key for e in changes.events}
+    opened, stand_ins = {e.key for e in changes.events}, stand_in_names(metric.name for metric in to.metrics)
     for incident in changes.incidents:
         before = to.store.text(incident.key)
         if not before or incident.corrected or incident.key.removesuffix("/text") in opened:
             continue
-        if incident.root.metric not in judged and not incident.root.metric.endswith(SUFFIX):
+        if incident.root.metric not in judged and incident.root.metric not in stand_ins:
             continue  # what could not be seen now takes nothing away from what was said
         event = stories.opening(incident, changes.episodes)
         then = replace(to, run=incident.run)  # the link leads to the run that told of it first
@@ -129,7 +130,7 @@ def _titled(metric: Metric, event: Event) -> Metric:
     cause = event.incident.cause if event.incident else None
     if not metric.watches or cause is None or cause.slice is None:
         return metric
-    part = "; ".join(" & ".join(f"{name} {value}" for name, value in element) for element in cause.slice.elements)
+    part = spell_segment(cause.slice.elements, equals=" ")
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
 
 
@@ -212,6 +213,6 @@ def _dashboard(to: Connections, metric: Metric, event: Event) -> str:
     start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
     cause = event.incident.cause if event.incident else None
     elements = cause.slice.elements if cause and cause.slice else ()
-    part = ";".join("&".join(f"{name}={value}" for name, value in element) for element in elements)
+    part = spell_segment(elements, space="")
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
     return (metric.dashboard or to.dashboard).format(metric=quote(metric.name), slice=quote(part, safe=""), **span)

@@ -10,7 +10,7 @@ from alerting import messages
 from alerting.model import STEP, Incident, Message, Run, Status, Verdict
 from alerting.pipeline.composing import reader
 from alerting.pipeline.timing import Connections
-from alerting.pipeline.watching import SUFFIX
+from alerting.pipeline.watching import stand_in_names
 
 DAY = timedelta(days=1)
 
@@ -47,7 +47,8 @@ def _summary(
 ) -> messages.Daily:
     first = min(run.at for run in to.store.runs(end - 2 * DAY))  # a new installation has not missed what was before it
     due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
-    quietest, closest = _calls(judged, {member.metric for incident in incidents for member in incident.members})
+    told = {member.metric for incident in incidents for member in incident.members}
+    quietest, closest = _calls(judged, told | stand_in_names(verdict.metric for verdict in judged))
     title = {metric.name: metric.title.get(to.language, metric.name) for metric in to.metrics}
     return messages.Daily(
         runs=len(runs),
@@ -74,9 +75,9 @@ def _odd_slices(to: Connections, judged: Sequence[Verdict]) -> tuple[tuple[str, 
     return tuple(sorted(rows, key=lambda row: -row[3]))
 
 
-def _calls(judged: Sequence[Verdict], told: set[str]) -> tuple[str, Verdict | None]:
+def _calls(judged: Sequence[Verdict], without: set[str]) -> tuple[str, Verdict | None]:
     """The metric that stayed nearest to what was expected, and the normal verdict that came nearest to an edge."""
-    calm = [v for v in judged if v.status is Status.NORMAL and v.metric not in told and not v.metric.endswith(SUFFIX)]
+    calm = [verdict for verdict in judged if verdict.status is Status.NORMAL and verdict.metric not in without]
     farthest: dict[str, Verdict] = {}
     for verdict in calm:
         before = farthest.get(verdict.metric)

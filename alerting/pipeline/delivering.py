@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from alerting import messages
 from alerting.model import Message, Notifier, NotifyError, Receipt, Store
@@ -70,15 +71,15 @@ class _Post:
     in_minute: int = 0
 
     def send(self, message: Message) -> Receipt:
-        place = place_of(message.key)
+        place, answer = place_of(message.key), partial(Receipt, message.key, edit=bool(message.edits))
         if self.failed[place] >= GIVE_UP:
-            return Receipt(message.key, "kept", f"not tried: {self.failed[place]} in a row did not get through")
+            return answer("kept", f"not tried: {self.failed[place]} in a row did not get through")
         if place == HOME and self.in_minute >= LIMIT and not self._rested():
-            return Receipt(message.key, "kept", f"not tried: the chat takes no more than {LIMIT} messages a minute")
+            return answer("kept", f"not tried: the chat takes no more than {LIMIT} messages a minute")
         try:
-            receipt, again = self._accepted(message), 0.0
+            receipt, again = answer("sent", message_id=self._accepted(message)), 0.0
         except NotifyError as error:
-            receipt, again = Receipt(message.key, "refused" if error.permanent else "kept", str(error)), error.retry_after
+            receipt, again = answer("refused" if error.permanent else "kept", str(error)), error.retry_after
         self.failed[place] = self.failed[place] + 1 if receipt.state == "kept" else 0
         self.in_minute += place == HOME
         self.store.record(receipt, self.now, again)
@@ -94,10 +95,11 @@ class _Post:
         self.in_minute = 0
         return True
 
-    def _accepted(self, message: Message) -> Receipt:
+    def _accepted(self, message: Message) -> str:
+        """Its id at the destination. Raises NotifyError."""
         while True:
             try:
-                return Receipt(message.key, "sent", message_id=self._told(message))
+                return self._told(message)
             except NotifyError as error:
                 if not 0 < error.retry_after <= self.patience:
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from alerting import detectors
 from alerting.detectors import Before, Figures, Grid
 from alerting.model import Incident, Metric, Reading, Rule, Status, Verdict
 from alerting.pipeline.learning import learned
-from alerting.pipeline.timing import Connections, Due
+from alerting.pipeline.timing import Connections, Due, band_span
 
 INCOMPLETE = "incomplete"  # reason of a bucket that has only half arrived
-SHOWN = timedelta(days=3)  # of a metric that is looked at for the first time: a picture shows two ...
-LEAST = 60  # ... or so many buckets
 BATCH = 64  # series worked on at once: numpy's overhead is shared, and their tables stay in the cache
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
 NUMBERS = ("value", "low", "expected", "high", "score", "usual")
@@ -129,7 +127,7 @@ class Judged(Mapping[str, pd.DataFrame]):
         """Of the buckets before the position."""
         if not len(index):
             return []
-        known = self.to.store.judged(name, index[-1].to_pydatetime() - _shown(self.to.metric(name)))
+        known = self.to.store.judged(name, index[-1].to_pydatetime() - band_span(self.to.metric(name)))
         return [verdict for verdict in known if 0 <= _place(index, verdict.bucket) < first]
 
 
@@ -211,12 +209,8 @@ def _normal(metric: Metric, series: pd.Series, labelled: Sequence[Incident]) -> 
 
 def _since(item: Due, index: pd.DatetimeIndex) -> int:
     """Position of the first bucket that is judged; before it a metric that was never judged has some to show."""
-    begin = item.begin - _shown(item.metric) if item.fresh else item.begin
+    begin = item.begin - band_span(item.metric) if item.fresh else item.begin
     return min(max(0, _place(index, begin)), len(index))
-
-
-def _shown(metric: Metric) -> timedelta:
-    return max(SHOWN // metric.step, LEAST) * metric.step
 
 
 def _place(index: pd.DatetimeIndex, bucket: datetime) -> int:

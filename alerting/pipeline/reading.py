@@ -12,10 +12,9 @@ import pandas as pd
 
 from alerting.model import Metric, Query, Reading, SourceError
 from alerting.pipeline import completeness
-from alerting.pipeline.timing import Connections, Due
+from alerting.pipeline.timing import BAND_SPAN, Connections, Due
 from alerting.pipeline.watching import asked
 
-SHOWN = timedelta(days=3)  # more than the rules need: a picture's two days have bands of their own
 ARRIVALS = timedelta(days=14)  # what is looked at to know how late rows usually are
 AT_ONCE = 4  # tables that are read at the same time
 PATIENCE = 20.0  # seconds after which those that have answered are judged without the others
@@ -74,7 +73,7 @@ def _scans(to: Connections, todo: Sequence[Due], days: int) -> list[_Scan]:
 def _scan(to: Connections, name: str, items: list[Due], days: int) -> _Scan:
     metric = items[0].metric
     query = Query(metric.query, to.queries[metric.query].sql if metric.query in to.queries else "", metric.step)
-    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + SHOWN
+    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + BAND_SPAN
     first = min(item.first for item in items) - history // query.step * query.step
     return _Scan(name, query, items, pd.date_range(first, max(item.last for item in items), freq=query.step))
 

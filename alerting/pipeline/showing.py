@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from alerting.model import Cause, Episode, Event, Message, Metric, Reading, Receipt, Status
+from alerting.model import Episode, Event, Message, Metric, Reading, Receipt, Status
+from alerting.model.why import spell_segment
 from alerting.pipeline.explaining import Explained
 from alerting.pipeline.hearing import Heard
 from alerting.pipeline.judged import Judged
@@ -136,12 +137,8 @@ def _short(value: float) -> str:
 
 def show_causes(explained: Explained) -> pd.DataFrame:
     """One row per incident that was explained, or was to be."""
-    rows = [[name, cause.answer, _written(cause), cause.share] for name, cause in explained.causes.items()]
+    causes = explained.causes.items()
+    rows = [[name, c.answer, spell_segment(c.slice.elements if c.slice else ()), c.share] for name, c in causes]
     rows += [[name, "failed", why, float("nan")] for name, why in explained.troubles.items()]
     rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
     return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
-
-
-def _written(cause: Cause) -> str:
-    elements = cause.slice.elements if cause.slice else ()
-    return "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in elements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from alerting.model import Memory, Message, NotDelivered, Reading, Receipt, Run, RunFailed, Verdict
+from alerting.model import Memory, Message, NotDelivered, Outcome, Reading, Receipt, Run, RunFailed, Verdict
 from alerting.pipeline.composing import withdrawn
 from alerting.pipeline.judging import Advance
 from alerting.pipeline.timing import Connections, clock
@@ -27,14 +27,14 @@ def commit(to: Connections, answers: list[Verdict], changes: Advance, messages: 
     to.store.commit(memory, changes.now)
 
 
-def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: datetime | None = None) -> str:
+def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: datetime | None = None) -> Outcome:
     """One line: what was seen and said. `now`: the moment the run stood at.
 
     Raises RunFailed when something was not seen, was refused for good or was forgotten, NotDelivered when all that is wrong
     is that messages still wait: the run ends red.
     """
     to.source.close()  # an engine of its own would be left to nobody when the kernel is killed
-    told = [receipt for receipt in receipts if "/edit/" not in receipt.key]  # the next run edits again
+    told = [receipt for receipt in receipts if not receipt.edit]
     kept = [f"message {r.key} was kept: {r.reason}" for r in told if r.state == "kept"]
     faults = [*_unseen(reading), *(f"message {r.key} was refused: {r.reason}" for r in told if r.state == "refused")]
     faults += to.store.notes  # a memory that was lost
@@ -46,7 +46,7 @@ def finish(to: Connections, reading: Reading, receipts: list[Receipt], now: date
         raise RunFailed(said)
     if kept:
         raise NotDelivered(said)
-    return "; ".join([said, *to.source.loud, *to.notifier.notes])
+    return Outcome("; ".join([said, *to.source.loud, *to.notifier.notes]), sent)
 
 
 def _unseen(reading: Reading) -> list[str]:

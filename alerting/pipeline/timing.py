@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from alerting.model import STEP, Metric, Notifier, Occasion, Query, Source, Store, moment
+from alerting.model.metric import CHART_BUCKETS, CHART_SPAN
 
+# A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
+BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # a metric never judged before is folded over this much, so that its trouble has a beginning
 
 
@@ -85,6 +88,11 @@ def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP) 
     """Start of the newest bucket that is over and had `delay` to fill."""
     seconds = int((now - delay).timestamp()) // int(step.total_seconds()) * int(step.total_seconds())
     return datetime.fromtimestamp(seconds, UTC) - step
+
+
+def band_span(metric: Metric) -> timedelta:
+    """How long before its newest bucket the bands of a metric are kept at hand, for its charts."""
+    return max(BAND_SPAN // metric.step, BAND_BUCKETS) * metric.step
 
 
 def due(to: Connections, now: datetime) -> list[Due]:

@@ -7,7 +7,7 @@ the daily message. So many slices are tried that one is always odd: `FURTHEST` i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,6 +17,7 @@ import pandas as pd
 
 from alerting import slices
 from alerting.model import Cause, Metric, Policy, Reading, Slice, SourceError, Status, Verdict
+from alerting.model.why import spell_segment
 from alerting.pipeline.causes import DAYS, explained
 from alerting.pipeline.timing import Connections, Due
 
@@ -53,6 +54,11 @@ def stand_ins(metrics: Sequence[Metric]) -> list[Metric]:
         for metric in metrics
         if metric.slices != "off"
     ]
+
+
+def stand_in_names(metrics: Iterable[str]) -> set[str]:
+    """The names of the stand-ins that metrics of these names have, or had while their slices were watched."""
+    return {name + SUFFIX for name in metrics}
 
 
 def asked(to: Connections, todo: Sequence[Due]) -> dict[str, Future[pd.DataFrame]]:
@@ -104,7 +110,7 @@ def judged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Verdict,
         half = abs(cause.value - cause.expected) / abs(score)
         edges = (cause.expected - half, cause.expected, cause.expected + half)
         found = Slice(cause.elements, cause.value, cause.expected)
-        verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, cause.value, *edges, score, written(found))
+        verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, cause.value, *edges, score, spell_segment(found.elements))
         return verdict, Cause("watched", cause.effect, found, attributes=tuple(attributes))
     return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
 
@@ -121,8 +127,3 @@ def _odd(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[slices.Cau
     told, _, attributes = explained(metric, rows, calm, order=PAIR, elements=1)
     big = (c for c in told.candidates if c.volume >= VOLUME and (metric.form == "ratio" or c.expected >= UNITS))
     return next((c for c in big if c.effect != "mix" and abs(c.change) >= CHANGE), None), attributes
-
-
-def written(part: Slice) -> str:
-    """os=iOS & source=ads"""
-    return "; ".join(" & ".join(f"{name}={value}" for name, value in element) for element in part.elements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import BytesIO
 from itertools import islice
 from typing import Any
@@ -29,7 +29,6 @@ WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands belo
 ROW, APART = 1.75, 1.95  # inches of a row of the overview; where each has its own time scale
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MANY = 8  # metrics in the picture of a run
-SPAN, LEAST = timedelta(days=2), 30  # a picture shows two days, or 30 buckets where those are longer
 PHONE = Look(font=15, line=2.6, dot=11, times=5, values=6)
 SMALL = Look(font=8, line=1.2, dot=7, times=5, values=4)
 WIDE = Look(font=10, line=1, dot=8, times=14, values=6)
@@ -71,7 +70,7 @@ def alert(
     Taller where a slice carries the change: it stands below, beside the others of its kind.
     """
     slices = bars.rows(cause, metric.form, language)
-    times = Times(bucket - max(SPAN, LEAST * metric.step), bucket, zone, language)
+    times = Times(bucket - metric.chart_span, bucket, zone, language)
     curve, verdict = Curve.of(metric, judged, times), _verdict(metric, judged, bucket)
     with rc_context(STYLE):
         figure = Picture(figsize=(WIDTH, TALL + bars.inches(slices, PHONE.font)), dpi=144, facecolor="white")
@@ -92,7 +91,7 @@ def overview(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: st
     """The first metrics side by side, their last two days: the picture of every run."""
     known = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(known, MANY))
-    spans = {metric.name: max(SPAN, LEAST * metric.step) for metric in shown}
+    spans = {metric.name: metric.chart_span for metric in shown}
     one = len(set(spans.values())) < 2  # else each has a scale of its own
     rows = max(1, math.ceil(len(shown) / 2))
     with rc_context(STYLE):

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alerting.model.run import Outcome
+
 Notebook = dict[str, Any]
 EMPTY: Notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 TAG = "run-failed"  # the cells that are put in here
@@ -80,15 +82,27 @@ def place(notebook: Notebook, index: int | None) -> str:
     return f"cell {number}" + (f" ({headings[-1]})" if headings else "")
 
 
+def outcome(notebook: Notebook) -> dict[str, Any]:
+    """What the run says of itself (`said`, `sent`), as its last cell left it; {} where it left nothing."""
+    data = [output.get("data", {}) for output in _last_outputs(notebook)]
+    return next((found[Outcome.MIME] for found in data if isinstance(found.get(Outcome.MIME), dict)), {})
+
+
 def said(notebook: Notebook) -> str:
-    """The last line that the last cell showed: the run's own word on itself."""
-    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    for output in reversed(codes[-1]["outputs"] if codes else []):
+    """The run's own word on itself; of a last cell that left no outcome the last line that it showed."""
+    if words := outcome(notebook).get("said"):
+        return one_line(str(words), 200)
+    for output in reversed(_last_outputs(notebook)):
         text = output.get("text") or output.get("data", {}).get("text/plain") or ""
         lines = "".join(text).strip().splitlines()
         if lines:
             return one_line(lines[-1].strip("'\""), 200)
     return ""
+
+
+def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:
+    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return list(codes[-1]["outputs"]) if codes else []
 
 
 def bare(notebook: Notebook) -> Notebook:

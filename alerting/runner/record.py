@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alerting.runner.failure import EMPTY, Failure, Notebook, both, one_line, said, shown
+from alerting.runner.failure import EMPTY, Failure, Notebook, both, one_line, outcome, said, shown
 from alerting.runner.reports.days import LIST, STAMP
 from alerting.runner.scrub import MARK, scrubbed
 from alerting.settings import ROOT, Settings
@@ -74,6 +74,8 @@ class Record:
             "ok": failure is None,
             "said": scrubbed(failure.reason if failure else said(notebook), self.settings)[0],
         }
+        sent = outcome(notebook).get("sent")
+        entry |= {"sent": sent} if isinstance(sent, int) else {}
         entry = self._page(notebook, failure, entry)
         with (self.path.parent / LIST).open("a", encoding="utf-8", errors="backslashreplace") as lines:
             lines.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from alerting.model.why import spell_segment
+
 Element = tuple[tuple[str, str], ...]  # (attribute, value) pairs that hold together, by attribute: os=ios & country=RU
 
 
@@ -48,7 +50,7 @@ class Cause:
     @property
     def text(self) -> str:
         """`os=ios&source=ads;os=web`: pairs by attribute, elements by name."""
-        return ";".join("&".join(f"{a}={v}" for a, v in element) for element in self.elements)
+        return spell_segment(self.elements, space="")
 
 
 @dataclass(frozen=True)

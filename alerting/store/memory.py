@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alerting.model import Episode, Incident, Memory, Verdict
+from alerting.model.route import HOME
 from alerting.store import diary, outbox, rows
 from alerting.store.diary import Diary
 from alerting.store.file import File
@@ -56,12 +57,14 @@ class Counts:
 class Store(Outbox, Diary, History):
     """The memory at `path`, or at ":memory:" one that ends with the process. `notes`: what the run must say about it."""
 
-    def __init__(self, path: str | Path, patience: float = 10.0) -> None:
+    def __init__(self, path: str | Path, patience: float = 10.0, destinations: tuple[str, ...] = (HOME,)) -> None:
         """Open or create it; a corrupted file is moved aside. `patience`: seconds to wait for another process's lock.
+        `destinations`: all to which copies of a message may go.
 
         Raises StoreError, as every method does when the file cannot be read or written.
         """
         self.notes: list[str] = []
+        self._destinations = destinations
         self._file = File(Path(path), self.notes, patience)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerting.model import Message, Receipt
-from alerting.model.route import DESTINATIONS, HOME, copies, place_of
+from alerting.model.route import HOME, copies, place_of
 from alerting.store import rows
 from alerting.store.file import File
 from alerting.store.rows import iso
@@ -49,12 +49,13 @@ _STALE = f"""SELECT {_COLUMNS} FROM messages
     WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
 _MESSAGE_ID = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
     LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
-_ANY = ", ".join("?" * len(DESTINATIONS))
-_TEXT = f"""SELECT text FROM messages
-    WHERE key IN ({_ANY}) OR (edits IN ({_ANY}) AND edits <> '' AND state IN ('waiting', 'sent'))
-    ORDER BY key IN ({_ANY}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
-_HEARD_OF = f"""SELECT key, state = 'sent' FROM messages WHERE ({" OR ".join(["key BETWEEN ? AND ?"] * len(DESTINATIONS))})
-    AND incident = ?"""  # along the key: each begins with the incident's id
+# {any}: a ? for each destination.
+_TEXT = """SELECT text FROM messages
+    WHERE key IN ({any}) OR (edits IN ({any}) AND edits <> '' AND state IN ('waiting', 'sent'))
+    ORDER BY key IN ({any}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
+_WAS_TOLD = "SELECT 1 FROM messages WHERE key IN ({any}) AND state = 'sent'"
+# Along the key: each begins with the incident's id.
+_HEARD_OF = "SELECT key, state = 'sent' FROM messages WHERE ({spans}) AND incident = ?"
 _PLACE = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
 _TOLD = """SELECT 1 FROM messages WHERE kind = ? AND
     CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
@@ -64,6 +65,7 @@ class Outbox:
     """The messages' part of the memory."""
 
     _file: File
+    _destinations: tuple[str, ...]
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
         """What may be sent now: texts, then edits, then pictures, each in the order of creation.
@@ -90,17 +92,20 @@ class Outbox:
     def text(self, key: str) -> str:
         """The newest text of the message with this key, edits that wait or were sent included; "" if there is none. What one
         destination was told counts as well as what another was."""
-        keys = copies(key)
-        return next(iter(self._file.read(str, _TEXT, *keys, *keys, *keys)), "")
+        keys = copies(key, self._destinations)
+        return next(iter(self._file.read(str, _TEXT.format(any=_any(keys)), *keys, *keys, *keys)), "")
 
     def told(self, key: str) -> bool:
         """Whether any destination has accepted its copy of the message with this key."""
-        return bool(self._file.read(bool, f"SELECT 1 FROM messages WHERE key IN ({_ANY}) AND state = 'sent'", *copies(key)))
+        keys = copies(key, self._destinations)
+        return bool(self._file.read(bool, _WAS_TOLD.format(any=_any(keys)), *keys))
 
     def heard_of(self, incident: str) -> dict[str, bool]:
         """The destinations that messages of an incident were addressed to, and whether one was accepted there."""
-        spans = [edge for key in copies(f"{incident}/") for edge in (key, f"{key}\U0010ffff")]
-        found = self._file.read(lambda key, sent: (place_of(key), bool(sent)), _HEARD_OF, *spans, incident)
+        keys = copies(f"{incident}/", self._destinations)
+        spans = [edge for key in keys for edge in (key, f"{key}\U0010ffff")]
+        sql = _HEARD_OF.format(spans=" OR ".join(["key BETWEEN ? AND ?"] * len(keys)))
+        found = self._file.read(lambda key, sent: (place_of(key), bool(sent)), sql, *spans, incident)
         return {place: (place, True) in found for place, _ in found}
 
     def told_recently(self, kind: str, since: datetime) -> bool:
@@ -128,6 +133,10 @@ class Outbox:
         changed = iso(at or digest.bucket)
         folded = (_FOLD, [(changed, key, digest.key) for key in keys])
         self._file.write(folded, *enqueue([digest], at), (_FOLLOW, [()]))
+
+
+def _any(keys: Sequence[str]) -> str:
+    return ", ".join("?" * len(keys))
 
 
 def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statement]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from alerting.model import Incident, Kind, StoreError, Told
-from alerting.model.route import copies, plain_key
+from alerting.model.route import HOME, copies, plain_key
 from alerting.store import rows
 from alerting.store.rows import iso
 
@@ -18,14 +18,12 @@ T = TypeVar("T")
 LIVELY = timedelta(days=2)  # after its end a message may still come to an incident: a label, an answer that had to wait
 END = "0"  # the character after "/": keys of an incident's messages lie between ID/ and ID0
 
-_PREFIXES = [key.removesuffix("x") for key in copies("x")]  # of the keys of each destination's copies
-_OF_IT = " OR ".join(f"(key > '{p}' || it.id || '/' AND key < '{p}' || it.id || '0')" for p in _PREFIXES)
-
 _OPEN = "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id"
 _OPENED = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
-_STAMPS = f"""SELECT it.id, body, CASE WHEN closed = '' OR closed >= ? THEN
+_OF_IT = "(key > ? || it.id || '/' AND key < ? || it.id || '0')"
+_STAMPS = """SELECT it.id, body, CASE WHEN closed = '' OR closed >= ? THEN
       (SELECT COUNT(*) || MAX(changed) || MAX(created) || SUM(state = 'sent') FROM messages
-       WHERE {_OF_IT})
+       WHERE {of_it})
       END FROM incidents it WHERE opened >= ? OR closed = '' ORDER BY id"""
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # a run makes fewer
 _SENT = f"SELECT COUNT(*) FROM messages WHERE {_NEWEST} AND state = 'sent' AND edits = '' AND changed BETWEEN ? AND ?"
@@ -37,9 +35,12 @@ _THREAD = """SELECT key, kind, text, state, created, reply_to, edits, reason, ch
 class Past:
     """The file at `path`, for reading. Methods raise StoreError."""
 
-    def __init__(self, path: Path, patience: float = 2.0) -> None:
-        """Raises StoreError when there is none. `patience`: seconds to wait for another process's lock."""
+    def __init__(self, path: Path, patience: float = 2.0, destinations: Iterable[str] = (HOME,)) -> None:
+        """Raises StoreError when there is none. `patience`: seconds to wait for another process's lock.
+        `destinations`: all to which copies of a message may have gone.
+        """
         self._path = path
+        self._prefixes = [key.removesuffix("x") for key in copies("x", destinations)]  # of the keys of each one's copies
         try:
             self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=patience)
         except sqlite3.Error as error:
@@ -67,7 +68,9 @@ class Past:
 
     def stamps(self, since: datetime, now: datetime) -> dict[str, tuple[str, str]]:
         """Incidents that opened since then or are open: id -> its body, and what changes whenever its messages do."""
-        found = self._read(lambda id, body, more: (id, (body, more or "")), _STAMPS, iso(now - LIVELY), iso(since))
+        sql = _STAMPS.format(of_it=" OR ".join([_OF_IT] * len(self._prefixes)))
+        edges = [prefix for prefix in self._prefixes for _ in range(2)]
+        found = self._read(lambda id, body, more: (id, (body, more or "")), sql, iso(now - LIVELY), *edges, iso(since))
         return dict(found)
 
     def incident(self, body: str) -> Incident:
@@ -80,7 +83,7 @@ class Past:
     def thread(self, id: str) -> list[Told]:
         """All messages of an incident, in the order in which they were made, as the chat heard them; or, where it was not told,
         the first destination that was."""
-        heard = (self._read(_told, _THREAD, f"{prefix}{id}/", f"{prefix}{id}{END}") for prefix in _PREFIXES)
+        heard = (self._read(_told, _THREAD, f"{prefix}{id}/", f"{prefix}{id}{END}") for prefix in self._prefixes)
         return next(filter(None, heard), [])
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:

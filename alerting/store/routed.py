@@ -16,8 +16,8 @@ class Routed(Store):
     """The memory at `path`. A copy waits, is sent and is refused by itself: what one destination does changes no other's."""
 
     def __init__(self, path: str | Path, routes: Routes | None = None, patience: float = 10.0) -> None:
-        super().__init__(path, patience)
         self._routes = routes or Routes()
+        super().__init__(path, patience, self._routes.destinations)
 
     def commit(self, memory: Memory, at: datetime | None = None) -> None:
         """As `Store.commit`, for the copies of the messages."""

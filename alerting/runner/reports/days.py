@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # nothing of the pages is loaded before the kernel runs
 LIST = "runs.jsonl"
 STAMP = "%Y%m%dT%H%M%SZ"
 NOTEBOOKS = (".ipynb", ".ipynb.gz")
-SENT = re.compile(r"\b([1-9]\d*) messages? sent")  # in the words of a run whose entry does not count them
+SENT = re.compile(r"\b([1-9]\d*) messages? sent")  # in the words of runs from before their entries counted them
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _NAME = re.compile(r"(alert|rehearsal)-(\d{8}T\d{6}Z)(-\d+)?")
 

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from alerting.destinations import NAMES
 from alerting.model import StoreError, Told
 from alerting.runner.reports import files
 from alerting.runner.reports.days import entries
@@ -54,7 +55,7 @@ def _cards(settings: Settings, reader: Reader, known: dict[str, list[Any]]) -> d
     from alerting.store.past import Past
 
     cards = {}
-    with closing(Past(path)) as past:
+    with closing(Past(path, destinations=NAMES)) as past:
         for id, (body, more) in past.stamps(reader.now - SINCE, reader.now).items():
             made_of = _digest(body + more)
             card = known.get(id)

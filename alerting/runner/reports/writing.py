@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from alerting.destinations import NAMES
 from alerting.model import StoreError
 from alerting.runner.failure import Notebook
 from alerting.runner.reports import files
@@ -28,7 +29,7 @@ def page(settings: Settings, notebook: Notebook, path: Path, entry: dict[str, An
     from alerting.pages.run import run
 
     seen = _seen(settings, notebook, entry) if entry["kind"] == "alert" else {}
-    known = {"off": tuple(seen.get("off", ())), "sent": seen.get("sent", 0), "seconds": entry["seconds"]}
+    known = {"off": tuple(seen.get("off", ())), "sent": seen.get("sent", entry.get("sent", 0)), "seconds": entry["seconds"]}
     began, reader = datetime.fromisoformat(entry["started"]), Reader(settings.language, settings.zone, datetime.now(UTC))
     shown = Entry(path.stem, path.parent.name, began, entry["ok"], entry["said"], **known, notebook=NOTEBOOKS[0])
     made = run(notebook, shown, reader)
@@ -71,7 +72,7 @@ def _seen(settings: Settings, notebook: Notebook, entry: dict[str, Any]) -> dict
     from alerting.store.past import Past
 
     since, until = _span(notebook, entry)
-    with suppress(StoreError), closing(Past(path)) as past:
+    with suppress(StoreError), closing(Past(path, destinations=NAMES)) as past:
         return {"off": past.off(), "sent": past.sent(since, until), "pictures": past.pictures(since, until)}
     return {}
 
