@@ -103,34 +103,33 @@ class HttpClient:
     retry_pause: float | None = None
     log: Callable[[str], str] | None = None
 
-    def request(self, method: str, url: str, timeout: float | None = None, **parts: Any) -> HttpAnswer | HttpFailure:
+    def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
         """The answer, or why there is none. `parts` (params, data, files, headers) as `requests.Request` takes them."""
-        seconds = self.timeout if timeout is None else timeout
-        answer = self._try(method, url, seconds, parts)
+        answer = self._try(method, url, parts)
         if isinstance(answer, HttpFailure) and answer.why is Failure.UNREACHABLE and self.retry_pause is not None:
             time.sleep(self.retry_pause)
-            answer = self._try(method, url, seconds, parts)
+            answer = self._try(method, url, parts)
         return answer
 
-    def _try(self, method: str, url: str, seconds: float, parts: Mapping[str, Any]) -> HttpAnswer | HttpFailure:
+    def _try(self, method: str, url: str, parts: Mapping[str, Any]) -> HttpAnswer | HttpFailure:
         """With a session of its own: threads cannot share one, and a kept connection gone stale looks like a lost answer."""
-        with Deadline(seconds) as deadline, _logged_as(self.log), requests.Session() as session:
+        with Deadline(self.timeout) as deadline, _logged_as(self.log), requests.Session() as session:
             try:
                 for scheme in ("https://", "http://"):
                     session.mount(scheme, _Adapter(deadline))
-                answer = self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts), seconds)
+                answer = self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
             except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
                 return _failure(error, deadline.expired)
             if deadline.expired:  # a body without a length ends well where the connection was shut down
                 return HttpFailure(Failure.TIMEOUT, "ReadTimeout")
             return answer
 
-    def _exchange(self, session: requests.Session, request: requests.Request, seconds: float) -> HttpAnswer:
+    def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
         """By the adapter, for `session.send` reads a redirect's body whole, however long, and looks where it leads."""
         prepared = session.prepare_request(request)
         url = prepared.url or ""
         settings = session.merge_environment_settings(url, {}, True, self.verify, None)  # proxies, REQUESTS_CA_BUNDLE
-        timeout = (min(self.connect_timeout, seconds), seconds)
+        timeout = (min(self.connect_timeout, self.timeout), self.timeout)
         with closing(session.get_adapter(url).send(prepared, timeout=timeout, **settings)) as response:
             body = bytearray()
             for piece in response.iter_content(min(PIECE, self.max_body + 1)) if self.max_body else ():
