@@ -35,8 +35,8 @@ from alerting.model import (
     route,
 )
 from alerting.notifiers import Console, Routed, Telegram
-from alerting.notifiers.mail import Mailbox
-from alerting.notifiers.mail.posting import Server
+from alerting.notifiers import email as mailing
+from alerting.notifiers.email import Mailbox, Server
 from alerting.notifiers.slack import Slack, mrkdwn
 from alerting.notifiers.webhook import Webhook
 from alerting.runner.scrub import scrubbed
@@ -45,6 +45,7 @@ from alerting.store import Routed as Memories
 from alerting.store.past import Past
 from tests.mailserver import MailServer
 from tests.servers import Web, needs, needs_make, says
+from tests.test_http import peer
 from tests.test_notifiers import png
 from tests.test_pipeline import kpi
 
@@ -383,11 +384,8 @@ def test_a_wrong_password_is_said_and_not_repeated(mail):
 
 
 def test_without_starttls_only_this_machine_is_spoken_to(mail):
-    import alerting.notifiers.mail.posting as posting
-
-    assert [posting._here(host) for host in ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")] == [True] * 3 + [
-        False
-    ] * 2
+    hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
+    assert [mailing._here(host) for host in hosts] == [True] * 3 + [False] * 2
     mail.accounts["me"] = "hunter2hunter2"
     elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
     error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
@@ -419,6 +417,36 @@ def test_what_a_mail_server_says(mail, verb, reply, permanent, said):
     assert (error.permanent, error.retry_after) == (permanent, 0)
     assert said in str(error)
     assert mail.letters == []
+
+
+def test_a_mail_server_that_drips_is_given_up_in_time(mail):
+    """Each byte is a new beginning to the timeout of a socket."""
+
+    def drip(connection, closing):
+        while not closing.wait(0.03):
+            connection.sendall(b"220-a greeting\r\n")
+
+    with peer(drip) as (port, gone):
+        began = time.monotonic()
+        server = Server(f"smtp://127.0.0.1:{port}", timeout=0.3)
+        error = refused(Mailbox(server, "a@b.example", "c@d.example").send, message())
+        assert time.monotonic() - began < 0.9 + 2
+        assert "connection TimeoutError" in str(error)
+        assert gone.wait(2)
+
+
+def test_a_letter_too_large_is_refused_for_good_before_it_is_sent(mail):
+    mail.will("MAIL", "552 5.3.4 message size exceeds limit")
+    error = refused(box(mail).send, message())
+    assert error.permanent
+    assert "content 552" in str(error)
+    assert any(re.fullmatch(r"(?i)MAIL FROM:<alerts@example.com> size=\d+", line) for line in mail.said)
+    assert not any(line.upper() == "DATA" for line in mail.said)
+
+
+def test_a_line_that_begins_with_from_stays_as_it_is(mail):
+    box(mail).send(message(text="over\nFrom 14:15 on"))
+    assert mail.letters[0].text.splitlines() == ["over", "From 14:15 on"]
 
 
 def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):

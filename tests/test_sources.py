@@ -975,7 +975,7 @@ def test_a_zone_of_this_machine_changes_nothing_and_two_processes_may_read(folde
         "print(Embedded(sys.argv[1]).fetch(Query('feed_actions', sql), at, at + d.timedelta(days=3)).views.sum())\n"
         "plain = 'WITH 0 AS since, 0 AS until, 0 AS step SELECT toDateTime(0) AS x FROM feed_actions LIMIT 1'\n"
         "print(Embedded(sys.argv[1]).rows(Query('feed_actions', plain), at, at).x[0])\n"
-        "assert {'requests', 'alerting.sources.clickhouse', 'chdb'}.isdisjoint(sys.modules)"
+        "assert {'alerting.http', 'alerting.sources.clickhouse', 'chdb'}.isdisjoint(sys.modules)"
     )
     command = [sys.executable, "-c", code, str(folder)]
     environment = {**os.environ, "TZ": "America/Caracas"}

@@ -25,7 +25,7 @@ from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "model": 0, "environment": 0, "destinations": 0.5,
+    "model": 0, "environment": 0, "deadline": 0, "http": 0.5, "destinations": 0.5,
     "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2, "pages": 2,  # the words in a picture are messages' words, and a page's numbers are written as theirs
@@ -38,6 +38,8 @@ ROOMS = {
 }  # fmt: skip
 PURE = {"model", "detectors", "episodes", "incidents", "slices", "messages", "plots", "pages", "metrics", "pipeline", "backtest"}
 DOORS = {
+    "deadline",
+    "http",
     "occasions",
     "catalogue",
     "drafting",

@@ -36,8 +36,7 @@ def _home(given: Any) -> Notifier:
 
 
 def _mailbox(given: Any) -> Notifier:
-    from alerting.notifiers.mail import Mailbox
-    from alerting.notifiers.mail.posting import Server
+    from alerting.notifiers.email import Mailbox, Server
 
     server = Server(given.email_server, given.email_user, given.email_password, given.email_ca)
     return Mailbox(server, given.email_from, given.email_to)

@@ -1,20 +1,20 @@
-"""JSON to a secret address. No library exception, traceback or log record that holds it leaves this module: a failed call comes
-back as an answer (`Hook._post`), and the error is raised where no address is in sight (`Hook.post`)."""
+"""JSON to a secret address. `alerting.http` lets no exception, traceback or log record out that holds it, and the error is raised
+where no address is in sight (`Hook.post`)."""
 
 from __future__ import annotations
 
 import re
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from alerting.model import NotifyError
-from alerting.notifiers.heartbeat import unlogged
 
-CONNECT_TIMEOUT = 5.0  # seconds; an answer may take longer than a connection
+if TYPE_CHECKING:
+    from alerting.http import HttpFailure
+
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
 LONGEST_WAIT = 86_400.0  # seconds of Retry-After that are believed
 READ = 2000  # bytes of an answer that are looked at
@@ -28,7 +28,6 @@ class Answer(NamedTuple):
     text: str
     retry_after: float = 0.0
     unsure: bool = False  # it may have arrived
-    refused: bool = False  # no connection came about
 
     @property
     def ok(self) -> bool:
@@ -61,30 +60,14 @@ class Hook:
 
     def ask(self, method: str, body: bytes, headers: dict[str, str]) -> Answer:
         """The answer. A refused connection is tried once more, for nothing has arrived then; after anything else it may have."""
-        answer = self._post(method, body, headers)
-        if answer.refused:
-            time.sleep(RETRY_PAUSE)
-            answer = self._post(method, body, headers)
-        return answer
+        from alerting.http import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-    def _post(self, method: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Never raises: its locals and its errors hold the address."""
-        import requests  # 0.1 s that a quiet run does not need
-        from urllib3.exceptions import HTTPError
-
-        wait = (min(CONNECT_TIMEOUT, self.timeout), self.timeout)
+        client = HttpClient(self.timeout, max_body=READ, retry_pause=RETRY_PAUSE)
         headers = {"Content-Type": "application/json; charset=utf-8", **headers}
-        try:
-            with (
-                unlogged(),
-                requests.request(
-                    method, self._url, data=body, headers=headers, timeout=wait, allow_redirects=False, stream=True
-                ) as response,
-            ):
-                said = next(response.iter_content(READ), b"").decode("utf-8", "replace")
-                return Answer(response.status_code, self._shown(said), _seconds(response.headers.get("Retry-After", "")))
-        except (OSError, ValueError, HTTPError) as error:  # RequestException is an OSError
-            return self._unanswered(error)
+        answer = client.request(method, self._url, data=body, headers=headers)
+        if isinstance(answer, HttpFailure):
+            return self._unanswered(answer)
+        return Answer(answer.status, self._shown(answer.head), _seconds(answer.headers.get("Retry-After", "")))
 
     def _shown(self, text: str) -> str:
         """The beginning of an answer that is no web page, without the address, which some servers quote."""
@@ -93,15 +76,10 @@ class Hook:
         line = " ".join(text.split())
         return "" if line.startswith("<!") or re.match(r"<html", line, re.IGNORECASE) else line[:SHOWN]
 
-    def _unanswered(self, error: Exception) -> Answer:
-        """Only the error's type is told: its text holds the address."""
-        from urllib3.exceptions import NewConnectionError
-
-        name = type(error).__name__
-        refused = isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
-        if refused or name in ("ConnectTimeout", "ProxyError", "SSLError", "InvalidURL"):
-            return Answer(0, f"{self.host} cannot be reached ({name}): check the network and {self.setting}", refused=refused)
-        return Answer(0, f"no answer from {self.host} ({name})", unsure=True)
+    def _unanswered(self, failure: HttpFailure) -> Answer:
+        if failure.unsure:
+            return Answer(0, f"no answer from {self.host} ({failure.error})", unsure=True)
+        return Answer(0, f"{self.host} cannot be reached ({failure.error}): check the network and {self.setting}")
 
 
 def _seconds(told: str) -> float:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
 
+from alerting.http import HttpAnswer
 from alerting.model import Query, SourceError
 from alerting.sources.base import BaseSource
 from alerting.sources.binding import bind, quoted_table
@@ -21,7 +22,7 @@ from alerting.sources.contract import counts
 from alerting.sources.decode import decode
 from alerting.sources.manners import IN_FORCE, SENT, WHOLE, check_whole, introduced, query_id
 from alerting.sources.refusals import refusal, refused_settings
-from alerting.sources.transport import Answer, GivenUpError, Line, http_refusal
+from alerting.sources.transport import GivenUpError, Line, http_refusal
 
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
 
@@ -97,7 +98,7 @@ class ClickHouse(BaseSource):
         except SourceError as error:
             return SourceError(f"ClickHouse at {self.url} ({name}): {self._without_password(str(error))}", error.passing)
 
-    def _post(self, sql: str, name: str, deadline: float) -> Answer:
+    def _post(self, sql: str, name: str, deadline: float) -> HttpAnswer:
         """A user whose profile is read-only may not change `readonly`, or no setting at all, and a server does not know those
         that are newer than it is. What it refuses is not sent again; then its profile must see to it."""
         while True:
@@ -111,7 +112,7 @@ class ClickHouse(BaseSource):
             self._check_whole(deadline)
         return answer
 
-    def _exchange(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> Answer:
+    def _exchange(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
         """One request; when it is given up (its time is over, or we are interrupted), the server is told to stop, too."""
         made = query_id(name)
         try:
@@ -134,7 +135,7 @@ class ClickHouse(BaseSource):
                 check_whole(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
                 self._whole = True
 
-    def _read(self, answer: Answer, name: str) -> pd.DataFrame:
+    def _read(self, answer: HttpAnswer, name: str) -> pd.DataFrame:
         told = refusal(answer.tail, name, self._table(name).replace("`", ""))
         if answer.status != 200 and told:
             raise told

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import csv
 import functools
-import importlib
 import io
 import re
-import sys
 from collections.abc import Callable
-from importlib.util import find_spec
-from threading import Lock
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandahouse.convert import to_dataframe
 
 from alerting.model import SourceError
 
@@ -121,7 +117,7 @@ def _texts(columns: list[Column], rows: bytes) -> pd.DataFrame:
 def _by_pandahouse(columns: list[Column], text: bytes, options: dict[str, Any]) -> pd.DataFrame:
     header = "\t".join(str(i) for i in range(len(columns)))
     types = "\t".join(column.type if column.native else "String" for column in columns)
-    return _pandahouse().to_dataframe(io.BytesIO(f"{header}\n{types}\n".encode() + text), **options)
+    return to_dataframe(io.BytesIO(f"{header}\n{types}\n".encode() + text), **options)
 
 
 def _as_it_is(columns: list[Column], text: bytes, options: dict[str, Any]) -> pd.DataFrame:
@@ -134,26 +130,6 @@ def _as_it_is(columns: list[Column], text: bytes, options: dict[str, Any]) -> pd
             codes, different = pd.factorize(frame[i].to_numpy())
             frame[i] = pd.array(different, dtype="str").take(codes)
     return frame
-
-
-_LOADING = Lock()
-
-
-def _pandahouse() -> ModuleType:
-    """pandahouse.convert without pandahouse's `__init__`: that imports requests, 40 ms that an embedded run never needs."""
-    with _LOADING:  # threads may decode their first answers at once
-        return _loaded()
-
-
-@functools.cache
-def _loaded() -> ModuleType:
-    spec = find_spec("pandahouse")
-    if spec is None:
-        raise SourceError("pandahouse is not installed: `make run-alerts` installs what requirements.txt lists")
-    package = ModuleType("_pandahouse")
-    package.__path__ = list(spec.submodule_search_locations or [])
-    sys.modules["_pandahouse"] = package
-    return importlib.import_module("_pandahouse.convert")
 
 
 def _converter(column: Column) -> Callable[[pd.Series, Column], pd.Series]:

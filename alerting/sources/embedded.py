@@ -20,7 +20,6 @@ from alerting.sources.base import BaseSource
 from alerting.sources.binding import bind
 from alerting.sources.child import Child
 from alerting.sources.contract import counts
-from alerting.sources.decode import decode
 from alerting.sources.refusals import refusal
 
 
@@ -77,6 +76,8 @@ class Embedded(BaseSource):
 
     def _ask(self, sql: str, name: str) -> pd.DataFrame:
         """The decoded answer."""
+        from alerting.sources.decode import decode  # pandahouse brings requests, 0.05 s: here they load while chDB does, too
+
         try:
             kind, body = self._exchange(sql)
             if kind == engine.ROWS:

@@ -1,20 +1,20 @@
 """The line to Telegram's Bot API.
 
-The token is part of every Bot API URL, so no library exception, traceback, frame or log record that holds one leaves this
-module: a failed call comes back as a response (`Line._post`), and the error is raised where no URL is in sight (`result`).
+The token is part of every Bot API URL. `alerting.http` lets no exception, traceback, frame or log record out that holds one: a
+failed call comes back as a response (`Line.ask`), and the error is raised where no URL is in sight (`result`).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import re
-import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model import NotifyError
 
-CONNECT_TIMEOUT = 5.0  # seconds; an answer may take longer than a connection
+if TYPE_CHECKING:
+    from alerting.http import HttpFailure
+
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
 LONGEST_WAIT = 86_400.0  # seconds of `retry_after` that are believed
 SENDING = ("send", "edit")  # methods after which something may be in the chat that we were not told of
@@ -59,35 +59,19 @@ class Line:
     def __init__(self, token: str, url: str, timeout: float) -> None:
         self._token, self._url, self._timeout = token, url, timeout
         self._host = re.sub(r"^\w+://|/.*|.*@", "", url)
-        logging.getLogger("urllib3.connectionpool").addFilter(_without_token)  # at DEBUG it logs every path
 
     def ask(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> Response:
         """The response. A refused connection is tried once more, for nothing has arrived then; after anything else something
         may have. `timeout`: seconds, where the usual ones do not fit."""
-        timeout = self._timeout if timeout is None else timeout
-        response, refused = self._post(method, fields, photo, timeout)
-        if refused:
-            time.sleep(RETRY_PAUSE)
-            response, _ = self._post(method, fields, photo, timeout)
-        return response
+        from alerting.http import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-    def _post(self, method: str, fields: dict[str, str], photo: bytes | None, timeout: float) -> tuple[Response, bool]:
-        """The response, and whether no connection came about. Never raises: its locals and its errors hold the token."""
-        import requests  # 0.1 s that a quiet run does not need
-        from urllib3.exceptions import HTTPError
-
-        try:
-            response = requests.post(
-                f"{self._url}/bot{self._token}/{method}",
-                data=fields,
-                files={"photo": ("picture.png", photo, "image/png")} if photo else None,
-                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-                allow_redirects=False,  # a redirect would carry the alert, as a GET, to who knows where
-            )
-        except (OSError, ValueError, HTTPError) as error:  # RequestException is an OSError
-            return _unanswered(error, self._host)
-        body = response.content.decode("utf-8", "replace")
-        return _read(response.status_code, body.replace(self._token, "<token>")), False  # some proxies quote the URL
+        client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=_without_token)
+        files = {"photo": ("picture.png", photo, "image/png")} if photo else None
+        answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
+        if isinstance(answer, HttpFailure):
+            return _unanswered(answer, self._host)
+        body = answer.body.decode("utf-8", "replace")
+        return _read(answer.status, body.replace(self._token, "<token>"))  # some proxies quote the URL
 
 
 def result(method: str, response: Response) -> Any:
@@ -118,9 +102,8 @@ def _seconds(told: object) -> float:
     return float(min(told, LONGEST_WAIT)) if isinstance(told, int | float) and told > 0 else 1.0
 
 
-def _without_token(record: logging.LogRecord) -> bool:
-    record.msg, record.args = re.sub(r"/bot[^/\s]+", "/bot<token>", record.getMessage()), ()
-    return True
+def _without_token(line: str) -> str:
+    return re.sub(r"/bot[^/\s]+", "/bot<token>", line)
 
 
 def _read(status: int, body: str) -> Response:
@@ -145,15 +128,7 @@ def _failed(description: str, code: int = 0, unsure: bool = False) -> Response:
     return Response(False, code, description, {}, None, unsure)
 
 
-def _unanswered(error: Exception, host: str) -> tuple[Response, bool]:
-    """What a broken line looks like, and whether no connection came about at all (refused, or no such host).
-
-    Only the error's type is told: its text holds the URL.
-    """
-    from urllib3.exceptions import NewConnectionError
-
-    name = type(error).__name__
-    refused = isinstance(getattr(error.args[0] if error.args else None, "reason", None), NewConnectionError)
-    if refused or name in ("ConnectTimeout", "ProxyError", "SSLError", "InvalidURL"):
-        return _failed(f"{host} cannot be reached ({name}): check the network, a proxy, and ALERTING_TELEGRAM_URL"), refused
-    return _failed(f"no answer from {host} ({name})", unsure=True), False
+def _unanswered(failure: HttpFailure, host: str) -> Response:
+    if failure.unsure:
+        return _failed(f"no answer from {host} ({failure.error})", unsure=True)
+    return _failed(f"{host} cannot be reached ({failure.error}): check the network, a proxy, and ALERTING_TELEGRAM_URL")
