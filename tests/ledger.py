@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.model import Query, SourceError
+from tests.waiting import PATIENCE
 
 EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ class Ledger:
             raise SourceError("a window needs times with a zone")
         self.asked.append((query.name, start, end))
         if query.name in self.gates:
-            assert self.gates[query.name].wait(20), "nobody opened the gate"
+            assert self.gates[query.name].wait(PATIENCE), "nobody opened the gate"
         self.meanwhile()
         fault = self.fault(query, start, end)
         if fault:

@@ -20,6 +20,7 @@ from alerting.rollups.writing import Writer
 from alerting.settings import ROOT, load
 from alerting.sources.clickhouse import ClickHouse
 from tests.servers import PASSWORD
+from tests.waiting import PATIENCE, ended
 
 CUT = datetime(2026, 11, 10, 7, 30, tzinfo=UTC)
 FIRST, HOUR, DAY = datetime(2026, 11, 1, tzinfo=UTC), timedelta(hours=1), timedelta(days=1)
@@ -312,12 +313,12 @@ def command(server, *words):
     given |= {"ROLLUP_USER": "analyst", "ROLLUP_PASSWORD": PASSWORD}
     env = {"PATH": "/usr/bin:/bin", **{f"ALERTING_{name}": text for name, text in given.items()}}
     asked = [sys.executable, "-m", "alerting", "rollup", *words]
-    return subprocess.Popen(asked, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return ended(subprocess.Popen(asked, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
 
 
 def call(server, *words):
     with command(server, *words) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, said
 
 
