@@ -6,6 +6,7 @@ the runner waits for it.
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -15,21 +16,24 @@ from alerting.settings import Settings
 __all__ = ["ahead", "index", "last_runs", "prune", "sizes"]
 
 
-def index(settings: Settings, fresh: bool = False) -> Path:
+def index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
     """Write reports/index.html and the pages of incidents; gives the path. Raises AlertingError.
 
-    `fresh`: all of them, and those of runs that have none.
+    `fresh`: all of them, and those of runs that have none. `now`: the moment that they are written for; none: the clock's.
     """
     from alerting.runner.reports import overview
 
-    return overview.index(settings, fresh)
+    return overview.index(settings, fresh, now)
 
 
-def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
-    """Thin out and pack old records; gives one line about what went, or would. Raises AlertingError."""
+def prune(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
+    """Thin out and pack records that are old at `now` (none: the clock's); gives one line about what went, or would.
+
+    Raises AlertingError.
+    """
     from alerting.runner.reports import pruning
 
-    return pruning.prune(settings, keep_days, dry_run)
+    return pruning.prune(settings, keep_days, dry_run, now)
 
 
 def sizes(settings: Settings) -> dict[str, int]:

@@ -22,10 +22,10 @@ LISTED = 3000  # runs on the page: a month of them, or three months that were th
 READ = 33  # days that are read for the calendar, whatever is on them
 
 
-def index(settings: Settings, fresh: bool = False) -> Path:
+def index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
     """Write the page and those of the incidents; gives its path. Raises AlertingError.
 
-    `fresh`: nothing that was kept is believed, and runs that have no page get one.
+    `fresh`: nothing that was kept is believed, and runs that have no page get one. `now`: when it is written; none: the clock's.
     """
     from alerting.pages.index import Overview
     from alerting.pages.index import index as page
@@ -34,7 +34,7 @@ def index(settings: Settings, fresh: bool = False) -> Path:
         found = days(settings.reports)
         if fresh:
             _late(settings, found)
-        reader = titles.reader(settings, datetime.now(UTC))
+        reader = titles.reader(settings, now or datetime.now(UTC))
         listed, seen = _lines(settings, found, reader, fresh)
         cards, opened, note = stories.write(settings, reader, fresh)
         told = Overview(listed, _newest(settings, found), cards, opened, seen, scrubbed(note, settings)[0])

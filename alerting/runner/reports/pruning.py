@@ -41,11 +41,12 @@ class Plan:
     whole: bool  # nothing of the day stays, its list neither
 
 
-def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
+def prune(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
     """Thin out and pack old records; gives one line about what went, or would. Raises AlertingError."""
     if keep_days < 0:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
-    today = datetime.now(UTC).date()
+    now = now or datetime.now(UTC)
+    today = now.date()
     plans = [_plan(day, (today - date.fromisoformat(day.name)).days, keep_days) for day in days(settings.reports)]
     before = disk.folder(settings.reports)
     if not dry_run:
@@ -53,7 +54,7 @@ def prune(settings: Settings, keep_days: int, dry_run: bool = False) -> str:
             for plan in plans:
                 _carry_out(settings, plan, (today - date.fromisoformat(plan.day.name)).days)
             _sweep(settings.reports / ".running")
-        index(settings, fresh=True)
+        index(settings, fresh=True, now=now)
     return _written(plans, before, disk.folder(settings.reports), dry_run)
 
 
