@@ -13,20 +13,28 @@ from typing import Any
 import pytest
 
 OUTSIDE = {
-    "subprocess", "os.fork", "Popen", "Embedded", "run_alerts", "playwright", "settle", "getfixturevalue",
+    "subprocess", "os.fork", "Popen", "Embedded", "run_alerts", "sync_playwright", "getfixturevalue",
     "connect", "BotApi", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test that is under way
 LONG = {"test_backtest", "test_store_stateful", "test_simulate", "test_bench_detection"}  # modules of minutes
-DATES = ("test_pages", "test_simulate", "test_occasions", "test_duty", "test_review", "test_studies", "test_runner", "test_store")
+CLOCK = {  # modules that ask the clock, or whose code under test does
+    "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
+    "test_pages", "test_pipeline", "test_review", "test_settings", "test_store", "test_studies",
+}  # fmt: skip
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Add both markers to the tests that they are for."""
+    """Add both markers to the tests that they are for.
+
+    At a false date (see .ci/run) run those in this process, and those on the sample app; servers and browsers bear none.
+    """
     for item in items:
-        module = item.path.stem
-        if module not in LONG and not reaches_outside(item):
+        module, alone = item.path.stem, not reaches_outside(item)
+        if alone and module not in LONG:
             item.add_marker("fast")
+        if module in CLOCK and (alone or "sample" in item.fixturenames):
+            item.add_marker("dates")
 
 
 def reaches_outside(item: Any) -> bool:
