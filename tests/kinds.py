@@ -18,14 +18,18 @@ OUTSIDE = {
 }  # fmt: skip
 running: pytest.Item | None = None  # the test that is under way
 LONG = {"test_backtest", "test_store_stateful", "test_simulate", "test_bench_detection"}  # modules of minutes
+LONGEST = {  # begun first, so that two processes end together
+    "test_destinations", "test_end_to_end", "test_faults", "test_new_metric", "test_runner", "test_simulate", "test_sources",
+    "test_store_stateful", "test_studies",
+}  # fmt: skip
 CLOCK = {  # modules that ask the clock, or whose code under test does
     "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
-    "test_pages", "test_pipeline", "test_review", "test_settings", "test_store", "test_studies",
+    "test_pages", "test_pipeline", "test_review", "test_settings", "test_store",
 }  # fmt: skip
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Add both markers to the tests that they are for.
+    """Add both markers to the tests that they are for, and put the longest modules first.
 
     At a false date (see .ci/run) run those in this process, and those on the sample app; servers and browsers bear none.
     """
@@ -35,6 +39,7 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker("fast")
         if module in CLOCK and (alone or "sample" in item.fixturenames):
             item.add_marker("dates")
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def reaches_outside(item: Any) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from alerting.runner.failure import Failure
 from tests.pages import HOSTILE, NOW, QUARTER, World, hostile, png, usual
 from tests.servers import needs
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = timedelta(minutes=15)
@@ -81,6 +82,8 @@ def visit(chromium):
 @contextmanager
 def visiting(chromium, **how):
     context = chromium.new_context(**how)
+    context.clock.set_fixed_time(NOW)  # a page tells its age by the browser's clock
+    context.set_default_timeout(PATIENCE * 1000)
     try:
         yield Visit(context.new_page())
     finally:
