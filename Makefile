@@ -61,8 +61,8 @@ lab: $(VENV)-lab/.ready ## Jupyter Lab on the notebooks, with the research packa
 notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studies
 	@$(LAB) alerting notebooks $(ARGS)
 
-test: $(VENV)-test/.ready ## the tests: ARGS="-k episodes"; REQUIRE_SERVICES=1 fails where it would skip
-	@$(TEST) pytest $(ARGS)
+test: $(VENV)-test/.ready ## the tests: ARGS="-k episodes", "-m fast", "-n 0"; REQUIRE_SERVICES=1 fails where it would skip
+	@$(TEST) pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)-test/.ready ## kill runs at every step, break the chat, the database and the disk, and count what is lost: ARGS="--runs 300"
 	@$(TEST) tests.faults $(ARGS)

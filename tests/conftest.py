@@ -1,13 +1,44 @@
 """Fixtures for all tests. Servers are real: a ClickHouse of the machine's package, a local Bot API over HTTP."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests import kinds
+from tests.pasts import END
+
 pytest_plugins = ["tests.servers", "tests.botapi", "tests.mailserver"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """A shell's background job ignores SIGINT, and so would every process that a test starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.addaudithook(_no_process_in_a_fast_test)
+
+
+def pytest_collection_modifyitems(items):
+    kinds.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    kinds.running = item
+    try:
+        return (yield)
+    finally:
+        kinds.running = None
+
+
+def _no_process_in_a_fast_test(event, arguments):
+    """Keep the marker honest: what it was found to leave alone is not there to be used."""
+    if event in ("subprocess.Popen", "os.posix_spawn", "os.fork") and kinds.running and kinds.running.get_closest_marker("fast"):
+        raise AssertionError(f"a test marked as fast starts a process ({event} {arguments[0]}): see tests/kinds.py")
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +47,24 @@ def no_settings_from_outside(monkeypatch):
     for name in list(os.environ):
         if name.startswith("ALERTING_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    """A data folder with a small sample app, born at END; to be read only."""
+    from alerting.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("sample")
+    simulate(folder / "app", END, days=30, users=2_000, events_per_day=30_000)
+    return folder
+
+
+@pytest.fixture
+def sample(app):
+    """Connections to the sample app, which stands still at END: what one that lives on holds depends on date and hour."""
+    from alerting import settings, wiring
+
+    return wiring.connect(dry_run=True, settings=settings.load({"ALERTING_DATA": str(app)}), now=END)
 
 
 @pytest.fixture(scope="session")

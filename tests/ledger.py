@@ -11,6 +11,7 @@ import pandas as pd
 
 from alerting.model import Query, SourceError
 from alerting.sources.base import BaseSource
+from tests.waiting import PATIENCE
 
 EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -52,7 +53,7 @@ class Ledger(BaseSource):
             raise SourceError("a window needs times with a zone")
         self.asked.append((query.name, start, end))
         if query.name in self.gates:
-            assert self.gates[query.name].wait(20), "nobody opened the gate"
+            assert self.gates[query.name].wait(PATIENCE), "nobody opened the gate"
         self.meanwhile()
         fault = self.fault(query, start, end)
         if fault:

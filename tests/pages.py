@@ -2,14 +2,13 @@
 
 import base64
 import struct
-import time
 import zlib
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerting import settings
+from alerting import runner, settings
 from alerting.model import (
     Action,
     Button,
@@ -37,7 +36,7 @@ ELSEWHERE = """<img src="https://elsewhere.example/a.png" onerror="alert(10)"><i
 <form action="https://elsewhere.example"><input autofocus onfocus=alert(11)>"""
 TOKEN = "123456:AAbb-CCdd_EEff"
 QUARTER = timedelta(minutes=15)
-NOW = datetime.fromtimestamp(time.time() // 900 * 900 + 5, UTC) - QUARTER
+NOW = datetime(2026, 11, 20, 12, 45, 5, tzinfo=UTC)  # when the newest run began, and the pages are written
 
 
 def png(side=4):
@@ -103,6 +102,12 @@ class World:
     @property
     def reports(self):
         return self.settings.reports
+
+    def index(self, fresh=False):
+        return runner.index(self.settings, fresh, NOW)
+
+    def prune(self, keep_days, dry_run=False):
+        return runner.prune(self.settings, keep_days, dry_run, NOW)
 
     def store(self):
         return closing(Store(self.settings.data / "alerts.sqlite"))

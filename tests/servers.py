@@ -1,6 +1,6 @@
 """Real servers for tests: the ClickHouse of the machine's package, and an HTTP server that answers as it is told.
 
-ClickHouse as a process of its own: `python tests/servers.py FOLDER` starts one over that folder, prints its URL and serves
+ClickHouse as a process of its own: `python -m tests.servers FOLDER` starts one over that folder, prints its URL and serves
 until SIGTERM or SIGINT.
 """
 
@@ -26,6 +26,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 import requests
+
+from tests.waiting import PATIENCE
 
 PASSWORD = "s3cret & <long>:pass/word"  # every character that some form of a URL, XML or HTML writes differently
 ZONE = "Europe/Moscow"  # not UTC, so that a time read in the wrong zone is seen
@@ -88,7 +90,7 @@ class ClickHouseServer:
         """What the server answers to `sql` of `user`; `data` follows an INSERT. Raises AssertionError with its error."""
         body = data.encode() if isinstance(data, str) else data
         headers = {"X-ClickHouse-User": user or self.user, "X-ClickHouse-Key": self.password}
-        answer = requests.post(self.url, params={"query": sql, **settings}, data=body or b"", headers=headers, timeout=60)
+        answer = requests.post(self.url, params={"query": sql, **settings}, data=body or b"", headers=headers, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
         return answer.text
 
@@ -163,7 +165,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], folder: Path, seconds: float = 20) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes], folder: Path, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import runner
 from alerting.runner.failure import Failure
 from tests.pages import HOSTILE, NOW, QUARTER, World, hostile, png, usual
 from tests.servers import needs
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = timedelta(minutes=15)
@@ -82,6 +82,8 @@ def visit(chromium):
 @contextmanager
 def visiting(chromium, **how):
     context = chromium.new_context(**how)
+    context.clock.set_fixed_time(NOW)  # a page tells its age by the browser's clock
+    context.set_default_timeout(PATIENCE * 1000)
     try:
         yield Visit(context.new_page())
     finally:
@@ -99,7 +101,7 @@ def world(tmp_path):
         if n not in (20, 21):
             failure = Failure("ClickHouse did not answer", "see doctor") if n in (30, 140) else None
             world.run(NOW - n * QUARTER, usual(picture=png() if n in (0, 100) else b""), failure)
-    runner.index(world.settings)
+    world.index()
     return world
 
 
@@ -178,7 +180,7 @@ def test_links_and_keys_lead_on(visit, world):
 
 def test_nothing_of_the_data_runs(visit, tmp_path):
     world = hostile(tmp_path)
-    runner.index(world.settings)
+    world.index()
     for path in sorted(world.reports.rglob("*.html")):
         visit.go(path)
         assert HOSTILE[:20] in visit.page.locator("body").inner_text()
@@ -210,7 +212,7 @@ def test_from_the_data_to_the_page(visit, tmp_path, bot):
     """A drop in a table of hostile names, two real runs, a button pressed between them."""
     end = pd.Timestamp(datetime.now(UTC)).floor("15min") - STEP
     index = pd.date_range(end - timedelta(days=31), end, freq=STEP)
-    rhythm = 1000 + 300 * np.sin(2 * np.pi * (index.hour * 60 + index.minute).to_numpy() / 1440)
+    rhythm = 1000 + 300 * np.sin(2 * np.pi * np.arange(len(index)) / 96)
     values = (rhythm * np.random.default_rng(1).normal(1, 0.02, len(index))).round()
     values[-1] *= 0.3
     pd.DataFrame({"series": HOSTILE, "ts": index, "value": values}).to_csv(tmp_path / "kpi.csv", index=False)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +17,7 @@ from alerting.settings import ROOT, load
 from alerting.sources.clickhouse import ClickHouse
 from alerting.sources.manners import check_whole, introduced
 from tests.servers import PASSWORD, needs_clickhouse, running_cluster, says
+from tests.waiting import PATIENCE, ended, until
 
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOW = END + timedelta(minutes=22)
@@ -187,13 +187,6 @@ def processes(server, text):
     return [line.split("\t") for line in server.execute(sql).splitlines()]
 
 
-def until(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def endless(server, user="", **more):
     return asking(server, user, database="system", tables={"endless": "numbers"}, **more)[0]
 
@@ -201,7 +194,7 @@ def endless(server, user="", **more):
 def test_who_asks_stands_before_the_query(cluster):
     server = cluster[0]
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(endless(server, timeout=2).fetch, ENDLESS, START, END)
+        asked = pool.submit(endless(server, timeout=5).fetch, ENDLESS, START, END)
         until(lambda: processes(server, "endless"))
         ((name, query),) = processes(server, "endless")
         assert re.fullmatch(r"alerting-endless-\w{12}", name)
@@ -219,16 +212,16 @@ def test_a_query_whose_time_is_over_does_not_go_on(cluster, user):
     server = cluster[0]
     with pytest.raises(SourceError, match=r"did not answer in time|Timeout exceeded"):
         endless(server, user, timeout=1).fetch(ENDLESS, START, END)
-    until(lambda: not processes(server, "endless"), 3)
+    until(lambda: not processes(server, "endless"))
 
 
 def test_a_query_on_all_shards_ends_on_all(cluster):
-    source, _ = asking(cluster[0], tables={"endless": "forever"}, timeout=2)
+    source, _ = asking(cluster[0], tables={"endless": "forever"}, timeout=5)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(source.fetch, ENDLESS, START, END)
         until(lambda: all(processes(server, "1 AS n") for server in cluster))
         assert "did not answer in time" in str(asked.exception())
-    until(lambda: not any(processes(server, "1 AS n") for server in cluster), 3)
+    until(lambda: not any(processes(server, "1 AS n") for server in cluster))
 
 
 INTERRUPTED = """
@@ -243,7 +236,7 @@ source.fetch(ENDLESS, START, END)
 
 def asking_process(server, user, timeout, how):
     command = [sys.executable, "-c", INTERRUPTED, server.url, user, str(timeout), how.name]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    return ended(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL))
 
 
 @pytest.mark.parametrize("user", ["analyst", "reader"])
@@ -253,8 +246,8 @@ def test_an_interrupted_run_ends_its_query(cluster, user, how):
     with asking_process(server, user, 60, how) as process:
         until(lambda: processes(server, "endless"))
         process.send_signal(how)
-        assert process.wait(10) != 0
-    until(lambda: not processes(server, "endless"), 3)
+        assert process.wait(PATIENCE) != 0
+    until(lambda: not processes(server, "endless"))
 
 
 def test_the_query_of_a_run_that_was_killed_ends_with_its_time(cluster):
@@ -263,7 +256,7 @@ def test_the_query_of_a_run_that_was_killed_ends_with_its_time(cluster):
     with asking_process(server, "analyst", 3, signal.SIGKILL) as process:
         until(lambda: processes(server, "endless"))
         process.kill()
-    until(lambda: not processes(server, "endless"), 6)
+    until(lambda: not processes(server, "endless"))
 
 
 def test_what_a_server_does_not_know_is_not_sent_again_and_the_rest_is(web):
@@ -301,7 +294,7 @@ def test_a_query_may_not_take_more_memory_than_it_was_given(cluster):
 def test_eight_threads_may_ask_one_source_at_once(cluster, user):
     source, _ = asking(cluster[0], user)
     wanted = asking(cluster[0], user)[0].fetch(FEED, START, END)
-    start = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=PATIENCE)
 
     def ask(turn):
         start.wait()
@@ -317,11 +310,11 @@ def test_eight_threads_may_ask_one_source_at_once(cluster, user):
 def test_a_refusal_that_several_threads_hear_takes_nothing_more_away(web):
     """Each has sent `readonly` before the first has heard that it is refused."""
     readonly = "Code: 164, e.displayText() = DB::Exception: Cannot override setting (readonly) in readonly mode, e.what() = x"
-    together, row = threading.Barrier(8), says("bucket\tn\nUInt32\tUInt8\n")
+    together, row = threading.Barrier(8, timeout=PATIENCE), says("bucket\tn\nUInt32\tUInt8\n")
 
     def reply(handler):
         if "readonly=2" in handler.path:
-            together.wait(10)
+            together.wait()
             says(readonly, 500)(handler)
         else:
             row(handler)

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from alerting.model import Incident, Kind, Label, Member, Memory, Message, Setti
 from alerting.notifiers.telegram import buttons
 from alerting.store import Store
 from tests.servers import says
+from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = timedelta(minutes=15)
@@ -28,10 +28,10 @@ STEP = timedelta(minutes=15)
 
 @pytest.fixture
 def duty(tmp_path, bot):
-    """Runs `python -m alerting ...` on a table of two series that ends now."""
+    """Runs `python -m alerting ...` on a table of two series that ends now; their values are the same whenever that is."""
     end = pd.Timestamp(datetime.now(UTC)).floor("15min") - STEP
     index = pd.date_range(end - timedelta(days=31), end, freq=STEP)
-    rhythm = 1000 + 300 * np.sin(2 * np.pi * (index.hour * 60 + index.minute).to_numpy() / 1440)
+    rhythm = 1000 + 300 * np.sin(2 * np.pi * np.arange(len(index)) / 96)
     noise = np.random.default_rng(1).normal(1, 0.02, (2, len(index)))
     parts = [pd.DataFrame({"series": s, "ts": index, "value": (rhythm * n).round()}) for s, n in zip("ab", noise, strict=True)]
     pd.concat(parts).to_csv(tmp_path / "kpi.csv", index=False)
@@ -50,7 +50,7 @@ def duty(tmp_path, bot):
 
     def run(*words, code=0, **more):
         command = [sys.executable, "-m", "alerting", *words]
-        done = subprocess.run(command, cwd=ROOT, env={**env, **more}, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=ROOT, env={**env, **more}, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -140,29 +140,21 @@ def test_listen_takes_a_press_at_once(duty, bot):
         message = Message(opened.key, Kind.OPENED, "a", bucket, "opening", incident=opened.id)
         store.commit(Memory(incidents=[opened], messages=[message]), bucket)
     command = [sys.executable, "-m", "alerting", "listen"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    with ended(
+        subprocess.Popen(command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     ) as process:
-        try:
-            until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
-            sent = bot.inside.send({"chat_id": bot.chat, "text": "anything"}, None)["message_id"]
-            data = buttons.data("snooze", opened.ref, buttons.secret(bot.token))
-            bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
-            until(lambda: any("Boris: silent until" in m.plain for m in bot.messages))
-        finally:
-            process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=30)[0]
+        until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
+        sent = bot.inside.send({"chat_id": bot.chat, "text": "anything"}, None)["message_id"]
+        data = buttons.data("snooze", opened.ref, buttons.secret(bot.token))
+        bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
+        said = next((line for line in process.stdout if "Boris" in line), "")  # printed after all else was done
+        process.send_signal(signal.SIGINT)
+        said += process.communicate(timeout=PATIENCE)[0]
+    assert any("Boris: silent until" in m.plain for m in bot.messages)
     assert process.returncode == 0, said
     assert "Boris" in said
     with closing(Store(duty.data / "alerts.sqlite")) as store:
         assert store.incidents()[0].snoozed is not None
-
-
-def until(true, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_listen_without_a_chat_is_refused(duty):

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 from alerting import environment, settings
 from tests.servers import needs_make
+from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("requirements-build", "requirements", "requirements-test", "requirements-lab")
@@ -142,11 +143,12 @@ class Repo:
 
     def start(self, *targets):
         command = ["make", "-C", str(self.root), "-s", f"PYTHON={sys.executable}", "VENV=.venv", *targets]
-        return subprocess.Popen(command, cwd="/", env=self.environ, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(command, cwd="/", env=self.environ, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        return ended(process)
 
     def make(self, *targets):
-        process = self.start(*targets)
-        said = process.communicate(timeout=120)[1]
+        with self.start(*targets) as process:
+            said = process.communicate(timeout=PATIENCE)[1]
         return process.returncode, said
 
     def python(self, code, layer=""):
@@ -164,17 +166,18 @@ MADE = "setting up .venv with Python"
 
 
 def test_an_interrupted_set_up_is_not_taken_for_a_whole_one(repo):
-    process = repo.start("env")
-    while not (repo.root / ".venv" / "bin").exists():
+    with repo.start("env") as process:
+        until(lambda: (repo.root / ".venv" / "bin").exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
-    os.killpg(process.pid, 9)
-    process.communicate()
+        os.killpg(process.pid, 9)
+        process.communicate()
     assert not (repo.root / ".venv" / ".ready").exists()
 
 
 def test_two_at_once_make_it_once(repo):
-    both = [repo.start("env"), repo.start("env")]
-    said = "".join(process.communicate(timeout=120)[1] for process in both)
+    with repo.start("env") as one, repo.start("env") as other:
+        both = [one, other]
+        said = "".join(process.communicate(timeout=PATIENCE)[1] for process in both)
     assert [process.returncode for process in both] == [0, 0], said
     assert said.count(MADE) == 1
     assert (

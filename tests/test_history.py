@@ -24,6 +24,7 @@ from alerting.sources.embedded import Embedded
 from alerting.store import Held, Store, schema
 from alerting.store.history import FIGURES_FOR, UNUSED
 from tests.ledger import Ledger, rows
+from tests.waiting import PATIENCE, ended
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
@@ -250,12 +251,13 @@ print("done")
 
 
 def process(folder, parts):
-    return subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(parts)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", KILLED, str(folder), str(parts)]
+    return ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
 
 
 def test_killed_in_the_middle_of_the_first_fill_the_next_goes_on(tmp_path):
     with process(tmp_path, 2) as killed:
-        assert killed.wait(60) == -signal.SIGKILL
+        assert killed.wait(PATIENCE) == -signal.SIGKILL
     world = World(tmp_path)
     held = world.span()
     assert held.until - held.start >= 4 * DAY
@@ -266,7 +268,7 @@ def test_killed_in_the_middle_of_the_first_fill_the_next_goes_on(tmp_path):
 
 def test_two_processes_that_fill_at_once_hold_the_same(tmp_path):
     with process(tmp_path, 99) as one, process(tmp_path, 99) as other:
-        assert (one.communicate(timeout=60)[0], other.communicate(timeout=60)[0]) == ("done\n", "done\n")
+        assert (one.communicate(timeout=PATIENCE)[0], other.communicate(timeout=PATIENCE)[0]) == ("done\n", "done\n")
     world = World(tmp_path)
     assert world.run()[0] <= SOME
 
@@ -587,7 +589,7 @@ def test_of_a_real_clickhouse_the_same_to_the_last_digit(clickhouse, tmp_path):
 
     clickhouse.execute("DROP TABLE IF EXISTS default.ticks")
     clickhouse.execute("CREATE TABLE default.ticks (time DateTime, n UInt8) ENGINE = MergeTree ORDER BY time")
-    source = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=20)
+    source = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60)
     insert(ticks(NOW - 9 * DAY, NOW))
     clock = [NOW]
     cached = Cached(source, Store(tmp_path / "alerts.sqlite"), lambda name: "here", MUTABLE, lambda: clock[0])

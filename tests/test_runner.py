@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from alerting.runner.lock import locked
 from alerting.runner.record import Record
 from alerting.runner.reports.days import days, entries
 from alerting.runner.scrub import MARK, scrubbed
+from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN, PASSWORD = "123456:AAbb-CCdd_EEff", 'p"ä%ss word'
@@ -145,13 +146,13 @@ ENDS = {
     "sys.exit": ("import sys; sys.exit(0)", "cell 2 (Read): SystemExit: 0"),
     "os._exit": ("import os; os._exit(0)", "cell 2 (Read): the kernel died: ended with exit code 0"),
     "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "cell 2 (Read): the kernel died: killed by SIGKILL"),
-    "timeout": ("print('begun', flush=True); import time; time.sleep(60)", "cell 2 (Read): the cell took longer than 1 s"),
+    "timeout": ("print('begun', flush=True); import time; time.sleep(600)", "cell 2 (Read): the cell took longer than 3 s"),
 }
 
 
 @pytest.mark.parametrize(("cell", "reason"), ENDS.values(), ids=ENDS)
 def test_whatever_ends_a_cell_early_ends_the_run_red(tmp_path, capsys, cell, reason):
-    house = House(tmp_path, cell_timeout=1.0)
+    house = House(tmp_path, cell_timeout=3.0 if "longer than" in reason else 60.0)
     assert house.run(cell, "print('never')", heading="Read") == 1
     assert f"FAILED: {reason}; " in capsys.readouterr().out
     assert house.told == [(reason, str(house.records[0]))]
@@ -170,12 +171,12 @@ def test_whatever_ends_a_cell_early_ends_the_run_red(tmp_path, capsys, cell, rea
 
 
 def test_the_run_as_a_whole_has_a_limit(tmp_path):
-    house = House(tmp_path, run_timeout=2.0)
+    house = House(tmp_path, run_timeout=5.0)
     begun = time.monotonic()
-    assert house.run(f"import subprocess; subprocess.run(['sleep', '61.{os.getpid()}'])") == 1
-    assert time.monotonic() - begun < 8
-    assert house.told[0][0] == "cell 2: the run took longer than 2 s"
-    left = subprocess.run(["pgrep", "-fx", f"sleep 61.{os.getpid()}"], capture_output=True, text=True, check=False).stdout
+    assert house.run(f"import subprocess; subprocess.run(['sleep', '601.{os.getpid()}'])") == 1
+    assert time.monotonic() - begun < PATIENCE
+    assert house.told[0][0] == "cell 2: the run took longer than 5 s"
+    left = subprocess.run(["pgrep", "-fx", f"sleep 601.{os.getpid()}"], capture_output=True, text=True, check=False).stdout
     assert left == "", "what the kernel started goes with it"
 
 
@@ -253,24 +254,22 @@ def apart(house, *sources, room=-1, limit=600):
     """A run in a process of its own, which may be hurt. `room`: the largest file that it can write; `limit`: its seconds."""
     path = notebook(house.folder / "apart.ipynb", *sources)
     command = [sys.executable, "-c", APART, str(house.folder), str(path), str(room), str(limit)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
 
 
-def begin(house):
+@contextmanager
+def begun(house):
     """A run that has come to its long cell, and its evidence to the disk."""
-    process = apart(house, "print('fir' + 'st')", "import time; time.sleep(60)")
-    until = time.monotonic() + 15
-    while time.monotonic() < until:
-        if any("first" in path.read_text() for path in (house.settings.reports / ".running").glob("*.ipynb")):
-            break
-        time.sleep(0.05)
-    return process
+    with apart(house, "print('fir' + 'st')", "import time; time.sleep(600)") as process:
+        running = house.settings.reports / ".running"
+        until(lambda: any("first" in path.read_text() for path in running.glob("*.ipynb")), "the first cell was not saved")
+        yield process
 
 
 def test_a_killed_run_is_found_by_the_next_one(house):
-    process = begin(house)
-    process.kill()
-    process.communicate()
+    with begun(house) as process:
+        process.kill()
+        process.communicate()
     assert house.run() == 0
     assert not list(Path(tempfile.gettempdir()).glob(f"alerting-{process.pid}-*"))
     killed, fine = (json.loads(path.read_text()) for path in house.records)
@@ -278,31 +277,26 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert "first\n" in outputs(killed), "what it had shown is kept"
     assert "This run failed" not in texts(fine)[0]
     assert [reason for reason, _ in house.told] == [f"the run {house.records[0].stem} was killed before it could end"]
-    until = time.monotonic() + 5  # the kernel looks for its parent every second
-    while stray(house) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert stray(house) == []
+    until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
 
 
 def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
-    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)")
-    assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
-    process.kill()
-    process.communicate()
+    with apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(600)") as process:
+        assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
 
 
 def test_that_nobody_listens_does_not_end_the_watch_over_the_time(house):
-    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)", limit=4)
-    process.stdout.close()
-    process.wait(20)
+    with apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(600)", limit=4) as process:
+        process.stdout.close()
+        process.wait(PATIENCE)
     assert "the run took longer than 4 s" in texts(house.record())[0]
 
 
 @pytest.mark.parametrize(("number", "code", "told"), [(signal.SIGTERM, 1, 1), (signal.SIGINT, 130, 0)])
 def test_a_stopped_run_ends_in_good_order(house, number, code, told):
-    process = begin(house)
-    process.send_signal(number)
-    said = process.communicate(timeout=10)[0]
+    with begun(house) as process:
+        process.send_signal(number)
+        said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == code
     assert said.count(f"told: stopped by {number.name}") == told
     assert house.entries()[0]["said"] == f"stopped by {number.name}"
@@ -326,8 +320,8 @@ def test_a_reports_folder_that_cannot_be_written(house, capsys):
 
 def test_a_full_disk(house):
     done = house.folder / "done"
-    process = apart(house, MARKED.format(str(done)), "print('long ' * 1000)", room=3000)
-    said = process.communicate(timeout=20)[0]
+    with apart(house, MARKED.format(str(done)), "print('long ' * 1000)", room=3000) as process:
+        said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 1
     assert "told: the record could not be saved: File too large" in said
     assert done.exists(), "the run itself went on"

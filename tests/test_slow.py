@@ -18,6 +18,7 @@ from alerting.sources.cached import Cached
 from alerting.sources.clickhouse import ClickHouse
 from alerting.store import Store
 from tests.ledger import Ledger, rows
+from tests.waiting import PATIENCE
 
 STEP = timedelta(minutes=15)
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -183,7 +184,7 @@ class Gated(BaseSource):
         self.source, self.gates = source, {}
 
     def fetch(self, query, start, end):
-        assert query.name not in self.gates or self.gates[query.name].wait(20)
+        assert query.name not in self.gates or self.gates[query.name].wait(PATIENCE)
         return self.source.fetch(query, start, end)
 
     def rows(self, query, start, end):
@@ -208,7 +209,7 @@ def test_a_slow_real_table_with_its_past_held(world, clickhouse, bot, tmp_path):
             WHERE time >= toDateTime(since) AND time < toDateTime(until)
             GROUP BY bucket ORDER BY bucket""",
         )
-    source = Gated(ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=20))
+    source = Gated(ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60))
     source.gates["lazy"] = threading.Event()
     to = world(Cached(source, Store(tmp_path / "alerts.sqlite"), str, clock=lambda: NOW), queries=queries)
     due, judged, reading, receipts = quickly(to, NOW, 1.0)

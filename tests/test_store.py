@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ from alerting.model import (
     Verdict,
 )  # fmt: skip
 from alerting.store import Counts, Store, schema
+from tests.waiting import PATIENCE, ended
 
 ROOT = Path(__file__).resolve().parent.parent
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
@@ -800,14 +801,14 @@ def test_a_full_disk_costs_the_commit_and_nothing_else(tmp_path):
         assert store.last_judged().keys() == {"likes", "views"}
 
 
-def python(code, *args, **kwargs):
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], cwd=ROOT, text=True, **kwargs)
+def python(code, *args):
+    return ended(subprocess.Popen([sys.executable, "-c", code, *map(str, args)], cwd=ROOT, text=True, stdout=subprocess.PIPE))
 
 
 def test_a_night_of_kill_9_leaves_all_of_a_commit_or_nothing(tmp_path):
     path = tmp_path / "alerts.sqlite"
     for turn in range(10):
-        with python(COMMITS, path, stdout=subprocess.PIPE) as child:
+        with python(COMMITS, path) as child:
             child.stdout.readline()  # it is at it
             time.sleep(0.002 * turn)
             child.send_signal(signal.SIGKILL)
@@ -840,13 +841,14 @@ while True:
 def test_several_processes_at_once_also_on_a_corrupted_file(tmp_path):
     path = tmp_path / "alerts.sqlite"
     path.write_bytes(b"nonsense " * 1000)
-    children = [python(SHARES, path, tmp_path / "go", name, stdout=subprocess.PIPE) for name in "abcd"]
-    for child in children:
-        child.stdout.readline()
-    (tmp_path / "go").touch()
-    for child in children:
-        child.communicate()
-        assert child.returncode == 0
+    with ExitStack() as stack:
+        children = [stack.enter_context(python(SHARES, path, tmp_path / "go", name)) for name in "abcd"]
+        for child in children:
+            child.stdout.readline()
+        (tmp_path / "go").touch()
+        for child in children:
+            child.communicate(timeout=PATIENCE)
+            assert child.returncode == 0
     with closing(Store(path)) as store:
         assert {name: len(store.judged(name)) for name in "abcd"} == dict.fromkeys("abcd", 25)
     assert len([p for p in tmp_path.iterdir() if ".corrupt-" in p.name and p.name.endswith("Z")]) == 1

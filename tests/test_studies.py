@@ -17,6 +17,7 @@ from alerting.detectors import IQR, Change, SameSlot
 from alerting.model import SettingsError
 from alerting.settings import load
 from alerting.simulate import simulate
+from tests.pasts import END
 from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,31 +30,19 @@ def sources(path, kind="code"):
     return ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    """A small embedded app that ends now."""
-    folder = tmp_path_factory.mktemp("data")
-    simulate(folder / "app", datetime.now(UTC), days=30, users=2_000, events_per_day=30_000)
-    return folder
-
-
-@pytest.fixture
-def embedded(app, monkeypatch):
-    monkeypatch.setenv("ALERTING_DATA", str(app))
-    return wiring.connect(dry_run=True, settings=load())
-
-
 @pytest.fixture(params=["embedded", "server", "table"])
-def given(request, app, tmp_path):
+def given(request, tmp_path):
     """The variables that make each kind of source the configured one."""
     small = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path)}
     if request.param == "embedded":
-        return small | {"ALERTING_DATA": str(app), "ALERTING_METRICS": "views,ctr"}
+        now = datetime.now(UTC)  # the notebooks let the app live on to it
+        simulate(tmp_path / "data" / "app", now, days=30, users=2_000, events_per_day=30_000)
+        return small | {"ALERTING_METRICS": "views,ctr"}
     if request.param == "table":
         kpis(tmp_path / "kpis.csv")
         return small | {"ALERTING_SOURCE": str(tmp_path / "kpis.csv")}
     server = request.getfixturevalue("clickhouse")
-    loaded(server, app / "app")
+    loaded(server, request.getfixturevalue("app") / "app")
     (tmp_path / "password").write_text(server.password)
     place = {"ALERTING_SOURCE": server.url, "ALERTING_CLICKHOUSE_DATABASE": "studies", "ALERTING_METRICS": "views"}
     user = {"ALERTING_CLICKHOUSE_USER": server.reader, "ALERTING_CLICKHOUSE_PASSWORD_FILE": str(tmp_path / "password")}
@@ -146,8 +135,8 @@ def test_a_study_is_thin(path):
     assert cells[0]["cell_type"] == "markdown"
 
 
-def test_a_past_knows_what_was_planted(embedded):
-    past, reading = studies.past(embedded, 1)
+def test_a_past_knows_what_was_planted(sample):
+    past, reading = studies.past(sample, 1, END.isoformat())
     assert [metric.name for metric in past.metrics] == [metric.name for metric in metrics.METRICS]
     assert past.end - past.start == timedelta(weeks=1)
     assert any(span.start > past.start for span in past.known)
@@ -190,9 +179,11 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"
 
 
-def test_the_budget_command_says_widths_lines_power_and_cost(embedded, capsys, monkeypatch):
+def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
+    kpis(tmp_path / "kpis.csv")
     monkeypatch.setattr(console, "TIMES", 1)
-    monkeypatch.setenv("ALERTING_METRICS", "views,messages")
+    monkeypatch.setenv("ALERTING_SOURCE", str(tmp_path / "kpis.csv"))
+    monkeypatch.setenv("ALERTING_DATA", str(tmp_path / "data"))
     code = console.budget("3 a week", 1)
     out = capsys.readouterr().out
     assert code in (0, 1)

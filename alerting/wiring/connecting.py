@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from alerting.store import Store
 
 
-def connect(dry_run: bool = False, settings: Settings | None = None) -> Connections:
+def connect(dry_run: bool = False, settings: Settings | None = None, now: datetime | None = None) -> Connections:
     """Everything a run needs. A dry run reads the same source, and neither remembers anything nor tells anybody.
 
+    `now`: the moment until which the sample app lives on, and that the run is said to have started at; none: the clock's.
     Raises SettingsError, SourceError or StoreError.
     """
     ignored = "" if settings else environment.retired()
-    settings, now = settings or environment.load(), datetime.now(UTC)
-    source, metrics = open_source(settings)
+    settings, now = settings or environment.load(), now or datetime.now(UTC)
+    source, metrics = open_source(settings, now)
     store = open_store(settings, dry_run)
     store.forget(now)
     source = remembering(source, settings, store, dry_run)

@@ -34,11 +34,14 @@ def tables(settings: Settings) -> dict[str, str]:
     return named | {name: named.get(query.table, query.table) for name, query in queries().items()}
 
 
-def open_source(settings: Settings) -> tuple[Source, list[Metric]]:
-    """The configured source, and the metrics to watch there. Raises SourceError or SettingsError."""
+def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source, list[Metric]]:
+    """The configured source, and the metrics to watch there; the sample app lives on to `now` (none: the clock's).
+
+    Raises SourceError or SettingsError.
+    """
     if settings.source == "embedded" or settings.source.startswith(("http://", "https://")):
         metrics = catalogue(settings)
-        return (_embedded if settings.source == "embedded" else _clickhouse)(settings), metrics
+        return _embedded(settings, now) if settings.source == "embedded" else _clickhouse(settings), metrics
     from alerting.metrics import of_table
     from alerting.sources.table import Table
 
@@ -64,14 +67,14 @@ def catalogue(settings: Settings) -> list[Metric]:
     return open_source(settings)[1]
 
 
-def _embedded(settings: Settings) -> Source:
+def _embedded(settings: Settings, now: datetime | None) -> Source:
     from alerting.sources.embedded import Embedded
 
     source = Embedded(settings.data / "app", tables(settings))  # its engine starts while the app lives on to now
     if not _just_extended(settings.data / "app"):
         from alerting.simulate import extend
 
-        extend(settings.data / "app", datetime.now(UTC))
+        extend(settings.data / "app", now or datetime.now(UTC))
     return source
 
 

@@ -19,6 +19,7 @@ from tests.faults.gate import HEARTBEAT, Gate
 from tests.faults.process import ALERT, ROOT, Run, Server
 from tests.faults.timeline import START, moment
 from tests.servers import PASSWORD
+from tests.waiting import PATIENCE
 
 LIMIT = 150.0  # seconds a run may take, whatever happens
 SHORT = {"PATH", "HOME", "LANG", "TMPDIR"}  # what cron hands over
@@ -139,7 +140,7 @@ class World:
             return dict(json.load(answer))
 
 
-def _until(there: Callable[[], bool], seconds: float = 20.0) -> None:
+def _until(there: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not there():
         if time.monotonic() > deadline:

@@ -19,7 +19,7 @@ __all__ = ["ahead", "index", "last_runs", "prune", "sizes"]
 def index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
     """Write reports/index.html and the pages of incidents; gives the path. Raises AlertingError.
 
-    `fresh`: all of them, and those of runs that have none. `now`: the moment of writing, by default now.
+    `fresh`: all of them, and those of runs that have none. `now`: the moment that they are written for; none: the clock's.
     """
     from alerting.runner.reports import overview
 
@@ -27,7 +27,10 @@ def index(settings: Settings, fresh: bool = False, now: datetime | None = None) 
 
 
 def prune(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
-    """Thin out and pack records that are old at `now`; gives one line about what went, or would. Raises AlertingError."""
+    """Thin out and pack records that are old at `now` (none: the clock's); gives one line about what went, or would.
+
+    Raises AlertingError.
+    """
     from alerting.runner.reports import pruning
 
     return pruning.prune(settings, keep_days, dry_run, now)

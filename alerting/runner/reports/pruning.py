@@ -42,10 +42,11 @@ class Plan:
 
 
 def prune(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
-    """Thin out and pack records that are old at `now`; gives one line about what went, or would. Raises AlertingError."""
+    """Thin out and pack old records; gives one line about what went, or would. Raises AlertingError."""
     if keep_days < 0:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
-    today = (now or datetime.now(UTC)).date()
+    now = now or datetime.now(UTC)
+    today = now.date()
     plans = [_plan(day, (today - date.fromisoformat(day.name)).days, keep_days) for day in days(settings.reports)]
     before = disk.folder(settings.reports)
     if not dry_run:

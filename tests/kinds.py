@@ -1,0 +1,75 @@
+"""Which tests are `fast` (they start no process, server, notebook or browser) and which are `dates` (they go by the clock).
+
+Found by the names that a test, its fixtures and the helpers that they call use, so that nobody has to mark a test by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+OUTSIDE = {
+    "subprocess", "os.fork", "Popen", "Embedded", "run_alerts", "sync_playwright", "getfixturevalue",
+    "connect", "BotApi", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
+}  # fmt: skip
+running: pytest.Item | None = None  # the test that is under way
+LONG = {"test_backtest", "test_store_stateful", "test_simulate", "test_bench_detection"}  # modules of minutes
+LONGEST = {  # begun first, so that two processes end together
+    "test_destinations", "test_end_to_end", "test_faults", "test_new_metric", "test_runner", "test_simulate", "test_sources",
+    "test_store_stateful", "test_studies",
+}  # fmt: skip
+CLOCK = {  # modules that ask the clock, or whose code under test does
+    "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
+    "test_pages", "test_pipeline", "test_review", "test_settings", "test_store",
+}  # fmt: skip
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Add both markers to the tests that they are for, and put the longest modules first.
+
+    At a false date (see .ci/run) run those in this process, and those on the sample app; servers and browsers bear none.
+    """
+    for item in items:
+        module, alone = item.path.stem, not reaches_outside(item)
+        if alone and module not in LONG:
+            item.add_marker("fast")
+        if module in CLOCK and (alone or "sample" in item.fixturenames):
+            item.add_marker("dates")
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+def reaches_outside(item: Any) -> bool:
+    fixtures = [found.func for known in item._fixtureinfo.name2fixturedefs.values() for found in known]
+    return any(_uses(function) for function in (item.function, *fixtures))
+
+
+@functools.cache
+def _uses(thing: Any) -> bool:
+    """Whether a function, or one of ours that it calls, names something outside of this process."""
+    return any(name in OUTSIDE for name in _names(thing, set()))
+
+
+def _names(thing: Any, seen: set[Any]) -> Iterator[str]:
+    thing = getattr(thing, "__wrapped__", thing)
+    if thing in seen or not getattr(thing, "__module__", "").startswith("tests"):
+        return
+    seen.add(thing)
+    if isinstance(thing, type):
+        for part in (*vars(thing).values(), *thing.__bases__):
+            yield from _names(getattr(part, "fget", part), seen) if getattr(part, "__hash__", None) else ()
+    if isinstance(thing, types.FunctionType):
+        for name in _in_code(thing.__code__):
+            yield name
+            if name in thing.__globals__ and getattr(thing.__globals__[name], "__hash__", None):
+                yield from _names(thing.__globals__[name], seen)
+
+
+def _in_code(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _in_code(constant)
