@@ -24,14 +24,15 @@ LONGEST = {  # begun first, so that two processes end together
 }  # fmt: skip
 CLOCK = {  # modules that ask the clock, or whose code under test does
     "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
-    "test_pages", "test_pipeline", "test_review", "test_settings", "test_store",
+    "test_pages", "test_review", "test_settings", "test_store",
 }  # fmt: skip
 
 
 def mark(items: list[pytest.Item]) -> None:
     """Add both markers to the tests that they are for, and put the longest modules first.
 
-    At a false date (see .ci/run) run those in this process, and those on the sample app; servers and browsers bear none.
+    At a false date (see .ci/run) run those in this process, and those on the sample app; servers, browsers and
+    waits of threads with a limit (test_pipeline, test_studies) bear none.
     """
     for item in items:
         module, alone = item.path.stem, not reaches_outside(item)

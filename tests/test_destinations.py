@@ -868,6 +868,7 @@ def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, 
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
     web.will(says(f"no {PATH}", 403))
+    shutil.copytree(given.data / "app", tmp_path / "new" / "app")  # a memory of its own, on the same app
     done = subprocess.run(["make", "run-alerts"], cwd=ROOT, env={**env, "ALERTING_DATA": str(tmp_path / "new")}, **OUTPUT)
     assert "check ALERTING_SLACK_URL" in done.stdout
     assert len(mail.letters) >= 2
