@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from alerting import catalogue, metrics
+from alerting import catalogue, metric_values, metrics
 from alerting.model import STEP, Metric, Query, SettingsError
 from alerting.model.route import WORDS
 from alerting.pipeline.watching import SUFFIX
 
-VALUES: dict[str, tuple[Callable[..., metrics.Value], int]] = {
-    "count": (metrics.count, 1),
-    "total": (metrics.total, 1),
-    "measured": (metrics.measured, 1),
-    "ratio": (metrics.ratio, 2),
-    "mean": (metrics.mean, 2),
+VALUES: dict[str, tuple[Callable[..., metric_values.Value], int]] = {
+    "count": (metric_values.count, 1),
+    "total": (metric_values.total, 1),
+    "measured": (metric_values.measured, 1),
+    "ratio": (metric_values.ratio, 2),
+    "mean": (metric_values.mean, 2),
 }
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
 DAY = timedelta(days=1)
@@ -38,7 +38,7 @@ class Written:
         return f"{self.function}({', '.join(_quoted(column) for column in self.columns)})"
 
     @property
-    def value(self) -> metrics.Value:
+    def value(self) -> metric_values.Value:
         return VALUES[self.function][0](*self.columns)
 
 
@@ -116,12 +116,12 @@ def written(expression: str, name: str, columns: list[str]) -> Written:
     if not expression:
         only = name if name in there else there[0] if len(there) == 1 else ""
         if not only:
-            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {metrics.listed(there)}")
+            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {metric_values.listed(there)}")
         return Written("count", (only,))
     value = _parsed(expression)
     absent = [column for column in value.columns if column not in there]
     if absent:
-        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {metrics.listed(there)}")
+        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {metric_values.listed(there)}")
     return value
 
 
