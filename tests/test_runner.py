@@ -20,10 +20,10 @@ import pytest
 
 from alerting import runner, settings
 from alerting.model import NotifyError, SettingsError
+from alerting.redaction import MARK, redact
 from alerting.runner.failure import EMPTY, Failure, bare, place, shown
 from alerting.runner.lock import locked
 from alerting.runner.record import Record
-from alerting.runner.scrub import MARK, scrubbed
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN, PASSWORD = "123456:AAbb-CCdd_EEff", 'p"ä%ss word'
@@ -358,7 +358,7 @@ def test_a_leak_alone_is_red(house):
 
 def test_a_short_secret_is_not_looked_for(house):
     short = replace(house.settings, clickhouse_password="ok")
-    assert scrubbed("all is ok", short) == ("all is ok", 0)
+    assert redact("all is ok", short) == ("all is ok", 0)
 
 
 def test_a_notice_that_fails_does_not_change_the_exit_code(house, capsys):

@@ -10,12 +10,12 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from alerting.redaction import redact
 from alerting.runner import reports
 from alerting.runner.failure import EMPTY, Failure, Notebook
 from alerting.runner.kernel import Kernel
 from alerting.runner.launch import without
 from alerting.runner.record import Record
-from alerting.runner.scrub import scrubbed
 from alerting.runner.watch import Watch, stoppable
 from alerting.settings import Settings
 
@@ -91,7 +91,7 @@ class _Execution:
         lines = [line for line in _streamed(self.notebook) if line.startswith(PROGRESS)]
         if lines and lines[-1:] != self.progress:
             self.progress = lines[-1:]
-            sys.stdout.write(scrubbed(f"{lines[-1]}\n", self.settings)[0])
+            sys.stdout.write(redact(f"{lines[-1]}\n", self.settings)[0])
             sys.stdout.flush()
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from alerting.model import AlertingError
+from alerting.redaction import redact
 from alerting.runner import reports
 from alerting.runner.execution import execute
 from alerting.runner.failure import printed, said
 from alerting.runner.kernel import sweep
 from alerting.runner.lock import HeldError, locked
 from alerting.runner.record import Record, rescue
-from alerting.runner.scrub import scrubbed
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -97,7 +97,7 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     failure = record.publish(done, failure)
     _list(settings, started, record.trouble)
     link = record.link if record.saved else ""
-    sys.stdout.write(scrubbed(printed(done), settings)[0])
+    sys.stdout.write(redact(printed(done), settings)[0])
     word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
     _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
     if failure and failure.stopped:
@@ -133,7 +133,7 @@ def _beat(settings: Settings, started: datetime) -> None:
 def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify) -> None:
     """Say in the chat that the run failed. That this fails too changes nothing about the exit code: cron sees it."""
     try:
-        word = tell(settings, at, scrubbed(reason, settings)[0], run)
+        word = tell(settings, at, redact(reason, settings)[0], run)
     except AlertingError as error:
         word = f"the failure could not be told: {error}"
     if word:
@@ -141,5 +141,5 @@ def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify)
 
 
 def _log(at: datetime, text: str, settings: Settings) -> None:
-    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {scrubbed(text, settings)[0]}\n")
+    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {redact(text, settings)[0]}\n")
     sys.stdout.flush()
