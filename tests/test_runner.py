@@ -268,15 +268,26 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert stray(house) == []
 
 
+READ_A_DAY = """
+print('history of likes: looks like progress')
+from threading import Thread
+from alerting.model import Progress
+from alerting.wiring.tables import _say
+thread = Thread(target=_say, args=[Progress('views', 1, 9)])
+thread.start()
+thread.join()
+"""  # tables are read in threads
+
+
 def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
-    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)")
+    process = apart(house, READ_A_DAY, "import time; time.sleep(60)")
     assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
     process.kill()
     process.communicate()
 
 
 def test_that_nobody_listens_does_not_end_the_watch_over_the_time(house):
-    process = apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(60)", limit=4)
+    process = apart(house, READ_A_DAY, "import time; time.sleep(60)", limit=4)
     process.stdout.close()
     process.wait(20)
     assert "the run took longer than 4 s" in texts(house.record())[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from alerting.model.run import PROGRESS
 from alerting.redaction import redact
 from alerting.runner import reports
 from alerting.runner.failure import EMPTY, Failure, Notebook
@@ -22,7 +23,6 @@ from alerting.settings import Settings
 if TYPE_CHECKING:
     from alerting.runner.engine import Attempt
 
-PROGRESS = "history of "  # what a source says while much is read for the first time
 ANEW = "If not: rm -r .venv, then make env, sets the environment up anew."
 
 
@@ -44,7 +44,7 @@ class _Execution:
     def __init__(self, settings: Settings, record: Record, source: Path, given: dict[str, Any]) -> None:
         self.settings, self.record, self.source, self.given = settings, record, source, given
         self.attempt: Attempt | None = None
-        self.progress: list[str] = []
+        self.progress = ""
 
     @property
     def notebook(self) -> Notebook:
@@ -88,17 +88,18 @@ class _Execution:
             self._say_how_far()
 
     def _say_how_far(self) -> None:
-        lines = [line for line in _streamed(self.notebook) if line.startswith(PROGRESS)]
-        if lines and lines[-1:] != self.progress:
-            self.progress = lines[-1:]
-            sys.stdout.write(redact(f"{lines[-1]}\n", self.settings)[0])
+        line = _progress(self.notebook)
+        if line != self.progress:
+            self.progress = line
+            sys.stdout.write(redact(f"{line}\n", self.settings)[0])
             sys.stdout.flush()
 
 
-def _streamed(notebook: Notebook) -> list[str]:
-    """Lines that cells have printed so far."""
+def _progress(notebook: Notebook) -> str:
+    """Return the newest line that says how far a long read is, or nothing."""
     outputs = [output for cell in list(notebook["cells"]) for output in list(cell.get("outputs", ()))]
-    return "".join("".join(output.get("text", "")) for output in outputs if output.get("output_type") == "stream").splitlines()
+    lines = [output["data"].get("text/plain", "") for output in outputs if PROGRESS in output.get("data", ())]
+    return "".join(lines[-1:])
 
 
 def _stopped(error: KeyboardInterrupt) -> Failure:
