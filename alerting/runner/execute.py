@@ -1,6 +1,6 @@
 """Execute the notebook of a run with papermill, within its limits of time and with its evidence on disk.
 
-The kernel is a jupyter_client one, started before papermill is imported, because both take long to load.
+The kernel is started before papermill and jupyter_client are imported, because all of them take long to load.
 """
 
 from __future__ import annotations
@@ -15,17 +15,12 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty
 from types import FrameType
 from typing import Any
-
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.client import KernelClient
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import KernelManager
 
 from alerting.model.run import PROGRESS
 from alerting.redaction import redact
@@ -35,6 +30,7 @@ from alerting.runner.kernel_main import without
 from alerting.runner.record import Record
 from alerting.settings import ROOT, Settings
 
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 KERNEL_MAIN = Path(__file__).with_name("kernel_main.py")
 BOOT = 60.0  # seconds a kernel may take to answer
 DRAIN = 30.0  # seconds outputs may take to arrive after their cell is done; papermill's 4 are too few on a loaded machine
@@ -111,12 +107,12 @@ class _Execution:
             thread.join()
 
     def _papermill(self, kernel: Kernel, given: dict[str, Any]) -> Failure | None:
-        nbclient, papermill, nbformat = _import_papermill()
+        client, nbclient, papermill, nbformat = _import_papermill()
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._keep()
         threading.Thread(target=reports.ahead, daemon=True).start()  # while the kernel loads what it needs
-        limit = self.settings.cell_timeout
+        limit, manager = self.settings.cell_timeout, client.Manager(kernel, BOOT)
         try:
             papermill.execute.execute_notebook(
                 self.notebook,
@@ -125,7 +121,7 @@ class _Execution:
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                km=kernel,
+                km=manager,
                 start_timeout=BOOT,
                 execution_timeout=limit,
                 iopub_timeout=min(DRAIN, limit),
@@ -143,10 +139,11 @@ class _Execution:
         except nbclient.exceptions.DeadKernelError:
             advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run without telling anyone."
             return Failure(f"the kernel died: {kernel.death}", advice, self.where, kernel.complaint)
-        except _NoAnswerError as error:
+        except client.NoAnswerError as error:
             advice = "rm -r .venv, then make env, sets the environment up anew."
             return Failure(str(error), advice, detail=kernel.complaint)
         finally:
+            manager.close()
             self._correct_statuses()
         return unfinished(self.notebook)
 
@@ -191,18 +188,16 @@ class _LeftEarlyError(Exception):
     """A cell called exit()."""
 
 
-class _NoAnswerError(Exception):
-    """The kernel never answered. The text says how that shows."""
-
-
-def _import_papermill() -> tuple[Any, Any, Any]:
-    """Import nbclient, papermill and nbformat; late, because they cost 0.4 s."""
+def _import_papermill() -> tuple[Any, Any, Any, Any]:
+    """Import our client, nbclient, papermill and nbformat; late, because they cost 0.4 s."""
     with without("pyarrow"):  # papermill would load it, for a file system that is not used here
         import nbclient.exceptions
         import nbformat
         import papermill.execute
+
+        from alerting.runner import client
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and the status line say it better
-    return nbclient, papermill, nbformat
+    return client, nbclient, papermill, nbformat
 
 
 def _raised(error: Any, where: str) -> Failure:
@@ -236,45 +231,37 @@ def _progress(notebook: Notebook) -> str:
     return "".join(lines[-1:])
 
 
-class Kernel(KernelManager):
+class Kernel:
     """A running kernel of this Python, whatever kernelspecs are installed; `with` ends it.
 
     It has a private folder: its key, its sockets (no ports), its stderr and its temporary files lie there and go with it.
+    jupyter_client's KernelManager does the same, but importing it first made a quiet run a tenth slower.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """Start the process. Raises OSError when it cannot even be started."""
         self.folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-", dir=_short()))
-        place = {"transport": "ipc", "ip": str(self.folder / "s"), "connection_file": str(self.folder / "connection.json")}
-        super().__init__(client_factory=_Client, **place)
+        self.file = self.folder / "connection.json"
+        ports = {f"{name}_port": number for number, name in enumerate(CHANNELS, 1)}
+        place = {"transport": "ipc", "ip": str(self.folder / "s"), "kernel_name": "python3"}
+        key = {"key": uuid.uuid4().hex, "signature_scheme": "hmac-sha256"}
+        self.file.write_text(json.dumps({**place, **ports, **key}), encoding="utf-8")
         env = {**os.environ, **_private(settings.data / ".cache", self.folder), **environ}
-        env |= {"TMPDIR": str(self.folder), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        env |= {"TMPDIR": str(self.folder), "JPY_PARENT_PID": str(os.getpid()), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        command = [sys.executable, "-P", str(KERNEL_MAIN), "-f", str(self.file), "--HistoryManager.enabled=False"]
         try:
             with (self.folder / "stderr").open("wb") as log:
-                self.start_kernel(cwd=str(ROOT), env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.process = subprocess.Popen(
+                    command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
         except OSError:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        self.process: subprocess.Popen[bytes] = self.provisioner.process  # type: ignore[union-attr]
-        self.connected: list[KernelClient] = []
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        command = [sys.executable, "-P", str(KERNEL_MAIN), "-f", "{connection_file}", "--HistoryManager.enabled=False"]
-        return KernelSpec(argv=command, display_name="Python 3", language="python")
-
-    def client(self, **options: Any) -> Any:
-        """Return a client of the kernel. nbclient leaves it open when the kernel is not its own, so `with` closes it."""
-        deadline = time.monotonic() + BOOT
-        while self.alive and not self.listening and time.monotonic() < deadline:
-            time.sleep(0.002)  # connecting before it listens costs a tenth of a second in retries
-        client = super().client(**options)
-        self.connected.append(client)
-        return client
 
     @property
     def listening(self) -> bool:
-        return all(Path(f"{self.ip}-{port}").exists() for port in self.ports)
+        """Its sockets are there: connecting earlier costs a tenth of a second in retries."""
+        return all(Path(f"{self.folder}/s-{number}").exists() for number in range(1, len(CHANNELS) + 1))
 
     @property
     def alive(self) -> bool:
@@ -307,34 +294,7 @@ class Kernel(KernelManager):
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        for client in self.connected:
-            client.stop_channels()
-        self.cleanup_resources()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class _Client(AsyncKernelClient):
-    """A client that is ready as soon as the kernel has answered: jupyter_client's goes on to wait 0.2 s for silence."""
-
-    parent: Kernel
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        deadline = time.monotonic() + (timeout or BOOT)
-        while not await self._answered():
-            if not self.parent.alive:
-                raise _NoAnswerError(f"the kernel did not start: {self.parent.death}")
-            if not self.parent.listening or time.monotonic() > deadline:
-                raise _NoAnswerError(f"the kernel did not answer within {BOOT:g} s")
-
-    async def _answered(self) -> bool:
-        """A reply came, and what the kernel publishes reaches us: outputs would be lost otherwise."""
-        self.kernel_info()
-        try:
-            await self.shell_channel.get_msg(timeout=1)
-            await self.iopub_channel.get_msg(timeout=0.2)
-        except Empty:
-            return False
-        return True
 
 
 def _short() -> str | None:
