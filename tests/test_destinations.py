@@ -39,7 +39,7 @@ from alerting.notifiers import email as mailing
 from alerting.notifiers.email import Mailbox, Server
 from alerting.notifiers.slack import Slack, mrkdwn
 from alerting.notifiers.webhook import Webhook
-from alerting.runner.scrub import scrubbed
+from alerting.redaction import redact
 from alerting.settings import ROOT, load
 from alerting.store import Routed as Memories
 from alerting.store.past import Past
@@ -814,7 +814,7 @@ def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, w
 def test_no_secret_is_left_in_what_is_written(settings):
     given = settings(EMAIL_USER="me", EMAIL_PASSWORD="hunter2hunter2")
     text = f"{given.slack_url} {PATH} max retries with url: {PATH} {given.webhook_secret} {given.email_password} {given.email_to}"
-    left, count = scrubbed(text, given)
+    left, count = redact(text, given)
     assert count >= 5
     assert "verysecretpath" not in left
     assert "whisper" not in left

@@ -20,11 +20,11 @@ import pytest
 
 from alerting import runner, settings
 from alerting.model import NotifyError, SettingsError
+from alerting.redaction import MARK, redact
 from alerting.runner.failure import EMPTY, Failure, bare, place, shown
 from alerting.runner.lock import locked
 from alerting.runner.record import Record
 from alerting.runner.reports.days import days, entries
-from alerting.runner.scrub import MARK, scrubbed
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +97,7 @@ def stray(house):
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"runner/launch.py" in (process / "cmdline").read_bytes():
+            if b"runner/kernel_main.py" in (process / "cmdline").read_bytes():
                 found += [process.name] * (os.fsencode(house.folder) in (process / "environ").read_bytes())
     return found
 
@@ -194,6 +194,16 @@ def test_a_kernel_that_does_not_start(house, monkeypatch):
     assert "broken on purpose" in texts(house.record())[0]
 
 
+def test_a_kernel_that_never_answers(house, monkeypatch):
+    (house.folder / "lib").mkdir()
+    (house.folder / "lib" / "ipykernel.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
+    monkeypatch.setattr("alerting.runner.execute.BOOT", 1.0)
+    assert house.run() == 1
+    assert house.told[0][0] == "the kernel did not answer within 1 s"
+    assert stray(house) == []
+
+
 def test_an_interpreter_that_is_not_there(house, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert house.run() == 1
@@ -240,9 +250,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 from dataclasses import replace
 from pathlib import Path
 from alerting import runner, settings
-from alerting.runner import watch
+from alerting.runner import execute
 
-watch.PERIOD = 0.2
+execute.PERIOD = 0.2
 folder, notebook, room, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
@@ -280,13 +290,24 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
 
 
+READ_A_DAY = """
+print('history of likes: looks like progress')
+from threading import Thread
+from alerting.model import Progress
+from alerting.wiring.tables import _say
+thread = Thread(target=_say, args=[Progress('views', 1, 9)])
+thread.start()
+thread.join()
+"""  # tables are read in threads
+
+
 def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
-    with apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(600)") as process:
+    with apart(house, READ_A_DAY, "import time; time.sleep(600)") as process:
         assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
 
 
 def test_that_nobody_listens_does_not_end_the_watch_over_the_time(house):
-    with apart(house, "print('history of views: 1 of 9 days read')", "import time; time.sleep(600)", limit=4) as process:
+    with apart(house, READ_A_DAY, "import time; time.sleep(600)", limit=4) as process:
         process.stdout.close()
         process.wait(PATIENCE)
     assert "the run took longer than 4 s" in texts(house.record())[0]
@@ -368,7 +389,7 @@ def test_a_leak_alone_is_red(house):
 
 def test_a_short_secret_is_not_looked_for(house):
     short = replace(house.settings, clickhouse_password="ok")
-    assert scrubbed("all is ok", short) == ("all is ok", 0)
+    assert redact("all is ok", short) == ("all is ok", 0)
 
 
 def test_a_notice_that_fails_does_not_change_the_exit_code(house, capsys):

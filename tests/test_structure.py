@@ -29,6 +29,7 @@ ROOMS = {
     "detectors": 1, "episodes": 1, "incidents": 1, "slices": 1, "messages": 1,
     "occasions": 1, "sources": 1, "store": 1, "notifiers": 1, "simulate": 1, "settings": 1,
     "plots": 2, "pages": 2,  # the words in a picture are messages' words, and a page's numbers are written as theirs
+    "redaction": 2,
     "metric_values": 1, "metrics": 3, "pipeline": 3,
     "backtest": 4, "catalogue": 4,
     "wiring": 5,

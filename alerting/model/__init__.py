@@ -19,7 +19,7 @@ from alerting.model.listed import Listed
 from alerting.model.metric import STEP, Metric, Occasion, Policy, Query, Rule, Silence
 from alerting.model.ports import History, Memory, Notifier, Source, Store
 from alerting.model.route import Routes
-from alerting.model.run import Arrival, Outcome, Reading, Run, Span
+from alerting.model.run import Arrival, Outcome, Progress, Reading, Run, Span
 from alerting.model.trouble import Episode, Kind, Label, State, Status, Verdict
 from alerting.model.why import Cause, Rarity, Similar, Slice
 
@@ -48,6 +48,7 @@ __all__ = [
     "Occasion",
     "Outcome",
     "Policy",
+    "Progress",
     "Query",
     "Rarity",
     "Reading",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     # annotations only: `model` must stay cheap to import
     import pandas as pd
+
+PROGRESS = "application/vnd.alerting.progress+json"  # the MIME type by which a runner finds a Progress among outputs
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,18 @@ class Run:
     ended: datetime | None = None
     well: bool = False
     said: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long read of a table is. A notebook that displays it has the value beside the line."""
+
+    query: str
+    read: float  # days
+    days: float  # in all
+
+    def __str__(self) -> str:
+        return f"history of {self.query}: {self.read:.0f} of {self.days:.0f} days read"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {PROGRESS: asdict(self), "text/plain": str(self)}

@@ -4,7 +4,6 @@
 """
 
 from alerting.runner.reports import index, last_runs, prune, sizes
-from alerting.runner.run import run_alerts
-from alerting.runner.schedule import crontab_line
+from alerting.runner.run import crontab_line, run_alerts
 
 __all__ = ["crontab_line", "index", "last_runs", "prune", "run_alerts", "sizes"]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from alerting.redaction import MARK, redact
 from alerting.runner.failure import EMPTY, Failure, Notebook, both, one_line, outcome, said, shown
 from alerting.runner.reports.days import LIST, STAMP
-from alerting.runner.scrub import MARK, scrubbed
 from alerting.settings import ROOT, Settings
 
 
@@ -46,7 +46,7 @@ class Record:
 
     def publish(self, notebook: Notebook, failure: Failure | None) -> Failure | None:
         """Put the notebook in its place, whole, and on the list; gives `failure`, and what else went wrong here."""
-        failure = both(failure, _leak(scrubbed(_text(notebook, failure), self.settings)[1]))
+        failure = both(failure, _leak(redact(_text(notebook, failure), self.settings)[1]))
         try:
             self._write(_text(notebook, failure))
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Record:
 
     def _write(self, text: str) -> None:
         self.running.parent.mkdir(parents=True, exist_ok=True)
-        self.running.write_bytes(scrubbed(text, self.settings)[0].encode("utf-8", "backslashreplace"))
+        self.running.write_bytes(redact(text, self.settings)[0].encode("utf-8", "backslashreplace"))
 
     def _enter(self, notebook: Notebook, failure: Failure | None) -> None:
         entry = {
@@ -72,7 +72,7 @@ class Record:
             "started": self.started.isoformat(),
             "seconds": notebook["metadata"].get("papermill", {}).get("duration"),
             "ok": failure is None,
-            "said": scrubbed(failure.reason if failure else said(notebook), self.settings)[0],
+            "said": redact(failure.reason if failure else said(notebook), self.settings)[0],
         }
         sent = outcome(notebook).get("sent")
         entry |= {"sent": sent} if isinstance(sent, int) else {}

@@ -1,23 +1,24 @@
-"""One run: lock, kernel, papermill, judgement, record, word to the log and to the chat."""
+"""One run: lock, notebook, record, word to the log and to the chat; and the line for the crontab."""
 
 from __future__ import annotations
 
+import math
+import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from alerting.model import AlertingError
+from alerting.redaction import redact
 from alerting.runner import reports
-from alerting.runner.execution import execute
 from alerting.runner.failure import printed, said
-from alerting.runner.kernel import sweep
 from alerting.runner.lock import HeldError, locked
 from alerting.runner.record import Record, rescue
-from alerting.runner.scrub import scrubbed
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -46,7 +47,7 @@ def run_alerts(
     1: it was not, the record says why, and `notify` was asked to tell. 75: another run is going on. A dry run tells nobody.
     """
     started = datetime.now(UTC)
-    tell = _silent if dry_run else notify
+    tell = (lambda *_: "") if dry_run else notify
     with ExitStack() as stack:
         if not dry_run:  # a rehearsal remembers nothing: it may go on beside a run
             try:
@@ -56,16 +57,11 @@ def run_alerts(
             except OSError as error:
                 return _lockless(settings, started, error, tell)
         given = {name: value for name, value in (("at", at), ("days", days), ("dry_run", dry_run)) if value}
-        return _guarded(settings, started, notebook, given, tell)
-
-
-def _guarded(settings: Settings, started: datetime, notebook: Path, given: dict[str, Any], tell: Notify) -> int:
-    """The run; a fault of the runner's own is told as well before it is shown as what it is."""
-    try:
-        return _run(settings, started, notebook, given, tell)
-    except Exception as error:
-        _tell(settings, started, f"the runner itself failed: {type(error).__name__}: {error}", "", tell)
-        raise
+        try:
+            return _run(settings, started, notebook, given, tell)
+        except Exception as error:
+            _tell(settings, started, f"the runner itself failed: {type(error).__name__}: {error}", "", tell)
+            raise
 
 
 def _busy(settings: Settings, started: datetime, held: HeldError, tell: Notify) -> int:
@@ -82,12 +78,10 @@ def _lockless(settings: Settings, started: datetime, error: OSError, tell: Notif
     return RED
 
 
-def _silent(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    return ""
-
-
 def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str, Any], tell: Notify) -> int:
     began = time.monotonic()
+    from alerting.runner.execute import execute, sweep  # late: no other command needs jupyter_client
+
     rehearsal = "dry_run" in given
     record = Record(settings, started, "rehearsal" if rehearsal else "alert")
     earlier = None if rehearsal else rescue(settings)
@@ -97,7 +91,7 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     failure = record.publish(done, failure)
     _list(settings, started, record.trouble)
     link = record.link if record.saved else ""
-    sys.stdout.write(scrubbed(printed(done), settings)[0])
+    sys.stdout.write(redact(printed(done), settings)[0])
     word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
     _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
     if failure and failure.stopped:
@@ -110,7 +104,7 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
 
 
 def _list(settings: Settings, started: datetime, trouble: str) -> None:
-    """The pages are for reading: whatever is wrong with them is said, and costs no run."""
+    """Write the list of runs. Whatever is wrong with the pages is logged, and costs no run."""
     try:
         reports.index(settings)
     except AlertingError as error:
@@ -122,7 +116,7 @@ def _list(settings: Settings, started: datetime, trouble: str) -> None:
 
 
 def _beat(settings: Settings, started: datetime) -> None:
-    """Tell a watcher outside that a green run has been; a run that is not must be missed there."""
+    """Ping a monitor outside after a green run; it raises the alarm when none comes."""
     if settings.heartbeat_url:
         from alerting.notifiers.heartbeat import ping
 
@@ -131,9 +125,9 @@ def _beat(settings: Settings, started: datetime) -> None:
 
 
 def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify) -> None:
-    """Say in the chat that the run failed. That this fails too changes nothing about the exit code: cron sees it."""
+    """Say in the chat that the run failed. When this fails too, the exit code stays: cron sees it."""
     try:
-        word = tell(settings, at, scrubbed(reason, settings)[0], run)
+        word = tell(settings, at, redact(reason, settings)[0], run)
     except AlertingError as error:
         word = f"the failure could not be told: {error}"
     if word:
@@ -141,5 +135,21 @@ def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify)
 
 
 def _log(at: datetime, text: str, settings: Settings) -> None:
-    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {scrubbed(text, settings)[0]}\n")
+    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {redact(text, settings)[0]}\n")
     sys.stdout.flush()
+
+
+def crontab_line(settings: Settings) -> str:
+    """Return the line that runs the check every 15 minutes, as soon as a closed bucket had its delay to fill.
+
+    In a crontab a % ends the command unless it is escaped.
+    """
+    minute = math.ceil(settings.delay) % 15
+    every = f"{minute}-59/15" if minute else "*/15"
+    python = os.environ.get("PYTHON", "")
+    chosen = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""
+    with suppress(OSError):  # the shell opens the log before make is there to create the folder
+        settings.reports.mkdir(parents=True, exist_ok=True)
+    log = shlex.quote(str(settings.reports / "cron.log"))
+    command = f"make -s -C {shlex.quote(str(ROOT))} run-alerts{chosen} >> {log} 2>&1"
+    return f"{every} * * * * {command}".replace("%", r"\%")

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
-from alerting.model import History, Query, Source, Span, StoreError
+from alerting.model import History, Progress, Query, Source, Span, StoreError
 from alerting.sources import buckets
 
 VERSION = 1  # of what is held: how answers are read
@@ -41,7 +41,7 @@ class Cached:
     identity: Callable[[str], str]
     mutable: timedelta = timedelta(hours=6)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    tell: Callable[[str], None] = lambda text: None
+    tell: Callable[[str | Progress], None] = lambda said: None
     progress: Callable[[str, float, float], None] | None = None
     said: list[str] = field(default_factory=list)
     loud: list[str] = field(default_factory=list)
@@ -155,7 +155,7 @@ class Cached:
         if self.progress:
             self.progress(name, whole - left, whole)
         elif slow:
-            self.tell(f"history of {name}: {whole - left:.0f} of {whole:.0f} days read")
+            self.tell(Progress(name, whole - left, whole))
 
     def _compared(self, key: str, query: Query, held: Span, start: datetime, end: datetime) -> str:
         """One hour of what is held, read again: "" if it is the same, else what is not. The newest week is looked at most."""

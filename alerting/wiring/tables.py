@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from alerting import catalogue as written
 from alerting import destinations
 from alerting import settings as environment
-from alerting.model import History, Metric, Query, SettingsError, Source, StoreError, route
+from alerting.model import History, Metric, Progress, Query, SettingsError, Source, StoreError, route
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -124,8 +124,14 @@ def remembering(source: Source, settings: Settings, store: Store, dry_run: bool)
     )
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def _say(said: str | Progress) -> None:
+    """Print a line. In a notebook a Progress is displayed, so that the runner need not look for it among words."""
+    if isinstance(said, Progress) and "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        display(said)
+        return
+    sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
 
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alerting.redaction import redact
 from alerting.runner.reports import files, stories, titles, writing
 from alerting.runner.reports.days import LIST, days, entries, lines
-from alerting.runner.scrub import scrubbed
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def index(settings: Settings, fresh: bool = False, now: datetime | None = None) 
         reader = titles.reader(settings, now or datetime.now(UTC))
         listed, seen = _lines(settings, found, reader, fresh)
         cards, opened, note = stories.write(settings, reader, fresh)
-        told = Overview(listed, _newest(settings, found), cards, opened, seen, scrubbed(note, settings)[0])
+        told = Overview(listed, _newest(settings, found), cards, opened, seen, redact(note, settings)[0])
         path = settings.reports / "index.html"
         files.write(path, page(told, reader))
     return path
@@ -81,7 +81,7 @@ def _day(settings: Settings, day: Path, reader: Reader, key: str, fresh: bool) -
 def _clean(entry: Entry, settings: Settings) -> Entry:
     from dataclasses import replace
 
-    return replace(entry, said=scrubbed(entry.said, settings)[0])
+    return replace(entry, said=redact(entry.said, settings)[0])
 
 
 def _late(settings: Settings, found: Sequence[Path]) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from alerting.destinations import NAMES
 from alerting.model import StoreError, Told
+from alerting.redaction import redact
 from alerting.runner.reports import files
 from alerting.runner.reports.days import entries
-from alerting.runner.scrub import scrubbed
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def _made(settings: Settings, past: Past, body: str, reader: Reader) -> tuple[st
 
     story = _story(settings, past, body)
     path = settings.reports / file_name(story.incident.id)
-    files.write(path, scrubbed(incident(story, reader), settings)[0])
-    return story.incident.opened.isoformat(), story.incident.open, scrubbed(card(story, reader), settings)[0]
+    files.write(path, redact(incident(story, reader), settings)[0])
+    return story.incident.opened.isoformat(), story.incident.open, redact(card(story, reader), settings)[0]
 
 
 def _story(settings: Settings, past: Past, body: str) -> Story:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from alerting.redaction import redact
 from alerting.runner.reports import files
-from alerting.runner.scrub import scrubbed
 from alerting.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -40,4 +40,4 @@ def _titles(settings: Settings) -> dict[str, Title]:
     except Exception:  # noqa: BLE001 - analysts edit that file: the run says what is wrong with it, the pages do with names
         return {}
     words = {m.name: m.title.get(settings.language) or m.title.get("en") or m.name for m in metrics}
-    return {m.name: Title(scrubbed(words[m.name], settings)[0], m.form) for m in metrics}
+    return {m.name: Title(redact(words[m.name], settings)[0], m.form) for m in metrics}

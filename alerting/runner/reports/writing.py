@@ -11,10 +11,10 @@ from typing import Any
 
 from alerting.destinations import NAMES
 from alerting.model import StoreError
+from alerting.redaction import redact
 from alerting.runner.failure import Notebook
 from alerting.runner.reports import files
 from alerting.runner.reports.days import NOTEBOOKS
-from alerting.runner.scrub import scrubbed
 from alerting.settings import Settings
 
 FOREVER = timedelta(days=36500)
@@ -35,7 +35,7 @@ def page(settings: Settings, notebook: Notebook, path: Path, entry: dict[str, An
     made = run(notebook, shown, reader)
     for name, picture in made.pictures.items():
         files.write(path.with_name(name), picture)
-    files.write(path.with_suffix(".html"), scrubbed(made.html, settings)[0])
+    files.write(path.with_suffix(".html"), redact(made.html, settings)[0])
     keys = seen.pop("pictures", [])
     pictures = dict(zip(keys, made.told, strict=True)) if len(keys) == len(made.told) else {}
     return {**entry, **seen, "pictures": pictures}
@@ -53,7 +53,7 @@ def late(settings: Settings, day: Path, name: str, entry: dict[str, Any]) -> Non
         made = run(notebook, shown, Reader(settings.language, settings.zone, datetime.now(UTC)))
         for file, picture in made.pictures.items():
             files.write(day / file, picture)
-        files.write(day / f"{name}.html", scrubbed(made.html, settings)[0])
+        files.write(day / f"{name}.html", redact(made.html, settings)[0])
 
 
 def notebook_at(day: Path, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""The kernel's own program: ipykernel, and beside it a thread that imports what the first cells will ask for.
+"""The kernel's program: ipykernel, and beside it a thread that imports what the first cells need.
 
-papermill is being imported by the runner meanwhile, and a kernel that only waits for it would lose that time. It is started by
-the name of this file: `alerting.runner` would import what only the runner needs.
+Meanwhile the runner imports papermill; a kernel that only waited for it would lose that time. It is started by the name of this
+file: `alerting.runner` would import what only the runner needs.
 """
 
 from __future__ import annotations
@@ -20,23 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main() -> None:
     sys.path.insert(0, str(ROOT))
     gc.disable()  # imports make much and leave nothing to collect
-    Thread(target=_warm, daemon=True).start()
+    Thread(target=_import, daemon=True).start()
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
 
 
-def _warm() -> None:
-    """Whatever goes wrong here goes wrong in a cell too, where it is seen."""
-    try:
-        _import()
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _import() -> None:
-    with suppress(Exception):
+    with suppress(Exception):  # a cell that fails in the same way shows it
         from alerting import settings
 
         source = settings.load().source
@@ -44,12 +35,13 @@ def _import() -> None:
             from alerting.sources import child
 
             child.ahead()
-        tables = source == "embedded" or source.startswith("http")
-        with without(*["pyarrow"] * tables):  # pandas would load it for texts, of which such a run has few; a file needs it
+        http = source.startswith("http")
+        with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for texts; only a file needs it
             import_module("pandas")
-        for name in ("pipeline", "wiring", "sources.clickhouse", "plots"):
-            if name != "sources.clickhouse" or source.startswith("http"):
-                import_module(f"alerting.{name}")
+        for name in ("pipeline", "wiring", *["sources.clickhouse"] * http, "plots"):
+            import_module(f"alerting.{name}")
+    gc.freeze()
+    gc.enable()
 
 
 @contextmanager

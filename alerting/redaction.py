@@ -1,4 +1,4 @@
-"""Secrets out of whatever is written: the second line of defence, behind cells that never show one."""
+"""Take secrets out of whatever is written: the second line of defence, behind cells that never show one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MARK = "«secret»"
 GUESSABLE = 6  # a secret shorter than this would be found in innocent words
 
 
-def scrubbed(text: str, settings: Settings) -> tuple[str, int]:
-    """The text without any secret, in the spellings a secret takes, and how many there were."""
+def redact(text: str, settings: Settings) -> tuple[str, int]:
+    """Return the text without any secret, in the spellings that a secret takes, and how many there were."""
     count = 0
     for spelling in _spellings(settings):
         count += text.count(spelling)
