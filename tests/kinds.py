@@ -17,7 +17,9 @@ OUTSIDE = {
     "connect", "BotApi", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test that is under way
-LONG = {"test_backtest", "test_store_stateful", "test_simulate", "test_bench_detection"}  # modules of minutes
+LONG = {  # modules that take too much of the processor to be fast
+    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_simulate", "test_store_stateful",
+}  # fmt: skip
 LONGEST = {  # begun first, so that two processes end together
     "test_destinations", "test_end_to_end", "test_faults", "test_new_metric", "test_runner", "test_simulate", "test_sources",
     "test_store_stateful", "test_studies",

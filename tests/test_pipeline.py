@@ -27,6 +27,7 @@ from alerting.notifiers import Console, Telegram
 from alerting.sources.base import BaseSource
 from alerting.sources.table import Table
 from alerting.store import Store
+from tests.waiting import PATIENCE
 
 STEP = timedelta(minutes=15)
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)  # start of the last bucket of the table
@@ -389,7 +390,7 @@ def explained(world, **how):
     """A run in which `a` loses half; `ready`: seconds the alert waits for its cause."""
     values = kpi()
     values.iloc[-1] = round(values.iloc[-1] / 2)
-    ready = how.pop("ready", 4.0)
+    ready = how.pop("ready", PATIENCE)
     to = world({"a": values}, slices={"a": Query("a", "")}, dashboard="https://bi.example/?at={start}&only={slice}")
     to = replace(to, source=Sliced(to.source, **how))
     now = after(END)
@@ -418,8 +419,8 @@ def test_a_cause_is_said_with_the_alert_and_fills_the_dashboard_link(world):
 
 
 def test_a_slow_explanation_delays_no_alert_and_follows_as_a_reply(world):
-    to, _found, waited, first, late, incident = explained(world, seconds=1.5, ready=0.1)
-    assert waited < 1
+    to, _found, waited, first, late, incident = explained(world, seconds=5, ready=0.1)
+    assert waited < 4
     assert [key.rsplit("/", 2)[1] for key in first] == ["opened", "opened"]  # the text and its picture, without a cause
     assert [key.split("/")[1] for key in late] == ["cause", "edit"]
     assert "os iOS" in to.store.text(incident.key)  # the opening message was edited to say it
