@@ -1,1 +1,1 @@
-"""Metric alerts for a feed + messenger app. Import from the modules: `from alerting.detectors import IQR`."""
+"""Metric alerts for a feed + messenger app. Import from the modules: `from alerting.detectors.bands import IQR`."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from alerting.model import AlertingError, SettingsError, moment
+from alerting.model.errors import AlertingError, SettingsError, parse_instant
 
 Function = Callable[[argparse.Namespace], int]
 Argument = tuple[str, dict[str, Any]]
@@ -36,21 +36,23 @@ DRY: Argument = ("--dry-run", {"action": "store_true", "help": "remember nothing
 
 @command("the main job: check every metric now, tell the chat, save the run", AT, DAYS, DRY)
 def run_alerts(args: argparse.Namespace) -> int:
-    from alerting import runner, settings
+    from alerting import runner
+    from alerting.settings import load_settings
 
-    return runner.run_alerts(settings.load(), at=_moment(args.at), days=args.days, dry_run=args.dry_run)
+    return runner.run_alerts(load_settings(), at=_moment(args.at), days=args.days, dry_run=args.dry_run)
 
 
 @command("what a run would have said at a moment; nothing is remembered or sent", ("at", {"help": "2026-11-20T12:15Z"}), DAYS)
 def rehearse(args: argparse.Namespace) -> int:
-    from alerting import runner, settings
+    from alerting import runner
+    from alerting.settings import load_settings
 
-    return runner.run_alerts(settings.load(), at=_moment(args.at), days=args.days, dry_run=True)
+    return runner.run_alerts(load_settings(), at=_moment(args.at), days=args.days, dry_run=True)
 
 
 def _moment(at: str) -> str:
     """Refuse what is no moment here: a slip of the keyboard is no failed check."""
-    return f"{moment(at, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if at else ""
+    return f"{parse_instant(at, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if at else ""
 
 
 @command(
@@ -60,23 +62,23 @@ def _moment(at: str) -> str:
     ("--metric", {"action": "append", "help": "only this metric; may be repeated"}),
 )
 def backtest(args: argparse.Namespace) -> int:
-    from alerting import console
+    from alerting.cli import backtest as cli_backtest
 
-    return console.backtest(args.days, args.until, args.metric or [])
+    return cli_backtest.backtest(args.days, args.until, args.metric or [])
 
 
 @command("the planted incidents of the embedded app, told as the chat would hear of them")
 def demo(args: argparse.Namespace) -> int:
-    from alerting import console
+    from alerting.cli import backtest as cli_backtest
 
-    return console.demo()
+    return cli_backtest.demo()
 
 
 @command("last runs, open incidents, outbox, silences, disk use, what is due next")
 def status(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.status()
+    return on_call.status()
 
 
 @command(
@@ -86,23 +88,23 @@ def status(args: argparse.Namespace) -> int:
     ("--why", {"default": "", "help": "for those who read the list"}),
 )
 def silence(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.silence(args.metric, args.length, args.why)
+    return on_call.silence(args.metric, args.length, args.why)
 
 
 @command("the silences that are not over")
 def silences(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.silences()
+    return on_call.silences()
 
 
 @command("end a silence now", ("number", {"type": int, "help": "as `silences` lists it"}))
 def unsilence(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.unsilence(args.number)
+    return on_call.unsilence(args.number)
 
 
 @command(
@@ -110,9 +112,9 @@ def unsilence(args: argparse.Namespace) -> int:
     ("--weeks", {"type": int, "default": 8, "help": "weeks back (default 8)"}),
 )
 def labels(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.labels(args.weeks)
+    return on_call.labels(args.weeks)
 
 
 @command(
@@ -120,9 +122,9 @@ def labels(args: argparse.Namespace) -> int:
     ("--turns", {"type": int, "default": 0, "help": "requests before it ends by itself (default: never)"}),
 )
 def listen(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import on_call
 
-    return duty.listen(args.turns)
+    return on_call.listen(args.turns)
 
 
 @command(
@@ -130,17 +132,18 @@ def listen(args: argparse.Namespace) -> int:
     ("--metric", {"default": "", "help": "one of the table that is cut (default: the first of the catalogue)"}),
 )
 def drill(args: argparse.Namespace) -> int:
-    from alerting import duty
+    from alerting.cli import drill as cli_drill
 
-    return duty.drill(args.metric)
+    return cli_drill.drill(args.metric)
 
 
 @command("check database, tables, columns, chat, disk, clock and folders, and say what to do about each")
 def doctor(args: argparse.Namespace) -> int:
-    from alerting import doctor, settings
+    from alerting.cli import doctor as cli_doctor
+    from alerting.settings import load_settings
 
     checks = []
-    for check in doctor.examine(settings.load()):
+    for check in cli_doctor.examine(load_settings()):
         print(f"{'ok ' if check.well else 'BAD'} {check.what}: {check.said}")
         checks.append(check.well)
     return 0 if all(checks) else 1
@@ -170,9 +173,10 @@ def settings(args: argparse.Namespace) -> int:
 
 @command("rebuild reports/index.html and the pages of incidents; runs that have no page get one")
 def index(args: argparse.Namespace) -> int:
-    from alerting import runner, settings
+    from alerting.reporting import reports
+    from alerting.settings import load_settings
 
-    print(runner.index(settings.load(), fresh=True))
+    print(reports.index(load_settings(), fresh=True))
     return 0
 
 
@@ -182,25 +186,28 @@ def index(args: argparse.Namespace) -> int:
     ("--dry-run", {"action": "store_true", "help": "only say what would go"}),
 )
 def prune(args: argparse.Namespace) -> int:
-    from alerting import runner, settings
+    from alerting.reporting import reports
+    from alerting.settings import load_settings
 
-    print(runner.prune(settings.load(), args.keep_days, args.dry_run))
+    print(reports.prune(load_settings(), args.keep_days, args.dry_run))
     return 0
 
 
 @command("the crontab line that runs the check every 15 minutes")
 def cron(args: argparse.Namespace) -> int:
-    from alerting import runner, settings
+    from alerting import runner
+    from alerting.settings import load_settings
 
-    print(runner.crontab_line(settings.load()))
+    print(runner.crontab_line(load_settings()))
     return 0
 
 
 @command("execute the study notebooks into reports/studies", ("names", {"nargs": "*", "help": "which ones (default all)"}))
 def notebooks(args: argparse.Namespace) -> int:
-    from alerting import settings, studies
+    from alerting import studies
+    from alerting.settings import load_settings
 
-    return studies.execute(settings.load(), args.names)
+    return studies.execute(load_settings(), args.names)
 
 
 @contextmanager
@@ -256,10 +263,11 @@ def bench_rootcause(args: argparse.Namespace) -> int:
     ("--write", {"action": "store_true", "help": "write the query and the line; without it they are printed"}),
 )
 def new_metric(args: argparse.Namespace) -> int:
-    from alerting import drafting, duty
+    from alerting.cli import new_metric as cli_new_metric
+    from alerting.cli.on_call import parse_length
 
-    step = duty.lengths(args.step, "--step") if args.step else None
-    return drafting.new_metric(args.name, args.sql, args.value, args.title, step, args.write)
+    step = parse_length(args.step, "--step") if args.step else None
+    return cli_new_metric.new_metric(args.name, args.sql, args.value, args.title, step, args.write)
 
 
 @command(
@@ -268,9 +276,9 @@ def new_metric(args: argparse.Namespace) -> int:
     ("--weeks", {"type": int, "default": 4, "help": "weeks of the past to spend it on (default 4)"}),
 )
 def budget(args: argparse.Namespace) -> int:
-    from alerting import console
+    from alerting.cli import backtest as cli_backtest
 
-    return console.budget(args.text, args.weeks)
+    return cli_backtest.budget(args.text, args.weeks)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerting.detectors import OneByOne
-from alerting.incidents import Tree
-from alerting.model import Metric, Policy, Query, SettingsError, SourceError
-from alerting.model.metric import BandRule, Rule
-from alerting.sources.binding import bind
+from alerting.detectors.bands import OneByOne
+from alerting.incidents.metric_tree import MetricTree
+from alerting.model.errors import SettingsError, SourceError
+from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
+from alerting.sources.query import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 PLACE = "alerting/metrics.py"
@@ -23,14 +23,14 @@ NOON = datetime(2026, 1, 1, tzinfo=UTC)  # any window will do to see whether a q
 DAY = timedelta(days=1)
 
 
-def metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
+def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
     """METRICS, with detectors for rules. Raises SettingsError that names every line that cannot be watched, and why."""
     found = _imported()
-    check(found, language, queries, slices)
-    return [metric if isinstance(metric.rule, Rule) else replace(metric, rule=OneByOne(metric.rule)) for metric in found]
+    check_metrics(found, language, queries, slices)
+    return [metric if isinstance(metric.rule, Detector) else replace(metric, rule=OneByOne(metric.rule)) for metric in found]
 
 
-def check(found: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
+def check_metrics(found: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
     """Raises SettingsError as `metrics` does."""
     faults = [f"{_place(name)}: {why}" for name, why in _faults(found, language, queries, slices)]
     if faults:
@@ -80,7 +80,7 @@ def _faults(
     for metric in found:
         yield from ((metric.name, f"metric {metric.name}: {why}") for why in _wrong(metric, names, language, queries, slices))
     try:
-        Tree(found)
+        MetricTree(found)
     except (ValueError, RecursionError) as error:
         yield str(error).removeprefix("metric ").split(":")[0], str(error)
 
@@ -94,7 +94,7 @@ def _wrong(
     for part, made in (("value", metric.value), ("volume", metric.volume)):
         if not callable(made) and not (part == "volume" and made is None):
             yield f"{part}={made!r} is not callable: count('likes'), ratio('likes', 'views'), or a function of the counts"
-    if not (isinstance(metric.rule, BandRule) and callable(metric.rule.band)):
+    if not (isinstance(metric.rule, BandDetector) and callable(metric.rule.band)):
         yield f"rule={metric.rule!r} is no rule: RULE, or one of alerting/detectors"
     if not isinstance(metric.policy, Policy):
         yield f"policy={metric.policy!r} is no Policy(...)"
@@ -111,11 +111,11 @@ def _unreadable(metric: Metric, queries: Mapping[str, Query]) -> Iterator[str]:
     if query is None:
         yield f"no query {metric.query}: alerting/sql has {', '.join(queries)}"
         return
-    if why := unbound(Query(metric.query, query.sql, metric.step)):
+    if why := unbound_query(Query(metric.query, query.sql, metric.step)):
         yield why
 
 
-def unbound(query: Query, table: Callable[[str], str] = lambda name: f"`{name}`") -> str:
+def unbound_query(query: Query, table: Callable[[str], str] = lambda name: f"`{name}`") -> str:
     """Why a run could not put its window and table into the query; "" when it can."""
     try:
         bind(query, table(query.name), NOON, NOON + DAY)

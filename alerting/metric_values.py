@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-LISTED = 20  # columns named in an error
+MAX_COLUMNS_NAMED = 20  # columns named in an error
 Value = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -42,7 +42,7 @@ class Labelled:
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
         if "groups" not in counts:
-            raise ValueError(f"no labels: the query gives no column of text, but {listed(counts.columns)}")
+            raise ValueError(f"no labels: the query gives no column of text, but {column_list(counts.columns)}")
         there = ~np.isnan(counts["groups"].to_numpy())
         part, *rest = (self._counted(counts, column, there) for column in self.made_of)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -55,7 +55,7 @@ class Labelled:
             return np.where(np.isnan(values) & there, 0.0, values)
         number = column.partition("[")[0]
         if not any(str(name).startswith(f"{number}[") for name in counts.columns):
-            raise ValueError(f"no column {column}: the query gives {listed(counts.columns)}")
+            raise ValueError(f"no column {column}: the query gives {column_list(counts.columns)}")
         return np.where(there, 0.0, np.nan)
 
 
@@ -63,7 +63,7 @@ def _of(counts: pd.DataFrame, columns: tuple[str, ...]) -> list[pd.Series]:
     """Raises ValueError naming the columns that the query does not give."""
     absent = [column for column in columns if column not in counts]
     if absent:
-        raise ValueError(f"no column {', '.join(absent)}: the query gives {listed(counts.columns)}")
+        raise ValueError(f"no column {', '.join(absent)}: the query gives {column_list(counts.columns)}")
     return [counts[column] for column in columns]
 
 
@@ -72,11 +72,11 @@ def _named(column: str, labels: dict[str, str]) -> str:
     return f"{column}[{','.join(f'{name}={labels[name]}' for name in sorted(labels))}]"
 
 
-def listed(columns: Iterable[object]) -> str:
+def column_list(columns: Iterable[object]) -> str:
     """Names of columns; of very many, as labels make them, the first."""
     names = [str(column) for column in columns]
-    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    more = f" and {len(names) - MAX_COLUMNS_NAMED:,} more" if len(names) > MAX_COLUMNS_NAMED else ""
+    return ", ".join(names[:MAX_COLUMNS_NAMED]) + more
 
 
 def count(column: str, **labels: str) -> Value:

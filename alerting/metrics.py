@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from alerting.detectors import Chosen
-from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
-from alerting.model import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
+from alerting.detectors.auto import AutoDetector
+from alerting.metric_values import count, ratio
+from alerting.model.metric import Metric
 
 # The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
 # than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
-RULE = Chosen()
+RULE = AutoDetector()
 
 # The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.
 METRICS = [
@@ -49,7 +49,7 @@ METRICS = [
 ]  # fmt: skip
 
 
-def of_table(steps: dict[str, timedelta]) -> list[Metric]:
+def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
     """A catalogue for a tidy table: one metric per series, at the series' own step, by the default rule and policy."""
     return [
         Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=steps[series], form="number")

@@ -1,4 +1,4 @@
-"""Strict reading of the environment (and of `.env`, which cron and Jupyter share). Nothing here connects to anything."""
+"""The settings of where messages go: how each is read, what goes together, and what a route needs. Nothing here connects."""
 
 from __future__ import annotations
 
@@ -11,8 +11,84 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from alerting import destinations
-from alerting.model import SettingsError
+from alerting.model.errors import SettingsError
+from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
+
+SET = {  # destination -> the setting without which it is not there, and all that it needs
+    DEFAULT_DESTINATION: ("telegram_token", "ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT"),
+    "slack": ("slack_url", "ALERTING_SLACK_URL"),
+    "email": ("email_server", "ALERTING_EMAIL_SERVER, ALERTING_EMAIL_FROM and ALERTING_EMAIL_TO"),
+    "webhook": ("webhook_url", "ALERTING_WEBHOOK_URL"),
+}
+NAMES = tuple(SET)
+
+
+def read_hook(text: str) -> str:
+    """An address to post to, as it is: its path may be its secret. Raises ValueError."""
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
+        raise ValueError("a URL such as https://host/path, without user and password")
+    return text
+
+
+def read_mail_server(text: str) -> str:
+    if text and not re.fullmatch(r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", text):
+        raise ValueError("smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)")
+    return text.rstrip("/")
+
+
+def read_sender(text: str) -> str:
+    if text:
+        mail_address(text)
+    return text
+
+
+def read_receivers(text: str) -> str:
+    for part in filter(str.strip, text.split(",")):
+        mail_address(part)
+    return text
+
+
+def mail_address(text: str) -> str:
+    """The bare mail address in `text`, which may have a name before it. Raises ValueError for what is none."""
+    from email.utils import parseaddr  # milliseconds that most runs do not need
+
+    bare = parseaddr(text)[1]
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
+        raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
+    return bare
+
+
+def read_routes(text: str) -> str:
+    parse_routes(text, NAMES)
+    return text
+
+
+def configured_destinations(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The destinations that are there."""
+    return tuple(place for place, (key, _) in SET.items() if values[key])
+
+
+def effective_routes(values: Mapping[str, Any]) -> Routes:
+    """Without a route, everything goes to the chat; without a chat, to all there is."""
+    there = configured_destinations(values)
+    return parse_routes(values["routes"], NAMES, (DEFAULT_DESTINATION,) if DEFAULT_DESTINATION in there or not there else there)
+
+
+def destination_faults(values: Mapping[str, Any]) -> list[str]:
+    """What goes together and is not all there; routes that lead nowhere."""
+    out = []
+    if bool(values["telegram_token"]) != bool(values["telegram_chat"]):
+        out.append("ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT go together: set both, or neither to print")
+    if len({bool(values[f"email_{name}"].strip()) for name in ("server", "from", "to")}) > 1:
+        out.append(f"{SET['email'][1]} go together: set all three, or none")
+    if bool(values["email_user"]) != bool(values["email_password"]):
+        out.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
+    absent = [place for place in parse_routes(values["routes"], NAMES, ()).places if place not in configured_destinations(values)]
+    return [*out, *(f"ALERTING_ROUTES leads to {place}, which is not set up: set {SET[place][1]}" for place in absent)]
+
+
+# Strict reading of the environment (and of `.env`, which cron and Jupyter share). Nothing here connects to anything.
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,17 +239,17 @@ class Settings:
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
     telegram_users: str = setting("", _users, help="who may press buttons: ids or @names with commas between; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
-    slack_url: str = setting("", destinations.hook, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
-    email_server: str = setting("", destinations.mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
+    slack_url: str = setting("", read_hook, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
+    email_server: str = setting("", read_mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
     email_user: str = setting("", help="login there; empty: none")
     email_password: str = setting("", secret=True, help="its password (or ALERTING_EMAIL_PASSWORD_FILE)")
-    email_from: str = setting("", destinations.sender, help="sender of mail, such as Alerts <alerts@example.com>")
-    email_to: str = setting("", destinations.receivers, help="receivers of mail, with commas between")
+    email_from: str = setting("", read_sender, help="sender of mail, such as Alerts <alerts@example.com>")
+    email_to: str = setting("", read_receivers, help="receivers of mail, with commas between")
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
-    webhook_url: str = setting("", destinations.hook, secret=True, help="where messages are posted as JSON (or ..._FILE)")
+    webhook_url: str = setting("", read_hook, secret=True, help="where messages are posted as JSON (or ..._FILE)")
     webhook_secret: str = setting("", secret=True, help="what signs them (or ALERTING_WEBHOOK_SECRET_FILE); empty: no signature")
     webhook_photo: str = setting("yes", _choice("yes", "no"), help="whether pictures are posted, too, in base64")
-    routes: str = setting("", destinations.routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
+    routes: str = setting("", read_routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
     language: str = setting("en", _choice("en", "ru"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
@@ -196,7 +272,7 @@ class Settings:
     run_timeout: float = setting("600", _number(10, 7200), help="seconds the whole run may take")
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Settings from `environ` (default: the process's), which goes before the `.env` file.
 
     Raises SettingsError, naming every setting that is unknown or malformed and the form it takes.
@@ -212,7 +288,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
         except ValueError as error:
             shown = "" if f.metadata["secret"] else f"={given[name]!r}"
             faults.append(f"{name}{shown}: it takes {error}")
-    if faults or (faults := destinations.faults(values)):
+    if faults or (faults := destination_faults(values)):
         raise SettingsError("; ".join(faults))
     return Settings(**values)
 

@@ -65,10 +65,10 @@ def send(name: str, frame: pd.DataFrame) -> None:
     value, before = frame["value"].iloc[-1], frame["value"].iloc[-2]
     text = f"Metric {name}:\ncurrent value {value:.2f}\ndeviation from the last value {abs(1 - value / before):.2%}"
     url = f"{os.environ['TELEGRAM_URL']}/bot{os.environ['TELEGRAM_TOKEN']}"
-    to = {"chat_id": os.environ["TELEGRAM_CHAT"]}
-    requests.post(f"{url}/sendMessage", data={**to, "text": text}, timeout=30).raise_for_status()
+    ctx = {"chat_id": os.environ["TELEGRAM_CHAT"]}
+    requests.post(f"{url}/sendMessage", data={**ctx, "text": text}, timeout=30).raise_for_status()
     photo = {"photo": ("plot.png", picture(frame, name))}
-    requests.post(f"{url}/sendPhoto", data=to, files=photo, timeout=30).raise_for_status()
+    requests.post(f"{url}/sendPhoto", data=ctx, files=photo, timeout=30).raise_for_status()
 
 
 def main(folder: str, at: str) -> None:

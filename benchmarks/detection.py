@@ -19,12 +19,14 @@ from statistics import fmean, pstdev
 import numpy as np
 import pandas as pd
 
-from alerting.metrics import of_table
-from alerting.model import Kind, Metric
-from alerting.pipeline import Due, fold, judge_one, verdicts
+from alerting.metrics import metrics_of_table
+from alerting.model.metric import Metric
+from alerting.model.verdict import EventKind
+from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.judge import fold_episodes, judge_series, verdicts
 
 TOLD_ALREADY = 0.5  # score of an anomalous bucket about which the person on call is not told again
-TELLING = (Kind.OPENED, Kind.WORSENED, Kind.REMINDER, Kind.NO_DATA)
+TELLING = (EventKind.OPENED, EventKind.WORSENED, EventKind.REMINDER, EventKind.NO_DATA)
 COST = 5.0  # ms per 1,000 buckets that were asked for
 LEAST_EVENTS = 3  # a cluster with fewer says nothing by itself
 INJECTED = {  # kind of fault: which recall, and what was asked of it
@@ -86,7 +88,7 @@ def _scores(data: Path) -> tuple[pd.DataFrame, float]:
     parts, seconds = [], 0.0
     for metric, series in _series(data):
         start = time.process_time()
-        judged = judge_one(metric, series, "UTC")
+        judged = judge_series(metric, series, "UTC")
         seconds += time.process_time() - start
         told = score(metric, judged)
         ts = series.index.tz_localize(None)
@@ -96,7 +98,7 @@ def _scores(data: Path) -> tuple[pd.DataFrame, float]:
 
 def _series(data: Path) -> Iterator[tuple[Metric, pd.Series]]:
     known = pd.read_csv(data / "series.csv", dtype={"series": str}).set_index("series")
-    metrics = {m.query: m for m in of_table({str(n): timedelta(seconds=int(s)) for n, s in known.freq_s.items()})}
+    metrics = {m.query: m for m in metrics_of_table({str(n): timedelta(seconds=int(s)) for n, s in known.freq_s.items()})}
     for path in sorted(data.glob("*.parquet")):
         for name, rows in pd.read_parquet(path, columns=["series", "ts", "value"]).groupby("series", sort=False):
             if (metric := metrics.get(str(name))) is not None:
@@ -110,8 +112,8 @@ def score(metric: Metric, judged: pd.DataFrame) -> np.ndarray:
     Opened, worsened, reminder and "no data" count. An anomalous bucket about which nothing is said is put down to half, on
     its side; a missing bucket with an event is -inf, any other missing bucket is no opinion.
     """
-    whole = Due(metric, judged.index[0].to_pydatetime(), judged.index[-1].to_pydatetime())
-    events = fold([metric], verdicts([whole], {metric.name: judged}), {})[1]
+    whole = DueBuckets(metric, judged.index[0].to_pydatetime(), judged.index[-1].to_pydatetime())
+    events = fold_episodes([metric], verdicts([whole], {metric.name: judged}), {})[1]
     told = judged.index.isin([event.bucket for event in events if event.kind in TELLING])
     scores = judged["score"].to_numpy(float)
     scores = np.where((np.abs(scores) > 1) & ~told, np.sign(scores) * TOLD_ALREADY, scores)

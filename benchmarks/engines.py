@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 import requests
 
-from alerting import wiring
-from alerting.detectors import IQR, SameSlot
-from alerting.model import Query, Source
-from alerting.sources.binding import bind
-from alerting.sources.cached import Cached
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.embedded import Embedded
-from alerting.store import Store
+from alerting.connections import SQL, load_queries
+from alerting.detectors.bands import IQR
+from alerting.detectors.baselines import SameSlot
+from alerting.model.metric import Query
+from alerting.model.protocols import Source
+from alerting.sources.cache import CachedSource
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+from alerting.sources.query import bind
+from alerting.store.state import StateStore
 from benchmarks.figures import Figure, exponent, timed
 from benchmarks.slices import NOW
 
@@ -53,22 +55,23 @@ def bands() -> Iterator[Figure]:
 
 def chosen() -> Iterator[Figure]:
     """The default rule: the newest bucket of a series against all of its past."""
-    from alerting.detectors import Chosen, Grid
+    from alerting.detectors.auto import AutoDetector
+    from alerting.detectors.series_grid import SeriesGrid
 
     rng, n = np.random.default_rng(1), 91 * 96
     index = pd.date_range("2026-01-05", periods=n, freq="15min", tz="UTC")
     rhythm = 1000 * (1 + 0.5 * np.sin(2 * np.pi * np.arange(n) / 96))
     values = (rhythm * rng.lognormal(0, 0.03, (64, n))).round()
-    rule, known = Chosen(), dict[bytes, np.ndarray]()
+    rule, known = AutoDetector(), dict[bytes, np.ndarray]()
 
     def newest() -> None:
-        rule.bands(Grid.at(index, values, "UTC", n - 1, known))
+        rule.bands(SeriesGrid.at(index, values, "UTC", n - 1, known))
 
     night = timed(newest) / len(values)
     each = median(timed(newest) for _ in range(5)) / len(values)
-    whole = median(timed(lambda: rule.bands(Grid.at(index, values[:1], "UTC"))) for _ in range(3))
+    whole = median(timed(lambda: rule.bands(SeriesGrid.at(index, values[:1], "UTC"))) for _ in range(3))
     told = f"({each * 1e3:.2f} ms / {whole * 1e3:.1f} ms)"
-    yield Figure("the default rule, its newest bucket / all of its 91 days", each / whole, told=told)
+    yield Figure("the default rule, its newest bucket / all of its 91 days", each / whole, last_notified=told)
     yield Figure("the same in the first run after midnight, a series", night * 1e3, None, "ms")
 
 
@@ -80,7 +83,7 @@ def first_fill() -> Iterator[Figure]:
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             app = made(Path(folder), size)
-            with served(app) as server, closing(Embedded(app)) as embedded:
+            with served(app) as server, closing(EmbeddedSource(app)) as embedded:
                 for name, source in (("embedded", embedded), ("ClickHouse server", server)):
                     fill(source)  # the files from the disk, once
                     seconds[name].append(median(fill(source) for _ in range(3)))
@@ -88,14 +91,14 @@ def first_fill() -> Iterator[Figure]:
         told = " ".join(f"{size / 1e6:g}M {second:.2f}s" for size, second in zip(SIZES, taken, strict=True))
         curve = tuple(zip(SIZES, taken, strict=True))
         words = f"first fill, {name}: exponent of time against events"
-        yield Figure(words, exponent(SIZES[-LARGE:], taken[-LARGE:]), 1.1, "", told=f"({told})", curve=curve)
+        yield Figure(words, exponent(SIZES[-LARGE:], taken[-LARGE:]), 1.1, "", last_notified=f"({told})", curve=curve)
 
 
 def fill(source: Source) -> float:
     """Seconds of a first fetch of 28 days through an empty history."""
     with tempfile.TemporaryDirectory() as folder:
-        cached = Cached(source, Store(Path(folder) / "alerts.sqlite"), lambda name: name, clock=lambda: NOW)
-        return timed(lambda: cached.fetch(wiring.queries()["feed_actions"], NOW - MONTH, NOW))
+        cached = CachedSource(source, StateStore(Path(folder) / "alerts.sqlite"), lambda name: name, clock=lambda: NOW)
+        return timed(lambda: cached.fetch(load_queries()["feed_actions"], NOW - MONTH, NOW))
 
 
 def rows_read(events: int = 8_000_000) -> Iterator[Figure]:
@@ -106,22 +109,26 @@ def rows_read(events: int = 8_000_000) -> Iterator[Figure]:
         app = made(Path(folder), events)
         with served(app) as server:
             counted = Counted(server)
-            cached = Cached(counted, Store(Path(folder) / "alerts.sqlite"), lambda name: name, clock=lambda: counted.now)
-            query, slices = wiring.queries()["feed_actions"], wiring.queries(wiring.SQL / "slices")["feed_actions"]
+            cached = CachedSource(
+                counted, StateStore(Path(folder) / "alerts.sqlite"), lambda name: name, clock=lambda: counted.now
+            )
+            query, slices = load_queries()["feed_actions"], load_queries(SQL / "slices")["feed_actions"]
             cached.fetch(query, NOW - MONTH, NOW - STEP)
             first, counted.rows = counted.rows, 0
             counted.now = NOW
             cached.fetch(query, NOW - MONTH, NOW)
             again, counted.rows = counted.rows, 0
             counted.count(slices, NOW - MONTH - STEP, NOW)
-            yield Figure("rows read by a run after the first / 28 days", again / first, 0.02, "", told=f"({again:,} / {first:,})")
+            yield Figure(
+                "rows read by a run after the first / 28 days", again / first, 0.02, "", last_notified=f"({again:,} / {first:,})"
+            )
             yield Figure("the same with the slices that are watched", (again + counted.rows) / first, None, "")
 
 
 class Counted:
     """A server's source that knows how many rows the server has read for it."""
 
-    def __init__(self, source: ClickHouse) -> None:
+    def __init__(self, source: ClickHouseSource) -> None:
         self.source, self.rows, self.now = source, 0, NOW - STEP
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
@@ -143,4 +150,4 @@ def slices(events: int = 8_000_000) -> Iterator[Figure]:
     for name, cost in ratios(events).items():
         told = f"(query {cost.query:.3f} s, search {cost.search:.3f} s / {cost.plain:.3f} s)"
         most = 3.0 if "15 min" in name else None
-        yield Figure(f"what explains an incident / the plain sums: {name}", cost.ratio, most, told=told)
+        yield Figure(f"what explains an incident / the plain sums: {name}", cost.ratio, most, last_notified=told)

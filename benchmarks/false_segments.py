@@ -7,13 +7,13 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerting import wiring
+from alerting.connections import SQL, load_queries
 from alerting.metrics import METRICS
-from alerting.model import Status, Verdict
-from alerting.pipeline import stand_ins, watching
-from alerting.pipeline.causes import DAYS
-from alerting.simulate import simulate
-from alerting.sources.embedded import Embedded
+from alerting.model.verdict import Status, Verdict
+from alerting.pipeline.segment_watch import MIN_EVIDENCE, highest_evidence, segment_metrics
+from alerting.rootcause.expectation import HISTORY_DAYS
+from alerting.sample.folder import simulate_app
+from alerting.sources.embedded import EmbeddedSource
 
 
 def main(buckets: int) -> int:
@@ -22,17 +22,17 @@ def main(buckets: int) -> int:
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     scores = []
     with tempfile.TemporaryDirectory() as folder:
-        simulate(Path(folder) / "app", end, incidents="none", seed=11)
-        source, queries = Embedded(Path(folder) / "app"), wiring.queries(wiring.SQL / "slices")
+        simulate_app(Path(folder) / "app", end, incidents="none", seed=11)
+        source, queries = EmbeddedSource(Path(folder) / "app"), load_queries(SQL / "slices")
         for n in range(buckets):
             until = end - 3 * n * timedelta(minutes=15)
-            for metric in stand_ins(METRICS):
-                rows = source.rows(queries[metric.query], until - timedelta(days=DAYS, minutes=15), until)
+            for metric in segment_metrics(METRICS):
+                rows = source.rows(queries[metric.query], until - timedelta(days=HISTORY_DAYS, minutes=15), until)
                 value = float(rows.loc[rows["days_ago"] == 0, metric.columns[0]].sum())
                 total = Verdict(metric.name, until, Status.NORMAL, value, value, value, value, 0.0)
-                scores.append(watching.furthest(metric, rows, total))
+                scores.append(highest_evidence(metric, rows, total))
         source.close()
-    found = sum(score >= watching.FURTHEST for score in scores)
+    found = sum(score >= MIN_EVIDENCE for score in scores)
     far = ", ".join(f"{score:.1f}" for score in sorted(scores, reverse=True)[:5])
-    sys.stdout.write(f"{found} of {len(scores)} calm buckets were called odd (from {watching.FURTHEST:g} on); furthest {far}\n")
+    sys.stdout.write(f"{found} of {len(scores)} calm buckets were called odd (from {MIN_EVIDENCE:g} on); furthest {far}\n")
     return 0

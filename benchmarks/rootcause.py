@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alerting.slices import Cause, calm, explain, recent
+from alerting.rootcause.explain import explain
+from alerting.rootcause.segments import expected_counts, expected_ratio
+from alerting.rootcause.types import Candidate
 
 TOP = 3
 MINUTES = 10  # of a ratio's past
@@ -93,7 +95,7 @@ def _cases(table: Path, truth: Path) -> Iterator[tuple[str, str, pd.DataFrame, l
         yield str(case.dataset), str(case.case), rows, str(case.attributes).split("|")
 
 
-def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Cause, ...]:
+def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Candidate, ...]:
     """Up to three ranked causes of one case, also where the room itself would rather say nothing: silence scores nothing."""
     if "cnt" in rows:
         told = explain(ratio_leaves(rows, attributes), attributes, "ratio", direction="up")
@@ -110,7 +112,7 @@ def ratio_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
     rows = rows[rows["back"] <= MINUTES]
     wide = rows.groupby([*attributes, "back"], dropna=False)[["value", "cnt"]].sum().unstack("back", fill_value=0.0)
     past = [b for b in wide["value"].columns if b > 0]
-    part, whole = calm(wide["value"][past].to_numpy(float), wide["cnt"][past].to_numpy(float))
+    part, whole = expected_ratio(wide["value"][past].to_numpy(float), wide["cnt"][past].to_numpy(float))
     now = {name: wide[column].get(0, pd.Series(0.0, wide.index)).to_numpy(float) for name, column in _NOW.items()}
     return wide.index.to_frame(index=False).assign(**now, expected_part=part, expected_whole=whole)
 
@@ -121,7 +123,7 @@ _NOW = {"part": "value", "whole": "cnt"}
 def count_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
     """Leaves of a count with a forecast from the hour before (columns m05 .. m60, minutes back)."""
     past = sorted(c for c in rows if c[0] == "m" and c[1:].isdigit())
-    expected, spread = recent(np.nan_to_num(rows[past].to_numpy(float)))
+    expected, spread = expected_counts(np.nan_to_num(rows[past].to_numpy(float)))
     return rows[attributes].assign(value=rows["value"].to_numpy(float), expected=expected, spread=spread)
 
 

@@ -19,15 +19,18 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from alerting.connections import SQL, load_queries
+from alerting.metrics import METRICS
+from alerting.model.metric import Query
+from alerting.model.verdict import Status, Verdict
+from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
+from alerting.sample.folder import simulate_app
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from alerting import metrics, wiring  # noqa: E402
-from alerting.model import Query, Status, Verdict  # noqa: E402
-from alerting.pipeline.causes import DAYS, caused  # noqa: E402
-from alerting.simulate import simulate  # noqa: E402
-from alerting.sources.clickhouse import ClickHouse  # noqa: E402
-from alerting.sources.embedded import Embedded  # noqa: E402
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 ASKED = 3.0
@@ -56,12 +59,12 @@ class Cost(NamedTuple):
 
 def made(folder: Path, events: int) -> Path:
     """The folder of an app with so many feed actions in the 28 days before NOW and the day itself."""
-    simulate(folder / "app", NOW, days=DAYS + 1, events_per_day=events // DAYS, incidents="none")
+    simulate_app(folder / "app", NOW, days=HISTORY_DAYS + 1, events_per_day=events // HISTORY_DAYS, incidents="none")
     return folder / "app"
 
 
 @contextmanager
-def served(app: Path) -> Iterator[ClickHouse]:
+def served(app: Path) -> Iterator[ClickHouseSource]:
     """A source over a real server that holds the app's feed actions."""
     import pandas as pd
 
@@ -75,21 +78,21 @@ def served(app: Path) -> Iterator[ClickHouse]:
             rows = pd.read_parquet(path)
             rows = rows.assign(time=rows["time"].astype("datetime64[s, UTC]").astype("int64"))
             server.execute("INSERT INTO feed_actions FORMAT CSV", rows[list(COLUMNS)].to_csv(index=False, header=False))
-        yield ClickHouse(server.url, server.user, server.password)
+        yield ClickHouseSource(server.url, server.user, server.password)
 
 
-def cost(source: ClickHouse | Embedded, minutes: int = 15, runs: int = 9) -> Cost:
+def cost(source: ClickHouseSource | EmbeddedSource, minutes: int = 15, runs: int = 9) -> Cost:
     """Of the explanation of what happened in the last `minutes` before NOW."""
-    views = next(metric for metric in metrics.METRICS if metric.name == "views")
-    query, sums = wiring.queries(wiring.SQL / "slices")[views.query], Query(views.query, PLAIN)
+    views = next(metric for metric in METRICS if metric.name == "views")
+    query, sums = load_queries(SQL / "slices")[views.query], Query(views.query, PLAIN)
     start, verdict = (
-        NOW - timedelta(days=DAYS, minutes=minutes),
+        NOW - timedelta(days=HISTORY_DAYS, minutes=minutes),
         Verdict("views", NOW, Status.ANOMALOUS, 80.0, 90.0, 100.0, 110.0, -2.0),
     )
     seen = []
     for _ in range(runs + 1):
         asking, rows = _timed(lambda: source.rows(query, start, NOW))
-        searching, _ = _timed(lambda rows=rows: caused(views, rows, verdict))
+        searching, _ = _timed(lambda rows=rows: find_root_cause(views, rows, verdict))
         plain, _ = _timed(lambda: source.rows(sums, start, NOW))
         seen.append((asking, searching, plain, (asking + searching) / plain))
     columns = list(zip(*seen[1:], strict=True))  # the first reads the files from disk
@@ -110,7 +113,7 @@ def ratios(events: int, runs: int = 9) -> dict[str, Cost]:
         app = made(Path(folder), events)
         with served(app) as server:
             found |= {f"ClickHouse server, {minutes} min": cost(server, minutes, runs) for minutes in (15, 60)}
-        embedded = Embedded(app)
+        embedded = EmbeddedSource(app)
         try:
             found |= {f"embedded, {minutes} min": cost(embedded, minutes, runs) for minutes in (15, 60)}
         finally:

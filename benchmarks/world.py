@@ -25,14 +25,14 @@ class World:
     """An app's folder, and a clock that goes on by a bucket with every run."""
 
     def __init__(self, folder: Path, now: datetime | None = None, root: Path = ROOT, **shape: Any) -> None:
-        from alerting.simulate import simulate
+        from alerting.sample.folder import simulate_app
 
         self.folder, self.root, self.now = folder, root, now or datetime.now(UTC)
         self.at = self.now - SPARE * STEP
         self.more: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "empty.ipynb").write_text(json.dumps(EMPTY), encoding="utf-8")
-        simulate(self.app, self.now, **{"incidents": "none", **shape})
+        simulate_app(self.app, self.now, **{"incidents": "none", **shape})
 
     @property
     def app(self) -> Path:

@@ -52,19 +52,20 @@ def no_settings_from_outside(monkeypatch):
 @pytest.fixture(scope="session")
 def app(tmp_path_factory):
     """A data folder with a small sample app, born at END; to be read only."""
-    from alerting.simulate import simulate
+    from alerting.sample.folder import simulate_app
 
     folder = tmp_path_factory.mktemp("sample")
-    simulate(folder / "app", END, days=30, users=2_000, events_per_day=30_000)
+    simulate_app(folder / "app", END, days=30, users=2_000, events_per_day=30_000)
     return folder
 
 
 @pytest.fixture
 def sample(app):
     """Connections to the sample app, which stands still at END: what one that lives on holds depends on date and hour."""
-    from alerting import settings, wiring
+    from alerting import connections
+    from alerting.settings import load_settings
 
-    return wiring.connect(dry_run=True, settings=settings.load({"ALERTING_DATA": str(app)}), now=END)
+    return connections.connect(dry_run=True, settings=load_settings({"ALERTING_DATA": str(app)}), now=END)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from alerting.model import Query, SourceError
+from alerting.model.errors import SourceError
+from alerting.model.metric import Query
 from alerting.sources.base import BaseSource
 from tests.waiting import PATIENCE
 

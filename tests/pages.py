@@ -8,26 +8,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerting import runner, settings
-from alerting.model import (
-    Action,
-    Button,
-    Cause,
-    Incident,
-    Kind,
-    Label,
-    Member,
-    Memory,
-    Message,
-    Receipt,
-    Run,
-    Slice,
-    Status,
-    Verdict,
-)
-from alerting.runner.failure import Failure
-from alerting.runner.record import Record
-from alerting.store import Store
+from alerting.model.incident import Incident, Member, RootCause, Segment
+from alerting.model.message import Action, Button, Message, Receipt
+from alerting.model.protocols import Commit
+from alerting.model.run import Run
+from alerting.model.verdict import EventKind, Label, Status, Verdict
+from alerting.reporting import reports
+from alerting.reporting.failure import Failure
+from alerting.reporting.record import Record
+from alerting.settings import load_settings
+from alerting.store.state import StateStore
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror="alert(2)">'-alert(3)-'<svg onload=alert(4)>&lt;b&gt;"""
 ELSEWHERE = """<img src="https://elsewhere.example/a.png" onerror="alert(10)"><iframe src="https://elsewhere.example"></iframe>
@@ -95,7 +85,7 @@ class World:
     """Settings, and what has happened under them."""
 
     def __init__(self, folder: Path, **changes):
-        given = settings.load({}, Path("/dev/null"))
+        given = load_settings({}, Path("/dev/null"))
         given = replace(given, data=folder / "the data", reports=folder / "the reports", telegram_token=TOKEN, telegram_chat="1")
         self.settings = replace(given, zone="UTC", **changes)
 
@@ -104,13 +94,13 @@ class World:
         return self.settings.reports
 
     def index(self, fresh=False):
-        return runner.index(self.settings, fresh, NOW)
+        return reports.index(self.settings, fresh, NOW)
 
     def prune(self, keep_days, dry_run=False):
-        return runner.prune(self.settings, keep_days, dry_run, NOW)
+        return reports.prune(self.settings, keep_days, dry_run, NOW)
 
     def store(self):
-        return closing(Store(self.settings.data / "alerts.sqlite"))
+        return closing(StateStore(self.settings.data / "alerts.sqlite"))
 
     def run(self, started=NOW, notebook=None, failure=None, kind="alert"):
         """A run that has ended."""
@@ -123,25 +113,25 @@ class World:
         """An incident told in the run of `opened`, with an edit, a reply and a picture. `words`: wherever data may speak."""
         bucket = opened.replace(second=0) - timedelta(minutes=20)
         verdict = Verdict(name, bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
-        slices = Slice(((("os", words or "iOS"),),), 1.0, 9.0), Slice((), 6.0, 6.0)
-        cause = Cause("carried", slice=slices[0], share=0.96, rest=slices[1], gone=(slices[0],), attributes=("os",))
-        one = Incident(f"{bucket:%Y%m%dT%H%MZ}-{name}", bucket, (Member(name, bucket, bucket, verdict),), told=bucket)
+        slices = Segment(((("os", words or "iOS"),),), 1.0, 9.0), Segment((), 6.0, 6.0)
+        cause = RootCause("carried", slice=slices[0], share=0.96, rest=slices[1], gone=(slices[0],), attributes=("os",))
+        one = Incident(f"{bucket:%Y%m%dT%H%MZ}-{name}", bucket, (Member(name, bucket, bucket, verdict),), last_notified=bucket)
         one = replace(one, cause=cause, **changes)
         made = opened + timedelta(seconds=1)
         with self.store() as store:
-            store.commit(Memory(incidents=[one], messages=list(self._messages(one, words))), made)
+            store.commit(Commit(incidents=[one], messages=list(self._messages(one, words))), made)
             for key in [message.key for message in store.waiting()]:
                 store.record(Receipt(key, "sent", "", "5"), made)
             for key in [message.key for message in store.waiting()]:
                 store.record(Receipt(key, "sent", "", "6"), made)
-            edit = Message(f"{one.id}/edit/1", Kind.OPENED, name, bucket, f"🔴 <b>{name} −52 %</b> now", edits=one.key)
-            store.commit(Memory(messages=[edit]), made + timedelta(minutes=15))
+            edit = Message(f"{one.id}/edit/1", EventKind.OPENED, name, bucket, f"🔴 <b>{name} −52 %</b> now", edits=one.key)
+            store.commit(Commit(messages=[edit]), made + timedelta(minutes=15))
             store.record(Receipt(edit.key, "sent", "", "5"), made + timedelta(minutes=15))
-            store.begin(Run(made + timedelta(seconds=1), made))
+            store.begin_run(Run(made + timedelta(seconds=1), made))
         return one
 
     def _messages(self, one, words):
-        about = {"kind": Kind.OPENED, "metric": one.root.metric, "bucket": one.opened, "incident": one.id}
+        about = {"kind": EventKind.OPENED, "metric": one.root.metric, "bucket": one.opened, "incident": one.id}
         buttons = ((Button("I'm on it", Action.TAKE), Button(words or "Expected", Action.EXPECTED)),)
         text = f'🔴 <b>{one.root.metric} −38 %</b> {words}\n<a href="javascript:alert(5)">Run</a>'
         yield Message(one.key, **about, text=text, buttons=buttons)

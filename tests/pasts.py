@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting import metrics
-from alerting.backtest import Past, Span
-from alerting.detectors import IQR, SameSlot
-from alerting.model import Metric
+from alerting import metric_values
+from alerting.backtest.replay import BacktestData, KnownSpan
+from alerting.detectors.bands import IQR
+from alerting.detectors.baselines import SameSlot
+from alerting.model.metric import Metric
 
 HOUR = timedelta(hours=1)
 END = datetime(2026, 11, 20, tzinfo=UTC)
@@ -16,7 +17,7 @@ RULE = IQR(k=3, over=SameSlot(days=14))
 
 
 def metric(name, rule=RULE):
-    return Metric(name, {"en": name}, "t", metrics.count("value"), rule, step=HOUR)
+    return Metric(name, {"en": name}, "t", metric_values.count("value"), rule, step=HOUR)
 
 
 def past(known=()):
@@ -28,8 +29,8 @@ def past(known=()):
     a[-100:-98] *= 0.5
     a[-20] = 958
     series = {"a": pd.Series(a, index), "b": pd.Series(b, index)}
-    return Past([metric("a"), metric("b")], series, END - timedelta(weeks=1), END, "UTC", known)
+    return BacktestData([metric("a"), metric("b")], series, END - timedelta(weeks=1), END, "UTC", known)
 
 
 def dip(first, last):
-    return Span(END - first * HOUR, END - last * HOUR, ("a",))
+    return KnownSpan(END - first * HOUR, END - last * HOUR, ("a",))

@@ -7,16 +7,20 @@ import pytest
 
 from alerting import messages, pipeline
 from alerting.metrics import METRICS
-from alerting.model import Episode, Event, Incident, Kind, Label, Member, Memory, State, Status, Verdict
-from alerting.notifiers import Telegram
+from alerting.model.incident import Event, Incident, Member
+from alerting.model.protocols import Commit
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
+from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline.context import RunContext
+from alerting.pipeline.deliver import send_waiting
 from alerting.sources.base import BaseSource
-from alerting.store import Store
+from alerting.store.state import StateStore
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 BUCKET = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
 ANNA = {"id": 4242, "first_name": "Anna"}
 VERDICT = Verdict("likes", BUCKET, Status.ANOMALOUS, 700.0, 900.0, 1000.0, 1100.0, -3.0, "sudden")
-INCIDENT = Incident("20261120T1215Z-likes", BUCKET, (Member("likes", BUCKET, BUCKET, VERDICT),), told=BUCKET)
+INCIDENT = Incident("20261120T1215Z-likes", BUCKET, (Member("likes", BUCKET, BUCKET, VERDICT),), last_notified=BUCKET)
 
 
 class NoSource(BaseSource):
@@ -25,50 +29,50 @@ class NoSource(BaseSource):
 
 
 @pytest.fixture
-def to(bot, tmp_path):
+def ctx(bot, tmp_path):
     """Connections whose chat holds one opening message."""
     notifier = Telegram(bot.token, bot.chat, bot.url, timeout=2, users="4242,@boris")
-    store = Store(tmp_path / "alerts.sqlite")
-    to = pipeline.Connections(METRICS, {}, NoSource(), store, notifier, zone="UTC")
-    event = Event(Kind.OPENED, "likes", BUCKET, VERDICT, pipeline_episode(), INCIDENT)
-    context = messages.Context(to.metric("likes"), messages.Reader("en", "UTC", NOW))
-    store.commit(Memory(incidents=[INCIDENT], messages=[messages.compose(event, context)]), NOW)
-    deliver(to)
-    return to
+    store = StateStore(tmp_path / "alerts.sqlite")
+    ctx = RunContext(METRICS, {}, NoSource(), store, notifier, zone="UTC")
+    event = Event(EventKind.OPENED, "likes", BUCKET, VERDICT, pipeline_episode(), INCIDENT)
+    context = messages.MessageContext(ctx.metric("likes"), messages.Audience("en", "UTC", NOW))
+    store.commit(Commit(incidents=[INCIDENT], messages=[messages.compose(event, context)]), NOW)
+    deliver(ctx)
+    return ctx
 
 
 def pipeline_episode():
-    return Episode("likes", State.FIRING, since=BUCKET, opened=BUCKET)
+    return Episode("likes", EpisodeState.FIRING, since=BUCKET, opened=BUCKET)
 
 
-def deliver(to, now=NOW):
-    return pipeline.send_waiting(to.store, to.notifier, now, lambda seconds: None)
+def deliver(ctx, now=NOW):
+    return send_waiting(ctx.store, ctx.notifier, now, lambda seconds: None)
 
 
-def press(to, bot, button, user=ANNA, now=NOW):
+def press(ctx, bot, button, user=ANNA, now=NOW):
     """Press, hear, deliver; the incident as it is then, what was heard, and what the chat got."""
     before = len(bot.messages)
     bot.press(bot.messages[0].id, button, user=user)
-    heard, trouble = pipeline.hear(to, now)
+    heard, trouble = pipeline.read_feedback(ctx, now)
     assert trouble == ""
-    deliver(to, now)
-    (incident,) = to.store.incidents(now - timedelta(days=1))
+    deliver(ctx, now)
+    (incident,) = ctx.store.incidents(now - timedelta(days=1))
     return incident, heard, [m.plain for m in bot.messages[before:]]
 
 
-def test_taken(to, bot):
-    incident, heard, said = press(to, bot, "take")
-    assert incident.taken == "Anna"
+def test_taken(ctx, bot):
+    incident, heard, said = press(ctx, bot, "take")
+    assert incident.acknowledged_by == "Anna"
     assert said == ["👀 Anna is on it"]
     assert bot.messages[-1].reply_to == bot.messages[0].id
     assert [item.said for item in heard] == said
 
 
-def test_snoozed_for_an_hour_and_muted_until_resolved(to, bot):
-    incident, _, said = press(to, bot, "snooze")
-    assert incident.snoozed == NOW + timedelta(hours=1)
+def test_snoozed_for_an_hour_and_muted_until_resolved(ctx, bot):
+    incident, _, said = press(ctx, bot, "snooze")
+    assert incident.snoozed_until == NOW + timedelta(hours=1)
     assert said == ["🔕 Anna: silent until 13:36"]
-    incident, _, said = press(to, bot, "mute")
+    incident, _, said = press(ctx, bot, "mute")
     assert incident.muted
     assert "until it is resolved" in said[0]
 
@@ -77,65 +81,65 @@ def test_snoozed_for_an_hour_and_muted_until_resolved(to, bot):
     ("button", "label", "muted"),
     [("false", Label.FALSE_ALARM, True), ("expected", Label.EXPECTED, True)],
 )
-def test_a_label_is_kept_and_nobody_is_reminded_of_what_is_known(to, bot, button, label, muted):
-    incident, _, said = press(to, bot, button)
-    assert (incident.label, incident.labelled, incident.muted) == (label, "Anna", muted)
+def test_a_label_is_kept_and_nobody_is_reminded_of_what_is_known(ctx, bot, button, label, muted):
+    incident, _, said = press(ctx, bot, button)
+    assert (incident.label, incident.labelled_by, incident.muted) == (label, "Anna", muted)
     assert said[0].startswith("🏷 Anna: ")
-    assert [i.label for i in to.store.labelled(NOW - timedelta(days=1))] == [label]
+    assert [i.label for i in ctx.store.labelled(NOW - timedelta(days=1))] == [label]
 
 
-def test_a_press_counts_once_however_often_answers_are_read(to, bot):
-    press(to, bot, "take")
-    assert pipeline.hear(to, NOW) == ([], "")
-    assert deliver(to) == []
+def test_a_press_counts_once_however_often_answers_are_read(ctx, bot):
+    press(ctx, bot, "take")
+    assert pipeline.read_feedback(ctx, NOW) == ([], "")
+    assert deliver(ctx) == []
 
 
-def test_two_presses_before_one_run_both_count_in_order(to, bot):
+def test_two_presses_before_one_run_both_count_in_order(ctx, bot):
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.press(bot.messages[0].id, "expected", user={"id": 7, "first_name": "Boris", "username": "Boris"})
-    heard, _ = pipeline.hear(to, NOW)
-    (incident,) = to.store.incidents(NOW - timedelta(days=1))
-    assert (incident.taken, incident.label, incident.labelled) == ("Anna", Label.EXPECTED, "Boris")
+    heard, _ = pipeline.read_feedback(ctx, NOW)
+    (incident,) = ctx.store.incidents(NOW - timedelta(days=1))
+    assert (incident.acknowledged_by, incident.label, incident.labelled_by) == ("Anna", Label.EXPECTED, "Boris")
     assert len(heard) == 2
 
 
-def test_who_is_not_listed_changes_nothing_and_is_told_so(to, bot):
-    incident, heard, said = press(to, bot, "take", user={"id": 9, "first_name": "<b>Eve</b>"})
+def test_who_is_not_listed_changes_nothing_and_is_told_so(ctx, bot):
+    incident, heard, said = press(ctx, bot, "take", user={"id": 9, "first_name": "<b>Eve</b>"})
     assert repr(incident) == repr(INCIDENT)  # NaN is not equal to itself
     assert said == []
     assert "(9) is not in ALERTING_TELEGRAM_USERS" in heard[0].answer.refused
-    assert pipeline.hear(to, NOW) == ([], "")  # and the press is done with
+    assert pipeline.read_feedback(ctx, NOW) == ([], "")  # and the press is done with
 
 
-def test_a_name_cannot_inject(to, bot):
-    _, _, said = press(to, bot, "take", user={"id": 4242, "first_name": "<b>Anna</b> & co"})
+def test_a_name_cannot_inject(ctx, bot):
+    _, _, said = press(ctx, bot, "take", user={"id": 4242, "first_name": "<b>Anna</b> & co"})
     assert said == ["👀 <b>Anna</b> & co is on it"]  # as people see it; the server refuses markup that is not closed or unknown
 
 
-def test_an_incident_that_nobody_remembers_is_answered_and_passed(to, bot):
-    to.store.forget(NOW)
+def test_an_incident_that_nobody_remembers_is_answered_and_passed(ctx, bot):
+    ctx.store.forget(NOW)
     old = replace(INCIDENT, closed=NOW - timedelta(days=60), opened=NOW - timedelta(days=61))
-    to.store.commit(Memory(incidents=[old]), NOW)
+    ctx.store.commit(Commit(incidents=[old]), NOW)
     bot.press(bot.messages[0].id, "take", user=ANNA)
-    heard, trouble = pipeline.hear(to, NOW)
+    heard, trouble = pipeline.read_feedback(ctx, NOW)
     assert (heard[0].said, trouble) == ("this incident is not known any more", "")
-    assert pipeline.hear(to, NOW) == ([], "")
+    assert pipeline.read_feedback(ctx, NOW) == ([], "")
 
 
-def test_a_chat_that_cannot_be_read_is_said_and_loses_no_press(to, bot):
+def test_a_chat_that_cannot_be_read_is_said_and_loses_no_press(ctx, bot):
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.fail("500", times=1, method="getUpdates")
-    heard, trouble = pipeline.hear(to, NOW)
+    heard, trouble = pipeline.read_feedback(ctx, NOW)
     assert heard == []
     assert "500" in trouble
-    assert [item.answer.who for item in pipeline.hear(to, NOW)[0]] == ["Anna"]
+    assert [item.answer.name for item in pipeline.read_feedback(ctx, NOW)[0]] == ["Anna"]
 
 
-def test_what_is_remembered_but_not_confirmed_counts_once(to, bot):
+def test_what_is_remembered_but_not_confirmed_counts_once(ctx, bot):
     """A crash between remembering a press and confirming it: the next run does not apply it again."""
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.fail("reset", times=9, method="answerCallbackQuery")
-    pipeline.hear(to, NOW)
-    assert pipeline.hear(to, NOW) == ([], "")
-    deliver(to)
+    pipeline.read_feedback(ctx, NOW)
+    assert pipeline.read_feedback(ctx, NOW) == ([], "")
+    deliver(ctx)
     assert sum("is on it" in m.plain for m in bot.messages) == 1

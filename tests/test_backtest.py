@@ -10,12 +10,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting import backtest, metrics, pipeline
-from alerting.backtest import Fault, Past, Span, history
-from alerting.backtest.curves import Curve, tail
-from alerting.detectors import IQR, MAD, Change, Quantile, SameSlot, Sigma, Trailing
-from alerting.model import Episode, Kind, Metric, Policy, SettingsError
-from alerting.pipeline import Due
+from alerting import backtest, metric_values, pipeline
+from alerting.backtest import behaviour
+from alerting.backtest import faults as backtest_faults
+from alerting.backtest.behaviour import (
+    compare_baselines,
+    explained_variance,
+    freshness_quantiles,
+    longest_gaps,
+    noise_by_level,
+    residual_correlation,
+)
+from alerting.backtest.budget import (
+    WidthCurve,
+    choose_widths,
+    extrapolate_counts,
+    parse_budget,
+    poisson_upper,
+    weekly_cost,
+    width_curves,
+)
+from alerting.backtest.faults import Fault, best_detectors, default_faults, inject_all_metrics, label_buckets, recall_by_kind
+from alerting.backtest.power import detection_power, power_lines, power_table, smallest_found
+from alerting.backtest.replay import BacktestData, KnownSpan
+from alerting.backtest.score import (
+    FAULT_TOLERANCE,
+    LABEL_TOLERANCE,
+    best_widths,
+    compare_detectors,
+    family_table,
+    score_alerts,
+    sweep_widths,
+)
+from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
+from alerting.detectors.baselines import Change, SameSlot, Trailing
+from alerting.metrics import RULE
+from alerting.model.errors import SettingsError
+from alerting.model.metric import Metric, Policy
+from alerting.model.verdict import Episode, EventKind
+from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.judge import fold_episodes, judge_series
 
 STEP = timedelta(minutes=15)
 START = datetime(2026, 11, 2, tzinfo=UTC)  # a Monday
@@ -35,7 +69,7 @@ def rhythmic(days, seed=0, noise=0.03, start=START, step=STEP, level=1000.0):
 
 
 def metric(name="a", rule=None, **more):
-    return Metric(name, {"en": name}, name, metrics.count("value"), rule or IQR(k=3, over=SameSlot(days=7)), **more)
+    return Metric(name, {"en": name}, name, metric_values.count("value"), rule or IQR(k=3, over=SameSlot(days=7)), **more)
 
 
 # faults
@@ -55,14 +89,14 @@ def metric(name="a", rule=None, **more):
 )
 def test_each_kind_of_fault_does_exactly_this_and_keeps_noise_and_gaps(kind, depth, told):
     values = pd.Series([10, 10, 20, np.nan, 10, 10.0], grid(1)[:6])
-    hurt = backtest.inject(values, Fault(kind, START + STEP, HOUR, depth))
+    hurt = backtest_faults.inject(values, Fault(kind, START + STEP, HOUR, depth))
     np.testing.assert_allclose(hurt, told)
     assert values.tolist()[:3] == [10, 10, 20]  # the original stays
 
 
 def test_a_fault_of_a_negative_value_moves_down_when_it_drops():
     values = pd.Series([-10.0, -10.0], grid(1)[:2])
-    assert backtest.inject(values, Fault("drop", START, STEP, -0.5)).tolist() == [-15, -10]
+    assert backtest_faults.inject(values, Fault("drop", START, STEP, -0.5)).tolist() == [-15, -10]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +118,12 @@ def test_an_impossible_fault_is_refused(given, said):
 
 def test_scattered_faults_are_apart_and_follow_the_seed():
     kinds = [("drop", 2 * HOUR, -0.3), ("outage", HOUR, None), ("ramp", 6 * HOUR, None)] * 4
-    one, same, other = (backtest.scattered(START, START + 2 * WEEK, kinds, seed) for seed in (1, 1, 2))
+    one, same, other = (backtest_faults.scattered(START, START + 2 * WEEK, kinds, seed) for seed in (1, 1, 2))
     assert one == same != other
     assert all(a.end + HOUR < b.start for a, b in pairwise(one))
     assert sorted(f.kind for f in one) == sorted(kind for kind, *_ in kinds)
     with pytest.raises(ValueError, match="does not fit"):
-        backtest.scattered(START, START + DAY, [("ramp", DAY, None)])
+        backtest_faults.scattered(START, START + DAY, [("ramp", DAY, None)])
 
 
 # score
@@ -109,18 +143,18 @@ def test_score_counts_what_reaches_a_person():
     day[[10, 11, 40, 70]] = 10  # an event, a false alert, and one found early
     first = START + 7 * DAY
     events = [
-        Span(first + 10 * STEP, first + 12 * STEP),
-        Span(first + 71 * STEP, first + 73 * STEP),
-        Span(first + 90 * STEP, first + 91 * STEP),
+        KnownSpan(first + 10 * STEP, first + 12 * STEP),
+        KnownSpan(first + 71 * STEP, first + 73 * STEP),
+        KnownSpan(first + 90 * STEP, first + 91 * STEP),
     ]
-    got = backtest.score(replayed(day), events)
+    got = score_alerts(replayed(day), events)
     assert (got.events, got.found, got.false) == (3, 2, 1)
     assert got.delays == (timedelta(), timedelta())
     assert got.weeks == pytest.approx(1 / 7)
     assert (got.recall, got.precision) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert got.f1 == pytest.approx(2 / 3)
     assert got.false_a_week == pytest.approx(7)
-    exact = backtest.score(replayed(day), events, backtest.FAULTS)
+    exact = score_alerts(replayed(day), events, FAULT_TOLERANCE)
     assert (exact.found, exact.false) == (1, 2)  # no tolerance: the early one is false
 
 
@@ -128,28 +162,32 @@ def test_late_alerts_tolerance_recovery_and_what_is_ignored():
     day = np.full(96, 100.0)
     day[[12, 13, 40]] = 10
     first = START + 7 * DAY
-    event = [Span(first + 10 * STEP, first + 11 * STEP)]
-    late = backtest.score(replayed(day), event, backtest.LABELS)
+    event = [KnownSpan(first + 10 * STEP, first + 11 * STEP)]
+    late = score_alerts(replayed(day), event, LABEL_TOLERANCE)
     assert (late.found, late.false, late.delay) == (1, 1, 30)
-    assert backtest.score(replayed(day), event, backtest.FAULTS).false == 1  # within the hour after: neither found nor false
-    assert backtest.score(replayed(day), event, backtest.FAULTS, [Span(first + 40 * STEP, first + 41 * STEP, ("a",))]).false == 0
-    assert backtest.score(replayed(day), event, backtest.FAULTS, [Span(first + 40 * STEP, first + 41 * STEP, ("b",))]).false == 1
+    assert score_alerts(replayed(day), event, FAULT_TOLERANCE).false == 1  # within the hour after: neither found nor false
+    assert (
+        score_alerts(replayed(day), event, FAULT_TOLERANCE, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("a",))]).false == 0
+    )
+    assert (
+        score_alerts(replayed(day), event, FAULT_TOLERANCE, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("b",))]).false == 1
+    )
 
 
 def test_reminders_cost_and_gaps_do_not():
     day = np.full(96, 100.0)
     day[10:40] = 10
-    assert backtest.score(replayed(day), []).false == 2  # opened, and a reminder after six hours
+    assert score_alerts(replayed(day), []).false == 2  # opened, and a reminder after six hours
     day = np.full(96, 100.0)
     day[10:40] = np.nan
-    assert backtest.score(replayed(day), []).false == 0
-    found = backtest.score(replayed(day), [Fault("missing", START + 7 * DAY + 10 * STEP, HOUR).span("a")], backtest.FAULTS)
+    assert score_alerts(replayed(day), []).false == 0
+    found = score_alerts(replayed(day), [Fault("missing", START + 7 * DAY + 10 * STEP, HOUR).span("a")], FAULT_TOLERANCE)
     assert (found.found, found.delay) == (1, 15)
 
 
 def test_events_of_other_metrics_and_times_do_not_count():
-    got = backtest.score(
-        replayed(np.full(96, 100.0)), [Span(START, START + HOUR), Span(START + 7 * DAY, START + 8 * DAY, ("b",))]
+    got = score_alerts(
+        replayed(np.full(96, 100.0)), [KnownSpan(START, START + HOUR), KnownSpan(START + 7 * DAY, START + 8 * DAY, ("b",))]
     )
     assert got.events == 0
     assert np.isnan(got.recall)
@@ -158,9 +196,9 @@ def test_events_of_other_metrics_and_times_do_not_count():
 
 def test_a_span_is_aware_and_ends_after_it_begins():
     with pytest.raises(ValueError, match="ends before"):
-        Span(START, START)
+        KnownSpan(START, START)
     with pytest.raises(ValueError, match="aware"):
-        Span(NAIVE, START)
+        KnownSpan(NAIVE, START)
 
 
 # compare
@@ -170,9 +208,9 @@ def test_a_span_is_aware_and_ends_after_it_begins():
 def hurt():
     """Two metrics over five weeks, the last two hurt by the usual faults."""
     series = {"a": rhythmic(35, 1), "b": rhythmic(35, 2, noise=0.06)}
-    past = Past([metric("a"), metric("b")], series, START + 3 * WEEK, START + 5 * WEEK)
-    faults = backtest.usual_faults(past, seed=3)
-    return backtest.hurt(past, faults), faults
+    past = BacktestData([metric("a"), metric("b")], series, START + 3 * WEEK, START + 5 * WEEK)
+    faults = default_faults(past, seed=3)
+    return inject_all_metrics(past, faults), faults
 
 
 RULES = {
@@ -185,30 +223,30 @@ RULES = {
 def test_compare_is_the_sweep_at_width_one_and_pools_the_metrics(hurt):
     past, faults = hurt
     events = [fault.span() for fault in faults]
-    table = backtest.compare(past, events, RULES)
-    wide = backtest.sweep(past, events, RULES, [0.5, 1.0, 2.0])
+    table = compare_detectors(past, events, RULES)
+    wide = sweep_widths(past, events, RULES, [0.5, 1.0, 2.0])
     pd.testing.assert_frame_equal(table, wide.xs(1.0, level="width"))
     assert list(table.loc["IQR, same time"].index) == ["a", "b", "all"]
     assert table.loc[("IQR, same time", "all"), "events"] == 2 * len(faults)
     assert table.loc[("IQR, same time", "all"), "recall"] > table.loc[("IQR, 24 h", "all"), "recall"]
-    best = backtest.best(wide)
+    best = best_widths(wide)
     assert best["F1"].is_monotonic_decreasing
     assert (best["F1"] >= wide.xs("all", level="metric").xs(1.0, level="width")["F1"].reindex(best.index) - 1e-12).all()
-    assert backtest.best(wide, most=-1).empty
-    assert backtest.families(best).loc["IQR", "same time"] == best.loc["IQR, same time", "F1"]
-    leaders = backtest.leaders(best, RULES)
+    assert best_widths(wide, most=-1).empty
+    assert family_table(best).loc["IQR", "same time"] == best.loc["IQR, same time", "F1"]
+    leaders = best_detectors(best, RULES)
     assert set(leaders) == {best.index[0], next(name for name in best.index if name[:3] != best.index[0][:3])}
-    kinds = backtest.by_kind(past, faults, leaders)
+    kinds = recall_by_kind(past, faults, leaders)
     assert kinds.loc["outage, 1 h"].tolist() == [1.0, 1.0]
-    assert set(kinds.index) == {backtest.label(fault) for fault in faults}
+    assert set(kinds.index) == {label_buckets(fault) for fault in faults}
 
 
 def test_faults_keep_away_from_what_is_known():
-    past = Past([metric("a")], {"a": rhythmic(14)}, START, START + 2 * WEEK)
-    faults = backtest.usual_faults(past)
+    past = BacktestData([metric("a")], {"a": rhythmic(14)}, START, START + 2 * WEEK)
+    faults = default_faults(past)
     known = [faults[2].span("a")]
-    assert faults[2] not in backtest.usual_faults(replace(past, known=known))
-    assert len(backtest.usual_faults(replace(past, known=known))) == len(faults) - 1
+    assert faults[2] not in default_faults(replace(past, known=known))
+    assert len(default_faults(replace(past, known=known))) == len(faults) - 1
 
 
 # budget
@@ -219,7 +257,7 @@ def test_faults_keep_away_from_what_is_known():
     [("2 a week", 2), ("1 a month", 0.23), ("0.5 per week", 0.5), (" 2 false alerts a week ", 2), ("1 alert a day", 7)],
 )
 def test_a_budget_is_read(text, rate):
-    assert backtest.per_week(text) == pytest.approx(rate, abs=0.001)
+    assert parse_budget(text) == pytest.approx(rate, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -227,17 +265,17 @@ def test_a_budget_is_read(text, rate):
 )
 def test_any_other_budget_is_refused_by_name(text):
     with pytest.raises(SettingsError, match=r"write a number above 0 and a time, such as '2 a week'"):
-        backtest.per_week(text)
+        parse_budget(text)
 
 
 def test_the_upper_limit_is_poissons():
-    assert [round(backtest.upper(n), 2) for n in (0, 1, 7)] == [2.30, 3.89, 11.77]  # the usual tables
+    assert [round(poisson_upper(n), 2) for n in (0, 1, 7)] == [2.30, 3.89, 11.77]  # the usual tables
 
 
 def curve(counts, seen=1.0):
     widths = [0.5, 1.0, 2.0]
     told = pd.DataFrame([[count] * 4 for count in counts], index=widths)
-    return Curve(metric(), pd.DataFrame(), told, pd.Series(seen, range(4)))
+    return WidthCurve(metric(), pd.DataFrame(), told, pd.Series(seen, range(4)))
 
 
 def test_a_width_is_the_smallest_that_is_quiet_enough_and_never_trusts_luck():
@@ -251,42 +289,42 @@ def test_a_width_is_the_smallest_that_is_quiet_enough_and_never_trusts_luck():
 
 def test_the_tail_falls_evenly_and_is_fitted():
     widths = np.linspace(0.5, 2, 6)
-    fitted = tail(widths, np.round(100 * np.exp(-3 * widths)))
+    fitted = extrapolate_counts(widths, np.round(100 * np.exp(-3 * widths)))
     np.testing.assert_allclose(fitted[fitted > 0], (100 * np.exp(-3 * widths))[fitted > 0], rtol=0.2)
-    assert tail(widths, np.zeros(6)).tolist() == [0] * 6
-    assert np.isfinite(tail(widths, np.array([5.0, 0, 0, 0, 0, 0]))).all()
+    assert extrapolate_counts(widths, np.zeros(6)).tolist() == [0] * 6
+    assert np.isfinite(extrapolate_counts(widths, np.array([5.0, 0, 0, 0, 0, 0]))).all()
 
 
 @pytest.fixture(scope="module")
 def clean():
     """Three metrics of seven weeks, of which the last four are replayed; one of them is three times as noisy."""
     series = {name: rhythmic(49, seed, noise) for seed, (name, noise) in enumerate({"a": 0.03, "b": 0.03, "c": 0.09}.items())}
-    past = Past([metric(name) for name in series], series, START + 3 * WEEK, START + 7 * WEEK)
-    return past, backtest.curves(past, widths=np.geomspace(0.4, 3, 8).round(2))
+    past = BacktestData([metric(name) for name in series], series, START + 3 * WEEK, START + 7 * WEEK)
+    return past, width_curves(past, widths=np.geomspace(0.4, 3, 8).round(2))
 
 
 @pytest.mark.parametrize("text", ["1 a week", "3 a week", "1 a day"])
 def test_the_chosen_widths_keep_to_the_budget_and_spend_it(clean, text):
     past, made = clean
-    plan = backtest.choose(past, made, backtest.per_week(text))
+    plan = choose_widths(past, made, parse_budget(text))
     assert plan.holds
     assert plan.rate <= plan.budget < plan.limit + plan.budget
     replay = replace(past, metrics=plan.metrics(past.metrics)).replay_all()
-    assert sum(event.kind is Kind.OPENED for event in replay.events) == plan.told
+    assert sum(event.kind is EventKind.OPENED for event in replay.events) == plan.told
     assert all(share.weeks == pytest.approx(4) for share in plan.shares)
     assert 0.3 < plan.widths["c"] / plan.widths["a"] < 3  # a width is relative: the noisier metric's band is wider by itself
 
 
 def test_a_larger_budget_never_widens(clean):
     past, made = clean
-    small, large = (backtest.choose(past, made, rate) for rate in (1, 7))
+    small, large = (choose_widths(past, made, rate) for rate in (1, 7))
     assert sum(large.widths.values()) < sum(small.widths.values())
-    assert large.told >= small.told
+    assert large.told >= small.last_notified
 
 
 def test_a_budget_that_so_few_weeks_cannot_promise_is_said(clean):
     past, made = clean
-    plan = backtest.choose(past, made, backtest.per_week("1 a month"))
+    plan = choose_widths(past, made, parse_budget("1 a month"))
     assert not plan.holds
     assert "do NOT keep to" in plan.words()
     assert plan.told == 0  # the best there is
@@ -298,12 +336,12 @@ def test_what_is_known_is_not_counted_nor_are_its_buckets(clean):
     at = START + 4 * WEEK
     broken["a"].loc[at : at + 10 * HOUR : 6] = 1.0  # many episodes
     loud = replace(past, metrics=past.metrics[:1], series=broken)
-    known = replace(loud, known=[Span(at, at + 11 * HOUR, ("a",))])
-    other = replace(loud, known=[Span(at, at + 11 * HOUR, ("b",))])
-    told, quiet, not_mine = (backtest.curves(p, widths=[2.0])["a"] for p in (loud, known, other))
+    known = replace(loud, known=[KnownSpan(at, at + 11 * HOUR, ("a",))])
+    other = replace(loud, known=[KnownSpan(at, at + 11 * HOUR, ("b",))])
+    told, quiet, not_mine = (width_curves(p, widths=[2.0])["a"] for p in (loud, known, other))
     assert told.told.sum(axis=1).item() >= 5
     assert quiet.told.sum(axis=1).item() == 0
-    assert not_mine.told.sum(axis=1).item() == told.told.sum(axis=1).item()
+    assert not_mine.told.sum(axis=1).item() == told.last_notified.sum(axis=1).item()
     assert told.seen.sum() - quiet.seen.sum() == pytest.approx(12 * HOUR / WEEK)  # an hour more: the way back
 
 
@@ -311,18 +349,18 @@ def test_a_metric_with_too_little_past_keeps_its_width(clean):
     past, _ = clean
     series = dict(past.series) | {"b": past.series["b"].where(past.series["b"].index >= past.end - DAY)}
     young = replace(past, series=series)
-    plan = backtest.choose(young, backtest.curves(young, widths=[0.5, 1, 2]), 2)
+    plan = choose_widths(young, width_curves(young, widths=[0.5, 1, 2]), 2)
     assert plan.widths["b"] == 1.0
     assert "b" not in plan.moved
 
 
 def test_cost_adds_up_by_week(clean):
     past, made = clean
-    plan = backtest.choose(past, made, 3)
-    table = backtest.cost(past, made, plan)
+    plan = choose_widths(past, made, 3)
+    table = weekly_cost(past, made, plan)
     assert len(table) == 4
     assert table["false chosen"].sum() == plan.told
-    assert table["false now"].sum() == sum(c.kind is Kind.OPENED for c in past.replay_all().events)
+    assert table["false now"].sum() == sum(c.kind is EventKind.OPENED for c in past.replay_all().events)
     assert (table["messages"] >= table["false chosen"]).all()
     assert table["false unseen"].notna().all()
 
@@ -332,30 +370,30 @@ def test_cost_adds_up_by_week(clean):
 
 def test_power_grows_with_the_drop_and_is_certain_of_the_deepest():
     series = {"a": rhythmic(35, 5)}
-    past = Past([metric("a")], series, START + 3 * WEEK, START + 5 * WEEK, "Europe/Moscow")
-    table = backtest.power(past, depths=(0.0, 0.05, 0.15, 0.6), times=12)
+    past = BacktestData([metric("a")], series, START + 3 * WEEK, START + 5 * WEEK, "Europe/Moscow")
+    table = detection_power(past, depths=(0.0, 0.05, 0.15, 0.6), times=12)
     for _, cell in table.groupby("part"):
         assert cell["within 1 h"].is_monotonic_increasing
         assert cell["within 15 min"].is_monotonic_increasing
         assert (cell["within 15 min"] <= cell["within 1 h"]).all()
         assert cell["within 1 h"].iloc[-1] == 1.0
         assert cell["within 1 h"].iloc[0] <= 0.2  # chance
-    smallest = backtest.smallest(table)
+    smallest = smallest_found(table)
     assert smallest.loc["a", "day, 1 h"] in (0.15, 0.6)
-    assert np.isnan(backtest.smallest(table[table["drop"] < 0.1]).loc["a", "day, 1 h"])
-    assert backtest.told(table).loc[("a", "day"), "-60%"] == "100 / 100"
-    assert list(backtest.power_lines(table)["a"].columns) == ["day, 1 h", "day, 15 min", "night, 1 h", "night, 15 min"]
+    assert np.isnan(smallest_found(table[table["drop"] < 0.1]).loc["a", "day, 1 h"])
+    assert power_table(table).loc[("a", "day"), "-60%"] == "100 / 100"
+    assert list(power_lines(table)["a"].columns) == ["day, 1 h", "day, 15 min", "night, 1 h", "night, 15 min"]
 
 
 def test_power_is_what_a_replay_of_the_whole_past_would_have_told():
     series = {"a": rhythmic(35, 6)}
-    past = Past([metric("a", IQR(over=Change()))], series, START + 4 * WEEK, START + 5 * WEEK)
+    past = BacktestData([metric("a", IQR(over=Change()))], series, START + 4 * WEEK, START + 5 * WEEK)
     from alerting.backtest.power import _delay, _moments
 
     for at in _moments(past, past.metrics[0], "day", 6, 0):
         fault = Fault("drop", at.to_pydatetime(), HOUR, -0.2)
-        whole = replace(past, series={"a": backtest.inject(series["a"], fault)}, start=fault.start).replay_all()
-        told = [e.bucket for e in whole.events if e.kind is Kind.OPENED and e.bucket < fault.end]
+        whole = replace(past, series={"a": backtest_faults.inject(series["a"], fault)}, start=fault.start).replay_all()
+        told = [e.bucket for e in whole.events if e.kind is EventKind.OPENED and e.bucket < fault.end]
         delay = _delay(past, past.metrics[0], at, 0.2)
         assert (told[0] - fault.start) / STEP == delay if told else delay == float("inf")
 
@@ -366,7 +404,7 @@ def test_power_is_what_a_replay_of_the_whole_past_would_have_told():
 @pytest.mark.parametrize(
     "rule",
     [
-        metrics.RULE,
+        RULE,
         IQR(over=SameSlot(days=2)),
         Sigma(over=Trailing(hours=12)),
         Quantile(over=SameSlot(days=3, near=0)),
@@ -389,9 +427,9 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
     first = values.index[-48].to_pydatetime()
     episodes, answers, events = {"a": Episode("a")}, [], []
     for bucket in values.index[-48:]:
-        seen = {"a": pipeline.judge_one(watched, values.loc[:bucket], "Europe/Moscow")}
-        answer = pipeline.verdicts([Due(watched, bucket.to_pydatetime(), bucket.to_pydatetime())], seen)
-        episodes, happened = pipeline.fold([watched], answer, episodes)
+        seen = {"a": judge_series(watched, values.loc[:bucket], "Europe/Moscow")}
+        answer = pipeline.verdicts([DueBuckets(watched, bucket.to_pydatetime(), bucket.to_pydatetime())], seen)
+        episodes, happened = fold_episodes([watched], answer, episodes)
         answers, events = answers + answer, events + happened
     whole = backtest.replay([watched], {"a": values}, first, values.index[-1].to_pydatetime() + step, "Europe/Moscow")
     assert repr(answers) == repr(whole.answers)
@@ -404,20 +442,20 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
 def test_history_knows_a_rhythm_a_growth_a_noise_and_a_gap():
     values = rhythmic(42, 9, noise=0.05)
     grown = values * np.linspace(1, 1.02**6, len(values))
-    assert history.growth(grown) == pytest.approx(0.02, abs=0.004)
-    parts = history.explained(values, "UTC")
+    assert behaviour.growth(grown) == pytest.approx(0.02, abs=0.004)
+    parts = explained_variance(values, "UTC")
     assert parts["time of day"] > 0.9
     assert sum(parts.values()) == pytest.approx(1)
-    assert history.rhythm(values, "UTC").shape == (7, 24)
-    seen = history.surprises(metric(), values, "UTC")
-    assert history.noise(seen)["spread"].median() == pytest.approx(50, rel=0.15)
+    assert behaviour.rhythm(values, "UTC").shape == (7, 24)
+    seen = behaviour.residuals(metric(), values, "UTC")
+    assert noise_by_level(seen)["spread"].median() == pytest.approx(50, rel=0.15)
     broken = values.copy()
     broken.iloc[100:103] = np.nan
-    gaps = history.gaps(broken, STEP)
+    gaps = behaviour.gaps(broken, STEP)
     assert gaps["buckets"].tolist() == [3]
     assert gaps["until"].iloc[0] == broken.index[103]
-    assert history.longest({"a": gaps}, "UTC")["metric"].tolist() == ["a"]
-    assert history.behaviour([metric()], {"a": broken}, "UTC").loc["a", "missing"] == pytest.approx(3 / len(values))
+    assert longest_gaps({"a": gaps}, "UTC")["metric"].tolist() == ["a"]
+    assert behaviour.behaviour([metric()], {"a": broken}, "UTC").loc["a", "missing"] == pytest.approx(3 / len(values))
 
 
 def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
@@ -425,13 +463,13 @@ def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
     rng = np.random.default_rng(1)
     chance = pd.Series(rng.poisson(400, len(index)).astype(float), index)
     waves = pd.Series(rng.poisson(400 * np.exp(0.2 * np.repeat(rng.normal(size=len(index) // 8), 8))).astype(float), index)
-    calm, wavy = (history.surprises(metric(), values, "UTC") for values in (chance, waves))
-    assert history.dispersion(metric(), calm) == pytest.approx(1, abs=0.15)
-    assert history.dispersion(metric(), wavy) > 5
-    memory = history.memory({"calm": calm["share"], "wavy": wavy["share"]}, 3)
+    calm, wavy = (behaviour.residuals(metric(), values, "UTC") for values in (chance, waves))
+    assert behaviour.dispersion(metric(), calm) == pytest.approx(1, abs=0.15)
+    assert behaviour.dispersion(metric(), wavy) > 5
+    memory = behaviour.autocorrelation({"calm": calm["share"], "wavy": wavy["share"]}, 3)
     assert abs(memory.loc[1, "calm"]) < 0.1
     assert memory.loc[1, "wavy"] > 0.6
-    both = history.together({"wavy": wavy["share"], "twin": 2 * wavy["share"], "calm": calm["share"]})
+    both = residual_correlation({"wavy": wavy["share"], "twin": 2 * wavy["share"], "calm": calm["share"]})
     assert both.loc["wavy", "twin"] == pytest.approx(1)
     assert abs(both.loc["wavy", "calm"]) < 0.1
 
@@ -439,9 +477,9 @@ def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
 def test_freshness_and_the_nearest_past():
     index = grid(28)
     counts = pd.DataFrame({"newest": index.as_unit("s").asi8 + 890.0}, index)
-    assert history.freshness(counts, STEP).unique().tolist() == [10.0]
-    assert history.freshness(counts[[]], STEP).empty
-    assert history.quantiles({"t": history.freshness(counts, STEP)}).loc["t"].tolist() == [10, 10, 10]
-    assert "newest rows" in history.quantiles({"t": history.freshness(counts[[]], STEP)})
-    near = history.references({"a": rhythmic(28)}, {"day": IQR(over=Trailing()), "slot": IQR(over=SameSlot(days=14))}, "UTC")
+    assert behaviour.freshness(counts, STEP).unique().tolist() == [10.0]
+    assert behaviour.freshness(counts[[]], STEP).empty
+    assert freshness_quantiles({"t": behaviour.freshness(counts, STEP)}).loc["t"].tolist() == [10, 10, 10]
+    assert "newest rows" in freshness_quantiles({"t": behaviour.freshness(counts[[]], STEP)})
+    near = compare_baselines({"a": rhythmic(28)}, {"day": IQR(over=Trailing()), "slot": IQR(over=SameSlot(days=14))}, "UTC")
     assert near["a"].idxmin() == "slot"

@@ -9,14 +9,24 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from alerting.detectors import IQR, Change, Chosen, Grid, Level, OneByOne, SameSlot, Sigma, Sudden, Sustained, Trailing, limits
-from alerting.detectors.sustained import Window
+from alerting.detectors.auto import AutoDetector
+from alerting.detectors.bands import IQR, OneByOne, Sigma, series_columns
+from alerting.detectors.baselines import Change, SameSlot, Trailing
+from alerting.detectors.level import Level
+from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.sudden import Sudden
+from alerting.detectors.sustained import Sustained, Window
 
 ODD_SUDDEN = Sudden(days=4, week=3, early=0, around=900, today=0.7, edge=0.4)
 ODD_SUSTAINED = Sustained(windows=(Window(2), Window(30, "mean", 1.1), Window(0.1)), days=6, share=0.9, floor=0.01)
 ODD_LEVEL = Level(days=5, rank=2, width=1.1)
-USUAL = [Sudden(), Sustained(), Level(), Chosen()]
-ODD = [ODD_SUDDEN, ODD_SUSTAINED, ODD_LEVEL, Chosen(ODD_SUDDEN, ODD_SUSTAINED, ODD_LEVEL, days=7, to_level=0.9, to_change=0.8)]
+USUAL = [Sudden(), Sustained(), Level(), AutoDetector()]
+ODD = [
+    ODD_SUDDEN,
+    ODD_SUSTAINED,
+    ODD_LEVEL,
+    AutoDetector(ODD_SUDDEN, ODD_SUSTAINED, ODD_LEVEL, days=7, to_level=0.9, to_change=0.8),
+]
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def positions(index, zone, some=4):
 
 def same(limits_, whole, place, since):
     """The batch's columns of one series are those of its own whole band."""
-    part = limits.of(limits_, place)
+    part = series_columns(limits_, place)
     assert set(part) == set(whole)
     for name, column in whole.items():
         expected, got = column.to_numpy()[since:], np.broadcast_to(part[name], len(column) - since)
@@ -84,9 +94,9 @@ def check(rule, index, values, zone, at):
     whole = [rule.band(pd.Series(row, index), zone) for row in values]
     warm = {}
     for since in at:
-        same(rule.bands(Grid.at(index, values, zone, since)), whole[1], 1, since)
-        same(rule.bands(Grid.at(index, values[2:], zone, since, {})), whole[2], 0, since)
-        batch = rule.bands(Grid.at(index, values, zone, since, warm))
+        same(rule.bands(SeriesGrid.at(index, values, zone, since)), whole[1], 1, since)
+        same(rule.bands(SeriesGrid.at(index, values[2:], zone, since, {})), whole[2], 0, since)
+        batch = rule.bands(SeriesGrid.at(index, values, zone, since, warm))
         for place in range(len(values)):
             same(batch, whole[place], place, since)
     return whole
@@ -142,11 +152,11 @@ def test_what_is_known_stays_right_as_the_window_slides_and_rows_come_late(rule)
         if rng.random() < 0.5:
             row, at = rng.integers(3), end - 1 - rng.integers(1, 30)
             values[row, at] = rng.choice([np.nan, 0.0, 99.0])
-        new = rule.bands(Grid.at(index[part], values[:, part], "Europe/Berlin", width - 3, known))
-        fresh = rule.bands(Grid.at(index[part], values[:, part], "Europe/Berlin", width - 3))
+        new = rule.bands(SeriesGrid.at(index[part], values[:, part], "Europe/Berlin", width - 3, known))
+        fresh = rule.bands(SeriesGrid.at(index[part], values[:, part], "Europe/Berlin", width - 3))
         for place in range(3):
-            for name, column in limits.of(fresh, place).items():
-                np.testing.assert_array_equal(limits.of(new, place)[name], column, f"{name} at {end}")
+            for name, column in series_columns(fresh, place).items():
+                np.testing.assert_array_equal(series_columns(new, place)[name], column, f"{name} at {end}")
 
 
 @named("rule", USUAL, ids=lambda rule: type(rule).__name__)
@@ -154,17 +164,17 @@ def test_figures_are_made_once_a_night_and_again_for_a_late_row(rule):
     """The memo grows by one night's figures at most; a value of yesterday that changes makes tonight's anew, one series'."""
     index, values = mixed(rule.history // timedelta(days=1) + 5, "1h", end="2026-04-07T23:00Z")
     n, known = len(index), {}
-    rule.bands(Grid.at(index, values, "UTC", n - 3, known))
+    rule.bands(SeriesGrid.at(index, values, "UTC", n - 3, known))
     first = len(known)
     assert 3 <= first <= 9  # each series by one rule or both
-    rule.bands(Grid.at(index, values, "UTC", n - 2, known))
+    rule.bands(SeriesGrid.at(index, values, "UTC", n - 2, known))
     assert len(known) == first
     values[1, n - 30] += 1
-    rule.bands(Grid.at(index, values, "UTC", n - 1, known))
+    rule.bands(SeriesGrid.at(index, values, "UTC", n - 1, known))
     assert 1 <= len(known) - first <= 3
     values[1, n - 2] += 1  # of today: no night is made of it yet
     before = len(known)
-    rule.bands(Grid.at(index, values, "UTC", n - 1, known))
+    rule.bands(SeriesGrid.at(index, values, "UTC", n - 1, known))
     assert len(known) == before
 
 
@@ -186,7 +196,7 @@ def test_the_law_on_anything(rule, rows, repeat, zone, step, share):
     index = pd.date_range(end="2026-04-08", periods=values.shape[1], freq=step, tz="UTC")
     whole, since = [rule.band(pd.Series(row, index), zone) for row in values], round(share * len(index))
     for memo in (None, {}, KEPT, KEPT):
-        batch = rule.bands(Grid.at(index, values, zone, since, memo))
+        batch = rule.bands(SeriesGrid.at(index, values, zone, since, memo))
         for place, frame in enumerate(whole):
             same(batch, frame, place, since)
 
@@ -196,7 +206,7 @@ def test_a_memo_that_knows_some_of_the_series_gives_each_its_own_figures(rule):
     """From the first bucket on a rule shares what it has made of all the series: not with those that are left to make."""
     index, values = mixed(length(rule, "1h"), "1h")
     whole, known = [rule.band(pd.Series(row, index)) for row in values], {}
-    rule.bands(Grid.at(index, values[:1], "UTC", 0, known))
-    batch = rule.bands(Grid.at(index, values, "UTC", 0, known))
+    rule.bands(SeriesGrid.at(index, values[:1], "UTC", 0, known))
+    batch = rule.bands(SeriesGrid.at(index, values, "UTC", 0, known))
     for place in range(3):
         same(batch, whole[place], place, 0)

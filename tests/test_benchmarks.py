@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import shape
 from benchmarks.figures import Figure, exponent
+from benchmarks.shape import body_lines, names_of_package, table_of_a_fall, uses_of_private_functions
 from benchmarks.world import copy_of_the_house
 from tests.test_structure import ROOT
 
@@ -66,7 +67,7 @@ def test_a_large_value_is_written_in_full():
     ],
 )
 def test_a_body_starts_after_the_docstring(source, lines):
-    assert shape.body_lines(ast.parse(source).body[0]) == lines
+    assert body_lines(ast.parse(source).body[0]) == lines
 
 
 def test_a_private_function_is_used_as_often_as_its_module_refers_to_it():
@@ -78,7 +79,7 @@ class A:
     def __init__(self): pass
     def _repr_html_(self): return ""
 """
-    assert shape.uses_of_private_functions(ast.parse(source)) == [("_twice", 1), ("_once", 2), ("_own", 1)]
+    assert uses_of_private_functions(ast.parse(source)) == [("_twice", 1), ("_once", 2), ("_own", 1)]
 
 
 def test_names_of_the_package_are_those_imported_or_reached_from_a_module():
@@ -89,7 +90,7 @@ from alerting.metrics import METRICS
 m.RULE.history, METRICS.sort, pd.DataFrame
 """
     names = {"alerting.metrics", "alerting.metrics.METRICS", "alerting.metrics.RULE"}
-    assert shape.names_of_package([{"source": [source]}]) == names
+    assert names_of_package([{"source": [source]}]) == names
 
 
 def test_the_shape_of_the_files_is_counted():
@@ -101,7 +102,7 @@ def test_the_shape_of_the_files_is_counted():
 
 def test_a_traced_run_tells_what_it_called(tmp_path):
     house = copy_of_the_house(tmp_path / "house")
-    found = shape.trace(house, tmp_path / "plain", str(shape.table_of_a_fall(tmp_path / "fall.parquet")))
+    found = shape.trace(house, tmp_path / "plain", str(table_of_a_fall(tmp_path / "fall.parquet")))
     called, texts = ({tuple(function) for function in found[name]} for name in ("called", "texts"))
     assert texts < called
     assert {tuple(function) for function in found["chain"]} <= called

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.runner.failure import Failure
+from alerting.reporting.failure import Failure
 from tests.pages import HOSTILE, NOW, QUARTER, World, hostile, png, usual
 from tests.servers import needs
 from tests.waiting import PATIENCE

@@ -16,14 +16,18 @@ import pytest
 
 from alerting import messages
 from alerting.metrics import METRICS
-from alerting.model import Episode, Event, Incident, Kind, Member, Query, Status, Verdict
-from alerting.model.why import spell_segment
-from alerting.pipeline import Due, Remembered, advance, composing, stand_ins, watching
-from alerting.pipeline.causes import DAYS, caused
+from alerting.model.incident import Event, Incident, Member, spell_segment
+from alerting.model.metric import Query
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.pipeline.advance import PreviousState, advance
+from alerting.pipeline.compose import _titled
+from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
+from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.settings import ROOT
-from alerting.sources.binding import bind
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.embedded import Embedded
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+from alerting.sources.query import bind
 
 SEEDS = range(int(os.environ.get("CAUSE_SEEDS", "10")))
 BUCKET = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -48,7 +52,7 @@ def rows(seed, hit=lambda users: np.zeros(len(users), bool), left=0.4, likes=Non
     """29 days of one window: who is there, views and likes of each, a row per leaf and day; on day 0 the hit keep `left`."""
     rng = np.random.default_rng(seed)
     crowd, parts = people(rng, users), []
-    for day in range(DAYS + 1):
+    for day in range(HISTORY_DAYS + 1):
         there = crowd.sample(int(per_day * rng.normal(1, 0.05)), random_state=rng)
         views = rng.poisson(6, len(there))
         rate = np.where(there["source"] == "ads", CTR["ads"], CTR["organic"])
@@ -77,10 +81,10 @@ def verdict(metric, table):
 
 def first_line(metric, cause, seen):
     """The cause as the person on duty reads it."""
-    incident = Incident("i", BUCKET, (Member(metric, BUCKET, BUCKET, seen),), told=BUCKET, cause=cause)
-    event = Event(Kind.OPENED, metric, BUCKET, seen, Episode(metric, since=BUCKET), incident)
-    reader = messages.Reader("en", "UTC", BUCKET + timedelta(minutes=21))
-    text = messages.compose(event, messages.Context(METRIC[metric], reader)).text
+    incident = Incident("i", BUCKET, (Member(metric, BUCKET, BUCKET, seen),), last_notified=BUCKET, cause=cause)
+    event = Event(EventKind.OPENED, metric, BUCKET, seen, Episode(metric, since=BUCKET), incident)
+    reader = messages.Audience("en", "UTC", BUCKET + timedelta(minutes=21))
+    text = messages.compose(event, messages.MessageContext(METRIC[metric], reader)).text
     return next((line for line in text.splitlines() if line.startswith(("Cause", "Everything alike"))), "")
 
 
@@ -121,7 +125,7 @@ def test_a_planted_cause_is_named_first(kind):
     for seed in SEEDS:
         table = rows(seed, **how)
         seen = verdict(metric, table)
-        cause = caused(METRIC[metric], table, seen)
+        cause = find_root_cause(METRIC[metric], table, seen)
         line = first_line(metric, cause, seen)
         named.append(bool(cause.slice) and cause.slice.elements == elements and all(word in line for word in words))
     assert np.mean(named) >= 0.95, f"{np.mean(named):.0%} of {len(named)}"
@@ -132,14 +136,14 @@ def test_a_total_outage_names_no_slice(metric):
     causes = []
     for seed in SEEDS:
         table = rows(seed, hit=everybody, left=0.3 if metric == "views" else 0.02)
-        causes.append(caused(METRIC[metric], table, verdict(metric, table)))
+        causes.append(find_root_cause(METRIC[metric], table, verdict(metric, table)))
     assert np.mean([cause.slice is None for cause in causes]) >= 0.95
     assert np.mean([cause.answer == "alike" for cause in causes]) >= 0.95
 
 
 def test_who_is_not_affected_and_what_the_rest_did_is_known():
     table = rows(1, hit=is_group, left=0.0)
-    cause = caused(METRIC["views"], table, verdict("views", table))
+    cause = find_root_cause(METRIC["views"], table, verdict("views", table))
     assert cause.experiment
     assert [other.elements[0][0][1] for other in cause.others] != []
     assert all(abs(other.change) < 0.15 for other in cause.others)
@@ -152,7 +156,7 @@ def test_groups_out_of_balance_new_and_vanished_values_are_told():
     moved = (table["days_ago"] == 0) & (table["exp_group"] == "1") & (np.arange(len(table)) % 2 == 0)
     table.loc[moved, "exp_group"] = "4"
     table.loc[(table["days_ago"] == 0) & (table["os"] == "iOS"), "os"] = "HarmonyOS"
-    cause = caused(METRIC["views"], table, verdict("views", table))
+    cause = find_root_cause(METRIC["views"], table, verdict("views", table))
     assert {s.elements[0][0][1] for s in cause.imbalance} == {"1", "4"}
     assert [s.elements[0][0] for s in cause.new] == [("os", "HarmonyOS")]
     assert [s.elements[0][0] for s in cause.gone] == [("os", "iOS")]
@@ -161,7 +165,9 @@ def test_groups_out_of_balance_new_and_vanished_values_are_told():
 def test_order_of_rows_does_not_matter():
     table = rows(3, hit=is_pair)
     seen = verdict("views", table)
-    assert repr(caused(METRIC["views"], table, seen)) == repr(caused(METRIC["views"], table.sample(frac=1, random_state=1), seen))
+    assert repr(find_root_cause(METRIC["views"], table, seen)) == repr(
+        find_root_cause(METRIC["views"], table.sample(frac=1, random_state=1), seen)
+    )
 
 
 ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
@@ -184,14 +190,16 @@ def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, 
     clickhouse.execute(f"CREATE TABLE default.slices_of_feed ({columns}) ENGINE = MergeTree ORDER BY time")
     text = table.to_csv(sep="\t", header=False, index=False, quoting=3, escapechar="\\")
     clickhouse.execute(f"INSERT INTO default.slices_of_feed ({', '.join(table.columns)}) FORMAT TabSeparated", text)
-    server = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", {"feed_actions": "slices_of_feed"})
+    server = ClickHouseSource(
+        clickhouse.url, clickhouse.reader, clickhouse.password, "default", {"feed_actions": "slices_of_feed"}
+    )
     folder = tmp_path / "app" / "feed_actions"
     folder.mkdir(parents=True)
     stamped = table.assign(time=pd.to_datetime(table["time"], unit="s", utc=True))
     for day, part in stamped.groupby(stamped["time"].dt.date):
         part.to_parquet(folder / f"{day}.parquet", index=False)
     start = until - timedelta(days=28) - width
-    embedded = Embedded(tmp_path / "app")
+    embedded = EmbeddedSource(tmp_path / "app")
     try:
         one, other = (source.rows(query, start, until) for source in (server, embedded))
     finally:
@@ -240,17 +248,17 @@ def moved(seed, left=0.1):
     """Views of ads are gone, and organic ones make up for them: the total is calm."""
     table = rows(seed, hit=lambda users: (users["source"] == "ads").to_numpy(), left=left)
     now = (table["days_ago"] == 0) & (table["source"] == "organic")
-    lost = table.loc[table["days_ago"] > 0, "views"].sum() / DAYS - table.loc[table["days_ago"] == 0, "views"].sum()
+    lost = table.loc[table["days_ago"] > 0, "views"].sum() / HISTORY_DAYS - table.loc[table["days_ago"] == 0, "views"].sum()
     share = table.loc[now, "views"] / table.loc[now, "views"].sum()
     table.loc[now, "views"] += (lost * share).round().astype(int)
     return table
 
 
 def test_a_slice_that_breaks_while_the_total_is_calm_is_seen():
-    (stand_in,) = stand_ins([METRIC["views"]])
+    (stand_in,) = segment_metrics([METRIC["views"]])
     for seed in range(4):
         table = moved(seed)
-        verdict, cause = watching.judged(stand_in, table, calm(table))
+        verdict, cause = judge_segments(stand_in, table, calm(table))
         assert verdict.status is Status.ANOMALOUS
         assert cause.slice.elements == ((("source", "ads"),),), cause
         assert verdict.score < -1
@@ -258,35 +266,35 @@ def test_a_slice_that_breaks_while_the_total_is_calm_is_seen():
 
 
 def test_calm_slices_say_nothing():
-    (stand_in,) = stand_ins([METRIC["views"]])
+    (stand_in,) = segment_metrics([METRIC["views"]])
     for seed in SEEDS:
         table = rows(100 + seed)
-        verdict, cause = watching.judged(stand_in, table, calm(table))
+        verdict, cause = judge_segments(stand_in, table, calm(table))
         assert (verdict.status, cause) == (Status.NORMAL, None)
 
 
 def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only_one():
-    (stand_in,) = stand_ins([METRIC["views"]])
-    memory, told = Remembered([METRIC["views"], stand_in]), []
+    (stand_in,) = segment_metrics([METRIC["views"]])
+    memory, told = PreviousState([METRIC["views"], stand_in]), []
     for i, table in enumerate([moved(1), moved(2), rows(3), rows(4)]):
         bucket = BUCKET + i * METRIC["views"].step
         total = replace(calm(table), bucket=bucket)
-        verdict, cause = watching.judged(stand_in, table, total)
-        seen = watching.Watched([verdict], {stand_in.name: cause} if cause else {})
-        changes = advance([Due(METRIC["views"], bucket, bucket)], [total], memory, seen)
+        verdict, cause = judge_segments(stand_in, table, total)
+        seen = SegmentResult([verdict], {stand_in.name: cause} if cause else {})
+        changes = advance([DueBuckets(METRIC["views"], bucket, bucket)], [total], memory, seen)
         memory = replace(memory, episodes=changes.episodes, incidents=changes.incidents)
         told.append(changes.events)
-    assert [[e.kind for e in events] for events in told] == [[], [Kind.OPENED], [], [Kind.RESOLVED]]
+    assert [[e.kind for e in events] for events in told] == [[], [EventKind.OPENED], [], [EventKind.RESOLVED]]
     (opened,) = told[1]
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
-    assert composing._titled(stand_in, opened).title["en"] == "Views, source ads"
+    assert _titled(stand_in, opened).title["en"] == "Views, source ads"
 
 
 def test_slices_are_watched_as_the_catalogue_says():
-    assert [m.name for m in stand_ins(METRICS)] == ["views.slices", "messages.slices"]
-    assert {m.name for m in stand_ins(METRICS)} <= watching.stand_in_names(METRIC)
-    assert "a.slices" not in watching.stand_in_names(METRIC), "a metric may be called so"
+    assert [m.name for m in segment_metrics(METRICS)] == ["views.slices", "messages.slices"]
+    assert {m.name for m in segment_metrics(METRICS)} <= stand_in_names(METRIC)
+    assert "a.slices" not in stand_in_names(METRIC), "a metric may be called so"
     with pytest.raises(ValueError, match="slices='sometimes' must be"):
         replace(METRIC["views"], slices="sometimes")
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting import pipeline, wiring
-from alerting.model import Query, SourceError
-from alerting.settings import ROOT, load
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.manners import check_whole, introduced
+from alerting import connections, pipeline
+from alerting.connections import SQL, load_queries
+from alerting.model.errors import SourceError
+from alerting.model.metric import Query
+from alerting.settings import ROOT, load_settings
+from alerting.sources.clickhouse import ClickHouseSource, check_whole, with_comment
 from tests.servers import PASSWORD, needs_clickhouse, running_cluster, says
 from tests.waiting import PATIENCE, ended, until
 
@@ -30,7 +31,7 @@ ROWS = f"""SELECT toUInt32(intHash64(number) % 5000) AS user_id, toUInt32(number
     concat('city ', toString(user_id % 7)) AS city, if(user_id % 3 = 0, 'iOS', 'Android') AS os,
     if(user_id % 4 = 0, 'ads', 'organic') AS source, toUInt8(user_id % 5) AS exp_group
 FROM numbers(60000)"""
-FEED, SLICES = wiring.queries()["feed_actions"], wiring.queries(wiring.SQL / "slices")["feed_actions"]
+FEED, SLICES = load_queries()["feed_actions"], load_queries(SQL / "slices")["feed_actions"]
 ENDLESS = Query("endless", "WITH 0 AS since, 0 AS until, 900 AS step SELECT count() AS bucket, 1 AS n FROM endless")
 
 
@@ -69,7 +70,7 @@ def maimed(tmp_path):
 def asking(server, user="", **more):
     naps = []
     given = {"database": "app", "timeout": 20, **more}
-    return ClickHouse(server.url, user or server.user, server.password, sleep=naps.append, **given), naps
+    return ClickHouseSource(server.url, user or server.user, server.password, sleep=naps.append, **given), naps
 
 
 def in_order(rows):
@@ -135,7 +136,7 @@ def given(maimed, bot, tmp_path):
             "TELEGRAM_URL": bot.url,
             "DATA": str(tmp_path / "data"),
         }
-        return load({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "no-such-file")
+        return load_settings({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "no-such-file")
 
     return settings
 
@@ -145,12 +146,12 @@ def given(maimed, bot, tmp_path):
 )
 def test_with_a_dead_shard_the_metrics_of_a_run_are_not_seen_rather_than_half(maimed, given, user, said):
     maimed[1].kill()
-    to = wiring.connect(settings=given(user))
-    reading = pipeline.read(to, pipeline.due(to, NOW), now=NOW)
+    ctx = connections.connect(settings=given(user))
+    reading = pipeline.read(ctx, pipeline.due(ctx, NOW), now=NOW)
     assert reading.series == {}
     assert reading.counts == {}
-    assert set(reading.troubles) >= {"feed_users", "views", "likes", "ctr"}
-    assert all(said in reading.troubles[name] for name in ("feed_users", "views", "likes", "ctr"))
+    assert set(reading.errors) >= {"feed_users", "views", "likes", "ctr"}
+    assert all(said in reading.errors[name] for name in ("feed_users", "views", "likes", "ctr"))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_who_asks_stands_before_the_query(cluster):
 
 
 def test_a_name_cannot_end_the_comment():
-    assert introduced("SELECT 1", "*/ SELECT 2 --") == "/* alerting: metric-alert run, query ___SELECT_2_-- */ SELECT 1"
+    assert with_comment("SELECT 1", "*/ SELECT 2 --") == "/* alerting: metric-alert run, query ___SELECT_2_-- */ SELECT 1"
 
 
 @pytest.mark.parametrize("user", ["analyst", "setter", "reader"])
@@ -265,7 +266,7 @@ def test_what_a_server_does_not_know_is_not_sent_again_and_the_rest_is(web):
     )
     above = "Code: 452. DB::Exception: Setting max_memory_usage shouldn't be greater than 1000. (SETTING_CONSTRAINT_VIOLATION)"
     row = says("bucket\tn\nUInt32\tUInt8\n")
-    source = ClickHouse(web.will(says(unknown, 404), says(above, 500), row).url, memory=2000)
+    source = ClickHouseSource(web.will(says(unknown, 404), says(above, 500), row).url, memory=2000)
     source.rows(ENDLESS, START, END)
     source.rows(ENDLESS, START, END)
     sent = [
@@ -319,7 +320,7 @@ def test_a_refusal_that_several_threads_hear_takes_nothing_more_away(web):
         else:
             row(handler)
 
-    source = ClickHouse(web.will(reply).url)
+    source = ClickHouseSource(web.will(reply).url)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: source.rows(ENDLESS, START, END), range(8)))
     assert len(web.asked) == 16
@@ -332,7 +333,7 @@ def test_the_first_answers_of_a_process_may_come_at_once():
     code = r"""
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from alerting.sources.decode import decode
+from alerting.sources.tsv import decode
 start = threading.Barrier(8)
 body = b"n\tx\nUInt32\tString\n1\ta\n"
 def ask(_):

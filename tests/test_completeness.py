@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.model import Arrival
-from alerting.pipeline import completeness
+from alerting.model.run import Arrival
+from alerting.pipeline.completeness import arrivals_now, incomplete_buckets, usual_delay
 
 STEP = timedelta(minutes=15)
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)  # start of the newest bucket
@@ -56,21 +56,21 @@ def arrivals(share, age=timedelta(minutes=21), count=40):
     ],
 )
 def test_which_bucket_is_waited_for(counts, past, waits):
-    assert completeness.waiting({"feed": counts}, past, NOW) == ({"feed": waits} if waits else {})
+    assert incomplete_buckets({"feed": counts}, past, NOW) == ({"feed": waits} if waits else {})
 
 
 def test_an_outage_that_began_within_a_bucket_does_not_spoil_what_is_usual():
     counts = table(breaks_off=400, rows_of_last=45)
     counts.iloc[-500, 1] -= 600
-    assert completeness.waiting({"feed": counts}, [], NOW) == {"feed": END}
+    assert incomplete_buckets({"feed": counts}, [], NOW) == {"feed": END}
 
 
 def test_what_has_arrived_is_kept_for_later():
-    (kept,) = completeness.arrived({"feed": table(breaks_off=400, rows_of_last=45, gap=1), "empty": table() * np.nan}, NOW)
+    (kept,) = arrivals_now({"feed": table(breaks_off=400, rows_of_last=45, gap=1), "empty": table() * np.nan}, NOW)
     assert kept == Arrival("feed", NOW, END - STEP, 45.0, END - STEP + timedelta(seconds=400))
 
 
 def test_usual_delay_is_the_median_age_of_the_newest_row():
-    assert completeness.usual_delay("feed", arrivals(1.0)) == timedelta(minutes=7)
-    assert completeness.usual_delay("feed", arrivals(1.0, count=3)) is None
-    assert completeness.usual_delay("other", arrivals(1.0)) is None
+    assert usual_delay("feed", arrivals(1.0)) == timedelta(minutes=7)
+    assert usual_delay("feed", arrivals(1.0, count=3)) is None
+    assert usual_delay("other", arrivals(1.0)) is None

@@ -18,31 +18,30 @@ from hashlib import sha256
 
 import pytest
 
-from alerting import destinations, doctor, duty, pipeline, wiring
+from alerting import connections, pipeline
+from alerting.cli import doctor, drill
+from alerting.connections import load_catalogue, open_notifier, open_store
+from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
-from alerting.model import (
-    Incident,
-    Kind,
-    Member,
-    Memory,
-    Message,
-    NotifyError,
-    Reading,
-    Receipt,
-    SettingsError,
-    Status,
-    Verdict,
-    route,
-)
-from alerting.notifiers import Console, Routed, Telegram
-from alerting.notifiers import email as mailing
+from alerting.model.errors import NotifyError, SettingsError
+from alerting.model.incident import Incident, Member
+from alerting.model.message import Message, Receipt
+from alerting.model.protocols import Commit
+from alerting.model.routing import copy_keys, destination_of, parse_routes, plain_key
+from alerting.model.run import Reading
+from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.notifiers import email
+from alerting.notifiers.console import Console
 from alerting.notifiers.email import Mailbox, Server
+from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack, mrkdwn
+from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.webhook import Webhook
+from alerting.pipeline.context import RunContext
 from alerting.redaction import redact
-from alerting.settings import ROOT, load
-from alerting.store import Routed as Memories
-from alerting.store.past import Past
+from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
+from alerting.store.per_destination import PerDestinationStore as Memories
+from alerting.store.readonly import ReadOnlyState
 from tests.mailserver import MailServer
 from tests.servers import Web, needs, needs_make, says
 from tests.test_http import peer
@@ -59,7 +58,7 @@ PNG = png(noise=40)
 
 
 def message(key="likes/opened/text", text=HTML, **more):
-    return Message(key, more.pop("kind", Kind.OPENED), "likes", NOW, text, **more)
+    return Message(key, more.pop("kind", EventKind.OPENED), "likes", NOW, text, **more)
 
 
 PICTURE = message("likes/opened/picture", "Likes −38 %", photo=PNG, reply_to="likes/opened/text", incident="likes")
@@ -81,23 +80,21 @@ def refused(call, *given):
     [
         ({"critical": True}, ("telegram", "email")),
         ({}, ("slack",)),  # likes
-        ({"kind": Kind.RUN_FAILED, "critical": True}, ("webhook",)),
+        ({"kind": EventKind.RUN_FAILED, "critical": True}, ("webhook",)),
         ({"metric": "ctr"}, ("telegram",)),
-        ({"metric": "", "kind": Kind.DIGEST}, ("telegram",)),
+        ({"metric": "", "kind": EventKind.DIGEST}, ("telegram",)),
     ],
 )
 def test_the_first_route_that_matches_says_where(more, to):
-    routes = route.read(
-        "critical -> telegram, email; views,likes->slack\ncheck-failed -> webhook; * -> telegram", destinations.NAMES
-    )
-    metric = "" if more.get("kind") is Kind.RUN_FAILED else "likes"
+    routes = parse_routes("critical -> telegram, email; views,likes->slack\ncheck-failed -> webhook; * -> telegram", NAMES)
+    metric = "" if more.get("kind") is EventKind.RUN_FAILED else "likes"
     assert routes.of(replace(message(), **{"metric": metric, **more})) == to
 
 
 def test_without_routes_everything_goes_to_the_chat_or_to_all_there_is():
     def default(**given):
-        values = vars(load({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none"))
-        return destinations.routed(values).default
+        values = vars(load_settings({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none"))
+        return effective_routes(values).default
 
     chat = {"TELEGRAM_TOKEN": "1:a", "TELEGRAM_CHAT": "-1"}
     assert default() == ("telegram",)
@@ -124,15 +121,15 @@ def test_without_routes_everything_goes_to_the_chat_or_to_all_there_is():
 )
 def test_a_wrong_setting_is_named_and_no_secret_is(given, said):
     with pytest.raises(SettingsError) as caught:
-        load({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none")
+        load_settings({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none")
     assert said in str(caught.value)
     assert "secretpath" not in str(caught.value)
 
 
 def test_a_route_for_what_nothing_is_called_is_refused(tmp_path):
-    given = load({"ALERTING_SLACK_URL": "https://h/x", "ALERTING_ROUTES": "clicks, likes -> slack"}, ROOT / "none")
+    given = load_settings({"ALERTING_SLACK_URL": "https://h/x", "ALERTING_ROUTES": "clicks, likes -> slack"}, ROOT / "none")
     with pytest.raises(SettingsError, match=r"ALERTING_ROUTES names clicks: there are \*, critical, warning"):
-        wiring.catalogue(given)
+        load_catalogue(given)
 
 
 # Slack
@@ -311,20 +308,20 @@ def served(certificate):
         server.close()
 
 
-def box(server, scheme="smtp", to="duty@example.com", **more):
+def box(server, scheme="smtp", ctx="duty@example.com", **more):
     line = Server(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
-    return Mailbox(line, "Alerts <alerts@example.com>", to)
+    return Mailbox(line, "Alerts <alerts@example.com>", ctx)
 
 
 def test_a_letter_has_text_html_and_a_thread(mail):
-    mailbox = box(mail, to="duty@example.com, Anna <anna@example.com>")
+    mailbox = box(mail, ctx="duty@example.com, Anna <anna@example.com>")
     opening = mailbox.send(message(incident="likes"))
     mailbox.send(PICTURE, opening)
     mailbox.edit(message(), opening)
     mailbox.send(message("likes/resolved/text", "🟢 over", incident="likes", quiet=True), opening)
     mailbox.send(message("run/daily/text", "a day"), "console-3")
     first, picture, last, other = (letter.mail for letter in mail.letters)
-    assert mail.letters[0].to == ["duty@example.com", "anna@example.com"]
+    assert mail.letters[0].ctx == ["duty@example.com", "anna@example.com"]
     assert mail.letters[0].sender == "alerts@example.com"
     assert (first["Subject"], first["From"]) == ("🔴 Likes −38 % · Mon 14:15", "Alerts <alerts@example.com>")
     assert "Dashboard (https://bi/?a=1&b=2|3)" in mail.letters[0].text
@@ -385,7 +382,7 @@ def test_a_wrong_password_is_said_and_not_repeated(mail):
 
 def test_without_starttls_only_this_machine_is_spoken_to(mail):
     hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
-    assert [mailing._here(host) for host in hosts] == [True] * 3 + [False] * 2
+    assert [email._here(host) for host in hosts] == [True] * 3 + [False] * 2
     mail.accounts["me"] = "hunter2hunter2"
     elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
     error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
@@ -461,9 +458,9 @@ def test_nobody_there(mail):
 
 
 def test_one_address_that_is_refused_costs_the_others_nothing(mail):
-    mailbox = box(mail, to="nobody@example.com, duty@example.com")
+    mailbox = box(mail, ctx="nobody@example.com, duty@example.com")
     mailbox.send(message())
-    assert mail.letters[0].to == ["duty@example.com"]
+    assert mail.letters[0].ctx == ["duty@example.com"]
     assert mailbox.notes == ["E-mail: nobody@example.com was refused: 550 no such mailbox"]
     assert mailbox.check().endswith("takes mail to duty@example.com, but not to nobody@example.com (550 no such mailbox)")
     assert len(mail.letters) == 1
@@ -482,8 +479,8 @@ def post(web, mail, bot, tmp_path):
     def connect(routes="* -> telegram, slack, email, webhook"):
         chat = Telegram(bot.token, bot.chat, bot.url, timeout=2)
         places = {"telegram": chat, "slack": Slack(web.url), "email": box(mail), "webhook": Webhook(other.url)}
-        store = Memories(tmp_path / "alerts.sqlite", route.read(routes, destinations.NAMES))
-        return pipeline.Connections(METRICS, {}, None, store, Routed(places), zone="UTC")
+        store = Memories(tmp_path / "alerts.sqlite", parse_routes(routes, NAMES))
+        return RunContext(METRICS, {}, None, store, RoutingNotifier(places), zone="UTC")
 
     connect.heard = lambda: {
         "telegram": [m.plain for m in bot.messages],
@@ -496,45 +493,45 @@ def post(web, mail, bot, tmp_path):
     other.close()
 
 
-def told(to, now, *messages, **memory):
-    to.store.commit(Memory(messages=messages, **memory), now)
-    return {receipt.key: receipt.state for receipt in pipeline.deliver(to, now)}
+def told(ctx, now, *messages, **memory):
+    ctx.store.commit(Commit(messages=messages, **memory), now)
+    return {receipt.key: receipt.state for receipt in pipeline.deliver(ctx, now)}
 
 
 def test_each_message_goes_once_to_each_destination(post):
-    to = post()
-    assert set(told(to, NOW, message(text="a")).values()) == {"sent"}
-    assert told(to, NOW, message(text="a")) == {}
-    assert post.heard() == {place: ["a"] for place in destinations.NAMES}
-    assert to.store.told(message().key)
-    assert to.store.counts().sent == 4
+    ctx = post()
+    assert set(told(ctx, NOW, message(text="a")).values()) == {"sent"}
+    assert told(ctx, NOW, message(text="a")) == {}
+    assert post.heard() == {place: ["a"] for place in NAMES}
+    assert ctx.store.was_sent(message().key)
+    assert ctx.store.counts().sent == 4
 
 
 def test_one_that_is_down_neither_stops_nor_repeats_the_others(post, web):
-    to = post()
+    ctx = post()
     web.will(says("", 500))
     for number in range(5):
-        told(to, NOW, message(f"m{number}", f"text {number}"))
+        told(ctx, NOW, message(f"m{number}", f"text {number}"))
     assert post.heard()["email"] == [f"text {number}" for number in range(5)]
-    slack = [receipt for receipt in pipeline.deliver(to, NOW + STEP) if receipt.state == "kept"]
+    slack = [receipt for receipt in pipeline.deliver(ctx, NOW + STEP) if receipt.state == "kept"]
     assert len(slack) == 5
     assert "in a row did not get through" in slack[-1].reason
     web.asked.clear()
     web.will(says("ok"))
-    states = {receipt.key: receipt.state for receipt in pipeline.deliver(to, NOW + 2 * STEP)}
+    states = {receipt.key: receipt.state for receipt in pipeline.deliver(ctx, NOW + 2 * STEP)}
     assert states == {f"slack:m{number}": "sent" for number in range(5)}
     assert all(texts == [f"text {number}" for number in range(5)] for texts in post.heard().values())
 
 
 def test_what_follows_goes_where_the_incident_was_told_of(post):
-    to = post("critical -> telegram, email; likes -> slack; * -> webhook")
-    told(to, NOW, message("i/opened/text", "opened", incident="i"))
-    told(to, NOW, message("i/taken/text", "taken", incident="i", kind=Kind.TAKEN, reply_to="i/opened/text"))
+    ctx = post("critical -> telegram, email; likes -> slack; * -> webhook")
+    told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
+    told(ctx, NOW, message("i/taken/text", "taken", incident="i", kind=EventKind.TAKEN, reply_to="i/opened/text"))
     assert {place: len(texts) for place, texts in post.heard().items()} == {"telegram": 0, "slack": 2, "email": 0, "webhook": 0}
-    worse = message("i/worsened/text", "worse", incident="i", kind=Kind.WORSENED, critical=True, reply_to="i/opened/text")
+    worse = message("i/worsened/text", "worse", incident="i", kind=EventKind.WORSENED, critical=True, reply_to="i/opened/text")
     picture = replace(PICTURE, key="i/worsened/picture", reply_to=worse.key, incident="i", text="picture")
-    assert set(told(to, NOW, worse, picture).values()) == {"sent"}
-    told(to, NOW, message("i/resolved/text", "over", incident="i", kind=Kind.RESOLVED, reply_to="i/opened/text"))
+    assert set(told(ctx, NOW, worse, picture).values()) == {"sent"}
+    told(ctx, NOW, message("i/resolved/text", "over", incident="i", kind=EventKind.RESOLVED, reply_to="i/opened/text"))
     assert post.heard() == {
         "telegram": ["worse", "picture", "over"],
         "slack": ["opened", "taken", "worse", "over"],
@@ -544,14 +541,14 @@ def test_what_follows_goes_where_the_incident_was_told_of(post):
 
 
 def test_edits_change_what_waits_and_follow_what_was_sent(post, web, bot):
-    to = post()
+    ctx = post()
     web.will(says("", 500))
-    told(to, NOW, message("i/opened/text", "opened", incident="i"))
-    told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
-    assert to.store.text("i/opened/text") == "newer"
+    told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
+    told(ctx, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
+    assert ctx.store.text("i/opened/text") == "newer"
     web.asked.clear()
     web.will(says("ok"))
-    pipeline.deliver(to, NOW + STEP)
+    pipeline.deliver(ctx, NOW + STEP)
     assert post.heard() == {
         "telegram": ["newer"],  # in place
         "slack": ["newer"],  # it had not seen the first
@@ -561,29 +558,29 @@ def test_edits_change_what_waits_and_follow_what_was_sent(post, web, bot):
 
 
 def test_a_correction_goes_only_where_there_is_something_to_correct(post, web):
-    to = post()
+    ctx = post()
     web.will(says("", 500))
-    told(to, NOW, message("i/opened/text", "opened", incident="i"))
-    sorry = message("i/corrected/text", "sorry", incident="i", kind=Kind.CORRECTED, reply_to="i/opened/text")
+    told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
+    sorry = message("i/corrected/text", "sorry", incident="i", kind=EventKind.CORRECTED, reply_to="i/opened/text")
     web.asked.clear()
     web.will(says("ok"))
-    told(to, NOW, sorry, withdrawn=to.store.unsent("i"))
+    told(ctx, NOW, sorry, withdrawn=ctx.store.unsent("i"))
     assert post.heard()["slack"] == []
     assert post.heard()["email"] == ["opened", "sorry"]
 
 
 def test_each_destination_has_a_digest_of_its_own(post, web, mail):
-    to = post()
+    ctx = post()
     web.will(says("", 500))
     mail.will("MAIL", "451 later", times=3)
     old = NOW - timedelta(hours=9)
     verdict = Verdict("likes", old, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
-    going_on = Incident("open", old, (Member("likes", old, old, verdict),), told=old)
+    going_on = Incident("open", old, (Member("likes", old, old, verdict),), last_notified=old)
     said = [message(f"m{number}", f"old {number}") for number in range(2)]
-    told(to, old, message(going_on.key, "still open", incident=going_on.id), *said, incidents=[going_on])
+    told(ctx, old, message(going_on.key, "still open", incident=going_on.id), *said, incidents=[going_on])
     web.asked.clear()
     web.will(says("ok"))
-    pipeline.deliver(to, NOW)
+    pipeline.deliver(ctx, NOW)
     heard = post.heard()
     assert heard["telegram"] == heard["webhook"] == ["still open", "old 0", "old 1"]
     for place in ("slack", "email"):
@@ -594,19 +591,19 @@ def test_each_destination_has_a_digest_of_its_own(post, web, mail):
 
 
 def test_a_destination_that_is_taken_away_is_said_once(post, web):
-    to = post()
+    ctx = post()
     web.will(says("", 500))
-    told(to, NOW, message("i/opened/text", "opened", incident="i"))
-    fewer = replace(post("* -> telegram"), notifier=Routed({"telegram": to.notifier.places["telegram"]}))
+    told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
+    fewer = replace(post("* -> telegram"), notifier=RoutingNotifier({"telegram": ctx.notifier.places["telegram"]}))
     later = told(fewer, NOW + STEP, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
     assert later == {"slack:i/opened/text": "refused", "i/resolved/text": "sent"}
     assert pipeline.deliver(fewer, NOW + 2 * STEP) == []
 
 
 def test_the_limit_of_the_chat_is_not_that_of_the_others(post):
-    to = post()
-    states = told(to, NOW, *(message(f"m{number}", "x") for number in range(40)))
-    assert {place: sum(v == "sent" for k, v in states.items() if route.place_of(k) == place) for place in destinations.NAMES} == {
+    ctx = post()
+    states = told(ctx, NOW, *(message(f"m{number}", "x") for number in range(40)))
+    assert {place: sum(v == "sent" for k, v in states.items() if destination_of(k) == place) for place in NAMES} == {
         "telegram": 36,
         "slack": 40,
         "email": 40,
@@ -615,30 +612,30 @@ def test_the_limit_of_the_chat_is_not_that_of_the_others(post):
 
 
 def test_a_chat_that_has_waited_long_enough_leaves_the_others_alone(post, bot):
-    to, waits = post(), []
+    ctx, waits = post(), []
     bot.fail("429", times=3, retry_after=80)
-    to = replace(to, wait=waits.append)
-    states = told(to, NOW, message("a", "a"), message("b", "b"))
+    ctx = replace(ctx, wait=waits.append)
+    states = told(ctx, NOW, message("a", "a"), message("b", "b"))
     assert waits == [80]
     assert [states[key] for key in ("a", "slack:a", "email:b", "webhook:b")] == ["kept", "sent", "sent", "sent"]
 
 
 def test_what_an_old_memory_holds_is_sent_to_the_chat(post, tmp_path):
-    from alerting.store import Store
+    from alerting.store.state import StateStore
 
-    store = Store(tmp_path / "alerts.sqlite")
-    store.commit(Memory(messages=[message("i/opened/text", "before", incident="i")]), NOW)
+    store = StateStore(tmp_path / "alerts.sqlite")
+    store.commit(Commit(messages=[message("i/opened/text", "before", incident="i")]), NOW)
     store.close()
-    to = post()
-    told(to, NOW, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
+    ctx = post()
+    told(ctx, NOW, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
     assert {place: len(texts) for place, texts in post.heard().items()} == {"telegram": 2, "slack": 0, "email": 0, "webhook": 0}
 
 
 def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
-    to = post("likes -> slack, email; * -> telegram")
-    told(to, NOW, message("i/opened/text", "opened", incident="i"), replace(PICTURE, key="i/opened/picture", incident="i"))
-    told(to, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
-    with closing(Past(tmp_path / "alerts.sqlite", destinations=destinations.NAMES)) as past:
+    ctx = post("likes -> slack, email; * -> telegram")
+    told(ctx, NOW, message("i/opened/text", "opened", incident="i"), replace(PICTURE, key="i/opened/picture", incident="i"))
+    told(ctx, NOW, message("i/edit/1", "newer", incident="i", edits="i/opened/text"))
+    with closing(ReadOnlyState(tmp_path / "alerts.sqlite", destinations=NAMES)) as past:
         assert [(seen.key, seen.edits) for seen in past.thread("i")] == [
             ("i/opened/text", ""),
             ("i/opened/picture", ""),
@@ -650,21 +647,21 @@ def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
 
 def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
     known = ("telegram", "pager")
-    store = Memories(tmp_path / "alerts.sqlite", route.read("likes -> pager; * -> telegram, pager", known))
+    store = Memories(tmp_path / "alerts.sqlite", parse_routes("likes -> pager; * -> telegram, pager", known))
     opening = message("i/opened/text", "opened", incident="i")
-    store.commit(Memory(messages=[opening, replace(message("run/daily/text", "a day"), metric="views")]), NOW)
+    store.commit(Commit(messages=[opening, replace(message("run/daily/text", "a day"), metric="views")]), NOW)
     assert [m.key for m in store.waiting()] == ["pager:i/opened/text", "run/daily/text", "pager:run/daily/text"]
     store.record(Receipt("pager:i/opened/text", "sent", message_id="1"), NOW)
-    assert (store.told("i/opened/text"), store.told("run/daily/text")) == (True, False)
+    assert (store.was_sent("i/opened/text"), store.was_sent("run/daily/text")) == (True, False)
     assert (store.text("i/opened/text"), store.heard_of("i")) == ("opened", {"pager": True})
     store.close()
-    with closing(Past(tmp_path / "alerts.sqlite", destinations=known)) as past:
+    with closing(ReadOnlyState(tmp_path / "alerts.sqlite", destinations=known)) as past:
         assert [seen.key for seen in past.thread("i")] == ["i/opened/text"]
 
 
 @pytest.mark.parametrize("key", ["i/opened/text", "20261120T1236Z-views: all/opened/text", ":x", "A:b", ""])
 def test_a_key_of_home_is_no_copy(key):
-    assert (route.place_of(key), route.plain_key(key), route.copies(key, ("telegram",))) == ("telegram", key, (key,))
+    assert (destination_of(key), plain_key(key), copy_keys(key, ("telegram",))) == ("telegram", key, (key,))
 
 
 # A whole incident, by the settings
@@ -695,7 +692,7 @@ def settings(web, mail, bot, tmp_path):
             "ZONE": "UTC",
             **more,
         }
-        return load({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "none")
+        return load_settings({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "none")
 
     given.table, given.webhook = table, other
     yield given
@@ -705,17 +702,17 @@ def settings(web, mail, bot, tmp_path):
 def a_run(given, values, now):
     """As the notebook makes it."""
     values.loc[:now].rename_axis("ts").rename("value").reset_index().assign(series="likes").to_csv(given.table, index=False)
-    to = wiring.connect(settings=given())
-    pipeline.begin(to, now)
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 0, now)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading)
+    ctx = connections.connect(settings=given())
+    pipeline.begin_run(ctx, now)
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 0, now)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
-    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
-    receipts = pipeline.deliver(to, now)
-    to.store.close()
+    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
+    receipts = pipeline.deliver(ctx, now)
+    ctx.store.close()
     return [receipt for receipt in receipts if receipt.state != "sent"]
 
 
@@ -737,7 +734,7 @@ def broken(place, bot, web, hook, mail):
     return lambda: back(server, whole)
 
 
-@pytest.mark.parametrize("place", destinations.NAMES)
+@pytest.mark.parametrize("place", NAMES)
 def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mail, place):
     values = kpi()
     values = values[values.index >= values.index[-1] - timedelta(days=30)]
@@ -747,7 +744,7 @@ def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mai
     assert a_run(settings, values, odd - STEP + late) == []
     back = broken(place, bot, web, settings.webhook, mail)
     for bucket in (odd, odd + STEP):  # the opening, and its first edit
-        assert {route.place_of(receipt.key) for receipt in a_run(settings, values, bucket + late)} == {place}
+        assert {destination_of(receipt.key) for receipt in a_run(settings, values, bucket + late)} == {place}
     back()
     for bucket in values.loc[odd + 2 * STEP :].index:
         assert a_run(settings, values, bucket + late) == []
@@ -769,15 +766,15 @@ def test_a_whole_incident_reaches_everybody_exactly_once(settings, bot, web, mai
 
 def test_a_failing_check_goes_by_its_route_and_to_all_of_it(settings, bot, web, mail):
     given = settings(ROUTES="check-failed -> email, slack; * -> telegram")
-    wiring.notify_failure(given, NOW, "database down", "run")
+    notify_failure(given, NOW, "database down", "run")
     assert (len(bot.messages), len(web.asked), len(mail.letters)) == (0, 1, 1)
     web.will(says("", 500))
-    said = wiring.notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
+    said = notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
     assert "told, without a memory; Slack: 500" in said
     assert "disk full" in mail.letters[-1].text
     mail.will("MAIL", "451 later")
     with pytest.raises(NotifyError):
-        wiring.notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
+        notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
 
 
 def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
@@ -804,7 +801,7 @@ def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, w
     for name, text in environment(given).items():
         monkeypatch.setenv(name, text)
     mail.will(".", "554 spam")
-    assert duty.drill() == 1
+    assert drill.drill() == 1
     said = capsys.readouterr().out
     assert "ok  arrived: 2 of 2 messages at slack" in said
     assert "BAD arrived: 0 of " in said
@@ -824,11 +821,11 @@ def test_no_secret_is_left_in_what_is_written(settings):
 
 
 def test_without_any_destination_everything_is_printed(tmp_path):
-    given = load({"ALERTING_DATA": str(tmp_path)}, ROOT / "none")
-    notifier, note = wiring.open_notifier(given)
+    given = load_settings({"ALERTING_DATA": str(tmp_path)}, ROOT / "none")
+    notifier, note = open_notifier(given)
     assert isinstance(notifier, Console)
     assert note.startswith("No chat is configured")
-    assert pipeline.finish(pipeline.Connections(METRICS, {}, None, wiring.open_store(given), notifier), Reading({}), []) == (
+    assert pipeline.finish(RunContext(METRICS, {}, None, open_store(given), notifier), Reading({}), []) == (
         "all seen; 0 messages sent"
     )
 
@@ -847,9 +844,9 @@ def test_the_settings_on_the_page_are_settings(tmp_path):
         (tmp_path / name).write_text(text)
     env = tmp_path / ".env"
     env.write_text("\n".join(blocks("ini")).replace("/run/secrets", str(tmp_path)))
-    given = load({}, env)
-    assert destinations.set_up(vars(given)) == ("slack", "email", "webhook")
-    assert destinations.routed(vars(given)).default == ("webhook",)
+    given = load_settings({}, env)
+    assert configured_destinations(vars(given)) == ("slack", "email", "webhook")
+    assert effective_routes(vars(given)).default == ("webhook",)
 
 
 def environment(given):

@@ -10,8 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from alerting.detectors import IQR, MAD, Change, Chosen, Level, Quantile, SameSlot, Sigma, Sudden, Sustained, Trailing, judge
-from alerting.model import Metric, Policy
+from alerting.detectors.auto import AutoDetector
+from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
+from alerting.detectors.baselines import Change, SameSlot, Trailing
+from alerting.detectors.level import Level
+from alerting.detectors.sudden import Sudden
+from alerting.detectors.sustained import Sustained
+from alerting.detectors.verdicts import judge
+from alerting.model.metric import Metric, Policy
 
 REFERENCES = [
     Trailing(hours=6),
@@ -30,7 +36,7 @@ FENCES = [
     lambda over: Quantile(0.05, 0.5, over),
 ]
 FENCED = [fence(over) for over, fence in itertools.product(REFERENCES, FENCES)]
-OF_A_BUCKET = [*FENCED, Sudden(), Level(), Chosen()]  # one bucket can be outside
+OF_A_BUCKET = [*FENCED, Sudden(), Level(), AutoDetector()]  # one bucket can be outside
 RULES = [*OF_A_BUCKET, Sustained()]
 ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
 EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule)[:60])

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from alerting import destinations, settings
-from alerting.runner import run
-from alerting.sources.clickhouse import ClickHouse
-from alerting.wiring import queries
+from alerting.connections import load_queries
+from alerting.runner.run import BUSY, INTERRUPTED, OK, RED
+from alerting.settings import PREFIX, RETIRED, Settings, configured_destinations, load_settings
+from alerting.sources.clickhouse import ClickHouseSource
 from tests.servers import PASSWORD, needs, needs_clickhouse, needs_make, running_clickhouse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,8 +166,8 @@ def size_of(picture):
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_settings_and_paths_that_are_named_are_there(page):
-    known = {settings.PREFIX + field.name.upper(): field.metadata["secret"] for field in fields(settings.Settings)}
-    known |= {f"{name}_FILE": True for name, secret in known.items() if secret} | dict.fromkeys(settings.RETIRED, True)
+    known = {PREFIX + field.name.upper(): field.metadata["secret"] for field in fields(Settings)}
+    known |= {f"{name}_FILE": True for name, secret in known.items() if secret} | dict.fromkeys(RETIRED, True)
     assert named(r"\bALERTING_[A-Z]\w*", page) - set(known) == set()
     paths = named(r"`((?:alerting|docs|notebooks|tests|benchmarks)/[^`\s:]*)", page)
     assert [path for path in paths - EXAMPLES - LATER if not list(ROOT.glob(path.rstrip("/")))] == []
@@ -248,8 +248,8 @@ def parsed(block):
 
 
 def test_the_exit_codes_of_the_pages_are_those_of_a_run():
-    codes = {run.OK, run.RED, 2, run.BUSY}
-    for page, known in ((READMES[0], codes), (READMES[1], codes), (ROOT / "docs" / "operate.md", codes | {run.INTERRUPTED})):
+    codes = {OK, RED, 2, BUSY}
+    for page, known in ((READMES[0], codes), (READMES[1], codes), (ROOT / "docs" / "operate.md", codes | {INTERRUPTED})):
         assert {int(code) for code in named(r"(?m)^\| (\d+) \|", page)} == known, page.name
 
 
@@ -297,9 +297,9 @@ def guarded(tmp_path_factory):
 
 
 def test_the_rights_of_the_page_are_enough_and_no_more(guarded):
-    source = ClickHouse(guarded.url, user="alerting", password=PASSWORD, database="app", memory=2**30)
+    source = ClickHouseSource(guarded.url, user="alerting", password=PASSWORD, database="app", memory=2**30)
     now = source.now()
-    seen = source.fetch(queries()["feed_actions"], now - timedelta(hours=2), now + timedelta(hours=1))
+    seen = source.fetch(load_queries()["feed_actions"], now - timedelta(hours=2), now + timedelta(hours=1))
     assert (seen["users"].sum(), "action" in source.columns("feed_actions")) == (7, True)
     for refused in ("INSERT INTO app.feed_actions VALUES (now(), 1, 'like')", "SELECT * FROM other.feed_actions"):
         with pytest.raises(AssertionError):
@@ -308,7 +308,7 @@ def test_the_rights_of_the_page_are_enough_and_no_more(guarded):
 
 def test_secrets_of_the_page_are_all_secrets():
     (block,) = blocks(ROOT / "docs" / "security.md", "ini")
-    secrets = {field.name.upper() for field in fields(settings.Settings) if field.metadata["secret"]}
+    secrets = {field.name.upper() for field in fields(Settings) if field.metadata["secret"]}
     assert set(re.findall(r"^ALERTING_(\w+)_FILE=", block, re.MULTILINE)) == secrets
 
 
@@ -317,5 +317,5 @@ def test_the_settings_of_the_readme_are_settings(tmp_path):
     for name, text in (("clickhouse", "pw"), ("telegram", "1:a")):
         (tmp_path / name).write_text(text)
     (tmp_path / ".env").write_text(block.replace("/run/secrets", str(tmp_path)))
-    given = settings.load({}, tmp_path / ".env")
-    assert (given.telegram_users, destinations.set_up(vars(given))) == ("4242,@anna", ("telegram",))
+    given = load_settings({}, tmp_path / ".env")
+    assert (given.telegram_users, configured_destinations(vars(given))) == ("4242,@anna", ("telegram",))

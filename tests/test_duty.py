@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.duty import lengths
-from alerting.incidents import precision
-from alerting.model import Incident, Kind, Label, Member, Memory, Message, SettingsError, Status, Verdict
+from alerting.cli.on_call import parse_length
+from alerting.incidents.labels import precision
+from alerting.model.errors import SettingsError
+from alerting.model.incident import Incident, Member
+from alerting.model.message import Message
+from alerting.model.protocols import Commit
+from alerting.model.verdict import EventKind, Label, Status, Verdict
 from alerting.notifiers.telegram import buttons
-from alerting.store import Store
+from alerting.store.state import StateStore
 from tests.servers import says
 from tests.waiting import PATIENCE, ended, until
 
@@ -77,13 +81,13 @@ def test_a_silence_is_set_listed_and_ended(duty):
     [("90m", timedelta(minutes=90)), ("2h", timedelta(hours=2)), ("1d 6h", timedelta(hours=30)), ("2W", timedelta(weeks=2))],
 )
 def test_lengths(text, length):
-    assert lengths(text) == length
+    assert parse_length(text) == length
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "0m", "2h!", "1000d"])
 def test_lengths_that_are_none_are_refused(text):
     with pytest.raises(SettingsError, match="a time such as 90m"):
-        lengths(text)
+        parse_length(text)
 
 
 def test_a_drill_goes_the_whole_way_and_leaves_no_trace(duty, bot):
@@ -93,7 +97,7 @@ def test_a_drill_goes_the_whole_way_and_leaves_no_trace(duty, bot):
     assert opening.plain.startswith("🧪 DRILL 🔴 a −")
     assert photo.reply_to == opening.id
     assert not opening.keyboard
-    with closing(Store(duty.data / "alerts.sqlite")) as store:
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
         assert (store.episodes(), store.incidents(), store.counts().sent) == ({}, [], 0)
     assert "no metric 'x'" in duty("drill", "--metric", "x", code=2)
 
@@ -105,8 +109,8 @@ def test_a_drill_that_does_not_arrive_says_so(duty, bot):
 
 def test_status_tells_incidents_and_what_is_due(duty):
     duty("run-alerts")
-    with closing(Store(duty.data / "alerts.sqlite")) as store:
-        store.commit(Memory(incidents=[incident()]), datetime.now(UTC))
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        store.commit(Commit(incidents=[incident()]), datetime.now(UTC))
     said = duty("status")
     assert re.search(r"^ok +alert-.*: all seen; 0 messages sent$", said, re.MULTILINE)
     assert "incident 20261120T1215Z-a: a since Fri 2026-11-20 12:15; taken by Anna; not told" in said
@@ -117,28 +121,28 @@ def test_status_tells_incidents_and_what_is_due(duty):
 def incident():
     bucket = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
-    return Incident("20261120T1215Z-a", bucket, (Member("a", bucket, bucket, verdict),), taken="Anna")
+    return Incident("20261120T1215Z-a", bucket, (Member("a", bucket, bucket, verdict),), acknowledged_by="Anna")
 
 
 def test_labels_make_a_precision_per_metric_and_week(duty):
     assert "no incidents" in duty("labels")
     now = datetime.now(UTC).replace(microsecond=0)
     given = [Label.REAL, Label.FALSE_ALARM, Label.EXPECTED, None]
-    made = [replace(incident(), id=f"i{n}", opened=now, told=now, label=label) for n, label in enumerate(given)]
+    made = [replace(incident(), id=f"i{n}", opened=now, last_notified=now, label=label) for n, label in enumerate(given)]
     (row,) = precision(made).reset_index().to_dict("records")
     assert (row["metric"], row["incidents"], row["real"], row["false alarm"]) == ("a", 4, 1, 1)
     assert row["precision"] == pytest.approx(2 / 3)
-    with closing(Store(duty.data / "alerts.sqlite")) as store:
-        store.commit(Memory(incidents=made), now)
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        store.commit(Commit(incidents=made), now)
     assert "0.67" in duty("labels")
 
 
 def test_listen_takes_a_press_at_once(duty, bot):
     bucket = datetime.now(UTC).replace(second=0, microsecond=0)
     opened = incident()
-    with closing(Store(duty.data / "alerts.sqlite")) as store:
-        message = Message(opened.key, Kind.OPENED, "a", bucket, "opening", incident=opened.id)
-        store.commit(Memory(incidents=[opened], messages=[message]), bucket)
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        message = Message(opened.key, EventKind.OPENED, "a", bucket, "opening", incident=opened.id)
+        store.commit(Commit(incidents=[opened], messages=[message]), bucket)
     command = [sys.executable, "-m", "alerting", "listen"]
     with ended(
         subprocess.Popen(command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -153,8 +157,8 @@ def test_listen_takes_a_press_at_once(duty, bot):
     assert any("Boris: silent until" in m.plain for m in bot.messages)
     assert process.returncode == 0, said
     assert "Boris" in said
-    with closing(Store(duty.data / "alerts.sqlite")) as store:
-        assert store.incidents()[0].snoozed is not None
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        assert store.incidents()[0].snoozed_until is not None
 
 
 def test_listen_without_a_chat_is_refused(duty):

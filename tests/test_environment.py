@@ -17,7 +17,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from alerting import environment, settings
+from alerting.environment import OLDEST
+from alerting.settings import PREFIX, Settings, load_settings
 from tests.servers import needs_make
 from tests.waiting import PATIENCE, ended, until
 
@@ -77,16 +78,16 @@ def test_environment_yml_agrees():
     assert (given["channels"], pip) == (["conda-forge"], "pip")
     assert packages == {"pip": ["-r requirements.txt", "-r requirements-lab.txt"]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    oldest = ".".join(map(str, environment.OLDEST))
+    oldest = ".".join(map(str, OLDEST))
     assert project["requires-python"] == f">={oldest}"
     assert python == f"python >={oldest},<3.12", "pip alone cannot build pandahouse from 3.12 on"
 
 
 def test_env_example_names_every_setting_with_its_default():
     lines = re.findall(r"^#(ALERTING_\w+)=(.*?)(?:[ \t]+#.*)?$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    known = {settings.PREFIX + f.name.upper(): f.metadata["default"] for f in fields(settings.Settings) if f.name != "run"}
+    known = {PREFIX + f.name.upper(): f.metadata["default"] for f in fields(Settings) if f.name != "run"}
     assert dict(lines) == known
-    assert settings.load(dict(lines), Path(os.devnull)) == settings.load({}, Path(os.devnull))
+    assert load_settings(dict(lines), Path(os.devnull)) == load_settings({}, Path(os.devnull))
 
 
 def test_the_set_up_can_be_read_by_an_old_python_and_needs_nothing_installed():

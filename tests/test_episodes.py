@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.episodes import step
-from alerting.model import Episode, Kind, Policy, State, Status, Verdict
+from alerting.incidents.episodes import step
+from alerting.model.metric import Policy
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STATUS = {"N": Status.NORMAL, "A": Status.ANOMALOUS, "M": Status.MISSING, "?": Status.UNKNOWN}
@@ -76,10 +77,10 @@ def test_policies(policy, seen, told):
 def test_an_episode_keeps_when_it_began_and_how_deep_it_was():
     _, told = fold("N A A N A N N", Policy(need=2, window=2), scores={1: -1.5, 2: -4.0, 4: -2.0})
     opened, resolved = (event for events in told for event in events)
-    assert (opened.kind, opened.episode.since, opened.episode.opened) == (Kind.OPENED, START + STEP, START + 2 * STEP)
-    assert resolved.kind is Kind.RESOLVED
+    assert (opened.kind, opened.episode.since, opened.episode.opened) == (EventKind.OPENED, START + STEP, START + 2 * STEP)
+    assert resolved.kind is EventKind.RESOLVED
     assert resolved.episode.worst.bucket == START + 2 * STEP
-    assert resolved.episode.calm_since == START + 5 * STEP
+    assert resolved.episode.normal_since == START + 5 * STEP
     assert resolved.episode.since == START + STEP
 
 
@@ -109,7 +110,7 @@ def test_a_sudden_fall_within_a_level_held_wrong_is_told():
     told = steps(("A", 80.0, True, "sustained"), HELD, ("A", 40.0, True, "sudden"), ("A", 35.0, True, "sudden"))
     assert words(told) == "opened - worsened -"
     worse = told[2][0]
-    assert (worse.episode.said.value, worse.verdict.value) == (80.0, 40.0)
+    assert (worse.episode.last_notified_verdict.value, worse.verdict.value) == (80.0, 40.0)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +171,14 @@ def test_what_fell_at_once_is_compared_with_what_it_fell_from(buckets, told):
 
 def test_still_low_says_how_low_against_the_level_before():
     events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 9, policy=Policy(remind=timedelta(hours=2)))
-    reminder = next(e for happened in events for e in happened if e.kind is Kind.REMINDER)
+    reminder = next(e for happened in events for e in happened if e.kind is EventKind.REMINDER)
     assert (reminder.verdict.expected, reminder.verdict.value) == (100.0, 61)
     assert reminder.verdict.status is Status.ANOMALOUS
 
 
 def test_a_new_level_is_left_to_the_band_after_some_hours():
     events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 30)
-    resolved = next(e for happened in events for e in happened if e.kind is Kind.RESOLVED)
+    resolved = next(e for happened in events for e in happened if e.kind is EventKind.RESOLVED)
     assert timedelta(hours=6) <= resolved.bucket - START <= timedelta(hours=7)
 
 
@@ -190,22 +191,22 @@ def test_a_usual_gap_is_told_to_nobody():
 def test_what_was_lost_is_summed_over_the_odd_buckets_only():
     events = [e for happened in against_the_usual((100, 100, 100), (60, 100, 100), (70, 60, 100), (99, 70, 100), (100, 99, 100))
               for e in happened]  # fmt: skip
-    assert [e.kind for e in events] == [Kind.OPENED, Kind.RESOLVED]
+    assert [e.kind for e in events] == [EventKind.OPENED, EventKind.RESOLVED]
     assert events[-1].episode.lost == 40 + 30
 
 
 def test_after_the_end_nothing_of_the_trouble_is_left():
     episode, _ = fold("A N N")
-    assert (episode.state, episode.since, episode.worst, episode.told) == (State.OK, None, None, None)
+    assert (episode.state, episode.since, episode.worst, episode.last_notified) == (EpisodeState.OK, None, None, None)
 
 
 @given(st.text("NAM?", max_size=60).map(" ".join))
 def test_openings_and_endings_alternate(seen):
     kinds = [e.kind for events in fold(seen)[1] for e in events]
-    trouble = [k for k in kinds if k in (Kind.OPENED, Kind.RESOLVED)]
-    gaps = [k for k in kinds if k in (Kind.NO_DATA, Kind.DATA_BACK)]
-    assert trouble == [Kind.OPENED, Kind.RESOLVED] * (len(trouble) // 2) + [Kind.OPENED] * (len(trouble) % 2)
-    assert gaps == [Kind.NO_DATA, Kind.DATA_BACK] * (len(gaps) // 2) + [Kind.NO_DATA] * (len(gaps) % 2)
+    trouble = [k for k in kinds if k in (EventKind.OPENED, EventKind.RESOLVED)]
+    gaps = [k for k in kinds if k in (EventKind.NO_DATA, EventKind.DATA_BACK)]
+    assert trouble == [EventKind.OPENED, EventKind.RESOLVED] * (len(trouble) // 2) + [EventKind.OPENED] * (len(trouble) % 2)
+    assert gaps == [EventKind.NO_DATA, EventKind.DATA_BACK] * (len(gaps) // 2) + [EventKind.NO_DATA] * (len(gaps) % 2)
 
 
 @given(st.text("NAM?", max_size=60).map(" ".join))

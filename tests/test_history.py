@@ -15,14 +15,17 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting import wiring
-from alerting.model import Query, SourceError, Span, StoreError
-from alerting.settings import load
-from alerting.sources.cached import Cached, Looking
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.embedded import Embedded
-from alerting.store import Held, Store, schema
-from alerting.store.history import FIGURES_FOR, UNUSED
+from alerting.connections import with_history_cache
+from alerting.model.errors import SourceError, StoreError
+from alerting.model.metric import Query
+from alerting.model.run import CachedSpan
+from alerting.settings import load_settings
+from alerting.sources.cache import CachedSource, ReadOnlyHistory
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+from alerting.store.database import MIGRATIONS
+from alerting.store.history import FIGURES_FOR, UNUSED, HistoryReader
+from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 from tests.waiting import PATIENCE, ended
 
@@ -50,11 +53,11 @@ class World:
     def __init__(self, folder, frame=None, query=QUERY, now=NOW):
         self.ledger = Ledger(rows(counts()) if frame is None else frame, now)
         self.path, self.query, self.now, self.identity, self.said = folder / "alerts.sqlite", query, now, "server|table", []
-        self.store = Store(self.path)
+        self.store = StateStore(self.path)
 
     @property
     def cached(self):
-        return Cached(self.ledger, self.store, lambda name: self.identity, MUTABLE, lambda: self.now, self.said.append)
+        return CachedSource(self.ledger, self.store, lambda name: self.identity, MUTABLE, lambda: self.now, self.said.append)
 
     def window(self, length=WINDOW):
         end = self.now - timedelta(minutes=5)
@@ -79,7 +82,7 @@ class World:
         return self.run()
 
     def span(self, query=None):
-        return self.store.span(self.cached._key(query or self.query))
+        return self.store.cached_span(self.cached._key(query or self.query))
 
 
 def same(got, truth):
@@ -198,7 +201,7 @@ def test_a_clock_that_is_wrong_freezes_no_half_bucket(world, off):
     late = pd.DataFrame({"views": [7.0] * 8, "third": [0.1] * 8}, [NOW - n * timedelta(minutes=40) for n in range(8)])
     world.ledger.add(rows(late).assign(arrived=NOW + HOUR))
     clock, world.ledger.now = [NOW + off], NOW
-    cached = Cached(world.ledger, world.store, lambda name: "server|table", MUTABLE, lambda: clock[0])
+    cached = CachedSource(world.ledger, world.store, lambda name: "server|table", MUTABLE, lambda: clock[0])
     end = NOW + off - timedelta(minutes=6)
     cached.fetch(QUERY, end - 20 * DAY, end)
     clock[0] = world.now = NOW + 2 * HOUR
@@ -230,7 +233,7 @@ def test_a_source_that_fails_in_the_middle_leaves_no_hole(world, back):
         world.cached.fetch(QUERY, start, end)
     world.ledger.fault = lambda query, start, end: None
     held = world.span()
-    same(world.store.past(world.cached._key(QUERY), held.start, held.until), world.truth(held.start, held.until))
+    same(world.store.read(world.cached._key(QUERY), held.start, held.until), world.truth(held.start, held.until))
     assert world.run()[0] < WINDOW // STEP
     assert world.run()[0] <= SOME
 
@@ -279,10 +282,10 @@ def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
     world.now += STEP
     cached = world.cached
 
-    class Dropped(Looking):
+    class Dropped(ReadOnlyHistory):
         def past(self, key, start, end):
             world.store.drop(key)
-            return world.store.past(key, start, end)
+            return world.store.read(key, start, end)
 
     cached.history = Dropped(world.store)
     _, notes = world.run(cached=cached)
@@ -292,15 +295,15 @@ def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
 def test_what_lies_elsewhere_is_left_to_who_was_faster(world):
     key, frame = "k", world.truth(NOW - 9 * DAY, NOW)
     at = [datetime(2026, 11, day, tzinfo=UTC) for day in range(12, 20)]
-    world.store.extend(key, "t", frame, Span(at[4], at[5], STEP), NOW)
-    world.store.extend(key, "t", frame, Span(at[0], at[1], STEP), NOW)  # far from it
-    assert (world.store.span(key).start, world.store.span(key).until) == (at[4], at[5])
-    world.store.extend(key, "t", frame, Span(at[3], at[6], STEP), NOW)  # over both ends
-    world.store.extend(key, "t", frame, Span(at[6], at[6], STEP), NOW)
-    assert (world.store.span(key).start, world.store.span(key).until) == (at[3], at[6])
-    same(world.store.past(key, at[0], at[7]), frame.loc[at[3] : at[6] - STEP])
-    world.store.extend("none", "t", frame, Span(at[0], at[0], STEP), NOW)
-    assert world.store.span("none") is None
+    world.store.extend(key, "t", frame, CachedSpan(at[4], at[5], STEP), NOW)
+    world.store.extend(key, "t", frame, CachedSpan(at[0], at[1], STEP), NOW)  # far from it
+    assert (world.store.cached_span(key).start, world.store.cached_span(key).until) == (at[4], at[5])
+    world.store.extend(key, "t", frame, CachedSpan(at[3], at[6], STEP), NOW)  # over both ends
+    world.store.extend(key, "t", frame, CachedSpan(at[6], at[6], STEP), NOW)
+    assert (world.store.cached_span(key).start, world.store.cached_span(key).until) == (at[3], at[6])
+    same(world.store.read(key, at[0], at[7]), frame.loc[at[3] : at[6] - STEP])
+    world.store.extend("none", "t", frame, CachedSpan(at[0], at[0], STEP), NOW)
+    assert world.store.cached_span("none") is None
 
 
 # What the source says anew
@@ -395,9 +398,9 @@ def test_what_has_gone_is_held_anew_where_only_that_hour_is(world):
     """An hour without rows takes the place of one that had some."""
     key, frame = world.cached._key(QUERY), world.truth(NOW - 9 * DAY, NOW)
     at = datetime(2026, 11, 15, tzinfo=UTC)
-    world.store.extend(key, "t", frame, Span(at, at + 3 * DAY, STEP), NOW)
-    world.store.extend(key, "t", frame.iloc[:0], Span(at + DAY, at + DAY + HOUR, STEP), NOW)
-    held = world.store.past(key, at, at + 3 * DAY)
+    world.store.extend(key, "t", frame, CachedSpan(at, at + 3 * DAY, STEP), NOW)
+    world.store.extend(key, "t", frame.iloc[:0], CachedSpan(at + DAY, at + DAY + HOUR, STEP), NOW)
+    held = world.store.read(key, at, at + 3 * DAY)
     gone = (held.index >= at + DAY) & (held.index < at + DAY + HOUR)
     assert not gone.any()
     whole = frame.loc[at : at + 3 * DAY - STEP]
@@ -413,7 +416,7 @@ def test_a_file_that_cannot_be_written_costs_time_only(world, tmp_path):
     with closing(other):
         other.execute("BEGIN IMMEDIATE")
         world.store.close()
-        world.store = Store(world.path, patience=0.05)
+        world.store = StateStore(world.path, patience=0.05)
         world.now += STEP
         asked, notes = world.run()
     assert "read from the source, as what is held cannot be used" in notes[0]
@@ -434,7 +437,7 @@ def test_a_file_that_was_corrupted_is_filled_again(world):
     world.run()
     world.store.close()
     world.path.write_bytes(b"this is no database at all" * 400)
-    world.store = Store(world.path)
+    world.store = StateStore(world.path)
     assert world.run()[0] == WINDOW // STEP
     assert "CORRUPTED" in world.store.notes[0]
     assert world.run()[0] <= SOME
@@ -453,7 +456,7 @@ def test_a_row_that_makes_no_sense_is_not_believed(world):
 
 def given(tmp_path, **more):
     values = {"SOURCE": "http://127.0.0.1:1", "DATA": str(tmp_path), "REPORTS": str(tmp_path / "r"), "ZONE": "UTC", **more}
-    return load({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "no-such-file")
+    return load_settings({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "no-such-file")
 
 
 def files(folder):
@@ -467,8 +470,8 @@ def test_a_rehearsal_looks_and_writes_nothing(world, tmp_path, still_open):
         world.store.close()
     before = files(tmp_path)
     settings = given(tmp_path)
-    looking = wiring.remembering(world.ledger, settings, Store(":memory:"), dry_run=True).history
-    assert isinstance(looking, Looking)
+    looking = with_history_cache(world.ledger, settings, StateStore(":memory:"), dry_run=True).history
+    assert isinstance(looking, ReadOnlyHistory)
     world.now += STEP
     cached = replace(world.cached, history=looking, said=[])
     assert world.run(10 * DAY, cached)[0] <= SOME
@@ -488,16 +491,16 @@ def test_a_rehearsal_leaves_a_file_that_it_cannot_read(tmp_path, body):
     path = tmp_path / "alerts.sqlite"
     if body == "version 2":
         with closing(sqlite3.connect(path)) as db:
-            db.executescript(";".join(sum(schema.MIGRATIONS[:2], ())) + ";PRAGMA user_version = 2")
+            db.executescript(";".join(sum(MIGRATIONS[:2], ())) + ";PRAGMA user_version = 2")
     elif body is not None:
         path.write_bytes(body)
     before = files(tmp_path)
-    source = wiring.remembering(Ledger(rows(counts())), given(tmp_path), Store(":memory:"), dry_run=True)
+    source = with_history_cache(Ledger(rows(counts())), given(tmp_path), StateStore(":memory:"), dry_run=True)
     assert len(source.fetch(QUERY, NOW - DAY, NOW)) > 50
     assert source.notes == []
     assert files(tmp_path) == before
     with pytest.raises(StoreError):
-        Held(path)
+        HistoryReader(path)
 
 
 # What is kept, and how long
@@ -524,12 +527,12 @@ def test_histories_that_no_run_asks_for_go_after_a_week(world):
 def test_a_memory_of_the_version_before_keeps_what_it_holds(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(";".join(sum(schema.MIGRATIONS[:2], ())) + ";PRAGMA user_version = 2")
+        db.executescript(";".join(sum(MIGRATIONS[:2], ())) + ";PRAGMA user_version = 2")
         db.execute("INSERT INTO facts VALUES ('heard', 41)")
         db.execute("INSERT INTO verdicts VALUES ('a', '2026-11-20T12:00:00+00:00', 'normal', 1, 0, 1, 2, 0, '', 0, 1)")
         db.commit()
     world = World(tmp_path)
-    assert world.store.heard() == 41
+    assert world.store.next_update() == 41
     assert [v.metric for v in world.store.judged()] == ["a"]
     world.run()
     assert world.run()[0] <= SOME
@@ -537,13 +540,13 @@ def test_a_memory_of_the_version_before_keeps_what_it_holds(tmp_path):
 
 def test_figures_are_kept_for_some_nights(world):
     figures = {b"one": np.array([1 / 3, np.nan, np.inf]), b"two": np.array([])}
-    world.store.keep_figures(figures, NOW)
-    found = Store(world.path).figures()
+    world.store.save_nightly_statistics(figures, NOW)
+    found = StateStore(world.path).nightly_statistics()
     assert found.keys() == figures.keys()
     assert all(np.array_equal(found[key], figures[key], equal_nan=True) for key in figures)
-    world.store.keep_figures({b"two": np.array([2.0])}, NOW + FIGURES_FOR)
-    world.store.keep_figures({b"three": np.array([3.0])}, NOW + FIGURES_FOR + HOUR)
-    assert world.store.figures().keys() == {b"two", b"three"}
+    world.store.save_nightly_statistics({b"two": np.array([2.0])}, NOW + FIGURES_FOR)
+    world.store.save_nightly_statistics({b"three": np.array([3.0])}, NOW + FIGURES_FOR + HOUR)
+    assert world.store.nightly_statistics().keys() == {b"two", b"three"}
 
 
 def test_threads_fill_their_tables_side_by_side(world):
@@ -589,10 +592,10 @@ def test_of_a_real_clickhouse_the_same_to_the_last_digit(clickhouse, tmp_path):
 
     clickhouse.execute("DROP TABLE IF EXISTS default.ticks")
     clickhouse.execute("CREATE TABLE default.ticks (time DateTime, n UInt8) ENGINE = MergeTree ORDER BY time")
-    source = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60)
+    source = ClickHouseSource(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60)
     insert(ticks(NOW - 9 * DAY, NOW))
     clock = [NOW]
-    cached = Cached(source, Store(tmp_path / "alerts.sqlite"), lambda name: "here", MUTABLE, lambda: clock[0])
+    cached = CachedSource(source, StateStore(tmp_path / "alerts.sqlite"), lambda name: "here", MUTABLE, lambda: clock[0])
     exact(cached, source, NOW - 8 * DAY, NOW)
     insert(ticks(NOW, NOW + 2 * HOUR, 2))
     insert(ticks(NOW - 3 * HOUR, NOW - 2 * HOUR, 3))  # late rows
@@ -615,8 +618,8 @@ def test_of_the_embedded_engine_too(tmp_path):
     times = pd.to_datetime(frame["time"], unit="s", utc=True)
     for day, part in frame.assign(time=times).groupby(times.dt.date):
         part.to_parquet(folder / "ticks" / f"{day}.parquet", index=False)
-    with closing(Embedded(folder)) as source:
-        cached = Cached(source, Store(tmp_path / "alerts.sqlite"), lambda name: "here", MUTABLE, lambda: NOW)
+    with closing(EmbeddedSource(folder)) as source:
+        cached = CachedSource(source, StateStore(tmp_path / "alerts.sqlite"), lambda name: "here", MUTABLE, lambda: NOW)
         exact(cached, source, NOW - 5 * DAY, NOW)
         exact(cached, source, NOW - 5 * DAY + STEP, NOW)
         assert cached.notes == []

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from alerting.deadline import Deadline
-from alerting.http import Failure, HttpClient, HttpFailure
+from alerting.http_client import HttpClient, HttpFailure, HttpFailureKind
 from tests.servers import Web, says
 
 SECRET = "verysecretpath"
@@ -77,7 +77,7 @@ def test_a_peer_that_drips_is_given_up_in_time_and_hears_of_it(slow):
         body = b"x" * (2**25 if slow == "request not read" else 9)
         answer = HttpClient(TIMEOUT).request("POST", f"http://127.0.0.1:{port}/{SECRET}", data=body)
         assert TIMEOUT * 0.9 <= time.monotonic() - began < TIMEOUT + 2
-        assert answer == HttpFailure(Failure.TIMEOUT, "ReadTimeout", answer.reason)
+        assert answer == HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout", answer.reason)
         assert answer.unsure
         assert SECRET not in repr(answer)
         if slow not in ("silence", "request not read"):
@@ -90,7 +90,7 @@ def test_a_handshake_that_drips_is_given_up_in_time():
         began = time.monotonic()
         answer = HttpClient(2).request("GET", f"https://127.0.0.1:{port}/")  # the CA certificates are loaded meanwhile
         assert time.monotonic() - began < 3
-        assert answer.why is Failure.TIMEOUT
+        assert answer.why is HttpFailureKind.TIMEOUT
         assert gone.wait(2)
 
 
@@ -100,7 +100,7 @@ def test_a_proxy_that_drips_is_given_up_in_time(monkeypatch):
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         began = time.monotonic()
-        assert HttpClient(TIMEOUT).request("GET", f"https://example.invalid/{SECRET}").why is Failure.TIMEOUT
+        assert HttpClient(TIMEOUT).request("GET", f"https://example.invalid/{SECRET}").why is HttpFailureKind.TIMEOUT
         assert time.monotonic() - began < TIMEOUT + 2
 
 
@@ -182,14 +182,14 @@ def test_the_proxy_of_the_environment_is_used(web, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "more", "why", "unsure"),
     [
-        ("http://127.0.0.1:9/", {}, Failure.UNREACHABLE, False),
-        ("http://nowhere.invalid/", {}, Failure.UNREACHABLE, False),
-        ("http://[::bad/", {}, Failure.REQUEST, False),
-        ("ftp://x.invalid/", {}, Failure.REQUEST, False),
-        ("", {}, Failure.REQUEST, False),
-        ("{web}/", {"headers": {"X-Key": f" {SECRET}\n"}}, Failure.HEADER, False),
-        ("https{web}/", {}, Failure.TLS, False),
-        ("{web}/cut/", {}, Failure.BROKEN, True),
+        ("http://127.0.0.1:9/", {}, HttpFailureKind.UNREACHABLE, False),
+        ("http://nowhere.invalid/", {}, HttpFailureKind.UNREACHABLE, False),
+        ("http://[::bad/", {}, HttpFailureKind.REQUEST, False),
+        ("ftp://x.invalid/", {}, HttpFailureKind.REQUEST, False),
+        ("", {}, HttpFailureKind.REQUEST, False),
+        ("{web}/", {"headers": {"X-Key": f" {SECRET}\n"}}, HttpFailureKind.HEADER, False),
+        ("https{web}/", {}, HttpFailureKind.TLS, False),
+        ("{web}/cut/", {}, HttpFailureKind.BROKEN, True),
     ],
 )
 def test_a_failure_is_a_value_without_a_secret(web, url, more, why, unsure, caplog):
@@ -202,7 +202,7 @@ def test_a_failure_is_a_value_without_a_secret(web, url, more, why, unsure, capl
 
 
 def test_a_certificate_file_that_is_none_is_said():
-    assert HttpClient(verify="/nowhere.pem").request("GET", "https://127.0.0.1:9/").why is Failure.CA_FILE
+    assert HttpClient(verify="/nowhere.pem").request("GET", "https://127.0.0.1:9/").why is HttpFailureKind.CA_FILE
 
 
 def test_a_refused_connection_is_tried_again_after_a_pause():

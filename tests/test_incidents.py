@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting import incidents
-from alerting.incidents import Tree
+from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, opening_event
+from alerting.incidents.metric_tree import MetricTree
 from alerting.metrics import METRICS
-from alerting.model import Episode, Event, Incident, Kind, Label, Metric, Policy, Silence, Status, Verdict
-from alerting.pipeline import Due, Remembered, advance, fold
+from alerting.model.incident import Event, Incident
+from alerting.model.metric import Metric, Policy, Silence
+from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+from alerting.pipeline.advance import PreviousState, advance
+from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.judge import fold_episodes
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -38,9 +42,9 @@ def answers(seen: dict[str, str]) -> list[list[Verdict]]:
 
 def live(seen: dict[str, str], metrics=METRICS, silences=(), between=lambda incidents, i: incidents):
     """Told events bucket by bucket, as separate runs; and the incidents at the end."""
-    memory, told = Remembered(metrics, silences=silences), []
+    memory, told = PreviousState(metrics, silences=silences), []
     for i, row in enumerate(answers(seen)):
-        due = [Due(metric, START + i * STEP, START + i * STEP) for metric in metrics if metric.name in seen]
+        due = [DueBuckets(metric, START + i * STEP, START + i * STEP) for metric in metrics if metric.name in seen]
         changes = advance(due, row, memory)
         told.append(changes.events)
         known = between(changes.incidents, i)
@@ -143,7 +147,7 @@ def test_what_ends_while_it_is_silenced_ends_without_a_sound():
 
 def test_snoozed_and_muted_incidents_say_nothing_until_then():
     def snooze(known, i):
-        return [replace(incident, snoozed=START + 3 * STEP) for incident in known] if i == 0 else known
+        return [replace(incident, snoozed_until=START + 3 * STEP) for incident in known] if i == 0 else known
 
     told, _ = live({"likes": "A W W W N N"}, between=snooze)
     assert words(told) == "opened(likes) - - - - resolved(likes)"
@@ -167,12 +171,12 @@ def test_what_begins_later_does_not_hide_in_a_muted_incident():
 
 def test_a_catch_up_tells_each_incident_once_with_its_true_times():
     rows = answers({"likes": "N A A W N N N N", "views": "N N N N N N A A"})
-    due = [Due(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]
-    changes = advance(due, [verdict for row in rows for verdict in row], Remembered(METRICS))
+    due = [DueBuckets(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]
+    changes = advance(due, [verdict for row in rows for verdict in row], PreviousState(METRICS))
     over, open_ = changes.events
-    assert (over.kind, over.metric, over.incident.told) == (Kind.RESOLVED, "likes", None)
+    assert (over.kind, over.metric, over.incident.last_notified) == (EventKind.RESOLVED, "likes", None)
     assert (over.incident.root.since, over.incident.root.until) == (START + STEP, START + 4 * STEP)
-    assert (open_.kind, open_.metric, open_.bucket) == (Kind.OPENED, "views", START + 6 * STEP)
+    assert (open_.kind, open_.metric, open_.bucket) == (EventKind.OPENED, "views", START + 6 * STEP)
 
 
 @given(st.dictionaries(st.sampled_from([m.name for m in METRICS]), st.text("NAWM?", min_size=1, max_size=24), min_size=1))
@@ -185,13 +189,17 @@ def test_laws_of_every_story(letters):
     for incident in known:
         mine = [event for event in events if event.incident.id == incident.id]
         assert mine, "whatever happened was told"
-        assert mine[0].kind in (Kind.OPENED, Kind.NO_DATA)
+        assert mine[0].kind in (EventKind.OPENED, EventKind.NO_DATA)
         assert mine[0].key == incident.key.removesuffix("/text")
-        ends = sum(event.kind in (Kind.RESOLVED, Kind.DATA_BACK) for event in mine)
-        assert incident.open or incident.reopened > incidents.TIRED or ends == 1 + sum(event.again for event in mine)
-        assert incident.open == bool(incident.off)
-    off = {name for name, text in letters.items() if fold([Tree(METRICS).metric(name)], own(name, seen), {})[0][name].opened}
-    assert off <= {member.metric for incident in known if incident.open for member in incident.off}
+        ends = sum(event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK) for event in mine)
+        assert incident.open or incident.reopened > MAX_REOPEN_MESSAGES or ends == 1 + sum(event.again for event in mine)
+        assert incident.open == bool(incident.affected)
+    off = {
+        name
+        for name, text in letters.items()
+        if fold_episodes([MetricTree(METRICS).metric(name)], own(name, seen), {})[0][name].opened
+    }
+    assert off <= {member.metric for incident in known if incident.open for member in incident.affected}
 
 
 def own(name: str, seen: dict[str, str]) -> list[Verdict]:
@@ -202,10 +210,14 @@ def test_late_rows_take_a_member_back_and_close_what_is_left_of_the_story():
     _told, known = live({"likes": "N A A", "views": "N A A"})
     (incident,) = known
     healed = answers({"likes": "N N A", "views": "N N N"})
-    due = [Due(m, START + 3 * STEP, START + 2 * STEP, again=START + STEP) for m in METRICS if m.name in ("likes", "views")]
-    before = Remembered(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, [incident])
+    due = [
+        DueBuckets(m, START + 3 * STEP, START + 2 * STEP, changed_from=START + STEP)
+        for m in METRICS
+        if m.name in ("likes", "views")
+    ]
+    before = PreviousState(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, [incident])
     changes = advance(due, [verdict for row in healed[1:] for verdict in row], before)
-    (corrected,) = [event for event in changes.events if event.kind is Kind.CORRECTED]
+    (corrected,) = [event for event in changes.events if event.kind is EventKind.CORRECTED]
     assert (corrected.metric, corrected.bucket, corrected.verdict.value) == ("views", START + STEP, 100.0)
     assert [member.metric for member in changes.incidents[0].members] == ["likes"]
     assert changes.incidents[0].open
@@ -217,12 +229,12 @@ def test_late_rows_may_show_that_a_gap_was_a_fall():
     (incident,) = known
     assert incident.root.gap
     rows = answers({"views": "N N A A"})[1:]
-    due = [Due(Tree(METRICS).metric("views"), START + 4 * STEP, START + 3 * STEP, again=START + STEP)]
-    changes = advance(due, [row[0] for row in rows], Remembered(METRICS, {"views": Episode("views")}, known))
+    due = [DueBuckets(MetricTree(METRICS).metric("views"), START + 4 * STEP, START + 3 * STEP, changed_from=START + STEP)]
+    changes = advance(due, [row[0] for row in rows], PreviousState(METRICS, {"views": Episode("views")}, known))
     (after,) = changes.incidents
     assert (after.id, after.root.gap, after.root.since, after.root.first.value) == (incident.id, False, START + 2 * STEP, 80.0)
-    assert incidents.opening(after, changes.episodes).kind is Kind.OPENED
-    assert [event.kind for event in changes.events] == [Kind.WORSENED]
+    assert opening_event(after, changes.episodes).kind is EventKind.OPENED
+    assert [event.kind for event in changes.events] == [EventKind.WORSENED]
     _told, known = live({"views": "N M M A A"})  # where the data really were gone, it stays a gap that was followed by a fall
     assert (known[0].root.first.status, known[0].root.since) == (Status.MISSING, START + STEP)
 
@@ -231,8 +243,12 @@ def test_late_rows_that_change_nothing_say_nothing():
     seen = {"likes": "N A A N N N", "views": "N A A N N N"}
     _told, known = live(seen)
     rows = [verdict for row in answers(seen)[1:] for verdict in row]
-    due = [Due(m, START + 6 * STEP, START + 5 * STEP, again=START + STEP) for m in METRICS if m.name in ("likes", "views")]
-    changes = advance(due, rows, Remembered(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, known))
+    due = [
+        DueBuckets(m, START + 6 * STEP, START + 5 * STEP, changed_from=START + STEP)
+        for m in METRICS
+        if m.name in ("likes", "views")
+    ]
+    changes = advance(due, rows, PreviousState(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, known))
     assert changes.events == []
     assert changes.incidents == known
 
@@ -242,17 +258,17 @@ def metric(name: str, *parents: str, product: str = "") -> Metric:
 
 
 def test_the_tree():
-    tree = Tree(METRICS)
+    tree = MetricTree(METRICS)
     assert tree.first(["ctr", "likes", "views"]) == "views"
     assert tree.depth("ctr") == 3
     assert tree.related("ctr", "feed_users")
     assert not tree.related("ctr", "messages")
     assert tree.is_platform(["feed_users", "messenger_users", "likes"])
     assert not tree.is_platform(["feed_users", "messages"])
-    assert not Tree([metric("a"), metric("b")]).is_platform(["a", "b"])  # no products, no platform
-    assert Tree([metric("a", "gone")]).depth("a") == 0  # a parent that is not watched is none
+    assert not MetricTree([metric("a"), metric("b")]).is_platform(["a", "b"])  # no products, no platform
+    assert MetricTree([metric("a", "gone")]).depth("a") == 0  # a parent that is not watched is none
     with pytest.raises(ValueError, match="metric a: its parents lead back to itself"):
-        Tree([metric("a", "b"), metric("b", "a")])
+        MetricTree([metric("a", "b"), metric("b", "a")])
 
 
 def test_an_incident_is_known_by_sixteen_letters_and_by_the_key_of_its_opening():

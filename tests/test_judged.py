@@ -10,12 +10,12 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from alerting import detectors, pipeline
-from alerting.detectors import IQR, SameSlot
-from alerting.model import Metric, Policy, Query
-from alerting.model.metric import CHART_SPAN
-from alerting.notifiers import Console
-from alerting.pipeline.timing import BAND_SPAN, FIRST_LOOK, band_span
-from alerting.store import Store
+from alerting.detectors.bands import IQR
+from alerting.detectors.baselines import SameSlot
+from alerting.model.metric import CHART_SPAN, Metric, Policy, Query
+from alerting.notifiers.console import Console
+from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
+from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 from tests.test_batches import ODD
 
@@ -67,23 +67,23 @@ def table(seed=4):
 
 def connect(path, metrics=METRICS, frame=None):
     queries = {name: Query(name, "") for name in "thd"}
-    return pipeline.Connections(
-        metrics=metrics, queries=queries, source=Ledger(table() if frame is None else frame), store=Store(path),
+    return RunContext(
+        metrics=metrics, queries=queries, source=Ledger(table() if frame is None else frame), store=StateStore(path),
         notifier=Console(), zone=ZONE,
     )  # fmt: skip
 
 
-def run(to, now, labelled=()):
+def run(ctx, now, labelled=()):
     """A run up to what it remembers; gives what it judged and read."""
-    to.source.now = now
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 0, now)
-    due = pipeline.reconsider(to, due, reading)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading, labelled)
+    ctx.source.now = now
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 0, now)
+    due = pipeline.find_changed_buckets(ctx, due, reading)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading, labelled)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
-    pipeline.commit(to, answers, changes, [], reading)
+    pipeline.commit(ctx, answers, changes, [], reading)
     return due, judged, answers
 
 
@@ -122,7 +122,7 @@ def truth():
     source, out = Ledger(table()), {}
     for item in METRICS:
         counts = source.fetch(Query(item.query, "", item.step), END - DAYS * DAY, END + STEP)
-        last = pipeline.last_closed_bucket(after(END), timedelta(minutes=5), item.step)
+        last = last_closed_bucket(after(END), timedelta(minutes=5), item.step)
         grid = pd.date_range(counts.index[0].ceil(item.step), last, freq=item.step)
         counts = counts.reindex(grid).astype(float)
         series = item.value(counts)
@@ -133,16 +133,16 @@ def truth():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_however_the_buckets_come_the_verdicts_are_those_of_the_whole(way, truth, tmp_path):
-    with closing(Store(tmp_path / "alerts.sqlite")) as store:
-        to = replace(connect(tmp_path / "alerts.sqlite"), store=store)
+    with closing(StateStore(tmp_path / "alerts.sqlite")) as store:
+        ctx = replace(connect(tmp_path / "alerts.sqlite"), store=store)
         again = []
         for now in moments(way):
-            due, judged, _ = run(to, now)
-            again += [item for item in due if item.again]
-        assert len({item.again for item in again}) >= (4 if way == "one by one" else 0), "late rows were to be met"
+            due, judged, _ = run(ctx, now)
+            again += [item for item in due if item.changed_from]
+        assert len({item.changed_from for item in again}) >= (4 if way == "one by one" else 0), "late rows were to be met"
         for item in METRICS:
             known = pd.DataFrame(
-                [[v.bucket, v.status.value, v.value, v.low, v.expected, v.high, v.score, v.reason, v.news, v.usual]
+                [[v.bucket, v.status.value, v.value, v.low, v.expected, v.high, v.score, v.reason, v.is_new, v.usual]
                  for v in store.judged(item.name)],
                 columns=["bucket", "status", "value", "low", "expected", "high", "score", "rule", "news", "usual"],
             ).set_index("bucket")  # fmt: skip
@@ -162,9 +162,9 @@ def test_the_past_that_is_judged_here_is_worth_judging(truth):
 
 
 def test_of_what_was_judged_every_view_says_the_same(tmp_path):
-    to = connect(tmp_path / "alerts.sqlite")
-    run(to, after(END - 8 * STEP))
-    due, judged, answers = run(to, after(END))
+    ctx = connect(tmp_path / "alerts.sqlite")
+    run(ctx, after(END - 8 * STEP))
+    due, judged, answers = run(ctx, after(END))
     assert list(judged) == [item.name for item in METRICS]
     assert len(judged) == 7
     assert "views" in judged
@@ -186,42 +186,42 @@ def test_of_what_was_judged_every_view_says_the_same(tmp_path):
 
 
 def test_a_fresh_metric_shows_three_days_and_is_due_for_one(tmp_path, truth):
-    to = connect(tmp_path / "alerts.sqlite")
-    due, judged, answers = run(to, after(END))
-    assert all(item.fresh for item in due)
+    ctx = connect(tmp_path / "alerts.sqlite")
+    due, judged, answers = run(ctx, after(END))
+    assert all(item.first_look for item in due)
     assert len([v for v in answers if v.metric == "views"]) == 97
     for name, frame in judged.items():
-        step = to.metric(name).step
+        step = ctx.metric(name).step
         count = max(3 * DAY // step, 60)
         alike(frame.iloc[-count if step < DAY else -3 :], truth[name])
         assert set(frame.status.iloc[: -count - DAY // step - 1]) <= {""}
 
 
 def test_a_metric_that_joins_later_changes_nothing_for_the_others(tmp_path, truth):
-    to = connect(tmp_path / "alerts.sqlite", METRICS[:2])
-    run(to, after(END - 3 * STEP))
-    due, judged, _ = run(replace(to, metrics=METRICS), after(END))
-    assert [item.fresh for item in due] == [False] * 2 + [True] * 5
+    ctx = connect(tmp_path / "alerts.sqlite", METRICS[:2])
+    run(ctx, after(END - 3 * STEP))
+    due, judged, _ = run(replace(ctx, metrics=METRICS), after(END))
+    assert [item.first_look for item in due] == [False] * 2 + [True] * 5
     for name in ("views", "likes", "ctr", "fence"):
         alike(judged[name].iloc[-3:], truth[name])
 
 
 def test_when_nothing_is_due_nothing_is_answered_and_all_can_be_looked_at(tmp_path):
-    to = connect(tmp_path / "alerts.sqlite")
-    run(to, after(END))
-    due, judged, answers = run(to, after(END))
+    ctx = connect(tmp_path / "alerts.sqlite")
+    run(ctx, after(END))
+    due, judged, answers = run(ctx, after(END))
     assert answers == []
     assert [len(item) for item in due] == [0] * 7
     for item in due:
         assert list(judged.due(item)["bucket"]) == []
-        assert judged.newest(item.metric.name)["status"] == to.store.judged(item.metric.name)[-1].status.value
+        assert judged.newest(item.metric.name)["status"] == ctx.store.judged(item.metric.name)[-1].status.value
         assert len(judged[item.metric.name]) == len(judged.whole(item.metric.name))
-    assert pipeline.show_verdicts(to, judged, pipeline.read(to, due)).status.ne("").all()
+    assert pipeline.show_verdicts(ctx, judged, pipeline.read(ctx, due)).status.ne("").all()
 
 
 def test_without_anything_to_judge_there_is_nothing_judged(tmp_path):
-    to = connect(tmp_path / "alerts.sqlite", frame=table().iloc[:0])
-    due, judged, answers = run(to, after(END))
+    ctx = connect(tmp_path / "alerts.sqlite", frame=table().iloc[:0])
+    due, judged, answers = run(ctx, after(END))
     assert len(due) == 7
     assert (len(judged), answers) == (0, [])
 
@@ -232,16 +232,16 @@ def test_a_bucket_that_has_half_arrived_is_missing_until_it_is_there(tmp_path, t
     rest = frame[half].assign(at=END + timedelta(minutes=14), arrived=after(END) + timedelta(minutes=3))
     first = frame[half].head(1).assign(views=40.0, likes=9.0)
     rest = rest.head(1).assign(views=rest.views.sum() - 40, likes=rest.likes.sum() - 9)
-    to = connect(tmp_path / "alerts.sqlite", frame=pd.concat([frame[~half], first, rest]))
-    run(to, after(END - 2 * DAY))
-    run(to, after(END - STEP))
-    _, judged, answers = run(to, after(END))
+    ctx = connect(tmp_path / "alerts.sqlite", frame=pd.concat([frame[~half], first, rest]))
+    run(ctx, after(END - 2 * DAY))
+    run(ctx, after(END - STEP))
+    _, judged, answers = run(ctx, after(END))
     said = {v.metric: (v.status.value, v.reason) for v in answers if v.bucket == END}
     assert said["views"] == said["ctr"] == ("missing", "incomplete")
     assert judged["views"].status.iloc[-1] == judged.whole("views").status.iloc[-1] == "missing"
     nxt = pd.DataFrame({"views": [400.0], "likes": [80.0]}, [END + STEP])
-    to.source.add(rows(nxt, within="14min"))
-    _, _, answers = run(to, after(END + STEP))
+    ctx.source.add(rows(nxt, within="14min"))
+    _, _, answers = run(ctx, after(END + STEP))
     again = next(v for v in answers if (v.metric, v.bucket) == ("views", END))
     assert (again.status.value, again.score) == (truth["views"].status.iloc[-1], truth["views"].score.iloc[-1])
 
@@ -250,10 +250,10 @@ def test_two_steps_of_one_query_have_halves_of_their_own(tmp_path):
     """Rows end at 5:20: the quarter of 5:15 and the hour of 5:00 are half there, the quarter of 5:00 is whole."""
     frame = table()
     hourly = replace(METRICS[5], query="t")
-    to = connect(tmp_path / "alerts.sqlite", [hourly, METRICS[0]], frame[frame["at"] < END - timedelta(minutes=40)])
+    ctx = connect(tmp_path / "alerts.sqlite", [hourly, METRICS[0]], frame[frame["at"] < END - timedelta(minutes=40)])
     for back in (8, 4, 3, 2, 1, 0):
-        run(to, after(END - back * STEP))
-    said = {(v.metric, f"{v.bucket:%H:%M}"): v.reason for v in to.store.judged(since=END - HOUR)}
+        run(ctx, after(END - back * STEP))
+    said = {(v.metric, f"{v.bucket:%H:%M}"): v.reason for v in ctx.store.judged(since=END - HOUR)}
     assert said["views", "05:15"] == said["hourly", "05:00"] == "incomplete"
     assert said["views", "05:00"] != "incomplete"
 

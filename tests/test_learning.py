@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_series_equal
 
-from alerting.model import Incident, Label, Member, Status, Verdict
-from alerting.pipeline.learning import learned
+from alerting.model.incident import Incident, Member
+from alerting.model.verdict import Label, Status, Verdict
+from alerting.pipeline.judge import mask_incidents
 
 STEP = timedelta(minutes=15)
 SINCE = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -29,7 +30,7 @@ def incident(label, until=UNTIL):
 
 @pytest.mark.parametrize("label", [Label.REAL, Label.EXPECTED])
 def test_real_and_expected_buckets_are_left_out_and_nothing_else(label):
-    seen = learned("views", series(), [incident(label)], LATER)
+    seen = mask_incidents("views", series(), [incident(label)], LATER)
     assert list(seen.index[seen.isna()]) == list(pd.date_range(SINCE, UNTIL - STEP, freq=STEP))
     assert_series_equal(seen.dropna(), series()[seen.notna()])
 
@@ -44,17 +45,17 @@ def test_real_and_expected_buckets_are_left_out_and_nothing_else(label):
     ],
 )
 def test_everything_else_is_learned_from(label, until, first):
-    assert_series_equal(learned("views", series(), [incident(label, until)], first), series())
+    assert_series_equal(mask_incidents("views", series(), [incident(label, until)], first), series())
 
 
 def test_before_a_new_level_the_past_is_taken_at_that_level():
-    seen = learned("views", series(), [incident(Label.NEW_TREND, None)], LATER)
+    seen = mask_incidents("views", series(), [incident(Label.NEW_TREND, None)], LATER)
     assert_series_equal(seen[SINCE:], series()[SINCE:])
     week_before = seen[SINCE - timedelta(days=7) : SINCE - timedelta(days=6)]
     assert np.allclose(week_before.to_numpy(), series()[SINCE : SINCE + timedelta(days=1)].to_numpy())
 
 
 def test_other_metrics_and_too_short_levels_are_left_alone():
-    assert_series_equal(learned("likes", series(), [incident(Label.REAL)], LATER), series())
+    assert_series_equal(mask_incidents("likes", series(), [incident(Label.REAL)], LATER), series())
     short = series()[: SINCE + 3 * STEP]
-    assert_series_equal(learned("views", short, [incident(Label.NEW_TREND, None)], SINCE + 3 * STEP), short)
+    assert_series_equal(mask_incidents("views", short, [incident(Label.NEW_TREND, None)], SINCE + 3 * STEP), short)

@@ -11,12 +11,14 @@ from datetime import timedelta
 
 import pytest
 
-from alerting import catalogue
-from alerting.drafting import drafts, looking, writing
+from alerting.catalogue import FILE
+from alerting.cli import new_metric
+from alerting.cli.new_metric import WrittenValue, catalogue_line, draft_metric, insert_line, is_distinct, parse_value
+from alerting.connections import load_queries
 from alerting.metrics import METRICS, RULE
-from alerting.model import Metric, SettingsError
+from alerting.model.errors import SettingsError
+from alerting.model.metric import Metric
 from alerting.settings import ROOT
-from alerting.wiring import queries
 
 HOUR = timedelta(hours=1)
 AGES = (ROOT / "tests" / "test_shapes.py").read_text().split('AGES = """')[1].split('"""')[0]
@@ -24,7 +26,7 @@ NAMES = [metric.name for metric in METRICS]
 
 
 def drafted(name="age_p95", sql=AGES, title="", step=None, known=None):
-    return drafts.draft(name, sql, title, step, queries() if known is None else known, NAMES)
+    return draft_metric(name, sql, title, step, load_queries() if known is None else known, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def drafted(name="age_p95", sql=AGES, title="", step=None, known=None):
         ({"step": timedelta(minutes=7)}, "step 0:07:00: it must divide a day"),
         ({"step": timedelta(days=2)}, "it must divide a day"),
         (
-            {"known": {**queries(), "feed_actions.age_p95": queries()["message_actions"]}},
+            {"known": {**load_queries(), "feed_actions.age_p95": load_queries()["message_actions"]}},
             "feed_actions.age_p95.sql is there already",
         ),
     ],
@@ -54,7 +56,7 @@ def test_a_query_or_a_name_that_will_not_do_is_refused(given, said):
 
 
 def test_the_file_is_found_or_named_after_table_and_metric():
-    known = queries()
+    known = load_queries()
     assert (drafted().query, drafted().new) == ("feed_actions.age_p95", True)
     again = drafted("users_hourly", known["feed_actions"].sql.replace("-- Feed", "--  Another feed"), step=HOUR)
     assert (again.query, again.new, again.step) == ("feed_actions", False, HOUR)
@@ -72,7 +74,7 @@ def test_the_file_is_found_or_named_after_table_and_metric():
     ],
 )
 def test_a_value_is_read(expression, made):
-    assert str(drafts.written(expression, "age_p95", ["users", "actions", "age_sum", "age_p95", "newest"])) == made
+    assert str(parse_value(expression, "age_p95", ["users", "actions", "age_sum", "age_p95", "newest"])) == made
 
 
 @pytest.mark.parametrize(
@@ -90,29 +92,29 @@ def test_a_value_is_read(expression, made):
 )
 def test_a_value_that_will_not_do_is_refused(expression, said):
     with pytest.raises(SettingsError) as caught:
-        drafts.written(expression, "other", ["users", "actions", "newest"])
+        parse_value(expression, "other", ["users", "actions", "newest"])
     assert said in str(caught.value)
 
 
 def test_a_labelled_column_is_a_value_too():
     sql = AGES.replace("uniqExact(user_id) AS users,", "os, uniqExact(user_id) AS users,")
-    made = drafts.written("count('users[os=iOS]')", "ios", ["users[os=iOS]", "users[os=web]", "newest", "groups"])
-    assert (str(made), drafts.is_distinct(sql, made.columns[0])) == ('count("users[os=iOS]")', True)
+    made = parse_value("count('users[os=iOS]')", "ios", ["users[os=iOS]", "users[os=web]", "newest", "groups"])
+    assert (str(made), is_distinct(sql, made.columns[0])) == ('count("users[os=iOS]")', True)
     with pytest.raises(SettingsError, match=r"the query gives n\[a=0\], .* and 80 more"):
-        drafts.written("count('x')", "x", [f"n[a={number}]" for number in range(100)])
+        parse_value("count('x')", "x", [f"n[a={number}]" for number in range(100)])
 
 
 def test_the_line_is_written_as_the_others_are():
     metric = Metric("a", {"en": 'A "b"', "ru": "А"}, "q", len, RULE, form="number", adds=False, step=HOUR)
-    made = writing.line(metric, drafts.Written("mean", ("x", "y")))
+    made = catalogue_line(metric, WrittenValue("mean", ("x", "y")))
     assert made == (
         '    Metric(\n        "a", {"en": "A \\"b\\"", "ru": "А"}, "q", mean("x", "y"), RULE,\n'
         '        form="number", adds=False, step=timedelta(hours=1),\n    ),\n'
     )
-    plain = writing.line(Metric("a", {"en": "A"}, "q", len, RULE), drafts.Written("count", ("x",)))
+    plain = catalogue_line(Metric("a", {"en": "A"}, "q", len, RULE), WrittenValue("count", ("x",)))
     assert plain.endswith('count("x"), RULE,\n    ),\n')
-    text = catalogue.FILE.read_text()
-    assert writing.with_line(text, made).replace(made, "") == text
+    text = FILE.read_text()
+    assert insert_line(text, made).replace(made, "") == text
 
 
 @pytest.mark.parametrize(
@@ -126,15 +128,15 @@ def test_the_line_is_written_as_the_others_are():
 )
 def test_a_catalogue_of_another_shape_is_left_alone(source, said):
     with pytest.raises(SettingsError, match=re.escape(said)):
-        writing.with_line(source, "    Metric(),\n")
+        insert_line(source, "    Metric(),\n")
 
 
 def test_bars():
     import pandas as pd
 
-    assert looking.bars(pd.Series([0, 1, float("nan"), 7, 8])) == "▁▂ ██"
-    assert looking.bars(pd.Series([-4.0, 4.0])) == "▁█"
-    assert looking.bars(pd.Series([0.0])) == "▁"
+    assert new_metric.sparkline(pd.Series([0, 1, float("nan"), 7, 8])) == "▁▂ ██"
+    assert new_metric.sparkline(pd.Series([-4.0, 4.0])) == "▁█"
+    assert new_metric.sparkline(pd.Series([0.0])) == "▁"
 
 
 # The whole way, in a copy of the tree

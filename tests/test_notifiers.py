@@ -26,10 +26,16 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from alerting.model import Action, Answer, Button, Incident, Kind, Message, NotifyError
-from alerting.notifiers import Console, Telegram, ping
+from alerting.model.errors import NotifyError
+from alerting.model.incident import Incident
+from alerting.model.message import Action, Button, ButtonPress, Message
+from alerting.model.verdict import EventKind
+from alerting.notifiers.console import Console
+from alerting.notifiers.heartbeat import ping
 from alerting.notifiers.telegram import buttons
-from alerting.notifiers.text import cut, cut_plain, plain
+from alerting.notifiers.telegram.buttons import NOT_A_PRESS
+from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram_html import cut_html, cut_plain, html_to_text
 from tests.botapi import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
 from tests.waiting import PATIENCE, ended, until
 
@@ -47,11 +53,11 @@ def png(width=8, height=8, noise=0):
 
 
 def text(words="<b>Views</b> fell by 40 %", key="views/opened"):
-    return Message(key, Kind.OPENED, "views", AT, words)
+    return Message(key, EventKind.OPENED, "views", AT, words)
 
 
 def picture(photo=None, words="views", key="views/opened/picture"):
-    return Message(key, Kind.OPENED, "views", AT, words, photo or png(), reply_to="views/opened")
+    return Message(key, EventKind.OPENED, "views", AT, words, photo or png(), reply_to="views/opened")
 
 
 INCIDENT = "20261120T1215Z-views"
@@ -59,7 +65,7 @@ ROWS = tuple((Button(f"Кнопка {action}", action),) for action in Action)
 
 
 def question(words="<b>Views</b> fell by 40 %", rows=ROWS, incident=INCIDENT, **kwargs):
-    return Message("views/opened", Kind.OPENED, "views", AT, words, incident=incident, buttons=rows, **kwargs)
+    return Message("views/opened", EventKind.OPENED, "views", AT, words, incident=incident, buttons=rows, **kwargs)
 
 
 def telegram(bot, **kwargs):
@@ -138,7 +144,7 @@ def test_a_mangled_name_is_sent_with_a_question_mark(bot):
 def test_markup_never_costs_an_alert(bot, words):
     chat = telegram(bot)
     chat.send(text(words))
-    assert bot.messages[0].plain == plain(words)
+    assert bot.messages[0].plain == html_to_text(words)
     assert "parse" in chat.notes[0]
 
 
@@ -149,7 +155,7 @@ def test_plain_text_goes_once(bot):
 
 
 def test_a_group_that_became_a_supergroup_is_followed_at_once(bot):
-    bot.fail("migrate", to="-100777")
+    bot.fail("migrate", ctx="-100777")
     chat = telegram(bot)
     chat.send(text())
     chat.send(picture())
@@ -269,9 +275,9 @@ def test_every_action_comes_back(bot, action):
     chat = telegram(bot)
     number = chat.send(question())
     update = bot.press(number, action)
-    told = Answer(update["update_id"], update["callback_query"]["id"], action, buttons.ref(INCIDENT), "Anna", "4242")
-    assert chat.answers(0) == [told]
-    assert chat.answers(told.update + 1) == []
+    told = ButtonPress(update["update_id"], update["callback_query"]["id"], action, buttons.ref(INCIDENT), "Anna", "4242")
+    assert chat.button_presses(0) == [told]
+    assert chat.button_presses(told.update_id + 1) == []
     assert bot.inside.updates == []
 
 
@@ -322,7 +328,7 @@ def test_a_forged_press_is_refused_and_passed(bot, data):
     forged = bot.press(number, "take", data="?")
     forged["callback_query"]["data"] = data
     genuine = bot.press(number, "take")
-    first, second = chat.answers(0)
+    first, second = chat.button_presses(0)
     assert (first.update, first.ref) == (forged["update_id"], "")
     assert "not a button of these alerts" in first.refused
     assert (second.update, second.ref, second.refused) == (genuine["update_id"], ABOUT, "")
@@ -346,7 +352,7 @@ def test_a_forged_press_is_refused_and_passed(bot, data):
 def test_only_the_listed_may_press(bot, users, user, refused):
     chat = telegram(bot, users=users)
     bot.press(chat.send(question()), "mute", user=user)
-    (told,) = chat.answers(0)
+    (told,) = chat.button_presses(0)
     assert (told.refused, told.action, told.ref) == (refused, Action.MUTE, ABOUT)
 
 
@@ -357,7 +363,7 @@ def test_a_press_in_another_chat_is_refused(bot, elsewhere):
     number = chat.send(question())
     for _ in range(3):
         bot.press(number, "take", chat=elsewhere)
-    assert [a.refused for a in chat.answers(0)] == ["pressed in another chat"] * 3
+    assert [a.refused for a in chat.button_presses(0)] == ["pressed in another chat"] * 3
     assert len(bot.calls) <= 4  # sent, read, and asked once at most about each of the two chats
 
 
@@ -366,7 +372,7 @@ def test_a_press_in_a_channel_is_known_by_its_name():
         chat = telegram(bot, chat="@duty_channel")
         bot.inside.known.add("@duty_channel")
         bot.press(chat.send(question()), "take")
-        assert [a.refused for a in chat.answers(0)] == [""]
+        assert [a.refused for a in chat.button_presses(0)] == [""]
 
 
 @pytest.mark.parametrize("configured", ["-42", "-100777"])
@@ -388,8 +394,8 @@ def test_a_press_is_not_refused_because_telegram_could_not_say_where_it_was():
         bot.inside.migrate("-42", "-100777")
         update = bot.press(number, "take", chat="-100777")
         bot.fail("500", method="sendChatAction")
-        refusal(chat, lambda: chat.answers(0))
-        assert [a.update for a in chat.answers(0) if not a.refused] == [update["update_id"]]
+        refusal(chat, lambda: chat.button_presses(0))
+        assert [a.update for a in chat.button_presses(0) if not a.refused] == [update["update_id"]]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +413,7 @@ def test_a_press_is_not_refused_because_telegram_could_not_say_where_it_was():
 def test_a_name_is_one_line_that_can_be_seen(bot, sender, who):
     chat = telegram(bot)
     bot.press(chat.send(question()), "take", user={**ANNA, **sender})
-    assert chat.answers(0)[0].who == who
+    assert chat.button_presses(0)[0].who == who
 
 
 def test_buttons_without_an_incident_are_left_out(bot):
@@ -432,10 +438,10 @@ def test_what_has_to_be_remembered_is_not_forgotten_by_telegram_before(bot):
     chat = telegram(bot)
     number = chat.send(question())
     presses = [bot.press(number, "take")["update_id"] for _ in range(250)]
-    read = chat.answers(0)
+    read = chat.button_presses(0)
     assert [a.update for a in read] == presses[:100]
-    assert [a.update for a in chat.answers(0)] == presses[:100]  # whoever forgot them reads them again
-    while more := chat.answers(read[-1].update + 1):
+    assert [a.update for a in chat.button_presses(0)] == presses[:100]  # whoever forgot them reads them again
+    while more := chat.button_presses(read[-1].update + 1):
         read += more
     assert [a.update for a in read] == presses
 
@@ -445,7 +451,7 @@ def test_refused_presses_do_not_hold_up_the_others(bot):
     number = chat.send(question())
     strangers = [bot.press(number, "take", user=7)["update_id"] for _ in range(230)]
     anna = bot.press(number, "take")["update_id"]
-    told = chat.answers(0)
+    told = chat.button_presses(0)
     assert [a.update for a in told] == [*strangers, anna]
     assert [a.update for a in told if not a.refused] == [anna]
 
@@ -454,17 +460,17 @@ def test_numbers_that_begin_again_are_read(bot):
     chat = telegram(bot)
     number = chat.send(question())
     before = bot.press(number, "take")["update_id"]
-    assert chat.answers(before + 1) == []
+    assert chat.button_presses(before + 1) == []
     bot.inside.queue.begin_again(1000)
     bot.press(number, "mute")
-    assert [(a.update, a.action) for a in chat.answers(before + 1)] == [(1000, Action.MUTE)]
-    assert chat.answers(1001) == []
+    assert [(a.update, a.action) for a in chat.button_presses(before + 1)] == [(1000, Action.MUTE)]
+    assert chat.button_presses(1001) == []
 
 
 def test_other_updates_are_passed(bot):
     bot.inside.updates.extend([{"update_id": 5, "message": {"text": "take"}}, {"update_id": 6}, {}, {"update_id": 8, "x": None}])
-    told = telegram(bot).answers(0)
-    assert [(a.update, a.ref, a.refused) for a in told] == [(n, "", buttons.NOT_A_PRESS) for n in (5, 6, 8)]
+    told = telegram(bot).button_presses(0)
+    assert [(a.update, a.ref, a.refused) for a in told] == [(n, "", NOT_A_PRESS) for n in (5, 6, 8)]
 
 
 ANYTHING = st.recursive(
@@ -509,7 +515,7 @@ def test_whatever_comes_is_an_answer_or_a_notify_error(one_bot, updates, repeat)
     queue = one_bot.inside.queue
     queue.read = lambda fields: updates if repeat else updates[: int(fields["limit"])] if isinstance(updates, list) else updates
     try:
-        told = telegram(one_bot).answers(1)
+        told = telegram(one_bot).button_presses(1)
     except NotifyError:
         told = []
     finally:
@@ -526,7 +532,7 @@ def test_whatever_comes_is_an_answer_or_a_notify_error(one_bot, updates, repeat)
 def test_an_answer_that_is_none_is_an_error(body):
     with web(200, body) as url:
         chat = Telegram(TOKEN, CHAT, url, users="*")
-        refusal(chat, lambda: chat.answers(0))
+        refusal(chat, lambda: chat.button_presses(0))
 
 
 @pytest.mark.parametrize(
@@ -547,16 +553,18 @@ def test_answers_that_cannot_be_read_are_read_later(bot, fault, says, wait):
     chat = telegram(bot, timeout=0.3)
     bot.press(chat.send(question()), "take")
     bot.fail(kind, method="getUpdates", **details)
-    error = refusal(chat, lambda: chat.answers(0))
+    error = refusal(chat, lambda: chat.button_presses(0))
     assert says in str(error)
     assert "may have arrived" not in str(error)
     assert (error.permanent, error.retry_after) == (False, wait)
-    assert [a.refused for a in chat.answers(0)] == [""]
+    assert [a.refused for a in chat.button_presses(0)] == [""]
 
 
 def test_a_webhook_is_said(bot):
     bot.inside.queue.webhook = "https://example.org/hook"
-    assert "call deleteWebhook, or give the alerts a bot of their own" in str(refusal(bot, lambda: telegram(bot).answers(0)))
+    assert "call deleteWebhook, or give the alerts a bot of their own" in str(
+        refusal(bot, lambda: telegram(bot).button_presses(0))
+    )
 
 
 def test_waiting_for_an_answer_ends_with_it(bot):
@@ -575,7 +583,7 @@ def test_who_waits_is_ended_by_another_who_waits(bot):
     with ThreadPoolExecutor() as aside:
         first = aside.submit(telegram(bot).answers, 0, wait=20)
         until(lambda: bot.inside.queue.polls)
-        assert telegram(bot).answers(0) == []  # a run that only looks disturbs nobody
+        assert telegram(bot).button_presses(0) == []  # a run that only looks disturbs nobody
         second = aside.submit(telegram(bot).answers, 0, wait=1)
         with pytest.raises(NotifyError, match="another program reads this bot's updates"):
             first.result(timeout=PATIENCE)
@@ -586,7 +594,7 @@ def test_who_waits_is_ended_by_another_who_waits(bot):
 def test_whoever_pressed_is_told(bot, user, alert):
     chat = telegram(bot)
     bot.press(chat.send(question()), "take", user=user)
-    (told,) = chat.answers(0)
+    (told,) = chat.button_presses(0)
     chat.confirm(told, "👀" * 150)
     (seen,) = bot.inside.queue.answered
     assert (seen["callback_query_id"], seen["show_alert"]) == (told.query, alert)
@@ -598,13 +606,13 @@ def test_whoever_pressed_is_told(bot, user, alert):
 def test_a_confirmation_never_raises(bot, kind):
     chat = telegram(bot, timeout=0.2)
     bot.fail(kind)
-    chat.confirm(Answer(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken\ud800")
-    chat.confirm(Answer(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")  # too old
+    chat.confirm(ButtonPress(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken\ud800")
+    chat.confirm(ButtonPress(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")  # too old
     assert len(bot.calls) == 2
-    chat.confirm(Answer(1, "", Action.TAKE, "", "somebody", "", "no press"), "taken")
+    chat.confirm(ButtonPress(1, "", Action.TAKE, "", "somebody", "", "no press"), "taken")
     assert len(bot.calls) == 2
     bot.close()
-    chat.confirm(Answer(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")
+    chat.confirm(ButtonPress(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")
 
 
 # Edits
@@ -817,10 +825,10 @@ markup = st.recursive(
 
 @given(st.lists(markup, max_size=8).map("".join), st.integers(1, 60))
 def test_cut_text_is_valid_within_its_limit_and_a_beginning(words, limit):
-    whole, short = read_html(words), read_html(cut(words, limit))
+    whole, short = read_html(words), read_html(cut_html(words, limit))
     assert units(short) <= limit
     if units(whole) <= limit:
-        assert cut(words, limit) == words
+        assert cut_html(words, limit) == words
     else:
         assert short.endswith("…")
         assert whole.startswith(short[:-1])
@@ -828,7 +836,7 @@ def test_cut_text_is_valid_within_its_limit_and_a_beginning(words, limit):
 
 @given(st.text(), st.integers(1, 30))
 def test_anything_at_all_can_be_cut(words, limit):
-    for short in (cut(words, limit), cut_plain(words, limit)):
+    for short in (cut_html(words, limit), cut_plain(words, limit)):
         short.encode("utf-8", "surrogatepass")
     assert units(cut_plain(words, limit)) <= limit
 
@@ -844,7 +852,7 @@ def test_anything_at_all_can_be_cut(words, limit):
     ],
 )
 def test_plain(words, read):
-    assert plain(words) == read
+    assert html_to_text(words) == read
 
 
 @pytest.mark.parametrize("words", ["<b>a", "a</b>", "<b><i>a</b></i>", "<br>", "a < b", '<a href="x>y', "<B x>"])
@@ -878,8 +886,8 @@ def test_console_shows_edits_and_buttons():
         "--- console-1 ---\na\n[ I'm on it ] [ Snooze 1 h ]\n[ Кнопка mute ]\n\n"
         "--- console-1, edited ---\nb\n[ I'm on it ] [ Snooze 1 h ]\n\n"
     )
-    assert console.answers(0) == []
-    console.confirm(Answer(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")
+    assert console.button_presses(0) == []
+    console.confirm(ButtonPress(1, "2", Action.TAKE, ABOUT, "Anna", "4242"), "taken")
     assert console.send(text()) == "console-2"
 
 
@@ -973,8 +981,8 @@ def test_the_fake_serves_as_a_process(tmp_path):
             assert (seen["id"], seen["plain"]) == ("101", "Views fell by 40 %")
             assert seen["keyboard"][0][0]["text"] == "Кнопка take"
             pressed = control(press={"message_id": 101, "button": "Кнопка take"})["update"]["update_id"]
-            (told,) = chat.answers(0)
-            assert (told.update, told.action, told.refused) == (pressed, Action.TAKE, "")
+            (told,) = chat.button_presses(0)
+            assert (told.update_id, told.action, told.refused) == (pressed, Action.TAKE, "")
             chat.confirm(told, "taken")
             assert control(per_minute=1)["answered"][0]["text"] == "taken"
             assert failure(chat).retry_after > 50

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting import occasions
-from alerting.model import Occasion
+from alerting.event_calendar import public_holidays, read_calendar
+from alerting.model.metric import CalendarEvent
 from alerting.settings import ROOT
 
 NAMES = ["views", "likes"]
@@ -14,7 +14,7 @@ NAMES = ["views", "likes"]
 def read(tmp_path, text):
     path = tmp_path / "calendar.csv"
     path.write_text(text, encoding="utf-8")
-    return occasions.read(path, "Europe/Moscow", NAMES)
+    return read_calendar(path, "Europe/Moscow", NAMES)
 
 
 def test_a_calendar_is_read_in_local_time(tmp_path):
@@ -27,7 +27,7 @@ def test_a_calendar_is_read_in_local_time(tmp_path):
     )
     assert notes == ["calendar calendar.csv, line 6: its end 2026-11-20T15:00+03:00 lies before its start 2026-11-20T14:05Z"]
     release, campaign = found
-    assert release == Occasion(
+    assert release == CalendarEvent(
         datetime(2026, 11, 20, 11, 5, tzinfo=UTC), datetime(2026, 11, 20, 11, 5, tzinfo=UTC), "release", "Release 2.3"
     )
     assert campaign.end - campaign.start == timedelta(days=4)  # the whole of the last day
@@ -51,21 +51,21 @@ def test_a_line_that_is_wrong_is_named_and_the_others_count(tmp_path, line, said
 
 
 def test_no_file_and_a_file_that_is_no_text(tmp_path):
-    assert occasions.read(tmp_path / "none.csv", "UTC", NAMES) == ([], [])
+    assert read_calendar(tmp_path / "none.csv", "UTC", NAMES) == ([], [])
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\xd8")
-    found, (note,) = occasions.read(tmp_path / "binary.csv", "UTC", NAMES)
+    found, (note,) = read_calendar(tmp_path / "binary.csv", "UTC", NAMES)
     assert found == []
     assert "save it as UTF-8" in note
 
 
 def test_the_calendar_that_comes_along_is_empty_and_right():
-    assert occasions.read(ROOT / "alerting" / "calendar.csv", "UTC", NAMES) == ([], [])
+    assert read_calendar(ROOT / "alerting" / "calendar.csv", "UTC", NAMES) == ([], [])
 
 
 def test_public_holidays_are_whole_local_days():
-    found, notes = occasions.public("RU,XX", "Europe/Moscow", datetime(2026, 11, 20, tzinfo=UTC))
+    found, notes = public_holidays("RU,XX", "Europe/Moscow", datetime(2026, 11, 20, tzinfo=UTC))
     assert notes == ["ALERTING_HOLIDAYS=XX: the package holidays does not know it"]
     new_year = next(o for o in found if o.start == datetime(2025, 12, 31, 21, tzinfo=UTC) or o.start.year == 2026)
     assert new_year.end - new_year.start == timedelta(days=1)
     assert new_year.kind == "holiday"
-    assert occasions.public("", "UTC", datetime(2026, 11, 20, tzinfo=UTC)) == ([], [])
+    assert public_holidays("", "UTC", datetime(2026, 11, 20, tzinfo=UTC)) == ([], [])

@@ -15,20 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from alerting import runner
-from alerting.model import Memory, Receipt
-from alerting.pages.cleaning import clean
-from alerting.pages.listing import line
-from alerting.pages.markup import bare, is_safe, text
-from alerting.pages.nouns import Entry, Reader, Title
-from alerting.pages.run import run
-from alerting.pages.strip import calendar, missed
-from alerting.pages.style import STYLE
-from alerting.pages.words import WORDS
-from alerting.runner.failure import Failure
-from alerting.runner.record import Record
-from alerting.runner.reports.disk import folder
-from alerting.store.past import Past
+from alerting.model.message import Receipt
+from alerting.model.protocols import Commit
+from alerting.reporting import reports
+from alerting.reporting.archive import folder_size
+from alerting.reporting.failure import Failure
+from alerting.reporting.index_page import calendar_heatmap, missed_checks, run_row
+from alerting.reporting.layout import STYLE, escape_html, is_safe, strip_ansi
+from alerting.reporting.record import Record
+from alerting.reporting.run_page import run_page
+from alerting.reporting.sanitize import sanitize
+from alerting.reporting.types import MetricTitle, PageContext, RunRecord
+from alerting.reporting.words import WORDS
+from alerting.store.readonly import ReadOnlyState
 from tests.pages import HOSTILE, NOW, TOKEN, World, book, encoded, hostile, message, png, shown, table, usual
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,13 +109,13 @@ CLEANED = {
 
 @pytest.mark.parametrize(("given", "made"), CLEANED.values(), ids=CLEANED)
 def test_only_what_is_listed_gets_through(given, made):
-    assert clean(given, lambda data, words: "PICTURE", "a table", "none") == made
+    assert sanitize(given, lambda data, words: "PICTURE", "a table", "none") == made
 
 
 def test_a_picture_is_handed_on_with_the_words_before_it():
     found = []
     html = message("🔴 <b>Likes</b> −38 %\nmore", png())
-    clean(html, lambda data, words: found.append((data, words)) or "", "")
+    sanitize(html, lambda data, words: found.append((data, words)) or "", "")
     assert found == [(png(), "🔴 Likes −38 %")]
 
 
@@ -142,7 +141,7 @@ TABLES = {
 
 @pytest.mark.parametrize(("given", "heads", "rows"), TABLES.values(), ids=TABLES)
 def test_tables_are_kept_as_tables(given, heads, rows):
-    made = clean(given, lambda data, words: "", "a table", "none")
+    made = sanitize(given, lambda data, words: "", "a table", "none")
     assert Read(made).wrong == []
     assert 'role="region" aria-label="a table" tabindex="0"' in made
     cells = r'<(t[hd])(?: scope="(\w+)")?(?: class="(\w+)")?[^>]*>(.*?)</t[hd]>'
@@ -153,7 +152,7 @@ def test_tables_are_kept_as_tables(given, heads, rows):
 
 
 def test_an_empty_table_says_so():
-    assert clean(table(), lambda data, words: "", "a table", "none") == '<div><p class="none">none</p></div>'
+    assert sanitize(table(), lambda data, words: "", "a table", "none") == '<div><p class="none">none</p></div>'
 
 
 @pytest.mark.parametrize(
@@ -164,8 +163,8 @@ def test_other_addresses_are_no_links(url):
 
 
 def test_what_a_terminal_makes_of_text_is_gone():
-    assert bare("\x1b]0;title\x07\x1b[1;31mred\x1b[0m \x1b(Bplain\x1bM") == "red plain"
-    assert text("a\r\nb\tc<\ud800>") == "a\nb\tc&lt;\ufffd&gt;"
+    assert strip_ansi("\x1b]0;title\x07\x1b[1;31mred\x1b[0m \x1b(Bplain\x1bM") == "red plain"
+    assert escape_html("a\r\nb\tc<\ud800>") == "a\nb\tc&lt;\ufffd&gt;"
 
 
 def test_languages_say_the_same():
@@ -189,28 +188,29 @@ MISSED = {
 
 @pytest.mark.parametrize(("taken", "now", "gaps"), MISSED.values(), ids=MISSED)
 def test_a_gap_is_missing_where_cron_was_running(taken, now, gaps):
-    assert sorted(missed(taken, now)) == gaps
+    assert sorted(missed_checks(taken, now)) == gaps
 
 
 @pytest.mark.parametrize(("day", "cells"), [("2026-03-28", 96), ("2026-03-29", 92), ("2026-10-25", 100)])
 def test_the_calendar_follows_the_clocks_of_the_zone(day, cells):
     start = datetime.fromisoformat(f"{day}T12:00:00+00:00")
-    reader = Reader("en", "Europe/Berlin", start + timedelta(hours=1))
-    lines = [line(Entry(f"alert-{n}", day, start + n * timedelta(minutes=15), True, page=True), reader) for n in range(5)]
-    (strip,) = re.findall(r'<div class="cells[^"]*" aria-hidden="true">(.*?)</div>', calendar(lines, reader))
+    reader = PageContext("en", "Europe/Berlin", start + timedelta(hours=1))
+    lines = [run_row(RunRecord(f"alert-{n}", day, start + n * timedelta(minutes=15), True, page=True), reader) for n in range(5)]
+    (strip,) = re.findall(r'<div class="cells[^"]*" aria-hidden="true">(.*?)</div>', calendar_heatmap(lines, reader))
     assert len(re.findall(r"<[ia][ >]", strip)) == cells
     assert strip.count("<a class=o") == 5
-    assert f">{'Sat' if cells == 96 else 'Sun'} {day}</time>" in calendar(lines, reader)
+    assert f">{'Sat' if cells == 96 else 'Sun'} {day}</time>" in calendar_heatmap(lines, reader)
 
 
 def test_the_calendar_says_in_words_what_it_shows():
-    reader = Reader("en", "UTC", datetime(2026, 11, 25, 3, 7, tzinfo=UTC))
+    reader = PageContext("en", "UTC", datetime(2026, 11, 25, 3, 7, tzinfo=UTC))
     start = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)
     runs = [
-        Entry(f"alert-{n}", "2026-11-25", start + n * timedelta(minutes=15), n != 2, sent=n == 1, page=True) for n in range(12)
+        RunRecord(f"alert-{n}", "2026-11-25", start + n * timedelta(minutes=15), n != 2, sent=n == 1, page=True)
+        for n in range(12)
     ]
     del runs[7]
-    made = calendar([line(entry, reader) for entry in runs], reader)
+    made = calendar_heatmap([run_row(entry, reader) for entry in runs], reader)
     assert "9\xa0well · </span>1\xa0alert · <b>1\xa0failed</b> · <b>1\xa0missing</b>" in made
     assert [made.count(f"<{kind} ") for kind in ("a class=o", "a class=a", "a class=f")] == [9, 1, 1]
 
@@ -264,8 +264,8 @@ def test_a_run_is_told_with_the_verdict_first(world):
 
 def test_the_order_of_a_page_is_that_of_tags_and_not_of_headings(world):
     def made(notebook):
-        entry = Entry("alert-20261125T071048Z", "2026-11-25", datetime(2026, 11, 25, 7, 10, 48, tzinfo=UTC))
-        return run(notebook, entry, Reader("en", "UTC", datetime(2026, 11, 25, tzinfo=UTC))).html
+        entry = RunRecord("alert-20261125T071048Z", "2026-11-25", datetime(2026, 11, 25, 7, 10, 48, tzinfo=UTC))
+        return run_page(notebook, entry, PageContext("en", "UTC", datetime(2026, 11, 25, tzinfo=UTC))).html
 
     old = made(usual())
     tagged = usual()
@@ -331,7 +331,7 @@ def test_an_incident_is_written_anew_only_when_it_has_changed(world):
     world.index()
     assert page.read_text() == "old"
     with world.store() as store:
-        store.commit(Memory(incidents=[replace(one, taken="Boris")]))
+        store.commit(Commit(incidents=[replace(one, acknowledged_by="Boris")]))
     world.index()
     assert "Boris" in page.read_text()
 
@@ -341,7 +341,7 @@ def test_a_message_that_comes_to_be_sent_later_changes_the_page(world):
     world.run()
     with world.store() as store:
         waits = replace(next(iter(world._messages(one, ""))), key=f"{one.id}/reminder/1/text", text="still off", reply_to=one.key)
-        store.commit(Memory(messages=[waits]), NOW)
+        store.commit(Commit(messages=[waits]), NOW)
         world.index()
         page = world.reports / "incidents" / f"{one.id}.html"
         assert "waits since" in page.read_text()
@@ -405,7 +405,7 @@ def test_every_page_has_a_policy_that_fits_it(tmp_path):
 
 
 def test_secrets_do_not_reach_the_pages(world):
-    world.incident(words=TOKEN, taken=f"{TOKEN}!", run=f"https://a.example/{TOKEN}")
+    world.incident(words=TOKEN, acknowledged_by=f"{TOKEN}!", run=f"https://a.example/{TOKEN}")
     stream = {"output_type": "stream", "name": "stdout", "text": f"{TOKEN[:9]}\x1b[0m{TOKEN[9:]}"}
     outputs = [shown(html=table((TOKEN, f"<b>{TOKEN}</b>"))), shown(plain=TOKEN), stream]
     leak = book(("What verdict", f"'{TOKEN}'", outputs))
@@ -501,7 +501,7 @@ home, given = Path(sys.argv[1]), settings.load({}, Path("/dev/null"))
 given = replace(given, data=home / "the data", reports=home / "the reports", zone="UTC")
 before = set(sys.modules)
 begun = time.process_time()
-alerting.runner.index(given, now=datetime.fromisoformat(sys.argv[2]))
+alerting.reporting.reports.index(given, now=datetime.fromisoformat(sys.argv[2]))
 spent = time.process_time() - begun
 print(json.dumps([spent, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
 """
@@ -541,13 +541,13 @@ def test_ninety_days_take_less_than_half_a_gigabyte(world):
     ages = {1: 8, 10: 22, 40: 60}  # an age -> how many days of ninety are treated as it is
     for age in ages:
         copied(world, 1, real("", *REAL["quiet"]), real("🔴 <b>x</b>", *REAL["loud"]), datetime.combine(today, LATE) - age * DAY)
-    before = folder(world.reports)
+    before = folder_size(world.reports)
     said = world.prune(90, dry_run=True)
-    assert folder(world.reports) == before
+    assert folder_size(world.reports) == before
     assert re.fullmatch(r"\d+ runs would go, \d+ would be packed; reports take [\d.]+ MB", said)
-    whole = {day: folder(day) for day in world.reports.glob("runs/*")}
+    whole = {day: folder_size(day) for day in world.reports.glob("runs/*")}
     world.prune(90)
-    took = [folder(world.reports / "runs" / f"{today - age * DAY}") * days for age, days in ages.items()]
+    took = [folder_size(world.reports / "runs" / f"{today - age * DAY}") * days for age, days in ages.items()]
     assert sum(took) < 500e6 < sum(whole.values()) / len(whole) * 90
     assert dead(world) == []
     assert world.prune(90).startswith("0 runs deleted, 0 packed; "), "once is enough"
@@ -614,7 +614,7 @@ def test_memory_is_read_without_being_changed(world):
     world.incident()
     path = world.settings.data / "alerts.sqlite"
     before = path.read_bytes()
-    past = Past(path)
+    past = ReadOnlyState(path)
     assert past.off() == ["likes"]
     assert past.sent(NOW, NOW + timedelta(minutes=1)) == 3
     assert past.pictures(NOW, NOW + timedelta(minutes=1))
@@ -629,11 +629,11 @@ def test_the_pages_know_no_clock_and_no_file():
 
 
 def test_a_metric_is_called_by_its_title():
-    reader = Reader("en", "UTC", NOW, {"ctr": Title("CTR", "ratio")})
+    reader = PageContext("en", "UTC", NOW, {"ctr": MetricTitle("CTR", "ratio")})
     assert (reader.title("ctr"), reader.title("x"), reader.form("ctr"), reader.form("x")) == ("CTR", "x", "ratio", "number")
 
 
 def test_status_tells_how_much_room_there_is(world):
     world.run()
-    assert runner.sizes(world.settings)["reports"] > 4000
-    assert runner.sizes(world.settings)["memory"] == 0
+    assert reports.sizes(world.settings)["reports"] > 4000
+    assert reports.sizes(world.settings)["memory"] == 0

@@ -8,25 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import backtest, incidents, messages, metrics, pipeline
-from alerting.model import (
-    Kind,
-    Memory,
-    Metric,
-    NotDelivered,
-    Policy,
-    Query,
-    Reading,
-    Receipt,
-    RunFailed,
-    SettingsError,
-    SourceError,
-    Status,
-)
-from alerting.notifiers import Console, Telegram
+from alerting import backtest, metric_values, pipeline
+from alerting import messages as messages_module
+from alerting.incidents.grouping import update_incidents
+from alerting.messages.system import run_failed
+from alerting.metrics import METRICS, metrics_of_table
+from alerting.model.errors import NotDelivered, RunFailed, SettingsError, SourceError
+from alerting.model.message import Receipt
+from alerting.model.metric import Metric, Policy, Query
+from alerting.model.protocols import Commit
+from alerting.model.run import Reading
+from alerting.model.verdict import EventKind, Status
+from alerting.notifiers.console import Console
+from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline.context import RunContext, last_closed_bucket
 from alerting.sources.base import BaseSource
-from alerting.sources.table import Table
-from alerting.store import Store
+from alerting.sources.table import TableSource
+from alerting.store.state import StateStore
 from tests.waiting import PATIENCE
 
 STEP = timedelta(minutes=15)
@@ -50,12 +48,12 @@ def world(tmp_path):
         path = tmp_path / "kpi.csv"
         rows = [pd.DataFrame({"series": name, "ts": s.index, "value": s.to_numpy()}) for name, s in series.items()]
         pd.concat(rows).to_csv(path, index=False)
-        table = Table(path)
-        return pipeline.Connections(
-            metrics=more.pop("metrics", None) or metrics.of_table(table.steps()),
+        table = TableSource(path)
+        return RunContext(
+            metrics=more.pop("metrics", None) or metrics_of_table(table.steps()),
             queries={},
             source=table,
-            store=store or Store(tmp_path / "memory" / "alerts.sqlite"),
+            store=store or StateStore(tmp_path / "memory" / "alerts.sqlite"),
             notifier=notifier or Console(),
             **more,
         )
@@ -63,21 +61,21 @@ def world(tmp_path):
     return connect
 
 
-def run(to, now, days=29):
+def run(ctx, now, days=29):
     """A run as the notebook makes it; gives what was said."""
-    pipeline.begin(to, now)
-    pipeline.hear(to, now)
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, days, now)
-    due = pipeline.reconsider(to, due, reading)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading, before.labelled)
+    pipeline.begin_run(ctx, now)
+    pipeline.read_feedback(ctx, now)
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, days, now)
+    due = pipeline.find_changed_buckets(ctx, due, reading)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading, before.labelled)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
-    messages = [*pipeline.compose(to, changes, judged, reading, now), *pipeline.daily(to, now)]
-    pipeline.commit(to, answers, changes, messages, reading)
-    receipts = pipeline.deliver(to, now)
-    return changes.events, receipts, pipeline.finish(to, reading, receipts)
+    messages = [*pipeline.compose(ctx, changes, judged, reading, now), *pipeline.daily_summary(ctx, now)]
+    pipeline.commit(ctx, answers, changes, messages, reading)
+    receipts = pipeline.deliver(ctx, now)
+    return changes.events, receipts, pipeline.finish(ctx, reading, receipts)
 
 
 def after(bucket):
@@ -112,7 +110,7 @@ def test_a_moment_is_read():
 )
 def test_last_closed_bucket_had_its_delay(now, bucket):
     at = datetime.fromisoformat(f"2026-11-20T{now}+00:00")
-    assert f"{pipeline.last_closed_bucket(at, timedelta(minutes=5)):%H:%M}" == bucket
+    assert f"{last_closed_bucket(at, timedelta(minutes=5)):%H:%M}" == bucket
 
 
 def test_first_run_tells_what_is_going_on_and_nothing_of_what_is_over(world):
@@ -120,28 +118,30 @@ def test_first_run_tells_what_is_going_on_and_nothing_of_what_is_over(world):
     values.iloc[-60:-50] = 10  # over since long
     values.iloc[-3:] = 10  # going on
     events, receipts, _ = run(world({"a": values, "calm": kpi(1)}), after(END))
-    assert [(e.metric, e.kind, e.bucket) for e in events] == [("a", Kind.OPENED, END - 2 * STEP)]
+    assert [(e.metric, e.kind, e.bucket) for e in events] == [("a", EventKind.OPENED, END - 2 * STEP)]
     assert [r.state for r in receipts] == ["sent", "sent"]  # the text, and the picture that answers it
 
 
 def test_the_same_moment_twice_says_nothing_twice(world):
     values = kpi()
     values.iloc[-1] = 10
-    to = world({"a": values})
-    assert len(run(to, after(END))[0]) == 1
-    assert run(to, after(END))[:2] == ([], [])
+    ctx = world({"a": values})
+    assert len(run(ctx, after(END))[0]) == 1
+    assert run(ctx, after(END))[:2] == ([], [])
 
 
 def test_every_bucket_is_judged_once_and_in_order_after_a_dead_cron(world):
     values = kpi()
     values.iloc[-9:-6] = 10
-    to = world({"a": values})
-    run(to, after(END - 10 * STEP))
-    events, _, _ = run(to, after(END))
-    assert [(e.kind, e.bucket, e.incident.told) for e in events] == [(Kind.RESOLVED, END - 4 * STEP, None)]  # told once, as over
-    (incident,) = to.store.all_incidents(END - 10 * STEP)
+    ctx = world({"a": values})
+    run(ctx, after(END - 10 * STEP))
+    events, _, _ = run(ctx, after(END))
+    assert [(e.kind, e.bucket, e.incident.last_notified) for e in events] == [
+        (EventKind.RESOLVED, END - 4 * STEP, None)
+    ]  # told once, as over
+    (incident,) = ctx.store.all_incidents(END - 10 * STEP)
     assert (incident.opened, incident.root.since, incident.root.until) == (END - 8 * STEP, END - 8 * STEP, END - 5 * STEP)
-    judged = [v.bucket for v in to.store.judged("a", END - 10 * STEP)]
+    judged = [v.bucket for v in ctx.store.judged("a", END - 10 * STEP)]
     assert judged == [END - i * STEP for i in range(10, -1, -1)]
 
 
@@ -153,19 +153,23 @@ def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
     first = END - 300 * STEP
 
     def live(moments, name):
-        to = world({"a": values}, store=Store(tmp_path / name))
-        run(to, after(first))
-        return to, [e for moment in moments for e in run(to, moment)[0]]
+        ctx = world({"a": values}, store=StateStore(tmp_path / name))
+        run(ctx, after(first))
+        return ctx, [e for moment in moments for e in run(ctx, moment)[0]]
 
     one, single = live([after(first + i * STEP) for i in range(1, 301)], "one")
     many, caught = live([after(END)], "many")
     past = one.source.fetch(Query("a", ""), values.index[0], END + STEP).value.reindex(values.index)
     replay = backtest.replay(one.metrics, {"a": past}, first + STEP, END + STEP)
-    stories, said = incidents.advance([], replay.events, one.metrics, lambda metric, bucket: False)
-    told = [(e.kind, e.bucket) for e in single if e.kind is not Kind.REMINDER]
-    assert told == [(e.kind, e.bucket) for e in said if e.kind is not Kind.REMINDER]
+    stories, said = update_incidents([], replay.events, one.metrics, lambda metric, bucket: False)
+    told = [(e.kind, e.bucket) for e in single if e.kind is not EventKind.REMINDER]
+    assert told == [(e.kind, e.bucket) for e in said if e.kind is not EventKind.REMINDER]
     assert len(told) == 6
-    assert [e.kind for e in caught] == [Kind.RESOLVED, Kind.DATA_BACK, Kind.RESOLVED]  # each once, with its true times
+    assert [e.kind for e in caught] == [
+        EventKind.RESOLVED,
+        EventKind.DATA_BACK,
+        EventKind.RESOLVED,
+    ]  # each once, with its true times
     assert times(one.store.all_incidents(first)) == times(many.store.all_incidents(first)) == times(stories)
     since = first + STEP
     assert repr(one.store.judged("a", since)) == repr(many.store.judged("a", since)) == repr(replay.answers)
@@ -178,17 +182,17 @@ def times(incidents):
 def test_no_data_is_said_and_is_never_the_last_row_there_was(world):
     values = kpi()
     values.iloc[-2:] = np.nan
-    to = world({"a": values})
-    events, _, _ = run(to, after(END))
-    assert [(e.kind, e.bucket) for e in events] == [(Kind.NO_DATA, END)]
-    assert to.store.judged("a", END)[0].status is Status.MISSING
+    ctx = world({"a": values})
+    events, _, _ = run(ctx, after(END))
+    assert [(e.kind, e.bucket) for e in events] == [(EventKind.NO_DATA, END)]
+    assert ctx.store.judged("a", END)[0].status is Status.MISSING
 
 
 def test_a_table_that_ends_is_missing_not_normal(world):
-    to = world({"a": kpi()})
-    run(to, after(END))
-    events, _, _ = run(to, after(END + 3 * STEP))
-    assert [(e.kind, e.bucket) for e in events] == [(Kind.NO_DATA, END + 2 * STEP)]
+    ctx = world({"a": kpi()})
+    run(ctx, after(END))
+    events, _, _ = run(ctx, after(END + 3 * STEP))
+    assert [(e.kind, e.bucket) for e in events] == [(EventKind.NO_DATA, END + 2 * STEP)]
 
 
 def broken(counts):
@@ -196,14 +200,14 @@ def broken(counts):
 
 
 def test_a_metric_that_raises_hides_no_other_and_ends_red(world):
-    catalogue = metrics.of_table({"a": STEP})
+    catalogue = metrics_of_table({"a": STEP})
     bad = replace(catalogue[0], name="bad", value=broken)
     scalar = replace(catalogue[0], name="scalar", value=lambda counts: 1.0)
-    to = world({"a": kpi()}, metrics=[bad, *catalogue, scalar])
+    ctx = world({"a": kpi()}, metrics=[bad, *catalogue, scalar])
     with pytest.raises(RunFailed, match="bad was not judged: its value could not be made: ZeroDivisionError: no such thing"):
-        run(to, after(END))
-    assert set(to.store.last_judged()) == {"a"}
-    shown = pipeline.show_verdicts(to, {}, pipeline.read(to, pipeline.due(to, after(END + STEP))))
+        run(ctx, after(END))
+    assert set(ctx.store.last_judged()) == {"a"}
+    shown = pipeline.show_verdicts(ctx, {}, pipeline.read(ctx, pipeline.due(ctx, after(END + STEP))))
     assert shown.loc["bad", "status"] == "missing"
     assert "one number per bucket" in shown.loc["scalar", "why"]
 
@@ -211,78 +215,78 @@ def test_a_metric_that_raises_hides_no_other_and_ends_red(world):
 def test_negative_and_infinite_counts_are_missing_and_said(world):
     values = kpi()
     values.iloc[-1], values.iloc[-2] = -5, np.inf
-    metric = replace(metrics.of_table({"a": STEP})[0], form="count")
-    to = world({"a": values}, metrics=[metric])
-    reading = pipeline.read(to, pipeline.due(to, after(END)))
+    metric = replace(metrics_of_table({"a": STEP})[0], form="count")
+    ctx = world({"a": values}, metrics=[metric])
+    reading = pipeline.read(ctx, pipeline.due(ctx, after(END)))
     assert reading.series["a"].iloc[-2:].isna().all()
     assert any("2 impossible values" in note or "1 impossible values" in note for note in reading.notes)
 
 
 def test_a_metric_that_never_had_a_value_was_not_seen(world):
-    to = world({"a": kpi(), "empty": kpi() * np.nan})
+    ctx = world({"a": kpi(), "empty": kpi() * np.nan})
     with pytest.raises(RunFailed, match="empty was not judged: no value from 2026-10-"):
-        run(to, after(END))
-    assert set(to.store.last_judged()) == {"a"}
+        run(ctx, after(END))
+    assert set(ctx.store.last_judged()) == {"a"}
 
 
 def test_a_query_that_is_not_there_is_a_trouble_of_its_metrics(world):
-    catalogue = metrics.of_table({"a": STEP})
+    catalogue = metrics_of_table({"a": STEP})
     lost = replace(catalogue[0], name="lost", query="no_such")
-    to = world({"a": kpi()}, metrics=[lost, *catalogue])
-    reading = pipeline.read(to, pipeline.due(to, after(END)))
+    ctx = world({"a": kpi()}, metrics=[lost, *catalogue])
+    reading = pipeline.read(ctx, pipeline.due(ctx, after(END)))
     assert set(reading.series) == {"a"}
-    assert "no_such" in reading.troubles["lost"]
+    assert "no_such" in reading.errors["lost"]
 
 
 def test_what_could_not_be_read_stays_due(world, tmp_path):
-    to = world({"a": kpi()})
-    run(to, after(END - 4 * STEP))
+    ctx = world({"a": kpi()})
+    run(ctx, after(END - 4 * STEP))
     (tmp_path / "kpi.csv").rename(tmp_path / "away.csv")
     with pytest.raises(RunFailed, match="a was not judged"):
-        run(to, after(END - 2 * STEP))
-    assert to.store.last_judged()["a"] == END - 4 * STEP
+        run(ctx, after(END - 2 * STEP))
+    assert ctx.store.last_judged()["a"] == END - 4 * STEP
     (tmp_path / "away.csv").rename(tmp_path / "kpi.csv")
-    run(to, after(END))
-    assert to.store.last_judged()["a"] == END
+    run(ctx, after(END))
+    assert ctx.store.last_judged()["a"] == END
 
 
 def test_ratio_divides_here_and_keeps_nothing_over_nothing_as_a_gap():
     counts = pd.DataFrame({"likes": [1.0, 0.0, 3.0, np.nan], "views": [4.0, 0.0, 0.0, 2.0]})
-    assert metrics.ratio("likes", "views")(counts).tolist()[0] == 0.25
-    assert metrics.ratio("likes", "views")(counts).isna().tolist() == [False, True, True, True]
+    assert metric_values.ratio("likes", "views")(counts).tolist()[0] == 0.25
+    assert metric_values.ratio("likes", "views")(counts).isna().tolist() == [False, True, True, True]
 
 
 def test_finish_is_red_when_something_was_not_said(world):
-    to = world({"a": kpi()})
+    ctx = world({"a": kpi()})
     with pytest.raises(RunFailed, match="views/opened/1 was kept: 429"):
-        pipeline.finish(to, Reading({}), [Receipt("views/opened/1", "kept", "429 Too Many Requests")])
+        pipeline.finish(ctx, Reading({}), [Receipt("views/opened/1", "kept", "429 Too Many Requests")])
     with pytest.raises(NotDelivered):
-        pipeline.finish(to, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "sent")])
+        pipeline.finish(ctx, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "sent")])
     with pytest.raises(RunFailed, match="was refused: 400") as refused:
-        pipeline.finish(to, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "refused", "400")])
+        pipeline.finish(ctx, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "refused", "400")])
     assert not isinstance(refused.value, NotDelivered)  # what nobody will ever hear of must be said another way
-    assert pipeline.finish(to, Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
+    assert pipeline.finish(ctx, Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
 
 
 def test_a_memory_that_was_lost_is_said_loudly_and_the_run_goes_on(world, tmp_path):
     file = tmp_path / "memory" / "alerts.sqlite"
     file.parent.mkdir()
     file.write_bytes(b"this is no database at all, but it is long enough to look like one" * 100)
-    to = world({"a": kpi()})
+    ctx = world({"a": kpi()})
     with pytest.raises(RunFailed, match="THE MEMORY WAS CORRUPTED"):
-        run(to, after(END))
-    assert to.store.last_judged() == {"a": END}
+        run(ctx, after(END))
+    assert ctx.store.last_judged() == {"a": END}
 
 
 def test_missed_runs_are_said_once_and_not_after_checks_that_failed(world):
-    to = world({"a": kpi()})
-    run(to, after(END - 9 * STEP))
-    _, receipts, _ = run(to, after(END - 6 * STEP))
+    ctx = world({"a": kpi()})
+    run(ctx, after(END - 9 * STEP))
+    _, receipts, _ = run(ctx, after(END - 6 * STEP))
     assert [r.key.split("/")[1] for r in receipts] == ["caught-up"]
-    assert run(to, after(END - 4 * STEP))[1] == []  # a little late is not worth a word
-    failed = messages.run_failed(after(END - 3 * STEP), "database down", None, None, messages.Reader("en", "UTC", after(END)))
-    to.store.commit(Memory(messages=[failed]))
-    _, receipts, _ = run(to, after(END))
+    assert run(ctx, after(END - 4 * STEP))[1] == []  # a little late is not worth a word
+    failed = run_failed(after(END - 3 * STEP), "database down", None, None, messages_module.Audience("en", "UTC", after(END)))
+    ctx.store.commit(Commit(messages=[failed]))
+    _, receipts, _ = run(ctx, after(END))
     assert [r.key.split("/")[1] for r in receipts] == ["run-failed"]
 
 
@@ -294,11 +298,11 @@ def chat(bot):
 def test_a_refusal_is_kept_and_the_next_run_sends_it_once(world, bot, chat):
     values = kpi()
     values.iloc[-1] = 10
-    to = world({"a": values}, notifier=chat)
+    ctx = world({"a": values}, notifier=chat)
     bot.fail("429", times=1, retry_after=900, method="sendMessage")
     with pytest.raises(RunFailed, match="was kept"):
-        run(to, after(END))
-    _, receipts, _ = run(to, after(END) + timedelta(minutes=16))
+        run(ctx, after(END))
+    _, receipts, _ = run(ctx, after(END) + timedelta(minutes=16))
     assert [r.state for r in receipts if "opened" in r.key] == ["sent", "sent"]
     assert [m.method for m in bot.messages] == ["sendMessage", "sendPhoto"]
 
@@ -307,9 +311,9 @@ def test_a_short_429_is_waited_for_within_the_run(world, bot, chat):
     values = kpi()
     values.iloc[-1] = 10
     waited = []
-    to = world({"a": values}, notifier=chat, wait=waited.append)
+    ctx = world({"a": values}, notifier=chat, wait=waited.append)
     bot.fail("429", times=1, retry_after=3, method="sendMessage")
-    _, receipts, _ = run(to, after(END))
+    _, receipts, _ = run(ctx, after(END))
     assert waited == [3.0]
     assert [r.state for r in receipts] == ["sent", "sent"]
 
@@ -317,10 +321,10 @@ def test_a_short_429_is_waited_for_within_the_run(world, bot, chat):
 def test_a_picture_that_fails_holds_up_no_text(world, bot, chat):
     one, two = kpi(1), kpi(2)
     one.iloc[-9:] = two.iloc[-1] = 10  # two hours apart: two stories
-    to = world({"one": one, "two": two}, notifier=chat)
+    ctx = world({"one": one, "two": two}, notifier=chat)
     bot.fail("500", times=2, method="sendPhoto")
     with pytest.raises(RunFailed, match="picture was kept"):
-        run(to, after(END))
+        run(ctx, after(END))
     assert [m.method for m in bot.messages] == ["sendMessage", "sendMessage"]
 
 
@@ -328,20 +332,20 @@ def test_when_nothing_gets_through_the_rest_is_not_tried(world, bot, chat):
     drops = {name: kpi(i) for i, name in enumerate("abcdef")}
     for i, values in enumerate(drops.values()):
         values.iloc[-1 - 6 * i :] = 10  # each a story of its own
-    to = world(drops, notifier=chat)
+    ctx = world(drops, notifier=chat)
     bot.fail("500", times=99)
     with pytest.raises(RunFailed) as caught:
-        run(to, after(END))
+        run(ctx, after(END))
     assert str(caught.value).count("not tried") == 3
-    assert len(to.store.waiting(after(END) + timedelta(hours=1))) >= 6
+    assert len(ctx.store.waiting(after(END) + timedelta(hours=1))) >= 6
 
 
 def test_first_look_and_policy_of_many_steps(world):
     hourly = kpi().resample("1h").mean()
     hourly.iloc[-2] = 10
-    to = world({"quarter": kpi(), "hour": hourly})
-    assert {m.name: m.step for m in to.metrics} == {"quarter": STEP, "hour": timedelta(hours=1)}
-    events, _, _ = run(to, END + timedelta(minutes=20))
+    ctx = world({"quarter": kpi(), "hour": hourly})
+    assert {m.name: m.step for m in ctx.metrics} == {"quarter": STEP, "hour": timedelta(hours=1)}
+    events, _, _ = run(ctx, END + timedelta(minutes=20))
     assert [(e.metric, e.bucket.minute) for e in events] == [("hour", 0)]
 
 
@@ -350,19 +354,19 @@ def test_fine_buckets_are_judged_in_order_by_a_coarse_check_and_told_once(world)
     fine = kpi().resample("5min").interpolate().round()
     last = fine.index[-1]
     fine.iloc[-5:] = 10
-    to = world({"fine": fine})
-    assert to.metrics[0].step == timedelta(minutes=5)
-    assert run(to, last - timedelta(minutes=19))[0] == []
-    events = [e for minutes in (4, 11) for e in run(to, last + timedelta(minutes=minutes))[0]]
-    assert [(e.kind, e.bucket) for e in events] == [(Kind.OPENED, last - timedelta(minutes=20))]
-    assert len(to.store.judged("fine", last - timedelta(minutes=30))) == 7
+    ctx = world({"fine": fine})
+    assert ctx.metrics[0].step == timedelta(minutes=5)
+    assert run(ctx, last - timedelta(minutes=19))[0] == []
+    events = [e for minutes in (4, 11) for e in run(ctx, last + timedelta(minutes=minutes))[0]]
+    assert [(e.kind, e.bucket) for e in events] == [(EventKind.OPENED, last - timedelta(minutes=20))]
+    assert len(ctx.store.judged("fine", last - timedelta(minutes=30))) == 7
 
 
 def test_catalogue_names_are_plain_whatever_the_series_are_called():
-    names = [m.name for m in metrics.of_table({"a/b": STEP, "a b": STEP, "ё": STEP, "": STEP})]
+    names = [m.name for m in metrics_of_table({"a/b": STEP, "a b": STEP, "ё": STEP, "": STEP})]
     assert len(set(names)) == 4
-    assert all(isinstance(m, Metric) for m in metrics.of_table({"a/b": STEP}))
-    assert metrics.METRICS[0].policy == Policy()
+    assert all(isinstance(m, Metric) for m in metrics_of_table({"a/b": STEP}))
+    assert METRICS[0].policy == Policy()
 
 
 class Sliced(BaseSource):
@@ -391,27 +395,27 @@ def explained(world, **how):
     values = kpi()
     values.iloc[-1] = round(values.iloc[-1] / 2)
     ready = how.pop("ready", PATIENCE)
-    to = world({"a": values}, slices={"a": Query("a", "")}, dashboard="https://bi.example/?at={start}&only={slice}")
-    to = replace(to, source=Sliced(to.source, **how))
+    ctx = world({"a": values}, slices={"a": Query("a", "")}, dashboard="https://bi.example/?at={start}&only={slice}")
+    ctx = replace(ctx, source=Sliced(ctx.source, **how))
     now = after(END)
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 29, now)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading)
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 29, now)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading)
     answers = pipeline.verdicts(due, judged)
     began = time.monotonic()
-    changes, found = pipeline.explain(to, pipeline.advance(due, answers, before), judged, ready)
+    changes, found = pipeline.explain(ctx, pipeline.advance(due, answers, before), judged, ready)
     waited = time.monotonic() - began
-    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
-    first = [r.key for r in pipeline.deliver(to, now)]
-    late = [r.key for r in pipeline.follow_up(to, changes, judged, found, now)]
-    (incident,) = to.store.incidents()
-    return to, found, waited, first, late, incident
+    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
+    first = [r.key for r in pipeline.deliver(ctx, now)]
+    late = [r.key for r in pipeline.follow_up(ctx, changes, judged, found, now)]
+    (incident,) = ctx.store.incidents()
+    return ctx, found, waited, first, late, incident
 
 
 def test_a_cause_is_said_with_the_alert_and_fills_the_dashboard_link(world):
-    to, found, _, first, late, incident = explained(world)
-    text = to.store.text(first[0])
+    ctx, found, _, first, late, incident = explained(world)
+    text = ctx.store.text(first[0])
     assert "os iOS" in text
     assert "only=os%3DiOS" in text
     assert incident.cause.slice.elements == ((("os", "iOS"),),)
@@ -419,48 +423,48 @@ def test_a_cause_is_said_with_the_alert_and_fills_the_dashboard_link(world):
 
 
 def test_a_slow_explanation_delays_no_alert_and_follows_as_a_reply(world):
-    to, _found, waited, first, late, incident = explained(world, seconds=5, ready=0.1)
+    ctx, _found, waited, first, late, incident = explained(world, seconds=5, ready=0.1)
     assert waited < 4
     assert [key.rsplit("/", 2)[1] for key in first] == ["opened", "opened"]  # the text and its picture, without a cause
     assert [key.split("/")[1] for key in late] == ["cause", "edit"]
-    assert "os iOS" in to.store.text(incident.key)  # the opening message was edited to say it
-    assert "os iOS" in to.store.text(f"{incident.id}/cause/text")
+    assert "os iOS" in ctx.store.text(incident.key)  # the opening message was edited to say it
+    assert "os iOS" in ctx.store.text(f"{incident.id}/cause/text")
     assert incident.cause.answer == "carried"
 
 
 def test_an_explanation_that_fails_costs_nothing_but_itself(world):
     _to, found, _, first, late, incident = explained(world, fault=SourceError("no column os"))
-    assert list(found.troubles.values()) == ["SourceError: no column os"]
+    assert list(found.errors.values()) == ["SourceError: no column os"]
     assert len(first) == 2
     assert late == []
     assert incident.cause is None
-    assert "no column os" in pipeline.show_causes(found)["slice"].iloc[0]
+    assert "no column os" in pipeline.show_root_causes(found)["slice"].iloc[0]
 
 
 def test_a_clock_that_was_ahead_for_one_run_blinds_nobody(world):
     """It has judged a day that was not there yet as missing; as the rows come, they are judged."""
     values = kpi()
     values.iloc[-3:] = 10
-    to = world({"a": values})
-    run(to, after(END - 4 * STEP))
-    run(to, after(END + timedelta(days=1)))  # ahead
-    assert to.store.judged("a", END)[0].status is not Status.MISSING
+    ctx = world({"a": values})
+    run(ctx, after(END - 4 * STEP))
+    run(ctx, after(END + timedelta(days=1)))  # ahead
+    assert ctx.store.judged("a", END)[0].status is not Status.MISSING
     later = values.reindex(pd.date_range(values.index[0], END + 3 * STEP, freq=STEP)).fillna(1000)
-    to = world({"a": later}, store=to.store)
+    ctx = world({"a": later}, store=ctx.store)
     for n in (2, 3):
-        run(to, after(END + n * STEP))
-    assert all(v.status is not Status.MISSING for v in to.store.judged("a", END + STEP)[:3])
+        run(ctx, after(END + n * STEP))
+    assert all(v.status is not Status.MISSING for v in ctx.store.judged("a", END + STEP)[:3])
 
 
 def test_a_run_that_cannot_see_takes_nothing_away_from_what_was_said(world, tmp_path):
     values = kpi()
     values.iloc[-1] = 10
-    to = world({"a": values})
-    run(to, after(END))
-    (incident,) = to.store.incidents()
-    said = to.store.text(incident.key)
+    ctx = world({"a": values})
+    run(ctx, after(END))
+    (incident,) = ctx.store.incidents()
+    said = ctx.store.text(incident.key)
     assert "Yesterday" in said
     (tmp_path / "kpi.csv").rename(tmp_path / "away.csv")
     with pytest.raises(RunFailed, match="a was not judged"):
-        run(to, after(END + STEP))
-    assert to.store.text(incident.key) == said
+        run(ctx, after(END + STEP))
+    assert ctx.store.text(incident.key) == said

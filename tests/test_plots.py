@@ -16,10 +16,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from alerting import plots
-from alerting.model import Cause, Metric, Occasion, Slice, Status
-from alerting.plots.pictures import earlier
-from alerting.plots.scales import Times, limits, round_step
+from alerting import charts
+from alerting.charts.alert import values_days_before
+from alerting.charts.series import TimeAxis, round_step, value_limits
+from alerting.model.incident import RootCause, Segment
+from alerting.model.metric import CalendarEvent, Metric
+from alerting.model.verdict import Status
 
 NAN = float("nan")
 END = pd.Timestamp("2026-10-12T11:15Z")
@@ -66,7 +68,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def test_alert_draws_the_data():
     frame = judged()
-    figure = plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW)
+    figure = charts.alert_chart(metric(), frame, END.to_pydatetime(), MOSCOW)
     drawn, last = parts(figure), frame[-193:]
     assert {"value", "band", "odd", "yesterday", "week", "mark"} <= drawn.keys()
     assert "gap" not in drawn
@@ -82,9 +84,9 @@ def test_alert_draws_the_data():
 
 
 def test_alert_has_the_size_and_the_words_of_a_phone():
-    figure = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    figure = charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW)
     assert isinstance(figure, Figure)
-    assert size(plots.png(figure)) == (1080, 810)
+    assert size(charts.to_png(figure)) == (1080, 810)
     said = words(figure)
     assert "Likes −40 %" in said
     assert "Mon 14:15–14:30 · 2,617 · expected 3,925–4,798" in said
@@ -94,19 +96,19 @@ def test_alert_has_the_size_and_the_words_of_a_phone():
 
 
 def test_alert_speaks_russian():
-    said = words(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW, "ru"))
+    said = words(charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW, "ru"))
     assert {"Пользователи мессенджера −40 %", "пн\n12 окт", "неделю назад", "4 000"} <= set(said)
 
 
-def occasion(hours: float, title: str, length: float = 0.0) -> Occasion:
+def occasion(hours: float, title: str, length: float = 0.0) -> CalendarEvent:
     """So many hours before the end of the last bucket."""
     start = END.to_pydatetime() + timedelta(minutes=15) - timedelta(hours=hours)
-    return Occasion(start, start + timedelta(hours=length), "release", title)
+    return CalendarEvent(start, start + timedelta(hours=length), "release", title)
 
 
-def with_calendar(*occasions: Occasion, frame: pd.DataFrame | None = None, language: str = "en") -> Figure:
+def with_calendar(*occasions: CalendarEvent, frame: pd.DataFrame | None = None, language: str = "en") -> Figure:
     frame = judged() if frame is None else frame
-    return plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW, language, occasions)
+    return charts.alert_chart(metric(), frame, END.to_pydatetime(), MOSCOW, language, occasions)
 
 
 def test_the_calendar_is_drawn_where_it_belongs():
@@ -125,7 +127,7 @@ def test_the_three_nearest_of_the_calendar_are_named():
 
 
 def test_a_whole_day_is_shaded_without_words():
-    day = Occasion(pd.Timestamp("2026-10-10T21:00Z"), pd.Timestamp("2026-10-11T21:00Z"), "holiday", "Columbus Day")
+    day = CalendarEvent(pd.Timestamp("2026-10-10T21:00Z"), pd.Timestamp("2026-10-11T21:00Z"), "holiday", "Columbus Day")
     figure = with_calendar(day)
     assert "occasions" not in parts(figure)
     edges = parts(figure)["days"].get_paths()[0].vertices[:, 0]
@@ -142,7 +144,7 @@ def test_titles_of_the_calendar_lie_on_nothing(hours, language):
     frame.loc[END, "value"] = frame["value"].max()  # the mark is as high as it gets
     titles = ["Release of the new feed to all", "Пуш: новая лента", "🔥" * 30]
     figure = with_calendar(*map(occasion, hours, titles), frame=frame, language=language)
-    plots.png(figure)
+    charts.to_png(figure)
     axes, canvas = figure.axes[0], figure.canvas.get_renderer()
     texts = [text for text in axes.texts if text.get_text()]
     assert len(texts) == 4
@@ -158,14 +160,14 @@ def test_titles_of_the_calendar_lie_on_nothing(hours, language):
 
 def test_no_calendar_changes_nothing():
     def drawn(*more) -> bytes:
-        return plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW, "en", *more))
+        return charts.to_png(charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW, "en", *more))
 
     assert drawn() == drawn(()) == drawn((occasion(100, "Long ago"),))
 
 
 def test_nothing_is_said_that_is_not_drawn():
     frame = judged(days=2.5)
-    assert "a week ago" not in words(plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW))
+    assert "a week ago" not in words(charts.alert_chart(metric(), frame, END.to_pydatetime(), MOSCOW))
 
 
 def test_gaps_stay_gaps_and_are_marked():
@@ -173,7 +175,7 @@ def test_gaps_stay_gaps_and_are_marked():
     frame.loc[frame.index[-60:-40], "value"] = NAN
     frame.loc[frame.index[-100], "value"] = NAN
     frame.loc[frame.index[-102], "value"] = NAN  # leaves a bucket alone between two gaps
-    drawn = parts(plots.alert(metric(), frame, END.to_pydatetime(), MOSCOW))
+    drawn = parts(charts.alert_chart(metric(), frame, END.to_pydatetime(), MOSCOW))
     assert np.isnan(drawn["value"].get_ydata()).sum() == 22
     assert len(drawn["gap"].get_paths()) == 3
     np.testing.assert_allclose(drawn["alone"].get_ydata(), frame["value"].iloc[-101])
@@ -184,7 +186,7 @@ def test_gaps_stay_gaps_and_are_marked():
 
 
 def test_a_missing_bucket_is_said_not_drawn():
-    figure = plots.alert(metric(), hollow(value=NAN), END.to_pydatetime(), MOSCOW)
+    figure = charts.alert_chart(metric(), hollow(value=NAN), END.to_pydatetime(), MOSCOW)
     assert "Likes: no data" in words(figure)
     assert "mark" not in parts(figure)
 
@@ -211,11 +213,11 @@ ODD = {
 @pytest.mark.parametrize("frame", ODD.values(), ids=ODD)
 def test_odd_input_draws_without_a_warning(frame, form):
     for figure in (
-        plots.alert(metric(form), frame, END.to_pydatetime(), MOSCOW, "ru"),
-        plots.overview({"likes": frame}, [metric(form)], MOSCOW),
-        plots.band(metric(form), frame, MOSCOW),
+        charts.alert_chart(metric(form), frame, END.to_pydatetime(), MOSCOW, "ru"),
+        charts.overview_chart({"likes": frame}, [metric(form)], MOSCOW),
+        charts.band_chart(metric(form), frame, MOSCOW),
     ):
-        assert size(plots.png(figure))[0] > 700
+        assert size(charts.to_png(figure))[0] > 700
         for axes in figure.axes:
             assert np.isfinite(axes.get_ylim()).all()
             assert len(axes.get_yticks()) < 12
@@ -223,9 +225,9 @@ def test_odd_input_draws_without_a_warning(frame, form):
 
 @pytest.mark.parametrize("title", ["$ a $ b_{1}", "<b>&\"'", "漢字 🔥 Likes", "🔥", "", "Щ" * 10_000, "a\nb\tc\x00"])
 def test_any_title_can_be_drawn(title):
-    figure = plots.alert(metric(title=title), judged(), END.to_pydatetime(), MOSCOW)
-    plots.png(figure)
-    plots.png(plots.overview({"likes": judged()}, [metric(title=title)], MOSCOW))
+    figure = charts.alert_chart(metric(title=title), judged(), END.to_pydatetime(), MOSCOW)
+    charts.to_png(figure)
+    charts.to_png(charts.overview_chart({"likes": judged()}, [metric(title=title)], MOSCOW))
     heading = figure.texts[0]
     assert heading.get_text().endswith("−40\u202f%")
     assert heading.get_window_extent().x1 <= 1080
@@ -235,15 +237,15 @@ def test_any_title_can_be_drawn(title):
 def test_any_step_fills_the_picture(step):
     days = 60 if step == "1D" else 9
     frame = judged(days, step=step)
-    figure = plots.alert(metric(step=step), frame, END.to_pydatetime(), MOSCOW)
-    plots.png(figure)
+    figure = charts.alert_chart(metric(step=step), frame, END.to_pydatetime(), MOSCOW)
+    charts.to_png(figure)
     assert len(parts(figure)["value"].get_xdata()) >= 31
     assert 3 <= sum(1 for text in figure.axes[0].get_xticklabels() if text.get_text()) <= 6
 
 
 def test_a_ratio_is_in_percent():
     frame = judged().assign(value=0.131, low=0.204, expected=0.21, high=0.216, status="anomalous")
-    said = words(plots.alert(metric("ratio", "CTR"), frame, END.to_pydatetime(), MOSCOW))
+    said = words(charts.alert_chart(metric("ratio", "CTR"), frame, END.to_pydatetime(), MOSCOW))
     assert {"CTR −38 %", "13.1 %", "20 %", "0 %"} <= set(said)
 
 
@@ -251,30 +253,30 @@ def test_overview_draws_every_metric_that_was_seen():
     frames = {name: judged(level=level) for name, level in (("likes", 2000), ("views", 40000), ("ctr", 0.2))}
     frames["views"].loc[END, ["value", "status"]] = [frames["views"]["expected"].iloc[-1], "normal"]
     metrics = [metric(), *(Metric(name, {"en": name}, "q", lambda c: c, None) for name in ("views", "unseen", "ctr"))]
-    figure = plots.overview(frames, metrics, MOSCOW)
+    figure = charts.overview_chart(frames, metrics, MOSCOW)
     assert [axes.get_title(loc="left").split("  ")[0] for axes in figure.axes] == ["Likes", "views", "ctr"]
     np.testing.assert_allclose(parts(figure, 1)["value"].get_ydata(), frames["views"]["value"][-193:])
     hours = [any(text.get_text() == "12:00" for text in axes.texts) for axes in figure.axes]
     assert hours == [False, True, True], "only the lowest say when"
     assert all(any(text.get_text() == "0" for text in axes.texts) for axes in figure.axes[:2])
-    assert size(plots.png(figure, dpi=100)) == (1000, 380)
+    assert size(charts.to_png(figure, dpi=100)) == (1000, 380)
 
 
 def test_overview_of_nothing_is_empty():
-    assert plots.overview({}, [metric()], MOSCOW).axes == []
+    assert charts.overview_chart({}, [metric()], MOSCOW).axes == []
 
 
 def test_band_shows_the_whole_span():
     frame = judged(30)
-    figure = plots.band(metric(), frame, MOSCOW, inches=(10, 3))
+    figure = charts.band_chart(metric(), frame, MOSCOW, inches=(10, 3))
     assert len(parts(figure)["value"].get_xdata()) == len(frame)
-    assert size(plots.png(figure)) == (1000, 300)
+    assert size(charts.to_png(figure)) == (1000, 300)
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_clocks_that_change_keep_their_midnights(language):
     for end in ("2026-10-25T12:00Z", "2026-03-29T12:00Z"):
-        times = Times(pd.Timestamp(end) - timedelta(days=2), pd.Timestamp(end), "Europe/Berlin", language)
+        times = TimeAxis(pd.Timestamp(end) - timedelta(days=2), pd.Timestamp(end), "Europe/Berlin", language)
         assert [f"{at:%H:%M}" for at in times.midnights()] == ["00:00", "00:00"]
         assert [f"{at:%H}" for at in times.ticks(5)] in (["00", "12"] * 2, ["12"] + ["00", "12"] * 2)
 
@@ -283,7 +285,7 @@ def test_the_same_time_yesterday_is_local_time():
     back = pd.date_range("2026-10-24T20:00Z", "2026-10-26T00:00Z", freq="15min")
     values = pd.Series(np.arange(len(back), dtype=float), back)
     noon = pd.DatetimeIndex(["2026-10-25T11:00Z", "2026-10-25T22:00Z"])  # 12:00 and 23:00 in Berlin, after the change
-    then = earlier(values, noon, 1, "Europe/Berlin")
+    then = values_days_before(values, noon, 1, "Europe/Berlin")
     assert np.isnan(then.iloc[0])  # 10:00Z the day before is not in the data
     assert then.iloc[1] == values["2026-10-24T21:00Z"]  # 25 hours before
 
@@ -293,8 +295,8 @@ def test_the_same_time_yesterday_is_local_time():
     [("count", 300, 2000, 0), ("count", 1900, 2000, 1890), ("count", 5, 5, 0), ("ratio", 0.13, 0.22, 0), ("number", -4, 4, -4.8)],
 )
 def test_the_value_axis_starts_at_zero_when_that_is_sensible(form, lowest, highest, bottom):
-    assert limits(form, lowest, highest)[0] == pytest.approx(bottom)
-    assert limits(form, lowest, highest)[1] > highest
+    assert value_limits(form, lowest, highest)[0] == pytest.approx(bottom)
+    assert value_limits(form, lowest, highest)[1] > highest
 
 
 @pytest.mark.parametrize(("least", "step"), [(1, 1), (1.1, 2), (2.2, 2.5), (3, 5), (7, 10), (0.011, 0.02), (480, 500)])
@@ -304,7 +306,7 @@ def test_round_step(least, step):
 
 def test_a_picture_depends_on_its_data_only():
     def drawn():
-        return plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW))
+        return charts.to_png(charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW))
 
     first = drawn()
     with matplotlib.rc_context({"axes.grid": True, "font.size": 30, "lines.linestyle": ":", "axes.facecolor": "black"}):
@@ -314,33 +316,33 @@ def test_a_picture_depends_on_its_data_only():
 
 
 def test_a_notebook_shows_what_is_sent():
-    figure = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
-    assert figure._repr_png_() == plots.png(figure)
+    figure = charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    assert figure._repr_png_() == charts.to_png(figure)
 
 
 def test_png_leaves_the_figure_as_it_was():
-    figure = plots.overview({"likes": judged()}, [metric()], MOSCOW)
-    plots.png(figure, dpi=200)
+    figure = charts.overview_chart({"likes": judged()}, [metric()], MOSCOW)
+    charts.to_png(figure, dpi=200)
     assert figure.dpi == 80
 
 
 def test_a_metric_may_have_its_own_colour():
     for color, drawn in (("#123456", "#123456"), ("", "#0072B2"), ("no colour", "#0072B2")):
-        assert parts(plots.overview({"likes": judged()}, [metric(color=color)], MOSCOW))["value"].get_color() == drawn
+        assert parts(charts.overview_chart({"likes": judged()}, [metric(color=color)], MOSCOW))["value"].get_color() == drawn
 
 
 def test_pyplot_is_never_touched():
-    code = "import sys; from alerting import plots; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys; from alerting import charts; print('matplotlib.pyplot' in sys.modules)"
     root = Path(__file__).parent.parent
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 
 
-def piece(text: str, value: float, expected: float) -> Slice:
-    return Slice((tuple(tuple(pair.split("=", 1)) for pair in text.split("&")),), value, expected)
+def piece(text: str, value: float, expected: float) -> Segment:
+    return Segment((tuple(tuple(pair.split("=", 1)) for pair in text.split("&")),), value, expected)
 
 
-IOS = Cause(
+IOS = RootCause(
     "carried",
     slice=piece("os=iOS", 460, 1210),
     share=0.98,
@@ -351,8 +353,8 @@ IOS = Cause(
 )
 
 
-def with_cause(cause: Cause | None, language: str = "en", form: str = "count") -> Figure:
-    return plots.alert(metric(form), judged(), END.to_pydatetime(), MOSCOW, language, cause=cause)
+def with_cause(cause: RootCause | None, language: str = "en", form: str = "count") -> Figure:
+    return charts.alert_chart(metric(form), judged(), END.to_pydatetime(), MOSCOW, language, cause=cause)
 
 
 def test_the_slice_stands_below_beside_its_others():
@@ -363,24 +365,25 @@ def test_the_slice_stands_below_beside_its_others():
     assert [text.get_text() for text in panel.texts[::2]] == ["iOS", "Android", "Веб", "c", "d"]
     assert [re.sub("\u202f", " ", text.get_text()) for text in panel.texts[1::2]] == ["−62 %", "−1 %", "+1 %", "0 %", "−99.8 %"]
     assert "Change from expected by os" in words(figure)
-    assert size(plots.png(figure))[0] == 1080
-    plain = plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW)
+    assert size(charts.to_png(figure))[0] == 1080
+    plain = charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW)
     assert curve.get_position().height * figure.get_figheight() == pytest.approx(
         plain.axes[0].get_position().height * plain.get_figheight()
     )
 
 
 @pytest.mark.parametrize(
-    "cause", [None, Cause("alike"), Cause("unclear"), Cause("carried"), Cause("carried", slice=piece("os=a", NAN, 1))]
+    "cause",
+    [None, RootCause("alike"), RootCause("unclear"), RootCause("carried"), RootCause("carried", slice=piece("os=a", NAN, 1))],
 )
 def test_without_a_slice_there_is_no_panel(cause):
-    assert plots.png(with_cause(cause)) == plots.png(plots.alert(metric(), judged(), END.to_pydatetime(), MOSCOW))
+    assert charts.to_png(with_cause(cause)) == charts.to_png(charts.alert_chart(metric(), judged(), END.to_pydatetime(), MOSCOW))
 
 
 def test_a_panel_names_its_kind():
     pair = replace(IOS, slice=piece("country=Russia&source=ads", 310, 1090), others=(piece("os=web", 10, 10),))
     assert {"Отклонение от ожидаемого: страна & источник", "Russia & ads", "ОС web"} <= set(words(with_cause(pair, "ru")))
-    mix = Cause("carried", "mix", piece("source=ads", 0.41, 0.2), 0.93, piece("source=", 0.59, 0.8))
+    mix = RootCause("carried", "mix", piece("source=ads", 0.41, 0.2), 0.93, piece("source=", 0.59, 0.8))
     assert {"Change of the share of all by source", "ads", "the rest", "+105 %", "−26 %"} <= set(
         words(with_cause(mix, form="ratio"))
     )
@@ -391,10 +394,10 @@ def test_a_panel_names_its_kind():
 @pytest.mark.parametrize("language", ["en", "ru"])
 @pytest.mark.parametrize("name", ["$ a $ b_{1}", "<b>&\"'", "漢字 🔥 Likes", "🔥" * 500, "", "Щ" * 500, "W" * 500, "a\nb\tc\x00"])
 def test_the_panels_words_lie_on_nothing(name, language):
-    others = tuple(Slice(((("os", f"{name}{n}"),),), value, 100) for n, value in enumerate((100, 0, 90, 4000)))
-    long = replace(IOS, slice=Slice(((("os", name), (name or "x", name)), (("os", name),)), 10, 100), others=others)
+    others = tuple(Segment(((("os", f"{name}{n}"),),), value, 100) for n, value in enumerate((100, 0, 90, 4000)))
+    long = replace(IOS, slice=Segment(((("os", name), (name or "x", name)), (("os", name),)), 10, 100), others=others)
     figure = with_cause(long, language)
-    plots.png(figure)
+    charts.to_png(figure)
     canvas, panel = figure.canvas.get_renderer(), figure.axes[1]
     texts = [text for text in [*figure.findobj(matplotlib.text.Text)] if text.get_text() and text.get_visible()]
     below = [text for text in texts if text in panel.texts or text.get_window_extent(canvas).y1 < panel.bbox.y1]
@@ -410,10 +413,10 @@ def test_the_panels_words_lie_on_nothing(name, language):
 def test_odd_slices_draw_without_a_warning(value, expected):
     where = piece("os=iOS", value, expected)
     for cause in (
-        Cause("carried", slice=where),
-        Cause("carried", slice=where, rest=where),
+        RootCause("carried", slice=where),
+        RootCause("carried", slice=where, rest=where),
         replace(IOS, slice=where, others=(where,)),
     ):
         figure = with_cause(cause)
-        plots.png(figure)
+        charts.to_png(figure)
         assert np.isfinite(figure.axes[1].get_xlim()).all()

@@ -13,15 +13,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import backtest, pipeline, studies, wiring
-from alerting.model import Incident, Label, Listed, Member, Memory, SettingsError, Status, Verdict
-from alerting.settings import load
-from alerting.simulate import truth
+from alerting import connections, studies
+from alerting.backtest.review import at_widths, near_misses
+from alerting.model.errors import SettingsError
+from alerting.model.incident import Incident, Member
+from alerting.model.metric import STEP, Query
+from alerting.model.protocols import Commit
+from alerting.model.tables import DisplayList
+from alerting.model.verdict import Label, Status, Verdict
+from alerting.pipeline.context import RunContext
+from alerting.sample.folder import planted_truth
+from alerting.settings import load_settings
 from alerting.sources.base import BaseSource
-from alerting.sources.cached import Cached
-from alerting.store import Store
-from alerting.studies import progress
-from alerting.studies.tuning import Tuning
+from alerting.sources.cache import CachedSource
+from alerting.store.state import StateStore
+from alerting.studies.data import reading_bars
+from alerting.studies.review import widest_harmless
+from alerting.studies.widgets import WidthTuning
 from tests.pasts import END, HOUR, RULE, dip, past
 from tests.servers import needs
 
@@ -32,7 +40,7 @@ LAB = ROOT / ".venv-lab" / "bin" / "python"
 @pytest.fixture
 def nothing(tmp_path):
     """Settings of a folder that no run has been in."""
-    return load({"ALERTING_DATA": str(tmp_path)})
+    return load_settings({"ALERTING_DATA": str(tmp_path)})
 
 
 def remembered(folder, label):
@@ -40,9 +48,9 @@ def remembered(folder, label):
     bucket = END - 50 * HOUR
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 500.0, 960.0, 1_000.0, 1_040.0, -12.0)
     member = Member("a", bucket, bucket, verdict, until=bucket + 4 * HOUR)
-    incident = Incident("x", bucket, (member,), closed=bucket + 4 * HOUR, told=bucket, label=label)
-    with closing(Store(folder / "alerts.sqlite")) as store:
-        store.commit(Memory(incidents=[incident, replace(incident, id="y", members=(replace(member, metric="other"),))]), END)
+    incident = Incident("x", bucket, (member,), closed=bucket + 4 * HOUR, last_notified=bucket, label=label)
+    with closing(StateStore(folder / "alerts.sqlite")) as store:
+        store.commit(Commit(incidents=[incident, replace(incident, id="y", members=(replace(member, metric="other"),))]), END)
 
 
 def test_a_review_without_a_memory_is_a_replay_and_says_so(nothing):
@@ -69,7 +77,7 @@ def test_what_was_planted_makes_the_labels_of_a_replay(nothing):
 
 def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
     remembered(tmp_path, Label.REAL)
-    review = studies.review(past(), given=load({"ALERTING_DATA": str(tmp_path)}))
+    review = studies.review(past(), given=load_settings({"ALERTING_DATA": str(tmp_path)}))
     assert [(i.id, i.label) for i in review.incidents] == [("x", Label.REAL)]  # another source's metric is not ours
     assert [i.label for i in review.replayed] == [None, Label.REAL]
     assert "runs have remembered 1 incident; a replay of the rules as they stand now makes 2 incidents" in review.words()
@@ -84,12 +92,12 @@ def test_near_misses_are_the_highest_scores_that_opened_nothing(nothing):
     assert [abs(v.score) for v in missed] == sorted((abs(v.score) for v in missed), reverse=True)
     assert missed[0].bucket == END - 20 * HOUR
     falling = [replace(each, policy=replace(each.policy, direction="up")) for each in past().metrics]
-    assert all(v.score > 0 for v in backtest.near_misses(replace(past(), metrics=falling).replay_all()))
+    assert all(v.score > 0 for v in near_misses(replace(past(), metrics=falling).replay_all()))
 
 
 def test_wider_bands_tell_less_and_name_what_they_lose():
     shallow = replace(past(), series={**past().series, "a": past().series["a"].where(past().series["a"] > 600, 930)})
-    table = backtest.at_widths(shallow, [dip(50, 46), dip(100, 98)], [0.7, 1.0, 9.0])
+    table = at_widths(shallow, [dip(50, 46), dip(100, 98)], [0.7, 1.0, 9.0])
     assert table["incidents a week"].is_monotonic_decreasing
     assert table["found"].tolist() == [2, 2, 0]
     assert table.loc[9.0, "lost"] == "a Tue 17 Nov 22:00; a Sun 15 Nov 20:00"
@@ -97,18 +105,18 @@ def test_wider_bands_tell_less_and_name_what_they_lose():
 
 def test_a_wider_band_is_proposed_only_where_it_loses_nothing():
     table = pd.DataFrame({"incidents a week": [9.0, 5.0, 3.0, 1.0], "found": [2, 2, 2, 1]}, index=[0.7, 1.0, 1.2, 1.5])
-    assert studies.reviewing.wider(table) == 1.2
+    assert widest_harmless(table) == 1.2
     lines = studies.week_lines(past(), table)
     assert lines.splitlines()[:2] == ["a: width=1.2", "b: width=1.2"]
-    assert studies.reviewing.wider(table.assign(found=0)) == 1.0
+    assert widest_harmless(table.assign(found=0)) == 1.0
 
 
 def test_a_moment_is_explained_as_a_run_would_have(sample, app):
-    planted = next(each for each in truth(app / "app") if each.kind == "os_down")
+    planted = next(each for each in planted_truth(app / "app") if each.kind == "os_down")
     at = planted.start + timedelta(minutes=10)
     moment = studies.explain(f"{at:%Y-%m-%dT%H:%MZ}", "views", sample)
     assert moment.verdict.status is Status.ANOMALOUS
-    assert moment.verdict.bucket <= at < moment.verdict.bucket + pipeline.timing.STEP
+    assert moment.verdict.bucket <= at < moment.verdict.bucket + STEP
     assert moment.cause
     assert "iOS" in moment.slices_said()
     facts = moment.facts()
@@ -135,17 +143,17 @@ def test_a_moment_of_a_table_has_no_slices_and_a_gap_none_at_all(tmp_path):
     index = pd.date_range("2024-01-01", periods=60 * 24, freq="1h", tz="UTC")
     table = pd.DataFrame({"series": "kpi", "ts": index, "value": np.arange(len(index)) % 24 + 100.0})
     table.drop(index=1_400).to_csv(tmp_path / "kpi.csv", index=False)
-    given = load({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
-    to = wiring.connect(dry_run=True, settings=given)
-    moment = studies.explain(f"{index[-1]:%Y-%m-%dT%H:%MZ}", "kpi", to)
+    given = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
+    ctx = connections.connect(dry_run=True, settings=given)
+    moment = studies.explain(f"{index[-1]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
     assert moment.standing == "normal: nothing was told"
     assert "no slices" in moment.slices_said()
     with pytest.raises(SettingsError, match=f"the last bucket before it with one is {index[1_399]:%Y-%m-%dT%H:%MZ}"):
-        studies.explain(f"{index[1_400]:%Y-%m-%dT%H:%MZ}", "kpi", to)
+        studies.explain(f"{index[1_400]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
 
 
 def test_what_the_sliders_draw():
-    tuning = Tuning(past())
+    tuning = WidthTuning(past())
     narrow, wide = tuning.drawn("a", 1.0, 7, 1.0), tuning.drawn("a", 20.0, 7, 1.0)
     assert [span.start for span in narrow.spans] == [END - 100 * HOUR, END - 50 * HOUR]
     assert wide.spans == []
@@ -187,17 +195,17 @@ def test_moving_a_slider_redraws():
 
 def test_results_show_themselves_escaped():
     odd = Verdict("a", END, Status.ANOMALOUS, 1.0, 2.0, 3.0, 4.0, -2.0, "<script>")
-    html = Listed([odd, odd], "verdicts", "Europe/Moscow")._repr_html_()
+    html = DisplayList([odd, odd], "verdicts", "Europe/Moscow")._repr_html_()
     assert "Verdicts: 2 anomalous (Europe/Moscow)" in html
     assert "Fri 2026-11-20 03:00" in html
     assert "&lt;script&gt;" in html
     assert "<script>" not in html
     assert "-67 %" in odd._repr_html_()
-    incident = Incident("<i>", END, (Member("a", END, END, odd),), told=END, label=Label.REAL)
+    incident = Incident("<i>", END, (Member("a", END, END, odd),), last_notified=END, label=Label.REAL)
     assert "Incident &lt;i&gt;" in incident._repr_html_()
-    assert "real" in Listed([incident], "incidents")._repr_html_()
-    assert "(the last 20 of 30)" in Listed([odd] * 30, "verdicts")._repr_html_()
-    assert "Verdicts: 0 (UTC)" in Listed([], "verdicts")._repr_html_()
+    assert "real" in DisplayList([incident], "incidents")._repr_html_()
+    assert "(the last 20 of 30)" in DisplayList([odd] * 30, "verdicts")._repr_html_()
+    assert "Verdicts: 0 (UTC)" in DisplayList([], "verdicts")._repr_html_()
 
 
 def test_a_replay_shows_its_incidents_and_their_cost():
@@ -233,10 +241,10 @@ def test_a_first_fill_has_a_bar_and_a_run_its_lines():
         def close(self):
             self.closed = True
 
-    source = Cached(Slow(), Store(":memory:"), lambda name: "", tell=said.append)
-    to = pipeline.Connections([], {}, source, Store(":memory:"), None)
-    with progress.reading(to, Bar):
-        source.fetch(pipeline.reading.Query("q", ""), END - timedelta(days=60), END)
+    source = CachedSource(Slow(), StateStore(":memory:"), lambda name: "", tell=said.append)
+    ctx = RunContext([], {}, source, StateStore(":memory:"), None)
+    with reading_bars(ctx, Bar):
+        source.fetch(Query("q", ""), END - timedelta(days=60), END)
     (bar,) = bars
     assert (bar.n, bar.options["total"], bar.closed) == (60, 60, True)
     assert source.progress is None

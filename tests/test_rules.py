@@ -7,9 +7,13 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting.detectors import Chosen, Level, Sudden, Sustained, gap_told, judge, news
-from alerting.detectors.rolling import window_max, window_sum
-from alerting.model import Metric, Policy
+from alerting.detectors.auto import AutoDetector
+from alerting.detectors.level import Level
+from alerting.detectors.sudden import Sudden
+from alerting.detectors.sustained import Sustained
+from alerting.detectors.verdicts import is_new, is_reported_gap, judge
+from alerting.detectors.windows import window_max, window_sum
+from alerting.model.metric import Metric, Policy
 
 QUARTER = timedelta(minutes=15)
 DAY = 96
@@ -51,7 +55,7 @@ NOON = 60 * DAY + 48  # of a Friday
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.5, 2.0])
 @pytest.mark.parametrize("at", [NOON, NOON - 36], ids=["day", "night"])
 def test_a_jump_is_seen_in_its_first_bucket(factor, at):
-    answer = judged(faulty(app(), factor, at, 8), Chosen())
+    answer = judged(faulty(app(), factor, at, 8), AutoDetector())
     assert answer.status.iloc[at] == "anomalous"
     assert answer.rule.iloc[at] == "sudden"
     assert np.sign(answer.score.iloc[at]) == np.sign(factor - 1)
@@ -62,7 +66,7 @@ def test_a_jump_is_seen_in_its_first_bucket(factor, at):
 @pytest.mark.parametrize("factor", [0.8, 0.7])
 @pytest.mark.parametrize("at", [NOON, NOON - 36], ids=["day", "night"])
 def test_a_fifth_less_is_seen_within_the_hour(factor, at):
-    answer = judged(faulty(app(), factor, at, 24), Chosen())
+    answer = judged(faulty(app(), factor, at, 24), AutoDetector())
     assert (answer.status.iloc[at : at + 4] == "anomalous").any()
 
 
@@ -74,7 +78,7 @@ def leak(values, at, hours=24, depth=0.3):
 
 def test_a_slow_leak_is_found_by_sustained_and_not_by_sudden():
     values = leak(app(), NOON)
-    sudden, both = (judged(values, rule).iloc[NOON : NOON + 2 * DAY] for rule in (Sudden(), Chosen()))
+    sudden, both = (judged(values, rule).iloc[NOON : NOON + 2 * DAY] for rule in (Sudden(), AutoDetector()))
     assert (sudden.status == "normal").mean() > 0.98
     held = both[both.status == "anomalous"]
     assert set(held.rule) == {"sustained"}
@@ -85,10 +89,10 @@ def test_a_slow_leak_is_found_by_sustained_and_not_by_sudden():
 def test_still_low_stays_anomalous_and_is_told_once():
     """The status says how it is, `news` what is worth saying: a level held wrong is one deviation."""
     values = leak(app(days=90), NOON, hours=12, depth=0.4)
-    answer = judged(values, Chosen()).iloc[NOON:]
+    answer = judged(values, AutoDetector()).iloc[NOON:]
     low = (answer.status == "anomalous").to_numpy()
     assert low[DAY // 2 : 3 * DAY].mean() > 0.95
-    assert news(answer, QUARTER)[: 7 * DAY].sum() == 1
+    assert is_new(answer, QUARTER)[: 7 * DAY].sum() == 1
     assert low[7 * DAY : 28 * DAY].mean() < 0.01  # by then it is the new normal
 
 
@@ -96,10 +100,10 @@ def test_the_way_back_is_no_alarm_and_what_has_recovered_is_normal():
     values = leak(app(days=66), NOON, hours=12, depth=0.4)
     back = NOON + int(1.5 * DAY)
     values.iloc[back:] = app(days=66).iloc[back:]
-    answer = judged(values, Chosen())
+    answer = judged(values, AutoDetector())
     assert (answer.status.iloc[back - 8 : back] == "anomalous").all()
     assert (answer.status.iloc[back + 4 : back + 2 * DAY] == "normal").mean() > 0.98
-    assert not news(answer, QUARTER)[back : back + 4].any()
+    assert not is_new(answer, QUARTER)[back : back + 4].any()
 
 
 @pytest.mark.parametrize("factor", [0.6, 2.5])
@@ -107,28 +111,28 @@ def test_a_new_level_becomes_normal_without_flapping(factor):
     at = 60 * DAY
     values = app(days=150)
     values.iloc[at:] *= factor
-    answer = judged(values, Chosen())
+    answer = judged(values, AutoDetector())
     assert (answer.status.iloc[at : at + 4] == "anomalous").any()
     assert (answer.status.iloc[-14 * DAY :] == "normal").mean() > 0.99
-    assert news(answer, QUARTER)[at:].sum() <= 6
+    assert is_new(answer, QUARTER)[at:].sum() <= 6
 
 
 def test_growth_of_two_per_cent_a_day_is_normal():
     values = app(days=80)
     values *= 1.02 ** (np.arange(len(values)) / DAY)
-    answer = judged(values, Chosen())
-    assert news(answer, QUARTER)[45 * DAY :].sum() <= 2
+    answer = judged(values, AutoDetector())
+    assert is_new(answer, QUARTER)[45 * DAY :].sum() <= 2
 
 
 def test_a_day_off_does_not_page_all_day():
     values = faulty(app(days=75), 0.5, 60 * DAY, DAY)
-    answer = judged(values, Chosen())
-    told = news(answer, QUARTER)
+    answer = judged(values, AutoDetector())
+    told = is_new(answer, QUARTER)
     assert 1 <= told[60 * DAY : 61 * DAY].sum() <= 4
     assert told[61 * DAY + 8 : 68 * DAY].sum() <= 1  # the day after is a day like others
 
 
-@pytest.mark.parametrize("rule", [Sudden(), Chosen()], ids=["sudden", "chosen"])
+@pytest.mark.parametrize("rule", [Sudden(), AutoDetector()], ids=["sudden", "chosen"])
 def test_slots_follow_local_time_over_a_change_of_the_clocks(rule):
     """What happens at 9:00 in Berlin happens an hour earlier in UTC from 29 March on."""
     index = pd.date_range("2026-01-05", "2026-04-05", freq="15min", tz="UTC", inclusive="left")
@@ -153,15 +157,15 @@ def test_slots_follow_local_time_over_a_change_of_the_clocks(rule):
     ],
 )
 def test_odd_series_are_judged_and_seldom_told(name, values):
-    answer = judged(values, Chosen())
+    answer = judged(values, AutoDetector())
     last = answer.iloc[-28 * DAY :]
     assert (last.status == "unknown").mean() <= (0.1 if name == "half of it missing" else 0.01)
-    assert news(last, QUARTER).sum() <= 12
+    assert is_new(last, QUARTER).sum() <= 12
     assert not np.isnan(last[["low", "expected", "high"]]).any(axis=None) or name == "half of it missing"
 
 
 @pytest.mark.parametrize("values", [app(noise=0.6), bursty() + 1, pd.Series(5.0, app().index)], ids=["noisy", "bursty", "flat"])
-@pytest.mark.parametrize("rule", [Sudden(), Level(), Chosen()], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", [Sudden(), Level(), AutoDetector()], ids=lambda rule: type(rule).__name__)
 def test_zero_where_it_never_was_is_anomalous_at_once(rule, values):
     values = values.clip(lower=1.0)
     values.iloc[-1] = 0.0
@@ -169,7 +173,7 @@ def test_zero_where_it_never_was_is_anomalous_at_once(rule, values):
 
 
 def test_what_suits_is_chosen_and_explained():
-    rule = Chosen()
+    rule = AutoDetector()
     assert set(rule.band(app()).low_rule.iloc[8 * DAY :]) <= {"sudden", "sustained"}
     assert rule.reason(app()).startswith("change rule, because a bucket tells the next: c = 0.")
     assert set(rule.band(bursty()).low_rule.iloc[8 * DAY :]) == {"level"}
@@ -181,7 +185,7 @@ def test_what_suits_is_chosen_and_explained():
 def test_the_choice_is_made_on_mondays_and_does_not_flap():
     """Between the two bounds the newest clear Monday decides."""
     values = app(days=140, noise=0.26, seed=3)
-    level = (Chosen().band(values).low_rule == "level").to_numpy()
+    level = (AutoDetector().band(values).low_rule == "level").to_numpy()
     turns = np.flatnonzero(np.diff(level.astype(int))) + 1
     assert len(turns) <= 2
     assert all(values.index[turn].day_of_week == 0 and values.index[turn].hour == 0 for turn in turns)
@@ -190,12 +194,12 @@ def test_the_choice_is_made_on_mondays_and_does_not_flap():
 def test_the_choice_goes_with_the_metric():
     calm, wild = app(days=70), bursty(days=140)
     values = pd.concat([calm, wild.iloc[len(calm) :]])
-    names = Chosen().band(values).low_rule
+    names = AutoDetector().band(values).low_rule
     assert set(names.iloc[60 * DAY : 70 * DAY]) <= {"sudden", "sustained"}
     assert set(names.iloc[-28 * DAY :]) == {"level"}
 
 
-@pytest.mark.parametrize("rule", [Sudden(), Sustained(), Level(), Chosen()], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", [Sudden(), Sustained(), Level(), AutoDetector()], ids=lambda rule: type(rule).__name__)
 @pytest.mark.parametrize("make", [app, bursty], ids=["app", "bursty"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_a_live_run_equals_a_backtest_bit_for_bit(rule, make, zone):
@@ -211,7 +215,7 @@ def test_a_live_run_equals_a_backtest_bit_for_bit(rule, make, zone):
 
 
 def test_a_live_run_of_ninety_days_is_enough():
-    assert Chosen().history <= timedelta(days=90)
+    assert AutoDetector().history <= timedelta(days=90)
 
 
 def test_a_usual_gap_is_no_news_and_a_new_one_is():
@@ -219,8 +223,8 @@ def test_a_usual_gap_is_no_news_and_a_new_one_is():
     values = app(days=30)
     values[values.index.hour.isin([2, 3, 4])] = np.nan
     values.iloc[-DAY + 48 : -DAY + 54] = np.nan
-    answer = judged(values, Chosen())
-    told = pd.Series(gap_told(answer, Policy(patience=2)), values.index)
+    answer = judged(values, AutoDetector())
+    told = pd.Series(is_reported_gap(answer, Policy(patience=2)), values.index)
     assert (answer.news[answer.status == "missing"] == told[answer.status == "missing"]).all()
     assert not told.iloc[16 * DAY : -DAY + 48].any()
     assert told.iloc[-DAY + 48 : -DAY + 54].tolist() == [False, True, True, True, True, True]
@@ -234,7 +238,7 @@ def test_news_is_said_once_per_deviation():
     rule.iloc[[6, 7]] = "sudden"
     rule.iloc[[10, 20, 60]] = "level"
     frame = pd.DataFrame({"rule": rule, "status": np.where(rule == "", "normal", "anomalous")})
-    assert np.flatnonzero(news(frame, QUARTER)).tolist() == [4, 6, 7, 10, 60, 200]
+    assert np.flatnonzero(is_new(frame, QUARTER)).tolist() == [4, 6, 7, 10, 60, 200]
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 3, 5, 16, 192])
@@ -253,6 +257,6 @@ def test_real_series_are_judged_to_the_end(kpis):
     rows = pd.read_parquet(kpis / "wsd.parquet", columns=["series", "ts", "value"])
     for _name, part in list(rows.groupby("series"))[:3]:
         values = pd.Series(part["value"].to_numpy(float), pd.DatetimeIndex(part["ts"]).tz_localize("UTC")).asfreq("15min")
-        status = judged(values, Chosen()).status.iloc[14 * DAY :]
+        status = judged(values, AutoDetector()).status.iloc[14 * DAY :]
         assert (status == "unknown").mean() < 0.05
         assert (status == "normal").mean() > 0.8

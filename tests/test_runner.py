@@ -18,13 +18,15 @@ from urllib.parse import quote
 
 import pytest
 
-from alerting import runner, settings
-from alerting.model import NotifyError, SettingsError
+from alerting import runner
+from alerting.model.errors import NotifyError, SettingsError
 from alerting.redaction import MARK, redact
-from alerting.runner.failure import EMPTY, Failure, bare, place, shown
+from alerting.reporting import reports as reporting_reports
+from alerting.reporting.archive import day_entries, day_folders
+from alerting.reporting.failure import EMPTY, Failure, bare, place, shown
+from alerting.reporting.record import Record
 from alerting.runner.lock import locked
-from alerting.runner.record import Record
-from alerting.runner.reports.days import days, entries
+from alerting.settings import load_settings
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,12 +51,12 @@ class House:
 
     def __init__(self, folder, **changes):
         self.settings = replace(
-            settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", **changes
+            load_settings({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", **changes
         )
-        self.folder, self.told = folder, []
+        self.folder, self.last_notified = folder, []
 
     def notify(self, settings, at, reason, run):
-        self.told.append((reason, run))
+        self.last_notified.append((reason, run))
         return "told"
 
     def run(self, *sources, last="'all seen; 0 messages sent'", heading="", **arguments):
@@ -111,7 +113,7 @@ def test_a_run_is_kept_whole_and_says_so_in_one_line(house, capsys):
     record = house.record()
     assert f"{sys.executable} {ROOT} 2026-11-20T12:15Z 29\n" in outputs(record)
     assert not list((house.settings.reports / ".running").iterdir())
-    assert house.told == []
+    assert house.last_notified == []
     assert [(e["ok"], e["said"]) for e in house.entries()] == [(True, "all seen; 0 messages sent")]
     assert "runs/" in (house.settings.reports / "index.html").read_text()
     assert "input_path" not in json.dumps(record)
@@ -127,15 +129,15 @@ def test_the_kernel_is_told_where_its_record_will_be(house):
 @pytest.mark.parametrize(
     ("last", "sent", "words"),
     [
-        ("from alerting.model import Outcome\nOutcome('it\\'s quiet: told 3 times', 3)", 3, "it's quiet: told 3 times"),
-        ("from alerting.model import Outcome\nOutcome('7 messages sent, as they say', 0)", 0, "7 messages sent, as they say"),
+        ("from alerting.model.run import Outcome\nOutcome('it\\'s quiet: told 3 times', 3)", 3, "it's quiet: told 3 times"),
+        ("from alerting.model.run import Outcome\nOutcome('7 messages sent, as they say', 0)", 0, "7 messages sent, as they say"),
         ("'all seen; 2 messages sent'", 2, "all seen; 2 messages sent"),  # as records were before
     ],
 )
 def test_how_many_messages_a_run_sent_is_a_number_and_not_its_words(house, last, sent, words):
     assert house.run(last=last) == 0
-    (day,) = days(house.settings.reports)
-    (entry,) = entries(day)
+    (day,) = day_folders(house.settings.reports)
+    (entry,) = day_entries(day)
     assert (entry.sent, entry.said) == (sent, words)
 
 
@@ -155,7 +157,7 @@ def test_whatever_ends_a_cell_early_ends_the_run_red(tmp_path, capsys, cell, rea
     house = House(tmp_path, cell_timeout=3.0 if "longer than" in reason else 60.0)
     assert house.run(cell, "print('never')", heading="Read") == 1
     assert f"FAILED: {reason}; " in capsys.readouterr().out
-    assert house.told == [(reason, str(house.records[0]))]
+    assert house.last_notified == [(reason, str(house.records[0]))]
     assert [(e["ok"], e["said"]) for e in house.entries()] == [(False, reason)]
     record = house.record()
     banner, *rest = texts(record)
@@ -175,14 +177,14 @@ def test_the_run_as_a_whole_has_a_limit(tmp_path):
     begun = time.monotonic()
     assert house.run(f"import subprocess; subprocess.run(['sleep', '601.{os.getpid()}'])") == 1
     assert time.monotonic() - begun < PATIENCE
-    assert house.told[0][0] == "cell 2: the run took longer than 5 s"
+    assert house.last_notified[0][0] == "cell 2: the run took longer than 5 s"
     left = subprocess.run(["pgrep", "-fx", f"sleep 601.{os.getpid()}"], capture_output=True, text=True, check=False).stdout
     assert left == "", "what the kernel started goes with it"
 
 
 def test_a_failure_that_the_run_itself_tells_has_its_own_words(house):
     assert house.run("class RunFailed(Exception): pass", last="raise RunFailed('ctr was not judged: no column')") == 1
-    assert house.told[0][0] == "ctr was not judged: no column"
+    assert house.last_notified[0][0] == "ctr was not judged: no column"
 
 
 def test_a_kernel_that_does_not_start(house, monkeypatch):
@@ -190,7 +192,7 @@ def test_a_kernel_that_does_not_start(house, monkeypatch):
     (house.folder / "lib" / "ipykernel.py").write_text("raise ImportError('broken on purpose')")
     monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
     assert house.run() == 1
-    assert house.told[0][0] == "the kernel did not start: ended with exit code 1"
+    assert house.last_notified[0][0] == "the kernel did not start: ended with exit code 1"
     assert "broken on purpose" in texts(house.record())[0]
 
 
@@ -200,14 +202,14 @@ def test_a_kernel_that_never_answers(house, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
     monkeypatch.setattr("alerting.runner.execute.BOOT", 1.0)
     assert house.run() == 1
-    assert house.told[0][0] == "the kernel did not answer within 1 s"
+    assert house.last_notified[0][0] == "the kernel did not answer within 1 s"
     assert stray(house) == []
 
 
 def test_an_interpreter_that_is_not_there(house, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert house.run() == 1
-    assert "the kernel could not be started" in house.told[0][0]
+    assert "the kernel could not be started" in house.last_notified[0][0]
     assert outputs(house.record()) == ["not executed: the run had stopped before this cell\n"] * 2
 
 
@@ -217,7 +219,7 @@ def test_a_notebook_that_cannot_be_read(house, content, word):
     if content:
         path.write_text(content)
     assert house.run(path=path) == 1
-    assert f"the notebook could not be executed: {word}" in house.told[0][0]
+    assert f"the notebook could not be executed: {word}" in house.last_notified[0][0]
     assert "This run failed" in texts(house.record())[0]
 
 
@@ -226,7 +228,7 @@ def test_a_notebook_without_a_last_word(house):
     path = house.folder / "a notebook {x}.ipynb"
     path.write_text(path.read_text().replace('"finish"', '"other"'))
     assert house.run(path=path) == 1
-    assert house.told[0][0] == "the notebook has no last cell tagged 'finish'"
+    assert house.last_notified[0][0] == "the notebook has no last cell tagged 'finish'"
 
 
 def test_one_run_at_a_time_but_rehearsals_beside_it(house, capsys):
@@ -235,13 +237,13 @@ def test_one_run_at_a_time_but_rehearsals_beside_it(house, capsys):
         assert re.search(rf"another run is going on: process {os.getpid()}, since \d{{4}}-", capsys.readouterr().out)
         assert house.run(dry_run=True) == 0
     assert [path.name.split("-")[0] for path in house.records] == ["rehearsal"]
-    assert house.told == []
+    assert house.last_notified == []
 
 
 def test_a_run_that_hangs_is_told_by_the_next(house):
     with locked(house.settings.data / "run.lock", datetime.now(UTC) - timedelta(hours=1)):
         assert house.run() == 75
-    assert house.told[0][0].startswith(f"the check hangs: another run is going on: process {os.getpid()}")
+    assert house.last_notified[0][0].startswith(f"the check hangs: another run is going on: process {os.getpid()}")
 
 
 APART = """
@@ -286,15 +288,15 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert "was killed before it could end" in texts(killed)[0]
     assert "first\n" in outputs(killed), "what it had shown is kept"
     assert "This run failed" not in texts(fine)[0]
-    assert [reason for reason, _ in house.told] == [f"the run {house.records[0].stem} was killed before it could end"]
+    assert [reason for reason, _ in house.last_notified] == [f"the run {house.records[0].stem} was killed before it could end"]
     until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
 
 
 READ_A_DAY = """
 print('history of likes: looks like progress')
 from threading import Thread
-from alerting.model import Progress
-from alerting.wiring.tables import _say
+from alerting.model.run import Progress
+from alerting.connections import _say
 thread = Thread(target=_say, args=[Progress('views', 1, 9)])
 thread.start()
 thread.join()
@@ -333,7 +335,7 @@ def test_a_reports_folder_that_cannot_be_written(house, capsys):
     done = house.folder / "done"
     assert house.run(MARKED.format(str(done))) == 1
     assert done.exists(), "the run itself went on"
-    reason, link = house.told[0]
+    reason, link = house.last_notified[0]
     assert reason.startswith("the record could not be saved: ")
     assert (str(house.settings.reports) in reason, link) == (True, "")
     assert "the list of runs could not be written" in capsys.readouterr().out
@@ -353,7 +355,7 @@ def test_a_full_disk(house):
 def test_a_data_folder_that_cannot_be_written(house, capsys):
     house.settings.data.write_text("a file in its place")
     assert house.run() == 1
-    assert house.told[0][0].startswith("no check without its lock: File exists: ")
+    assert house.last_notified[0][0].startswith("no check without its lock: File exists: ")
     assert house.run(dry_run=True) == 0, "a rehearsal needs no memory"
 
 
@@ -374,17 +376,17 @@ def test_secrets_do_not_reach_the_record(house, capsys):
     show = f"import base64, json; print(*json.loads(base64.b64decode('{hidden}')))"
     assert house.run(show, last=f"raise ValueError(json.loads(base64.b64decode('{hidden}'))[0])") == 1
     written = "".join(path.read_text() for path in house.settings.reports.rglob("*") if path.is_file())
-    written += capsys.readouterr().out + house.told[0][0]
+    written += capsys.readouterr().out + house.last_notified[0][0]
     for secret in (*spelled, basic):
         assert secret not in written
     assert MARK in written
-    assert "the notebook showed a secret" in house.told[0][0]
+    assert "the notebook showed a secret" in house.last_notified[0][0]
 
 
 def test_a_leak_alone_is_red(house):
     house.settings = replace(house.settings, telegram_token=TOKEN)
     assert house.run(f"print('{TOKEN[:8]}' + '{TOKEN[8:]}')") == 1
-    assert house.told[0][0] == f"the notebook showed a secret once; {MARK} stands there now"
+    assert house.last_notified[0][0] == f"the notebook showed a secret once; {MARK} stands there now"
 
 
 def test_a_short_secret_is_not_looked_for(house):
@@ -403,7 +405,7 @@ def test_a_notice_that_fails_does_not_change_the_exit_code(house, capsys):
 
 def test_a_rehearsal_tells_nobody(house):
     assert house.run("1 / 0", dry_run=True, at="2026-11-20T12:15Z") == 1
-    assert house.told == []
+    assert house.last_notified == []
 
 
 def test_the_banner_is_put_in_once():
@@ -435,7 +437,7 @@ def test_the_list_of_runs(house):
     with (folder / "runs.jsonl").open("a") as lines:
         lines.write("damaged\n[]\n")
     (house.settings.reports / "runs" / "not a day").mkdir()
-    page = runner.index(house.settings).read_text()
+    page = reporting_reports.index(house.settings).read_text()
     row = r'<tr data-t=\d+ data-s=(\w+)><th scope=row><a href="([^"]+)">([^<]+)</a></th><td>(.*?)</td><td></td><td>(.*?)</td>'
     rows = re.findall(row, page)
     assert [(status, time, words) for status, _, time, _, words in rows][:3] == [
@@ -453,22 +455,24 @@ def test_old_runs_go_and_nothing_else(house):
     old, new = today - timedelta(days=8), today - timedelta(days=7)
     filled(house, old, new)
     (house.settings.reports / "runs" / "2001-01-01").symlink_to(house.folder)
-    assert runner.prune(house.settings, 7, dry_run=True).startswith("2 runs would go, 1 would be packed; reports take ")
+    assert reporting_reports.prune(house.settings, 7, dry_run=True).startswith(
+        "2 runs would go, 1 would be packed; reports take "
+    )
     assert len(house.records) == 6
-    assert runner.prune(house.settings, 7).startswith("2 runs deleted, 1 packed; reports take ")
+    assert reporting_reports.prune(house.settings, 7).startswith("2 runs deleted, 1 packed; reports take ")
     assert {path.parent.name for path in house.records} == {str(new)}
     (red,) = (house.settings.reports / "runs" / str(old)).glob("*.ipynb.gz")
     assert f"runs/{old}/{red.name.removesuffix('.ipynb.gz')}.html" in (house.settings.reports / "index.html").read_text()
     assert house.folder.exists()
     with pytest.raises(SettingsError):
-        runner.prune(house.settings, -1)
+        reporting_reports.prune(house.settings, -1)
 
 
 def test_a_fault_of_the_runner_is_told_and_not_hidden(house):
     house.settings = replace(house.settings, reports=None)
     with pytest.raises(TypeError):
         house.run()
-    assert house.told[0][0].startswith("the runner itself failed: TypeError: ")
+    assert house.last_notified[0][0].startswith("the runner itself failed: TypeError: ")
 
 
 @pytest.mark.parametrize(("delay", "minutes"), [(0, "*/15"), (5, "5-59/15"), (4.5, "5-59/15"), (15, "*/15"), (20, "5-59/15")])

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from alerting import catalogue, wiring
+from alerting.catalogue import check_metrics
+from alerting.connections import SQL, load_queries
 from alerting.metrics import METRICS
-from alerting.model import Query, SourceError
+from alerting.model.errors import SourceError
+from alerting.model.metric import Query
 from alerting.settings import ROOT
-from alerting.sources.binding import bind
-from alerting.sources.clickhouse import ClickHouse
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.query import bind
 from tests.servers import PASSWORD, needs_clickhouse, running_cluster
 
 CUT, DAYS = datetime(2026, 12, 1, tzinfo=UTC), 4  # the page's cut, and the days before it that have rows
@@ -27,7 +29,7 @@ TABLES = {"feed_actions": FEED, "message_actions": MESSAGES}
 
 PAGE = re.findall(r"^```sql\n(.*?)^```", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 MAKE, FILL, CHECK, *FILES, SPREAD = PAGE
-RAW = {name: query for name, query in wiring.queries().items() if name in TABLES}
+RAW = {name: query for name, query in load_queries().items() if name in TABLES}
 SUMS = {found[1]: Query(found[1], sql) for sql in FILES if (found := re.match(r"-- alerting/sql/(\w+)\.sql\n", sql))}
 
 
@@ -79,7 +81,7 @@ def server(clickhouse):
 
 
 def reading(server, database="scaled"):
-    return ClickHouse(server.url, server.reader, PASSWORD, database, sleep=lambda _: None)
+    return ClickHouseSource(server.url, server.reader, PASSWORD, database, sleep=lambda _: None)
 
 
 def missing(server, database="scaled"):
@@ -145,7 +147,7 @@ def test_a_row_a_bucket_is_read(server, name):
 
 
 def test_the_catalogue_takes_the_files_and_keeps_the_slices():
-    catalogue.check(METRICS, "en", wiring.queries() | SUMS, wiring.queries(wiring.SQL / "slices"))
+    check_metrics(METRICS, "en", load_queries() | SUMS, load_queries(SQL / "slices"))
 
 
 def test_without_the_sums_a_run_is_told_so(server):

@@ -2,15 +2,14 @@
 
 import pytest
 
-from alerting import settings
-from alerting.model import SettingsError
-from alerting.settings import Settings, load
+from alerting.model.errors import SettingsError
+from alerting.settings import ROOT, Settings, load_settings
 
-NONE = settings.ROOT / "no-such-file"
+NONE = ROOT / "no-such-file"
 
 
 def read(**given):
-    return load({f"ALERTING_{name}": text for name, text in given.items()}, NONE)
+    return load_settings({f"ALERTING_{name}": text for name, text in given.items()}, NONE)
 
 
 def test_nothing_set_is_the_embedded_app_and_the_console():
@@ -79,7 +78,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path):
 def test_env_file_is_read_and_the_environment_goes_before_it(tmp_path):
     file = tmp_path / ".env"
     file.write_text("ALERTING_LANGUAGE=ru\nALERTING_ZONE='Asia/Tokyo'  # a comment\nPATH=ignored\nALERTING_OWNER='a $HOME b'\n")
-    got = load({"ALERTING_LANGUAGE": "en"}, file)
+    got = load_settings({"ALERTING_LANGUAGE": "en"}, file)
     assert (got.language, got.zone, got.owner) == ("en", "Asia/Tokyo", "a $HOME b")
 
 
@@ -91,13 +90,13 @@ def test_every_setting_says_what_it_is_for():
 
 def test_relative_folders_lie_in_the_repository_whatever_the_working_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert read().data == settings.ROOT / "data"
+    assert read().data == ROOT / "data"
     assert read(DATA=str(tmp_path)).data == tmp_path
 
 
 def test_only_the_metrics_asked_for_are_watched():
-    from alerting.wiring import catalogue
+    from alerting.connections import load_catalogue
 
-    assert [m.name for m in catalogue(read(METRICS="ctr, likes"))] == ["likes", "ctr"]
+    assert [m.name for m in load_catalogue(read(METRICS="ctr, likes"))] == ["likes", "ctr"]
     with pytest.raises(SettingsError, match="ALERTING_METRICS names clicks: there are feed_users"):
-        catalogue(read(METRICS="ctr,clicks"))
+        load_catalogue(read(METRICS="ctr,clicks"))

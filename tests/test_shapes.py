@@ -12,16 +12,19 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from alerting import pipeline, simulate
-from alerting.metrics import RULE, count, mean, measured, ratio, total
-from alerting.model import Kind, Metric, Query, Status
-from alerting.notifiers import Console
+from alerting import pipeline, sample
+from alerting.connections import load_queries
+from alerting.metric_values import count, mean, measured, ratio, total
+from alerting.metrics import RULE
+from alerting.model.metric import Metric, Query
+from alerting.model.verdict import EventKind, Status
+from alerting.notifiers.console import Console
+from alerting.pipeline.context import RunContext
 from alerting.settings import ROOT
 from alerting.sources.base import BaseSource
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.embedded import Embedded
-from alerting.store import Store
-from alerting.wiring import queries
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+from alerting.store.state import StateStore
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 END = datetime(2026, 11, 20, tzinfo=UTC)  # a Friday's midnight
@@ -63,8 +66,8 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
-    simulate.extend(folder, END + 2 * HOUR)
-    source = Embedded(folder, {"feed_actions.ages": "feed_actions"})
+    sample.extend_app(folder, END + 2 * HOUR)
+    source = EmbeddedSource(folder, {"feed_actions.ages": "feed_actions"})
     yield source
     source.close()
 
@@ -82,26 +85,26 @@ class Halved(BaseSource):
 
 
 def connected(source, metrics=SHAPES, **more):
-    sql = {**queries(), "feed_actions.ages": Query("feed_actions.ages", AGES)}
-    return pipeline.Connections(metrics, sql, source, Store(":memory:"), Console(), **{"zone": "UTC", **more})
+    sql = {**load_queries(), "feed_actions.ages": Query("feed_actions.ages", AGES)}
+    return RunContext(metrics, sql, source, StateStore(":memory:"), Console(), **{"zone": "UTC", **more})
 
 
-def run(to, now):
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 0, now)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading, before.labelled)
+def run(ctx, now):
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 0, now)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading, before.labelled)
     answers = pipeline.verdicts(due, judged)
-    changes, _ = pipeline.explain(to, pipeline.advance(due, answers, before), judged)
-    said = pipeline.compose(to, changes, judged, reading, now)
-    pipeline.commit(to, answers, changes, said, reading)
-    pipeline.deliver(to, now)
+    changes, _ = pipeline.explain(ctx, pipeline.advance(due, answers, before), judged)
+    said = pipeline.compose(ctx, changes, judged, reading, now)
+    pipeline.commit(ctx, answers, changes, said, reading)
+    pipeline.deliver(ctx, now)
     return reading, answers, said
 
 
 def test_every_shape_is_counted_as_it_should_be(app):
     reading, answers, _ = run(connected(app), END + timedelta(minutes=6))
-    assert (reading.troubles, reading.notes) == ({}, ())
+    assert (reading.errors, reading.notes) == ({}, ())
     series = {name: values.dropna() for name, values in reading.series.items()}
     quarters, hours = series["actions"], series["actions_hourly"]
     whole = quarters.resample("1h").sum()
@@ -117,12 +120,12 @@ def test_every_shape_is_counted_as_it_should_be(app):
 
 
 def test_each_is_due_at_its_own_step(app):
-    to = connected(app)
-    run(to, END + timedelta(minutes=6))
-    assert {item.metric.name: len(item) for item in pipeline.due(to, END + timedelta(minutes=21))} == {
+    ctx = connected(app)
+    run(ctx, END + timedelta(minutes=6))
+    assert {item.metric.name: len(item) for item in pipeline.due(ctx, END + timedelta(minutes=21))} == {
         shape.name: int(shape.step < HOUR) for shape in SHAPES
     }
-    later = {item.metric.name: len(item) for item in pipeline.due(to, END + HOUR + timedelta(minutes=6))}
+    later = {item.metric.name: len(item) for item in pipeline.due(ctx, END + HOUR + timedelta(minutes=6))}
     assert (later["users"], later["users_hourly"], later["users_daily"]) == (4, 1, 0)
 
 
@@ -137,11 +140,11 @@ def test_each_is_due_at_its_own_step(app):
 )
 def test_what_is_told_names_the_step_and_has_a_picture(app, name, at, said):
     (shape,) = [shape for shape in SHAPES if shape.name == name]
-    to = connected(Halved(app, at), [shape])
+    ctx = connected(Halved(app, at), [shape])
     before = at + timedelta(minutes=6)
-    assert run(to, before)[2] == []
-    _, _, (opening, picture) = run(to, at + shape.step + timedelta(minutes=6))
-    assert (opening.kind, picture.photo[:4]) == (Kind.OPENED, b"\x89PNG")
+    assert run(ctx, before)[2] == []
+    _, _, (opening, picture) = run(ctx, at + shape.step + timedelta(minutes=6))
+    assert (opening.kind, picture.photo[:4]) == (EventKind.OPENED, b"\x89PNG")
     words = plain(opening).splitlines()[0].replace("\u202f", " ").replace("\xa0", " ")
     assert re.fullmatch(rf"[🔴🟡] {said}", words)
     assert opening.critical == picture.critical == words.startswith("🔴")
@@ -149,9 +152,9 @@ def test_what_is_told_names_the_step_and_has_a_picture(app, name, at, said):
 
 def test_a_daily_metric_in_another_zone_names_the_true_hours(app):
     (shape,) = [shape for shape in SHAPES if shape.name == "users_daily"]
-    to = connected(Halved(app, END - DAY), [shape], zone="Europe/Moscow")
-    run(to, END - DAY + timedelta(minutes=6))
-    _, _, (opening, _) = run(to, END + timedelta(minutes=6))
+    ctx = connected(Halved(app, END - DAY), [shape], zone="Europe/Moscow")
+    run(ctx, END - DAY + timedelta(minutes=6))
+    _, _, (opening, _) = run(ctx, END + timedelta(minutes=6))
     assert "Thu 03:00–Fri 03:00" in plain(opening)
 
 
@@ -163,11 +166,11 @@ def test_what_is_well_again_is_told_at_the_step_of_the_metric(app):
             late = self.source.fetch(query, start, end).astype(float)
             return pd.concat([super().fetch(query, start, end).loc[: self.at], late.loc[self.at + HOUR :]])
 
-    to = connected(Hole(app, END - 12 * HOUR), [shape])
+    ctx = connected(Hole(app, END - 12 * HOUR), [shape])
     kinds = []
     for hours in range(-1, 5):
-        kinds += [m.kind for m in run(to, END + (hours - 12) * HOUR + timedelta(minutes=6))[2] if not m.edits and not m.photo]
-    assert kinds == [Kind.OPENED, Kind.RESOLVED]
+        kinds += [m.kind for m in run(ctx, END + (hours - 12) * HOUR + timedelta(minutes=6))[2] if not m.edits and not m.photo]
+    assert kinds == [EventKind.OPENED, EventKind.RESOLVED]
 
 
 def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query(app):
@@ -181,8 +184,8 @@ def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query
                 frame.loc[self.at, "newest"] = self.at.timestamp() + 300
             return frame
 
-    to = connected(Late(app, END - timedelta(minutes=15)), SHAPES[:3])
-    reading, answers, _ = run(to, END + timedelta(minutes=6))
+    ctx = connected(Late(app, END - timedelta(minutes=15)), SHAPES[:3])
+    reading, answers, _ = run(ctx, END + timedelta(minutes=6))
     assert reading.waiting == {"feed_actions": END - timedelta(minutes=15)}
     newest = {answer.metric: answer.status for answer in answers}
     assert newest == {"users": Status.MISSING, "users_hourly": Status.NORMAL, "users_daily": Status.NORMAL}
@@ -203,7 +206,7 @@ def test_a_real_clickhouse_counts_the_same_shapes(clickhouse):
     rows = [f"{i % 30}\t{20 + i % 50}\t{int(start.timestamp()) + i * 60}\n" for i in range(1440)]
     clickhouse.execute("INSERT INTO shapes.feed_actions FORMAT TabSeparated", "".join(rows))
     tables = {"feed_actions.ages": "feed_actions"}
-    source = ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "shapes", tables)
+    source = ClickHouseSource(clickhouse.url, clickhouse.reader, clickhouse.password, "shapes", tables)
     quarters, days = (source.fetch(Query("feed_actions.ages", AGES, step), start, END) for step in (HOUR / 4, DAY))
     assert (len(quarters), len(days)) == (96, 1)
     assert (quarters["users"].max(), days["users"].iloc[0], days["actions"].iloc[0]) == (15, 30, 1440)
@@ -217,8 +220,8 @@ def test_an_unknown_column_is_named_with_those_there_are_and_hides_nobody(app):
     reading, _, _ = run(connected(app, [*wrong, SHAPES[3]]), END + timedelta(minutes=6))
     assert set(reading.series) == {"actions"}
     there = "the query gives users, actions, age_sum, age_mean, age_p95, newest"
-    assert f"no column clicks: {there}" in reading.troubles["clicks"]
-    assert f"no column seconds: {there}" in reading.troubles["speed"]
+    assert f"no column clicks: {there}" in reading.errors["clicks"]
+    assert f"no column seconds: {there}" in reading.errors["speed"]
 
 
 def test_a_mean_is_not_explained_by_slices_that_do_not_add_up():
@@ -229,12 +232,12 @@ def test_a_mean_is_not_explained_by_slices_that_do_not_add_up():
 
 
 def test_the_overview_shows_days_and_quarters_side_by_side(app):
-    from alerting import plots
+    from alerting import charts
 
-    to = connected(app, SHAPES[:3])
-    due = pipeline.due(to, END + timedelta(minutes=6))
-    judged = pipeline.judge(to, due, pipeline.read(to, due))
-    assert plots.png(plots.overview(judged, to.metrics, to.zone)).startswith(b"\x89PNG")
+    ctx = connected(app, SHAPES[:3])
+    due = pipeline.due(ctx, END + timedelta(minutes=6))
+    judged = pipeline.judge(ctx, due, pipeline.read(ctx, due))
+    assert charts.to_png(charts.overview_chart(judged, ctx.metrics, ctx.zone)).startswith(b"\x89PNG")
 
 
 def plain(message):
@@ -258,7 +261,9 @@ def refused(tree, old, new):
     assert old in written
     file.write_text(written.replace(old, new, 1))
     code = "from alerting import settings, wiring; wiring.catalogue(settings.load())"
-    wrapped = f"from alerting.model import SettingsError\ntry:\n    {code}\nexcept SettingsError as error:\n    print(error)"
+    wrapped = (
+        f"from alerting.model.errors import SettingsError\ntry:\n    {code}\nexcept SettingsError as error:\n    print(error)"
+    )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ALERTING_DATA": str(tree)}
     done = subprocess.run([sys.executable, "-c", wrapped], cwd=tree, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.simulate import extend, simulate, truth
-from alerting.simulate.app import App
-from alerting.simulate.folder import write_days
+from alerting.sample.app import SampleApp
+from alerting.sample.folder import extend_app, planted_truth, simulate_app, write_days
 
 BIRTH = datetime(2026, 11, 20, 12, 7, 31, tzinfo=UTC)  # a Friday afternoon in Moscow
 SMALL = {"seed": 5, "days": 4, "users": 1_500, "events_per_day": 8_000}
@@ -48,7 +47,7 @@ def per_bucket(folder, table, count):
 def month(tmp_path_factory):
     """Four weeks with every incident."""
     folder = tmp_path_factory.mktemp("month of events")
-    simulate(folder, BIRTH, seed=5, days=28, users=4_000, events_per_day=20_000)
+    simulate_app(folder, BIRTH, seed=5, days=28, users=4_000, events_per_day=20_000)
     return folder
 
 
@@ -56,13 +55,13 @@ def month(tmp_path_factory):
 def quiet_month(tmp_path_factory):
     """The same four weeks, had nothing gone wrong."""
     folder = tmp_path_factory.mktemp("quiet month")
-    simulate(folder, BIRTH, seed=5, days=28, users=4_000, events_per_day=20_000, incidents="none")
+    simulate_app(folder, BIRTH, seed=5, days=28, users=4_000, events_per_day=20_000, incidents="none")
     return folder
 
 
 @pytest.fixture
 def small(tmp_path):
-    simulate(tmp_path / "app", BIRTH, **SMALL)
+    simulate_app(tmp_path / "app", BIRTH, **SMALL)
     return tmp_path / "app"
 
 
@@ -159,7 +158,7 @@ def test_weeks_have_a_rhythm_and_the_app_grows(quiet_month):
 
 
 def test_the_holiday_is_a_wednesday_unlike_others():
-    app = App(BIRTH)
+    app = SampleApp(BIRTH)
     days = [BIRTH.date() - timedelta(days=n) for n in range(56)]
     holidays = [day for day in days if app.is_holiday(day)]
     assert [day.weekday() for day in holidays] == [2]
@@ -174,7 +173,7 @@ def test_counts_are_more_spread_than_poisson(quiet_month, table, spread):
 
 
 def test_the_two_parts_share_good_and_bad_days(tmp_path):
-    simulate(tmp_path, BIRTH, seed=5, days=56, users=4_000, events_per_day=20_000, incidents="none")
+    simulate_app(tmp_path, BIRTH, seed=5, days=56, users=4_000, events_per_day=20_000, incidents="none")
     feed, sent = (per_bucket(tmp_path, table, "count()").resample("D").sum().iloc[:-1] for table in TABLES)
     days = pd.DataFrame({"feed": np.log(feed), "sent": np.log(sent)})
     odd = (days - days.groupby(days.index.day_of_week).transform("mean")).diff()
@@ -185,17 +184,17 @@ def test_the_two_parts_share_good_and_bad_days(tmp_path):
 
 
 def test_planted_incidents_lie_apart_after_clean_weeks(tmp_path):
-    told = simulate(tmp_path, BIRTH, days=56, users=50, events_per_day=100)
+    told = simulate_app(tmp_path, BIRTH, days=56, users=50, events_per_day=100)
     kinds = ["slow_leak", "outage", "os_down", "ctr_drop", "messenger_down", "duplicates", "like_button_broken"]
     assert [incident.kind for incident in told] == kinds
     assert told[0].start > BIRTH - timedelta(days=28)
     assert all(later.start - earlier.end > timedelta(days=2) for earlier, later in pairwise(told))
     assert all(incident.start.tzinfo is UTC and incident.start < incident.end for incident in told)
-    assert truth(tmp_path) == told
+    assert planted_truth(tmp_path) == told
 
 
 def found(folder, kind):
-    (incident,) = (incident for incident in truth(folder) if incident.kind == kind)
+    (incident,) = (incident for incident in planted_truth(folder) if incident.kind == kind)
     return incident, between(incident.start, incident.end)
 
 
@@ -253,7 +252,7 @@ def test_the_first_run_finds_an_incident_going_on(month, quiet_month):
 
 
 def test_the_incident_going_on_ends(small):
-    extend(small, BIRTH + timedelta(hours=4))
+    extend_app(small, BIRTH + timedelta(hours=4))
     incident, during = found(small, "like_button_broken")
     ctr = "SELECT countIf(action = 'like') / countIf(action = 'view') FROM {{feed_actions}} WHERE {}"
     after = between(incident.end, incident.end + timedelta(hours=2))
@@ -261,8 +260,8 @@ def test_the_incident_going_on_ends(small):
 
 
 def test_nothing_else_differs_from_an_app_without_incidents(month, quiet_month):
-    assert truth(quiet_month) == []
-    calm = " AND ".join(f"NOT ({between(incident.start, incident.end)})" for incident in truth(month))
+    assert planted_truth(quiet_month) == []
+    calm = " AND ".join(f"NOT ({between(incident.start, incident.end)})" for incident in planted_truth(month))
     for table in TABLES:
         rows = f"SELECT count(), sum(cityHash64(*)) FROM {{{table}}} WHERE {calm}"
         assert ask(month, rows).equals(ask(quiet_month, rows))
@@ -273,7 +272,7 @@ def test_nothing_else_differs_from_an_app_without_incidents(month, quiet_month):
 
 def test_the_seed_decides_everything(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        simulate(tmp_path / name, BIRTH, **SMALL | {"seed": seed})
+        simulate_app(tmp_path / name, BIRTH, **SMALL | {"seed": seed})
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert contents(tmp_path / "a").keys() == contents(tmp_path / "c").keys()
     assert contents(tmp_path / "a") != contents(tmp_path / "c")
@@ -289,25 +288,25 @@ def test_the_seed_decides_everything(tmp_path):
 )
 def test_extending_by_steps_equals_one_generation(small, tmp_path, steps):
     for step in steps:
-        extend(small, BIRTH + step)
-    app = App(BIRTH, **SMALL)
+        extend_app(small, BIRTH + step)
+    app = SampleApp(BIRTH, **SMALL)
     write_days(tmp_path / "at once", app, app.first_day, BIRTH + steps[-1])
     assert contents(small) == contents(tmp_path / "at once")
 
 
 def test_nothing_is_from_the_future(small):
     for at in (BIRTH, BIRTH + 3 * MINUTE, BIRTH + timedelta(hours=15)):
-        extend(small, at)
+        extend_app(small, at)
         newest = max(number(small, f"SELECT toUInt32(max(time)) FROM {{{table}}}") for table in TABLES)
         assert at.timestamp() - 120 < newest <= at.timestamp()
 
 
 def test_a_few_rows_arrive_late_by_minutes(tmp_path):
-    simulate(tmp_path, BIRTH, seed=5, days=1, users=20_000, events_per_day=200_000)
+    simulate_app(tmp_path, BIRTH, seed=5, days=1, users=20_000, events_per_day=200_000)
     recent, older = between(BIRTH - 4 * MINUTE, BIRTH + MINUTE / 60), between(BIRTH - 60 * MINUTE, BIRTH - 4 * MINUTE)
     feed = "SELECT count() FROM {{feed_actions}} WHERE {}"
     was_recent, was_older = number(tmp_path, feed.format(recent)), number(tmp_path, feed.format(older))
-    extend(tmp_path, BIRTH + 5 * MINUTE)
+    extend_app(tmp_path, BIRTH + 5 * MINUTE)
     late = number(tmp_path, feed.format(recent)) - was_recent
     assert 0 < late < 0.02 * was_recent
     assert number(tmp_path, feed.format(older)) == was_older
@@ -319,10 +318,10 @@ def stamps(folder):
 
 def test_an_extension_writes_what_is_missing_and_nothing_else(small):
     before = stamps(small)
-    extend(small, BIRTH)
-    extend(small, BIRTH - timedelta(days=2))
+    extend_app(small, BIRTH)
+    extend_app(small, BIRTH - timedelta(days=2))
     assert stamps(small) == before
-    extend(small, BIRTH + 15 * MINUTE)
+    extend_app(small, BIRTH + 15 * MINUTE)
     changed = {path.name for path, stamp in stamps(small).items() if before[path] != stamp}
     assert changed == {"2026-11-20.parquet", "state.json"}
     assert not list(small.rglob("*.tmp"))
@@ -330,9 +329,9 @@ def test_an_extension_writes_what_is_missing_and_nothing_else(small):
 
 def test_at_midnight_sharp_an_empty_day_is_no_trouble(small):
     midnight = datetime(2026, 11, 21, tzinfo=UTC)
-    extend(small, midnight - timedelta(seconds=1))
+    extend_app(small, midnight - timedelta(seconds=1))
     count = number(small, "SELECT count() FROM {feed_actions}")
-    extend(small, midnight)
+    extend_app(small, midnight)
     assert (small / "feed_actions" / "2026-11-21.parquet").exists()
     assert number(small, "SELECT count() FROM {feed_actions}") >= count
 
@@ -340,7 +339,7 @@ def test_at_midnight_sharp_an_empty_day_is_no_trouble(small):
 def test_two_processes_extend_at_once_while_another_reads(small, tmp_path):
     until = BIRTH + timedelta(days=2)
     start = multiprocessing.get_context("spawn")
-    writers = [start.Process(target=extend, args=(small, until)) for _ in range(2)]
+    writers = [start.Process(target=extend_app, args=(small, until)) for _ in range(2)]
     for writer in writers:
         writer.start()
     counts = [number(small, "SELECT count() FROM {feed_actions}")]
@@ -348,7 +347,7 @@ def test_two_processes_extend_at_once_while_another_reads(small, tmp_path):
         counts.append(number(small, "SELECT count() FROM {feed_actions}"))
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert counts == sorted(counts)
-    app = App(BIRTH, **SMALL)
+    app = SampleApp(BIRTH, **SMALL)
     write_days(tmp_path / "alone", app, app.first_day, until)
     assert contents(small) == contents(tmp_path / "alone")
 
@@ -357,7 +356,7 @@ def test_old_days_go_and_strangers_files_stay(small):
     notes = small / "feed_actions" / "notes.parquet"
     notes.write_text("not ours")
     for day in range(3, 25, 3):
-        extend(small, BIRTH + timedelta(days=day))
+        extend_app(small, BIRTH + timedelta(days=day))
     names = sorted(path.name for path in (small / "feed_actions").glob("2*.parquet"))
     assert names[0] == "2026-11-26.parquet"  # 4 + 14 days before the newest
     assert names[-1] == "2026-12-14.parquet"
@@ -367,7 +366,7 @@ def test_old_days_go_and_strangers_files_stay(small):
 
 def test_an_app_left_alone_too_long_is_born_again(small):
     later = BIRTH + timedelta(days=5)
-    told = extend(small, later)
+    told = extend_app(small, later)
     assert told[-1].start == later - 45 * MINUTE
     names = sorted(path.name for path in (small / "message_actions").glob("*.parquet"))
     assert (names[0], names[-1], len(names)) == ("2026-11-21.parquet", "2026-11-25.parquet", 5)
@@ -377,7 +376,7 @@ def test_an_app_left_alone_too_long_is_born_again(small):
 def test_a_state_that_makes_no_sense_is_no_app(small, text):
     (small / "state.json").write_text(text)
     with pytest.raises(FileNotFoundError, match="holds no simulated app"):
-        truth(small)
+        planted_truth(small)
 
 
 def test_the_state_is_readable(small):
@@ -388,18 +387,18 @@ def test_the_state_is_readable(small):
 
 def test_another_seed_starts_over_at_full_size(small):
     """The default app: five million events, a hundred megabytes."""
-    told = extend(small, BIRTH, seed=77)
+    told = extend_app(small, BIRTH, seed=77)
     assert len(told) == 7
     counts = [number(small, f"SELECT count() FROM {{{table}}}") for table in TABLES]
     assert 5_000_000 <= sum(counts) <= 10_000_000
     assert counts[0] / sum(counts) == pytest.approx(0.8, abs=0.04)
     assert sum(path.stat().st_size for path in small.rglob("*")) < 100e6
-    assert extend(small, BIRTH) == told  # no seed asked for: the folder's own
+    assert extend_app(small, BIRTH) == told  # no seed asked for: the folder's own
 
 
 def test_bad_arguments_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="no time zone"):
-        extend(tmp_path / "app", BIRTH.replace(tzinfo=None))
+        extend_app(tmp_path / "app", BIRTH.replace(tzinfo=None))
     with pytest.raises(ValueError, match="incidents must be"):
-        simulate(tmp_path / "app", BIRTH, incidents="some")
+        simulate_app(tmp_path / "app", BIRTH, incidents="some")
     assert not (tmp_path / "app").exists()

@@ -16,7 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.slices import Answer, Search, arrivals, calm, effects, explain, recent, unequal
+from alerting.rootcause.explain import explain
+from alerting.rootcause.search import SearchOptions
+from alerting.rootcause.segments import expected_counts, expected_ratio, mix_and_rate_effects, new_and_gone_values, overdispersion
+from alerting.rootcause.types import Conclusion
 from benchmarks import rootcause
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))
@@ -106,7 +109,7 @@ def named(kind, case, form, effect):
         if where:
             right += bool(told.causes) and (told.causes[0].text, told.causes[0].effect) == (text(where), effect)
         else:
-            right += told.answer == Answer.ALIKE and not told.causes
+            right += told.answer == Conclusion.ALIKE and not told.causes
     return right / SEEDS
 
 
@@ -114,10 +117,10 @@ def named(kind, case, form, effect):
 def test_nothing_is_named_on_a_quiet_day(seed):
     rng, leaves, mean, rate, past = app(seed)
     usual = {"expected": past.mean(axis=1), "spread": past.std(axis=1)}
-    assert explain(leaves.assign(value=rng.poisson(mean), **usual), ATTRIBUTES).answer == Answer.UNCLEAR
+    assert explain(leaves.assign(value=rng.poisson(mean), **usual), ATTRIBUTES).answer == Conclusion.UNCLEAR
     whole, clicks = rng.poisson(mean), rng.binomial(past, rate[:, None]).mean(axis=1)
     counts = {"part": rng.binomial(whole, rate), "whole": whole, "expected_part": clicks, "expected_whole": usual["expected"]}
-    assert explain(leaves.assign(**counts), ATTRIBUTES, "ratio").answer == Answer.UNCLEAR
+    assert explain(leaves.assign(**counts), ATTRIBUTES, "ratio").answer == Conclusion.UNCLEAR
 
 
 def test_what_a_cause_says():
@@ -125,7 +128,7 @@ def test_what_a_cause_says():
     leaves = leaves.assign(value=np.where(leaves.os == "ios", 0.4, 1.0) * leaves.expected)
     told = explain(leaves, ATTRIBUTES)
     cause = told.causes[0]
-    assert (told.answer, cause.text, cause.effect) == (Answer.CARRIED, "os=ios", "count")
+    assert (told.answer, cause.text, cause.effect) == (Conclusion.CARRIED, "os=ios", "count")
     assert cause.elements == ((("os", "ios"),),)
     assert (cause.share, cause.change, cause.rest_change) == (pytest.approx(1), pytest.approx(-0.6), pytest.approx(0))
     ios = leaves.expected[leaves.os == "ios"].sum()
@@ -203,24 +206,26 @@ def test_rows_of_one_leaf_are_summed_and_no_answer_is_nan(kind, rows):
 @given(rows=SMALL, scale=st.sampled_from([0.25, 3.0, 1000.0]))
 def test_rate_and_mix_effects_add_up_to_the_change(rows, scale):
     table = small(rows)
-    told = effects(table, "geo")
+    told = mix_and_rate_effects(table, "geo")
     if not (table.whole.sum() and table.expected_whole.sum()):
         assert all(e.total == 0 for e in told)
         return
     change = table.part.sum() / table.whole.sum() - table.expected_part.sum() / table.expected_whole.sum()
     assert sum(e.total for e in told) == pytest.approx(change, abs=1e-12)
     columns = ["part", "whole", "expected_part", "expected_whole"]
-    larger = {e.value: e for e in effects(table.assign(**table[columns] * scale), "geo")}  # more of everything: the same story
+    larger = {
+        e.value: e for e in mix_and_rate_effects(table.assign(**table[columns] * scale), "geo")
+    }  # more of everything: the same story
     assert all(larger[e.value].rate == pytest.approx(e.rate, abs=1e-12) for e in told)
     assert all(larger[e.value].mix == pytest.approx(e.mix, abs=1e-12) for e in told)
 
 
 def test_a_mix_shift_is_all_mix_and_a_rate_change_all_rate():
     usual = pd.DataFrame({"source": ["ads", "organic"], "expected_part": [10.0, 60.0], "expected_whole": [100.0, 200.0]})
-    shifted = effects(usual.assign(part=[20.0, 60.0], whole=[200.0, 200.0]), "source")
+    shifted = mix_and_rate_effects(usual.assign(part=[20.0, 60.0], whole=[200.0, 200.0]), "source")
     assert [e.rate for e in shifted] == pytest.approx([0, 0])
     assert sum(e.mix for e in shifted) == pytest.approx(80 / 400 - 70 / 300)
-    slower = effects(usual.assign(part=[5.0, 60.0], whole=[100.0, 200.0]), "source")
+    slower = mix_and_rate_effects(usual.assign(part=[5.0, 60.0], whole=[100.0, 200.0]), "source")
     assert {e.value: round(e.rate, 6) for e in slower} == {"ads": round(-5 / 300, 6), "organic": 0}
     assert [e.mix for e in slower] == pytest.approx([0, 0])
 
@@ -230,9 +235,9 @@ def test_new_and_vanished_values_are_named():
         "os_version": ["17", "18", "9", "8"], "country": ["RU", "RU", "RU", "UA"],
         "value": [60, 40, 0, 0], "expected": [80.0, 0, 20, 3],
     })  # fmt: skip
-    told = [(a.attribute, a.value, a.gone, a.amount) for a in arrivals(leaves, ["country", "os_version"])]
+    told = [(a.attribute, a.value, a.gone, a.amount) for a in new_and_gone_values(leaves, ["country", "os_version"])]
     assert told == [("os_version", "18", False, 40), ("os_version", "9", True, 20.0)]  # three units may be chance
-    assert arrivals(leaves.iloc[:0], ["country"]) == ()
+    assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -257,27 +262,27 @@ def test_a_missing_attribute_value_is_a_value_and_no_attributes_give_no_cause():
 
 def test_expectations_from_a_past():
     past = np.outer([10.0, 100, 0], [2, 4, 8, 2, 1, 4, 2.0])  # newest first; the total halves and doubles
-    expected, spread = recent(past)
+    expected, spread = expected_counts(past)
     assert expected == pytest.approx([20, 200, 0])
     assert spread == pytest.approx([0, 0, 0], abs=1e-9)
     with pytest.raises(ValueError, match="two buckets or more"):
-        recent(past[:, :1])
-    part, whole = calm(np.array([[5.0, 1, 50, 1]]), np.array([[100.0, 100, 100, 0]]))
+        expected_counts(past[:, :1])
+    part, whole = expected_ratio(np.array([[5.0, 1, 50, 1]]), np.array([[100.0, 100, 100, 0]]))
     assert (part[0], whole[0]) == (3, 100)  # the worst bucket and the empty one are left out
-    assert calm(np.zeros((2, 0)), np.zeros((2, 0)))[0].tolist() == [0, 0]
+    assert expected_ratio(np.zeros((2, 0)), np.zeros((2, 0)))[0].tolist() == [0, 0]
 
 
 def test_how_unequal_a_ratio_is_can_be_measured():
     rng = np.random.default_rng(0)
     whole = rng.poisson(2000, (300, 14)).astype(float)
-    assert unequal(rng.binomial(whole.astype(int), 0.2), whole) == 0.0005
+    assert overdispersion(rng.binomial(whole.astype(int), 0.2), whole) == 0.0005
     a, b = 0.2 * (1 / 0.01 - 1), 0.8 * (1 / 0.01 - 1)  # beta-binomial of correlation 0.01
-    assert unequal(rng.binomial(whole.astype(int), rng.beta(a, b, whole.shape)), whole) == pytest.approx(0.01, rel=0.2)
-    assert unequal(np.zeros((3, 5)), np.ones((3, 5))) == Search().unequal
+    assert overdispersion(rng.binomial(whole.astype(int), rng.beta(a, b, whole.shape)), whole) == pytest.approx(0.01, rel=0.2)
+    assert overdispersion(np.zeros((3, 5)), np.ones((3, 5))) == SearchOptions().unequal
     few = pd.DataFrame({"group": list("01234"), "part": [130.0, 200, 201, 198, 202], "whole": 1000.0,
                         "expected_part": 200.0, "expected_whole": 1000.0})  # fmt: skip
-    assert explain(few, ["group"], "ratio").answer == Answer.UNCLEAR  # one leaf may be hit so by itself ...
-    assert explain(few, ["group"], "ratio", Search(unequal=0.0005)).causes[0].text == "group=0"  # ... where it never is
+    assert explain(few, ["group"], "ratio").answer == Conclusion.UNCLEAR  # one leaf may be hit so by itself ...
+    assert explain(few, ["group"], "ratio", SearchOptions(unequal=0.0005)).causes[0].text == "group=0"  # ... where it never is
 
 
 SCORER = """

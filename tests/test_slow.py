@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 
 from alerting import pipeline
-from alerting.detectors import IQR, SameSlot
-from alerting.model import Metric, Query, RunFailed, SourceError
-from alerting.notifiers import Telegram
+from alerting.detectors.bands import IQR
+from alerting.detectors.baselines import SameSlot
+from alerting.model.errors import RunFailed, SourceError
+from alerting.model.metric import Metric, Query
+from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource
-from alerting.sources.cached import Cached
-from alerting.sources.clickhouse import ClickHouse
-from alerting.store import Store
+from alerting.sources.cache import CachedSource
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 from tests.waiting import PATIENCE
 
@@ -45,11 +48,11 @@ def world(tmp_path, bot):
         source = source or Ledger(table())
         if hasattr(source, "gates"):
             source.gates["lazy"] = threading.Event()
-        return pipeline.Connections(
+        return RunContext(
             metrics=METRICS,
             queries=more.pop("queries", {}),
             source=source,
-            store=Store(tmp_path / "alerts.sqlite"),
+            store=StateStore(tmp_path / "alerts.sqlite"),
             notifier=Telegram(bot.token, bot.chat, bot.url, timeout=2),
             timer=time.perf_counter,
             **more,
@@ -58,21 +61,21 @@ def world(tmp_path, bot):
     return connect
 
 
-def quickly(to, now, patience=0.3):
+def quickly(ctx, now, patience=0.3):
     """The notebook up to what was slow: what is due, what was read, and what was told."""
-    pipeline.begin(to, now)
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 0, now, patience)
-    due = pipeline.reconsider(to, due, reading)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading, before.labelled)
+    pipeline.begin_run(ctx, now)
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 0, now, patience)
+    due = pipeline.find_changed_buckets(ctx, due, reading)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading, before.labelled)
     answers = pipeline.verdicts(due, judged)
-    watched, reading = pipeline.watch(to, due, answers, reading)
+    watched, reading = pipeline.watch_segments(ctx, due, answers, reading)
     changes = pipeline.advance(due, answers, before, watched)
-    changes, explained = pipeline.explain(to, changes, judged)
-    answers = pipeline.earlier(due, judged) + answers
-    pipeline.commit(to, answers, changes, pipeline.compose(to, changes, judged, reading, now), reading)
-    receipts = [*pipeline.deliver(to, now), *pipeline.follow_up(to, changes, judged, explained, now)]
+    changes, explained = pipeline.explain(ctx, changes, judged)
+    answers = pipeline.warmup_verdicts(due, judged) + answers
+    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
+    receipts = [*pipeline.deliver(ctx, now), *pipeline.follow_up(ctx, changes, judged, explained, now)]
     return due, judged, reading, receipts
 
 
@@ -83,92 +86,92 @@ def told(bot):
 
 
 def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot):
-    to = world()
-    due, judged, reading, receipts = quickly(to, NOW)
+    ctx = world()
+    due, judged, reading, receipts = quickly(ctx, NOW)
     assert set(judged) == {"posts", "shares"}
     assert set(reading.late) == {"lazy"}
-    assert set(to.store.last_judged()) == {"posts", "shares"}
+    assert set(ctx.store.last_judged()) == {"posts", "shares"}
     assert told(bot) == ["Posts"]
-    shown = pipeline.show_verdicts(to, judged, reading)
+    shown = pipeline.show_verdicts(ctx, judged, reading)
     assert "slow" in shown.loc["mails", "why"]
-    to.source.gates["lazy"].set()
-    late = pipeline.slow(to, due, reading, 0, NOW)
+    ctx.source.gates["lazy"].set()
+    late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
     reading, more = late.reading, late.receipts
     assert told(bot) == ["Posts", "Mails"]
-    assert to.store.last_judged() == dict.fromkeys(["posts", "shares", "mails"], END)
+    assert ctx.store.last_judged() == dict.fromkeys(["posts", "shares", "mails"], END)
     assert (set(reading.series), set(reading.counts)) == ({"posts", "shares", "mails"}, {"quick", "lazy"})
-    assert reading.late == {}
+    assert reading.pending == {}
     assert {r.state for r in [*receipts, *more]} == {"sent"}
-    assert pipeline.finish(to, reading, [*receipts, *more], NOW).startswith("all seen; ")
+    assert pipeline.finish(ctx, reading, [*receipts, *more], NOW).startswith("all seen; ")
 
 
 def test_it_is_the_same_as_if_it_had_been_quick(world, tmp_path):
     """Run by run: the verdicts, and what opens and closes."""
     answers = {}
     for name, patience in (("late", 0.3), ("quick", None)):
-        to = replace(world(Ledger(table(last=9))), store=Store(tmp_path / name))
+        ctx = replace(world(Ledger(table(last=9))), store=StateStore(tmp_path / name))
         for back in (12, 8, 7, 3, 0):
             now = NOW - back * STEP
-            to.source.now = now
-            gate = to.source.gates["lazy"]
+            ctx.source.now = now
+            gate = ctx.source.gates["lazy"]
             gate.clear() if name == "late" else gate.set()
-            due, _, reading, _ = quickly(to, now, patience)
+            due, _, reading, _ = quickly(ctx, now, patience)
             assert bool(reading.late) == (name == "late")
             gate.set()
-            pipeline.slow(to, due, reading, 0, now)
-        verdicts = sorted(to.store.judged(), key=lambda v: (v.metric, v.bucket))
-        members = sorted((m.metric, m.since) for i in to.store.all_incidents(END - 99 * STEP) for m in i.members)
-        answers[name] = repr((verdicts, members, to.store.last_judged()))
+            pipeline.process_slow_tables(ctx, due, reading, 0, now)
+        verdicts = sorted(ctx.store.judged(), key=lambda v: (v.metric, v.bucket))
+        members = sorted((m.metric, m.since) for i in ctx.store.all_incidents(END - 99 * STEP) for m in i.members)
+        answers[name] = repr((verdicts, members, ctx.store.last_judged()))
     assert answers["late"] == answers["quick"]
 
 
 def test_what_fails_in_the_end_is_missing_with_its_reason_and_the_run_is_red(world, bot):
-    to = world()
-    to.source.fault = lambda query, start, end: SourceError("Timeout exceeded: 60 s") if query.name == "lazy" else None
-    due, _, reading, receipts = quickly(to, NOW)
+    ctx = world()
+    ctx.source.fault = lambda query, start, end: SourceError("Timeout exceeded: 60 s") if query.name == "lazy" else None
+    due, _, reading, receipts = quickly(ctx, NOW)
     assert told(bot) == ["Posts"]
-    to.source.gates["lazy"].set()
-    late = pipeline.slow(to, due, reading, 0, NOW)
+    ctx.source.gates["lazy"].set()
+    late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
     reading, more = late.reading, late.receipts
-    assert reading.troubles == {"mails": "Timeout exceeded: 60 s"}
+    assert reading.errors == {"mails": "Timeout exceeded: 60 s"}
     assert more == []
     assert told(bot) == ["Posts"]
-    assert set(to.store.last_judged()) == {"posts", "shares"}  # it stays due
+    assert set(ctx.store.last_judged()) == {"posts", "shares"}  # it stays due
     with pytest.raises(RunFailed, match="mails was not judged: Timeout exceeded: 60 s"):
-        pipeline.finish(to, reading, [*receipts, *more], NOW)
-    to.source.fault = lambda query, start, end: None
-    due, judged, reading, _ = quickly(to, NOW, None)
+        pipeline.finish(ctx, reading, [*receipts, *more], NOW)
+    ctx.source.fault = lambda query, start, end: None
+    due, judged, reading, _ = quickly(ctx, NOW, None)
     assert judged.statuses(END)["mails"] == "anomalous"
     assert told(bot) == ["Posts", "Mails"]
 
 
 def test_when_all_are_slow_all_are_told_in_the_end(world, bot):
-    to = world()
-    to.source.gates["quick"] = threading.Event()
-    due, judged, reading, receipts = quickly(to, NOW)
+    ctx = world()
+    ctx.source.gates["quick"] = threading.Event()
+    due, judged, reading, receipts = quickly(ctx, NOW)
     assert (len(judged), receipts, len(reading.late)) == (0, [], 2)
-    for gate in to.source.gates.values():
+    for gate in ctx.source.gates.values():
         gate.set()
-    late = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
     reading, more = late.reading, late.receipts
     assert len(reading.series) == 3
     assert sum("/opened/" in receipt.key for receipt in more) >= 1
-    assert "all seen" in pipeline.finish(to, reading, more, NOW)
+    assert "all seen" in pipeline.finish(ctx, reading, more, NOW)
 
 
 def test_where_nothing_is_slow_nothing_is_done(world):
-    to = world()
-    to.source.gates["lazy"].set()
-    due, _, reading, _ = quickly(to, NOW, 20.0)
-    late = pipeline.slow(to, due, reading, 0, NOW)
+    ctx = world()
+    ctx.source.gates["lazy"].set()
+    due, _, reading, _ = quickly(ctx, NOW, 20.0)
+    late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
     assert (late.reading, late.receipts, len(late.judged)) == (reading, [], 0)
 
 
 def test_the_table_of_a_run_says_how_long_each_took(world):
-    to = world()
-    to.source.gates["lazy"].set()
-    _, judged, reading, _ = quickly(to, NOW, None)
-    shown = pipeline.show_verdicts(to, judged, reading)
+    ctx = world()
+    ctx.source.gates["lazy"].set()
+    _, judged, reading, _ = quickly(ctx, NOW, None)
+    shown = pipeline.show_verdicts(ctx, judged, reading)
     assert list(shown.index) == ["posts", "mails", "shares"]
     assert (shown["read s"].astype(float) >= 0).all()
     assert (shown["judged s"].astype(float) > 0).all()
@@ -209,14 +212,14 @@ def test_a_slow_real_table_with_its_past_held(world, clickhouse, bot, tmp_path):
             WHERE time >= toDateTime(since) AND time < toDateTime(until)
             GROUP BY bucket ORDER BY bucket""",
         )
-    source = Gated(ClickHouse(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60))
+    source = Gated(ClickHouseSource(clickhouse.url, clickhouse.reader, clickhouse.password, "default", timeout=60))
     source.gates["lazy"] = threading.Event()
-    to = world(Cached(source, Store(tmp_path / "alerts.sqlite"), str, clock=lambda: NOW), queries=queries)
-    due, judged, reading, receipts = quickly(to, NOW, 1.0)
+    ctx = world(CachedSource(source, StateStore(tmp_path / "alerts.sqlite"), str, clock=lambda: NOW), queries=queries)
+    due, judged, reading, receipts = quickly(ctx, NOW, 1.0)
     assert (set(judged), told(bot)) == ({"posts", "shares"}, ["Posts"])
     source.gates["lazy"].set()
-    late = pipeline.slow(to, due, reading, 0, NOW)
+    late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
     reading, more = late.reading, late.receipts
     assert told(bot) == ["Posts", "Mails"]
     assert reading.seconds["lazy"] > 0.9 > reading.seconds["quick"]
-    assert "all seen" in pipeline.finish(to, reading, [*receipts, *more], NOW)
+    assert "all seen" in pipeline.finish(ctx, reading, [*receipts, *more], NOW)

@@ -27,14 +27,16 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting.model import Query, Source, SourceError
-from alerting.sources.binding import bind
-from alerting.sources.cached import Cached
-from alerting.sources.clickhouse import ClickHouse
-from alerting.sources.decode import decode
-from alerting.sources.embedded import Embedded
-from alerting.sources.table import Table
-from alerting.store import Store
+from alerting.model.errors import SourceError
+from alerting.model.metric import Query
+from alerting.model.protocols import Source
+from alerting.sources.cache import CachedSource
+from alerting.sources.clickhouse import ClickHouseSource
+from alerting.sources.embedded import EmbeddedSource
+from alerting.sources.query import bind
+from alerting.sources.table import TableSource
+from alerting.sources.tsv import decode
+from alerting.store.state import StateStore
 from tests.servers import PASSWORD, ZONE, needs, says
 from tests.waiting import PATIENCE, ended, until
 
@@ -97,7 +99,7 @@ def _write_parquet(frame, path):
 
 @pytest.fixture(scope="session")
 def embedded(folder):
-    source = Embedded(folder)
+    source = EmbeddedSource(folder)
     yield source
     source.close()
 
@@ -133,17 +135,17 @@ class Case(NamedTuple):
 @pytest.fixture(params=["ClickHouse", "ClickHouse read-only", "embedded", "held", "csv", "parquet"])
 def case(request):
     if request.param == "held":  # closed buckets from a memory that has seen some of them
-        source = Cached(request.getfixturevalue("embedded"), Store(":memory:"), str)
+        source = CachedSource(request.getfixturevalue("embedded"), StateStore(":memory:"), str)
         source.fetch(FEED, START + 6 * QUARTER, END - DAY)
         return Case(source, FEED, MESSAGES, "views")
     if request.param.startswith("ClickHouse"):
         server = request.getfixturevalue("tables")
         user = server.user if request.param == "ClickHouse" else server.reader
-        return Case(ClickHouse(server.url, user, server.password, "app", timeout=20), FEED, MESSAGES, "views")
+        return Case(ClickHouseSource(server.url, user, server.password, "app", timeout=20), FEED, MESSAGES, "views")
     if request.param == "embedded":
         return Case(request.getfixturevalue("embedded"), FEED, MESSAGES, "views")
     path = request.getfixturevalue("tidy") / f"kpi.{request.param}"
-    return Case(Table(path), Query("views", ""), Query("quiet", ""), "value")
+    return Case(TableSource(path), Query("views", ""), Query("quiet", ""), "value")
 
 
 def as_promised(frame):
@@ -224,7 +226,7 @@ def test_clickhouse_and_chdb_give_the_same_series_to_the_last_digit(tables, embe
     """Also where the query divides, takes quantiles and meets NULL: floats are written with all their digits."""
     more = "quantileExact(0.37)(toFloat64(post_id)) / 7 AS third, avg(post_id) AS mean, nullIf(uniqExact(user_id), 120) AS odd, "
     query = Query("feed_actions", FEED.sql.replace("countIf(action = 'view')", more + "countIf(action = 'view')"))
-    server = ClickHouse(tables.url, tables.user, tables.password, "app").fetch(query, START, END)
+    server = ClickHouseSource(tables.url, tables.user, tables.password, "app").fetch(query, START, END)
     assert_frame_equal(server, embedded.fetch(query, START, END), check_exact=True)
     assert list(server.columns) == ["users", "third", "mean", "odd", "views", "likes", "newest"]
     assert server["odd"].isna().sum() > 0
@@ -302,7 +304,7 @@ def test_a_query_that_cannot_be_bound_is_refused(sql, said):
 @pytest.mark.parametrize("table", ["t; DROP TABLE t", "a.b.c", "t`", "", "наша", "db.", "1t", "t t"])
 def test_a_table_name_is_a_name(table):
     with pytest.raises(SourceError, match="table name"):
-        ClickHouse("http://127.0.0.1:1", tables={"feed_actions": table}).fetch(FEED, START, END)
+        ClickHouseSource("http://127.0.0.1:1", tables={"feed_actions": table}).fetch(FEED, START, END)
 
 
 # Types
@@ -434,7 +436,7 @@ CANNED_AND_REFUSED = [
 def one_row(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     _write_parquet(pd.DataFrame({"x": [1]}), folder / "t" / "t.parquet")
-    return Embedded(folder)
+    return EmbeddedSource(folder)
 
 
 def only(source, expression):
@@ -451,7 +453,7 @@ def same(left, right):
 
 @pytest.mark.parametrize(("sql", "expected"), TYPES_OF_18_16)
 def test_every_type_of_18_16_is_decoded(clickhouse, sql, expected):
-    source = ClickHouse(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
+    source = ClickHouseSource(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
     assert same(only(source, sql), expected)
 
 
@@ -462,7 +464,7 @@ def test_every_type_since_is_decoded(one_row, sql, expected):
 
 @pytest.mark.parametrize(("sql", "declared"), REFUSED_IN_18_16)
 def test_what_is_no_single_value_is_refused_by_the_column_s_name(clickhouse, sql, declared):
-    source = ClickHouse(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
+    source = ClickHouseSource(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
     with pytest.raises(SourceError, match=re.escape(f"column `x` has the type {declared}")):
         only(source, sql)
 
@@ -476,27 +478,27 @@ def test_newer_types_that_are_no_single_value_too(one_row, sql, declared):
 @pytest.mark.parametrize(("declared", "text", "expected"), CANNED)
 def test_types_as_other_servers_write_them(web, declared, text, expected):
     web.will(says(f"x\ty\n{declared}\tString\n{text}\tafter\n"))
-    assert same(only(ClickHouse(web.url), "1"), expected)
+    assert same(only(ClickHouseSource(web.url), "1"), expected)
 
 
 @pytest.mark.parametrize(("declared", "text", "said"), CANNED_AND_REFUSED)
 def test_types_and_texts_that_make_no_value(web, declared, text, said):
     web.will(says(f"x\ty\n{declared}\tString\n{text}\tafter\n"))
     with pytest.raises(SourceError, match="`x`") as caught:
-        only(ClickHouse(web.url), "1")
+        only(ClickHouseSource(web.url), "1")
     assert said in str(caught.value)
     assert not caught.value.passing
 
 
 def test_the_hour_that_the_clocks_repeat_is_refused_and_not_guessed(clickhouse):
-    source = ClickHouse(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
+    source = ClickHouseSource(clickhouse.url, clickhouse.user, clickhouse.password, "system", {"t": "system.one"})
     with pytest.raises(SourceError, match=r"`x` \(DateTime\('Europe/Berlin'\)\).*ask for toUInt32\(x\)"):
         only(source, "toDateTime(1792888200, 'Europe/Berlin')")  # 02:30, for the second time that night
 
 
 def test_the_zone_of_plain_times_is_the_server_s_word(web):
     web.will(says("x\ty\nDateTime\tString\n2026-10-24 15:00:00\tafter\n", X_ClickHouse_Timezone="Asia/Tokyo"))
-    assert only(ClickHouse(web.url), "now()") == header("2026-10-24T06:00")
+    assert only(ClickHouseSource(web.url), "now()") == header("2026-10-24T06:00")
 
 
 def test_bytes_without_rows_keep_their_types():
@@ -577,7 +579,7 @@ class Naps(list):
 def asking(url, **more):
     """A ClickHouse with the password that must never be seen, and the naps it takes."""
     naps = Naps()
-    return ClickHouse(
+    return ClickHouseSource(
         url, **{"user": "analyst", "password": PASSWORD, "database": "app", "timeout": 10, **more}, sleep=naps
     ), naps
 
@@ -720,7 +722,7 @@ def test_a_redirect_takes_no_password_with_it(web):
 def test_a_url_with_a_password_is_refused_without_showing_it():
     with_password = "https://analyst:{}@ch.example:8443/".format("s3cret")
     with pytest.raises(SourceError) as caught:
-        ClickHouse(with_password)
+        ClickHouseSource(with_password)
     assert "https://ch.example:8443/" in str(caught.value)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
@@ -940,7 +942,7 @@ def test_only_the_days_of_the_window_are_opened(folder, tmp_path):
     for path in (folder / "feed_actions").iterdir():
         (tmp_path / "feed_actions" / path.name).write_bytes(path.read_bytes())
     (tmp_path / "feed_actions" / "2026-10-24.parquet").write_bytes(b"PAR1 torn")
-    source = Embedded(tmp_path)
+    source = EmbeddedSource(tmp_path)
     assert len(source.fetch(FEED, START + DAY, END)) == 188
     with pytest.raises(SourceError, match=r"embedded ClickHouse \(feed_actions\)"):
         source.fetch(FEED, START, END)
@@ -951,15 +953,15 @@ def test_no_folder_and_no_files_are_said(tmp_path, made):
     if made:
         (tmp_path / "feed_actions").mkdir()
     with pytest.raises(SourceError, match=r"no Parquet files in .*feed_actions"):
-        Embedded(tmp_path).fetch(FEED, START, END)
+        EmbeddedSource(tmp_path).fetch(FEED, START, END)
 
 
 def test_a_path_that_chdb_takes_for_a_pattern_is_refused(folder, tmp_path):
     (tmp_path / "a{b}").symlink_to(folder)
-    assert len(Embedded(tmp_path / "a{b}").fetch(FEED, START, END)) == 284  # resolved to a plain path
+    assert len(EmbeddedSource(tmp_path / "a{b}").fetch(FEED, START, END)) == 284  # resolved to a plain path
     _write_parquet(pd.DataFrame({"time": [1]}), tmp_path / "t{1}" / "2026-10-24.parquet")
     with pytest.raises(SourceError, match="for patterns"):
-        Embedded(tmp_path, {"feed_actions": "t{1}"}).fetch(FEED, START, END)
+        EmbeddedSource(tmp_path, {"feed_actions": "t{1}"}).fetch(FEED, START, END)
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [("user_id", "usr_id", "usr_id"), ("countIf", "countWhenever", "countWhenever")])
@@ -971,11 +973,12 @@ def test_an_error_of_chdb_is_a_source_error(embedded, old, new, said):
 
 def test_a_zone_of_this_machine_changes_nothing_and_two_processes_may_read(folder, views):
     code = (
-        "import sys, datetime as d; from alerting.model import Query; from alerting.sources.embedded import Embedded\n"
+        "import sys, datetime as d\n"
+        "from alerting.model.metric import Query; from alerting.sources.embedded import EmbeddedSource\n"
         "sql = open('alerting/sql/feed_actions.sql').read(); at = d.datetime(2026, 10, 24, tzinfo=d.timezone.utc)\n"
-        "print(Embedded(sys.argv[1]).fetch(Query('feed_actions', sql), at, at + d.timedelta(days=3)).views.sum())\n"
+        "print(EmbeddedSource(sys.argv[1]).fetch(Query('feed_actions', sql), at, at + d.timedelta(days=3)).views.sum())\n"
         "plain = 'WITH 0 AS since, 0 AS until, 0 AS step SELECT toDateTime(0) AS x FROM feed_actions LIMIT 1'\n"
-        "print(Embedded(sys.argv[1]).rows(Query('feed_actions', plain), at, at).x[0])\n"
+        "print(EmbeddedSource(sys.argv[1]).rows(Query('feed_actions', plain), at, at).x[0])\n"
         "assert {'alerting.http', 'alerting.sources.clickhouse', 'chdb'}.isdisjoint(sys.modules)"
     )
     command = [sys.executable, "-c", code, str(folder)]
@@ -994,7 +997,9 @@ def test_nobodys_config_xml_is_read(folder, tmp_path):
     for place in (tmp_path, tmp_path / ".clickhouse-local"):
         place.mkdir(exist_ok=True)
         (place / "config.xml").write_text("<yandex><path>half")
-    code = "import sys; from alerting.sources.embedded import Embedded; print(*Embedded(sys.argv[1]).columns('feed_actions'))"
+    code = (
+        "import sys; from alerting.sources.embedded import EmbeddedSource; print(*Embedded(sys.argv[1]).columns('feed_actions'))"
+    )
     done = run_with(code, folder, cwd=tmp_path, HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("user_id post_id action time city\n", "")
 
@@ -1031,7 +1036,7 @@ def engine(folder):
     """A source, and a function that gives the number of its process."""
     gc.collect()
     before = children()
-    source = Embedded(folder, timeout=30)
+    source = EmbeddedSource(folder, timeout=30)
 
     def pid():
         (number,) = children() - before
@@ -1171,7 +1176,7 @@ def test_nothing_stays_behind(folder, tmp_path, end):
 def test_what_becomes_of_a_chdb_that_does_not_work(tmp_path, folder, monkeypatch, loading, asked, said, passing):
     (tmp_path / "chdb.py").write_text(FAKE.format(loading, asked))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    source = Embedded(folder)
+    source = EmbeddedSource(folder)
     for _ in range(2):
         with pytest.raises(SourceError, match=re.escape(said)) as caught:
             source.fetch(FEED, START, END)
@@ -1183,7 +1188,7 @@ def test_no_process_can_be_started(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(SourceError, match=r"process cannot be started: .*No such file") as caught:
-        Embedded(folder)
+        EmbeddedSource(folder)
     assert caught.value.passing
     assert list(tmp_path.iterdir()) == []
 
@@ -1194,7 +1199,7 @@ def test_no_process_can_be_started(folder, monkeypatch, tmp_path):
 def table(tmp_path, text, name="kpi.csv"):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return Table(path)
+    return TableSource(path)
 
 
 def read(source, name="a", minutes=15):
@@ -1226,7 +1231,7 @@ def test_times_of_parquet_are_read_as_utc(tmp_path, unit, zone):
     frames = {"times": ts, "seconds": pd.Series([1792843200]), "words": pd.Series(["2026-10-24T12:00Z"])}
     for name, column in frames.items():
         pd.DataFrame({"series": pd.Categorical(["a"]), "ts": column, "value": [3]}).to_parquet(tmp_path / f"{name}.parquet")
-        assert read(Table(tmp_path / f"{name}.parquet")) == {"24 12:00": 3.0}
+        assert read(TableSource(tmp_path / f"{name}.parquet")) == {"24 12:00": 3.0}
 
 
 def test_finer_rows_become_the_mean_of_their_bucket(tmp_path):
@@ -1312,18 +1317,18 @@ def test_a_table_that_cannot_be_read_says_where(tmp_path, text, said):
 
 def test_files_that_are_none(tmp_path):
     with pytest.raises(SourceError, match=r"kpi\.csv cannot be read \(No such file or directory\)"):
-        read(Table(tmp_path / "kpi.csv"))
+        read(TableSource(tmp_path / "kpi.csv"))
     with pytest.raises(SourceError, match=r"kpi\.parquet cannot be read"):
         read(table(tmp_path, "series,ts,value\n", "kpi.parquet"))
     pd.DataFrame({"series": ["a"], "ts": [START], "value": [[1, 2]]}).to_parquet(tmp_path / "lists.parquet")
     with pytest.raises(SourceError, match="row 1 below the header: value is"):
-        read(Table(tmp_path / "lists.parquet"))
+        read(TableSource(tmp_path / "lists.parquet"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(SourceError, match="cannot be read"):
-        read(Table(tmp_path / "folder.csv"))
+        read(TableSource(tmp_path / "folder.csv"))
     (tmp_path / "latin.csv").write_bytes("series,ts,value\né,2026-10-24,1\n".encode("latin-1"))
     with pytest.raises(SourceError, match="cannot be read"):
-        read(Table(tmp_path / "latin.csv"))
+        read(TableSource(tmp_path / "latin.csv"))
 
 
 def test_an_unknown_series_is_met_with_the_nearest(tmp_path):
@@ -1343,7 +1348,7 @@ def test_a_file_is_read_again_only_when_it_changes(tmp_path, monkeypatch):
 
 def test_labelled_kpis_pass_through(kpis):
     for path in kpis.glob("*.parquet"):
-        source = Table(path)
+        source = TableSource(path)
         steps = source.steps()
         raw = pd.read_parquet(path).dropna(subset="value")
         for name in sorted(steps)[:3]:

@@ -21,26 +21,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.model import (
-    Action,
-    Arrival,
-    Button,
-    Episode,
-    Incident,
-    Kind,
-    Label,
-    Member,
-    Memory,
-    Message,
-    Receipt,
-    Run,
-    Silence,
-    State,
-    Status,
-    StoreError,
-    Verdict,
-)  # fmt: skip
-from alerting.store import Counts, Store, schema
+from alerting.model.errors import StoreError
+from alerting.model.incident import Incident, Member
+from alerting.model.message import Action, Button, Message, Receipt
+from alerting.model.metric import Silence
+from alerting.model.protocols import Commit
+from alerting.model.run import Arrival, Run
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
+from alerting.store.database import MIGRATIONS
+from alerting.store.state import StateCounts, StateStore
 from tests.waiting import PATIENCE, ended
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +41,7 @@ PNG = b"\x89PNG picture"
 
 @pytest.fixture
 def store(tmp_path):
-    with closing(Store(tmp_path / "alerts.sqlite")) as opened:
+    with closing(StateStore(tmp_path / "alerts.sqlite")) as opened:
         yield opened
 
 
@@ -60,16 +49,16 @@ def verdict(metric="views", bucket=AT, value=40.0):
     return Verdict(metric, bucket, Status.ANOMALOUS, value, 90.0, 100.0, 110.0, -6.0, usual=98.0)
 
 
-def text(key, kind=Kind.OPENED, bucket=AT):
+def text(key, kind=EventKind.OPENED, bucket=AT):
     return Message(key, kind, "views", bucket, f"text of {key}")
 
 
 def picture(key, reply_to):
-    return Message(key, Kind.OPENED, "views", AT, "caption", PNG, reply_to)
+    return Message(key, EventKind.OPENED, "views", AT, "caption", PNG, reply_to)
 
 
 def edit(key, target, said="changed", **rest):
-    return Message(key, Kind.WORSENED, "views", AT, said, edits=target, **rest)
+    return Message(key, EventKind.WORSENED, "views", AT, said, edits=target, **rest)
 
 
 def reply(key, to):
@@ -81,7 +70,7 @@ def incident(id="i", opened=AT, **rest):
 
 
 def remember(store, *messages, at=None, **rest):
-    store.commit(Memory(messages=messages, **rest), at)
+    store.commit(Commit(messages=messages, **rest), at)
 
 
 def fill(store, buckets=300):
@@ -118,7 +107,7 @@ SIMPLE = {
     bool: st.booleans(),
     bytes: st.binary(max_size=8),
     datetime: st.integers(0, 4 * 10**15).map(lambda microseconds: datetime.fromtimestamp(microseconds / 1e6, UTC)),
-    **{answers: st.sampled_from(answers) for answers in (Status, State, Kind, Label, Action)},
+    **{answers: st.sampled_from(answers) for answers in (Status, EpisodeState, EventKind, Label, Action)},
 }
 
 
@@ -141,9 +130,9 @@ def reprs(nouns):
 @settings(max_examples=50, deadline=None)
 @given(*(st.lists(any_of(noun), max_size=3) for noun in (Verdict, Episode, Message)))
 def test_every_field_comes_back_as_it_was(seen, changed, told):
-    with closing(Store(":memory:")) as store:
+    with closing(StateStore(":memory:")) as store:
         told = [replace(m, reply_to="", edits="", critical=False) for m in told]  # severity is for the routes only
-        remember(store, *told, verdicts=seen, episodes=changed, trail=[(AT, e) for e in changed])
+        remember(store, *told, verdicts=seen, episodes=changed, episode_trail=[(AT, e) for e in changed])
         newest = {(v.metric, v.bucket): v for v in seen}
         assert repr(store.judged()) == repr(sorted(newest.values(), key=lambda v: (v.bucket, v.metric.encode())))
         assert store.last_judged() == {v.metric: max(o.bucket for o in seen if o.metric == v.metric) for v in seen}
@@ -156,32 +145,32 @@ def test_every_field_comes_back_as_it_was(seen, changed, told):
 @settings(max_examples=50, deadline=None)
 @given(*(st.lists(any_of(noun), max_size=3) for noun in (Incident, Arrival, Silence, Run)))
 def test_and_every_field_of_what_runs_leave_for_each_other(incidents, arrivals, silences, runs):
-    with closing(Store(":memory:")) as store:
+    with closing(StateStore(":memory:")) as store:
         arrivals = [replace(a, at=AT) for a in arrivals]
         silences = [replace(s, id=i + 1) for i, s in enumerate(silences)]
-        remember(store, incidents=incidents, arrivals=arrivals, silences=silences, heard=7)
+        remember(store, incidents=incidents, arrivals=arrivals, silences=silences, next_update=7)
         for run in runs:
-            store.end(run)
+            store.end_run(run)
         assert reprs(store.all_incidents(EVER)) == reprs({i.id: i for i in incidents}.values())
         assert reprs(store.arrivals(AT)) == reprs({a.query: a for a in arrivals}.values())
         assert reprs(store.silences(EVER)) == reprs(silences)
         assert reprs(store.runs(EVER)) == reprs({r.started: r for r in runs}.values())
-        assert store.heard() == 7
+        assert store.next_update() == 7
 
 
 def test_a_new_store_knows_nothing(store):
     assert (store.episodes(), store.last_judged(), store.judged(), store.waiting(), store.notes) == ({}, {}, [], [], [])
     assert (store.incidents(EVER), store.arrivals(EVER), store.silences(EVER), store.runs(EVER)) == ([], [], [], [])
-    assert (store.episode_before("views", AT), store.heard(), store.sent_since(EVER), store.stale(AT)) == (None, 0, 0, [])
-    assert store.counts() == Counts()
+    assert (store.episode_before("views", AT), store.next_update(), store.sent_since(EVER), store.stale(AT)) == (None, 0, 0, [])
+    assert store.counts() == StateCounts()
     assert (store.message_id("nothing"), store.text("nothing")) == ("", "")
 
 
 def test_it_is_still_there_when_opened_again(tmp_path):
     for turn in range(2):
-        with closing(Store(tmp_path / "deep" / "er" / "alerts.sqlite")) as store:
+        with closing(StateStore(tmp_path / "deep" / "er" / "alerts.sqlite")) as store:
             assert len(store.judged()) == turn
-            remember(store, text("a"), verdicts=[verdict()], episodes=[Episode("views", State.FIRING, worst=verdict())])
+            remember(store, text("a"), verdicts=[verdict()], episodes=[Episode("views", EpisodeState.FIRING, worst=verdict())])
             assert store.episodes()["views"].worst == verdict()
 
 
@@ -206,7 +195,7 @@ def test_other_zones_are_the_same_instants_and_no_zone_is_refused(store):
 
 
 def test_a_mangled_name_does_not_cost_the_commit(store):
-    remember(store, Message("a", Kind.OPENED, "views", AT, "Sa\udce3o"))
+    remember(store, Message("a", EventKind.OPENED, "views", AT, "Sa\udce3o"))
     assert store.waiting()[0].text == "Sa?o"
 
 
@@ -225,19 +214,19 @@ def episode(recent):
 
 
 def test_the_trail_tells_how_an_episode_stood_before_a_bucket(store):
-    remember(store, trail=[(AT, episode("n")), (AT + STEP, episode("na")), (AT + 2 * STEP, episode("naa"))])
-    remember(store, trail=[(AT + 9 * STEP, Episode("likes"))])
+    remember(store, episode_trail=[(AT, episode("n")), (AT + STEP, episode("na")), (AT + 2 * STEP, episode("naa"))])
+    remember(store, episode_trail=[(AT + 9 * STEP, Episode("likes"))])
     assert store.episode_before("views", AT) is None
     assert store.episode_before("views", AT + STEP).recent == "n"
     assert store.episode_before("views", AT + DAY).recent == "naa"
-    remember(store, trail=[(AT, episode("a"))])  # late rows
+    remember(store, episode_trail=[(AT, episode("a"))])  # late rows
     assert store.episode_before("views", AT + STEP).recent == "a"
 
 
 def test_the_trail_is_three_days_long_for_each_metric(store):
-    remember(store, trail=[(AT, episode("n")), (AT, Episode("likes")), (AT + 3 * DAY, episode("n"))])
+    remember(store, episode_trail=[(AT, episode("n")), (AT, Episode("likes")), (AT + 3 * DAY, episode("n"))])
     assert store.episode_before("views", AT + STEP)
-    remember(store, trail=[(AT + STEP, episode("n")), (AT + 3 * DAY + STEP, episode("n"))])
+    remember(store, episode_trail=[(AT + STEP, episode("n")), (AT + 3 * DAY + STEP, episode("n"))])
     assert store.episode_before("views", AT + STEP) is None
     assert store.episode_before("views", AT + 2 * STEP)
     assert store.episode_before("likes", AT + STEP)
@@ -248,7 +237,7 @@ def test_incidents_that_are_open_and_those_closed_since(store):
     assert [i.id for i in store.incidents()] == ["a", "b"]
     assert [i.id for i in store.incidents(AT - STEP)] == ["c", "a", "b"]
     assert [i.id for i in store.incidents(AT)] == ["a", "b"]
-    remember(store, incidents=[incident("a", AT, closed=AT + HOUR, label=Label.EXPECTED, labelled="Ann")])
+    remember(store, incidents=[incident("a", AT, closed=AT + HOUR, label=Label.EXPECTED, labelled_by="Ann")])
     assert [i.id for i in store.incidents()] == ["b"]
     assert [i.id for i in store.all_incidents(AT - DAY)] == ["c", "a", "b"]
     assert [i.id for i in store.all_incidents(AT, AT + STEP)] == ["a"]
@@ -271,11 +260,11 @@ def test_a_silence_lasts_until_it_is_over_or_ended(store):
 
 
 def test_how_far_the_chat_was_heard(store):
-    remember(store, heard=8)
+    remember(store, next_update=8)
     remember(store)
-    assert store.heard() == 8
-    remember(store, heard=3)  # after a quiet week the chat counts from anywhere
-    assert store.heard() == 3
+    assert store.next_update() == 8
+    remember(store, next_update=3)  # after a quiet week the chat counts from anywhere
+    assert store.next_update() == 3
 
 
 def test_arrivals_are_kept_for_15_days(store):
@@ -289,10 +278,10 @@ def test_arrivals_are_kept_for_15_days(store):
 
 def test_runs(store):
     for i in range(3):
-        store.begin(Run(AT + i * STEP, AT + i * STEP - HOUR))
-    store.end(Run(AT, AT - HOUR, AT + STEP, True, "all seen"))
-    store.begin(Run(AT, AT - HOUR))  # it is over: nothing begins it again
-    store.end(Run(AT + DAY, AT, AT + DAY))  # its start was not written
+        store.begin_run(Run(AT + i * STEP, AT + i * STEP - HOUR))
+    store.end_run(Run(AT, AT - HOUR, AT + STEP, True, "all seen"))
+    store.begin_run(Run(AT, AT - HOUR))  # it is over: nothing begins it again
+    store.end_run(Run(AT + DAY, AT, AT + DAY))  # its start was not written
     assert store.runs(EVER)[0] == Run(AT, AT - HOUR, AT + STEP, True, "all seen")
     assert [run.ended for run in store.runs(AT - HOUR)] == [None, None, AT + DAY]
 
@@ -385,8 +374,8 @@ def test_an_edit_of_what_still_waits_changes_it_in_place(store):
 def test_an_edit_of_what_will_not_be_sent_is_dropped(store):
     remember(store, text("a"), text("b"), text("c"))
     refuse(store, "a")
-    store.fold(["b"], text("digest"))
-    remember(store, withdrawn=["c"])
+    store.merge_into_digest(["b"], text("digest"))
+    remember(store, withdrawn_keys=["c"])
     remember(store, *[edit(f"{key}/e", key) for key in ("a", "b", "c", "unknown")])
     assert (keys(store), store.text("a"), store.text("unknown")) == (["digest"], "text of a", "")
 
@@ -394,11 +383,11 @@ def test_an_edit_of_what_will_not_be_sent_is_dropped(store):
 def test_what_is_withdrawn_is_never_sent_nor_its_pictures(store):
     remember(store, text("a"), picture("a/p", "a"), reply("a/r", "a"), text("b"), picture("b/p", "b"))
     send(store, "b")
-    remember(store, text("new"), edit("b/e", "b"), withdrawn=["a", "b", "b/e", "new", "unknown"])
+    remember(store, text("new"), edit("b/e", "b"), withdrawn_keys=["a", "b", "b/e", "new", "unknown"])
     assert keys(store) == ["a/r", "b/p"]
     remember(store, text("a"), picture("a/q", "a"))
     assert keys(store) == ["a/r", "b/p"]
-    assert store.counts() == Counts(waiting=2, sent=1, withdrawn=5)
+    assert store.counts() == StateCounts(waiting=2, sent=1, withdrawn=5)
     send(store, "a")  # it was on its way when it was withdrawn
     assert store.message_id("a") == "id of a"
 
@@ -411,15 +400,15 @@ def test_stale_texts_are_folded_into_a_digest(store):
     remember(store, edit("b/e", "b"), at=AT)
     assert [m.key for m in store.stale(AT)] == ["late"]
     assert [m.key for m in store.stale(AT + STEP)] == ["a", "a/r", "c", "late"]
-    store.fold(["a", "a/r", "b", "unknown"], replace(text("digest"), kind=Kind.DIGEST), AT + HOUR)
+    store.merge_into_digest(["a", "a/r", "b", "unknown"], replace(text("digest"), kind=EventKind.DIGEST), AT + HOUR)
     assert keys(store) == ["c", "late", "new", "digest", "b/e"]
-    assert store.counts() == Counts(waiting=5, sent=1, folded=3)
+    assert store.counts() == StateCounts(waiting=5, sent=1, folded=3)
     assert [m.key for m in store.stale(AT + HOUR + STEP)] == ["c", "late", "new", "digest"]
 
 
 def test_nothing_is_folded_into_a_digest_that_is_known(store):
     remember(store, text("a"), text("digest"))
-    store.fold(["a", "digest"], text("digest"))
+    store.merge_into_digest(["a", "digest"], text("digest"))
     assert keys(store) == ["a", "digest"]
 
 
@@ -448,7 +437,7 @@ def test_sent_stays_sent(store):
     store.record(Receipt("b", "kept"), AT)
     store.record(Receipt("unknown", "sent"), AT)
     assert store.message_id("a") == "7"
-    assert store.counts() == Counts(sent=1, refused=1)
+    assert store.counts() == StateCounts(sent=1, refused=1)
 
 
 @pytest.mark.parametrize(("state", "left"), [("kept", PNG), ("sent", None), ("refused", None)])
@@ -462,19 +451,19 @@ def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left)
 @pytest.mark.parametrize(
     ("kind", "bucket", "state", "told"),
     [
-        (Kind.RUN_FAILED, AT, "sent", True),
-        (Kind.RUN_FAILED, AT, "waiting", True),  # it will be said: no need for another
-        (Kind.RUN_FAILED, AT - timedelta(hours=3), "waiting", False),
-        (Kind.RUN_FAILED, AT, "refused", False),
-        (Kind.RUN_FAILED, AT, "sent long ago", False),
-        (Kind.OPENED, AT, "sent", False),
+        (EventKind.RUN_FAILED, AT, "sent", True),
+        (EventKind.RUN_FAILED, AT, "waiting", True),  # it will be said: no need for another
+        (EventKind.RUN_FAILED, AT - timedelta(hours=3), "waiting", False),
+        (EventKind.RUN_FAILED, AT, "refused", False),
+        (EventKind.RUN_FAILED, AT, "sent long ago", False),
+        (EventKind.OPENED, AT, "sent", False),
     ],
 )
 def test_told_recently(store, kind, bucket, state, told):
     remember(store, text("a", kind, bucket))
     if state != "waiting":
         store.record(Receipt("a", state.split()[0]), AT - timedelta(hours=2 if "ago" in state else 0))
-    assert store.told_recently(Kind.RUN_FAILED, AT - timedelta(hours=1)) is told
+    assert store.sent_recently(EventKind.RUN_FAILED, AT - timedelta(hours=1)) is told
 
 
 # History
@@ -498,7 +487,7 @@ def test_what_is_older_than_400_days_is_forgotten_but_not_what_waits(store):
     remember_two_years(store)
     store.forget(AT + STEP)
     assert [v.bucket for v in store.judged()] == [AT]
-    assert store.counts() == Counts(waiting=1, sent=1, last_judged=AT)
+    assert store.counts() == StateCounts(waiting=1, sent=1, last_judged=AT)
 
 
 def test_a_clock_in_the_future_forgets_nothing_more(store):
@@ -522,12 +511,12 @@ def test_of_what_is_over_nothing_older_is_kept_either(store):
     old, silences = AT - 500 * DAY, [Silence("ctr", AT - 500 * DAY, at) for at in (AT - 450 * DAY, AT)]
     closed = incident("closed", old, closed=old + HOUR)
     remember(store, verdicts=[verdict()], incidents=[incident("open", old), closed], silences=silences)
-    remember(store, arrivals=[Arrival("feed", old, old, 1.0)], trail=[(old, Episode("views"))])
+    remember(store, arrivals=[Arrival("feed", old, old, 1.0)], episode_trail=[(old, Episode("views"))])
     remember(store, text("a"), text("b"))
     send(store, "a", at=old)
     remember(store, edit("a/e", "a"))
     for at in (old, AT):
-        store.begin(Run(at, at))
+        store.begin_run(Run(at, at))
     store.forget(AT + STEP)
     assert [i.id for i in store.incidents(EVER)] == ["open"]
     assert [s.id for s in store.silences(EVER)] == [2]
@@ -537,14 +526,14 @@ def test_of_what_is_over_nothing_older_is_kept_either(store):
 
 def test_counts(store):
     remember(store, text("a"), verdicts=[verdict()], incidents=[incident("a"), incident("b"), incident("c", closed=AT)])
-    remember(store, text("b"), withdrawn=["b"])
-    assert store.counts() == Counts(open=2, waiting=1, withdrawn=1, last_judged=AT)
+    remember(store, text("b"), withdrawn_keys=["b"])
+    assert store.counts() == StateCounts(open=2, waiting=1, withdrawn=1, last_judged=AT)
 
 
 @pytest.mark.parametrize("noun", ["episodes", "incidents"])
 def test_a_body_of_an_older_version_is_read(store, tmp_path, noun):
     """What it does not have takes its default, and what has gone since is passed over."""
-    known = {"episodes": Episode("views", State.FIRING, since=AT), "incidents": incident("i", label=Label.REAL)}[noun]
+    known = {"episodes": Episode("views", EpisodeState.FIRING, since=AT), "incidents": incident("i", label=Label.REAL)}[noun]
     remember(store, **{noun: [known]})
     gone = {"episodes": {"calm": 3}, "incidents": {}}[noun]
     change_bodies(tmp_path, noun, lambda body: gone | {k: v for k, v in body.items() if k not in ("reopened", "answers", "lost")})
@@ -578,7 +567,7 @@ def change_bodies(folder, table, change):
 
 
 def test_nobody_else_reads_it(tmp_path):
-    with closing(Store(tmp_path / "data" / "alerts.sqlite")) as store:
+    with closing(StateStore(tmp_path / "data" / "alerts.sqlite")) as store:
         fill(store)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
         assert modes == {"alerts.sqlite": 0o600, "alerts.sqlite-wal": 0o600, "alerts.sqlite-shm": 0o600}
@@ -587,11 +576,11 @@ def test_nobody_else_reads_it(tmp_path):
 
 def test_what_was_left_open_to_others_is_closed(tmp_path):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         remember(store, text("a"))
         for suffix, mode in (("", 0o666), ("-wal", 0o640), ("-shm", 0o644)):
             os.chmod(f"{path}{suffix}", mode)
-        with closing(Store(path)) as again:
+        with closing(StateStore(path)) as again:
             assert keys(again) == ["a"]
             assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {0o600}
 
@@ -613,42 +602,42 @@ PRAGMA user_version = 1;
 def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(";".join(schema.MIGRATIONS[0]) + ";" + V1_ROWS)
+        db.executescript(";".join(MIGRATIONS[0]) + ";" + V1_ROWS)
     for _ in range(2):
-        with closing(Store(path)) as store:
+        with closing(StateStore(path)) as store:
             assert repr(store.judged()[0]) == repr(replace(verdict(), reason="sudden", usual=float("nan")))
             assert store.episodes()["views"].worst == verdict()
-            assert repr(store.episodes()["views"]) == repr(Episode("views", State.FIRING, opened=AT, worst=verdict()))
+            assert repr(store.episodes()["views"]) == repr(Episode("views", EpisodeState.FIRING, opened=AT, worst=verdict()))
             assert keys(store) == ["c", "a/p"]
             assert [m.key for m in store.stale(AT + STEP)] == ["c"]
-            assert store.counts() == Counts(waiting=2, sent=1, refused=1, last_judged=AT)
-    with closing(Store(path)) as store:
+            assert store.counts() == StateCounts(waiting=2, sent=1, refused=1, last_judged=AT)
+    with closing(StateStore(path)) as store:
         remember(store, edit("a/e", "a"), edit("c/e", "c"), incidents=[incident()])
         assert [(m.key, m.text) for m in store.waiting()] == [("c", "changed"), ("a/e", "changed"), ("a/p", "caption")]
         assert store.incidents() == [incident()]
 
 
 def test_an_interrupted_migration_leaves_nothing(tmp_path, monkeypatch):
-    from alerting.store import file
+    from alerting.store import database
 
     path = tmp_path / "alerts.sqlite"
-    monkeypatch.setattr(file, "MIGRATIONS", ((*file.MIGRATIONS[0], "CREATE nonsense"),))
+    monkeypatch.setattr(database, "MIGRATIONS", ((*database.MIGRATIONS[0], "CREATE nonsense"),))
     with pytest.raises(StoreError, match="nonsense"):
-        Store(path)
+        StateStore(path)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == []
 
 
 def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, monkeypatch):
-    from alerting.store import file
+    from alerting.store import database
 
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         fill(store)
-    monkeypatch.setattr(file, "MIGRATIONS", (*file.MIGRATIONS, ("CREATE TABLE moods (metric TEXT)",)))
-    with closing(Store(path)) as store, closing(sqlite3.connect(path)) as db:
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, ("CREATE TABLE moods (metric TEXT)",)))
+    with closing(StateStore(path)) as store, closing(sqlite3.connect(path)) as db:
         assert len(store.judged()) == 300
-        assert db.execute("PRAGMA user_version").fetchone() == (len(file.MIGRATIONS),)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(database.MIGRATIONS),)
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
@@ -656,7 +645,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match=r"newer version \(99\): update"):
-        Store(path)
+        StateStore(path)
     assert [p.name for p in tmp_path.iterdir()] == ["alerts.sqlite"]
 
 
@@ -682,11 +671,11 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_corrupted_file_is_moved_aside_loudly_and_the_run_goes_on(tmp_path, damage):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         fill(store)
     damage(path)
     spoilt = path.read_bytes()
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         store.judged()  # some damage shows only when it is read
         remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
         assert (store.judged(), keys(store)) == ([verdict()], ["c"])
@@ -695,18 +684,18 @@ def test_a_corrupted_file_is_moved_aside_loudly_and_the_run_goes_on(tmp_path, da
     assert "CORRUPTED" in note
     assert str(aside) in note
     assert aside.read_bytes() == spoilt
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert (len(store.judged()), store.notes) == (1, [])
 
 
 def test_whoever_has_a_corrupted_file_open_goes_on_with_the_fresh_one(tmp_path):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         fill(store)
-    with closing(Store(path)) as other:
+    with closing(StateStore(path)) as other:
         remember(other, verdicts=[verdict("likes")])  # is in the -wal
         overwrite(4096, b"\xff" * (path.stat().st_size - 4096))(path)
-        with closing(Store(path)) as store:
+        with closing(StateStore(path)) as store:
             assert store.judged() == []
             remember(other, verdicts=[verdict("messages")])
             assert store.last_judged().keys() == {"messages"}
@@ -715,19 +704,19 @@ def test_whoever_has_a_corrupted_file_open_goes_on_with_the_fresh_one(tmp_path):
 
 
 def test_a_folder_removed_under_an_open_store_is_made_again(tmp_path):
-    with closing(Store(tmp_path / "data" / "alerts.sqlite")) as store:
+    with closing(StateStore(tmp_path / "data" / "alerts.sqlite")) as store:
         shutil.rmtree(tmp_path / "data")
         remember(store, verdicts=[verdict()])
         assert "opened again" in store.notes[0]
-    with closing(Store(tmp_path / "data" / "alerts.sqlite")) as store:
+    with closing(StateStore(tmp_path / "data" / "alerts.sqlite")) as store:
         assert len(store.judged()) == 1
 
 
 def test_damage_in_the_middle_of_a_run(tmp_path):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         fill(store)
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         DAMAGE["another kind of file"](path)
         remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
         assert keys(store) == ["c"]
@@ -754,13 +743,13 @@ def test_a_folder_that_may_not_be_written():
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
         os.chmod(folder, 0o555)
         with nobody(), pytest.raises(StoreError, match="set ALERTING_DATA"):
-            Store(Path(folder) / "alerts.sqlite")
+            StateStore(Path(folder) / "alerts.sqlite")
         os.chmod(folder, 0o755)
         path = Path(folder) / "alerts.sqlite"
-        with closing(Store(path)) as store:
+        with closing(StateStore(path)) as store:
             fill(store)
         os.chmod(path, 0o444)
-        with nobody(), pytest.raises(StoreError, match="let this user write"), closing(Store(path)) as store:
+        with nobody(), pytest.raises(StoreError, match="let this user write"), closing(StateStore(path)) as store:
             remember(store, verdicts=[verdict()])
 
 
@@ -769,12 +758,12 @@ def test_a_path_that_cannot_be(tmp_path, below):
     (tmp_path / "a file").write_text("")
     (tmp_path / "a folder").mkdir()
     with pytest.raises(StoreError, match="ALERTING_DATA"):
-        Store(tmp_path / below)
+        StateStore(tmp_path / below)
 
 
 def test_a_lock_that_is_not_let_go(tmp_path):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path, patience=0.05)) as store, closing(sqlite3.connect(path)) as other:
+    with closing(StateStore(path, patience=0.05)) as store, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="another process keeps it locked"):
             remember(store, verdicts=[verdict()])
@@ -786,13 +775,13 @@ def test_a_lock_that_is_not_let_go(tmp_path):
 
 def test_a_full_disk_costs_the_commit_and_nothing_else(tmp_path):
     path = tmp_path / "alerts.sqlite"
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         fill(store)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # Python ignores the signal: writing fails
         try:
             with pytest.raises(StoreError, match=r"disk .*full"):
-                remember(store, Message("big", Kind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
+                remember(store, Message("big", EventKind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert store.last_judged().keys() == {"views"}
@@ -812,7 +801,7 @@ def test_a_night_of_kill_9_leaves_all_of_a_commit_or_nothing(tmp_path):
             child.stdout.readline()  # it is at it
             time.sleep(0.002 * turn)
             child.send_signal(signal.SIGKILL)
-        with closing(Store(path)) as store:
+        with closing(StateStore(path)) as store:
             assert store.notes == []
             last = int(store.episodes()["views"].lost)
             assert [v.value for v in store.judged()] == [float(i) for i in range(last + 1) for _ in range(20)]
@@ -824,15 +813,17 @@ def test_a_night_of_kill_9_leaves_all_of_a_commit_or_nothing(tmp_path):
 COMMITS = """
 import sys
 from datetime import UTC, datetime, timedelta
-from alerting.model import Episode, Kind, Memory, Message, Status, Verdict
-from alerting.store import Store
-AT, store, second = datetime(2026, 11, 20, tzinfo=UTC), Store(sys.argv[1]), timedelta(seconds=1)
+from alerting.model.message import Message
+from alerting.model.protocols import Commit
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.store.state import StateStore
+AT, store, second = datetime(2026, 11, 20, tzinfo=UTC), StateStore(sys.argv[1]), timedelta(seconds=1)
 known = store.episodes()
 i = int(known["views"].lost) + 1 if known else 0
 while True:
     seen = [Verdict(f"m{n}", AT + i * second, Status.NORMAL, i) for n in range(20)]
-    said = [Message(str(i), Kind.OPENED, "views", AT, "", bytes(20_000))]
-    store.commit(Memory(seen, [Episode("views", lost=i)], said, trail=[(AT + i * second, Episode("views", lost=i))]))
+    said = [Message(str(i), EventKind.OPENED, "views", AT, "", bytes(20_000))]
+    store.commit(Commit(seen, [Episode("views", lost=i)], said, episode_trail=[(AT + i * second, Episode("views", lost=i))]))
     print(i, flush=True)
     i += 1
 """
@@ -849,7 +840,7 @@ def test_several_processes_at_once_also_on_a_corrupted_file(tmp_path):
         for child in children:
             child.communicate(timeout=PATIENCE)
             assert child.returncode == 0
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert {name: len(store.judged(name)) for name in "abcd"} == dict.fromkeys("abcd", 25)
     assert len([p for p in tmp_path.iterdir() if ".corrupt-" in p.name and p.name.endswith("Z")]) == 1
 
@@ -857,13 +848,13 @@ def test_several_processes_at_once_also_on_a_corrupted_file(tmp_path):
 SHARES = """
 import os, sys
 from datetime import UTC, datetime, timedelta
-from alerting.model import Memory, Status, Verdict
-from alerting.store import Store
+from alerting.model.protocols import Commit; from alerting.model.verdict import Status, Verdict
+from alerting.store.state import StateStore
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 print("ready", flush=True)
 while not os.path.exists(sys.argv[2]):
     pass
-store = Store(sys.argv[1])
+store = StateStore(sys.argv[1])
 for i in range(25):
-    store.commit(Memory(verdicts=[Verdict(sys.argv[3], AT + timedelta(seconds=i), Status.NORMAL, i)]))
+    store.commit(Commit(verdicts=[Verdict(sys.argv[3], AT + timedelta(seconds=i), Status.NORMAL, i)]))
 """

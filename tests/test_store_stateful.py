@@ -13,24 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from alerting.model import (
-    Action,
-    Arrival,
-    Button,
-    Episode,
-    Incident,
-    Kind,
-    Label,
-    Member,
-    Memory,
-    Message,
-    Receipt,
-    Run,
-    Silence,
-    Status,
-    Verdict,
-)  # fmt: skip
-from alerting.store import Counts, Store
+from alerting.model.incident import Incident, Member
+from alerting.model.message import Action, Button, Message, Receipt
+from alerting.model.metric import Silence
+from alerting.model.protocols import Commit
+from alerting.model.run import Arrival, Run
+from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+from alerting.store.state import StateCounts, StateStore
 
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
 EVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -70,10 +59,10 @@ class Model:
         self.verdicts |= {(v.metric, v.bucket): v for v in memory.verdicts}
         self.episodes |= {e.metric: e for e in memory.episodes}
         self.incidents |= {i.id: i for i in memory.incidents}
-        self.heard = self.heard if memory.heard is None else memory.heard
-        for bucket, episode in memory.trail:
+        self.heard = self.heard if memory.next_update is None else memory.next_update
+        for bucket, episode in memory.episode_trail:
             self.trail[episode.metric, bucket] = episode
-        for metric in {episode.metric for _, episode in memory.trail}:
+        for metric in {episode.metric for _, episode in memory.episode_trail}:
             old = max(b for m, b in self.trail if m == metric) - 3 * DAY
             self.trail = {(m, b): e for (m, b), e in self.trail.items() if m != metric or b >= old}
         self.arrivals |= {(a.query, a.at): a for a in memory.arrivals}
@@ -83,7 +72,7 @@ class Model:
             self.add_silence(silence)
         for message in memory.messages:
             self.enqueue(message, at or message.bucket)
-        for key in memory.withdrawn:
+        for key in memory.withdrawn_keys:
             self.finish(key, "withdrawn", at)
 
     def add_silence(self, silence):
@@ -157,7 +146,7 @@ class Model:
         states = [row.state for row in self.rows.values()]
         opened = sum(incident.closed is None for incident in self.incidents.values())
         newest = max((bucket for _, bucket in self.verdicts), default=None)
-        return Counts(opened, **{state: states.count(state) for state in STATES}, last_judged=newest)
+        return StateCounts(opened, **{state: states.count(state) for state in STATES}, last_judged=newest)
 
 
 def after(unit, *amounts):
@@ -174,16 +163,16 @@ rows = st.sampled_from([(), ((Button("I'm on it", Action.TAKE), Button("Not real
 def texts(draw):
     """Each may answer itself and those before it in the alphabet, whichever is enqueued first."""
     key = draw(names)
-    to = draw(st.sampled_from(["", "unknown", *TEXTS[: TEXTS.index(key) + 1]]))
-    return Message(key, Kind.OPENED, "views", AT, draw(said), reply_to=to, buttons=draw(rows), quiet=draw(st.booleans()))
+    ctx = draw(st.sampled_from(["", "unknown", *TEXTS[: TEXTS.index(key) + 1]]))
+    return Message(key, EventKind.OPENED, "views", AT, draw(said), reply_to=ctx, buttons=draw(rows), quiet=draw(st.booleans()))
 
 
-pictures = st.builds(lambda to, n: Message(f"{to}/p{n}", Kind.OPENED, "views", AT, "caption", b"png", to), names, small)
+pictures = st.builds(lambda ctx, n: Message(f"{ctx}/p{n}", EventKind.OPENED, "views", AT, "caption", b"png", ctx), names, small)
 edits = st.builds(
-    lambda to, n, text, shown: Message(f"{to}/e{n}", Kind.WORSENED, "views", AT, text, edits=to, buttons=shown),
+    lambda ctx, n, text, shown: Message(f"{ctx}/e{n}", EventKind.WORSENED, "views", AT, text, edits=ctx, buttons=shown),
     *(st.sampled_from([*TEXTS, "unknown"]), small, said, rows),
 )
-odd_edits = st.builds(lambda key, to: Message(key, Kind.OPENED, "views", AT, "odd", edits=to), names, names)
+odd_edits = st.builds(lambda key, ctx: Message(key, EventKind.OPENED, "views", AT, "odd", edits=ctx), names, names)
 keys = names | pictures.map(lambda m: m.key) | edits.map(lambda m: m.key)
 verdicts = st.builds(lambda metric, day, value: Verdict(metric, day, Status.NORMAL, *[value] * 5), metrics, days, st.floats(0, 9))
 episodes = st.builds(lambda metric, recent: Episode(metric, recent=recent), metrics, said)
@@ -197,13 +186,13 @@ incidents = st.builds(
 silences = st.builds(Silence, metrics, moments, moments, said, said, small)
 messages = st.lists(texts() | pictures | edits | edits | odd_edits, min_size=1, max_size=4)
 judged = st.builds(
-    Memory,
+    Commit,
     *(st.lists(nouns, max_size=2) for nouns in (verdicts, episodes)),
     incidents=st.lists(incidents, max_size=2),
-    trail=st.lists(st.tuples(days, episodes), max_size=3),
+    episode_trail=st.lists(st.tuples(days, episodes), max_size=3),
     arrivals=st.lists(st.builds(Arrival, said, days, days, st.floats(0, 9), st.none() | days), max_size=2),
     silences=st.lists(silences, max_size=1),
-    heard=st.none() | small,
+    next_update=st.none() | small,
 )
 TOO_MUCH = 2**70  # SQLite cannot hold it: the last statement of a commit fails
 
@@ -215,7 +204,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "alerts.sqlite"
-        self.store, self.other, self.gone = Store(self.path), Store(self.path), []
+        self.store, self.other, self.gone = StateStore(self.path), StateStore(self.path), []
         self.model, self.now, self.accepted = Model(), AT, []
 
     def teardown(self):
@@ -231,23 +220,23 @@ class Life(RuleBasedStateMachine):
 
     @initialize(known=st.lists(texts(), max_size=2), at=moments)
     def an_earlier_run(self, known, at):
-        self.commit(Memory(messages=known), at)
+        self.commit(Commit(messages=known), at)
         self.deliver_all(at)
 
     @rule(messages=messages, at=st.none() | moments)
     def say(self, messages, at):
-        self.commit(Memory(messages=messages), at)
+        self.commit(Commit(messages=messages), at)
 
     @rule(data=st.data(), n=small, text=said, memory=judged, at=moments)
     def change(self, data, n, text, memory, at):
         """A message that is known, whatever became of it."""
         target = data.draw(st.sampled_from([key for key in self.model.rows if key in TEXTS] or ["unknown"]))
-        edit = Message(f"{target}/e{n}", Kind.WORSENED, "views", AT, text, edits=target)
+        edit = Message(f"{target}/e{n}", EventKind.WORSENED, "views", AT, text, edits=target)
         self.commit(replace(memory, messages=[edit]), at)
 
     @rule(keys=st.lists(keys, min_size=1, max_size=2), messages=st.just([]) | messages, at=st.none() | moments)
     def withdraw(self, keys, messages, at):
-        self.commit(Memory(messages=messages, withdrawn=keys), at)
+        self.commit(Commit(messages=messages, withdrawn_keys=keys), at)
 
     @rule(memory=judged)
     def judge(self, memory):
@@ -279,18 +268,18 @@ class Life(RuleBasedStateMachine):
     @rule(before=moments, at=moments, digest=names)
     def fold(self, before, at, digest):
         """What is stale, and a message that is not."""
-        digest = Message(f"{digest}/digest", Kind.DIGEST, "views", AT, "digest")
+        digest = Message(f"{digest}/digest", EventKind.DIGEST, "views", AT, "digest")
         stale = [*(message.key for message in self.store.stale(before)), "a/p0"]
-        self.store.fold(stale, digest, at)
+        self.store.merge_into_digest(stale, digest, at)
         self.model.fold(stale, digest, at)
 
     @rule(run=st.builds(Run, moments, days, st.none() | days, st.booleans(), said))
     def begin_and_end(self, run):
         begun = replace(run, ended=None, well=False, said="")
-        self.store.begin(begun)
+        self.store.begin_run(begun)
         self.model.runs.setdefault(run.started, begun)
         if run.ended:
-            self.store.end(run)
+            self.store.end_run(run)
             self.model.runs[run.started] = run
 
     @rule(silence=silences, id=small, at=moments)
@@ -311,12 +300,12 @@ class Life(RuleBasedStateMachine):
         if how == "closed":
             self.store.close()
         self.gone.append(self.store)
-        self.store, self.other = self.other, self.store if how == "paused" else Store(self.path)
+        self.store, self.other = self.other, self.store if how == "paused" else StateStore(self.path)
 
     @rule(memory=judged, messages=messages)
     def fail_at_the_end_of_a_commit(self, memory, messages):
         with pytest.raises(OverflowError):
-            self.store.commit(replace(memory, messages=messages, heard=TOO_MUCH))
+            self.store.commit(replace(memory, messages=messages, next_update=TOO_MUCH))
 
     def write_half(self):
         with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
@@ -382,7 +371,7 @@ class Life(RuleBasedStateMachine):
         lasting = [s for s in model.silences.values() if s.until > self.now]
         assert store.silences(self.now) == sorted(lasting, key=lambda s: (s.start, s.id))
         assert store.runs(since) == sorted((r for r in model.runs.values() if r.at > since), key=lambda r: (r.at, r.started))
-        assert store.heard() == model.heard
+        assert store.next_update() == model.heard
         assert store.notes == []
 
 

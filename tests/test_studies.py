@@ -12,11 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import backtest, console, metrics, studies, wiring
-from alerting.detectors import IQR, Change, SameSlot
-from alerting.model import SettingsError
-from alerting.settings import load
-from alerting.simulate import simulate
+from alerting import connections, studies
+from alerting.backtest.budget import BudgetPlan, MetricShare
+from alerting.cli import backtest
+from alerting.detectors.bands import IQR
+from alerting.detectors.baselines import Change, SameSlot
+from alerting.metrics import METRICS, RULE
+from alerting.model.errors import SettingsError
+from alerting.sample.folder import simulate_app
+from alerting.settings import load_settings
+from alerting.studies import suggest
 from tests.pasts import END
 from tests.servers import needs
 
@@ -36,7 +41,7 @@ def given(request, tmp_path):
     small = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path)}
     if request.param == "embedded":
         now = datetime.now(UTC)  # the notebooks let the app live on to it
-        simulate(tmp_path / "data" / "app", now, days=30, users=2_000, events_per_day=30_000)
+        simulate_app(tmp_path / "data" / "app", now, days=30, users=2_000, events_per_day=30_000)
         return small | {"ALERTING_METRICS": "views,ctr"}
     if request.param == "table":
         kpis(tmp_path / "kpis.csv")
@@ -136,12 +141,12 @@ def test_a_study_is_thin(path):
 
 
 def test_a_past_knows_what_was_planted(sample):
-    past, reading = studies.past(sample, 1, END.isoformat())
-    assert [metric.name for metric in past.metrics] == [metric.name for metric in metrics.METRICS]
+    past, reading = studies.load_past(sample, 1, END.isoformat())
+    assert [metric.name for metric in past.metrics] == [metric.name for metric in METRICS]
     assert past.end - past.start == timedelta(weeks=1)
     assert any(span.start > past.start for span in past.known)
     assert set(reading.counts) == {"feed_actions", "message_actions"}
-    shown = studies.show(past)
+    shown = studies.past_table(past)
     assert shown.loc["views", "known to be odd"] > 0
     assert shown.loc["views", "buckets"] == 672
     assert past.calm()["views"].isna().sum() >= shown.loc["views", "known to be odd"]
@@ -151,12 +156,12 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
     index = pd.date_range("2024-01-01", periods=60 * 24, freq="1h", tz="UTC")
     table = pd.DataFrame({"series": "kpi 1", "ts": index, "value": np.arange(len(index)) % 24 + 100.0})
     table.to_csv(tmp_path / "kpi.csv", index=False)
-    settings = load({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
-    past, _ = studies.past(wiring.connect(dry_run=True, settings=settings), 2)
+    settings = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
+    past, _ = studies.load_past(connections.connect(dry_run=True, settings=settings), 2)
     assert past.end == index[-1] + timedelta(hours=1)
     assert past.known == ()
     with pytest.raises(SettingsError, match="nothing to study"):
-        studies.past(wiring.connect(dry_run=True, settings=settings), 2, "2020-01-01T00:00Z")
+        studies.load_past(connections.connect(dry_run=True, settings=settings), 2, "2020-01-01T00:00Z")
 
 
 def test_lines_of_the_catalogue():
@@ -164,16 +169,16 @@ def test_lines_of_the_catalogue():
     assert (name, before.startswith("- width=0.45, "), after.startswith("+ width=1.35, ")) == ("# views", True, True)
     assert studies.width_lines({"other": 1.35}) == "other: width=1.35"
     assert studies.width_lines({}) == "no line: every width stays as it is"
-    assert studies.rule_lines(metrics.RULE).startswith("RULE stays as it is")
+    assert studies.rule_lines(RULE).startswith("RULE stays as it is")
     assert "+ RULE = IQR(k=2.5, over=SameSlot(days=14))" in studies.rule_lines(IQR(k=2.5, over=SameSlot(days=14)))
-    assert studies.written(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
+    assert studies.detector_text(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
 
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
-    monkeypatch.setattr(studies.lines, "CATALOGUE", file)
+    monkeypatch.setattr(suggest, "CATALOGUE", file)
     assert studies.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
     assert studies.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
     assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"
@@ -181,10 +186,10 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
 
 def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
     kpis(tmp_path / "kpis.csv")
-    monkeypatch.setattr(console, "TIMES", 1)
+    monkeypatch.setattr(backtest, "TIMES", 1)
     monkeypatch.setenv("ALERTING_SOURCE", str(tmp_path / "kpis.csv"))
     monkeypatch.setenv("ALERTING_DATA", str(tmp_path / "data"))
-    code = console.budget("3 a week", 1)
+    code = backtest.budget("3 a week", 1)
     out = capsys.readouterr().out
     assert code in (0, 1)
     for heading in ("Widths for 3 a week", "In alerting/metrics.py", "Drops told within", "What each week would have cost"):
@@ -195,13 +200,13 @@ def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, m
 @pytest.mark.parametrize(("text", "weeks", "said"), [("lots", 4, "budget='lots'"), ("2 a week", 0, "at least one whole week")])
 def test_the_budget_command_refuses(text, weeks, said):
     with pytest.raises(SettingsError, match=said):
-        console.budget(text, weeks)
+        backtest.budget(text, weeks)
 
 
 def test_conclusions_are_sentences():
     empty = pd.DataFrame(columns=["width", "recall", "false a week", "delay, min", "F1"])
     assert "No rule stays" in studies.of_rules(empty, 1.0)
-    plan = backtest.Plan(2.0, (backtest.Share("views", 1.0, 1.2, 3, 4.0),))
+    plan = BudgetPlan(2.0, (MetricShare("views", 1.0, 1.2, 3, 4.0),))
     power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}})
     said = studies.of_budget(plan, power, 1.5)
     assert "These widths keep to 2 false alerts a week: 3 were told in 4.0 weeks" in said

@@ -25,11 +25,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import catalogue, metrics, pipeline, settings, simulate, wiring
-from alerting.model import Event, StoreError, Verdict
-from alerting.runner import reports
+from alerting import pipeline, sample
+from alerting.catalogue import check_metrics
+from alerting.connections import load_queries, open_notifier, open_store
+from alerting.metrics import METRICS
+from alerting.model.errors import StoreError
+from alerting.model.incident import Event
+from alerting.model.verdict import Verdict
+from alerting.pipeline.context import RunContext
+from alerting.pipeline.judge import judge_series
+from alerting.reporting import reports
+from alerting.settings import RETIRED, load_settings
 from alerting.sources.base import BaseSource
-from alerting.store import rows
+from alerting.store import codec
+from alerting.store.codec import GONE, STORED, UNSTORED, VALUES
 from tests.servers import says
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,12 +73,12 @@ def house(tmp_path, bot, web):
         "ALERTING_WEBHOOK_URL": f"{web.url}/hook",
         "ALERTING_ROUTES": "messages -> telegram, webhook; * -> telegram",
     }
-    return settings.load(given, Path(os.devnull))
+    return load_settings(given, Path(os.devnull))
 
 
 @pytest.fixture
 def store(house):
-    with closing(wiring.open_store(house)) as store:
+    with closing(open_store(house)) as store:
         yield store
 
 
@@ -99,7 +108,7 @@ def of_verdict(v):
         "high": number(v.high),
         "score": number(v.score),
         "reason": v.reason,
-        "news": v.news,
+        "news": v.is_new,
         "usual": number(v.usual),
     }
 
@@ -110,7 +119,7 @@ def of_episode(e):
         "state": e.state.value,
         "since": at(e.since),
         "opened": at(e.opened),
-        "told": at(e.told),
+        "told": at(e.last_notified),
         "said": maybe(of_verdict, e.said),
         "share": number(e.share),
         "fell_to": number(e.fell_to),
@@ -118,10 +127,10 @@ def of_episode(e):
         "last": maybe(of_verdict, e.last),
         "recent": e.recent,
         "answers": e.answers,
-        "calm_since": at(e.calm_since),
+        "calm_since": at(e.normal_since),
         "lost": number(e.lost),
         "gap": at(e.gap),
-        "gap_told": e.gap_told,
+        "gap_told": e.gap_notified,
     }
 
 
@@ -169,13 +178,13 @@ def of_incident(i):
         "opened": at(i.opened),
         "members": [of_member(m) for m in i.members],
         "closed": at(i.closed),
-        "told": at(i.told),
+        "told": at(i.last_notified),
         "reopened": i.reopened,
-        "taken": i.taken,
-        "snoozed": at(i.snoozed),
+        "taken": i.acknowledged_by,
+        "snoozed": at(i.snoozed_until),
         "muted": i.muted,
         "label": i.label and i.label.value,
-        "labelled": i.labelled,
+        "labelled": i.labelled_by,
         "corrected": i.corrected,
         "cause": maybe(of_cause, i.cause),
         "rarity": maybe(
@@ -230,8 +239,8 @@ def test_every_fact_of_the_database_is_there(store):
         {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.well, "said": r.said} for r in store.runs(EVER)
     ]
     assert runs == EXPECTED["runs"]
-    assert store.heard() == EXPECTED["heard"]
-    assert len(store.figures()) == EXPECTED["figures"]
+    assert store.next_update() == EXPECTED["heard"]
+    assert len(store.nightly_statistics()) == EXPECTED["figures"]
     states = Counter(EXPECTED["states"].values())
     counts = store.counts()
     assert (counts.open, counts.waiting, counts.sent, counts.folded) == (2, states["waiting"], states["sent"], states["folded"])
@@ -240,9 +249,9 @@ def test_every_fact_of_the_database_is_there(store):
 
 def test_what_was_read_of_the_past_is_still_held(store):
     for held in EXPECTED["histories"]:
-        span = store.span(held["key"])
+        span = store.cached_span(held["key"])
         assert (span.start.timestamp(), span.until.timestamp()) == (held["start"], held["until"])
-        past = store.past(held["key"], span.start, span.until)
+        past = store.read(held["key"], span.start, span.until)
         assert len(past) == (span.until - span.start) // span.step > 2000
         assert (past.drop(columns="newest", errors="ignore").sum() > 0).all()
 
@@ -256,8 +265,8 @@ class Counts(BaseSource):
         self.keys = {held["query"]: held["key"] for held in EXPECTED["histories"]}
 
     def fetch(self, query, start, end):
-        span = self.store.span(self.keys[query.name])
-        held = self.store.past(self.keys[query.name], span.start, span.until)
+        span = self.store.cached_span(self.keys[query.name])
+        held = self.store.read(self.keys[query.name], span.start, span.until)
         columns = {"feed_actions": ["views", "likes"], "message_actions": ["messages"]}[query.name]
         judged = {name: {v.bucket: v.value for v in self.store.judged(name, span.until)} for name in columns}
         seen = pd.DataFrame(judged).rename_axis("bucket").sort_index()
@@ -273,28 +282,28 @@ class Counts(BaseSource):
 
 def run(house, store, now):
     """A run as the notebook makes it; gives its receipts and its last word."""
-    watched = [metric for metric in metrics.METRICS if metric.name in ("views", "likes", "ctr", "messages")]
-    to = pipeline.Connections(
+    watched = [metric for metric in METRICS if metric.name in ("views", "likes", "ctr", "messages")]
+    ctx = RunContext(
         metrics=watched,
-        queries=wiring.queries(),
+        queries=load_queries(),
         source=Counts(store),
         store=store,
-        notifier=wiring.open_notifier(house)[0],
+        notifier=open_notifier(house)[0],
         started=now,
     )
-    pipeline.begin(to, now)
-    pipeline.hear(to, now)
-    due = pipeline.due(to, now)
-    reading = pipeline.read(to, due, 29, now)
-    due = pipeline.reconsider(to, due, reading)
-    before = pipeline.recall(to, due, now)
-    judged = pipeline.judge(to, due, reading, before.labelled)
+    pipeline.begin_run(ctx, now)
+    pipeline.read_feedback(ctx, now)
+    due = pipeline.due(ctx, now)
+    reading = pipeline.read(ctx, due, 29, now)
+    due = pipeline.find_changed_buckets(ctx, due, reading)
+    before = pipeline.load_state(ctx, due, now)
+    judged = pipeline.judge(ctx, due, reading, before.labelled)
     answers = pipeline.verdicts(due, judged)
     changes = pipeline.advance(due, answers, before)
-    messages = [*pipeline.compose(to, changes, judged, reading, now), *pipeline.daily(to, now)]
-    pipeline.commit(to, answers, changes, messages, reading)
-    receipts = pipeline.deliver(to, now)
-    return receipts, pipeline.finish(to, reading, receipts, now)
+    messages = [*pipeline.compose(ctx, changes, judged, reading, now), *pipeline.daily_summary(ctx, now)]
+    pipeline.commit(ctx, answers, changes, messages, reading)
+    receipts = pipeline.deliver(ctx, now)
+    return receipts, pipeline.finish(ctx, reading, receipts, now)
 
 
 def test_a_run_goes_on_where_the_older_version_stopped(house, store, bot, web):
@@ -303,7 +312,7 @@ def test_a_run_goes_on_where_the_older_version_stopped(house, store, bot, web):
     assert {r.state for r in receipts} == {"sent"}
     known = {i.id: i for i in store.incidents(EVER)}
     likes, messages = known["20261121T1115Z-likes"], known["20261121T0815Z-messages"]
-    assert (likes.open, likes.taken, at(likes.snoozed)) == (True, "Anna", "2026-11-21T13:06:00+00:00")
+    assert (likes.open, likes.acknowledged_by, at(likes.snoozed_until)) == (True, "Anna", "2026-11-21T13:06:00+00:00")
     assert at(messages.closed) == "2026-11-21T12:00:00+00:00"
     assert messages.label.value == "expected"
     assert len(known) == len(EXPECTED["incidents"]), "nothing was opened anew"
@@ -325,7 +334,7 @@ def test_a_button_under_an_old_message_still_counts(house, store, bot):
     for _ in range(8):  # updates that were read before have the first numbers
         bot.press(101, "", data=pressed, user={"id": 4242, "first_name": "Boris"})
     run(house, store, NOW)
-    labelled = {i.id: (i.label.value, i.labelled) for i in store.incidents(EVER) if i.label}
+    labelled = {i.id: (i.label.value, i.labelled_by) for i in store.incidents(EVER) if i.label}
     assert labelled["20261120T1000Z-messages"] == ("real", "Boris")
 
 
@@ -393,7 +402,7 @@ def test_old_runs_are_packed_and_packed_ones_stay_readable(house):
 def test_a_catalogue_that_a_user_has_written_is_read_and_judges():
     found = catalogue_of(STATE / "user" / "metrics.txt")
     sql = STATE / "user" / "sql"
-    catalogue.check(found, "en", wiring.queries(sql), wiring.queries(sql / "slices"))
+    check_metrics(found, "en", load_queries(sql), load_queries(sql / "slices"))
     odd = {metric.name for metric in found if newest_is_odd(metric)}
     assert odd == {"ctr", "likes_per_reader", "ctr_ios", "revenue", "check", "slow"}, "likes tells of falls only"
 
@@ -407,7 +416,7 @@ def newest_is_odd(metric):
     of_many = dict.fromkeys(("users", "messages", "payments", "views", "views[os=iOS]"), many)
     of_few = dict.fromkeys(("likes", "likes[os=iOS]", "revenue", "slow"), few)
     counts = pd.DataFrame({**of_many, **of_few, "groups": 1.0}, index)
-    statuses = pipeline.judge_one(metric, metric.value(counts), "UTC")["status"].astype(str)
+    statuses = judge_series(metric, metric.value(counts), "UTC")["status"].astype(str)
     assert (statuses.iloc[-200:-1] == "normal").mean() > 0.9, metric.name
     return statuses.iloc[-1] == "anomalous"
 
@@ -428,7 +437,7 @@ def catalogue_of(path):
 
 def test_the_sample_app_lives_on(tmp_path):
     (tmp_path / "state.json").write_bytes((STATE / "app_state.json").read_bytes())
-    assert simulate.truth(tmp_path) == []
+    assert sample.planted_truth(tmp_path) == []
 
 
 def test_settings_and_commands_keep_their_names():
@@ -438,7 +447,7 @@ def test_settings_and_commands_keep_their_names():
         ).stdout
 
     listed, commands = said("settings"), said("--help")
-    kept = set(EXPECTED["settings"]) - settings.RETIRED  # those are still accepted, with a note
+    kept = set(EXPECTED["settings"]) - RETIRED  # those are still accepted, with a note
     assert [name for name in sorted(kept) if name not in listed] == []
     assert [name for name in EXPECTED["commands"] if name not in commands] == []
 
@@ -458,18 +467,18 @@ def reached(hint):
             yield from reached(each)
 
 
-@pytest.mark.parametrize("noun", rows.STORED, ids=lambda noun: noun.__name__)
+@pytest.mark.parametrize("noun", STORED, ids=lambda noun: noun.__name__)
 def test_every_class_that_is_stored_has_a_name_for_every_field(noun):
     for kind in {*reached(noun)}:
         if issubclass(kind, Enum):
-            assert {*rows.VALUES[kind].values()} == {*kind}
+            assert {*VALUES[kind].values()} == {*kind}
         else:
-            assert kind in rows.STORED
-            assert [*rows.unmapped(kind)] == []
+            assert kind in STORED
+            assert [*codec.unmapped(kind)] == []
             known = {f.name for f in fields(kind)}
-            assert len({*rows.STORED[kind].values()}) == len(rows.STORED[kind]), "a field has two names"
-            assert not {*rows.STORED[kind]} & rows.GONE.get(kind, set())
-            assert rows.UNSTORED.get(kind, set()) <= known
+            assert len({*STORED[kind].values()}) == len(STORED[kind]), "a field has two names"
+            assert not {*STORED[kind]} & GONE.get(kind, set())
+            assert UNSTORED.get(kind, set()) <= known
 
 
 def test_a_field_without_a_stored_name_is_an_error():
@@ -477,8 +486,8 @@ def test_a_field_without_a_stored_name_is_an_error():
     class Fresh:
         metric: str = "views"
 
-    assert [*rows.unmapped(Fresh)] == ["Fresh.metric has no stored name"]
+    assert [*codec.unmapped(Fresh)] == ["Fresh.metric has no stored name"]
     with pytest.raises(StoreError, match=r"Fresh\.metric has no stored name"):
-        rows.of(Fresh())
+        codec.of(Fresh())
     with pytest.raises(StoreError, match="has no stored name"):
-        rows.of(Event(None, "views", NOW, Verdict("views", NOW, None), None))
+        codec.of(Event(None, "views", NOW, Verdict("views", NOW, None), None))

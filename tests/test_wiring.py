@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting import doctor, pipeline, wiring
-from alerting.model import NotifyError
-from alerting.settings import ROOT, load
+from alerting import connections, pipeline
+from alerting.cli import doctor
+from alerting.connections import open_store
+from alerting.failure_notice import notify_failure
+from alerting.model.errors import NotifyError
+from alerting.settings import ROOT, load_settings
 
 NOW = datetime(2026, 11, 20, 12, 22, tzinfo=UTC)
 ATTRIBUTES = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
@@ -43,7 +46,7 @@ def given(tables, bot, tmp_path):
             "REPORTS": str(tmp_path / "reports"),
             "ZONE": "UTC",
         }
-        return load({f"ALERTING_{name}": text for name, text in {**values, **more}.items()}, ROOT / "no-such-file")
+        return load_settings({f"ALERTING_{name}": text for name, text in {**values, **more}.items()}, ROOT / "no-such-file")
 
     return settings
 
@@ -60,26 +63,26 @@ def rows(clickhouse, table, first, last, each=20):
 
 
 def read(settings):
-    to = wiring.connect(settings=settings)
-    return pipeline.read(to, pipeline.due(to, NOW))
+    ctx = connections.connect(settings=settings)
+    return pipeline.read(ctx, pipeline.due(ctx, NOW))
 
 
 def test_empty_tables_are_not_seen_rather_than_quiet(given):
     reading = read(given())
-    assert len(reading.troubles) == 6
-    assert all("is the table empty" in text for text in reading.troubles.values())
+    assert len(reading.errors) == 6
+    assert all("is the table empty" in text for text in reading.errors.values())
 
 
 def test_one_table_that_is_gone_hides_no_metric_of_the_other(given, tables):
     rows(tables, "feed_actions", NOW - timedelta(days=2), NOW)
     reading = read(given(MESSAGE_TABLE="no_such_table"))
     assert set(reading.series) == {"feed_users", "views", "likes", "ctr"}
-    assert "ALERTING_MESSAGE_TABLE" in reading.troubles["messages"]
+    assert "ALERTING_MESSAGE_TABLE" in reading.errors["messages"]
 
 
 def test_a_column_that_is_gone_is_named(given, tables):
     tables.execute("ALTER TABLE wiring.feed_actions DROP COLUMN action")
-    assert "action" in read(given()).troubles["views"]
+    assert "action" in read(given()).errors["views"]
 
 
 def test_rows_of_the_future_change_nothing(given, tables):
@@ -97,7 +100,7 @@ def test_nothing_over_nothing_is_a_gap(given, tables):
     reading = read(given())
     assert reading.series["likes"].dropna().tolist() == [1.0]
     assert reading.series["views"].dropna().tolist() == [0.0]
-    assert "ctr" in reading.troubles  # never a value: likes without views
+    assert "ctr" in reading.errors  # never a value: likes without views
 
 
 @pytest.mark.parametrize(
@@ -137,41 +140,41 @@ def test_the_doctor_names_absent_columns(given, tables):
 def test_a_failing_check_is_told_once_an_hour(given, bot):
     settings = given()
     for minutes in (0, 15, 59):
-        wiring.notify_failure(settings, NOW + timedelta(minutes=minutes), "database down", "run")
+        notify_failure(settings, NOW + timedelta(minutes=minutes), "database down", "run")
     assert len(bot.messages) == 1
-    wiring.notify_failure(settings, NOW + timedelta(minutes=61), "database down", "run")
+    notify_failure(settings, NOW + timedelta(minutes=61), "database down", "run")
     assert len(bot.messages) == 2
     assert "database down" in bot.messages[1].plain
 
 
 def test_a_notice_that_does_not_get_through_is_sent_with_the_next(given, bot):
     bot.fail("500", times=1)
-    wiring.notify_failure(given(), NOW, "database down", "run")
+    notify_failure(given(), NOW, "database down", "run")
     assert bot.messages == []
-    wiring.notify_failure(given(), NOW + timedelta(minutes=15), "database down", "run")
+    notify_failure(given(), NOW + timedelta(minutes=15), "database down", "run")
     assert len(bot.messages) == 1
 
 
 def test_without_a_memory_the_notice_goes_straight_to_the_chat(given, bot):
-    wiring.notify_failure(given(DATA="/proc/nowhere"), NOW, "disk full", "run")
+    notify_failure(given(DATA="/proc/nowhere"), NOW, "disk full", "run")
     assert "disk full" in bot.messages[0].plain
     bot.fail("kicked")
     with pytest.raises(NotifyError):
-        wiring.notify_failure(given(DATA="/proc/nowhere"), NOW, "disk full", "run")
+        notify_failure(given(DATA="/proc/nowhere"), NOW, "disk full", "run")
 
 
 def test_a_dry_run_leaves_nothing_behind(given, bot, tmp_path):
-    to = wiring.connect(dry_run=True, settings=given())
-    assert to.notifier.__class__.__name__ == "Console"
+    ctx = connections.connect(dry_run=True, settings=given())
+    assert ctx.notifier.__class__.__name__ == "Console"
     assert not (tmp_path / "data" / "alerts.sqlite").exists()
 
 
 def test_a_failure_is_told_once_an_hour_also_when_the_memory_cannot_be_written(given, bot, tmp_path):
     settings = given()
-    wiring.open_store(settings).close()
+    open_store(settings).close()
     with closing(sqlite3.connect(settings.data / "alerts.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for minutes in (0, 15):  # each waits ten seconds for the lock
-            wiring.notify_failure(settings, NOW + timedelta(minutes=minutes), "the check failed", "run")
+            notify_failure(settings, NOW + timedelta(minutes=minutes), "the check failed", "run")
     (notice,) = bot.messages
     assert "another process keeps it locked" in notice.plain

@@ -10,9 +10,9 @@ import pandas as pd
 
 from alerting import detectors
 from alerting.backtest.faults import Fault, inject
-from alerting.backtest.replaying import Past, Track, replayed
-from alerting.backtest.spans import covered
-from alerting.model import Kind, Metric
+from alerting.backtest.replay import BacktestData, Progress, covered_buckets, replay_judged
+from alerting.model.metric import Metric
+from alerting.model.verdict import EventKind
 
 DEPTHS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)
 SOON, LATER = timedelta(minutes=15), timedelta(hours=1)
@@ -20,7 +20,9 @@ PARTS = {"day": range(8, 24), "night": range(0, 8)}  # local hours
 COLUMNS = ["metric", "part", "drop", "within 15 min", "within 1 h", "tried"]
 
 
-def power(past: Past, depths: Sequence[float] = DEPTHS, times: int = 40, seed: int = 0, track: Track = iter) -> pd.DataFrame:
+def detection_power(
+    past: BacktestData, depths: Sequence[float] = DEPTHS, times: int = 40, seed: int = 0, track: Progress = iter
+) -> pd.DataFrame:
     """One row per metric, part of the day and drop (a share): which share of them is told within 15 minutes and an hour of
     its beginning, of `tried` ones at random moments that are not known to be odd already.
 
@@ -33,7 +35,7 @@ def power(past: Past, depths: Sequence[float] = DEPTHS, times: int = 40, seed: i
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rows(past: Past, metric: Metric, part: str, depths: Sequence[float], times: int, seed: int) -> list[list[object]]:
+def _rows(past: BacktestData, metric: Metric, part: str, depths: Sequence[float], times: int, seed: int) -> list[list[object]]:
     moments = _moments(past, metric, part, times, seed)
     found = np.array([_delays(past, metric, at, sorted(depths)) for at in moments]).reshape(-1, len(depths)).T
     within = [(found < limit / metric.step).sum(axis=1) for limit in (SOON, LATER)]
@@ -44,17 +46,17 @@ def _rows(past: Past, metric: Metric, part: str, depths: Sequence[float], times:
     ]
 
 
-def _moments(past: Past, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
+def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
     """Random buckets that have a value and an hour to go, and are not known to be odd."""
     values = past.series[metric.name].loc[past.start : past.end - max(LATER, metric.step)]
     hours = values.index.tz_convert(past.zone).hour
-    fit = values.notna() & hours.isin(list(PARTS[part])) & ~covered(values.index, past.known, metric.name, LATER)
+    fit = values.notna() & hours.isin(list(PARTS[part])) & ~covered_buckets(values.index, past.known, metric.name, LATER)
     rng = np.random.default_rng([seed, list(PARTS).index(part)])
     pool = values.index[fit]
     return sorted(rng.choice(pool, min(times, len(pool)), replace=False)) if len(pool) else []
 
 
-def _delays(past: Past, metric: Metric, at: pd.Timestamp, depths: Sequence[float]) -> list[float]:
+def _delays(past: BacktestData, metric: Metric, at: pd.Timestamp, depths: Sequence[float]) -> list[float]:
     """Of each drop, from the smallest to the deepest. What is told at its first bucket, whose band is made of the past
     before it, would be told there of any deeper drop too."""
     delays: list[float] = []
@@ -64,7 +66,7 @@ def _delays(past: Past, metric: Metric, at: pd.Timestamp, depths: Sequence[float
     return delays
 
 
-def _delay(past: Past, metric: Metric, at: pd.Timestamp, depth: float) -> float:
+def _delay(past: BacktestData, metric: Metric, at: pd.Timestamp, depth: float) -> float:
     """Buckets from the beginning of a drop to the one that tells it; infinite where none does within the hour."""
     start = pd.Timestamp(at).to_pydatetime()
     end = start + max(LATER // metric.step, 1) * metric.step
@@ -72,8 +74,8 @@ def _delay(past: Past, metric: Metric, at: pd.Timestamp, depth: float) -> float:
     values = inject(values, Fault("drop", start, end - start, -depth))
     band = metric.rule.band(values, past.zone)
     judged = detectors.judge(values.loc[start:], band.loc[start:], metric)
-    events = replayed([metric], {metric.name: judged}, start, end).events
-    return next(((e.bucket - start) / metric.step for e in events if e.kind is Kind.OPENED), float("inf"))
+    events = replay_judged([metric], {metric.name: judged}, start, end).events
+    return next(((e.bucket - start) / metric.step for e in events if e.kind is EventKind.OPENED), float("inf"))
 
 
 def power_lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -83,7 +85,7 @@ def power_lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(metric): pd.DataFrame(lines).loc[metric] for metric in dict.fromkeys(table["metric"])}
 
 
-def smallest(table: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
+def smallest_found(table: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
     """One row per metric: the smallest drop of which (with every deeper one) at least `share` is told; NaN where none is."""
     horizons = {"15 min": "within 15 min", "1 h": "within 1 h"}
     cells = {(m, part): group.sort_values("drop") for (m, part), group in table.groupby(["metric", "part"], sort=False)}
@@ -104,7 +106,7 @@ def _smallest(cell: pd.DataFrame, column: str, share: float) -> float:
     return float(cell["drop"].to_numpy()[from_here_on].min(initial=np.inf)) if from_here_on.any() else float("nan")
 
 
-def told(table: pd.DataFrame) -> pd.DataFrame:
+def power_table(table: pd.DataFrame) -> pd.DataFrame:
     """To read: one row per metric and part of the day, one column per drop, "within 15 min / within 1 h" in per cent."""
     text = [f"{100 * soon:.0f} / {100 * later:.0f}" for soon, later in zip(table[COLUMNS[3]], table[COLUMNS[4]], strict=True)]
     shown = table.assign(text=text, drop=[f"-{drop:.0%}" for drop in table["drop"]])

@@ -6,19 +6,26 @@ Prefix law: the row of a band for bucket t is made of values before t only, so a
 same computation over 1, k and n buckets.
 """
 
-from alerting.detectors import limits
-from alerting.detectors.base import OneByOne
-from alerting.detectors.chosen import Chosen
-from alerting.detectors.fences import IQR, MAD, Fence, Quantile, Sigma
-from alerting.detectors.grid import Figures, Grid
-from alerting.detectors.judging import FARTHEST, REARM, Before, answers, gap_told, judge, looks_back, news
+from alerting.detectors.auto import AutoDetector, Chosen
+from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
+from alerting.detectors.baselines import Change, SameSlot, Trailing
 from alerting.detectors.level import Level
-from alerting.detectors.references import Change, SameSlot, Trailing
 from alerting.detectors.sudden import Sudden
-from alerting.detectors.sustained import Sustained, Window
+from alerting.detectors.sustained import Sustained
+from alerting.detectors.verdicts import judge
 
 __all__ = [
-    "FARTHEST", "IQR", "MAD", "REARM", "Before", "Change", "Chosen", "Fence", "Figures", "Grid", "Level", "OneByOne", "Quantile",
-    "SameSlot", "Sigma", "Sudden", "Sustained", "Trailing", "Window", "answers", "gap_told", "judge", "limits",
-    "looks_back", "news",
-]  # fmt: skip
+    "IQR",
+    "MAD",
+    "AutoDetector",
+    "Change",
+    "Chosen",
+    "Level",
+    "Quantile",
+    "SameSlot",
+    "Sigma",
+    "Sudden",
+    "Sustained",
+    "Trailing",
+    "judge",
+]

@@ -9,19 +9,17 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.base import Detector
-from alerting.detectors.fences import BAND
+from alerting.detectors.bands import BAND, BandColumns, BaseDetector, band_frame
+from alerting.detectors.baselines import at_lags, day_lags, same_kind
 from alerting.detectors.gaps import usual_gap
-from alerting.detectors.grid import Grid
-from alerting.detectors.limits import Limits, framed
-from alerting.detectors.references import at_lags, day_lags, same_kind
-from alerting.detectors.rolling import before, held, picked, previous, quantiles, window_sum
+from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.windows import hold_until_next, lagged, pick, quantiles, values_before, window_sum
 
 SUSTAINED = "sustained"
 HOUR = 3600
-WEEKS = 3  # in which the rhythm of the week is looked for
-LEAST_SHARE = 0.02  # a window's sum is not taken to be lower than this share of what was expected
-WIDEST = 3.9  # log of the factor beyond which a drop cannot be told from the least share
+RHYTHM_WEEKS = 3  # in which the rhythm of the week is looked for
+MIN_SUM_SHARE = 0.02  # a window's sum is not taken to be lower than this share of what was expected
+MAX_LOG_LIMIT = 3.9  # log of the factor beyond which a drop cannot be told from the least share
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ WINDOWS = (Window(1), Window(4), Window(12), Window(48, "mean", 1.4))
 
 
 @dataclass(frozen=True)
-class Sustained(Detector):
+class Sustained(BaseDetector):
     """The sum over the last 1, 4, 12 or 48 hours is further from the expected sum than it ever is.
 
     z = log(sum of values / sum of expected), against two expectations: the same weekday and local time (median of four
@@ -63,9 +61,9 @@ class Sustained(Detector):
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """low, expected, high (float64, the values' units); low_rule, high_rule; gap. NaN where the past is too little."""
-        return framed(self.bands(Grid.of(values, zone)), values.index)
+        return band_frame(self.bands(SeriesGrid.of(values, zone)), values.index)
 
-    def bands(self, grid: Grid) -> Limits:
+    def bands(self, grid: SeriesGrid) -> BandColumns:
         """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
         first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
         sums = _Sums.of(grid, first)
@@ -82,7 +80,7 @@ class Sustained(Detector):
         return {**dict(zip(BAND, sides, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": usual_gap(grid)}
 
     def _bounds(
-        self, grid: Grid, sums: _Sums, window: Window, limits: Iterator[np.ndarray], late: int
+        self, grid: SeriesGrid, sums: _Sums, window: Window, limits: Iterator[np.ndarray], late: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the next value must not pass, low and high; NaN where this window cannot tell."""
         lows, highs = [], []
@@ -91,36 +89,38 @@ class Sustained(Detector):
             (seen, expected), (lately, due) = ((a[:, late:], b[:, late:]) for a, b in pair)
             limit = window.width * next(limits)
             shrunk, grown = np.exp(-limit), np.exp(np.minimum(self.up * limit, 50))
-            lows.append(np.where(limit < WIDEST, np.minimum(expected * shrunk - seen, due * shrunk - lately), -np.inf))
+            lows.append(np.where(limit < MAX_LOG_LIMIT, np.minimum(expected * shrunk - seen, due * shrunk - lately), -np.inf))
             highs.append(np.maximum(expected * grown - seen, due * grown - lately))
         known = np.isfinite(np.sum(highs, axis=0))
         return np.where(known, np.min(lows, axis=0), np.nan), np.where(known, np.max(highs, axis=0), np.nan)
 
-    def _length(self, grid: Grid, window: Window) -> int:
+    def _length(self, grid: SeriesGrid, window: Window) -> int:
         return max(1, grid.within(window.hours * HOUR))
 
-    def _hour(self, grid: Grid) -> int:
+    def _hour(self, grid: SeriesGrid) -> int:
         return max(1, grid.within(HOUR))
 
-    def _usual(self, grid: Grid, nights: np.ndarray, sums: _Sums | None) -> np.ndarray:
+    def _usual(self, grid: SeriesGrid, nights: np.ndarray, sums: _Sums | None) -> np.ndarray:
         """(windows and votes, series, nights): what |z| hardly ever passed."""
         sums = sums or _Sums.of(grid, 0)
         votes = [vote for window in self.windows for vote in sums.over(self._length(grid, window), window.vote)]
         return np.array([self._passed(grid, nights, sums.values, *vote) for vote in votes])
 
-    def _passed(self, grid: Grid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    def _passed(
+        self, grid: SeriesGrid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray
+    ) -> np.ndarray:
         """(series, nights), of hourly samples, cleaned once."""
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
         with np.errstate(over="ignore", divide="ignore"):  # next to nothing may be expected, or be there
-            ratio = np.maximum(seen + values, LEAST_SHARE * expected) / expected
+            ratio = np.maximum(seen + values, MIN_SUM_SHARE * expected) / expected
             far = np.abs(np.log(ratio[:, hourly]))
         width, nightly = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)
         at = np.searchsorted(hourly, nightly.due(grid.beginnings(), self.days + 1))
-        limit = np.maximum(_high(before(far, at, width), self.share), self.floor)
-        by_hour = held(limit, at, far.shape[-1])
+        limit = np.maximum(_high(values_before(far, at, width), self.share), self.floor)
+        by_hour = hold_until_next(limit, at, far.shape[-1])
         with np.errstate(invalid="ignore"):
             cleaned = np.where(far > self.clean * by_hour, by_hour, far)
-        return np.maximum(_high(before(cleaned, np.searchsorted(hourly, nights), width), self.share), self.floor)
+        return np.maximum(_high(values_before(cleaned, np.searchsorted(hourly, nights), width), self.share), self.floor)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Sums:
     expected: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, grid: Grid, first: int) -> _Sums:
+    def of(cls, grid: SeriesGrid, first: int) -> _Sums:
         """From the position `first` on."""
         at = np.arange(first, grid.length)
         weeks = _median(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(at), 2)
@@ -152,21 +152,21 @@ class _Sums:
 
 
 def _past_sum(x: np.ndarray, buckets: int) -> np.ndarray:
-    return np.nan_to_num(previous(window_sum(x, buckets - 1)))
+    return np.nan_to_num(lagged(window_sum(x, buckets - 1)))
 
 
-def _weekly(grid: Grid, first: int) -> np.ndarray:
+def _weekly(grid: SeriesGrid, first: int) -> np.ndarray:
     """(series, n - first) bool: does the day of the week matter? Over three weeks, was a week ago nearer than yesterday by a
     fifth?"""
-    late = replace(grid, since=first).lately(timedelta(days=WEEKS * 7 + 8))
-    at, width, nights = np.arange(late.length), WEEKS * 7 * grid.per_day, late.due(late.beginnings())
+    late = replace(grid, since=first).lately(timedelta(days=RHYTHM_WEEKS * 7 + 8))
+    at, width, nights = np.arange(late.length), RHYTHM_WEEKS * 7 * grid.per_day, late.due(late.beginnings())
     yesterday, week = (np.abs(late.values - at_lags(late, late.values, day_lags(late, d, d))(at)[..., 0]) for d in (1, 7))
     both = np.isfinite(yesterday) & np.isfinite(week)
     near, far = (window_sum(np.where(both, off, 0.0), width) for off in (week, yesterday))
-    return held(previous((near < 0.8 * far).astype(float))[:, nights], nights, late.length, late.since) == 1
+    return hold_until_next(lagged((near < 0.8 * far).astype(float))[:, nights], nights, late.length, late.since) == 1
 
 
-def _same_kind_of_day(grid: Grid, at: np.ndarray) -> np.ndarray:
+def _same_kind_of_day(grid: SeriesGrid, at: np.ndarray) -> np.ndarray:
     """The same local time on the working days (or days off) of the ten days before: median."""
     lags = day_lags(grid, 10)
     rows = at_lags(grid, grid.values, lags)(at)
@@ -185,4 +185,4 @@ def _high(rows: np.ndarray, share: float) -> np.ndarray:
     """That quantile (nearest rank) of the last axis; NaN while less than half of nine tenths of it is there."""
     count = np.isfinite(rows).sum(axis=-1)
     rank = np.round((np.maximum(count, 1) - 1) * share).astype(int)
-    return np.where(count >= 0.45 * rows.shape[-1], picked(np.sort(rows, axis=-1), rank), np.nan)
+    return np.where(count >= 0.45 * rows.shape[-1], pick(np.sort(rows, axis=-1), rank), np.nan)

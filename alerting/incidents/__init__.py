@@ -4,9 +4,6 @@ Grouping and the one thread follow Alertmanager's notification groups; unlike th
 together, and a group has an end that is told.
 """
 
-from alerting.incidents.folding import AGAIN, TIRED, TOGETHER, advance, condensed
-from alerting.incidents.keeping import late, opening, withdrawn, without
-from alerting.incidents.labels import precision
-from alerting.incidents.tree import Tree
+from alerting.incidents.metric_tree import MetricTree
 
-__all__ = ["AGAIN", "TIRED", "TOGETHER", "Tree", "advance", "condensed", "late", "opening", "precision", "withdrawn", "without"]
+__all__ = ["MetricTree"]

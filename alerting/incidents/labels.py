@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from alerting.model import Incident, Label
+from alerting.model.incident import Incident
+from alerting.model.verdict import Label
 
-if TYPE_CHECKING:  # a run counts no labels
+if TYPE_CHECKING:
     import pandas as pd
 
 
@@ -18,7 +19,7 @@ def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "wee
     import pandas as pd
 
     counted = ["incidents", *(label.value for label in Label)]
-    told = [incident for incident in incidents if incident.told and not incident.corrected]
+    told = [incident for incident in incidents if incident.last_notified and not incident.corrected]
     if not told:
         return pd.DataFrame(columns=[*counted, "precision"])
     rows = pd.DataFrame(

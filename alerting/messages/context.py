@@ -5,32 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerting.messages.numbers import NAN
-from alerting.messages.times import Clock
+from alerting.messages.format import NAN, ClockFormat
 from alerting.messages.words import WORDS
-from alerting.model import Member, Metric, Occasion, Rarity, Similar, Verdict
+from alerting.model.incident import Member, Rarity, SimilarIncident
+from alerting.model.metric import CalendarEvent, Metric
+from alerting.model.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Reader:
+class Audience:
     """Whom a run writes to, when and where: the same for all its messages."""
 
     language: str  # en | ru
     zone: str  # IANA name: all times are written in its local time
     now: datetime  # aware
-    run: str = ""  # the saved run: URL, or path
+    run_link: str = ""  # the saved run: URL, or path
     owner: str = ""  # mentioned for metrics that name no owner
 
     @property
-    def clock(self) -> Clock:
-        return Clock(self.zone, self.language, self.now)
+    def clock(self) -> ClockFormat:
+        return ClockFormat(self.zone, self.language, self.now)
 
     def say(self, key: str, **pieces: object) -> str:
         return WORDS[self.language][key].format(**pieces)
 
 
 @dataclass(frozen=True)
-class Part:
+class MemberContext:
     """A metric's part in the incident that the event's own metric is a part of. `verdict`: its newest."""
 
     metric: Metric
@@ -39,23 +40,23 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Context:
+class MessageContext:
     """What an event's text needs beyond the event. What is unknown (NaN, None, empty) is not mentioned."""
 
     metric: Metric
-    reader: Reader
+    reader: Audience
     yesterday: float = NAN  # value at the same local time the day before
     week_ago: float = NAN  # and seven days before
     dashboard: str = ""  # URL, filled in
     table: str = ""  # the source table
     newest: datetime | None = None  # instant of its newest row
-    others: tuple[str, ...] = ()  # titles of the metrics that are normal now
-    parts: tuple[Part, ...] = ()  # the incident's other members
+    normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
+    members: tuple[MemberContext, ...] = ()  # the incident's other members
     latest: Verdict | None = None  # the metric's newest verdict, where that is later than the event's bucket
-    platform: bool = False  # all products are down together
-    occasions: tuple[Occasion, ...] = ()  # lines of the calendar near the event's bucket
+    is_platform: bool = False  # all products are down together
+    calendar: tuple[CalendarEvent, ...] = ()  # lines of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
-    complete: tuple[str, ...] = ()  # other source tables that have all their rows
+    complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
     silenced_until: datetime | None = None
     rarity: Rarity | None = None
-    similar: Similar | None = None
+    similar: SimilarIncident | None = None

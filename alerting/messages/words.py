@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from alerting.messages import english, russian
+from alerting.messages import words_en, words_ru
 
-WORDS: dict[str, dict[str, str]] = {"en": english.WORDS, "ru": russian.WORDS}
-NOUNS: dict[str, dict[str, tuple[str, ...]]] = {"en": english.NOUNS, "ru": russian.NOUNS}  # forms: one, (few,) many
-WEEKDAYS = {"en": english.WEEKDAYS, "ru": russian.WEEKDAYS}
-MONTHS = {"en": english.MONTHS, "ru": russian.MONTHS}
+WORDS: dict[str, dict[str, str]] = {"en": words_en.WORDS, "ru": words_ru.WORDS}
+NOUNS: dict[str, dict[str, tuple[str, ...]]] = {"en": words_en.NOUNS, "ru": words_ru.NOUNS}  # forms: one, (few,) many
+WEEKDAYS = {"en": words_en.WEEKDAYS, "ru": words_ru.WEEKDAYS}
+MONTHS = {"en": words_en.MONTHS, "ru": words_ru.MONTHS}
 
 
 def plural(count: int, noun: str, language: str) -> str:

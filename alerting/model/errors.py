@@ -41,7 +41,7 @@ class NotDelivered(RunFailed):
     """All was seen, but a message still waits: the run ends red, and the chat hears of it when it can be reached."""
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_instant(text: str, now: datetime) -> datetime:
     """The instant (aware UTC) that `text` writes in ISO 8601 with a zone.
 
     Raises SettingsError when it is not a time, has no zone, or lies after `now`.

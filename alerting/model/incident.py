@@ -9,8 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from alerting.model.metric import Policy
-from alerting.model.trouble import Episode, Kind, Label, Status, Verdict
-from alerting.model.why import Cause, Rarity, Similar, spell_segment
+from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,17 @@ class Incident:
     opened: datetime  # bucket at which it opened
     members: tuple[Member, ...]
     closed: datetime | None = None  # bucket at which the last member was well again
-    told: datetime | None = None  # bucket of what was last told of it; None: nothing yet, for it was silenced
+    last_notified: datetime | None = None  # bucket of what was last told of it; None: nothing yet, for it was silenced
     reopened: int = 0
-    taken: str = ""  # by whom
-    snoozed: datetime | None = None  # told nothing of it before this instant
+    acknowledged_by: str = ""  # by whom
+    snoozed_until: datetime | None = None  # told nothing of it before this instant
     muted: bool = False  # told nothing of it until it is resolved
     label: Label | None = None
-    labelled: str = ""  # by whom
+    labelled_by: str = ""  # by whom
     corrected: bool = False  # late rows have taken it back
-    cause: Cause | None = None
+    cause: RootCause | None = None
     rarity: Rarity | None = None  # as it was when it opened
-    similar: Similar | None = None
+    similar: SimilarIncident | None = None
     run: str = ""  # link or path of the run that told of it first
 
     @property
@@ -57,7 +56,7 @@ class Incident:
         return self.members[0]
 
     @property
-    def off(self) -> tuple[Member, ...]:
+    def affected(self) -> tuple[Member, ...]:
         """Members that are not well yet."""
         return tuple(member for member in self.members if member.until is None)
 
@@ -76,20 +75,20 @@ class Incident:
 
     def cells(self) -> dict[str, Any]:
         """A line of a table."""
-        from alerting.model.cells import share
+        from alerting.model.tables import percent_change
 
         root, worst = self.root, self.root.worst or self.root.first
         also = ", ".join(member.metric for member in self.members[1:])
         elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
         known = {"metric": root.metric, "also": also, "since": root.since, "opened": self.opened, "until": self.closed}
-        off = {"what": "no data" if root.gap else share(worst.change), "score": worst.score}
+        off = {"what": "no data" if root.gap else percent_change(worst.change), "score": worst.score}
         said = "taken back" if self.corrected else self.label.value if self.label else ""
         return known | off | {"slice": spell_segment(elements), "label": said}
 
     def _repr_html_(self) -> str:
-        from alerting.model.cells import table
+        from alerting.model.tables import html_table
 
-        return table([self.cells()], f"Incident {self.id}, UTC")
+        return html_table([self.cells()], f"Incident {self.id}, UTC")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Event:
     What is told of an incident is an event too: its root's, with the `incident`, and the other metrics' events as `also`.
     """
 
-    kind: Kind
+    kind: EventKind
     metric: str
     bucket: datetime
     verdict: Verdict
@@ -112,7 +111,7 @@ class Event:
     @property
     def key(self) -> str:
         """Made of what the event is about, so that telling it twice is seen."""
-        if self.incident and self.kind in (Kind.OPENED, Kind.NO_DATA) and not self.again:
+        if self.incident and self.kind in (EventKind.OPENED, EventKind.NO_DATA) and not self.again:
             return self.incident.key.removesuffix("/text")
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
@@ -123,8 +122,78 @@ class Event:
         What is over, missing or repeated is never critical. A score that is not known is: the value may be anything.
         """
         over = self.incident is not None and (self.incident.corrected or not self.incident.open)
-        if over or self.kind not in (Kind.OPENED, Kind.WORSENED):
+        if over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
             return False
-        if self.kind is Kind.WORSENED:
+        if self.kind is EventKind.WORSENED:
             return self.verdict.status is not Status.MISSING and policy.is_critical(self.verdict)
         return any(policy.is_critical(verdict) for verdict in (self.verdict, *others))
+
+
+# What is known of an incident beyond its figures: which slice carries it, how unusual it is, what it is like.
+
+
+def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
+    """os=iOS & source=ads; os=web: each conjunction of attributes and values, one after the other."""
+    return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One slice of a metric at the time of a trouble: what came and what was expected of it there.
+
+    `elements`: conjunctions of (attribute, value); several where a cause is a set of them. Of a ratio the two numbers are
+    ratios; where the mix moved they are shares of what the ratio divides by.
+    """
+
+    elements: tuple[tuple[tuple[str, str], ...], ...]
+    value: float
+    expected: float
+
+    @property
+    def change(self) -> float:
+        """As a share of expected; infinite where nothing was expected."""
+        if self.expected:
+            return self.value / self.expected - 1
+        return float("inf") if self.value else 0.0
+
+
+@dataclass(frozen=True)
+class RootCause:
+    """What explains an incident, as far as slices tell.
+
+    `answer`: carried (by `slice`, the smallest set that carries the change), alike (everything moved as much), unclear.
+    `others`: the other values of the attribute(s) of the slice, largest first, for what is not affected.
+    """
+
+    answer: str  # carried | alike | unclear
+    effect: str = "count"  # count | rate | mix: a number of things, a ratio inside the slice, the slice's share of the whole
+    slice: Segment | None = None
+    share: float = float("nan")  # of the total's change that the slice carries, signed; above 1 the rest went the other way
+    rest: Segment | None = None  # everything else
+    others: tuple[Segment, ...] = ()
+    experiment: bool = False  # the slice is a group of an experiment, and nothing else tells it apart
+    imbalance: tuple[Segment, ...] = ()  # experiment groups whose share of the users is not what it was (value, expected: shares)
+    new: tuple[Segment, ...] = ()  # values never seen before (value: share of all now)
+    gone: tuple[Segment, ...] = ()  # values that have stopped coming (expected: share of all before)
+    attributes: tuple[str, ...] = ()  # all that were looked at
+    overlap: bool = False  # of distinct users: the slices add up to more than all, as some are in several
+
+
+@dataclass(frozen=True)
+class Rarity:
+    """How unusual a value is, by the history that was read."""
+
+    same: int = 0  # values at the same time of the same weekday before
+    beyond: int = 0  # of those, how many lie on this side of the value: 0 = it is lower (or higher) than all of them
+    weeks: float = 0.0  # weeks of judged history behind `times`
+    times: int = 0  # troubles at least this far out in it, this one left out
+
+
+@dataclass(frozen=True)
+class SimilarIncident:
+    """The past incident that is most like this one."""
+
+    at: datetime
+    label: Label | None = None
+    url: str = ""  # of the run that told of it: web address or path
+    off: Verdict | None = None  # its worst verdict

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-if TYPE_CHECKING:  # annotations only: `model` must stay cheap to import
+if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from alerting.model.trouble import Verdict
+    from alerting.model.verdict import Verdict
 
 STEP = timedelta(minutes=15)
 CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
@@ -54,7 +54,7 @@ class Policy:
 
 
 @runtime_checkable
-class BandRule(Protocol):
+class BandDetector(Protocol):
     """The least that a rule of an analyst's own has: a frozen parameter object that draws the band of one series."""
 
     @property
@@ -66,7 +66,7 @@ class BandRule(Protocol):
 
 
 @runtime_checkable
-class Rule(BandRule, Protocol):
+class Detector(BandDetector, Protocol):
     """A detector. The catalogue makes one of a rule that has no more than a band (see `detectors.OneByOne`)."""
 
     def bands(self, grid: Any) -> dict[str, np.ndarray | str]:
@@ -93,7 +93,7 @@ class Metric:
     title: dict[str, str]  # language -> words people read
     query: str  # name of the SQL file, and of the table in it: feed_actions, or feed_actions.ages for another of its queries
     value: Callable[[pd.DataFrame], pd.Series]  # counts per bucket -> values per bucket
-    rule: Rule
+    rule: Detector
     policy: Policy = Policy()
     step: timedelta = STEP
     width: float = 1.0  # the rule's half-widths times this: what an alert budget is spent with
@@ -103,7 +103,7 @@ class Metric:
     parents: tuple[str, ...] = ()  # metrics this one hangs on: views on feed users, CTR on likes and views
     product: str = ""  # part of the app it belongs to; when all parts are down together, it is the platform
     slices: str = "off"  # off | digest | alert: what is done about a slice that breaks while the total is calm
-    watches: str = ""  # of a stand-in for slices: the metric they are of
+    segments_of: str = ""  # of a stand-in for slices: the metric they are of
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name, {slice} os=iOS
     color: str = ""
@@ -132,7 +132,7 @@ class Metric:
 
     @property
     def table(self) -> str:
-        return table_of(self.query)
+        return table_name(self.query)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -150,16 +150,16 @@ class Query:
 
     @property
     def table(self) -> str:
-        return table_of(self.name)
+        return table_name(self.name)
 
 
-def table_of(query: str) -> str:
+def table_name(query: str) -> str:
     """The table that a query reads: `feed_actions`, and `feed_actions.ages` beside it."""
     return query.partition(".")[0]
 
 
 @dataclass(frozen=True)
-class Occasion:
+class CalendarEvent:
     """One line of the calendar: a release, a push, a campaign, a holiday, the start of an experiment."""
 
     start: datetime  # aware UTC

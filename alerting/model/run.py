@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    # annotations only: `model` must stay cheap to import
     import pandas as pd
 
 PROGRESS = "application/vnd.alerting.progress+json"  # the MIME type by which a runner finds a Progress among outputs
@@ -37,18 +36,18 @@ class Reading:
 
     series: dict[str, pd.Series]
     counts: dict[str, pd.DataFrame] = field(default_factory=dict)
-    troubles: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     volumes: dict[str, pd.Series] = field(default_factory=dict)
-    waiting: dict[str, datetime] = field(default_factory=dict)
+    incomplete: dict[str, datetime] = field(default_factory=dict)
     arrivals: tuple[Arrival, ...] = ()
     slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    late: dict[str, Future[tuple[pd.DataFrame, float]]] = field(default_factory=dict)
+    pending: dict[str, Future[tuple[pd.DataFrame, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Span:
+class CachedSpan:
     """Which part of a history is held: start <= bucket < until. `rebuilt`: when it was last found to be wrong and read anew."""
 
     start: datetime  # aware UTC
@@ -56,10 +55,10 @@ class Span:
     step: timedelta
     rebuilt: datetime | None = None
 
-    def joined(self, other: Span) -> Span:
+    def joined(self, other: CachedSpan) -> CachedSpan:
         """Both; the newer word on when it was read anew."""
         rebuilt = max(filter(None, (self.rebuilt, other.rebuilt)), default=None)
-        return Span(min(self.start, other.start), max(self.until, other.until), self.step, rebuilt)
+        return CachedSpan(min(self.start, other.start), max(self.until, other.until), self.step, rebuilt)
 
 
 class Outcome(str):
@@ -88,8 +87,8 @@ class Run:
     started: datetime
     at: datetime  # the moment it stood at
     ended: datetime | None = None
-    well: bool = False
-    said: str = ""
+    ok: bool = False
+    outcome: str = ""
 
 
 @dataclass(frozen=True)

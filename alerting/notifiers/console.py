@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from alerting.model import NotifyError
-from alerting.notifiers.text import plain
+from alerting.model.errors import NotifyError
+from alerting.notifiers.telegram_html import html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model import Answer, Message
+    from alerting.model.message import ButtonPress, Message
 
 
 class Console:
@@ -30,11 +30,11 @@ class Console:
         """Prints the new text: paper is patient. Raises NotifyError if the stream is closed or broken."""
         self._print(f"{message_id}, edited", message)
 
-    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         """None: paper has no buttons."""
         return []
 
-    def confirm(self, answer: Answer, text: str) -> None:
+    def confirm(self, answer: ButtonPress, text: str) -> None:
         """Nobody has pressed anything."""
 
     def check(self) -> str:
@@ -46,7 +46,7 @@ class Console:
         encoding = out.encoding or "utf-8"  # cron's may be anything: a '?' is better than no alert
         picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
         rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]
-        text = "\n".join([f"--- {heading} ---", plain(message.text), *picture, *rows]) + "\n\n"
+        text = "\n".join([f"--- {heading} ---", html_to_text(message.text), *picture, *rows]) + "\n\n"
         try:
             out.write(text.encode(encoding, "replace").decode(encoding))
             out.flush()

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from alerting.deadline import Deadline
-from alerting.destinations import address
-from alerting.model import NotifyError
-from alerting.notifiers.text import cut_plain, encodable, plain
+from alerting.model.errors import NotifyError
+from alerting.notifiers.telegram_html import cut_plain, encodable, html_to_text
+from alerting.settings import mail_address
 
 if TYPE_CHECKING:
     from socket import socket
 
-    from alerting.model import Answer, Message
+    from alerting.model.message import ButtonPress, Message
 
 SUBJECT = 150  # characters
 POLICY = SMTP.clone(cte_type="7bit")  # a server need not take 8-bit mail
@@ -57,7 +57,7 @@ class Mailbox:
         self.notes: list[str] = []
         self._server, self._sender = server, sender
         self._to = tuple(part.strip() for part in to.split(",") if part.strip())
-        self._envelope = address(sender), [address(part) for part in self._to]
+        self._envelope = mail_address(sender), [mail_address(part) for part in self._to]
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """The Message-ID. Raises NotifyError."""
@@ -69,10 +69,10 @@ class Mailbox:
     def edit(self, message: Message, message_id: str) -> None:
         """Nothing: mail cannot be edited, and a mail a quarter of an hour is not what anybody wants to be woken by."""
 
-    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         return []
 
-    def confirm(self, answer: Answer, text: str) -> None:
+    def confirm(self, answer: ButtonPress, text: str) -> None:
         """Nobody can have pressed anything."""
 
     def check(self) -> str:
@@ -87,8 +87,8 @@ def letter(message: Message, sender: str, to: tuple[str, ...], reply_to: str = "
 
     Raises NotifyError (permanent) for what cannot be written as mail.
     """
-    made, text = EmailMessage(POLICY), encodable(plain(message.text))
-    domain = address(sender).rpartition("@")[2]
+    made, text = EmailMessage(POLICY), encodable(html_to_text(message.text))
+    domain = mail_address(sender).rpartition("@")[2]
     try:
         for name, value in _headers(message, domain, reply_to).items():
             if value:
@@ -121,7 +121,7 @@ def _headers(message: Message, domain: str, reply_to: str) -> dict[str, str]:
 def _html(message: Message, domain: str) -> str:
     """The chat's HTML is a part of a mail's; lines are broken by marks there."""
     text = encodable(message.text).replace("\n", "<br>\n")
-    picture = f'<br>\n<img src="cid:{PICTURE}@{domain}" alt="{escape(plain(message.text))}" style="max-width:100%">'
+    picture = f'<br>\n<img src="cid:{PICTURE}@{domain}" alt="{escape(html_to_text(message.text))}" style="max-width:100%">'
     return f"<html><body><p>{text}{picture if message.photo is not None else ''}</p></body></html>\n"
 
 

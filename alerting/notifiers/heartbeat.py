@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 def ping(url: str, timeout: float = 10.0) -> str:
     """One GET. "" when it was answered with 2xx, otherwise one line saying what came. Never raises, never tells the URL."""
-    from alerting.http import HttpClient, HttpFailure  # 0.1 s that most runs do not need
+    from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that most runs do not need
 
     answer = HttpClient(timeout, max_body=0).request("GET", url)  # what the body says does not matter
     if isinstance(answer, HttpFailure):

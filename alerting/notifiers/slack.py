@@ -12,12 +12,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from alerting.model import NotifyError
-from alerting.notifiers.posting import Hook
-from alerting.notifiers.text import cut, encodable
+from alerting.model.errors import NotifyError
+from alerting.notifiers.hook import Hook
+from alerting.notifiers.telegram_html import cut_html, encodable
 
 if TYPE_CHECKING:
-    from alerting.model import Answer, Message
+    from alerting.model.message import ButtonPress, Message
 
 LIMIT = 3900  # characters; Slack advises 4000
 SETTING = "ALERTING_SLACK_URL"
@@ -36,17 +36,17 @@ class Slack:
     def send(self, message: Message, reply_to: str = "") -> str:
         """The message's key, for a hook gives no id. A picture is not posted. Raises NotifyError."""
         if message.photo is None:
-            body = {"text": mrkdwn(cut(encodable(message.text), LIMIT)), "unfurl_links": False, "unfurl_media": False}
+            body = {"text": mrkdwn(cut_html(encodable(message.text), LIMIT)), "unfurl_links": False, "unfurl_media": False}
             self._hook.post(json.dumps(body, ensure_ascii=False).encode())
         return message.key
 
     def edit(self, message: Message, message_id: str) -> None:
         """Nothing: a hook cannot edit, and a message a quarter of an hour is not what anybody wants to be woken by."""
 
-    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         return []
 
-    def confirm(self, answer: Answer, text: str) -> None:
+    def confirm(self, answer: ButtonPress, text: str) -> None:
         """Nobody can have pressed anything."""
 
     def check(self) -> str:

@@ -13,12 +13,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from alerting.model import NotifyError
-from alerting.notifiers.posting import Hook
-from alerting.notifiers.text import encodable, plain
+from alerting.model.errors import NotifyError
+from alerting.notifiers.hook import Hook
+from alerting.notifiers.telegram_html import encodable, html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model import Answer, Message
+    from alerting.model.message import ButtonPress, Message
 
 VERSION = 1  # of the schema: raised when a field changes its meaning or goes
 NO_HEAD = 501  # from a server that knows POST only
@@ -42,10 +42,10 @@ class Webhook:
         """Posts the new text, `edits` naming the message whose text it replaces. Raises NotifyError."""
         self._post(message)
 
-    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         return []
 
-    def confirm(self, answer: Answer, text: str) -> None:
+    def confirm(self, answer: ButtonPress, text: str) -> None:
         """Nobody can have pressed anything."""
 
     def check(self) -> str:
@@ -70,7 +70,7 @@ def schema(message: Message) -> dict[str, object]:
         "metric": message.metric,
         "bucket": f"{message.bucket:%Y-%m-%dT%H:%M:%SZ}",
         "text": encodable(message.text),
-        "text_plain": encodable(plain(message.text)),
+        "text_plain": encodable(html_to_text(message.text)),
         "incident": message.incident,
         "reply_to": message.reply_to,
         "edits": message.edits,

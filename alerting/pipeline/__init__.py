@@ -3,74 +3,60 @@
 Each step takes values and gives new values. The world is behind `Connections`, which the caller opens (see `wiring`).
 """
 
-from alerting.pipeline.advancing import Remembered, advance, recall, reconsider
-from alerting.pipeline.composing import compose
-from alerting.pipeline.daily import daily
-from alerting.pipeline.delivering import deliver, send_waiting
-from alerting.pipeline.explaining import Explained, explain, follow_up
-from alerting.pipeline.hearing import Heard, begin, hear
-from alerting.pipeline.judged import Judged, judge
-from alerting.pipeline.judging import Advance, earlier, fold, judge_one, verdicts
-from alerting.pipeline.reading import PATIENCE, read
-from alerting.pipeline.showing import (
-    foremost,
-    show_causes,
+from alerting.pipeline.advance import advance, find_changed_buckets, load_state
+from alerting.pipeline.compose import compose
+from alerting.pipeline.context import clock, due
+from alerting.pipeline.deliver import commit, deliver, finish
+from alerting.pipeline.digest import daily_summary
+from alerting.pipeline.display import (
+    by_urgency,
     show_changes,
     show_due,
-    show_heard,
+    show_feedback,
     show_messages,
-    show_read,
+    show_readings,
     show_receipts,
-    show_slow,
+    show_root_causes,
+    show_slow_tables,
     show_verdicts,
 )
-from alerting.pipeline.slow import Slow, slow
-from alerting.pipeline.telling import commit, finish
-from alerting.pipeline.timing import Connections, Due, clock, due, last_closed_bucket
-from alerting.pipeline.watching import Watched, stand_ins, watch
+from alerting.pipeline.explain import explain, follow_up
+from alerting.pipeline.feedback import begin_run, read_feedback
+from alerting.pipeline.judge import judge, verdicts, warmup_verdicts
+from alerting.pipeline.read import SLOW_AFTER, read
+from alerting.pipeline.segment_watch import watch_segments
+from alerting.pipeline.slow_tables import process_slow_tables
 
 __all__ = [
-    "PATIENCE",
-    "Advance",
-    "Connections",
-    "Due",
-    "Explained",
-    "Heard",
-    "Judged",
-    "Remembered", "Slow",
-    "Watched",
+    "SLOW_AFTER",
     "advance",
-    "begin",
+    "begin_run",
+    "by_urgency",
     "clock",
     "commit",
     "compose",
-    "daily",
+    "daily_summary",
     "deliver",
     "due",
-    "earlier",
     "explain",
+    "find_changed_buckets",
     "finish",
-    "fold",
     "follow_up",
-    "foremost",
-    "hear",
     "judge",
-    "judge_one",
-    "last_closed_bucket",
+    "load_state",
+    "process_slow_tables",
     "read",
-    "recall",
-    "reconsider",
-    "send_waiting",
-    "show_causes",
+    "read_feedback",
     "show_changes",
     "show_due",
-    "show_heard",
+    "show_feedback",
     "show_messages",
-    "show_read",
-    "show_receipts", "show_slow",
+    "show_readings",
+    "show_receipts",
+    "show_root_causes",
+    "show_slow_tables",
     "show_verdicts",
-    "slow",
-    "stand_ins",
     "verdicts",
-    "watch",
-]  # fmt: skip
+    "warmup_verdicts",
+    "watch_segments",
+]

@@ -12,17 +12,17 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from alerting.model import Arrival
+from alerting.model.run import Arrival
 
-DAYS = 14  # behind what is usual
-TAIL = 0.995  # quantile of the time between a bucket's newest row and its end; the few beyond it were outages themselves
-SLACK = 2.0  # times that
-LEAST = timedelta(seconds=60)  # a shorter silence before the end of a bucket says nothing
-SEEN = 8  # earlier readings at this age that are needed to say what is usual
-FULL = 0.9  # a table that usually has less than this share of its rows at this age is late as a rule
+USUAL_DAYS = 14  # behind what is usual
+TAIL_QUANTILE = 0.995  # quantile of the time between a bucket's newest row and its end; the few beyond it were outages themselves
+TAIL_FACTOR = 2.0  # times that
+MIN_SILENCE = timedelta(seconds=60)  # a shorter silence before the end of a bucket says nothing
+MIN_READINGS = 8  # earlier readings at this age that are needed to say what is usual
+FULL_SHARE = 0.9  # a table that usually has less than this share of its rows at this age is late as a rule
 
 
-def waiting(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
+def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
     """query -> start of its newest bucket with rows, for those of which only a part has arrived by `now`.
 
     `counts`: counts per bucket on the full UTC grid, float64, NaN where there are no rows, with the optional column `newest`
@@ -37,7 +37,7 @@ def waiting(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: da
     return out
 
 
-def arrived(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival, ...]:
+def arrivals_now(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival, ...]:
     """What each table has now, of its newest bucket with rows."""
     out = []
     for query, frame in counts.items():
@@ -51,12 +51,12 @@ def arrived(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival,
 def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:
     """How old the table's newest row usually is when it is read (median); None where too little is known."""
     ages = [(arrival.at - arrival.newest).total_seconds() for arrival in past if arrival.query == query and arrival.newest]
-    return timedelta(seconds=median(ages)) if len(ages) >= SEEN else None
+    return timedelta(seconds=median(ages)) if len(ages) >= MIN_READINGS else None
 
 
 def _rows(frame: pd.DataFrame) -> pd.Series:
     """Sum of the counts of each of the newest buckets, NaN where there are none."""
-    late = frame.loc[frame.index[-1] - timedelta(days=DAYS + 1) :] if len(frame) else frame
+    late = frame.loc[frame.index[-1] - timedelta(days=USUAL_DAYS + 1) :] if len(frame) else frame
     counted = [place for place, name in enumerate(late.columns) if name not in ("newest", "groups")]
     values = late.to_numpy(float)[:, counted] if len(counted) < late.shape[1] else late.to_numpy(float)
     return pd.Series(np.where(np.isnan(values).all(axis=1), np.nan, np.nansum(values, axis=1)), late.index)
@@ -73,11 +73,11 @@ def _breaks_off(frame: pd.DataFrame, last: pd.Timestamp) -> bool:
         return False
     step = (frame.index[1] - frame.index[0]).total_seconds()
     ends = frame.index.as_unit("ns").asi8 / 1e9 + step
-    tails = (pd.Series(ends, frame.index) - frame["newest"]).loc[last - timedelta(days=DAYS) : last]
+    tails = (pd.Series(ends, frame.index) - frame["newest"]).loc[last - timedelta(days=USUAL_DAYS) : last]
     before = tails.iloc[:-1].dropna()
-    if len(before) < SEEN:
+    if len(before) < MIN_READINGS:
         return False
-    return bool(tails.iloc[-1] > max(SLACK * before.quantile(TAIL), LEAST.total_seconds()))
+    return bool(tails.iloc[-1] > max(TAIL_FACTOR * before.quantile(TAIL_QUANTILE), MIN_SILENCE.total_seconds()))
 
 
 def _early(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arrival], now: datetime) -> bool:
@@ -87,6 +87,6 @@ def _early(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arriv
         arrival.rows / rows[arrival.bucket]
         for arrival in past
         if arrival.query == query and arrival.bucket < last and rows.get(arrival.bucket, 0) > 0
-        if abs(arrival.at - arrival.bucket - age) <= max(age / 10, LEAST)
+        if abs(arrival.at - arrival.bucket - age) <= max(age / 10, MIN_SILENCE)
     ]
-    return len(shares) >= SEEN and median(shares) < FULL
+    return len(shares) >= MIN_READINGS and median(shares) < FULL_SHARE

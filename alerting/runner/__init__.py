@@ -3,7 +3,6 @@
 `python -m alerting` and the crontab come in here.
 """
 
-from alerting.runner.reports import index, last_runs, prune, sizes
 from alerting.runner.run import crontab_line, run_alerts
 
-__all__ = ["crontab_line", "index", "last_runs", "prune", "run_alerts", "sizes"]
+__all__ = ["crontab_line", "run_alerts"]

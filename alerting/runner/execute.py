@@ -24,10 +24,10 @@ from typing import Any
 
 from alerting.model.run import PROGRESS
 from alerting.redaction import redact
-from alerting.runner import reports
-from alerting.runner.failure import EMPTY, Failure, Notebook, bare, place, unfinished
+from alerting.reporting import reports
+from alerting.reporting.failure import EMPTY, Failure, Notebook, bare, place, unfinished
+from alerting.reporting.record import Record
 from alerting.runner.kernel_main import without
-from alerting.runner.record import Record
 from alerting.settings import ROOT, Settings
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
@@ -111,7 +111,7 @@ class _Execution:
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._keep()
-        threading.Thread(target=reports.ahead, daemon=True).start()  # while the kernel loads what it needs
+        threading.Thread(target=reports.preload, daemon=True).start()  # while the kernel loads what it needs
         limit, manager = self.settings.cell_timeout, client.Manager(kernel, BOOT)
         try:
             papermill.execute.execute_notebook(
@@ -195,9 +195,9 @@ def _import_papermill() -> tuple[Any, Any, Any, Any]:
         import nbformat
         import papermill.execute
 
-        from alerting.runner import client
+        from alerting.runner import client as runner_client
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and the status line say it better
-    return client, nbclient, papermill, nbformat
+    return runner_client, nbclient, papermill, nbformat
 
 
 def _raised(error: Any, where: str) -> Failure:

@@ -28,17 +28,17 @@ def main() -> None:
 
 def _import() -> None:
     with suppress(Exception):  # a cell that fails in the same way shows it
-        from alerting import settings
+        from alerting.settings import load_settings
 
-        source = settings.load().source
+        source = load_settings().source
         if source == "embedded":
-            from alerting.sources import child
+            from alerting.sources.embedded import start_ahead
 
-            child.ahead()
+            start_ahead()
         http = source.startswith("http")
         with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for texts; only a file needs it
             import_module("pandas")
-        for name in ("pipeline", "wiring", *["sources.clickhouse"] * http, "plots"):
+        for name in ("pipeline", "connections", *["sources.clickhouse"] * http, "charts"):
             import_module(f"alerting.{name}")
     gc.freeze()
     gc.enable()

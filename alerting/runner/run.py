@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from alerting.model import AlertingError
+from alerting.model.errors import AlertingError
 from alerting.redaction import redact
-from alerting.runner import reports
-from alerting.runner.failure import printed, said
+from alerting.reporting import reports
+from alerting.reporting.failure import printed, said
+from alerting.reporting.record import Record, rescue
 from alerting.runner.lock import HeldError, locked
-from alerting.runner.record import Record, rescue
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -29,9 +29,9 @@ Notify = Callable[[Settings, datetime, str, str], str]
 
 
 def _notify(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    from alerting import wiring  # late: only a failed run needs it here, the others inside the notebook
+    from alerting.failure_notice import notify_failure  # late: only a failed run needs it here, the others inside the notebook
 
-    return wiring.notify_failure(settings, at, reason, run)
+    return notify_failure(settings, at, reason, run)
 
 
 def run_alerts(

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from alerting.model import Query, Source, SourceError
+from alerting.model.errors import SourceError
+from alerting.model.metric import Query
+from alerting.model.protocols import Source
 
 if TYPE_CHECKING:
     import pandas as pd

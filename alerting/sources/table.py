@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from alerting.model import STEP, Query, SourceError
+from alerting.model.errors import SourceError
+from alerting.model.metric import STEP, Query
 from alerting.sources.base import BaseSource
-from alerting.sources.contract import within
+from alerting.sources.query import buckets_within
 
 COLUMNS = ["series", "ts", "value"]
 MISSING = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", "\\N"]  # how tools write a value that is not there
@@ -21,7 +22,7 @@ SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=1)  # what a metric's s
 _EPOCHS = (946_684_800, 4_102_444_800)  # 2000 to 2100: outside lie milliseconds and dates such as 20261120
 
 
-class Series(NamedTuple):
+class TableSeries(NamedTuple):
     """One series in order. A value is NaN where rows contradict each other."""
 
     at: np.ndarray  # int64, ns since 1970 UTC, ascending, unique
@@ -29,7 +30,7 @@ class Series(NamedTuple):
 
 
 @dataclass
-class Table(BaseSource):
+class TableSource(BaseSource):
     """A source (see `model.Source`): `query.name` is a series, the result has one column `value`.
 
     `ts`: ISO 8601 or epoch seconds, UTC where no zone is given. The file is read once until it changes.
@@ -38,7 +39,7 @@ class Table(BaseSource):
 
     path: Path
     notes: list[str] = field(default_factory=list, init=False)
-    _series: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
+    _series: dict[str, TableSeries] = field(default_factory=dict, init=False, repr=False)
     _read_at: tuple[int, int] | None = field(default=None, init=False, repr=False)  # mtime and size
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
@@ -47,7 +48,7 @@ class Table(BaseSource):
         if query.name not in known:
             close = get_close_matches(query.name, known, n=1)
             raise SourceError(f"{self.path} has no series {query.name!r}{f': did you mean {close[0]!r}?' if close else ''}")
-        return within(_means(known[query.name], query.step), start, end)
+        return buckets_within(_means(known[query.name], query.step), start, end)
 
     def steps(self) -> dict[str, timedelta]:
         """Series -> its own step: the most common distance of two rows, between a minute and a day. Raises SourceError."""
@@ -58,7 +59,7 @@ class Table(BaseSource):
         known = {name: series for name, series in self._load().items() if len(series.at)}
         return {name: _instant(series) + _step(series) for name, series in known.items()}
 
-    def _load(self) -> dict[str, Series]:
+    def _load(self) -> dict[str, TableSeries]:
         try:
             stat = self.path.stat()
         except OSError as error:
@@ -113,7 +114,7 @@ def _refuse(bad: pd.Series, column: pd.Series, path: Path, text: str) -> None:
         raise SourceError(f"{path}, row {row + 1} below the header: {column.name} is {str(column.iloc[row])[:40]!r}; {text}")
 
 
-def _tidied(rows: pd.DataFrame, path: Path) -> tuple[dict[str, Series], list[str]]:
+def _tidied(rows: pd.DataFrame, path: Path) -> tuple[dict[str, TableSeries], list[str]]:
     """Rows without a value are gaps; identical ones count once; those that contradict each other become one NaN."""
     notes = _Notes(path)
     notes.add(np.isinf(rows["value"]), rows, "with an infinite value left out")
@@ -124,8 +125,8 @@ def _tidied(rows: pd.DataFrame, path: Path) -> tuple[dict[str, Series], list[str
     clash = found.duplicated(["series", "at"], keep=False)
     notes.add(clash, found, "that contradict each other; their buckets are left out")
     found = found.assign(value=found["value"].mask(clash)).drop_duplicates(["series", "at"])
-    none = Series(np.empty(0, "int64"), np.empty(0))
-    groups = {str(name): Series(g["at"].to_numpy(), g["value"].to_numpy()) for name, g in found.groupby("series")}
+    none = TableSeries(np.empty(0, "int64"), np.empty(0))
+    groups = {str(name): TableSeries(g["at"].to_numpy(), g["value"].to_numpy()) for name, g in found.groupby("series")}
     return {name: groups.get(name, none) for name in rows["series"].unique()}, notes.texts
 
 
@@ -142,11 +143,11 @@ class _Notes:
             self.texts.append(f"{self.path.name}: {int(odd.sum())} rows {what} (first: {first['series']} at {at})")
 
 
-def _instant(series: Series) -> datetime:
+def _instant(series: TableSeries) -> datetime:
     return pd.Timestamp(series.at[-1], tz="UTC").to_pydatetime()
 
 
-def _means(series: Series, step: timedelta) -> pd.DataFrame:
+def _means(series: TableSeries, step: timedelta) -> pd.DataFrame:
     """One row per bucket that has rows; none for a bucket with a NaN among its rows."""
     width = step // timedelta(microseconds=1) * 1000
     buckets = series.at // width
@@ -157,7 +158,7 @@ def _means(series: Series, step: timedelta) -> pd.DataFrame:
     return pd.DataFrame({"value": values}, index=index).dropna()
 
 
-def _step(series: Series) -> timedelta:
+def _step(series: TableSeries) -> timedelta:
     distances, times = np.unique(np.diff(series.at), return_counts=True)
     if not len(distances):
         return STEP

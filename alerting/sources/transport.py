@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from alerting.http import Failure, HttpAnswer, HttpClient, HttpFailure
-from alerting.model import SourceError
+from alerting.http_client import HttpAnswer, HttpClient, HttpFailure, HttpFailureKind
+from alerting.model.errors import SourceError
 
 MAX_BODY = 64 * 2**20  # bytes: 100 times ninety days of 15 minutes; beyond it the query does not group
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -20,7 +20,7 @@ class GivenUpError(SourceError):
 
 
 @dataclass(frozen=True)
-class Line:
+class ClickHouseLine:
     """How to reach the server. `verify`: True, or the file of a CA certificate. Timeouts in seconds."""
 
     url: str
@@ -63,20 +63,20 @@ def _is_html(answer: HttpAnswer) -> bool:
 
 
 def _failure(failure: HttpFailure) -> SourceError:
-    if failure.why is Failure.TIMEOUT:
+    if failure.why is HttpFailureKind.TIMEOUT:
         return GivenUpError("it did not answer in time: raise ALERTING_CLICKHOUSE_TIMEOUT, or ask for less", passing=True)
-    if failure.why is Failure.REQUEST:
+    if failure.why is HttpFailureKind.REQUEST:
         return SourceError(f"the request could not be made ({failure.error})")
-    if failure.why in (Failure.UNREACHABLE, Failure.BROKEN):
+    if failure.why in (HttpFailureKind.UNREACHABLE, HttpFailureKind.BROKEN):
         return SourceError(f"the connection failed ({failure.reason or failure.error})", passing=True)
-    return SourceError(_ADVICE[failure.why], passing=failure.why in (Failure.CONNECT_TIMEOUT, Failure.PROXY))
+    return SourceError(_ADVICE[failure.why], passing=failure.why in (HttpFailureKind.CONNECT_TIMEOUT, HttpFailureKind.PROXY))
 
 
 _ADVICE = {
-    Failure.CERTIFICATE: "its TLS certificate could not be verified: for a private one set ALERTING_CLICKHOUSE_CA",
-    Failure.TLS: "it does not speak TLS as it should: is https:// right in ALERTING_SOURCE?",
-    Failure.CONNECT_TIMEOUT: "no connection came about in time: check the address, https:// or http://, and firewalls",
-    Failure.PROXY: "the proxy of HTTP_PROXY or HTTPS_PROXY cannot be reached",
-    Failure.HEADER: "user or password cannot be sent: a line break or a leading space is in it",
-    Failure.CA_FILE: "ALERTING_CLICKHOUSE_CA cannot be read: give the path of a PEM file",
+    HttpFailureKind.CERTIFICATE: "its TLS certificate could not be verified: for a private one set ALERTING_CLICKHOUSE_CA",
+    HttpFailureKind.TLS: "it does not speak TLS as it should: is https:// right in ALERTING_SOURCE?",
+    HttpFailureKind.CONNECT_TIMEOUT: "no connection came about in time: check the address, https:// or http://, and firewalls",
+    HttpFailureKind.PROXY: "the proxy of HTTP_PROXY or HTTPS_PROXY cannot be reached",
+    HttpFailureKind.HEADER: "user or password cannot be sent: a line break or a leading space is in it",
+    HttpFailureKind.CA_FILE: "ALERTING_CLICKHOUSE_CA cannot be read: give the path of a PEM file",
 }

@@ -1,7 +1,7 @@
 """What is remembered between runs, in one SQLite file: judged buckets, episodes, incidents, the outbox, the diary of runs."""
 
-from alerting.store.history import Held
-from alerting.store.memory import Counts, Store
-from alerting.store.routed import Routed
+from alerting.store.history import HistoryReader
+from alerting.store.per_destination import PerDestinationStore
+from alerting.store.state import StateCounts, StateStore
 
-__all__ = ["Counts", "Held", "Routed", "Store"]
+__all__ = ["HistoryReader", "PerDestinationStore", "StateCounts", "StateStore"]

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerting.model import Message, Receipt
-from alerting.model.route import HOME, copies, place_of
-from alerting.store import rows
-from alerting.store.file import File
-from alerting.store.rows import iso
+from alerting.model.message import Message, Receipt
+from alerting.model.routing import DEFAULT_DESTINATION, copy_keys, destination_of
+from alerting.store import codec
+from alerting.store.codec import MESSAGE, iso, of_message
+from alerting.store.database import Database
 
 Statement = tuple[str, list[tuple[Any, ...]]]
 STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # a receipt's -> the message's
 
-_COLUMNS = ", ".join(rows.MESSAGE)
-_VALUES = ", ".join("?" * (len(rows.MESSAGE) + 1))
+_COLUMNS = ", ".join(MESSAGE)
+_VALUES = ", ".join("?" * (len(MESSAGE) + 1))
 _ENQUEUE = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
 # An edit changes a text that nobody has seen yet in place, follows one that was sent, and is needless for any other.
 _CHANGE = "UPDATE messages SET text = ?, buttons = ? WHERE key = ? AND state = 'waiting'"
@@ -39,7 +39,7 @@ _FOLLOW = """UPDATE messages SET photo = NULL, (state, reason, changed) =
 _RECORD = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
     photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
 # `before` is what a message answers or edits; nothing overtakes it, and an edit needs it in the chat.
-_WAITING = f"""SELECT {", ".join(f"m.{name}" for name in rows.MESSAGE)} FROM messages m
+_WAITING = f"""SELECT {", ".join(f"m.{name}" for name in MESSAGE)} FROM messages m
     LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
       AND before.key NOT IN ('', m.key)
     WHERE m.state = 'waiting' AND m.due <= ?
@@ -64,7 +64,7 @@ _TOLD = """SELECT 1 FROM messages WHERE kind = ? AND
 class Outbox:
     """The messages' part of the memory."""
 
-    _file: File
+    _file: Database
     _destinations: tuple[str, ...]
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
@@ -73,7 +73,7 @@ class Outbox:
         An edit and a picture wait until their text is sent, an answer until what it answers is sent or never will be; so
         whoever sends asks again until nothing new comes. With `at`, without those that the chat asked to hold back.
         """
-        return self._file.read(rows.message, _WAITING, iso(at) or "later than any time")
+        return self._file.read(codec.message, _WAITING, iso(at) or "later than any time")
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         """What became of a message at `at`; one that is kept is not due for `retry_after` seconds. Unknown keys pass.
@@ -92,30 +92,30 @@ class Outbox:
     def text(self, key: str) -> str:
         """The newest text of the message with this key, edits that wait or were sent included; "" if there is none. What one
         destination was told counts as well as what another was."""
-        keys = copies(key, self._destinations)
+        keys = copy_keys(key, self._destinations)
         return next(iter(self._file.read(str, _TEXT.format(any=_any(keys)), *keys, *keys, *keys)), "")
 
-    def told(self, key: str) -> bool:
+    def was_sent(self, key: str) -> bool:
         """Whether any destination has accepted its copy of the message with this key."""
-        keys = copies(key, self._destinations)
+        keys = copy_keys(key, self._destinations)
         return bool(self._file.read(bool, _WAS_TOLD.format(any=_any(keys)), *keys))
 
     def heard_of(self, incident: str) -> dict[str, bool]:
         """The destinations that messages of an incident were addressed to, and whether one was accepted there."""
-        keys = copies(f"{incident}/", self._destinations)
+        keys = copy_keys(f"{incident}/", self._destinations)
         spans = [edge for key in keys for edge in (key, f"{key}\U0010ffff")]
         sql = _HEARD_OF.format(spans=" OR ".join(["key BETWEEN ? AND ?"] * len(keys)))
-        found = self._file.read(lambda key, sent: (place_of(key), bool(sent)), sql, *spans, incident)
+        found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *spans, incident)
         return {place: (place, True) in found for place, _ in found}
 
-    def told_recently(self, kind: str, since: datetime) -> bool:
+    def sent_recently(self, kind: str, since: datetime) -> bool:
         """Whether a message of this kind was sent after `since`, or waits and is about a time after it."""
         return bool(self._file.read(bool, _TOLD, kind, iso(since)))
 
     def sent_since(self, at: datetime, place: str = "") -> int:
         """How many messages the destinations, or this one, have accepted since then, pictures and edits included."""
         sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {_PLACE})"
-        return self._file.read(int, sql, iso(at), place, HOME)[0]
+        return self._file.read(int, sql, iso(at), place, DEFAULT_DESTINATION)[0]
 
     def unsent(self, incident: str) -> list[str]:
         """Keys of all messages of an incident that were not sent yet, held back or not."""
@@ -123,9 +123,9 @@ class Outbox:
 
     def stale(self, before: datetime) -> list[Message]:
         """Texts that have waited since before then, in the order of creation."""
-        return self._file.read(rows.message, _STALE, iso(before))
+        return self._file.read(codec.message, _STALE, iso(before))
 
-    def fold(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
+    def merge_into_digest(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
         """Of these what still waits, with its pictures, is not sent any more, for `digest` tells of it.
 
         Nothing is folded into a digest whose key is known: what was sent already cannot tell of it.
@@ -142,9 +142,9 @@ def _any(keys: Sequence[str]) -> str:
 def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statement]:
     """Statements that put messages into the outbox, one after the other; `at`: when they were made."""
     for m in messages:
-        row = (*rows.of_message(m), iso(at or m.bucket))
+        row = (*of_message(m), iso(at or m.bucket))
         if m.edits:
-            yield _CHANGE, [(m.text, rows.buttons(m), m.edits)]
+            yield _CHANGE, [(m.text, codec.buttons(m), m.edits)]
             yield _OVERTAKE, [(m.edits, m.key, m.edits)]
             yield _ENQUEUE_EDIT, [(*row, m.edits)]
         else:

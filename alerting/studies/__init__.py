@@ -2,18 +2,47 @@
 metrics.py, a week looked back at, a moment explained, and sliders.
 """
 
-from alerting.studies.executing import execute
-from alerting.studies.explaining import explain
-from alerting.studies.lines import history_lines, rule_lines, rules_lines, width_lines, written
-from alerting.studies.moments import Moment
-from alerting.studies.pasts import NUMBERS, judged, known, last_days, local, newest, past, show, views
-from alerting.studies.progress import track
-from alerting.studies.reviewing import Review, review, week_lines
+from alerting.studies.data import (
+    NUMBERS,
+    detector_views,
+    judge_by,
+    known_incidents,
+    last_days,
+    load_past,
+    local_times,
+    past_table,
+    track,
+)
+from alerting.studies.execute import execute
+from alerting.studies.explain import explain
+from alerting.studies.review import review, week_lines
 from alerting.studies.sentences import of_budget, of_history, of_rules, of_week
-from alerting.studies.sliders import explore, tune
+from alerting.studies.suggest import detector_text, history_lines, rule_lines, rules_lines, width_lines
+from alerting.studies.widgets import explore, tune
 
 __all__ = [
-    "NUMBERS", "Moment", "Review", "execute", "explain", "explore", "history_lines", "judged", "known", "last_days", "local",
-    "newest", "of_budget", "of_history", "of_rules", "of_week", "past", "review", "rule_lines", "rules_lines", "show", "track",
-    "tune", "views", "week_lines", "width_lines", "written",
-]  # fmt: skip
+    "NUMBERS",
+    "detector_text",
+    "detector_views",
+    "execute",
+    "explain",
+    "explore",
+    "history_lines",
+    "judge_by",
+    "known_incidents",
+    "last_days",
+    "load_past",
+    "local_times",
+    "of_budget",
+    "of_history",
+    "of_rules",
+    "of_week",
+    "past_table",
+    "review",
+    "rule_lines",
+    "rules_lines",
+    "track",
+    "tune",
+    "week_lines",
+    "width_lines",
+]

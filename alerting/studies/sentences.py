@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from alerting.backtest import Plan
-from alerting.model import Label
-from alerting.studies.reviewing import Review, counted, wider
+from alerting.backtest.budget import BudgetPlan
+from alerting.model.verdict import Label
+from alerting.studies.review import Review, incident_count, widest_harmless
 
 
 def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
@@ -37,7 +37,7 @@ def of_rules(best: pd.DataFrame, most: float) -> str:
     )
 
 
-def of_budget(plan: Plan, smallest: pd.DataFrame, unseen: float) -> str:
+def of_budget(plan: BudgetPlan, smallest: pd.DataFrame, unseen: float) -> str:
     """What 1.2 learned. `unseen`: incidents a week in weeks that the widths were not chosen on."""
     found = [f"{name} {drop:.0%}" for name, drop in smallest["day, 1 h"].items() if drop == drop]
     blind = [str(name) for name, drop in smallest["day, 1 h"].items() if drop != drop]
@@ -51,7 +51,7 @@ def of_budget(plan: Plan, smallest: pd.DataFrame, unseen: float) -> str:
 
 def of_week(review: Review, widths: pd.DataFrame) -> str:
     """What 2.1 learned. `widths`: `review.at_widths`."""
-    table, factor = review.by_metric(), wider(widths)
+    table, factor = review.by_metric(), widest_harmless(widths)
     return " ".join(filter(None, [_told(review, table), _loudest(review, table), _at_widths(review, widths, factor)]))
 
 
@@ -63,7 +63,7 @@ def _told(review: Review, table: pd.DataFrame) -> str:
     if labelled:
         said = f"{labelled} labelled, {right} of them no false alarm, a precision of {right / labelled:.0%}"
     days = f"{review.past.start:%Y-%m-%d} to {review.past.end:%Y-%m-%d}"
-    return f"{days}: {counted(review.incidents)} {source}; {said}."
+    return f"{days}: {incident_count(review.incidents)} {source}; {said}."
 
 
 def _loudest(review: Review, table: pd.DataFrame) -> str:

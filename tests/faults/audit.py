@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 
-from alerting.pipeline.watching import SUFFIX
-from alerting.store import Store
+from alerting.pipeline.segment_watch import SUFFIX
+from alerting.store.state import StateStore
 from tests.faults.process import alive
 from tests.faults.scenario import Row
 from tests.faults.timeline import QUIET, STEP, Planted, bucket
@@ -114,7 +114,7 @@ def _holes(judged: Sequence[tuple[str, str]], last: datetime, since: datetime) -
 
 def waiting(world: World) -> int:
     """Texts and pictures that are not told yet."""
-    with closing(Store(world.memory)) as store:
+    with closing(StateStore(world.memory)) as store:
         return sum(not message.edits for message in store.waiting())
 
 

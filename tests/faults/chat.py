@@ -42,14 +42,14 @@ TROUBLES = (
     Trouble("chat: 60 s stalls", (_order("stall", 3, seconds=60),), 60),
     Trouble("chat: HTML from a proxy", (_order("502 html", 3), _order("200 html", 3))),
     Trouble("chat: kicked, then back", (_order("kicked", 3, TEXT),)),
-    Trouble("chat: becomes a supergroup", (_order("migrate", 1, TEXT, to="-1009876543210"),)),
+    Trouble("chat: becomes a supergroup", (_order("migrate", 1, TEXT, ctx="-1009876543210"),)),
 )
 ALL_SORTS = (
     _order("429", 1, TEXT, retry_after=1),
     _order("stall", 1, TEXT, seconds=60),
     _order("accepted but no answer", 1, TEXT),
     _order("502", 1, PICTURE),
-    _order("migrate", 1, TEXT, to="-1009876543210"),
+    _order("migrate", 1, TEXT, ctx="-1009876543210"),
 )
 QUICK = (Trouble("chat: 429, stall, no answer, 502, supergroup", ALL_SORTS, 40),)
 

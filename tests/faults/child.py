@@ -9,21 +9,22 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alerting import runner, settings
-from alerting.model import moment
+from alerting import runner
+from alerting.model.errors import parse_instant
+from alerting.settings import Settings, load_settings
 
 
 def main(at: str, notebook: str, room: str = "") -> int:
     if room:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))  # Python ignores the signal: writing fails
-    now = moment(at, datetime.now(UTC))
+    now = parse_instant(at, datetime.now(UTC))
 
-    def notify(given: settings.Settings, _: datetime, reason: str, run: str) -> str:
-        from alerting import wiring
+    def notify(given: Settings, _: datetime, reason: str, run: str) -> str:
+        from alerting.failure_notice import notify_failure
 
-        return wiring.notify_failure(given, now, reason, run)
+        return notify_failure(given, now, reason, run)
 
-    return runner.run_alerts(settings.load(), at=at, notebook=Path(notebook), notify=notify)
+    return runner.run_alerts(load_settings(), at=at, notebook=Path(notebook), notify=notify)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import unicodedata
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from alerting.model import Action, Answer
-from alerting.notifiers.telegram.talking import record
-from alerting.notifiers.text import encodable
+from alerting.model.message import Action, ButtonPress
+from alerting.notifiers.telegram.api import record
+from alerting.notifiers.telegram_html import encodable
 
 if TYPE_CHECKING:
-    from alerting.model import Message
+    from alerting.model.message import Message
 
 DATA_LIMIT = 64  # bytes of callback_data
 SIGNATURE = 32  # hex digits
@@ -32,7 +32,7 @@ FORGED = "not a button of these alerts, or older than the bot's token"
 class Press(NamedTuple):
     """An answer, and what decides whether it counts: where it was given, and the ids and @names of who gave it."""
 
-    answer: Answer
+    answer: ButtonPress
     chat: dict[str, Any]
     person: frozenset[str]
 
@@ -77,7 +77,7 @@ def read(update: dict[str, Any], key: bytes) -> Press:
     user, username = _digits(sender.get("id")), _username(sender.get("username"))
     action, about = _meant(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
-    answer = Answer(number(update) or 0, _words(query.get("id")), action, about, _name(sender), user, refused)
+    answer = ButtonPress(number(update) or 0, _words(query.get("id")), action, about, _name(sender), user, refused)
     return Press(answer, record(record(query.get("message")).get("chat")), frozenset({user, username} - {""}))
 
 

@@ -7,13 +7,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from alerting.model import NotifyError
+from alerting.model.errors import NotifyError
 from alerting.notifiers.telegram import buttons
-from alerting.notifiers.telegram.talking import Line, Response, identifier, record, result
-from alerting.notifiers.text import cut, cut_plain, encodable, plain
+from alerting.notifiers.telegram.api import Line, Response, identifier, record, result
+from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model import Answer, Message
+    from alerting.model.message import ButtonPress, Message
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted after Telegram has read tags and entities
 CONFIRM_LIMIT = 200
@@ -65,7 +65,7 @@ class Telegram:
         if not response.says(r"400 .*not modified"):
             result("editMessageText", response)
 
-    def answers(self, since: int, wait: float = 0.0) -> list[Answer]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         """The buttons pressed from update number `since` on, oldest first, the refused ones too: what to read next is what
         follows the last of them, `answers[-1].update + 1`, even where that is less than before (after a week without
         presses Telegram begins to count anew).
@@ -74,25 +74,25 @@ class Telegram:
         answers that count remembers them first, and then asks for more. `wait`: seconds to wait for the first press.
         Raises NotifyError.
         """
-        told: dict[int, Answer] = {}
+        told: dict[int, ButtonPress] = {}
         for _ in range(PAGES):
             updates = self._updates(since, wait)
             page = [self._answer(update) for update in updates if buttons.number(update) is not None]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
-            told |= {answer.update: answer for answer in page}
+            told |= {answer.update_id: answer for answer in page}
             if len(updates) < PAGE or not all(answer.refused for answer in page):
                 break
-            since, wait = page[-1].update + 1, 0.0
+            since, wait = page[-1].update_id + 1, 0.0
         return list(told.values())
 
-    def confirm(self, answer: Answer, text: str) -> None:
+    def confirm(self, answer: ButtonPress, text: str) -> None:
         """Show `text` to whoever pressed; a refusal so that it has to be closed. Best effort: it never raises, for a press is
         soon too old to be answered."""
-        if answer.query:
+        if answer.callback_id:
             shown = {"text": cut_plain(encodable(text), CONFIRM_LIMIT), "show_alert": "true" if answer.refused else "false"}
             timeout = min(CONFIRM_TIMEOUT, self.timeout)
-            self._line.ask("answerCallbackQuery", {"callback_query_id": answer.query, **shown}, timeout=timeout)
+            self._line.ask("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
 
     def check(self) -> str:
         """Who can write where and who may press buttons, in words. Nothing is sent. Raises NotifyError saying what to do."""
@@ -125,13 +125,13 @@ class Telegram:
         """The response to the message's text and buttons; to less of them where Telegram cannot read them."""
         field, limit = ("caption", CAPTION_LIMIT) if photo else ("text", TEXT_LIMIT)
         text, keyboard = encodable(message.text), buttons.markup(message, self._secret)
-        words = {field: cut(text, limit), "parse_mode": "HTML"}
+        words = {field: cut_html(text, limit), "parse_mode": "HTML"}
         while True:
             response = self._ask(method, {**words, **place, **keyboard}, photo)
             if keyboard and response.says(_BUTTONS):
                 lost, keyboard = "without buttons", {}
             elif "parse_mode" in words and response.says(_MARKUP):
-                lost, words = "as plain text", {field: cut_plain(plain(text), limit)}
+                lost, words = "as plain text", {field: cut_plain(html_to_text(text), limit)}
             else:
                 return response
             self.notes.append(f"{message.key}: sent {lost}, for Telegram said: {response.description}")
@@ -157,14 +157,14 @@ class Telegram:
             raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
         return told
 
-    def _answer(self, update: dict[str, Any]) -> Answer:
+    def _answer(self, update: dict[str, Any]) -> ButtonPress:
         answer, chat, person = buttons.read(update, self._secret)
         if answer.refused:
             return answer
         if not self._is_this(chat):
             return replace(answer, refused="pressed in another chat")
         if not self.users & {"*", *person}:
-            return replace(answer, refused=f"{answer.who} ({answer.user}) is not in ALERTING_TELEGRAM_USERS")
+            return replace(answer, refused=f"{answer.name} ({answer.user_id}) is not in ALERTING_TELEGRAM_USERS")
         return answer
 
     def _is_this(self, chat: dict[str, Any]) -> bool:

@@ -1,0 +1,7 @@
+"""Every word of the pages that is ours. The languages have the same keys, each with the same {fields} (a test holds it)."""
+
+from __future__ import annotations
+
+from alerting.reporting import words_en, words_ru
+
+WORDS: dict[str, dict[str, str]] = {"en": words_en.WORDS, "ru": words_ru.WORDS}
