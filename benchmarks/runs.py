@@ -60,7 +60,7 @@ def floor(runs: int) -> Iterator[Figure]:
 
 def course(runs: int) -> Iterator[Figure]:
     """Against the course script, quiet and when all six metrics fall."""
-    from tests.botapi import BotApi
+    from tests.servers import BotApi
 
     with tempfile.TemporaryDirectory() as folder, BotApi() as bot:
         world = World(Path(folder))

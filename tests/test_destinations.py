@@ -30,9 +30,8 @@ from alerting.model.protocols import Commit
 from alerting.model.routing import copy_keys, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.notifiers import email
 from alerting.notifiers.console import Console
-from alerting.notifiers.email import Mailbox, Server
+from alerting.notifiers.email import Mailbox, Server, _here
 from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack, mrkdwn
 from alerting.notifiers.telegram.chat import Telegram
@@ -42,8 +41,7 @@ from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
 from alerting.store.per_destination import PerDestinationStore as Memories
 from alerting.store.readonly import ReadOnlyState
-from tests.mailserver import MailServer
-from tests.servers import Web, needs, needs_make, says
+from tests.servers import MailServer, Web, needs, needs_make, says
 from tests.test_http import peer
 from tests.test_notifiers import png
 from tests.test_pipeline import kpi
@@ -308,20 +306,20 @@ def served(certificate):
         server.close()
 
 
-def box(server, scheme="smtp", ctx="duty@example.com", **more):
+def box(server, scheme="smtp", to="duty@example.com", **more):
     line = Server(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
-    return Mailbox(line, "Alerts <alerts@example.com>", ctx)
+    return Mailbox(line, "Alerts <alerts@example.com>", to)
 
 
 def test_a_letter_has_text_html_and_a_thread(mail):
-    mailbox = box(mail, ctx="duty@example.com, Anna <anna@example.com>")
+    mailbox = box(mail, to="duty@example.com, Anna <anna@example.com>")
     opening = mailbox.send(message(incident="likes"))
     mailbox.send(PICTURE, opening)
     mailbox.edit(message(), opening)
     mailbox.send(message("likes/resolved/text", "🟢 over", incident="likes", quiet=True), opening)
     mailbox.send(message("run/daily/text", "a day"), "console-3")
     first, picture, last, other = (letter.mail for letter in mail.letters)
-    assert mail.letters[0].ctx == ["duty@example.com", "anna@example.com"]
+    assert mail.letters[0].to == ["duty@example.com", "anna@example.com"]
     assert mail.letters[0].sender == "alerts@example.com"
     assert (first["Subject"], first["From"]) == ("🔴 Likes −38 % · Mon 14:15", "Alerts <alerts@example.com>")
     assert "Dashboard (https://bi/?a=1&b=2|3)" in mail.letters[0].text
@@ -382,7 +380,7 @@ def test_a_wrong_password_is_said_and_not_repeated(mail):
 
 def test_without_starttls_only_this_machine_is_spoken_to(mail):
     hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
-    assert [email._here(host) for host in hosts] == [True] * 3 + [False] * 2
+    assert [_here(host) for host in hosts] == [True] * 3 + [False] * 2
     mail.accounts["me"] = "hunter2hunter2"
     elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
     error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
@@ -458,9 +456,9 @@ def test_nobody_there(mail):
 
 
 def test_one_address_that_is_refused_costs_the_others_nothing(mail):
-    mailbox = box(mail, ctx="nobody@example.com, duty@example.com")
+    mailbox = box(mail, to="nobody@example.com, duty@example.com")
     mailbox.send(message())
-    assert mail.letters[0].ctx == ["duty@example.com"]
+    assert mail.letters[0].to == ["duty@example.com"]
     assert mailbox.notes == ["E-mail: nobody@example.com was refused: 550 no such mailbox"]
     assert mailbox.check().endswith("takes mail to duty@example.com, but not to nobody@example.com (550 no such mailbox)")
     assert len(mail.letters) == 1
@@ -564,7 +562,7 @@ def test_a_correction_goes_only_where_there_is_something_to_correct(post, web):
     sorry = message("i/corrected/text", "sorry", incident="i", kind=EventKind.CORRECTED, reply_to="i/opened/text")
     web.asked.clear()
     web.will(says("ok"))
-    told(ctx, NOW, sorry, withdrawn=ctx.store.unsent("i"))
+    told(ctx, NOW, sorry, withdrawn_keys=ctx.store.unsent("i"))
     assert post.heard()["slack"] == []
     assert post.heard()["email"] == ["opened", "sorry"]
 

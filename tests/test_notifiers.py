@@ -36,7 +36,7 @@ from alerting.notifiers.telegram import buttons
 from alerting.notifiers.telegram.buttons import NOT_A_PRESS
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.telegram_html import cut_html, cut_plain, html_to_text
-from tests.botapi import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
+from tests.servers import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
 from tests.waiting import PATIENCE, ended, until
 
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
@@ -963,8 +963,8 @@ def test_the_fake_takes_no_more_than_so_many_a_minute(bot):
 
 def test_the_fake_serves_as_a_process(tmp_path):
     port, log = tmp_path / "port", tmp_path / "log"
-    command = [sys.executable, str(Path(__file__).parent / "botapi.py"), str(port), str(log)]
-    with ended(subprocess.Popen(command)) as server:
+    command = [sys.executable, "-m", "tests.servers", "botapi", str(port), str(log)]
+    with ended(subprocess.Popen(command, cwd=Path(__file__).parent.parent)) as server:
         try:
             until(lambda: port.exists() or server.poll() is not None)
             url = f"http://127.0.0.1:{port.read_text()}"
