@@ -651,7 +651,7 @@ def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
     assert [m.key for m in store.waiting()] == ["pager:i/opened/text", "run/daily/text", "pager:run/daily/text"]
     store.record(Receipt("pager:i/opened/text", "sent", message_id="1"), NOW)
     assert (store.was_sent("i/opened/text"), store.was_sent("run/daily/text")) == (True, False)
-    assert (store.text("i/opened/text"), store.heard_of("i")) == ("opened", {"pager": True})
+    assert (store.text("i/opened/text"), store.incident_destinations("i")) == ("opened", {"pager": True})
     store.close()
     with closing(ReadOnlyState(tmp_path / "alerts.sqlite", destinations=known)) as past:
         assert [seen.key for seen in past.thread("i")] == ["i/opened/text"]

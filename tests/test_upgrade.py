@@ -236,7 +236,8 @@ def test_every_fact_of_the_database_is_there(store):
     ]
     assert silences == EXPECTED["silences"]
     runs = [
-        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.well, "said": r.said} for r in store.runs(EVER)
+        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.ok, "said": r.outcome}
+        for r in store.runs(EVER)
     ]
     assert runs == EXPECTED["runs"]
     assert store.next_update() == EXPECTED["heard"]
@@ -488,6 +489,6 @@ def test_a_field_without_a_stored_name_is_an_error():
 
     assert [*codec.unmapped(Fresh)] == ["Fresh.metric has no stored name"]
     with pytest.raises(StoreError, match=r"Fresh\.metric has no stored name"):
-        codec.of(Fresh())
+        codec.to_row(Fresh())
     with pytest.raises(StoreError, match="has no stored name"):
-        codec.of(Event(None, "views", NOW, Verdict("views", NOW, None), None))
+        codec.to_row(Event(None, "views", NOW, Verdict("views", NOW, None), None))

@@ -296,7 +296,7 @@ def _seen(settings: Settings, notebook: Notebook, entry: dict[str, Any]) -> dict
 
     since, until = _span(notebook, entry)
     with suppress(StoreError), closing(ReadOnlyState(path, destinations=NAMES)) as past:
-        return {"off": past.off(), "sent": past.sent(since, until), "pictures": past.pictures(since, until)}
+        return {"off": past.affected_metrics(), "sent": past.sent(since, until), "pictures": past.pictures(since, until)}
     return {}
 
 

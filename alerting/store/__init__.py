@@ -1,4 +1,4 @@
-"""What is remembered between runs, in one SQLite file: judged buckets, episodes, incidents, the outbox, the diary of runs."""
+"""The state database, one SQLite file: verdicts, episodes, incidents, the outbox, the run log and the history cache."""
 
 from alerting.store.history import HistoryReader
 from alerting.store.per_destination import PerDestinationStore
