@@ -997,9 +997,8 @@ def test_nobodys_config_xml_is_read(folder, tmp_path):
     for place in (tmp_path, tmp_path / ".clickhouse-local"):
         place.mkdir(exist_ok=True)
         (place / "config.xml").write_text("<yandex><path>half")
-    code = (
-        "import sys; from alerting.sources.embedded import EmbeddedSource; print(*Embedded(sys.argv[1]).columns('feed_actions'))"
-    )
+    code = "import sys; from alerting.sources.embedded import EmbeddedSource as Source\n"
+    code += "print(*Source(sys.argv[1]).columns('feed_actions'))"
     done = run_with(code, folder, cwd=tmp_path, HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("user_id post_id action time city\n", "")
 
