@@ -18,17 +18,6 @@ STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # state of a
 
 _COLUMNS = ", ".join(codec.columns(Message))
 _VALUES = ", ".join("?" * (len(codec.columns(Message)) + 1))
-_ENQUEUE = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
-# An edit changes a text that still waits in place, follows one that was sent, and is not needed for any other.
-_CHANGE = "UPDATE messages SET text = ?, buttons = ? WHERE key = ? AND state = 'waiting'"
-_OVERTAKE = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
-    AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
-_ENQUEUE_EDIT = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
-    WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
-_WITHDRAW = """UPDATE messages SET state = 'withdrawn', photo = NULL, changed = COALESCE(NULLIF(?, ''), created)
-    WHERE key = ? AND state = 'waiting'"""
-_FOLD = """UPDATE messages SET state = 'folded', photo = NULL, changed = ? WHERE key = ? AND state = 'waiting'
-    AND NOT EXISTS (SELECT 1 FROM messages digest WHERE digest.key = ?)"""
 # A picture and an edit are never sent without their text.
 _FOLLOW = """UPDATE messages SET photo = NULL, (state, reason, changed) =
       (SELECT text.state, 'its text was ' || text.state, text.changed FROM messages text
@@ -36,29 +25,6 @@ _FOLLOW = """UPDATE messages SET photo = NULL, (state, reason, changed) =
     WHERE state = 'waiting' AND (photo IS NOT NULL OR edits <> '')
       AND EXISTS (SELECT 1 FROM messages text WHERE text.state NOT IN ('waiting', 'sent')
         AND text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)"""
-_RECORD = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
-    photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
-# `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
-_WAITING = f"""SELECT {", ".join(f"m.{name}" for name in codec.columns(Message))} FROM messages m
-    LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
-      AND before.key NOT IN ('', m.key)
-    WHERE m.state = 'waiting' AND m.due <= ?
-      AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') <> 'waiting' END
-    ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
-_STALE = f"""SELECT {_COLUMNS} FROM messages
-    WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
-_MESSAGE_ID = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
-    LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
-# {any}: a ? for each destination.
-_TEXT = """SELECT text FROM messages
-    WHERE key IN ({any}) OR (edits IN ({any}) AND edits <> '' AND state IN ('waiting', 'sent'))
-    ORDER BY key IN ({any}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
-_WAS_SENT = "SELECT 1 FROM messages WHERE key IN ({any}) AND state = 'sent'"
-# A range scan of the keys, because each begins with the incident's id.
-_OF_INCIDENT = "SELECT key, state = 'sent' FROM messages WHERE ({spans}) AND incident = ?"
-_DESTINATION = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
-_SENT_RECENTLY = """SELECT 1 FROM messages WHERE kind = ? AND
-    CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
 _LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 
 
@@ -75,7 +41,14 @@ class Outbox:
         be. So call this again after sending, until nothing new comes. `at`: leave out messages that a destination has asked to
         hold back for longer.
         """
-        return self._file.read(message_from_row, _WAITING, iso(at) or "later than any time")
+        # `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
+        sql = f"""SELECT {", ".join(f"m.{name}" for name in codec.columns(Message))} FROM messages m
+            LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
+              AND before.key NOT IN ('', m.key)
+            WHERE m.state = 'waiting' AND m.due <= ?
+              AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') <> 'waiting' END
+            ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
+        return self._file.read(message_from_row, sql, iso(at) or "later than any time")
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         """Store the result of sending a message at `at`. One that is kept is not due again for `retry_after` seconds.
@@ -83,14 +56,18 @@ class Outbox:
         A key that is not known changes nothing. A message that is not tried again loses its picture, which the run's record
         has, and keeps its row.
         """
+        sql = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
+            photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
         due = iso(at + timedelta(seconds=retry_after)) if retry_after else ""
         state = STATES[receipt.state]
         row = (state, receipt.reason, receipt.message_id, due, iso(at), state, receipt.key, state)
-        self._file.write((_RECORD, [row]), (_FOLLOW, [()]))
+        self._file.write((sql, [row]), (_FOLLOW, [()]))
 
     def message_id(self, key: str) -> str:
         """Return the id of a sent message at its destination, for an edit that of the edited message; "" if it was not sent."""
-        return next(iter(self._file.read(str, _MESSAGE_ID, key)), "")
+        sql = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
+            LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
+        return next(iter(self._file.read(str, sql, key)), "")
 
     def text(self, key: str) -> str:
         """Return the newest text of the message with this key at any destination, edits that wait or were sent included.
@@ -98,30 +75,38 @@ class Outbox:
         "" if there is none.
         """
         keys = copy_keys(key, self._destinations)
-        sql = _TEXT.format(any=", ".join("?" * len(keys)))
+        any_key = ", ".join("?" * len(keys))
+        sql = f"""SELECT text FROM messages
+            WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent'))
+            ORDER BY key IN ({any_key}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
         return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
 
     def was_sent(self, key: str) -> bool:
         """Whether any destination has accepted its copy of the message with this key."""
         keys = copy_keys(key, self._destinations)
-        sql = _WAS_SENT.format(any=", ".join("?" * len(keys)))
+        sql = f"SELECT 1 FROM messages WHERE key IN ({', '.join('?' * len(keys))}) AND state = 'sent'"
         return bool(self._file.read(bool, sql, *keys))
 
     def incident_destinations(self, incident: str) -> dict[str, bool]:
         """Return the destinations that messages of an incident are for -> whether one of them was accepted there."""
         prefixes = copy_keys(f"{incident}/", self._destinations)
-        spans = [end for prefix in prefixes for end in (prefix, prefix + _LAST_CHARACTER)]
-        sql = _OF_INCIDENT.format(spans=" OR ".join(["key BETWEEN ? AND ?"] * len(prefixes)))
-        found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *spans, incident)
+        # A range scan of the keys, because each begins with the incident's id.
+        spans = " OR ".join(["key BETWEEN ? AND ?"] * len(prefixes))
+        ends = [end for prefix in prefixes for end in (prefix, prefix + _LAST_CHARACTER)]
+        sql = f"SELECT key, state = 'sent' FROM messages WHERE ({spans}) AND incident = ?"
+        found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
     def sent_recently(self, kind: str, since: datetime) -> bool:
         """Whether a message of this kind was sent after `since`, or waits and is about a time after it."""
-        return bool(self._file.read(bool, _SENT_RECENTLY, kind, iso(since)))
+        sql = """SELECT 1 FROM messages WHERE kind = ? AND
+            CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
+        return bool(self._file.read(bool, sql, kind, iso(since)))
 
     def sent_since(self, at: datetime, place: str = "") -> int:
         """Return how many messages all destinations, or this one, have accepted since then, pictures and edits included."""
-        sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {_DESTINATION})"
+        destination = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
+        sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {destination})"
         return self._file.read(int, sql, iso(at), place, DEFAULT_DESTINATION)[0]
 
     def unsent(self, incident: str) -> list[str]:
@@ -130,28 +115,40 @@ class Outbox:
 
     def stale(self, before: datetime) -> list[Message]:
         """Return the texts that have waited since before that, in the order of creation."""
-        return self._file.read(message_from_row, _STALE, iso(before))
+        sql = f"""SELECT {_COLUMNS} FROM messages
+            WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
+        return self._file.read(message_from_row, sql, iso(before))
 
     def merge_into_digest(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
         """Enqueue `digest` in place of the messages with these keys that still wait, and of their pictures.
 
         A digest whose key is known replaces nothing: it may be sent already, without these messages.
         """
-        changed = iso(at or digest.bucket)
-        folded = (_FOLD, [(changed, key, digest.key) for key in keys])
-        self._file.write(folded, *enqueue([digest], at), (_FOLLOW, [()]))
+        sql = """UPDATE messages SET state = 'folded', photo = NULL, changed = ? WHERE key = ? AND state = 'waiting'
+            AND NOT EXISTS (SELECT 1 FROM messages digest WHERE digest.key = ?)"""
+        rows = [(iso(at or digest.bucket), key, digest.key) for key in keys]
+        self._file.write((sql, rows), *enqueue([digest], at), (_FOLLOW, [()]))
 
 
 def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statement]:
-    """Yield the statements that put messages into the outbox in this order. `at`: the time of their creation."""
+    """Yield the statements that put messages into the outbox in this order. `at`: the time of their creation.
+
+    An edit changes a text that still waits in place, follows one that was sent, and is not needed for any other.
+    """
+    insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
+    change = "UPDATE messages SET text = ?, buttons = ? WHERE key = ? AND state = 'waiting'"
+    overtake = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
+        AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
+    insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
+        WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
     for message in messages:
         row = (*message_row(message), iso(at or message.bucket))
         if message.edits:
-            yield _CHANGE, [(message.text, to_json(message.buttons), message.edits)]
-            yield _OVERTAKE, [(message.edits, message.key, message.edits)]
-            yield _ENQUEUE_EDIT, [(*row, message.edits)]
+            yield change, [(message.text, to_json(message.buttons), message.edits)]
+            yield overtake, [(message.edits, message.key, message.edits)]
+            yield insert_edit, [(*row, message.edits)]
         else:
-            yield _ENQUEUE, [row]
+            yield insert, [row]
 
 
 def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
@@ -159,5 +156,7 @@ def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
 
     They come after all messages of a transaction, because the pictures of the withdrawn ones are withdrawn, too.
     """
-    yield _WITHDRAW, [(iso(at), key) for key in keys]
+    sql = """UPDATE messages SET state = 'withdrawn', photo = NULL, changed = COALESCE(NULLIF(?, ''), created)
+        WHERE key = ? AND state = 'waiting'"""
+    yield sql, [(iso(at), key) for key in keys]
     yield _FOLLOW, [()]
