@@ -115,38 +115,20 @@ def iso(at: datetime | None) -> str:
 
 def to_row(record: Any) -> tuple[Any, ...]:
     """Return the values of the record's columns. Raises StoreError for a class that STORED does not describe."""
-    return tuple(_plain(getattr(record, field)) for field in _field_names(record.__class__).values())
+    return tuple(plain(getattr(record, field)) for field in _field_names(record.__class__).values())
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(_plain(value), separators=(",", ":"))
+    return json.dumps(plain(value), separators=(",", ":"))
 
 
 def verdict_row(v: Verdict) -> tuple[Any, ...]:
     """Return the same as `to_row`, faster: a run has thousands of verdicts. Values may be numpy's; SQLite stores NaN as NULL."""
     numbers = map(float, (v.value, v.low, v.expected, v.high, v.score))
-    return (v.metric, iso(v.bucket), _plain(v.status), *numbers, v.reason, v.is_new, float(v.usual))
+    return (v.metric, iso(v.bucket), plain(v.status), *numbers, v.reason, v.is_new, float(v.usual))
 
 
-def episode_row(episode: Episode) -> tuple[Any, ...]:
-    return episode.metric, _plain(episode.state), to_json(episode)
-
-
-def trail_row(step: tuple[datetime, Episode]) -> tuple[Any, ...]:
-    """The row of an episode as it stood after a bucket."""
-    bucket, episode = step
-    return episode.metric, iso(bucket), to_json(episode)
-
-
-def incident_row(incident: Incident) -> tuple[Any, ...]:
-    return incident.id, iso(incident.opened), iso(incident.closed), to_json(incident)
-
-
-def message_row(message: Message) -> tuple[Any, ...]:
-    return (*to_row(message)[:-1], to_json(message.buttons))
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON and SQLite have it: times as ISO text, members as their stored values, NaN as None, infinity as text."""
     kind = type(value)
     if kind is str or kind is int or value is None or kind is bool:
@@ -158,10 +140,10 @@ def _plain(value: Any) -> Any:
     if kind in _STORED_VALUES:
         return _STORED_VALUES[kind][value]
     if is_dataclass(value):
-        return {name: _plain(getattr(value, field)) for name, field in _field_names(kind).items()}  # type: ignore[arg-type]
+        return {name: plain(getattr(value, field)) for name, field in _field_names(kind).items()}  # type: ignore[arg-type]
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | bytes) else _plain(float(value))  # a number of numpy
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | bytes) else plain(float(value))  # a number of numpy
 
 
 # Reading: a value that makes no sense raises ValueError, KeyError, TypeError or AttributeError

@@ -10,7 +10,7 @@ from typing import Any
 from alerting.model.message import Message, Receipt
 from alerting.model.routing import DEFAULT_DESTINATION, copy_keys, destination_of
 from alerting.store import codec
-from alerting.store.codec import iso, message_from_row, message_row, to_json
+from alerting.store.codec import iso, message_from_row, to_json, to_row
 from alerting.store.database import Database
 
 Statement = tuple[str, list[tuple[Any, ...]]]
@@ -142,7 +142,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
         WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
     for message in messages:
-        row = (*message_row(message), iso(at or message.bucket))
+        row = (*to_row(message)[:-1], to_json(message.buttons), iso(at or message.bucket))
         if message.edits:
             yield change, [(message.text, to_json(message.buttons), message.edits)]
             yield overtake, [(message.edits, message.key, message.edits)]
