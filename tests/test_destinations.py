@@ -20,7 +20,7 @@ import pytest
 
 from alerting import connections, pipeline
 from alerting.cli import doctor, drill
-from alerting.connections import load_catalogue, open_notifier, open_store
+from alerting.connections import connect_chat, load_catalogue, open_notifier
 from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
 from alerting.model.errors import NotifyError, SettingsError
@@ -31,7 +31,7 @@ from alerting.model.routing import copy_keys, destination_of, parse_routes, plai
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.console import Console
-from alerting.notifiers.email import Mailbox, Server, _here
+from alerting.notifiers.email import Mailbox, SmtpServer, _is_this_machine
 from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack, mrkdwn
 from alerting.notifiers.telegram.chat import Telegram
@@ -307,7 +307,7 @@ def served(certificate):
 
 
 def box(server, scheme="smtp", to="duty@example.com", **more):
-    line = Server(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
+    line = SmtpServer(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
     return Mailbox(line, "Alerts <alerts@example.com>", to)
 
 
@@ -360,7 +360,7 @@ def test_a_login_goes_over_starttls_or_tls(served, certificate):
         mailbox.send(message())
         assert "127.0.0.1" in mailbox.check()
         assert [(letter.encrypted, letter.user) for letter in server.letters] == [(True, "me")]
-        stranger = Server(
+        stranger = SmtpServer(
             f"{scheme}://0.0.0.0:{server.port}", "me", "hunter2hunter2"
         )  # no loopback address, and not in the certificate
         error = refused(Mailbox(stranger, "a@b.example", "c@d.example").send, message())
@@ -380,9 +380,9 @@ def test_a_wrong_password_is_said_and_not_repeated(mail):
 
 def test_without_starttls_only_this_machine_is_spoken_to(mail):
     hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
-    assert [_here(host) for host in hosts] == [True] * 3 + [False] * 2
+    assert [_is_this_machine(host) for host in hosts] == [True] * 3 + [False] * 2
     mail.accounts["me"] = "hunter2hunter2"
-    elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
+    elsewhere = SmtpServer(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
     error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
     assert "encryption SMTPNotSupportedError: it must speak STARTTLS" in str(error)
     assert not any("AUTH" in line for line in mail.said)  # the password stays here
@@ -423,7 +423,7 @@ def test_a_mail_server_that_drips_is_given_up_in_time(mail):
 
     with peer(drip) as (port, gone):
         began = time.monotonic()
-        server = Server(f"smtp://127.0.0.1:{port}", timeout=0.3)
+        server = SmtpServer(f"smtp://127.0.0.1:{port}", timeout=0.3)
         error = refused(Mailbox(server, "a@b.example", "c@d.example").send, message())
         assert time.monotonic() - began < 0.9 + 2
         assert "connection TimeoutError" in str(error)
@@ -451,7 +451,7 @@ def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):
 
 
 def test_nobody_there(mail):
-    error = refused(Mailbox(Server("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
+    error = refused(Mailbox(SmtpServer("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
     assert "connection ConnectionRefusedError" in str(error)
 
 
@@ -592,7 +592,7 @@ def test_a_destination_that_is_taken_away_is_said_once(post, web):
     ctx = post()
     web.will(says("", 500))
     told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
-    fewer = replace(post("* -> telegram"), notifier=RoutingNotifier({"telegram": ctx.notifier.places["telegram"]}))
+    fewer = replace(post("* -> telegram"), notifier=RoutingNotifier({"telegram": ctx.notifier.destinations["telegram"]}))
     later = told(fewer, NOW + STEP, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
     assert later == {"slack:i/opened/text": "refused", "i/resolved/text": "sent"}
     assert pipeline.deliver(fewer, NOW + 2 * STEP) == []
@@ -823,9 +823,7 @@ def test_without_any_destination_everything_is_printed(tmp_path):
     notifier, note = open_notifier(given)
     assert isinstance(notifier, Console)
     assert note.startswith("No chat is configured")
-    assert pipeline.finish(RunContext(METRICS, {}, None, open_store(given), notifier), Reading({}), []) == (
-        "all seen; 0 messages sent"
-    )
+    assert pipeline.finish(connect_chat(given), Reading({}), []) == "all seen; 0 messages sent"
 
 
 # The page about it
