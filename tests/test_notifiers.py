@@ -413,7 +413,7 @@ def test_a_press_is_not_refused_because_telegram_could_not_say_where_it_was():
 def test_a_name_is_one_line_that_can_be_seen(bot, sender, who):
     chat = telegram(bot)
     bot.press(chat.send(question()), "take", user={**ANNA, **sender})
-    assert chat.button_presses(0)[0].who == who
+    assert chat.button_presses(0)[0].name == who
 
 
 def test_buttons_without_an_incident_are_left_out(bot):
@@ -571,7 +571,7 @@ def test_waiting_for_an_answer_ends_with_it(bot):
     chat = telegram(bot, timeout=0.2)  # shorter than it waits
     number = chat.send(question())
     with ThreadPoolExecutor() as aside:
-        waiting = aside.submit(chat.answers, 0, wait=50)
+        waiting = aside.submit(chat.button_presses, 0, wait=50)
         until(lambda: bot.inside.queue.polls)
         began = time.monotonic()
         bot.press(number, "real")
