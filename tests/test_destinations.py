@@ -41,9 +41,9 @@ from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
 from alerting.store.per_destination import PerDestinationStore as Memories
 from alerting.store.readonly import ReadOnlyState
+from tests.pictures import png
 from tests.servers import MailServer, Web, needs, needs_make, says
 from tests.test_http import peer
-from tests.test_notifiers import png
 from tests.test_pipeline import kpi
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)

@@ -6,14 +6,12 @@ import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 import traceback
 import urllib.error
 import urllib.request
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,20 +34,11 @@ from alerting.notifiers.telegram import buttons
 from alerting.notifiers.telegram.buttons import NOT_A_PRESS
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.telegram_html import cut_html, cut_plain, html_to_text
+from tests.pictures import png
 from tests.servers import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
 from tests.waiting import PATIENCE, ended, until
 
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
-
-
-def png(width=8, height=8, noise=0):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    pixels = zlib.compress((b"\0" + b"\x7f" * 3 * width) * height)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    extra = chunk(b"teSt", bytes(range(256)) * noise) if noise else b""  # every byte there is, line breaks too
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def text(words="<b>Views</b> fell by 40 %", key="views/opened"):
@@ -581,10 +570,10 @@ def test_waiting_for_an_answer_ends_with_it(bot):
 
 def test_who_waits_is_ended_by_another_who_waits(bot):
     with ThreadPoolExecutor() as aside:
-        first = aside.submit(telegram(bot).answers, 0, wait=20)
+        first = aside.submit(telegram(bot).button_presses, 0, wait=20)
         until(lambda: bot.inside.queue.polls)
         assert telegram(bot).button_presses(0) == []  # a run that only looks disturbs nobody
-        second = aside.submit(telegram(bot).answers, 0, wait=1)
+        second = aside.submit(telegram(bot).button_presses, 0, wait=1)
         with pytest.raises(NotifyError, match="another program reads this bot's updates"):
             first.result(timeout=PATIENCE)
         assert second.result(timeout=PATIENCE) == []

@@ -4,6 +4,7 @@ Each module has a fixture (`clickhouse`, `web`, `bot`, `mail`); `python -m tests
 """
 
 from tests.servers.botapi import BotApi
+from tests.servers.broken import BrokenServer
 from tests.servers.clickhouse import (
     PASSWORD,
     ZONE,
@@ -27,6 +28,7 @@ __all__ = [
     "ZONE",
     "Asked",
     "BotApi",
+    "BrokenServer",
     "ClickHouseServer",
     "MailServer",
     "Refused",
