@@ -26,7 +26,7 @@ LONGEST = {  # begun first, so that two processes end together
 }  # fmt: skip
 CLOCK = {  # modules that ask the clock, or whose code under test does
     "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
-    "test_pages", "test_review", "test_settings", "test_store",
+    "test_pages", "test_review", "test_settings", "test_store", "test_store_file", "test_store_outbox",
 }  # fmt: skip
 
 

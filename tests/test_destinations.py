@@ -1,20 +1,14 @@
-"""Slack, e-mail and a webhook beside the chat: what each is given, what its errors mean, and that none waits for another."""
+"""All destinations beside the chat: routes, one outbox for all, a whole incident by the settings, and the page about it."""
 
-import base64
-import email.utils
-import hmac
 import json
-import logging
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import time
 from contextlib import closing
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from datetime import timedelta
 
 import pytest
 
@@ -25,15 +19,14 @@ from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident, Member
-from alerting.model.message import Message, Receipt
+from alerting.model.message import Receipt
 from alerting.model.protocols import Commit
 from alerting.model.routing import copy_keys, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.console import Console
-from alerting.notifiers.email import Mailbox, SmtpServer, _is_this_machine
 from alerting.notifiers.routing import RoutingNotifier
-from alerting.notifiers.slack import Slack, mrkdwn
+from alerting.notifiers.slack import Slack
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
@@ -41,34 +34,9 @@ from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
 from alerting.store.per_destination import PerDestinationStore as Memories
 from alerting.store.readonly import ReadOnlyState
-from tests.pictures import png
-from tests.servers import MailServer, Web, needs, needs_make, says
-from tests.test_http import peer
+from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
+from tests.servers import Web, needs_make, says
 from tests.test_pipeline import kpi
-
-NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
-STEP = timedelta(minutes=15)
-OUTPUT = {"capture_output": True, "text": True, "timeout": 300}
-PATH = "/services/T000/B000/verysecretpath"
-HTML = "🔴 <b>Likes −38 %</b> · Mon 14:15\n1&lt;2 &amp; <i>so</i>\n"
-HTML += '<a href="https://bi/?a=1&amp;b=2|3">Dashboard</a> · Run <code>a_b</code>'
-PNG = png(noise=40)
-
-
-def message(key="likes/opened/text", text=HTML, **more):
-    return Message(key, more.pop("kind", EventKind.OPENED), "likes", NOW, text, **more)
-
-
-PICTURE = message("likes/opened/picture", "Likes −38 %", photo=PNG, reply_to="likes/opened/text", incident="likes")
-
-
-def refused(call, *given):
-    with pytest.raises(NotifyError) as caught:
-        call(*given)
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None  # a library's error would hold the address
-    return caught.value
-
 
 # Routes
 
@@ -128,340 +96,6 @@ def test_a_route_for_what_nothing_is_called_is_refused(tmp_path):
     given = load_settings({"ALERTING_SLACK_URL": "https://h/x", "ALERTING_ROUTES": "clicks, likes -> slack"}, ROOT / "none")
     with pytest.raises(SettingsError, match=r"ALERTING_ROUTES names clicks: there are \*, critical, warning"):
         load_catalogue(given)
-
-
-# Slack
-
-
-@pytest.mark.parametrize(
-    ("html", "text"),
-    [
-        (HTML, "🔴 *Likes −38 %* · Mon 14:15\n1&lt;2 &amp; _so_\n<https://bi/?a=1&amp;b=2%7C3|Dashboard> · Run `a_b`"),
-        ("&quot;a&quot; &#39;b&#39; <u>c</u>", "\"a\" 'b' c"),
-        ("<a>no address</a> <!channel>", "no address &lt;!channel&gt;"),
-    ],
-)
-def test_html_becomes_mrkdwn(html, text):
-    assert mrkdwn(html) == text
-
-
-def test_slack_is_given_texts_and_no_pictures_nor_edits(web):
-    web.will(says("ok", kind="text/plain"))
-    chat = Slack(web.url + PATH)
-    assert chat.send(message(), "any id") == "likes/opened/text"
-    assert chat.send(PICTURE) == PICTURE.key
-    chat.edit(message(), "any id")
-    (asked,) = web.asked
-    assert (asked.path, asked.headers["content-type"]) == (PATH, "application/json; charset=utf-8")
-    assert json.loads(asked.body)["text"] == mrkdwn(HTML)
-
-
-def test_a_text_too_long_for_slack_is_cut(web):
-    web.will(says("ok"))
-    Slack(web.url).send(message(text="<b>" + "&lt;" * 9000 + "</b>"))
-    assert json.loads(web.asked[0].body)["text"].endswith("&lt;…*")
-
-
-# What an answer over HTTP means, for Slack and the webhook alike
-
-
-def hooks(url, timeout=15.0):
-    return [Slack(url, timeout), Webhook(url, "whisper", timeout=timeout)]
-
-
-@pytest.mark.parametrize(
-    ("status", "more", "permanent", "again", "said"),
-    [
-        (400, {}, True, 0, "400 invalid_payload"),
-        (413, {}, True, 0, "413"),
-        (403, {}, False, 0, "403 invalid_payload <address> <address>: check ALERTING_"),
-        (404, {}, False, 0, "check ALERTING_"),
-        (410, {}, False, 0, "check ALERTING_"),
-        (408, {}, False, 0, "408"),
-        (429, {"Retry_After": "7"}, False, 7, "429"),
-        (429, {}, False, 1, "429"),
-        (429, {"Retry_After": "9" * 30}, False, 86_400, "429"),
-        (500, {}, False, 0, "500"),
-        (503, {"Retry_After": "soon"}, False, 0, "503"),
-        (302, {"Location": "https://elsewhere/"}, False, 0, "it redirects, which is not followed"),
-    ],
-)
-def test_a_refusal_is_for_good_only_when_the_message_is_at_fault(web, status, more, permanent, again, said, caplog):
-    caplog.set_level(logging.DEBUG)
-    for hook in hooks(web.url + PATH):
-        web.will(says(f"invalid_payload {PATH} {web.url}{PATH}", status, "text/plain", **more))
-        error = refused(hook.send, message())
-        assert (error.permanent, error.retry_after) == (permanent, again)
-        assert said in str(error)
-        assert "verysecretpath" not in str(error)
-    assert len(web.asked) == 2  # nothing was tried twice, nothing followed
-    assert "verysecretpath" not in caplog.text
-
-
-def test_a_date_to_come_back_at_is_understood(web):
-    web.will(says("", 429, Retry_After=email.utils.formatdate(time.time() + 60, usegmt=True)))
-    assert 50 < refused(Slack(web.url).send, message()).retry_after <= 60
-
-
-@pytest.mark.parametrize("trouble", ["no answer", "cut", "refused", "no such host"])
-def test_a_broken_line_is_passing_and_keeps_the_secret(web, trouble, caplog):
-    caplog.set_level(logging.DEBUG)
-    web.will(lambda handler: web.closing.wait(5) if trouble == "no answer" else handler.connection.close())
-    base = {"refused": "http://127.0.0.1:9", "no such host": "http://nowhere.invalid"}.get(trouble, web.url)
-    for hook in hooks(base + PATH, timeout=0.3):
-        error = refused(hook.send, message())
-        assert not error.permanent
-        assert ("may have arrived" in str(error)) == (trouble in ("no answer", "cut"))
-        assert "verysecretpath" not in str(error) + caplog.text
-
-
-def test_a_page_of_html_is_not_repeated(web):
-    web.will(says("<!DOCTYPE html><title>Bad gateway</title>", 502, "text/html"))
-    assert str(refused(Slack(web.url).send, message())).strip() == "Slack: 502"
-
-
-@pytest.mark.parametrize(("status", "well"), [(400, True), (200, True), (404, False), (403, False), (500, False)])
-def test_slack_is_checked_without_a_message(web, status, well):
-    web.will(says("no_text", status))
-    chat = Slack(web.url + PATH)
-    assert "webhook at 127.0.0.1" in (chat.check() if well else f"{refused(chat.check)} webhook at 127.0.0.1")
-    assert [json.loads(asked.body) for asked in web.asked] == [{"text": ""}]
-
-
-# The webhook
-
-
-def test_the_schema_is_what_it_says_it_is(web):
-    web.will(says("", 204))
-    hook = Webhook(web.url + PATH, "whisper")
-    assert hook.send(message(incident="likes"), "id") == "likes/opened/text"
-    hook.send(PICTURE)
-    hook.edit(message("likes/edit/1", "newer", edits="likes/opened/text"), "id")
-    text, picture, edit = (json.loads(asked.body) for asked in web.asked)
-    assert text == {
-        "version": 1,
-        "key": "likes/opened/text",
-        "kind": "opened",
-        "metric": "likes",
-        "bucket": "2026-11-20T12:36:00Z",
-        "text": HTML,
-        "text_plain": "🔴 Likes −38 % · Mon 14:15\n1<2 & so\nDashboard (https://bi/?a=1&b=2|3) · Run a_b",
-        "incident": "likes",
-        "reply_to": "",
-        "edits": "",
-        "quiet": False,
-        "photo": None,
-    }
-    assert (picture["reply_to"], base64.b64decode(picture["photo"])) == ("likes/opened/text", PNG)
-    assert (edit["edits"], edit["text"]) == ("likes/opened/text", "newer")
-    assert [asked.headers["idempotency-key"] for asked in web.asked] == [t["key"] for t in (text, picture, edit)]
-    for asked in web.asked:
-        signed = hmac.new(b"whisper", asked.body, sha256).hexdigest()
-        assert asked.headers["x-alerting-signature"] == f"sha256={signed}"
-
-
-def test_pictures_and_signature_can_be_left_out(web):
-    web.will(says(""))
-    hook = Webhook(web.url, photos=False)
-    hook.send(PICTURE)
-    hook.send(message("ключ/opened/text"))
-    (asked,) = web.asked
-    assert "x-alerting-signature" not in asked.headers
-    assert asked.headers["idempotency-key"] == "%D0%BA%D0%BB%D1%8E%D1%87/opened/text"
-
-
-@pytest.mark.parametrize(("status", "well"), [(405, True), (200, True), (404, True), (401, False), (502, False)])
-def test_the_webhook_is_checked_without_a_message(web, status, well):
-    web.will(says("", status))
-    hook = Webhook(web.url + PATH)
-    assert f"HEAD: {status}" in hook.check() if well else str(status) in str(refused(hook.check))
-    assert [asked.body for asked in web.asked] == [b""]
-
-
-# E-mail
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    needs(shutil.which("openssl"), "openssl is not installed")
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*shlex.split(command), "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
-    file.write_text(file.read_text() + file.with_suffix(".pem.crt").read_text())
-    return str(file)
-
-
-@pytest.fixture
-def served(certificate):
-    """Makes servers that speak TLS."""
-    made = []
-
-    def serve(**more):
-        made.append(MailServer(certificate, **more))
-        return made[-1]
-
-    yield serve
-    for server in made:
-        server.close()
-
-
-def box(server, scheme="smtp", to="duty@example.com", **more):
-    line = SmtpServer(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
-    return Mailbox(line, "Alerts <alerts@example.com>", to)
-
-
-def test_a_letter_has_text_html_and_a_thread(mail):
-    mailbox = box(mail, to="duty@example.com, Anna <anna@example.com>")
-    opening = mailbox.send(message(incident="likes"))
-    mailbox.send(PICTURE, opening)
-    mailbox.edit(message(), opening)
-    mailbox.send(message("likes/resolved/text", "🟢 over", incident="likes", quiet=True), opening)
-    mailbox.send(message("run/daily/text", "a day"), "console-3")
-    first, picture, last, other = (letter.mail for letter in mail.letters)
-    assert mail.letters[0].to == ["duty@example.com", "anna@example.com"]
-    assert mail.letters[0].sender == "alerts@example.com"
-    assert (first["Subject"], first["From"]) == ("🔴 Likes −38 % · Mon 14:15", "Alerts <alerts@example.com>")
-    assert "Dashboard (https://bi/?a=1&b=2|3)" in mail.letters[0].text
-    page = first.get_body(("html",)).get_content()
-    assert '<a href="https://bi/?a=1&amp;b=2|3">Dashboard</a>' in page
-    assert "</b> · Mon 14:15<br>" in page
-    thread = first["References"]
-    assert first["In-Reply-To"] == thread  # it opens a thread that has its name already
-    assert all(later["References"] == f"{thread} {opening}" for later in (picture, last))
-    assert all(later["In-Reply-To"] == opening == first["Message-ID"] for later in (picture, last))
-    assert (first["Importance"], last["Importance"], last["Auto-Submitted"]) == ("high", None, "auto-generated")
-    assert (other["In-Reply-To"], other["References"]) == (None, None)
-    assert all(letter.raw.isascii() for letter in mail.letters)
-
-
-def test_a_picture_lies_within_its_letter(mail):
-    box(mail).send(PICTURE)
-    made = mail.letters[0].mail
-    (picture,) = [part for part in made.walk() if part.get_content_type() == "image/png"]
-    assert picture.get_content() == PNG
-    name = picture["Content-ID"].strip("<>")
-    assert f'src="cid:{name}"' in made.get_body(("html",)).get_content()
-
-
-def test_the_same_message_is_the_same_letter(mail):
-    mail.will(".", "taken, and not said")
-    error = refused(box(mail).send, message())
-    assert (error.permanent, "may have arrived" in str(error)) == (False, True)
-    box(mail).send(message())
-    once, again = mail.letters
-    assert once.mail["Message-ID"] == again.mail["Message-ID"]
-
-
-def test_a_login_goes_over_starttls_or_tls(served, certificate):
-    for server, scheme in ((served(starttls=True), "smtp"), (served(implicit=True), "smtps")):
-        server.accounts["me"] = "hunter2hunter2"
-        mailbox = box(server, scheme, user="me", password="hunter2hunter2", ca=certificate)
-        mailbox.send(message())
-        assert "127.0.0.1" in mailbox.check()
-        assert [(letter.encrypted, letter.user) for letter in server.letters] == [(True, "me")]
-        stranger = SmtpServer(
-            f"{scheme}://0.0.0.0:{server.port}", "me", "hunter2hunter2"
-        )  # no loopback address, and not in the certificate
-        error = refused(Mailbox(stranger, "a@b.example", "c@d.example").send, message())
-        assert "SSLCertVerificationError" in str(error)
-        assert "ALERTING_EMAIL_CA" in str(error)
-        assert len([line for line in server.said if line.startswith("AUTH")]) == 2  # and not a third time
-
-
-def test_a_wrong_password_is_said_and_not_repeated(mail):
-    mail.accounts["me"] = "right"
-    error = refused(box(mail, user="me", password="hunter2hunter2").send, message())
-    assert str(error).endswith("login 535 <password> is wrong: check ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD")
-    assert not error.permanent
-    assert "hunter2" not in repr(box(mail, user="me", password="hunter2hunter2")._server)
-    assert "authentication required" in str(refused(box(mail).send, message()))
-
-
-def test_without_starttls_only_this_machine_is_spoken_to(mail):
-    hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
-    assert [_is_this_machine(host) for host in hosts] == [True] * 3 + [False] * 2
-    mail.accounts["me"] = "hunter2hunter2"
-    elsewhere = SmtpServer(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
-    error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
-    assert "encryption SMTPNotSupportedError: it must speak STARTTLS" in str(error)
-    assert not any("AUTH" in line for line in mail.said)  # the password stays here
-    box(mail, user="me", password="hunter2hunter2").send(message())  # plain, but to this machine
-    assert not mail.letters[0].encrypted
-
-
-@pytest.mark.parametrize(
-    ("verb", "reply", "permanent", "said"),
-    [
-        ("connect", "421 busy", False, "connection 421 busy"),
-        ("connect", "", False, "connection"),
-        ("MAIL", "451 later", False, "sender 451 later"),
-        ("MAIL", "550 not you", False, "sender 550 not you: check ALERTING_EMAIL_FROM"),
-        ("RCPT", "450 greylisted", False, "recipient 450 greylisted"),
-        ("RCPT", "550 unknown", False, "recipient 550 unknown: check ALERTING_EMAIL_TO"),
-        ("DATA", "451 later", False, "content 451 later"),
-        (".", "452 disk full", False, "content 452 disk full"),
-        (".", "552 too large", True, "content 552 too large"),
-        (".", "554 spam", True, "content 554 spam"),
-        ("MAIL", "stall", False, "sender"),
-    ],
-)
-def test_what_a_mail_server_says(mail, verb, reply, permanent, said):
-    mail.will(verb, reply, times=9)
-    error = refused(box(mail, timeout=0.3).send, message())
-    assert (error.permanent, error.retry_after) == (permanent, 0)
-    assert said in str(error)
-    assert mail.letters == []
-
-
-def test_a_mail_server_that_drips_is_given_up_in_time(mail):
-    """Each byte is a new beginning to the timeout of a socket."""
-
-    def drip(connection, closing):
-        while not closing.wait(0.03):
-            connection.sendall(b"220-a greeting\r\n")
-
-    with peer(drip) as (port, gone):
-        began = time.monotonic()
-        server = SmtpServer(f"smtp://127.0.0.1:{port}", timeout=0.3)
-        error = refused(Mailbox(server, "a@b.example", "c@d.example").send, message())
-        assert time.monotonic() - began < 0.9 + 2
-        assert "connection TimeoutError" in str(error)
-        assert gone.wait(2)
-
-
-def test_a_letter_too_large_is_refused_for_good_before_it_is_sent(mail):
-    mail.will("MAIL", "552 5.3.4 message size exceeds limit")
-    error = refused(box(mail).send, message())
-    assert error.permanent
-    assert "content 552" in str(error)
-    assert any(re.fullmatch(r"(?i)MAIL FROM:<alerts@example.com> size=\d+", line) for line in mail.said)
-    assert not any(line.upper() == "DATA" for line in mail.said)
-
-
-def test_a_line_that_begins_with_from_stays_as_it_is(mail):
-    box(mail).send(message(text="over\nFrom 14:15 on"))
-    assert mail.letters[0].text.splitlines() == ["over", "From 14:15 on"]
-
-
-def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):
-    mail.will("QUIT", "stall")
-    box(mail, timeout=0.3).send(message())
-    assert len(mail.letters) == 1
-
-
-def test_nobody_there(mail):
-    error = refused(Mailbox(SmtpServer("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
-    assert "connection ConnectionRefusedError" in str(error)
-
-
-def test_one_address_that_is_refused_costs_the_others_nothing(mail):
-    mailbox = box(mail, to="nobody@example.com, duty@example.com")
-    mailbox.send(message())
-    assert mail.letters[0].to == ["duty@example.com"]
-    assert mailbox.notes == ["E-mail: nobody@example.com was refused: 550 no such mailbox"]
-    assert mailbox.check().endswith("takes mail to duty@example.com, but not to nobody@example.com (550 no such mailbox)")
-    assert len(mail.letters) == 1
 
 
 # All of them, by the outbox
