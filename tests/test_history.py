@@ -20,7 +20,7 @@ from alerting.model.errors import SourceError, StoreError
 from alerting.model.metric import Query
 from alerting.model.run import CachedSpan
 from alerting.settings import load_settings
-from alerting.sources.cache import CachedSource, ReadOnlyHistory
+from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
 from alerting.store.database import MIGRATIONS
@@ -282,12 +282,12 @@ def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
     world.now += STEP
     cached = world.cached
 
-    class Dropped(ReadOnlyHistory):
-        def past(self, key, start, end):
-            world.store.drop(key)
-            return world.store.read(key, start, end)
+    class Dropped(StateStore):
+        def read(self, key, start, end):
+            self.drop(key)
+            return super().read(key, start, end)
 
-    cached.history = Dropped(world.store)
+    cached.history = Dropped(world.path)
     _, notes = world.run(cached=cached)
     assert "another process" in notes[0]
 
@@ -470,10 +470,11 @@ def test_a_rehearsal_looks_and_writes_nothing(world, tmp_path, still_open):
         world.store.close()
     before = files(tmp_path)
     settings = given(tmp_path)
-    looking = with_history_cache(world.ledger, settings, StateStore(":memory:"), dry_run=True).history
-    assert isinstance(looking, ReadOnlyHistory)
+    looking = with_history_cache(world.ledger, settings, StateStore(":memory:"), dry_run=True)
+    assert looking.read_only
+    assert isinstance(looking.history, HistoryReader)
     world.now += STEP
-    cached = replace(world.cached, history=looking, said=[])
+    cached = replace(world.cached, history=looking.history, read_only=True)
     assert world.run(10 * DAY, cached)[0] <= SOME
     world.run(20 * DAY, cached)  # longer than what is held: the rest is read, and given
     assert world.run(20 * DAY, cached)[0] > 9 * DAY // STEP
