@@ -61,7 +61,10 @@ class EmbeddedSource(SqlSource):
             raise SourceError(f"there are no Parquet files in {folder}: no data was made yet, or ALERTING_DATA is another folder")
         if re.search(r"[*?{}]", str(folder)):
             raise SourceError(f"the path {folder} cannot be read: chDB takes '*', '?', '{{' and '}}' for patterns")
-        days = {stem: _day(stem) for stem in names}
+        days: dict[str, date | None] = dict.fromkeys(names)
+        for stem in names:
+            with suppress(ValueError):  # a file with another name may hold rows of any day
+                days[stem] = date.fromisoformat(stem)
         inside = names[-1:]
         if start is not None and end is not None:
             first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
@@ -91,13 +94,6 @@ class EmbeddedSource(SqlSource):
     def close(self) -> None:
         """End chDB's process. It also ends with this object, and a query that comes after all starts another."""
         self._worker.end()
-
-
-def _day(stem: str) -> date | None:
-    try:
-        return date.fromisoformat(stem)
-    except ValueError:
-        return None
 
 
 _started_ahead: list[WorkerProcess] = []

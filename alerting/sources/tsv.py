@@ -1,7 +1,7 @@
 """ClickHouse's TSVWithNamesAndTypes as a frame: every type is either decoded, or refused by the column's name.
 
-The rows go through pandahouse's decoder. It reads whole numbers and strings well and fails on much else (DESIGN.md lists
-it), so it is told `String` for all other types, and their texts are converted here.
+The rows go through pandahouse's decoder. It reads whole numbers and strings well, and fails on NULL, nan, DateTime('zone'),
+LowCardinality, Enum, Decimal and others. So it is told `String` for all other types, and their texts are converted here.
 """
 
 from __future__ import annotations
