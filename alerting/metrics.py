@@ -13,8 +13,8 @@ import re
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
-from alerting.metric_values import count, ratio
-from alerting.model.metric import Metric
+from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
+from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
 # The rule of every metric that names no other. It finds sudden changes and lasting deviations; for bursty metrics, values further
 # out than their usual bursts. To pin one of them, or a band of your own choice: `Sudden()`, `Level()`,
