@@ -127,7 +127,7 @@ def _pack(day: Path, name: str) -> None:
 
 
 def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, Any]:
-    """Replace each picture that is equal to its file by a link; return the notebook. `run_page` numbers them in the same order."""
+    """Replace each picture that is equal to its file by a link; return the notebook. `run_page` numbers them in this order."""
     numbers = count(1)
 
     def file_of(encoded: str) -> str:

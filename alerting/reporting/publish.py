@@ -45,8 +45,8 @@ _CARD = re.compile(r"^<li data-t=.*</li>$", re.MULTILINE)
 def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dict[str, Any]) -> dict[str, Any]:
     """Write the page of the run whose notebook lies at `path`, with its pictures.
 
-    Return its `line` for the list of the day, completed from the database: metrics with an open incident (`off`), number of messages
-    (`sent`), and the files of their `pictures` by key. Raises OSError.
+    Return its `line` for the list of the day, completed from the database: metrics with an open incident (`off`), number of
+    messages (`sent`), and the files of their `pictures` by key. Raises OSError.
     """
     facts = _database_facts(settings, notebook, line) if line["kind"] == "alert" else {}
     keys = facts.pop("pictures", [])

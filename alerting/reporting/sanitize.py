@@ -1,7 +1,7 @@
 """Make HTML from a notebook or from a chat harmless, take the pictures out of it, and make its tables easy to read.
 
-nh3 passes the tags and attributes that are listed here, and nothing else. The functions below work on its output, in which tags are
-balanced, attributes are quoted, and each "<" or ">" outside of a tag is escaped: a regular expression finds tags only.
+nh3 passes the tags and attributes that are listed here, and nothing else. The functions below work on its output, in which tags
+are balanced, attributes are quoted, and each "<" or ">" outside of a tag is escaped: a regular expression finds tags only.
 """
 
 from __future__ import annotations
