@@ -13,9 +13,9 @@ from alerting.model.message import Action, Button, Message, Receipt
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
 from alerting.model.verdict import EventKind, Label, Status, Verdict
+from alerting.reporting.failure import Failure
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
-from alerting.reporting.failure import Failure
 from alerting.reporting.record import Record
 from alerting.settings import load_settings
 from alerting.store.state import StateStore

@@ -91,8 +91,8 @@ def _started(listed: Any, name: str) -> datetime:
         at = datetime.fromisoformat(listed)
         if at.tzinfo:
             return at
-    with suppress(ValueError, TypeError):
-        return datetime.strptime(_NAME.fullmatch(name)[2], TIME_IN_NAME).replace(tzinfo=UTC)  # type: ignore[index]
+    with suppress(ValueError):
+        return datetime.strptime(name.split("-")[1], TIME_IN_NAME).replace(tzinfo=UTC)
     return datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -151,9 +151,10 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         return [run for run in day_entries(settings.reports / "runs" / str(day)) if not run.rehearsal]
 
     def run_behind(created: datetime) -> RunRecord | None:
-        start = starts.get(created)
-        days = (start.date(), start.date() - ONE_DAY) if start else ()  # a run may begin just before midnight
-        return next((run for day in days for run in runs_of(day) if run.started <= start), None)  # type: ignore[operator]
+        if start := starts.get(created):
+            days = start.date(), start.date() - ONE_DAY  # a run may begin just before midnight
+            return next((run for day in days for run in runs_of(day) if run.started <= start), None)
+        return None
 
     stories = []
     for incident in incidents:
