@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -100,12 +99,6 @@ def last_runs(settings: Settings, count: int) -> list[tuple[str, bool | None, st
     """Return the newest runs: file name, whether it succeeded (None: unknown), its result in one line."""
     runs = [run for day in day_folders(settings.reports)[:3] for run in day_entries(day) if not run.rehearsal]
     return [(f"{run.name}.ipynb", run.ok, run.summary) for run in runs[:count]]
-
-
-def load_notebook(day: Path, run: RunRecord) -> Any:
-    """Return the JSON of a run's notebook. Raises OSError or ValueError."""
-    content = (day / f"{run.name}{run.notebook}").read_bytes()
-    return json.loads(gzip.decompress(content) if run.notebook == ".ipynb.gz" else content)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -61,7 +61,9 @@ def one_line(text: str, length: int) -> str:
 
 def unfinished(notebook: Notebook) -> Failure | None:
     """Return the failure that papermill does not report: a cell that was not completed, or no last cell tagged "finish"."""
-    cells = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and _source(cell).strip()]
+    cells = [
+        (n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
     for index, cell in cells:
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors:
@@ -80,7 +82,7 @@ def cell_name(notebook: Notebook, index: int | None) -> str:
         return ""
     before = notebook["cells"][: index + 1]
     number = sum(cell["cell_type"] == "code" for cell in before)
-    lines = [line for cell in before if cell["cell_type"] == "markdown" for line in _source(cell).splitlines()]
+    lines = [line for cell in before if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     headings = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     return f"cell {number}" + (f" ({headings[-1]})" if headings else "")
 
@@ -155,7 +157,3 @@ def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:
 
 def _status(cell: Mapping[str, Any]) -> str:
     return str(cell["metadata"].get("papermill", {}).get("status", "pending"))
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    return "".join(cell["source"])

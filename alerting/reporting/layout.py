@@ -49,14 +49,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
 
-    @cache
-    def static(file: str) -> Markup:
-        return Markup(loader.get_source(environment, file)[0])
-
-    @cache
-    def policy_hash(code: str) -> str:
-        """The name of an inlined style or script in a Content-Security-Policy."""
-        return f"sha256-{b64encode(sha256(code.encode()).digest()).decode()}"
-
-    environment.globals.update(static=static, policy_hash=policy_hash)
+    for name, file in (("style", "style.css"), ("filter_script", "filter.js")):
+        code = loader.get_source(environment, file)[0]
+        # The policy names the hash of what is inlined.
+        sha = b64encode(sha256(code.encode()).digest()).decode()
+        environment.globals.update({name: Markup(code), f"{name}_hash": f"sha256-{sha}"})
     return environment

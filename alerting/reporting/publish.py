@@ -5,11 +5,12 @@ This module loads jinja2, nh3 and SQLite, so the runner imports it while it wait
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +21,7 @@ from markupsafe import Markup
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident
 from alerting.redaction import redact
-from alerting.reporting.archive import day_entries, day_folders, load_notebook, os_error, run_record, write_file
+from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
 from alerting.reporting.incident_page import incident_card, incident_file, incident_page
 from alerting.reporting.index_page import IndexData, index_page
@@ -35,6 +36,7 @@ INCIDENT_AGE = timedelta(days=90)  # of the incidents on the index; pages of old
 MAX_INCIDENTS_ON_INDEX = 300
 ONE_DAY = timedelta(days=1)
 NO_END = timedelta(days=36500)
+HERE = Path(__file__).parent
 CATALOGUE = ROOT / "alerting" / "metrics.py"
 _CARD = re.compile(r"^<li data-t=.*</li>$", re.MULTILINE)
 
@@ -58,7 +60,9 @@ def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dic
 def write_missing_page(settings: Settings, day: Path, run: RunRecord) -> None:
     """Write the page of a run that has none, such as one of an older version. A damaged notebook gets none."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        _write_run(settings, load_notebook(day, run), run)
+        content = (day / f"{run.name}{run.notebook}").read_bytes()
+        content = gzip.decompress(content) if run.notebook.endswith(".gz") else content
+        _write_run(settings, json.loads(content), run)
 
 
 def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> RenderedRun:
@@ -102,20 +106,16 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
             if n >= CALENDAR_FOLDERS and sum(run.href != "" for run in runs) >= MAX_RUNS_ON_INDEX:
                 break
             runs += day_entries(day)
-        page, path, note = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html", ""
+        page, path = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html"
+        cards, note = list[Markup](), ""
         try:
             cards = _write_incident_pages(settings, page, fresh)
         except StoreError as error:
-            cards, note = _cards_of(path), str(error)
+            note = str(error)
+            with suppress(OSError):  # the incidents stay as the present index shows them
+                cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
         write_file(path, redact(index_page(IndexData(runs, cards, note), page), settings)[0])
     return path
-
-
-def _cards_of(index: Path) -> list[Markup]:
-    """Return the cards of incidents on the present index: they stay while the database cannot be read."""
-    with suppress(OSError):
-        return [Markup(card) for card in _CARD.findall(index.read_text(encoding="utf-8"))]
-    return []
 
 
 # Incidents
@@ -129,12 +129,16 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         bodies = [body for body, _ in state.stamps(page.now - INCIDENT_AGE, page.now).values()]
         stories = _load_stories(settings, state, [state.incident(body) for body in bodies])
-    version = f"{_code_version()} {page.language} {page.zone} {page.titles}"
+    files = [file for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*")]
+    version = f"{_version(files)} {page.language} {page.zone} {page.titles}"
     for story in stories:
         file = settings.reports / incident_file(story.incident.id)
         stamp = blake2b(f"{version} {story}".encode("utf-8", "replace"), digest_size=12).hexdigest()
         # The page of an open incident says how long it has lasted, so it is always written.
-        if fresh or story.incident.open or not _has_stamp(file, stamp):
+        old = ""
+        with suppress(OSError):
+            old = file.read_text(encoding="utf-8", errors="replace")
+        if fresh or story.incident.open or stamp not in old:
             write_file(file, redact(incident_page(story, page, stamp), settings)[0])
     stories.sort(key=lambda story: story.incident.opened, reverse=True)
     return [incident_card(story, page) for story in stories[:MAX_INCIDENTS_ON_INDEX]]
@@ -146,14 +150,13 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         return []
     starts = state.runs(min(incident.opened for incident in incidents))  # moment that a message carries -> start of its notebook
 
-    @cache
-    def runs_of(day: date) -> list[RunRecord]:
-        return [run for run in day_entries(settings.reports / "runs" / str(day)) if not run.rehearsal]
+    entries = cache(lambda day: day_entries(settings.reports / "runs" / str(day)))
 
     def run_behind(created: datetime) -> RunRecord | None:
         if start := starts.get(created):
             days = start.date(), start.date() - ONE_DAY  # a run may begin just before midnight
-            return next((run for day in days for run in runs_of(day) if run.started <= start), None)
+            runs = (run for day in days for run in entries(day) if not run.rehearsal)
+            return next((run for run in runs if run.started <= start), None)
         return None
 
     stories = []
@@ -169,20 +172,10 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     return stories
 
 
-def _has_stamp(file: Path, stamp: str) -> bool:
-    with suppress(OSError):
-        return stamp in file.read_text(encoding="utf-8", errors="replace")
-    return False
-
-
-def _code_version() -> str:
-    """A version of code, templates, styles and words of the pages: it changes with each of these files."""
-    return _versions(path for path in sorted(Path(__file__).parent.rglob("*.*")) if "__pycache__" not in path.parts)
-
-
-def _versions(paths: Iterable[Path]) -> str:
+def _version(paths: Iterable[Path]) -> str:
+    """Return a text that changes with each of the files."""
     versions = []
-    for path in paths:
+    for path in sorted(paths):
         with suppress(OSError):
             versions.append(str(path.stat().st_mtime_ns))
     return " ".join(versions)
@@ -199,7 +192,7 @@ def page_context(settings: Settings, now: datetime) -> PageContext:
     if settings.source != "embedded" and not settings.source.startswith("http"):
         return PageContext(settings.language, settings.zone, now)
     file = settings.reports / ".pages" / "titles.json"
-    key = f"{_versions([CATALOGUE])} {settings.language} {settings.metrics}"
+    key = f"{_version([CATALOGUE])} {settings.language} {settings.metrics}"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["key"] == key:

@@ -162,8 +162,8 @@ def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> s
         for n, cells in columns.items()
         if any(cell.html for cell in cells) and all(cell.tag == "td" and _NUMBER.fullmatch(cell.html) for cell in cells)
     }
-    heads = "".join(f"<tr>{''.join(_head_cell(cell, n in numbers) for n, cell in enumerate(row))}</tr>" for row in head)
-    rows = "\n".join(f"<tr>{''.join(_body_cell(cell, n in numbers) for n, cell in enumerate(row))}</tr>" for row in body)
+    heads = "".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'col') for n, cell in enumerate(row))}</tr>" for row in head)
+    rows = "\n".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'row') for n, cell in enumerate(row))}</tr>" for row in body)
     table = f"<table>{f'<thead>{heads}</thead>' if heads else ''}<tbody>\n{rows}\n</tbody></table>"
     return f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{table}</div>'
 
@@ -178,14 +178,12 @@ def _simplify(head: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
     return head, body
 
 
-def _head_cell(cell: Cell, is_number: bool) -> str:
-    kind = ' class="n"' if is_number else ""
-    return f'<th scope="col"{kind}{cell.spans}>{cell.html}</th>' if cell.html else f"<td{cell.spans}></td>"
-
-
-def _body_cell(cell: Cell, is_number: bool) -> str:
-    if cell.tag == "th":
-        return f'<th scope="row"{cell.spans}>{cell.html}</th>'
-    kind = "n" if is_number else "odd" if cell.html in HIGHLIGHTED else "w" if len(cell.html) > MAX_UNBROKEN else ""
-    css = f' class="{kind}"' if kind else ""
+def _format_cell(cell: Cell, is_number: bool, scope: str) -> str:
+    """`scope`: col in the head of the table, row below it."""
+    css = ' class="n"' if is_number else ""
+    if scope == "col" and not cell.html:
+        return f"<td{cell.spans}></td>"
+    if scope == "col" or cell.tag == "th":
+        return f'<th scope="{scope}"{css}{cell.spans}>{cell.html}</th>'
+    css = css or (' class="odd"' if cell.html in HIGHLIGHTED else ' class="w"' if len(cell.html) > MAX_UNBROKEN else "")
     return f"<td{css}{cell.spans}>{cell.html}</td>"
