@@ -643,6 +643,12 @@ def test_a_metric_is_called_by_its_title():
     assert (reader.metric("ctr"), reader.metric("x")) == (MetricTitle("CTR", "ratio"), MetricTitle("x", "number"))
 
 
+def test_what_pages_need_is_not_loaded_before_the_kernel_of_a_run():
+    code = "import sys, alerting.runner.run, alerting.runner.execute; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert {"jinja2", "nh3", "sqlite3", "alerting.reporting.publish"}.isdisjoint(loaded)
+
+
 def test_status_tells_how_much_room_there_is(world):
     world.run()
     assert disk_sizes(world.settings)["reports"] > 4000

@@ -139,7 +139,7 @@ def test_how_many_messages_a_run_sent_is_a_number_and_not_its_words(house, last,
     assert house.run(last=last) == 0
     (day,) = day_folders(house.settings.reports)
     (entry,) = day_entries(day)
-    assert (entry.sent, entry.said) == (sent, words)
+    assert (entry.sent, entry.summary) == (sent, words)
 
 
 # what a cell does, and what is said about it; each of these ends red

@@ -61,9 +61,8 @@ def one_line(text: str, length: int) -> str:
 
 def unfinished(notebook: Notebook) -> Failure | None:
     """Return the failure that papermill does not report: a cell that was not completed, or no last cell tagged "finish"."""
-    cells = [
-        (n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
-    ]
+    codes = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
+    cells = [(n, cell) for n, cell in codes if "".join(cell["source"]).strip()]
     for index, cell in cells:
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors:

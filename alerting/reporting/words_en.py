@@ -1,4 +1,4 @@
-"""The pages' words in English."""
+"""The words of the pages in English."""
 
 from __future__ import annotations
 

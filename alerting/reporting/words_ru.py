@@ -1,4 +1,4 @@
-"""The pages' words in Russian."""
+"""The words of the pages in Russian."""
 
 from __future__ import annotations
 
