@@ -135,10 +135,6 @@ def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, 
         file = f"{name}.{next(numbers)}.png" if png else ""
         return escape(file) if file and (day / file).is_file() and (day / file).read_bytes() == png else ""
 
-    def link(match: re.Match[str]) -> str:
-        file = file_of(match[1])
-        return f'src="{file}"' if file else match[0]
-
     for output in (output for cell in notebook["cells"] for output in cell.get("outputs", ())):
         data = output.get("data", {})
         if "image/png" in data:
@@ -146,7 +142,8 @@ def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, 
                 del data["image/png"]
                 data["text/html"] = f'<img src="{file}">'
         elif "text/html" in data:
-            data["text/html"] = _PICTURE_SOURCE.sub(link, "".join(data["text/html"]))
+            html = "".join(data["text/html"])
+            data["text/html"] = _PICTURE_SOURCE.sub(lambda it: f'src="{file}"' if (file := file_of(it[1])) else it[0], html)
     return notebook
 
 

@@ -95,13 +95,14 @@ def _parse_markdown(source: str) -> Iterator[Section]:
         yield section
 
 
+@dataclass
 class _OutputRenderer:
     """Renders the outputs of cells and numbers the pictures in them, in the order of the notebook."""
 
-    def __init__(self, name: str, page: PageContext) -> None:
-        self.name, self.page = name, page
-        self.rendered = RenderedRun()
-        self.heading = ""  # above the present cell: it names pictures and tables for those who cannot see them
+    name: str  # of the run
+    page: PageContext
+    rendered: RenderedRun = field(default_factory=RenderedRun)
+    heading: str = ""  # above the present cell: it names pictures and tables for those who cannot see them
 
     def render(self, output: Mapping[str, Any]) -> Markup:
         kind, data = output.get("output_type"), output.get("data", {})
