@@ -216,7 +216,7 @@ def test_a_replay_shows_its_incidents_and_their_cost():
     assert "-50 %" in html
     assert not re.search(r"(background|color):\s*#", html)  # nothing that a dark theme would hide
     assert "2 normal" not in html
-    assert replay.answers._repr_html_().count("<tr") == 21
+    assert replay.verdicts._repr_html_().count("<tr") == 21
     assert json.dumps(html)
 
 

@@ -149,7 +149,7 @@ def test_a_past_knows_what_was_planted(sample):
     shown = studies.past_table(past)
     assert shown.loc["views", "known to be odd"] > 0
     assert shown.loc["views", "buckets"] == 672
-    assert past.calm()["views"].isna().sum() >= shown.loc["views", "known to be odd"]
+    assert past.clean_values()["views"].isna().sum() >= shown.loc["views", "known to be odd"]
 
 
 def test_a_past_of_a_table_ends_with_the_table(tmp_path):

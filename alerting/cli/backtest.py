@@ -138,7 +138,7 @@ def _tell(
 
 def _as_of(ctx: RunContext, event: Event, replay: backtest_module.Replay) -> StateChange:
     """What the run that judged the event's bucket knew."""
-    newest = {verdict.metric: verdict for verdict in replay.answers if verdict.bucket == event.bucket}
+    newest = {verdict.metric: verdict for verdict in replay.verdicts if verdict.bucket == event.bucket}
     episodes = {other.metric: other.episode for other in (event, *event.also)}
     due = [DueBuckets(metric, event.bucket, event.bucket) for metric in ctx.metrics]
     return StateChange(episodes, [event], due, newest=newest)

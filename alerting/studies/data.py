@@ -109,7 +109,7 @@ def past_table(past: BacktestData) -> pd.DataFrame:
 def _shown(past: BacktestData, metric: Metric) -> dict[str, object]:
     values = past.series[metric.name].loc[past.start : past.end - metric.step]
     first, last = (f"{at.tz_convert(past.zone):%Y-%m-%d %H:%M}" for at in (values.index[0], values.index[-1]))
-    odd = int(past.known_to(metric, values.index).sum())
+    odd = int(past.in_known(metric, values.index).sum())
     facts = {"first bucket": first, "last bucket": last, "step, min": metric.step / timedelta(minutes=1)}
     numbers = {"least": values.min(), "median": values.median(), "most": values.max()}
     return facts | numbers | {"buckets": len(values), "missing": int(values.isna().sum()), "known to be odd": odd}

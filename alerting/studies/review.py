@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownInterval, KnownSpan, Progress, Replay, concerns
+from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay, concerns
 from alerting.backtest.review import at_widths, group_events, near_misses
 from alerting.connections import STATE_FILE
 from alerting.incidents import labels
@@ -32,7 +32,7 @@ class Review:
     replay: Replay
     remembered: DisplayList[Incident]
     replayed: DisplayList[Incident]
-    truths: Sequence[KnownInterval]
+    truths: Sequence[KnownSpan]
 
     @property
     def incidents(self) -> DisplayList[Incident]:
@@ -73,7 +73,7 @@ class Review:
         """`at` and `metric` of the worst bucket of what was told; of the nearest miss where nothing was."""
         told = [member.worst or member.first for incident in self.incidents for member in incident.members[:1]]
         known = [v for v in told if v.value == v.value and v.expected == v.expected]
-        verdicts = known or self.near_misses(1) or [v for v in self.replay.answers if v.value == v.value][-1:]
+        verdicts = known or self.near_misses(1) or [v for v in self.replay.verdicts if v.value == v.value][-1:]
         worst = max(verdicts, key=lambda verdict: np.nan_to_num(abs(verdict.score)))
         return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": worst.metric}
 
@@ -108,7 +108,7 @@ def _remembered(past: BacktestData, given: Settings) -> list[Incident]:
     return [i for i in found if i.root.metric in names and not i.corrected]
 
 
-def _truths(past: BacktestData, remembered: Sequence[Incident]) -> list[KnownInterval]:
+def _truths(past: BacktestData, remembered: Sequence[Incident]) -> list[KnownSpan]:
     """What people confirmed, and what was planted and nobody has labelled."""
     said = [_span(past, incident) for incident in remembered if incident.label in REAL]
     week = KnownSpan(past.start, past.end, tuple(metric.name for metric in past.metrics))
@@ -133,7 +133,7 @@ def _labelled(past: BacktestData, incident: Incident, remembered: Sequence[Incid
     return replace(incident, label=Label.REAL if planted else Label.FALSE_ALARM)
 
 
-def _meet(one: KnownInterval, other: KnownInterval) -> bool:
+def _meet(one: KnownSpan, other: KnownSpan) -> bool:
     """At one time, with the way back, and of one metric."""
     shared = any(concerns(one, name) for name in other.metrics) or not other.metrics
     return shared and one.start < other.end + RECOVERY and other.start < one.end + RECOVERY

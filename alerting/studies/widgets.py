@@ -125,7 +125,7 @@ class WidthTuning:
     def width_for(self, name: str, budget: float) -> float:
         """The smallest width that keeps the metric to so many incidents a week that are not known to be real."""
         curve = self.curve(name)
-        return round(curve.width(budget, self._weeks()), 2) if curve.seen.sum() else curve.metric.width
+        return round(curve.width(budget, self._weeks()), 2) if curve.judged.sum() else curve.metric.width
 
     def _metric(self, name: str) -> Metric:
         return next(metric for metric in self.past.metrics if metric.name == name)
