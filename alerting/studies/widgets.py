@@ -12,8 +12,8 @@ import pandas as pd
 from alerting import charts, detectors
 from alerting.backtest.budget import WidthCurve, false_openings, width_curves, width_grid
 from alerting.backtest.replay import WEEK, BacktestData, KnownSpan
-from alerting.charts.alert import PngFigure
 from alerting.charts.studies import tuned_chart
+from alerting.charts.style import PngFigure
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import Detector, Metric
