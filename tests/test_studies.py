@@ -165,13 +165,13 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
 
 
 def test_lines_of_the_catalogue():
-    name, before, after = studies.width_lines({"views": 1.35}).splitlines()
+    name, before, after = studies.suggest.width_lines({"views": 1.35}).splitlines()
     assert (name, before.startswith("- width=0.45, "), after.startswith("+ width=1.35, ")) == ("# views", True, True)
-    assert studies.width_lines({"other": 1.35}) == "other: width=1.35"
-    assert studies.width_lines({}) == "no line: every width stays as it is"
-    assert studies.rule_lines(RULE).startswith("RULE stays as it is")
-    assert "+ RULE = IQR(k=2.5, over=SameSlot(days=14))" in studies.rule_lines(IQR(k=2.5, over=SameSlot(days=14)))
-    assert studies.detector_text(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
+    assert studies.suggest.width_lines({"other": 1.35}) == "other: width=1.35"
+    assert studies.suggest.width_lines({}) == "no line: every width stays as it is"
+    assert studies.suggest.rule_lines(RULE).startswith("RULE stays as it is")
+    assert "+ RULE = IQR(k=2.5, over=SameSlot(days=14))" in studies.suggest.rule_lines(IQR(k=2.5, over=SameSlot(days=14)))
+    assert studies.suggest.detector_text(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
 
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
@@ -179,9 +179,9 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
     monkeypatch.setattr(suggest, "CATALOGUE", file)
-    assert studies.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
-    assert studies.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
-    assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"
+    assert studies.suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
+    assert studies.suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
+    assert studies.suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
 
 
 def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
@@ -205,9 +205,9 @@ def test_the_budget_command_refuses(text, weeks, said):
 
 def test_conclusions_are_sentences():
     empty = pd.DataFrame(columns=["width", "recall", "false a week", "delay, min", "F1"])
-    assert "No rule stays" in studies.of_rules(empty, 1.0)
+    assert "No rule stays" in studies.sentences.of_rules(empty, 1.0)
     plan = BudgetPlan(2.0, (MetricShare("views", 1.0, 1.2, 3, 4.0),))
     power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}})
-    said = studies.of_budget(plan, power, 1.5)
+    said = studies.sentences.of_budget(plan, power, 1.5)
     assert "These widths keep to 2 false alerts a week: 3 were told in 4.0 weeks" in said
     assert "views 30%; of likes no drop" in said
