@@ -94,9 +94,8 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
         parameters["source"] = [re.sub(r"^(\w+) = .*", _smaller, line) for line in parameters["source"]]
         (small / path.name).write_text(json.dumps(notebook))
     code = (
-        "import importlib, sys; from pathlib import Path; from alerting import settings, studies;"
-        f"importlib.import_module('alerting.studies.execute').NOTEBOOKS = Path({str(small)!r});"
-        "sys.exit(studies.execute(settings.load_settings(), []))"
+        "import sys; from pathlib import Path; from alerting import settings, studies;"
+        f"sys.exit(studies.execute(settings.load_settings(), [], Path({str(small)!r})))"
     )
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
