@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting import metric_values, pipeline
-from alerting.backtest import behaviour
 from alerting.backtest import faults as backtest_faults
 from alerting.backtest.behaviour import (
     compare_baselines,
-    explained_variance,
-    freshness_quantiles,
+    freshness_table,
+    gaps,
     longest_gaps,
+    metric_summary,
     noise_by_level,
-    residual_correlation,
+    residuals,
 )
 from alerting.backtest.budget import (
     WidthCurve,
@@ -29,6 +29,7 @@ from alerting.backtest.budget import (
     poisson_upper,
     weekly_cost,
     width_curves,
+    with_widths,
 )
 from alerting.backtest.faults import Fault, best_detectors, default_faults, inject_all_metrics, recall_by_kind
 from alerting.backtest.power import detection_power, power_lines, power_table, smallest_found
@@ -304,10 +305,11 @@ def test_the_chosen_widths_keep_to_the_budget_and_spend_it(clean, text):
     past, made = clean
     plan = choose_widths(past, made, parse_budget(text))
     assert plan.holds
-    assert plan.rate <= plan.budget < plan.limit + plan.budget
-    replay = replace(past, metrics=plan.metrics(past.metrics)).replay_all()
+    assert plan.rate <= plan.budget
+    assert f"at most {poisson_upper(plan.alerts) / 4:.2g} (upper 90 % limit" in plan.words()
+    replay = with_widths(past, plan).replay_all()
     assert sum(event.kind is EventKind.OPENED for event in replay.events) == plan.alerts
-    assert all(share.weeks == pytest.approx(4) for share in plan.shares)
+    assert plan.table["weeks judged"].tolist() == pytest.approx([4, 4, 4])
     assert 0.3 < plan.widths["c"] / plan.widths["a"] < 3  # a width is relative: the noisier metric's band is wider by itself
 
 
@@ -438,20 +440,19 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
 def test_history_knows_a_rhythm_a_growth_a_noise_and_a_gap():
     values = rhythmic(42, 9, noise=0.05)
     grown = values * np.linspace(1, 1.02**6, len(values))
-    assert behaviour.growth(grown) == pytest.approx(0.02, abs=0.004)
-    parts = explained_variance(values, "UTC")
-    assert parts["time of day"] > 0.9
-    assert sum(parts.values()) == pytest.approx(1)
-    assert behaviour.rhythm(values, "UTC").shape == (7, 24)
-    seen = behaviour.residuals(metric(), values, "UTC")
-    assert noise_by_level(seen)["spread"].median() == pytest.approx(50, rel=0.15)
+    assert metric_summary(metric(), grown, "UTC")["growth a week"] == pytest.approx(0.02, abs=0.004)
+    summary = metric_summary(metric(), values, "UTC")
+    assert summary["time of day"] > 0.9
+    assert summary["time of day"] + summary["day of week"] + summary["the rest"] == pytest.approx(1)
+    assert noise_by_level(residuals(metric(), values, "UTC"))["spread"].median() == pytest.approx(50, rel=0.15)
     broken = values.copy()
     broken.iloc[100:103] = np.nan
-    gaps = behaviour.gaps(broken, STEP)
-    assert gaps["buckets"].tolist() == [3]
-    assert gaps["until"].iloc[0] == broken.index[103]
-    assert longest_gaps({"a": gaps}, "UTC")["metric"].tolist() == ["a"]
-    assert behaviour.behaviour([metric()], {"a": broken}, "UTC").loc["a", "missing"] == pytest.approx(3 / len(values))
+    found = gaps(broken, STEP)
+    assert found["buckets"].tolist() == [3]
+    assert found["until"].iloc[0] == broken.index[103]
+    past = BacktestData([metric()], {"a": broken}, START, START + 42 * DAY)
+    assert longest_gaps(past)[["metric", "buckets"]].to_numpy().tolist() == [["a", 3]]
+    assert metric_summary(metric(), broken, "UTC")["missing"] == pytest.approx(3 / len(values))
 
 
 def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
@@ -459,23 +460,20 @@ def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
     rng = np.random.default_rng(1)
     chance = pd.Series(rng.poisson(400, len(index)).astype(float), index)
     waves = pd.Series(rng.poisson(400 * np.exp(0.2 * np.repeat(rng.normal(size=len(index) // 8), 8))).astype(float), index)
-    calm, wavy = (behaviour.residuals(metric(), values, "UTC") for values in (chance, waves))
-    assert behaviour.dispersion(metric(), calm) == pytest.approx(1, abs=0.15)
-    assert behaviour.dispersion(metric(), wavy) > 5
-    memory = behaviour.autocorrelation({"calm": calm["share"], "wavy": wavy["share"]}, 3)
-    assert abs(memory.loc[1, "calm"]) < 0.1
-    assert memory.loc[1, "wavy"] > 0.6
-    both = residual_correlation({"wavy": wavy["share"], "twin": 2 * wavy["share"], "calm": calm["share"]})
-    assert both.loc["wavy", "twin"] == pytest.approx(1)
-    assert abs(both.loc["wavy", "calm"]) < 0.1
+    calm, wavy = (metric_summary(metric(), values, "UTC") for values in (chance, waves))
+    assert calm["times chance"] == pytest.approx(1, abs=0.15)
+    assert wavy["times chance"] > 5
+    assert np.isnan(metric_summary(metric(form="ratio"), waves, "UTC")["times chance"])
+    assert abs(calm["after 1 bucket"]) < 0.1
+    assert wavy["after 1 bucket"] > 0.6
 
 
 def test_freshness_and_the_nearest_past():
     index = grid(28)
     counts = pd.DataFrame({"newest": index.as_unit("s").asi8 + 890.0}, index)
-    assert behaviour.freshness(counts, STEP).unique().tolist() == [10.0]
-    assert behaviour.freshness(counts[[]], STEP).empty
-    assert freshness_quantiles({"t": behaviour.freshness(counts, STEP)}).loc["t"].tolist() == [10, 10, 10]
-    assert "newest rows" in freshness_quantiles({"t": behaviour.freshness(counts[[]], STEP)})
+    assert freshness_table({"t": counts}, STEP).loc["t"].tolist() == [10, 10, 10]
+    late = freshness_table({"t": counts.iloc[5:], "empty": counts.iloc[:0], "other": counts[[]]}, STEP)
+    assert late.index.tolist() == ["t"]
+    assert "newest rows" in freshness_table({"t": counts[[]]}, STEP)
     near = compare_baselines({"a": rhythmic(28)}, {"day": IQR(over=Trailing()), "slot": IQR(over=SameSlot(days=14))}, "UTC")
     assert near["a"].idxmin() == "slot"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, studies
-from alerting.backtest.budget import BudgetPlan, MetricShare
+from alerting.backtest.budget import PLAN_COLUMNS, BudgetPlan
 from alerting.cli import backtest
 from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import Change, SameSlot
@@ -206,7 +206,7 @@ def test_the_budget_command_refuses(text, weeks, said):
 def test_conclusions_are_sentences():
     empty = pd.DataFrame(columns=["width", "recall", "false a week", "delay, min", "F1"])
     assert "No rule stays" in studies.sentences.of_rules(empty, 1.0)
-    plan = BudgetPlan(2.0, (MetricShare("views", 1.0, 1.2, 3, 4.0),))
+    plan = BudgetPlan(2.0, pd.DataFrame([[1.0, 1.2, 3, 0.75, 4.0]], ["views"], PLAN_COLUMNS))
     power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}})
     said = studies.sentences.of_budget(plan, power, 1.5)
     assert "These widths keep to 2 false alerts a week: 3 were told in 4.0 weeks" in said

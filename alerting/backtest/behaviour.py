@@ -5,28 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replay import Progress
+from alerting.backtest.replay import BacktestData, Progress
 from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import Detector, Metric
 
 RESIDUAL_RULE = IQR(over=SameSlot(days=28, near=1))  # noise is measured around its expected value
-SHARES = ["time of day", "day of week", "the rest", "growth a week", "noise", "missing"]  # columns of `behaviour` in percent
+SHARES = [
+    "time of day",
+    "day of week",
+    "the rest",
+    "growth a week",
+    "noise",
+    "missing",
+]  # shown in percent
 MIN_DAY_SHARE = 0.9  # of a day's buckets, for the day to have a mean
 MAD_TO_STD = 1.4826  # median absolute deviation to standard deviation, for a normal distribution
-
-
-def rhythm(values: pd.Series, zone: str) -> pd.DataFrame:
-    """Return weekday (Monday 0) x hour of local time: the median as a share of the overall mean."""
-    local = values.index.tz_convert(zone)
-    table = values.groupby([local.day_of_week, local.hour]).median().unstack()
-    return (table / values.mean()).rename_axis(index="weekday", columns="hour")
 
 
 def daily_profile(values: pd.Series, zone: str) -> pd.DataFrame:
@@ -37,26 +37,11 @@ def daily_profile(values: pd.Series, zone: str) -> pd.DataFrame:
     return table.reindex(columns=["working day", "Saturday", "Sunday"]).rename_axis(index="hour", columns="")
 
 
-def explained_variance(values: pd.Series, zone: str) -> dict[str, float]:
-    """Return the share of the variance explained by the time of day, the share that the weekday adds, and the rest."""
-    local = values.index.tz_convert(zone)
-    slot, total = local.hour * 60 + local.minute, values.var()
-    by_time = 1 - (values - values.groupby(slot).transform("mean")).var() / total
-    by_week = 1 - (values - values.groupby([local.day_of_week, slot]).transform("mean")).var() / total
-    return {"time of day": by_time, "day of week": max(by_week - by_time, 0.0), "the rest": 1 - max(by_week, by_time)}
-
-
 def daily_means(values: pd.Series, zone: str) -> pd.Series:
     """Return the mean of each local day; NaN for a day with more than a tenth of its buckets missing."""
     days = values.groupby(values.index.tz_convert(zone).tz_localize(None).normalize())
     enough = days.count() >= MIN_DAY_SHARE * days.size().max()
     return days.mean().where(enough).rename_axis("day")
-
-
-def growth(values: pd.Series) -> float:
-    """Return the median change from the same time a week before, as a share."""
-    week_ago = values.shift(freq=pd.Timedelta(weeks=1)).reindex(values.index)
-    return float((values / week_ago.where(week_ago > 0) - 1).median())
 
 
 def residuals(metric: Metric, values: pd.Series, zone: str, rule: Detector = RESIDUAL_RULE) -> pd.DataFrame:
@@ -82,24 +67,6 @@ def noise_by_level(frame: pd.DataFrame, parts: int = 12) -> pd.DataFrame:
     return pd.DataFrame({"level": level, "spread": spread, "chance": np.sqrt(level.clip(lower=0))})
 
 
-def dispersion(metric: Metric, frame: pd.DataFrame) -> float:
-    """Return the variance of the residuals over that of a Poisson count (1: pure chance); NaN unless the metric is a count."""
-    table = noise_by_level(frame)
-    table = table[table["level"] > 0]
-    return float((table["spread"] ** 2 / table["level"]).median()) if metric.form == "count" and len(table) else float("nan")
-
-
-def autocorrelation(shares: Mapping[str, pd.Series], lags: int) -> pd.DataFrame:
-    """Return the correlation of each metric's residuals with those 1 .. `lags` buckets later: how long a deviation lasts."""
-    each = {name: [share.corr(share.shift(lag)) for lag in range(1, lags + 1)] for name, share in shares.items()}
-    return pd.DataFrame(each, index=pd.RangeIndex(1, lags + 1, name="buckets later"))
-
-
-def residual_correlation(shares: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Return the correlation between the metrics' residuals (Spearman's, so that no single incident makes it)."""
-    return pd.DataFrame(dict(shares)).rank().corr()
-
-
 def gaps(values: pd.Series, step: timedelta) -> pd.DataFrame:
     """Return one row per gap after the first value: from, until (where values came back) and buckets."""
     values = values.loc[values.first_valid_index() :] if values.notna().any() else values.iloc[:0]
@@ -109,49 +76,57 @@ def gaps(values: pd.Series, step: timedelta) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["from", "until", "buckets"])
 
 
-def longest_gaps(found: Mapping[str, pd.DataFrame], zone: str, most: int = 10) -> pd.DataFrame:
-    """Return the longest gaps of all metrics (metric -> `gaps`), in local time."""
-    table = pd.concat([gaps.assign(metric=name) for name, gaps in found.items()]).sort_values("buckets", ascending=False)
+def longest_gaps(past: BacktestData, most: int = 10) -> pd.DataFrame:
+    """Return the longest gaps of all metrics, in local time."""
+    values = past.values()
+    found = [gaps(values[metric.name], metric.step).assign(metric=metric.name) for metric in past.metrics_with_values]
+    table = pd.concat(found).sort_values("buckets", ascending=False)
     for column in ("from", "until"):
-        table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(zone).dt.strftime("%a %Y-%m-%d %H:%M")
+        table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(past.zone).dt.strftime("%a %Y-%m-%d %H:%M")
     return table.head(most)[["metric", "from", "until", "buckets"]].reset_index(drop=True)
 
 
-def freshness(counts: pd.DataFrame, step: timedelta) -> pd.Series:
-    """Return seconds from each bucket's newest row to the bucket's end; empty for a source that does not give the newest row.
+def freshness_table(counts: Mapping[str, pd.DataFrame], step: timedelta) -> pd.DataFrame:
+    """Return one row per table: median, 90 % and 99 % quantile of the seconds from a bucket's newest row to its end.
 
-    They are many where rows are few, and where rows came so late that the end of the bucket was missing.
+    `counts`: table -> frame with the column `newest` (epoch seconds), which not every source gives. The seconds are many where
+    rows are few, and where rows came so late that the end of the bucket was missing.
     """
-    if "newest" not in counts:
-        return pd.Series(dtype=float)
-    ends = (counts.index + step).as_unit("s").asi8
-    return (ends - counts["newest"]).dropna()
-
-
-def freshness_quantiles(found: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Return one row per table: the median, 90 % and 99 % quantile of `freshness`, in seconds."""
-    rows = {name: seconds.quantile([0.5, 0.9, 0.99]).round().tolist() for name, seconds in found.items() if len(seconds)}
+    rows: dict[str, list[float]] = {}
+    for name, frame in counts.items():
+        if "newest" in frame:
+            ends = (frame.index + step).as_unit("s").asi8
+            seconds = (ends - frame["newest"]).dropna()
+            rows |= {name: seconds.quantile([0.5, 0.9, 0.99]).round().tolist()} if len(seconds) else {}
     if not rows:
         return pd.DataFrame({"newest rows": ["this source does not say"]})
     return pd.DataFrame.from_dict(rows, orient="index", columns=["half", "9 of 10", "99 of 100"])
 
 
-def behaviour(metrics: Sequence[Metric], series: Mapping[str, pd.Series], zone: str) -> pd.DataFrame:
-    """Return one row per metric: all of the above in numbers."""
-    rows = {}
-    for metric in metrics:
-        values = series[metric.name]
-        frame = residuals(metric, values, zone)
-        rows[metric.name] = {
-            "level": values.median(),
-            **explained_variance(values, zone),
-            "growth a week": growth(values),
-            "noise": MAD_TO_STD * frame["share"].abs().median(),
-            "times chance": dispersion(metric, frame),
-            "after 1 bucket": frame["share"].corr(frame["share"].shift(1)),
-            "missing": float(values.loc[values.first_valid_index() :].isna().mean()) if values.notna().any() else 1.0,
-        }
-    return pd.DataFrame(rows).T
+def metric_summary(metric: Metric, values: pd.Series, zone: str) -> dict[str, float]:
+    """Return level, shares of the variance, growth, noise and gaps of one metric.
+
+    The time of day explains a share of the variance, the day of the week adds another. Growth is the median change from the
+    same time a week before. `times chance`: variance of the residuals over that of a Poisson count (NaN unless a count).
+    """
+    local, total = values.index.tz_convert(zone), values.var()
+    slot = local.hour * 60 + local.minute
+    by_time = 1 - (values - values.groupby(slot).transform("mean")).var() / total
+    by_week = 1 - (values - values.groupby([local.day_of_week, slot]).transform("mean")).var() / total
+    week_ago = values.shift(freq=pd.Timedelta(weeks=1)).reindex(values.index)
+    frame = residuals(metric, values, zone)
+    noise = noise_by_level(frame).query("level > 0")
+    return {
+        "level": values.median(),
+        "time of day": by_time,
+        "day of week": max(by_week - by_time, 0.0),
+        "the rest": 1 - max(by_week, by_time),
+        "growth a week": float((values / week_ago.where(week_ago > 0) - 1).median()),
+        "noise": MAD_TO_STD * frame["share"].abs().median(),
+        "times chance": float((noise["spread"] ** 2 / noise["level"]).median()) if metric.form == "count" else float("nan"),
+        "after 1 bucket": frame["share"].corr(frame["share"].shift(1)),
+        "missing": float(values.loc[values.first_valid_index() :].isna().mean()) if values.notna().any() else 1.0,
+    }
 
 
 def compare_baselines(

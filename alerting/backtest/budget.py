@@ -23,6 +23,7 @@ from alerting.model.verdict import EventKind
 PERIOD_WEEKS = {"day": 1 / 7, "week": 1.0, "month": 365.25 / 7 / 12}
 MIN_WEEKS = 1.0  # weeks a metric must have been judged before its width is changed
 PSEUDO_COUNT = 1  # alerts added to those counted: few weeks are weak evidence
+PLAN_COLUMNS = ["width now", "width chosen", "incidents told", "a week", "weeks judged"]
 WIDTHS = tuple(np.geomspace(0.25, 3, 15).round(3).tolist())
 
 
@@ -77,10 +78,6 @@ class WidthCurve:
         highest = np.maximum.accumulate(counts[::-1])[::-1]
         fitted = extrapolate_counts(self.alerts.index.to_numpy(float), counts)
         return np.maximum(highest, fitted) / self.judged[list(weeks)].sum()
-
-    def rate(self, width: float, weeks: Sequence[int]) -> float:
-        """Return cautious alerts a week at one width."""
-        return float(np.interp(width, self.alerts.index.to_numpy(float), self.rates(weeks)))
 
     def width(self, rate: float, weeks: Sequence[int]) -> float:
         """Return the smallest width with at most `rate` cautious alerts a week, interpolated linearly; the widest one where
@@ -152,73 +149,48 @@ def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class MetricShare:
-    """One metric's part of a budget: the width it had, the width chosen, and the alerts at that in `weeks` of judged time."""
-
-    metric: str
-    before: float
-    width: float
-    alerts: int
-    weeks: float
-
-
-@dataclass(frozen=True)
 class BudgetPlan:
-    """Widths for a budget (alerts a week, all metrics together)."""
+    """Widths for a budget (alerts a week, all metrics together).
+
+    `table`: one row per metric with the columns width now, width chosen, incidents told, a week, weeks judged.
+    """
 
     budget: float
-    shares: tuple[MetricShare, ...]
+    table: pd.DataFrame
+
+    @property
+    def widths(self) -> dict[str, float]:
+        return self.table["width chosen"].to_dict()
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """Metrics whose width changed, with the new one."""
+        return self.table["width chosen"][self.table["width chosen"] != self.table["width now"]].to_dict()
 
     @property
     def alerts(self) -> int:
         """Alerts over all the weeks, with these widths."""
-        return sum(share.alerts for share in self.shares)
-
-    @property
-    def weeks(self) -> float:
-        """Judged time of the metric that has most of it."""
-        return max((share.weeks for share in self.shares), default=0.0)
+        return int(self.table["incidents told"].sum())
 
     @property
     def rate(self) -> float:
-        """Alerts a week, one more than counted."""
-        return (self.alerts + PSEUDO_COUNT) / self.weeks if self.weeks else float("nan")
-
-    @property
-    def limit(self) -> float:
-        """Upper 90 % Poisson limit of the alerts a week."""
-        return poisson_upper(self.alerts) / self.weeks if self.weeks else float("nan")
+        """Alerts a week, one more than counted; NaN where nothing was judged."""
+        weeks = self.table["weeks judged"].max()
+        return (self.alerts + PSEUDO_COUNT) / weeks if weeks > 0 else float("nan")
 
     @property
     def holds(self) -> bool:
         """Whether the widths keep to the budget."""
         return self.rate <= self.budget
 
-    @property
-    def widths(self) -> dict[str, float]:
-        return {share.metric: share.width for share in self.shares}
-
-    @property
-    def moved(self) -> dict[str, float]:
-        """Metrics whose width changed, with the new one."""
-        return {share.metric: share.width for share in self.shares if share.width != share.before}
-
-    def metrics(self, catalogue: Sequence[Metric]) -> list[Metric]:
-        """Return the catalogue with these widths."""
-        return [replace(metric, width=self.widths.get(metric.name, metric.width)) for metric in catalogue]
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per metric: the width before and now, alerts, alerts a week, weeks judged."""
-        rows = [[s.before, s.width, s.alerts, s.alerts / s.weeks if s.weeks else np.nan, s.weeks] for s in self.shares]
-        columns = ["width now", "width chosen", "incidents told", "a week", "weeks judged"]
-        return pd.DataFrame(rows, index=[s.metric for s in self.shares], columns=columns)
-
     def words(self) -> str:
         """Return a sentence: whether the budget holds, and how certain that is."""
-        held = f"{'keep' if self.holds else 'do NOT keep'} to {self.budget:.3g} false alerts a week"
+        weeks = self.table["weeks judged"].max()
+        limit = poisson_upper(self.alerts) / weeks if weeks > 0 else float("nan")
         return (
-            f"These widths {held}: {self.alerts} were told in {self.weeks:.1f} weeks, so with one that was not seen "
-            f"{self.rate:.2g} a week, and at most {self.limit:.2g} (upper 90 % limit, if alerts come one by one)."
+            f"These widths {'keep' if self.holds else 'do NOT keep'} to {self.budget:.3g} false alerts a week: {self.alerts} "
+            f"were told in {weeks:.1f} weeks, so with one that was not seen {self.rate:.2g} a week, and at most {limit:.2g} "
+            "(upper 90 % limit, if alerts come one by one)."
         )
 
 
@@ -235,27 +207,30 @@ def choose_widths(past: BacktestData, curves: Mapping[str, WidthCurve], budget: 
     rate, high = 0.0, allowed
     for _ in range(30):
         middle = (rate + high) / 2
-        total = sum(curve.rate(curve.width(middle, used), used) for curve in tuned.values())
-        rate, high = (middle, high) if total <= allowed else (rate, middle)
+        rates = [np.interp(c.width(middle, used), c.alerts.index.to_numpy(float), c.rates(used)) for c in tuned.values()]
+        rate, high = (middle, high) if sum(rates) <= allowed else (rate, middle)
 
     while True:
-        shares = tuple(_share(past, curve, rate if name in tuned else None, used) for name, curve in curves.items())
-        if sum(s.alerts / s.weeks for s in shares if s.metric in tuned) <= allowed or rate < 0.001:
-            return BudgetPlan(budget, shares)
+        rows = {name: _plan_row(past, curve, rate if name in tuned else None, used) for name, curve in curves.items()}
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=PLAN_COLUMNS)
+        if sum(table.loc[list(tuned), "a week"]) <= allowed or rate < 0.001:
+            return BudgetPlan(budget, table)
         rate = rate * 0.9
 
 
-def _share(past: BacktestData, curve: WidthCurve, rate: float | None, weeks: Sequence[int]) -> MetricShare:
+def _plan_row(past: BacktestData, curve: WidthCurve, rate: float | None, weeks: Sequence[int]) -> list[float]:
     """Choose the metric's width for `rate` alerts a week, rounded up to two decimals; without a rate it keeps its width."""
-    before = curve.metric.width
-    width = before if rate is None else math.ceil(curve.width(rate, weeks) * 100 - 1e-9) / 100
-    alerts = weekly_counts(past, false_openings(past, replace(curve.metric, width=width), curve.band))
-    return MetricShare(curve.metric.name, before, width, sum(alerts[w] for w in weeks), float(curve.judged[list(weeks)].sum()))
+    present = curve.metric.width
+    width = present if rate is None else math.ceil(curve.width(rate, weeks) * 100 - 1e-9) / 100
+    counts = weekly_counts(past, false_openings(past, replace(curve.metric, width=width), curve.band))
+    alerts, judged = sum(counts[week] for week in weeks), float(curve.judged[list(weeks)].sum())
+    return [present, width, alerts, alerts / judged if judged else np.nan, judged]
 
 
 def with_widths(past: BacktestData, plan: BudgetPlan) -> BacktestData:
     """Return the same past, its metrics with the plan's widths."""
-    return replace(past, metrics=plan.metrics(past.metrics))
+    widths = plan.widths
+    return replace(past, metrics=[replace(metric, width=widths.get(metric.name, metric.width)) for metric in past.metrics])
 
 
 def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, track: Progress = iter) -> pd.DataFrame:
@@ -265,8 +240,7 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     of the next one); notified known incidents and gaps; messages of all kinds.
     """
     weeks = range((past.end - past.start) // WEEK)
-    present = [curve.metric for curve in curves.values()]
-    chosen = plan.metrics(present)
+    present, chosen = past.metrics_with_values, with_widths(past, plan).metrics_with_values
     events = [event for metric in chosen for event in past.replay(metric, curves[metric.name].band).events]
 
     def count(*kinds: EventKind) -> list[int]:
@@ -292,5 +266,5 @@ def _held_out_count(past: BacktestData, curves: Mapping[str, WidthCurve], budget
     others = [w for w in range((past.end - past.start) // WEEK) if w != week]
     if not others:
         return float("nan")
-    metrics = choose_widths(past, curves, budget, others).metrics([curve.metric for curve in curves.values()])
-    return float(_false_counts(past, curves, metrics)[week])
+    chosen = with_widths(past, choose_widths(past, curves, budget, others))
+    return float(_false_counts(past, curves, chosen.metrics_with_values)[week])

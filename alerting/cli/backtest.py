@@ -61,7 +61,7 @@ def budget(text: str, weeks: int = 4) -> int:
     plan = choose_widths(past, made, allowed)
     spent = weekly_cost(past, made, plan, track=data.track("weeks"))
     found = detection_power(with_widths(past, plan), times=TIMES, track=data.track("drops put in"))
-    _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table())
+    _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
     sys.stdout.write(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}\n")
     _print("Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night", power_table(found))
     _print("What each week would have cost (unseen: with widths chosen on the other weeks)", spent)

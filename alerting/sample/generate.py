@@ -165,13 +165,6 @@ CHAT_WEEK = WeekCurve(
 )
 
 
-def activity_level(app: SampleApp, week: WeekCurve, day: int, zone: str) -> np.ndarray:
-    """Return the level of use by people of that time zone in each bucket of a UTC day; shape (96,)."""
-    hour, dates = _local_clock(day, zone)
-    holiday = np.array([app.is_holiday(local) for local in dates])
-    return week.at(hour, np.array([local.weekday() for local in dates]), holiday)
-
-
 @lru_cache(maxsize=64)
 def _local_clock(day: int, zone: str) -> tuple[np.ndarray, tuple[date, ...]]:
     """Return the local hour (float) of each bucket of a UTC day, and the date that people feel it belongs to."""
@@ -277,8 +270,12 @@ def message_events(app: SampleApp, people: People, day: int) -> EventRows:
 def _usual_share(app: SampleApp, people: People, rate: np.ndarray, week: WeekCurve, day: int) -> np.ndarray:
     """Return the expected share of a day's sessions by place and bucket, growth included; shape (places, 96)."""
     share = np.bincount(people.columns["city"], weights=rate, minlength=len(PLACES))
-    levels = np.array([activity_level(app, week, day, zone) for _, _, zone, _ in PLACES])
-    return app.size(day) * levels / BUCKETS * (share / max(share.sum(), 1))[:, None]
+    levels = []
+    for _, _, zone, _ in PLACES:
+        hour, dates = _local_clock(day, zone)
+        weekday, holiday = (np.array(list(map(of, dates))) for of in (date.weekday, app.is_holiday))
+        levels.append(week.at(hour, weekday, holiday))
+    return app.size(day) * np.array(levels) / BUCKETS * (share / max(share.sum(), 1))[:, None]
 
 
 def _sessions(rng: Generator, expected: np.ndarray, people: People, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
