@@ -17,14 +17,6 @@ from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import Detector, Metric
 
 RESIDUAL_RULE = IQR(over=SameSlot(days=28, near=1))  # noise is measured around its expected value
-SHARES = [
-    "time of day",
-    "day of week",
-    "the rest",
-    "growth a week",
-    "noise",
-    "missing",
-]  # shown in percent
 MIN_DAY_SHARE = 0.9  # of a day's buckets, for the day to have a mean
 MAD_TO_STD = 1.4826  # median absolute deviation to standard deviation, for a normal distribution
 

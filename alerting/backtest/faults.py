@@ -149,12 +149,6 @@ def default_faults(past: BacktestData, seed: int = 0, kinds: Sequence[FaultSpec]
     ]
 
 
-def faults_table(faults: Sequence[Fault], zone: str) -> pd.DataFrame:
-    """Return one row per fault, in local time."""
-    starts = [f"{pd.Timestamp(fault.start).tz_convert(zone):%a %Y-%m-%d %H:%M}" for fault in faults]
-    return pd.DataFrame({"fault": [fault.label for fault in faults], "from": starts})
-
-
 def around_fault(past: BacktestData, faults: Sequence[Fault], hours: float) -> BacktestData:
     """Cut the past to some hours around its deepest drop (or else its first fault), to draw it."""
     drops = [fault for fault in faults if fault.kind == "drop"] or list(faults[:1])

@@ -4,14 +4,13 @@
 """
 
 from alerting.studies import sentences, suggest
-from alerting.studies.data import NUMBERS, detector_views, last_days, load_past, local_times, past_table, track
+from alerting.studies.data import detector_views, last_days, load_past, local_times, past_table, track
 from alerting.studies.execute import execute
 from alerting.studies.explain import explain
 from alerting.studies.review import review
 from alerting.studies.widgets import explore, tune
 
 __all__ = [
-    "NUMBERS",
     "detector_views",
     "execute",
     "explain",

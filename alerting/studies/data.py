@@ -22,7 +22,6 @@ from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
 BAR_DELAY = 2.0  # seconds before a bar is shown
-NUMBERS = ["step, min", "least", "median", "most", "buckets", "missing", "known to be odd"]  # columns of `past_table`
 
 
 def progress_bar(items: Any = None, **options: Any) -> Any:
@@ -96,7 +95,7 @@ def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
 
 
 def past_table(past: BacktestData) -> pd.DataFrame:
-    """Return one row per metric: its span in local time, the range of its values, missing buckets, known incidents."""
+    """Return one row per metric: two columns of text (its span in local time), then columns of numbers."""
     rows = {}
     for metric in past.metrics:
         values = past.values()[metric.name]
