@@ -116,20 +116,19 @@ def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10)
 
 
 def width_curves(past: BacktestData, widths: Sequence[float] = WIDTHS, track: Progress = iter) -> dict[str, WidthCurve]:
-    """Return each metric's curve over the whole weeks of the past. The band is computed once for all widths."""
-    return {metric.name: _curve(past, metric, widths) for metric in track(past.metrics_with_values)}
+    """Return each metric's curve over the whole weeks of the past. A band is computed once for all widths."""
+    curves = {}
+    weeks = range((past.end - past.start) // WEEK)
+    for metric in track(past.metrics_with_values):
+        band, values = past.band(metric), past.values()[metric.name]
+        alerts = {width: weekly_counts(past, false_openings(past, replace(metric, width=width), band)) for width in widths}
+        frame = pd.DataFrame.from_dict(alerts, orient="index", columns=list(weeks)).rename_axis("width")
 
-
-def _curve(past: BacktestData, metric: Metric, widths: Sequence[float]) -> WidthCurve:
-    band, weeks = past.band(metric), range((past.end - past.start) // WEEK)
-    alerts = {width: weekly_counts(past, false_openings(past, replace(metric, width=width), band)) for width in widths}
-    frame = pd.DataFrame.from_dict(alerts, orient="index", columns=list(weeks)).rename_axis("width")
-
-    values = past.values()[metric.name]
-    usable = values.notna() & band["expected"].reindex(values.index).notna() & ~past.in_known(metric, values.index)
-    week_of = (values.index - past.start) // WEEK
-    judged = [float(usable[week_of == week].sum() * (metric.step / WEEK)) for week in weeks]
-    return WidthCurve(metric, band, frame, pd.Series(judged, weeks))
+        usable = values.notna() & band["expected"].reindex(values.index).notna() & ~past.in_known(metric, values.index)
+        week_of = (values.index - past.start) // WEEK
+        judged = [float(usable[week_of == week].sum() * (metric.step / WEEK)) for week in weeks]
+        curves[metric.name] = WidthCurve(metric, band, frame, pd.Series(judged, weeks))
+    return curves
 
 
 def false_openings(past: BacktestData, metric: Metric, band: pd.DataFrame) -> list[Event]:

@@ -79,31 +79,29 @@ def score_alerts(
     An alert in an event's window finds it. Any other alert is false, except about a bucket without a value (a gap is no false
     alert), in a span to `ignore`, and in the recovery after either. Events outside of the replay do not count.
     """
-    true, ignored = list(events), list(ignore)
-    return sum((_score_metric(replay, metric, true, tolerance, ignored) for metric in replay.metrics), EMPTY_SCORE)
+    events, ignore, total = list(events), list(ignore), EMPTY_SCORE
+    for metric in replay.metrics:
+        alerts = [event for event in replay.events if event.metric == metric.name and event.kind in ALERT_KINDS]
+        not_false = [(_first_bucket(s, metric), s.end + RECOVERY) for s in ignore if concerns(s, metric.name)]
+        true = [event for event in events if concerns(event, metric.name) and replay.start <= event.start < replay.end]
+        delays = []
+        for event in true:
+            first = _first_bucket(event, metric)
+            start, end = first - tolerance.before, event.end + tolerance.after
+            not_false.append((start, end + tolerance.recovery))
+            found = next((alert.bucket for alert in alerts if start <= alert.bucket < end), None)
+            if found is not None:
+                delays.append(max(found - first, timedelta()))
+
+        with_value = [alert.bucket for alert in alerts if alert.verdict.status is not Status.MISSING]
+        false = sum(not any(start <= bucket < end for start, end in not_false) for bucket in with_value)
+        judged = sum(v.metric == metric.name and v.status is not Status.MISSING for v in replay.verdicts)
+        total += Score(len(true), len(delays), false, judged * metric.step / WEEK, tuple(delays))
+    return total
 
 
-def _score_metric(
-    replay: Replay, metric: Metric, events: list[KnownSpan], tolerance: Tolerance, ignore: list[KnownSpan]
-) -> Score:
-    def first_bucket(span: KnownSpan) -> datetime:
-        return span.start - timedelta(seconds=span.start.timestamp() % metric.step.total_seconds())
-
-    alerts = [e for e in replay.events if e.metric == metric.name and e.kind in ALERT_KINDS]
-    events = [e for e in events if concerns(e, metric.name) and replay.start <= e.start < replay.end]
-    not_false = [(first_bucket(span), span.end + RECOVERY) for span in ignore if concerns(span, metric.name)]
-    delays = []
-    for event in events:
-        start, end = first_bucket(event) - tolerance.before, event.end + tolerance.after
-        not_false.append((start, end + tolerance.recovery))
-        found = next((alert.bucket for alert in alerts if start <= alert.bucket < end), None)
-        if found is not None:
-            delays.append(max(found - first_bucket(event), timedelta()))
-
-    with_value = [alert.bucket for alert in alerts if alert.verdict.status is not Status.MISSING]
-    false = sum(not any(start <= bucket < end for start, end in not_false) for bucket in with_value)
-    judged = sum(v.metric == metric.name and v.status is not Status.MISSING for v in replay.verdicts)
-    return Score(len(events), len(delays), false, judged * metric.step / WEEK, tuple(delays))
+def _first_bucket(span: KnownSpan, metric: Metric) -> datetime:
+    return span.start - timedelta(seconds=span.start.timestamp() % metric.step.total_seconds())
 
 
 # Detectors side by side on the same past.
