@@ -29,7 +29,6 @@ from alerting.backtest.budget import (
     poisson_upper,
     weekly_cost,
     width_curves,
-    with_widths,
 )
 from alerting.backtest.faults import Fault, best_detectors, default_faults, inject_all_metrics, recall_by_kind
 from alerting.backtest.power import detection_power, power_lines, power_table, smallest_found
@@ -307,7 +306,7 @@ def test_the_chosen_widths_keep_to_the_budget_and_spend_it(clean, text):
     assert plan.holds
     assert plan.rate <= plan.budget
     assert f"at most {poisson_upper(plan.alerts) / 4:.2g} (upper 90 % limit" in plan.words()
-    replay = with_widths(past, plan).replay_all()
+    replay = plan.applied_to(past).replay_all()
     assert sum(event.kind is EventKind.OPENED for event in replay.events) == plan.alerts
     assert plan.table["weeks judged"].tolist() == pytest.approx([4, 4, 4])
     assert 0.3 < plan.widths["c"] / plan.widths["a"] < 3  # a width is relative: the noisier metric's band is wider by itself

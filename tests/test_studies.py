@@ -141,7 +141,7 @@ def test_a_study_is_thin(path):
 
 
 def test_a_past_knows_what_was_planted(sample):
-    past, reading = studies.load_past(sample, 1, END.isoformat())
+    past, reading = studies.load_past(1, END.isoformat(), sample)
     assert [metric.name for metric in past.metrics] == [metric.name for metric in METRICS]
     assert past.end - past.start == timedelta(weeks=1)
     assert any(span.start > past.start for span in past.known)
@@ -157,11 +157,11 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
     table = pd.DataFrame({"series": "kpi 1", "ts": index, "value": np.arange(len(index)) % 24 + 100.0})
     table.to_csv(tmp_path / "kpi.csv", index=False)
     settings = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
-    past, _ = studies.load_past(connections.connect(dry_run=True, settings=settings), 2)
+    past, _ = studies.load_past(2, ctx=connections.connect(dry_run=True, settings=settings))
     assert past.end == index[-1] + timedelta(hours=1)
     assert past.known == ()
     with pytest.raises(SettingsError, match="nothing to study"):
-        studies.load_past(connections.connect(dry_run=True, settings=settings), 2, "2020-01-01T00:00Z")
+        studies.load_past(2, "2020-01-01T00:00Z", connections.connect(dry_run=True, settings=settings))
 
 
 def test_lines_of_the_catalogue():

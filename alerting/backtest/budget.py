@@ -182,6 +182,11 @@ class BudgetPlan:
         """Whether the widths keep to the budget."""
         return self.rate <= self.budget
 
+    def applied_to(self, past: BacktestData) -> BacktestData:
+        """Return the same past, its metrics with these widths."""
+        widths = self.widths
+        return replace(past, metrics=[replace(m, width=widths.get(m.name, m.width)) for m in past.metrics])
+
     def words(self) -> str:
         """Return a sentence: whether the budget holds, and how certain that is."""
         weeks = self.table["weeks judged"].max()
@@ -226,12 +231,6 @@ def _plan_row(past: BacktestData, curve: WidthCurve, rate: float | None, weeks: 
     return [present, width, alerts, alerts / judged if judged else np.nan, judged]
 
 
-def with_widths(past: BacktestData, plan: BudgetPlan) -> BacktestData:
-    """Return the same past, its metrics with the plan's widths."""
-    widths = plan.widths
-    return replace(past, metrics=[replace(metric, width=widths.get(metric.name, metric.width)) for metric in past.metrics])
-
-
 def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, track: Progress = iter) -> pd.DataFrame:
     """Return the cost of each past week, one row per week.
 
@@ -239,7 +238,7 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     of the next one); notified known incidents and gaps; messages of all kinds.
     """
     weeks = range((past.end - past.start) // WEEK)
-    present, chosen = past.metrics_with_values, with_widths(past, plan).metrics_with_values
+    present, chosen = past.metrics_with_values, plan.applied_to(past).metrics_with_values
     events = [event for metric in chosen for event in past.replay(metric, curves[metric.name].band).events]
 
     def count(*kinds: EventKind) -> list[int]:
@@ -265,5 +264,5 @@ def _held_out_count(past: BacktestData, curves: Mapping[str, WidthCurve], budget
     others = [w for w in range((past.end - past.start) // WEEK) if w != week]
     if not others:
         return float("nan")
-    chosen = with_widths(past, choose_widths(past, curves, budget, others))
+    chosen = choose_widths(past, curves, budget, others).applied_to(past)
     return float(_false_counts(past, curves, chosen.metrics_with_values)[week])

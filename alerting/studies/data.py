@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from alerting import pipeline
+from alerting import connections, pipeline
 from alerting.backtest.replay import BacktestData, KnownSpan, Progress
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Detector, Metric
@@ -60,11 +60,12 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
             bar.close()
 
 
-def load_past(ctx: RunContext, weeks: float, at: str = "") -> tuple[BacktestData, Reading]:
+def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
     """Read the last `weeks` before `at` (ISO 8601; empty: the newest closed bucket), and the history that detectors need.
 
     Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
     """
+    ctx = ctx or connections.connect(dry_run=True)
     now = pipeline.clock(at) if at else _newest_moment(ctx)
     end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in ctx.metrics)
     start = end - timedelta(weeks=weeks)
