@@ -186,7 +186,6 @@ REASONS = {  # module -> how often it asks an object what it has, or hides a typ
     "environment.py": (1, "a private attribute of CPython, which another Python need not have"),
     "http_client.py": (1, "urllib3's cause, inside an error of requests"),
     "notifiers/email.py": (3, "smtplib's errors do not all have a code, and its way to a socket is a private method"),
-    "sample/folder.py": (1, "a table of names that are stored"),
     "runner/kernel_main.py": (1, "None in sys.modules makes an import fail, which typeshed does not know"),
     "store/database.py": (1, "sqlite3's errors have a code only where SQLite itself has failed"),
     "store/codec.py": (4, "a table of columns: the names of the fields that are stored"),
