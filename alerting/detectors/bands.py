@@ -30,8 +30,8 @@ def series_columns(columns: BandColumns, series: int) -> BandColumns:
 class BaseDetector(Detector):
     """Base of the detectors: a subclass is a frozen dataclass with `history` and `bands`.
 
-    A subclass in a module of this package is tested by the laws for all detectors (`tests/detector_laws.py`) without being named
-    there, as long as it can be made without arguments.
+    Write one as a module of this package: the laws in tests/test_detectors.py and tests/test_batches.py find it by themselves,
+    as long as it can be made without arguments. A catalogue may then import it from its module.
     """
 
     single_bucket: ClassVar[bool] = True  # one bucket alone can be anomalous; False: it needs several
