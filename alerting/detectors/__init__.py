@@ -16,17 +16,6 @@ from alerting.detectors.sustained import Sustained
 from alerting.detectors.verdicts import judge
 
 __all__ = [
-    "IQR",
-    "MAD",
-    "AutoDetector",
-    "Change",
-    "Chosen",
-    "Level",
-    "Quantile",
-    "SameSlot",
-    "Sigma",
-    "Sudden",
-    "Sustained",
-    "Trailing",
-    "judge",
-]
+    "IQR", "MAD", "AutoDetector", "Change", "Chosen", "Level", "Quantile", "SameSlot", "Sigma", "Sudden", "Sustained",
+    "Trailing", "judge",
+]  # fmt: skip

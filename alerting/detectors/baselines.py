@@ -174,10 +174,10 @@ def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:
 def slot_quantile(grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None) -> np.ndarray:
     """Return (..., n): quantile `share` of `x` (..., n) at the same local time of the `days` days before.
 
-    Only at the positions `at` (None: all); NaN elsewhere.
+    Only at the positions `at` (None: those of the requested buckets); NaN elsewhere.
     """
-    rows, n = at_lags(grid, x, day_lags(grid, days)), x.shape[-1]
-    at, out = np.arange(n) if at is None else at, np.full(x.shape, np.nan)
+    rows, out = at_lags(grid, x, day_lags(grid, days)), np.full(x.shape, np.nan)
+    at = grid.requested if at is None else at
     for first in range(0, len(at), CHUNK_ROWS):
         part = at[first : first + CHUNK_ROWS]
         out[..., part] = quantiles(rows(part), share)[0]

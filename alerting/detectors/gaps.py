@@ -28,5 +28,5 @@ def usual_gap(grid: SeriesGrid) -> np.ndarray:
     first = max(0, grid.since - int(day_lags(grid, GAP_DAYS)[-1]) - grid.clock_change - reach)
     recent = grid.cut(first)
     longest = max_around(run_lengths(missing)[:, first:].astype(float), reach)
-    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE, recent.requested)
+    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
     return np.ceil(np.nan_to_num(usual[:, recent.since :]))

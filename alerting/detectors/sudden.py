@@ -69,7 +69,7 @@ class Sudden(BaseDetector):
         roots = self._combined(one, three)
         lowest = -window_max(lagged(-grid.values), self.days * grid.per_day)
         limits = _guarded(np.sign(roots) * (roots * roots), lowest[:, grid.since :])
-        usual = slot_quantile(grid, grid.values, self.days, 0.5, grid.requested)[:, grid.since :]
+        usual = slot_quantile(grid, grid.values, self.days, 0.5)[:, grid.since :]
         return {**dict(zip(BAND, limits, strict=True)), "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
 
     def _needed_positions(self, grid: SeriesGrid) -> np.ndarray:
@@ -115,7 +115,7 @@ class Sudden(BaseDetector):
     def _spread(self, grid: SeriesGrid, deviation: np.ndarray, weekly: np.ndarray) -> np.ndarray:
         """Return the sigma of the deviations from the usual change, for the requested buckets."""
         around = max_around(deviation, grid.within(self.around))
-        extreme = _fill(slot_quantile(grid, around, self.days, self.reached, grid.requested)[:, grid.since :], 0.0)
+        extreme = _fill(slot_quantile(grid, around, self.days, self.reached)[:, grid.since :], 0.0)
         spread = SIGMA * weekly[0]
         spread = np.maximum(spread, extreme / 40)  # a flat week with a burst a day is not flat
         sigma = np.sqrt(spread * np.maximum(spread, extreme / 2))

@@ -74,8 +74,11 @@ class Sustained(BaseDetector):
         sums, since = Sums(grid, first), grid.since - first
 
         def usual_limits(part: SeriesGrid, nights: np.ndarray) -> np.ndarray:
+            """Return (windows and their votes, series, nights)."""
             everything = grid.since == 0 and len(part.values) == len(grid.values)  # then `sums` has all that is needed
-            return self._usual_limits(part, nights, sums if everything else Sums(part, 0))
+            known = sums if everything else Sums(part, 0)
+            votes = [vote for window in self.windows for vote in known.over(window.buckets(part), window.vote)]
+            return np.array([self._usual_limit(part, nights, known.values, *vote) for vote in votes])
 
         limits = iter(grid.nightly(repr(self), self.history, usual_limits))
         usual = ((sums.expected[0] + sums.expected[1]) / 2)[:, since:]
@@ -101,15 +104,13 @@ class Sustained(BaseDetector):
         high = np.maximum(expected * grown - seen, hour_expected * grown - hour_seen)
         return np.where(limit < MAX_LOG_LIMIT, low, -np.inf), high
 
-    def _usual_limits(self, grid: SeriesGrid, nights: np.ndarray, sums: Sums) -> np.ndarray:
-        """Return (windows and their votes, series, nights): the quantile of |z| over the days before each night."""
-        votes = [vote for window in self.windows for vote in sums.over(window.buckets(grid), window.vote)]
-        return np.array([self._usual_limit(grid, nights, sums.values, *vote) for vote in votes])
-
     def _usual_limit(
         self, grid: SeriesGrid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray
     ) -> np.ndarray:
-        """Return (series, nights) for one window and vote, from hourly samples that are cleaned once."""
+        """Return (series, nights): the quantile of |z| over the days before each night, for one window and vote.
+
+        From hourly samples, cleaned once.
+        """
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
         with np.errstate(over="ignore", divide="ignore"):  # values and expectations may be next to nothing
             ratio = np.maximum(seen + values, MIN_SUM_SHARE * expected) / expected

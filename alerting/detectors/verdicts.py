@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from alerting.detectors.bands import BAND, Limits
 from alerting.detectors.gaps import run_lengths
 from alerting.detectors.sudden import SUDDEN
 from alerting.detectors.windows import lagged, window_sum
-from alerting.model.metric import Metric, Policy
+from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
 MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign is meaningful
@@ -37,11 +38,14 @@ class PriorVerdicts:
 def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Series | None = None) -> pd.DataFrame:
     """Return value, low, expected, high, score, usual (float64), status, rule (str) and news (bool) for each bucket of `values`.
 
-    low, expected, high: the band scaled by the metric's width and widened to the policy's smallest change, as it is drawn and
-    reported. score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000.
-    rule: what fired for an anomalous bucket ("" for a plain band); "usual gap" for a missing bucket while the gap is no longer
-    than usual at this time; "too few" for an unknown bucket with a volume below `policy.min_volume`. news: whether a person
-    should be told (see `is_new` and `is_reported_gap`). `volume`: float64 on the same index, the denominator of a ratio.
+    - low, expected, high: the band scaled by the metric's width and widened to the policy's smallest change, as it is drawn.
+    - score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000.
+    - rule: what fired for an anomalous bucket ("" for a plain band); "usual gap" for a missing bucket while the gap is no longer
+      than usual at this time; "too few" for an unknown bucket with a volume below `policy.min_volume`.
+    - news: whether a person should be told: an anomaly for which `is_new` holds, or a missing bucket after `policy.patience` in a
+      row, unless the gap is usual.
+
+    `volume`: float64 on the same index, the denominator of a ratio.
     """
     limits = {str(name): column.to_numpy() for name, column in band.items()}
     size = None if volume is None else volume.to_numpy(float)
@@ -75,42 +79,34 @@ def judge_values(
     if "low_rule" in limits:
         rule[(gap > 0) & (gap <= limits["gap"])] = USUAL_GAP
     rule[too_few & ~missing] = TOO_FEW
-    news = _is_new(status, np.concatenate([before.rules, rule]), metric.step)
+    news = is_new({"status": status, "rule": rule}, metric.step, before.rules)
     news |= missing & (rule != USUAL_GAP) & (gap >= policy.patience)
     usual = np.broadcast_to(np.asarray(limits.get("usual", np.nan), dtype=float), value.shape)
     names = ("value", "low", "expected", "high", "score", "status", "rule", "usual", "news")
     return dict(zip(names, (value, low, expected, high, score, status, rule, usual, news), strict=True))
 
 
-def is_new(judged: pd.DataFrame, step: timedelta) -> np.ndarray:
+def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray | None = None) -> np.ndarray:
     """Return (n,) bool: anomalous buckets that a person should be told about.
 
-    Every sudden one. A sustained deviation is reported at its first bucket, and again after a day without it (a burst of
-    the level detector: after six hours).
+    Every sudden one; a sustained deviation at its first bucket, and again after a day without it (a burst of the level detector:
+    after six hours). `judged`: the columns status and rule. `rules_before`: the rules of earlier buckets, oldest first.
     """
-    return _is_new(judged["status"].to_numpy(), judged["rule"].to_numpy(), step)
-
-
-def _is_new(status: np.ndarray, rule: np.ndarray, step: timedelta) -> np.ndarray:
-    """Return the same from arrays; `rule` may begin earlier than `status`."""
-    new, earlier = status == Status.ANOMALOUS.value, len(rule) - len(status)
+    status, rule = np.asarray(judged["status"]), np.asarray(judged["rule"])
+    before = 0 if rules_before is None else len(rules_before)
+    rules = rule if rules_before is None else np.concatenate([rules_before, rule])
+    new = status == Status.ANOMALOUS.value
     for name, rest in REARM_AFTER.items():
-        fired = rule == name
+        fired = rules == name
         if fired.any():
             recently = np.nan_to_num(lagged(window_sum(fired.astype(float), max(1, rest // step))))
-            new = new & (~fired | (recently == 0))[earlier:]
+            new = new & (~fired | (recently == 0))[before:]
     return new
 
 
 def lookback_buckets(step: timedelta) -> int:
     """Return how many buckets before the first judged one `PriorVerdicts.rules` must reach back."""
     return max(max(1, rest // step) for rest in REARM_AFTER.values())
-
-
-def is_reported_gap(judged: pd.DataFrame, policy: Policy) -> np.ndarray:
-    """Return (n,) bool: missing buckets of a "no data" message: `patience` in a row, and more than usual at this time."""
-    missing = (judged["status"] == Status.MISSING.value).to_numpy()
-    return missing & (judged["rule"] != USUAL_GAP).to_numpy() & (run_lengths(missing) >= policy.patience)
 
 
 def _scaled(metric: Metric, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> Limits:
