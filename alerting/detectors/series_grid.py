@@ -110,7 +110,7 @@ class SeriesGrid:
         return self if len(which) == len(self.values) else replace(self, values=self.values[which])
 
     def nightly(self, name: str, history: timedelta, compute: Callable[[SeriesGrid, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return (statistics, series, n - since): statistics that are computed every local midnight and held until the next.
+        """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next.
 
         `compute` takes a grid (only the series that are absent from the cache) and the positions of midnights, and returns
         (statistics, series, midnights), from no more than `history` before each midnight. `name` must stand for everything else
@@ -124,8 +124,8 @@ class SeriesGrid:
         absent = np.array([i for i, row in enumerate(keys) if any(key not in self.cache for key in row)], dtype=int)
         if len(absent):
             computed = compute(uncached.select(absent), nights)
-            for place, i in enumerate(absent):
-                self.cache.update({key: computed[:, place, j].copy() for j, key in enumerate(keys[i])})
+            for row, i in enumerate(absent):
+                self.cache.update({key: computed[:, row, j].copy() for j, key in enumerate(keys[i])})
         statistics = np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
         return hold_until_next(statistics, nights, len(self), self.since)
 

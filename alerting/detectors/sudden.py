@@ -16,6 +16,7 @@ from alerting.detectors.windows import hold_until_next, lagged, max_around, rece
 
 SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
+COARSE_STEP = 1800  # seconds; a week of longer buckets has too few of them to show its tail around one time of day
 ROUNDING = 1e-9  # share of the value: the square of a root is not exactly the number
 
 
@@ -97,7 +98,7 @@ class Sudden(BaseDetector):
             for night in nights:
                 needed[max(0, night - week) : night] = True
             changes = [self._changes(grid, buckets, np.flatnonzero(needed)) for buckets in LEVEL_BUCKETS]
-        shares, min_values = (0.5, 0.95) if _is_coarse(grid) else (0.5,), max(4, grid.per_day // 4)
+        shares, min_values = (0.5, 0.95) if grid.step > COARSE_STEP else (0.5,), max(4, grid.per_day // 4)
         quantiles = [trailing_quantile(c.deviation, nights, week, min_values, share) for c in changes for share in shares]
         return np.array(quantiles)
 
@@ -119,7 +120,7 @@ class Sudden(BaseDetector):
         spread = SIGMA * weekly[0]
         spread = np.maximum(spread, extreme / 40)  # a flat week with a burst a day is not flat
         sigma = np.sqrt(spread * np.maximum(spread, extreme / 2))
-        if _is_coarse(grid):
+        if grid.step > COARSE_STEP:
             sigma = sigma + self.tail * weekly[1]
 
         hours = grid.starts(HOUR)
@@ -139,11 +140,6 @@ class Sudden(BaseDetector):
         apart = low > high
         low, high = np.where(apart, smooth_low, low), np.where(apart, smooth_high, high)
         return np.stack([low, np.clip(np.where(apart, smooth, (near + smooth) / 2), low, high), high])
-
-
-def _is_coarse(grid: SeriesGrid) -> bool:
-    """Return whether a week has too few buckets to show its tail around one time of day."""
-    return grid.step > HOUR / 2
 
 
 def _guarded(limits: np.ndarray, lowest: np.ndarray) -> Limits:

@@ -151,16 +151,12 @@ class Sums:
         """
         expected = np.isfinite(self.expected[0]) & np.isfinite(self.expected[1])
         known = expected & np.isfinite(self.values)
-        seen = _past_sum(np.where(known, self.values, 0.0), buckets)
-        enough = expected & (_past_sum(known.astype(float), buckets) + 1 >= 0.75 * buckets)
-        sums = [_past_sum(np.where(known, e, 0.0), buckets) + e for e in self.expected]
+        summands = [np.where(known, x, 0.0) for x in (self.values, 1.0, *self.expected)]
+        seen, count, *sums = (np.nan_to_num(lagged(window_sum(x, buckets - 1))) for x in summands)
+        enough = expected & (count + 1 >= 0.75 * buckets)
+        sums = [total + own for total, own in zip(sums, self.expected, strict=True)]
         sums = [np.where(enough & (total > 0), total, np.nan) for total in sums]
         return [(seen, total) for total in (sums if vote == "both" else [np.sqrt(sums[0] * sums[1])])]
-
-
-def _past_sum(x: np.ndarray, buckets: int) -> np.ndarray:
-    """Return the sum of the `buckets` - 1 values before each bucket."""
-    return np.nan_to_num(lagged(window_sum(x, buckets - 1)))
 
 
 def _has_weekly_rhythm(grid: SeriesGrid, first: int) -> np.ndarray:

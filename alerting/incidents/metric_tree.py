@@ -14,7 +14,7 @@ class MetricTree:
         """Raises ValueError when the parents of a metric lead back to itself."""
         self.metrics = metrics
         self._by_name = {metric.name: metric for metric in metrics}
-        self._order = {metric.name: place for place, metric in enumerate(metrics)}
+        self._order = {metric.name: position for position, metric in enumerate(metrics)}
         for metric in metrics:
             ancestors, todo = set[str](), [*self._parents(metric.name)]
             while todo:

@@ -38,7 +38,7 @@ class RunFailed(AlertingError):
 
 
 class NotDelivered(RunFailed):
-    """Everything was read, but a message still waits: the run fails, and the chat is told once it can be reached."""
+    """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
