@@ -42,7 +42,7 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Seri
     - score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000.
     - rule: what fired for an anomalous bucket ("" for a plain band); "usual gap" for a missing bucket while the gap is no longer
       than usual at this time; "too few" for an unknown bucket with a volume below `policy.min_volume`.
-    - news: whether a person should be notified: an anomaly for which `is_new` holds, or a missing bucket after `policy.patience` in a
+    - news: whether a person should be notified: an anomaly that `is_new`, or a missing bucket after `policy.patience` in a
       row, unless the gap is usual.
 
     `volume`: float64 on the same index, the denominator of a ratio.
