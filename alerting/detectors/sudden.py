@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -60,11 +61,7 @@ class Sudden(BaseDetector):
         gap, grid = usual_gap(grid), grid.with_history(self.history)
         needed = self._needed_positions(grid)
         changes = [self._changes(grid, buckets, needed) for buckets in LEVEL_BUCKETS]
-
-        def weekly(part: SeriesGrid, nights: np.ndarray) -> np.ndarray:
-            everything = grid.since == 0 and len(part.values) == len(grid.values)  # then all changes are known already
-            return self._weekly(part, nights, changes if everything else None)
-
+        weekly = partial(self._weekly, changes=changes if grid.since == 0 else None)
         weeks = np.split(grid.nightly(repr(self), self.history, weekly), len(LEVEL_BUCKETS))
         one, three = (self._expected(grid, change, week) for change, week in zip(changes, weeks, strict=True))
         roots = self._combined(one, three)
@@ -91,9 +88,12 @@ class Sudden(BaseDetector):
         return Changes(level, usual, np.abs(change - usual))
 
     def _weekly(self, grid: SeriesGrid, nights: np.ndarray, changes: list[Changes] | None) -> np.ndarray:
-        """Return (2 levels, or 4, series, nights): quantiles of the deviations of the week before each night."""
+        """Return (2 levels, or 4, series, nights): quantiles of the deviations of the week before each night.
+
+        `changes`: those of every bucket, if they are computed; they are used when the grid has all the series.
+        """
         week = self.week * grid.per_day
-        if changes is None:
+        if changes is None or len(changes[0].level) != len(grid.values):
             needed = np.zeros(len(grid), bool)
             for night in nights:
                 needed[max(0, night - week) : night] = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -72,14 +73,7 @@ class Sustained(BaseDetector):
     def bands(self, grid: SeriesGrid) -> BandColumns:
         first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
         sums, since = Sums(grid, first), grid.since - first
-
-        def usual_limits(part: SeriesGrid, nights: np.ndarray) -> np.ndarray:
-            """Return (windows and their votes, series, nights)."""
-            everything = grid.since == 0 and len(part.values) == len(grid.values)  # then `sums` has all that is needed
-            known = sums if everything else Sums(part, 0)
-            votes = [vote for window in self.windows for vote in known.over(window.buckets(part), window.vote)]
-            return np.array([self._usual_limit(part, nights, known.values, *vote) for vote in votes])
-
+        usual_limits = partial(self._usual_limits, sums=sums if grid.since == 0 else None)
         limits = iter(grid.nightly(repr(self), self.history, usual_limits))
         usual = ((sums.expected[0] + sums.expected[1]) / 2)[:, since:]
         low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
@@ -97,20 +91,27 @@ class Sustained(BaseDetector):
         return {**dict(zip(BAND, sides, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": usual_gap(grid)}
 
     def _bounds(self, limit: np.ndarray, over: SumPair, hour: SumPair, since: int) -> SumPair:
-        """Return the lowest and highest next value at which neither the window's sum nor the last hour's is beyond `limit`."""
+        """Return (low, high): beyond them the next value takes both the window's sum and the last hour's beyond `limit`."""
         (seen, expected), (hour_seen, hour_expected) = ((a[:, since:], b[:, since:]) for a, b in (over, hour))
         shrunk, grown = np.exp(-limit), np.exp(np.minimum(self.up * limit, 50))
         low = np.minimum(expected * shrunk - seen, hour_expected * shrunk - hour_seen)
         high = np.maximum(expected * grown - seen, hour_expected * grown - hour_seen)
         return np.where(limit < MAX_LOG_LIMIT, low, -np.inf), high
 
+    def _usual_limits(self, grid: SeriesGrid, nights: np.ndarray, sums: Sums | None) -> np.ndarray:
+        """Return (windows and their votes, series, nights): the quantile of |z| over the days before each night.
+
+        `sums`: those of every bucket, if they are computed; they are used when the grid has all the series.
+        """
+        if sums is None or len(sums.values) != len(grid.values):
+            sums = Sums(grid, 0)
+        votes = [vote for window in self.windows for vote in sums.over(window.buckets(grid), window.vote)]
+        return np.array([self._usual_limit(grid, nights, sums.values, *vote) for vote in votes])
+
     def _usual_limit(
         self, grid: SeriesGrid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray
     ) -> np.ndarray:
-        """Return (series, nights): the quantile of |z| over the days before each night, for one window and vote.
-
-        From hourly samples, cleaned once.
-        """
+        """Return (series, nights) for one window and vote, from hourly samples that are cleaned once."""
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
         with np.errstate(over="ignore", divide="ignore"):  # values and expectations may be next to nothing
             ratio = np.maximum(seen + values, MIN_SUM_SHARE * expected) / expected
