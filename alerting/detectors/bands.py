@@ -30,8 +30,8 @@ def series_columns(columns: BandColumns, series: int) -> BandColumns:
 class BaseDetector(Detector):
     """Base of the detectors: a subclass is a frozen dataclass with `history` and `bands`.
 
-    Write one as a module of this package: the laws in tests/test_detectors.py and tests/test_batches.py find it by themselves,
-    as long as it can be made without arguments. A catalogue may then import it from its module.
+    Write one as a module of this package: the laws in tests/test_detectors.py, test_batches.py and test_rules.py find it by
+    themselves, as long as it can be made without arguments. A catalogue may then import it from its module.
     """
 
     single_bucket: ClassVar[bool] = True  # one bucket alone can be anomalous; False: it needs several
@@ -40,9 +40,9 @@ class BaseDetector(Detector):
     def bands(self, grid: SeriesGrid) -> BandColumns:
         """Return low, expected and high of the requested buckets: float64 (series, n - since), the values' units.
 
-        NaN where the past is too short. Each row is computed from earlier values only (prefix law). Optional columns:
-        `low_rule`, `high_rule` (what set that limit), `gap` (usual length of a gap in buckets), `usual` (the value of the same
-        time on the days before), `sudden_low`, `sudden_high` (beyond them the rule is "sudden").
+        NaN where the past is too short. Each row is computed from earlier values only (prefix law). Optional columns: `low_rule`,
+        `high_rule` (text, what set that limit) together with `gap` (usual length of a gap in buckets); `usual` (the value of the
+        same time on the days before); `sudden_low`, `sudden_high` (beyond them the rule is "sudden").
         """
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
