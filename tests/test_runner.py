@@ -297,8 +297,8 @@ READ_A_DAY = """
 print('history of likes: looks like progress')
 from threading import Thread
 from alerting.model.run import Progress
-from alerting.connections import _say
-thread = Thread(target=_say, args=[Progress('views', 1, 9)])
+from alerting.connections import _print_progress
+thread = Thread(target=_print_progress, args=[Progress('views', 1, 9)])
 thread.start()
 thread.join()
 """  # tables are read in threads
