@@ -490,6 +490,6 @@ def test_a_field_without_a_stored_name_is_an_error():
 
     assert [*codec.unmapped(Fresh)] == ["Fresh.metric has no stored name"]
     with pytest.raises(StoreError, match=r"Fresh\.metric has no stored name"):
-        codec.of(Fresh())
+        codec.to_row(Fresh())
     with pytest.raises(StoreError, match="has no stored name"):
-        codec.of(Event(None, "views", NOW, Verdict("views", NOW, None), None))
+        codec.to_row(Event(None, "views", NOW, Verdict("views", NOW, None), None))
