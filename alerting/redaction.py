@@ -36,6 +36,13 @@ def _spellings(settings: Settings) -> list[str]:
     spellings = set()
     for secret in secrets:
         if len(secret) >= MIN_LENGTH:
-            for text in (secret, html.escape(secret), quote(secret), quote(secret, safe=""), repr(secret)[1:-1]):
+            for text in (
+                secret,
+                html.escape(secret),
+                html.escape(secret, quote=False),
+                quote(secret),
+                quote(secret, safe=""),
+                repr(secret)[1:-1],
+            ):
                 spellings |= {text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]}
     return sorted(spellings, key=len, reverse=True)

@@ -11,7 +11,7 @@ from tests import kinds
 from tests.pasts import END
 
 SERVERS = ("clickhouse", "http", "botapi", "mail")  # modules with a fixture each
-pytest_plugins = ["tests.servers", *(f"tests.servers.{name}" for name in SERVERS)]
+pytest_plugins = ["tests.servers", "tests.source_helpers", *(f"tests.servers.{name}" for name in SERVERS)]
 
 ROOT = Path(__file__).resolve().parent.parent
 

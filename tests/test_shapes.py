@@ -186,7 +186,7 @@ def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query
 
     ctx = connected(Late(app, END - timedelta(minutes=15)), SHAPES[:3])
     reading, answers, _ = run(ctx, END + timedelta(minutes=6))
-    assert reading.waiting == {"feed_actions": END - timedelta(minutes=15)}
+    assert reading.incomplete == {"feed_actions": END - timedelta(minutes=15)}
     newest = {answer.metric: answer.status for answer in answers}
     assert newest == {"users": Status.MISSING, "users_hourly": Status.NORMAL, "users_daily": Status.NORMAL}
     assert {arrival.query for arrival in reading.arrivals} == {
@@ -333,7 +333,7 @@ def test_a_rule_that_has_only_a_band_becomes_a_detector(tree):
     code += "print(*(type(m.rule).__name__ for m in c.load_catalogue(s.load_settings())))"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ALERTING_DATA": str(tree)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, capture_output=True, text=True)
-    assert done.stdout.split() == [*["Chosen"] * 5, "OneByOne"], done.stderr
+    assert done.stdout.split() == [*["AutoDetector"] * 5, "OneByOne"], done.stderr
 
 
 def test_the_catalogue_as_it_is_has_nothing_wrong(tree):
