@@ -292,11 +292,11 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     Raises SettingsError with every setting that is unknown or malformed, and the form that it takes.
     """
     texts = {name: text for name, text in _texts(environ, dotenv).items() if name not in RETIRED}
-    known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
-    texts, faults = _with_secret_files(texts, {name for name, f in known.items() if f.metadata["secret"]})
-    faults += [f"{name} is not a setting{_suggestion(name, known)}" for name in sorted(set(texts) - set(known))]
+    declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    texts, faults = _with_secret_files(texts, {name for name, f in declared.items() if f.metadata["secret"]})
+    faults += [f"{name} is not a setting{_suggestion(name, declared)}" for name in sorted(set(texts) - set(declared))]
     values = {}
-    for name, f in known.items():
+    for name, f in declared.items():
         try:
             values[f.name] = f.metadata["read"](texts.get(name, f.metadata["default"]))
         except ValueError as error:
@@ -341,8 +341,8 @@ def _with_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[s
     return texts, faults
 
 
-def _suggestion(name: str, known: Mapping[str, object]) -> str:
+def _suggestion(name: str, declared: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, declared, n=1)
     return f" (did you mean {close[0]}?)" if close else " (`python -m alerting settings` lists them)"

@@ -85,7 +85,7 @@ def test_a_label_is_kept_and_nobody_is_reminded_of_what_is_known(ctx, bot, butto
     incident, _, said = press(ctx, bot, button)
     assert (incident.label, incident.labelled_by, incident.muted) == (label, "Anna", muted)
     assert said[0].startswith("🏷 Anna: ")
-    assert [i.label for i in ctx.store.labelled(NOW - timedelta(days=1))] == [label]
+    assert [i.label for i in ctx.store.all_incidents(NOW - timedelta(days=1))] == [label]
 
 
 def test_a_press_counts_once_however_often_answers_are_read(ctx, bot):

@@ -183,8 +183,8 @@ def test_incidents_that_are_open_and_those_closed_since(store):
     assert [i.id for i in store.incidents()] == ["b"]
     assert [i.id for i in store.all_incidents(AT - DAY)] == ["c", "a", "b"]
     assert [i.id for i in store.all_incidents(AT, AT + STEP)] == ["a"]
-    assert [(i.id, i.label) for i in store.labelled(AT)] == [("a", Label.EXPECTED)]
-    assert store.labelled(AT + STEP) == []
+    assert [(i.id, i.label) for i in store.all_incidents(AT) if i.label] == [("a", Label.EXPECTED)]
+    assert [i.label for i in store.all_incidents(AT + STEP)] == [None]
     assert store.counts().open == 1
 
 

@@ -366,7 +366,6 @@ class Life(RuleBasedStateMachine):
         known = sorted(model.incidents.values(), key=lambda i: (i.opened, i.id))
         assert repr(store.incidents()) == repr([i for i in known if i.open])
         assert repr(store.incidents(since)) == repr([i for i in known if i.open or i.closed > since])
-        assert repr(store.labelled(since)) == repr([i for i in known if i.label and i.opened >= since])
         assert store.arrivals(EVER) == sorted(model.arrivals.values(), key=lambda a: (a.at, a.query))
         lasting = [s for s in model.silences.values() if s.until > self.now]
         assert store.silences(self.now) == sorted(lasting, key=lambda s: (s.start, s.id))

@@ -228,10 +228,12 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
 
 def unmapped(kind: Any) -> Iterator[str]:
     """Yield each difference between the fields of a class and STORED."""
-    known = {field.name for field in fields(kind)}
+    declared = {field.name for field in fields(kind)}
     named = set(STORED.get(kind, {}).values())
-    yield from (f"{kind.__name__}.{name} has no stored name" for name in sorted(known - named - UNSTORED.get(kind, frozenset())))
-    yield from (f"{kind.__name__} has no field {name}" for name in sorted(named - known))
+    yield from (
+        f"{kind.__name__}.{name} has no stored name" for name in sorted(declared - named - UNSTORED.get(kind, frozenset()))
+    )
+    yield from (f"{kind.__name__} has no field {name}" for name in sorted(named - declared))
 
 
 @cache

@@ -40,10 +40,10 @@ class PerDestinationStore(StateStore):
 
         A message of an incident follows the messages before it; a critical one also goes where its route leads.
         """
-        known = [name for name in self._routes.places if name in reached]
+        earlier = [name for name in self._routes.places if name in reached]
         if message.edits:
-            return known or [*self._routes.places]  # an edit without its message comes to nothing
-        if message.kind is EventKind.CORRECTED and known:
-            return [name for name in known if reached[name]]  # elsewhere nothing wrong was sent
-        routed = self._routes.of(message) if message.critical or not known else ()
-        return [name for name in self._routes.places if name in known or name in routed]
+            return earlier or [*self._routes.places]  # an edit without its message comes to nothing
+        if message.kind is EventKind.CORRECTED and earlier:
+            return [name for name in earlier if reached[name]]  # elsewhere nothing wrong was sent
+        routed = self._routes.of(message) if message.critical or not earlier else ()
+        return [name for name in self._routes.places if name in earlier or name in routed]

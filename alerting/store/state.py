@@ -128,10 +128,6 @@ class StateStore(Outbox, HistoryTables):
         sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
         return self._file.read(from_json(Incident), sql, iso(since), iso(until) or _LATER)
 
-    def labelled(self, since: datetime) -> list[Incident]:
-        """Return the incidents opened since then that a person has labelled."""
-        return [incident for incident in self.all_incidents(since) if incident.label]
-
     # Writing a run, and deleting what is old
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
