@@ -280,7 +280,13 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
     notebook = json.loads((ROOT / "notebooks" / "alert.ipynb").read_text())
     tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
     shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
-    assert shown == ["pipeline.show_verdicts", "plots.overview", "pipeline.show_changes", "pipeline.show_causes", "HTML"]
+    assert shown == [
+        "display.show_verdicts",
+        "charts.overview_chart",
+        "display.show_changes",
+        "display.show_root_causes",
+        "HTML",
+    ]
 
 
 def test_a_red_run_says_so_before_all_else(world):

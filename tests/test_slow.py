@@ -15,6 +15,7 @@ from alerting.detectors.baselines import SameSlot
 from alerting.model.errors import RunFailed, SourceError
 from alerting.model.metric import Metric, Query
 from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline import display
 from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource
 from alerting.sources.cache import CachedSource
@@ -66,17 +67,10 @@ def quickly(ctx, now, patience=0.3):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now, patience)
-    due = pipeline.find_changed_buckets(ctx, due, reading)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, before.labelled)
-    answers = pipeline.verdicts(due, judged)
-    watched, reading = pipeline.watch_segments(ctx, due, answers, reading)
-    changes = pipeline.advance(due, answers, before, watched)
-    changes, explained = pipeline.explain(ctx, changes, judged)
-    answers = pipeline.warmup_verdicts(due, judged) + answers
-    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
-    receipts = [*pipeline.deliver(ctx, now), *pipeline.follow_up(ctx, changes, judged, explained, now)]
-    return due, judged, reading, receipts
+    judged = pipeline.judge(ctx, due, reading, now)
+    changes, explained = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged)
+    pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
+    return judged.due, judged, reading, pipeline.deliver(ctx, now, explained)
 
 
 def told(bot):
@@ -89,10 +83,10 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     ctx = world()
     due, judged, reading, receipts = quickly(ctx, NOW)
     assert set(judged) == {"posts", "shares"}
-    assert set(reading.late) == {"lazy"}
+    assert set(reading.pending) == {"lazy"}
     assert set(ctx.store.last_judged()) == {"posts", "shares"}
     assert told(bot) == ["Posts"]
-    shown = pipeline.show_verdicts(ctx, judged, reading)
+    shown = display.show_verdicts(ctx, judged, reading)
     assert "slow" in shown.loc["mails", "why"]
     ctx.source.gates["lazy"].set()
     late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
@@ -116,7 +110,7 @@ def test_it_is_the_same_as_if_it_had_been_quick(world, tmp_path):
             gate = ctx.source.gates["lazy"]
             gate.clear() if name == "late" else gate.set()
             due, _, reading, _ = quickly(ctx, now, patience)
-            assert bool(reading.late) == (name == "late")
+            assert bool(reading.pending) == (name == "late")
             gate.set()
             pipeline.process_slow_tables(ctx, due, reading, 0, now)
         verdicts = sorted(ctx.store.judged(), key=lambda v: (v.metric, v.bucket))
@@ -149,7 +143,7 @@ def test_when_all_are_slow_all_are_told_in_the_end(world, bot):
     ctx = world()
     ctx.source.gates["quick"] = threading.Event()
     due, judged, reading, receipts = quickly(ctx, NOW)
-    assert (len(judged), receipts, len(reading.late)) == (0, [], 2)
+    assert (len(judged), receipts, len(reading.pending)) == (0, [], 2)
     for gate in ctx.source.gates.values():
         gate.set()
     late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
@@ -171,7 +165,7 @@ def test_the_table_of_a_run_says_how_long_each_took(world):
     ctx = world()
     ctx.source.gates["lazy"].set()
     _, judged, reading, _ = quickly(ctx, NOW, None)
-    shown = pipeline.show_verdicts(ctx, judged, reading)
+    shown = display.show_verdicts(ctx, judged, reading)
     assert list(shown.index) == ["posts", "mails", "shares"]
     assert (shown["read s"].astype(float) >= 0).all()
     assert (shown["judged s"].astype(float) > 0).all()

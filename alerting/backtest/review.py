@@ -14,7 +14,7 @@ from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
-from alerting.pipeline.judge import fold_episodes
+from alerting.pipeline.advance import fold_episodes
 
 WIDTH_FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)  # times the widths as they are
 APART = timedelta(hours=3)  # what is nearer than that to a higher score of the same metric is the same near miss

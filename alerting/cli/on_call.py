@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from alerting import pipeline
 from alerting.connections import connect_chat, load_catalogue, open_store
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
@@ -18,6 +17,7 @@ from alerting.model.incident import Incident
 from alerting.model.metric import STEP, Silence
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
+from alerting.pipeline.feedback import read_feedback
 from alerting.pipeline.segment_watch import stand_in_names
 from alerting.reporting import reports
 from alerting.reporting.archive import last_runs
@@ -198,7 +198,7 @@ def _apply(given: Settings, ctx: RunContext, rest: Callable[[float], None]) -> N
         now = datetime.now(UTC)
         try:
             with locked(given.data / "run.lock", now):
-                heard, trouble = pipeline.read_feedback(ctx, now)
+                heard, trouble = read_feedback(ctx, now)
                 receipts = send_waiting(ctx.store, ctx.notifier, now, rest)
         except HeldError:
             rest(1.0)

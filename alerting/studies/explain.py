@@ -22,8 +22,9 @@ from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.tables import cell_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import StateChange, fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
-from alerting.pipeline.judge import JudgedMetrics, StateChange, fold_episodes
+from alerting.pipeline.judge import JudgedMetrics, verdicts
 from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
@@ -51,12 +52,13 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
     with reading_bars(ctx):
         reading = pipeline.read(ctx, [due])
     frame = _judged(ctx, chosen, bucket, reading)
-    return _explained(ctx, chosen, frame, pipeline.verdicts([due], {metric: frame}))
+    judged = JudgedMetrics.of_frames(ctx, {metric: frame}, reading)
+    return _explained(ctx, chosen, judged, verdicts([due], judged))
 
 
-def _explained(ctx: RunContext, metric: Metric, frame: pd.DataFrame, answers: list[Verdict]) -> ExplainedMoment:
-    episode, event = _told(metric, answers)
-    changes, explained = pipeline.explain(ctx, _opened(ctx, event), {metric.name: frame}, READY)
+def _explained(ctx: RunContext, metric: Metric, judged: JudgedMetrics, answers: list[Verdict]) -> ExplainedMoment:
+    frame, (episode, event) = judged[metric.name], _told(metric, answers)
+    changes, explained = pipeline.explain(ctx, _opened(ctx, event), judged, READY)
     event = changes.events[0]
     cause = event.incident.cause if event.incident else None
     reader = messages.Audience(ctx.language, ctx.zone, event.bucket + metric.step)
