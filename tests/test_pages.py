@@ -501,9 +501,9 @@ import json, sys, time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-import alerting.runner
+import alerting.reporting.reports
 from alerting import settings
-home, given = Path(sys.argv[1]), settings.load({}, Path("/dev/null"))
+home, given = Path(sys.argv[1]), settings.load_settings({}, Path("/dev/null"))
 given = replace(given, data=home / "the data", reports=home / "the reports", zone="UTC")
 before = set(sys.modules)
 begun = time.process_time()
