@@ -129,7 +129,7 @@ def test_what_a_cause_says():
     told = explain(leaves, ATTRIBUTES)
     cause = told.causes[0]
     assert (told.answer, cause.text, cause.effect) == (Conclusion.CARRIED, "os=ios", "count")
-    assert cause.elements == ((("os", "ios"),),)
+    assert cause.conditions == ((("os", "ios"),),)
     assert (cause.share, cause.change, cause.rest_change) == (pytest.approx(1), pytest.approx(-0.6), pytest.approx(0))
     ios = leaves.expected[leaves.os == "ios"].sum()
     assert cause.volume == pytest.approx(ios / leaves.expected.sum())
@@ -154,7 +154,7 @@ def test_one_set_of_leaves_is_told_once_and_by_its_shortest_name():
     leaves = leaves.assign(city=city, value=np.where(leaves.country == "UA", 0.3, 1.0) * leaves.expected)
     told = explain(leaves, [*ATTRIBUTES, "city"])
     assert told.causes[0].text == "country=UA"
-    masks = [tuple(inside(leaves, dict(c.elements[0]))) for c in told.causes if len(c.elements) == 1]
+    masks = [tuple(inside(leaves, dict(c.conditions[0]))) for c in told.causes if len(c.conditions) == 1]
     assert len(set(masks)) == len(masks)
 
 
@@ -272,17 +272,19 @@ def test_expectations_from_a_past():
     assert expected_ratio(np.zeros((2, 0)), np.zeros((2, 0)))[0].tolist() == [0, 0]
 
 
-def test_how_unequal_a_ratio_is_can_be_measured():
+def test_the_correlation_of_a_ratios_units_can_be_measured():
     rng = np.random.default_rng(0)
     whole = rng.poisson(2000, (300, 14)).astype(float)
     assert overdispersion(rng.binomial(whole.astype(int), 0.2), whole) == 0.0005
     a, b = 0.2 * (1 / 0.01 - 1), 0.8 * (1 / 0.01 - 1)  # beta-binomial of correlation 0.01
     assert overdispersion(rng.binomial(whole.astype(int), rng.beta(a, b, whole.shape)), whole) == pytest.approx(0.01, rel=0.2)
-    assert overdispersion(np.zeros((3, 5)), np.ones((3, 5))) == SearchOptions().unequal
+    assert overdispersion(np.zeros((3, 5)), np.ones((3, 5))) == SearchOptions().correlation
     few = pd.DataFrame({"group": list("01234"), "part": [130.0, 200, 201, 198, 202], "whole": 1000.0,
                         "expected_part": 200.0, "expected_whole": 1000.0})  # fmt: skip
     assert explain(few, ["group"], "ratio").answer == Conclusion.UNCLEAR  # one leaf may be hit so by itself ...
-    assert explain(few, ["group"], "ratio", SearchOptions(unequal=0.0005)).causes[0].text == "group=0"  # ... where it never is
+    assert (
+        explain(few, ["group"], "ratio", SearchOptions(correlation=0.0005)).causes[0].text == "group=0"
+    )  # ... never so here
 
 
 SCORER = """

@@ -115,7 +115,7 @@ def judge_segments(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[
     score = copysign(found.score / MIN_EVIDENCE, found.value - found.expected)
     half = abs(found.value - found.expected) / abs(score)
     band = (found.expected - half, found.expected, found.expected + half)
-    segment = Segment(found.elements, found.value, found.expected)
+    segment = Segment(found.conditions, found.value, found.expected)
     verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, found.value, *band, score, spell_segment(segment.elements))
     return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes))
 
@@ -129,6 +129,6 @@ def highest_evidence(metric: Metric, rows: pd.DataFrame, total: Verdict) -> floa
 def _best_candidate(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[rootcause.Candidate | None, list[str]]:
     """Return the best candidate that is big and changed enough, and the attributes that were searched."""
     unchanged = replace(total, metric=metric.name, expected=total.value)  # segments against the total as it is
-    found, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, elements=1)
+    found, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
     big = (c for c in found.candidates if c.volume >= MIN_VOLUME_SHARE and (metric.form == "ratio" or c.expected >= MIN_EXPECTED))
     return next((c for c in big if c.effect != "mix" and abs(c.change) >= MIN_CHANGE), None), attributes
