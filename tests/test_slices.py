@@ -20,7 +20,7 @@ from alerting.rootcause.explain import explain
 from alerting.rootcause.search import SearchOptions
 from alerting.rootcause.segments import expected_counts, expected_ratio, mix_and_rate_effects, new_and_gone_values, overdispersion
 from alerting.rootcause.types import Conclusion
-from benchmarks import rootcause
+from benchmarks.rootcause import main as bench
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))
 NAMED = 0.95  # of the seeds
@@ -326,7 +326,7 @@ def folder(path):
 
 def test_the_bench_answers_every_case_and_keeps_the_figures(tmp_path, capfd):
     data, out = folder(tmp_path), tmp_path / "out"
-    assert rootcause.main(data, out) == 0
+    assert bench(data, out) == 0
     told = pd.read_csv(out / "predictions.csv", dtype=str)
     assert told.columns.tolist() == ["dataset", "case", "rank", "root_cause"]
     assert not told.duplicated(["dataset", "case", "rank"]).any()
@@ -343,23 +343,23 @@ def test_the_bench_answers_every_case_and_keeps_the_figures(tmp_path, capfd):
 def test_minutes_after_the_odd_one_and_the_recorded_cause_are_not_looked_at(tmp_path):
     data, (a, b) = folder(tmp_path), (tmp_path / "a", tmp_path / "b")
     (tmp_path / "bench" / "rootcause_score.py").unlink()
-    assert rootcause.main(data, a) == 0
+    assert bench(data, a) == 0
     table = pd.read_parquet(data / "rs_dev.parquet")
     table[table.ts <= "2019-11-19 11:00"].to_parquet(data / "rs_dev.parquet")
     truth = pd.read_csv(data / "rs_dev_truth.csv", dtype=str)
     truth.assign(root_cause="another=one").to_csv(data / "rs_dev_truth.csv", index=False)
-    assert rootcause.main(data, b) == 0
+    assert bench(data, b) == 0
     assert (a / "predictions.csv").read_text() == (b / "predictions.csv").read_text()
 
 
 def test_the_bench_says_when_there_is_nothing_to_score_or_the_script_fails(tmp_path, capfd):
     data = folder(tmp_path)
     (tmp_path / "bench" / "rootcause_score.py").write_text("raise SystemExit(2)")
-    assert rootcause.main(data, tmp_path / "out") == 1
-    assert rootcause.main(data, tmp_path / "out", scorer=tmp_path / "none.py") == 0
+    assert bench(data, tmp_path / "out") == 1
+    assert bench(data, tmp_path / "out", scorer=tmp_path / "none.py") == 0
     assert "no scoring script at" in capfd.readouterr().out
     (tmp_path / "empty").mkdir()
-    assert rootcause.main(tmp_path / "empty", tmp_path / "out") == 1
+    assert bench(tmp_path / "empty", tmp_path / "out") == 1
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +373,6 @@ def incidents():
 
 
 def test_real_incidents_are_explained_as_well_as_was_asked(incidents, tmp_path):
-    assert rootcause.main(incidents, tmp_path) == 0
+    assert bench(incidents, tmp_path) == 0
     figures = json.loads((tmp_path / "rootcause.json").read_text())
     assert [f["name"] for f in figures if f["holds"] is False] == []
