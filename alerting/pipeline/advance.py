@@ -5,13 +5,13 @@ Where late rows have made normal what was reported, the incident is corrected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from alerting.incidents import episodes as incidents_episodes
 from alerting.incidents.grouping import announce_unsilenced, one_event_each, update_incidents, withdrawn_members, without_members
-from alerting.model.incident import Event, Incident, Member, RootCause
+from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
@@ -102,8 +102,12 @@ def advance_state(
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
 
+    def with_run_and_cause(incident: Incident) -> Incident:
+        run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
+        return replace(incident, run=run, cause=incident.cause or segments.causes.get(incident.root.metric))
+
     changes = StateChange(episodes, [*corrections, *reported, *unsilenced], due, incidents, trail, newest, before.now, segments)
-    return changes.with_incidents(lambda incident: _with_run_and_cause(incident, before.run_link, segments.causes))
+    return changes.with_incidents(with_run_and_cause)
 
 
 def fold_episodes(
@@ -174,9 +178,3 @@ def _correction(member: Member, verdict: Verdict, incident: Incident) -> Event:
     gap_since = member.since if member.gap else None
     reported = Episode(member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=member.first)
     return Event(EventKind.CORRECTED, member.metric, member.joined, verdict, reported, incident)
-
-
-def _with_run_and_cause(incident: Incident, run_link: str, causes: Mapping[str, RootCause]) -> Incident:
-    """Return the incident with the run that reported it first, and with its segment where a stand-in opened it."""
-    cause = incident.cause or causes.get(incident.root.metric)
-    return replace(incident, cause=cause, run=incident.run or (run_link if incident.last_notified else ""))

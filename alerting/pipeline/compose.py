@@ -14,7 +14,7 @@ from alerting import incidents, messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import opening_event
 from alerting.messages.system import caught_up
-from alerting.model.incident import Event, Member, Rarity, spell_segment
+from alerting.model.incident import Event, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.run import Reading
@@ -51,7 +51,12 @@ def compose_events(ctx: RunContext, changes: StateChange, judged: JudgedMetrics,
         out.append(messages.compose(event, context))
         charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
         if charted and event.verdict.status is not Status.MISSING:
-            out.append(messages.picture_message(event, _chart(ctx, event, judged, context.calendar), context))
+            from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+
+            cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
+            metric, frame = ctx.metric(event.metric), judged[event.metric]
+            chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
+            out.append(messages.picture_message(event, charts.to_png(chart), context))
     return [*out, *edit_openings(ctx, changes, judged, now)]
 
 
@@ -83,15 +88,6 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
-def _chart(ctx: RunContext, event: Event, judged: JudgedMetrics, calendar: tuple[CalendarEvent, ...]) -> bytes:
-    """Return the event's chart as PNG."""
-    from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
-
-    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
-    metric, frame = ctx.metric(event.metric), judged[event.metric]
-    return charts.to_png(charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, calendar, cause))
-
-
 def _context(
     ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime, edited: bool = False
 ) -> messages.MessageContext:
@@ -99,9 +95,13 @@ def _context(
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
-    statuses = judged.statuses(event.bucket)
+    counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
+    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
     normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
     latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
+    rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
+    if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+        rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
         title_with_segment(metric, event),
@@ -110,7 +110,7 @@ def _context(
         week_ago=_days_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
-        newest=_newest_row(reading.counts.get(metric.scan), event.bucket),
+        newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
         normal=tuple(m.title.get(ctx.language, m.name) for m in normal),
         members=tuple(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
@@ -120,7 +120,7 @@ def _context(
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
-        rarity=_rarity(ctx, event, judged),
+        rarity=rare,
         similar=incident.similar if incident and event.kind is EventKind.OPENED else None,
     )
 
@@ -149,30 +149,16 @@ def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
 
 
-def _newest_row(counts: pd.DataFrame | None, bucket: datetime) -> datetime | None:
-    """Return the instant of the newest row up to the bucket, where the query counts it."""
-    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[:bucket].max()
-    return datetime.fromtimestamp(newest, UTC) if newest == newest else None
-
-
 def _other_members(event: Event) -> list[Member]:
     """Return the incident's other members, and those that a correction withdraws."""
     members = event.incident.members if event.incident else ()
-    present = {member.metric for member in members} - {event.metric}
-    withdrawn = [e for e in (event, *event.also) if e.kind is EventKind.CORRECTED and e.metric not in present]
-    return [
-        *(member for member in members if member.metric != event.metric),
-        *(
-            Member(
-                e.metric,
-                e.episode.since or e.bucket,
-                e.bucket,
-                e.episode.last_notified_verdict or e.verdict,
-                e.episode.gap_since is not None,
-            )
-            for e in withdrawn
-        ),
-    ]
+    out = [member for member in members if member.metric != event.metric]
+    present = {member.metric for member in out}
+    for e in (event, *event.also):
+        if e.kind is EventKind.CORRECTED and e.metric not in present:
+            first, gap = e.episode.last_notified_verdict or e.verdict, e.episode.gap_since is not None
+            out.append(Member(e.metric, e.episode.since or e.bucket, e.bucket, first, gap))
+    return out
 
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
@@ -204,10 +190,3 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
         if counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
     ]
     return tuple(dict.fromkeys(complete))
-
-
-def _rarity(ctx: RunContext, event: Event, judged: JudgedMetrics) -> Rarity | None:
-    """Return the rarity at the opening; of what got worse, the rarity now."""
-    if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
-        return rarity.rarity(judged.whole(event.metric), event, ctx.zone)
-    return event.incident.rarity if event.incident and event.kind is EventKind.OPENED else None

@@ -152,11 +152,8 @@ def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, flo
         following = values[position + 1] if position + 1 < len(values) else float("nan")
         # Even if no more rows came: the next bucket has rows, so this one will get none.
         complete = rule == INCOMPLETE and bucket != still_incomplete and following == following
-        if complete or not _equal(value, float(values[position])):
+        now = float(values[position])
+        same = isclose(value, now, rel_tol=SAME_VALUE) or (value != value and now != now)
+        if complete or not same:
             return bucket
     return None
-
-
-def _equal(one: float, other: float) -> bool:
-    """Whether both are NaN, or the same number but for rounding."""
-    return (one != one and other != other) or isclose(one, other, rel_tol=SAME_VALUE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -118,7 +118,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:
         """The verdicts of the due buckets, in the order in which the buckets end, then in that of the catalogue."""
-        return _by_end(self.due, (v for item in self.due if item.metric.name in self for v in self._verdicts(item)))
+        parts = {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self}
+        return _by_end(self.due, parts)
 
     def warmup_verdicts(self) -> list[Verdict]:
         """Return the verdicts before the first due bucket of new metrics: a chart shows two days."""
@@ -127,11 +128,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             name, step = item.metric.name, item.metric.step
             if item.first_look and name in self:
                 first = self.reading.series[name].index[0] + self.tails[name].first * step
-                out += self._verdicts(replace(item, first=first.to_pydatetime(), last=item.begin - step))
+                out += _verdicts(name, self.columns(replace(item, first=first.to_pydatetime(), last=item.begin - step)))
         return out
-
-    def _verdicts(self, item: DueBuckets) -> Iterator[Verdict]:
-        return _verdicts(item.metric.name, self.columns(item))
 
     def columns(self, item: DueBuckets) -> dict[str, Any]:
         """Return the columns of the due buckets of a metric, and `bucket`, their starts."""
@@ -274,8 +272,7 @@ def judge_series(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
 def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:
     """Return the verdicts of the due buckets of judged frames, in the order in which the buckets end, then in that of `due`."""
     parts = {item.metric.name: judged[item.metric.name].loc[item.begin : item.last] for item in due if item.metric.name in judged}
-    columns = {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()}
-    return _by_end(due, (verdict for name, part in columns.items() for verdict in _verdicts(name, part)))
+    return _by_end(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
 
 
 def _verdicts(metric: str, columns: Mapping[Any, Any]) -> Iterator[Verdict]:
@@ -283,9 +280,10 @@ def _verdicts(metric: str, columns: Mapping[Any, Any]) -> Iterator[Verdict]:
     return (Verdict(metric, bucket, Status(status), *numbers) for bucket, status, *numbers in rows)
 
 
-def _by_end(due: Sequence[DueBuckets], verdicts: Iterable[Verdict]) -> DisplayList[Verdict]:
+def _by_end(due: Sequence[DueBuckets], columns: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
     steps = {item.metric.name: item.metric.step for item in due}
-    return DisplayList(sorted(verdicts, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
+    made = [verdict for name, part in columns.items() for verdict in _verdicts(name, part)]
+    return DisplayList(sorted(made, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
 
 
 def mask_incidents(name: str, series: pd.Series, incidents: Sequence[Incident], first: datetime) -> pd.Series:

@@ -43,11 +43,7 @@ class _Scan:
 
 
 def read(
-    ctx: RunContext,
-    due: Sequence[DueBuckets],
-    days: int = 0,
-    now: datetime | None = None,
-    max_wait: float | None = SLOW_AFTER,
+    ctx: RunContext, due: Sequence[DueBuckets], days: int = 0, now: datetime | None = None, max_wait: float | None = SLOW_AFTER
 ) -> Reading:
     """Read the due buckets and `days` before them (0: as many as the detectors need), with one scan per table.
 

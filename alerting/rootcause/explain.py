@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,6 @@ RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
 DEFAULT_OPTIONS = SearchOptions()
 MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
-
-Sums = tuple[float, float, float, float]  # value, expected, rest_value, rest_expected
 
 
 def explain(
@@ -42,16 +41,21 @@ def explain(
     raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
 
+@dataclass(frozen=True)
+class _Effect:
+    """How a set of leaves, given as a mask (n,) bool, is measured: value and expected, and its share of the total's change."""
+
+    name: str  # count | rate | mix
+    numbers: Callable[[np.ndarray], tuple[float, float]]
+    share: Callable[[np.ndarray], float]
+    volume: np.ndarray  # (n,) by which the size of a set is told
+
+
 def _explain_count(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:
     value, expected = leaves.numbers["value"], leaves.numbers["expected"]
     space = _count_space(leaves, value, expected, options, direction)
-
-    def candidate(found: ConditionSet) -> Candidate:
-        inside, rest = found.mask, ~found.mask
-        sums = value[inside].sum(), expected[inside].sum(), value[rest].sum(), expected[rest].sum()
-        return _candidate(space, found, "count", sums, expected)
-
-    return _conclude(space, candidate, value.sum(), expected.sum())
+    effect = _Effect("count", lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
+    return _conclude(space, effect, value.sum(), expected.sum())
 
 
 def _count_space(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions, direction: str) -> SearchSpace:
@@ -82,15 +86,10 @@ def _explain_rates(leaves: Leaves, options: SearchOptions, direction: str, value
     curves = ratio_curves(part, whole, rate, options.correlation)
     space = SearchSpace(leaves, curves, part - due, float(due.sum()), options, direction)
 
-    def candidate(found: ConditionSet) -> Candidate:
-        inside, rest = found.mask, ~found.mask
-        sums = (
-            _sum_ratio(part[inside], whole[inside]), _sum_ratio(due[inside], whole[inside]),
-            _sum_ratio(part[rest], whole[rest]), _sum_ratio(due[rest], whole[rest]),
-        )  # fmt: skip
-        return _candidate(space, found, "rate", sums, whole)
+    def numbers(mask: np.ndarray) -> tuple[float, float]:
+        return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
 
-    return _conclude(space, candidate, value, expected)
+    return _conclude(space, _Effect("rate", numbers, space.share, whole), value, expected)
 
 
 def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected: float) -> Explanation:
@@ -98,16 +97,13 @@ def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected:
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
     space = _count_space(leaves, whole, usual, options, BOTH)
 
-    def candidate(found: ConditionSet) -> Candidate:
-        inside, rest = found.mask, ~found.mask
-        sums = (
-            _sum_ratio(whole * inside, whole), _sum_ratio(usual * inside, usual),
-            _sum_ratio(whole * rest, whole), _sum_ratio(usual * rest, usual),
-        )  # fmt: skip
-        share = _mix_effect(leaves, inside.astype(int)) / (value - expected)
-        return _candidate(space, found, "mix", sums, usual, share)
+    def numbers(mask: np.ndarray) -> tuple[float, float]:
+        return _sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)
 
-    return _conclude(space, candidate, value, expected)
+    def share(mask: np.ndarray) -> float:
+        return _mix_effect(leaves, mask.astype(int)) / (value - expected)
+
+    return _conclude(space, _Effect("mix", numbers, share, usual), value, expected)
 
 
 def _mix_effect(leaves: Leaves, groups: np.ndarray) -> float:
@@ -115,10 +111,10 @@ def _mix_effect(leaves: Leaves, groups: np.ndarray) -> float:
     return float(split_effects(*(np.bincount(groups, leaves.numbers[column]) for column in RATIO_COLUMNS))[1].sum())
 
 
-def _conclude(space: SearchSpace, candidate: Callable[[ConditionSet], Candidate], value: float, expected: float) -> Explanation:
+def _conclude(space: SearchSpace, effect: _Effect, value: float, expected: float) -> Explanation:
     """Search, and return the candidates with those among them that are good enough to report."""
     sets, everything = space.sets(), space.everything()
-    candidates = tuple(candidate(found) for found in sets[:MAX_CANDIDATES])
+    candidates = tuple(_candidate(space, found, effect) for found in sets[:MAX_CANDIDATES])
     if everything.score > max([0.0, *(c.score for c in candidates[:1])]):
         return Explanation(Conclusion.ALIKE, float(value), float(expected), (), candidates)
 
@@ -134,19 +130,14 @@ def _conclude(space: SearchSpace, candidate: Callable[[ConditionSet], Candidate]
     return Explanation(answer, float(value), float(expected), tuple(causes), candidates)
 
 
-def _candidate(
-    space: SearchSpace, found: ConditionSet, effect: str, sums: Sums, volume: np.ndarray, share: float | None = None
-) -> Candidate:
-    """Return the set as a candidate. `share`: of the total's change; None: that of the deviation."""
-    if share is None:
-        total = space.deviation.sum()
-        share = space.deviation[found.mask].sum() / total if total else 0.0
+def _candidate(space: SearchSpace, found: ConditionSet, effect: _Effect) -> Candidate:
     conditions = tuple(sorted(space.lattice.condition(row) for row in found.rows))
-    value, expected, rest_value, rest_expected = (float(x) for x in sums)
-    inside = _sum_ratio(volume * found.mask, volume)
+    value, expected = effect.numbers(found.mask)
+    rest_value, rest_expected = effect.numbers(~found.mask)
     return Candidate(
-        conditions, effect, value, expected, rest_value, rest_expected, float(share), inside, found.factor, found.score
-    )
+        conditions, effect.name, float(value), float(expected), float(rest_value), float(rest_expected),
+        effect.share(found.mask), _sum_ratio(effect.volume * found.mask, effect.volume), found.factor, found.score,
+    )  # fmt: skip
 
 
 def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:

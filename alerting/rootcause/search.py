@@ -73,6 +73,11 @@ class SearchSpace:
         o = self.options
         return max(o.min_change * self.expected, o.min_share * abs(self.deviation.sum()), 1e-9)
 
+    def share(self, mask: np.ndarray) -> float:
+        """Return the share of these leaves, (n,) bool, in the total deviation."""
+        total = self.deviation.sum()
+        return float(self.deviation[mask].sum() / total) if total else 0.0
+
     @property
     def drift(self) -> np.ndarray:
         """The (columns of `curves`,) log prior of the factor of the rest."""
