@@ -236,7 +236,8 @@ def test_every_fact_of_the_database_is_there(store):
     ]
     assert silences == EXPECTED["silences"]
     runs = [
-        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.ok, "said": r.outcome} for r in store.runs(EVER)
+        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.ok, "said": r.outcome}
+        for r in store.runs(EVER)
     ]
     assert runs == EXPECTED["runs"]
     assert store.next_update() == EXPECTED["heard"]

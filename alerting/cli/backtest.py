@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.compose import compose_events
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
@@ -102,7 +102,7 @@ def _said(reading: Reading) -> int:
 def demo() -> int:
     """Tell the embedded app's planted incidents as the chat would have heard of them, each beside the truth."""
     given = load_settings()
-    ctx = connections.connect(dry_run=True)
+    ctx = replace(connections.connect(dry_run=True), daily="")
     if given.source != "embedded":
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {given.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), timedelta(days=27))
@@ -133,7 +133,7 @@ def _tell(
     for event in update_incidents([], events, ctx.metrics, lambda metric, bucket: False)[1]:
         told_at = event.bucket + ctx.metric(event.metric).step + ctx.delay
         changes, _ = pipeline.explain(ctx, _as_of(ctx, event, replay), judged, HOUR.total_seconds())
-        for message in compose_events(ctx, changes, judged, told_at):
+        for message in pipeline.compose(ctx, changes, judged, told_at):
             ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:
                 _keep(message.photo, folder / f"{message.key.replace('/', '-')}.png")

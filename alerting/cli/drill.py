@@ -20,7 +20,6 @@ from alerting.model.protocols import Commit, Source
 from alerting.model.routing import destination_of
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import PreviousState, advance_state
-from alerting.pipeline.compose import compose_events
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.settings import effective_routes, load_settings
@@ -68,6 +67,7 @@ def drill(metric: str = "") -> int:
         store=open_store(given, dry_run=True, routes=effective_routes(vars(given)).plain),
         notifier=open_notifier(given)[0],
         run_link="",
+        daily="",
     )
     well = True
     try:
@@ -93,7 +93,7 @@ def _steps(ctx: RunContext) -> Iterator[DrillStep]:
     events = [event for event in changes.events if event.kind is EventKind.OPENED]
     names = ", ".join(name for event in events for name in _names(event))
     yield bool(events), "judged", f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
-    made = compose_events(ctx, replace(changes, events=events[:1]), judged, now)
+    made = pipeline.compose(ctx, replace(changes, events=events[:1]), judged, now)
     told = [_marked(message, ctx.language) for message in made if message.kind is not EventKind.CAUGHT_UP]
     ctx.store.commit(Commit(messages=told), now)
     try:

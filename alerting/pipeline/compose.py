@@ -33,15 +33,10 @@ CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this t
 
 
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
-    """Return the messages of a run, and the daily one when it is due. Raises StoreError."""
-    return [*compose_events(ctx, changes, judged, now), *daily_summary(ctx, now)]
+    """Return the messages of a run.
 
-
-def compose_events(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
-    """Return the messages about the changes.
-
-    First that runs were missed; then a text for each event, with a chart for what opens or gets worse; last the edits of
-    opening messages. A correction is written only where the opening was sent. Raises StoreError.
+    First that runs were missed; then a text for each event, with a chart for what opens or gets worse; edits of opening
+    messages; the daily message when it is due. A correction is written only where the opening was sent. Raises StoreError.
     """
     out = _missed_runs(ctx, changes, now)
     for event in changes.events:
@@ -57,7 +52,7 @@ def compose_events(ctx: RunContext, changes: StateChange, judged: JudgedMetrics,
             metric, frame = ctx.metric(event.metric), judged[event.metric]
             chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
             out.append(messages.picture_message(event, charts.to_png(chart), context))
-    return [*out, *edit_openings(ctx, changes, judged, now)]
+    return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
 
 
 def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:

@@ -10,7 +10,7 @@ from alerting.model.message import Receipt
 from alerting.model.run import Reading
 from alerting.pipeline.advance import advance
 from alerting.pipeline.commit import commit
-from alerting.pipeline.compose import compose_events
+from alerting.pipeline.compose import compose
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.deliver import deliver
 from alerting.pipeline.explain import explain
@@ -35,7 +35,7 @@ def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Rea
     late = read_pending(ctx, slow, days, now, reading.pending)
     judged = judge(ctx, slow, late, now)
     changes, explained = explain(ctx, advance(ctx, judged, now), judged)
-    commit(ctx, judged, changes, compose_events(ctx, changes, judged, now))
+    commit(ctx, judged, changes, compose(ctx, changes, judged, now))
     receipts = deliver(ctx, now, explained)
     everything = replace(
         reading,
