@@ -282,9 +282,7 @@ def test_the_correlation_of_a_ratios_units_can_be_measured():
     few = pd.DataFrame({"group": list("01234"), "part": [130.0, 200, 201, 198, 202], "whole": 1000.0,
                         "expected_part": 200.0, "expected_whole": 1000.0})  # fmt: skip
     assert explain(few, ["group"], "ratio").answer == Conclusion.UNCLEAR  # one leaf may be hit so by itself ...
-    assert (
-        explain(few, ["group"], "ratio", SearchOptions(correlation=0.0005)).causes[0].text == "group=0"
-    )  # ... never so here
+    assert explain(few, ["group"], "ratio", SearchOptions(correlation=0.0005)).causes[0].text == "group=0"  # ... never so here
 
 
 SCORER = """
