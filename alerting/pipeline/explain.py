@@ -57,27 +57,24 @@ def explain(
     An opened incident gets its rarity and a similar incident; one that is opened or worse gets its root cause, as far as that
     is found within `max_wait` seconds. Raises StoreError.
     """
-    explained = Explanations(_with_rarity(ctx, changes, judged), judged)
-    events = [event for event in explained.changes.events if event.incident and _has_segments(ctx, event)]
-    if events:
-        pool = ThreadPoolExecutor(1, "explain")  # a source runs one query at a time
-        futures = {event.incident.id: pool.submit(_root_cause, ctx, event) for event in events if event.incident}
-        pool.shutdown(wait=False)
-        explained = replace(explained, pending=futures).collect(max_wait)
-    return explained.changes, explained
-
-
-def _with_rarity(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> StateChange:
-    """Return the changes in which opened incidents have their rarity and their similar incident, which never change later."""
+    # How rare it is and what it resembles: as it was at the opening, never changed later.
     found: dict[str, tuple[Rarity | None, SimilarIncident | None]] = {}
     for event in changes.events:
         incident = event.incident
-        if event.kind is not EventKind.OPENED or incident is None or event.again or isnan(event.verdict.value):
-            continue
-        past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
-        rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
-        found[incident.id] = rare, rarity.most_similar(incident, event.verdict, past)
-    return changes.with_incidents(lambda i: replace(i, rarity=found[i.id][0], similar=found[i.id][1]) if i.id in found else i)
+        if event.kind is EventKind.OPENED and incident and not event.again and not isnan(event.verdict.value):
+            past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
+            rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
+            found[incident.id] = rare, rarity.most_similar(incident, event.verdict, past)
+    changes = changes.with_incidents(lambda i: replace(i, rarity=found[i.id][0], similar=found[i.id][1]) if i.id in found else i)
+
+    # Root causes, computed in the background.
+    pool, futures = ThreadPoolExecutor(1, "explain"), dict[str, Future[RootCause]]()  # a source runs one query at a time
+    for event in changes.events:
+        if event.incident and _has_segments(ctx, event):
+            futures[event.incident.id] = pool.submit(_root_cause, ctx, event)
+    pool.shutdown(wait=False)
+    explained = Explanations(changes, judged, pending=futures).collect(max_wait)
+    return explained.changes, explained
 
 
 def _has_segments(ctx: RunContext, event: Event) -> bool:
