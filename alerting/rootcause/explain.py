@@ -86,10 +86,10 @@ def _explain_rates(leaves: Leaves, options: SearchOptions, direction: str, value
     curves = ratio_curves(part, whole, rate, options.correlation)
     space = SearchSpace(leaves, curves, part - due, float(due.sum()), options, direction)
 
-    def numbers(mask: np.ndarray) -> tuple[float, float]:
-        return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
-
-    return _conclude(space, _Effect("rate", numbers, space.share, whole), value, expected)
+    effect = _Effect(
+        "rate", lambda mask: (_sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])), space.share, whole
+    )
+    return _conclude(space, effect, value, expected)
 
 
 def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected: float) -> Explanation:
@@ -97,13 +97,13 @@ def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected:
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
     space = _count_space(leaves, whole, usual, options, BOTH)
 
-    def numbers(mask: np.ndarray) -> tuple[float, float]:
-        return _sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)
-
-    def share(mask: np.ndarray) -> float:
-        return _mix_effect(leaves, mask.astype(int)) / (value - expected)
-
-    return _conclude(space, _Effect("mix", numbers, share, usual), value, expected)
+    effect = _Effect(
+        "mix",
+        lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
+        lambda mask: _mix_effect(leaves, mask.astype(int)) / (value - expected),
+        usual,
+    )
+    return _conclude(space, effect, value, expected)
 
 
 def _mix_effect(leaves: Leaves, groups: np.ndarray) -> float:

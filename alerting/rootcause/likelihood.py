@@ -104,11 +104,9 @@ def estimate_noise(value: np.ndarray, expected: np.ndarray, spread: np.ndarray |
         squares = (value - factor * expected) ** 2 / max(factor, 0.05)  # errors around the factor of the middle leaf
         phi, wobble = _fit_noise(expected, squares, min_expected=5.0, typical=lambda x: float(np.median(x)) / NORMAL_MEDIAN)
         return Noise(phi, wobble, np.ones(len(value)))
-
-    def trimmed_mean(x: np.ndarray) -> float:
-        return float(np.minimum(x, np.quantile(x, TRIM_QUANTILE)).mean())
-
-    phi, wobble = _fit_noise(expected, spread**2, min_expected=1.0, typical=trimmed_mean)
+    phi, wobble = _fit_noise(
+        expected, spread**2, min_expected=1.0, typical=lambda x: float(np.minimum(x, np.quantile(x, TRIM_QUANTILE)).mean())
+    )
     model = phi * np.maximum(expected, phi * 0.02) + wobble * expected**2
     own = SPREAD_ERRORS * np.minimum(spread**2 / model, MAX_NOISE_RATIO)
     scale = (MODEL_ERRORS + own) / (MODEL_ERRORS + SPREAD_ERRORS)
