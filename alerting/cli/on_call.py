@@ -202,7 +202,7 @@ def _apply(given: Settings, ctx: RunContext, rest: Callable[[float], None]) -> N
         except HeldError:
             rest(1.0)
             continue
-        sys.stdout.writelines(f"{now:%H:%M:%SZ} {item.answer.name}: {item.said}\n" for item in heard)
+        sys.stdout.writelines(f"{now:%H:%M:%SZ} {item.press.name}: {item.reply}\n" for item in heard)
         sys.stderr.writelines(f"{receipt.key} {receipt.state}: {receipt.reason}\n" for receipt in receipts if receipt.reason)
         sys.stderr.write(f"{trouble}\n" if trouble else "")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Compose the daily message: how the runs of a day went, so that silence can be told from a dead cron."""
+"""Compose the daily message: how the runs of a day went, so that a dead cron is not taken for a quiet day."""
 
 from __future__ import annotations
 

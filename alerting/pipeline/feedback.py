@@ -28,11 +28,11 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Feedback:
-    """A pressed button. `incident`: id, "" if there is none. `said`: the text that the person is shown."""
+    """A pressed button. `incident`: id, "" if there is none. `reply`: the text that the person is shown."""
 
-    answer: ButtonPress
+    press: ButtonPress
     incident: str
-    said: str
+    reply: str
 
 
 def begin_run(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
@@ -65,7 +65,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
     following = presses[-1].update_id + 1  # not the highest: after a quiet week the numbers begin anew
     ctx.store.commit(Commit(messages=replies, incidents=list(changed.values()), next_update=following), now)
     for item in feedback:
-        ctx.notifier.confirm(item.answer, item.said)
+        ctx.notifier.confirm(item.press, item.reply)
     return feedback, ""
 
 

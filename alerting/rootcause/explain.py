@@ -31,7 +31,7 @@ def explain(
 
     `leaves`: one row per combination of `attributes` (others are summed over), and of a count `value`, `expected`; of a
     ratio `part`, `whole`, `expected_part`, `expected_whole`, all of the same length of time. `spread`, optional: the standard
-    deviation of the leaf's past errors, of a ratio in rates. `direction`: up or down where only such a change is asked about.
+    deviation of the leaf's past errors, of a ratio in rates. `direction`: up or down to search for such a change only.
     Raises ValueError on an unknown kind, a missing column, and numbers that are negative or not finite.
     """
     if kind == COUNT:
@@ -48,7 +48,7 @@ class _Effect:
     name: str  # count | rate | mix
     numbers: Callable[[np.ndarray], tuple[float, float]]
     share: Callable[[np.ndarray], float]
-    volume: np.ndarray  # (n,) by which the size of a set is told
+    volume: np.ndarray  # (n,) numbers whose share is the size of a set
 
 
 def _explain_count(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:

@@ -1,4 +1,4 @@
-"""How rare a value is, in numbers that can be said in words; and the past incident that is most similar. Pure."""
+"""How rare a value is, in numbers that a message can use; and the past incident that is most similar. Pure."""
 
 from __future__ import annotations
 

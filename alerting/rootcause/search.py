@@ -126,7 +126,7 @@ class SearchSpace:
         price = o.pair_cost * (pairs / size - 1) + o.condition_cost * (size - 1) + o.mixed_cost * mixed
         score = gain * (1 - price) - o.min_gain * size
 
-        # The leaves moved the way that their common factor says, and the way that was asked for.
+        # The leaves moved the way that their common factor says, and in the wanted direction.
         fits = np.isinf(factor) | (np.sign(moved[near]) == np.sign(np.round(np.log(factor), 9)))
         if self.direction != BOTH:
             fits = fits & (np.sign(moved[near]) == (1 if self.direction == UP else -1))
