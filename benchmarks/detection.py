@@ -22,8 +22,9 @@ import pandas as pd
 from alerting.metrics import metrics_of_table
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
+from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import fold_episodes, judge_series, verdicts
+from alerting.pipeline.judge import judge_series, verdicts
 
 TOLD_ALREADY = 0.5  # score of an anomalous bucket about which the person on call is not told again
 TELLING = (EventKind.OPENED, EventKind.WORSENED, EventKind.REMINDER, EventKind.NO_DATA)

@@ -59,7 +59,7 @@ def _uses(thing: Any) -> bool:
 
 def _names(thing: Any, seen: set[Any]) -> Iterator[str]:
     thing = getattr(thing, "__wrapped__", thing)
-    if thing in seen or not getattr(thing, "__module__", "").startswith("tests"):
+    if thing in seen or not getattr(thing, "__module__", "").startswith(("tests", "benchmarks")):
         return
     seen.add(thing)
     if isinstance(thing, type):

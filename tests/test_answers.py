@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting import messages, pipeline
+from alerting import messages
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.protocols import Commit
@@ -13,6 +13,7 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Stat
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
+from alerting.pipeline.feedback import read_feedback
 from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore
 
@@ -50,22 +51,22 @@ def deliver(ctx, now=NOW):
 
 
 def press(ctx, bot, button, user=ANNA, now=NOW):
-    """Press, hear, deliver; the incident as it is then, what was heard, and what the chat got."""
+    """Press, read the feedback, deliver; return the incident as it is then, the feedback, and what the chat got."""
     before = len(bot.messages)
     bot.press(bot.messages[0].id, button, user=user)
-    heard, trouble = pipeline.read_feedback(ctx, now)
+    feedback, trouble = read_feedback(ctx, now)
     assert trouble == ""
     deliver(ctx, now)
     (incident,) = ctx.store.incidents(now - timedelta(days=1))
-    return incident, heard, [m.plain for m in bot.messages[before:]]
+    return incident, feedback, [m.plain for m in bot.messages[before:]]
 
 
 def test_taken(ctx, bot):
-    incident, heard, said = press(ctx, bot, "take")
+    incident, feedback, said = press(ctx, bot, "take")
     assert incident.acknowledged_by == "Anna"
     assert said == ["👀 Anna is on it"]
     assert bot.messages[-1].reply_to == bot.messages[0].id
-    assert [item.said for item in heard] == said
+    assert [item.reply for item in feedback] == said
 
 
 def test_snoozed_for_an_hour_and_muted_until_resolved(ctx, bot):
@@ -90,25 +91,25 @@ def test_a_label_is_kept_and_nobody_is_reminded_of_what_is_known(ctx, bot, butto
 
 def test_a_press_counts_once_however_often_answers_are_read(ctx, bot):
     press(ctx, bot, "take")
-    assert pipeline.read_feedback(ctx, NOW) == ([], "")
+    assert read_feedback(ctx, NOW) == ([], "")
     assert deliver(ctx) == []
 
 
 def test_two_presses_before_one_run_both_count_in_order(ctx, bot):
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.press(bot.messages[0].id, "expected", user={"id": 7, "first_name": "Boris", "username": "Boris"})
-    heard, _ = pipeline.read_feedback(ctx, NOW)
+    feedback, _ = read_feedback(ctx, NOW)
     (incident,) = ctx.store.incidents(NOW - timedelta(days=1))
     assert (incident.acknowledged_by, incident.label, incident.labelled_by) == ("Anna", Label.EXPECTED, "Boris")
-    assert len(heard) == 2
+    assert len(feedback) == 2
 
 
 def test_who_is_not_listed_changes_nothing_and_is_told_so(ctx, bot):
-    incident, heard, said = press(ctx, bot, "take", user={"id": 9, "first_name": "<b>Eve</b>"})
+    incident, feedback, said = press(ctx, bot, "take", user={"id": 9, "first_name": "<b>Eve</b>"})
     assert repr(incident) == repr(INCIDENT)  # NaN is not equal to itself
     assert said == []
-    assert "(9) is not in ALERTING_TELEGRAM_USERS" in heard[0].answer.refused
-    assert pipeline.read_feedback(ctx, NOW) == ([], "")  # and the press is done with
+    assert "(9) is not in ALERTING_TELEGRAM_USERS" in feedback[0].press.refused
+    assert read_feedback(ctx, NOW) == ([], "")  # and the press is done with
 
 
 def test_a_name_cannot_inject(ctx, bot):
@@ -121,25 +122,25 @@ def test_an_incident_that_nobody_remembers_is_answered_and_passed(ctx, bot):
     old = replace(INCIDENT, closed=NOW - timedelta(days=60), opened=NOW - timedelta(days=61))
     ctx.store.commit(Commit(incidents=[old]), NOW)
     bot.press(bot.messages[0].id, "take", user=ANNA)
-    heard, trouble = pipeline.read_feedback(ctx, NOW)
-    assert (heard[0].said, trouble) == ("this incident is not known any more", "")
-    assert pipeline.read_feedback(ctx, NOW) == ([], "")
+    feedback, trouble = read_feedback(ctx, NOW)
+    assert (feedback[0].reply, trouble) == ("this incident is not known any more", "")
+    assert read_feedback(ctx, NOW) == ([], "")
 
 
 def test_a_chat_that_cannot_be_read_is_said_and_loses_no_press(ctx, bot):
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.fail("500", times=1, method="getUpdates")
-    heard, trouble = pipeline.read_feedback(ctx, NOW)
-    assert heard == []
+    feedback, trouble = read_feedback(ctx, NOW)
+    assert feedback == []
     assert "500" in trouble
-    assert [item.answer.name for item in pipeline.read_feedback(ctx, NOW)[0]] == ["Anna"]
+    assert [item.press.name for item in read_feedback(ctx, NOW)[0]] == ["Anna"]
 
 
 def test_what_is_remembered_but_not_confirmed_counts_once(ctx, bot):
     """A crash between remembering a press and confirming it: the next run does not apply it again."""
     bot.press(bot.messages[0].id, "take", user=ANNA)
     bot.fail("reset", times=9, method="answerCallbackQuery")
-    pipeline.read_feedback(ctx, NOW)
-    assert pipeline.read_feedback(ctx, NOW) == ([], "")
+    read_feedback(ctx, NOW)
+    assert read_feedback(ctx, NOW) == ([], "")
     deliver(ctx)
     assert sum("is on it" in m.plain for m in bot.messages) == 1

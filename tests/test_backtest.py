@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting import metric_values, pipeline
+from alerting import metric_values
 from alerting.backtest import faults as backtest_faults
 from alerting.backtest.behaviour import (
     compare_baselines,
@@ -47,8 +47,9 @@ from alerting.metrics import RULE
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric, Policy
 from alerting.model.verdict import Episode, EventKind
+from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import fold_episodes, judge_series
+from alerting.pipeline.judge import judge_series, verdicts
 
 STEP = timedelta(minutes=15)
 START = datetime(2026, 11, 2, tzinfo=UTC)  # a Monday
@@ -425,7 +426,7 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
     episodes, answers, events = {"a": Episode("a")}, [], []
     for bucket in values.index[-48:]:
         seen = {"a": judge_series(watched, values.loc[:bucket], "Europe/Moscow")}
-        answer = pipeline.verdicts([DueBuckets(watched, bucket.to_pydatetime(), bucket.to_pydatetime())], seen)
+        answer = verdicts([DueBuckets(watched, bucket.to_pydatetime(), bucket.to_pydatetime())], seen)
         episodes, happened = fold_episodes([watched], answer, episodes)
         answers, events = answers + answer, events + happened
     whole = BacktestData([watched], {"a": values}, first, values.index[-1].to_pydatetime() + step, "Europe/Moscow").replay_all()

@@ -19,8 +19,8 @@ from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.metric import Query
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
-from alerting.pipeline.advance import PreviousState, advance
-from alerting.pipeline.compose import _titled
+from alerting.pipeline.advance import PreviousState, advance_state
+from alerting.pipeline.compose import title_with_segment
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
@@ -281,14 +281,14 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
         total = replace(calm(table), bucket=bucket)
         verdict, cause = judge_segments(stand_in, table, total)
         seen = SegmentResult([verdict], {stand_in.name: cause} if cause else {})
-        changes = advance([DueBuckets(METRIC["views"], bucket, bucket)], [total], memory, seen)
+        changes = advance_state([DueBuckets(METRIC["views"], bucket, bucket)], [total], memory, seen)
         memory = replace(memory, episodes=changes.episodes, incidents=changes.incidents)
         told.append(changes.events)
     assert [[e.kind for e in events] for events in told] == [[], [EventKind.OPENED], [], [EventKind.RESOLVED]]
     (opened,) = told[1]
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
-    assert _titled(stand_in, opened).title["en"] == "Views, source ads"
+    assert title_with_segment(stand_in, opened).title["en"] == "Views, source ads"
 
 
 def test_slices_are_watched_as_the_catalogue_says():
@@ -306,4 +306,4 @@ def test_a_segment_is_spelled_in_one_place():
     assert spell_segment(elements, space="") == "os=iOS&source=ads;os=web"
     assert spell_segment(()) == ""
     pairs = re.compile(r"\{\w+\}(=|\{equals\})\{value\}")
-    assert [path.stem for path in (ROOT / "alerting").rglob("*.py") if pairs.search(path.read_text())] == ["why"]
+    assert [path.stem for path in (ROOT / "alerting").rglob("*.py") if pairs.search(path.read_text())] == ["incident"]

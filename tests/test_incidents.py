@@ -16,9 +16,8 @@ from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric, Policy, Silence
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
-from alerting.pipeline.advance import PreviousState, advance
+from alerting.pipeline.advance import PreviousState, advance_state, fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import fold_episodes
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -45,7 +44,7 @@ def live(seen: dict[str, str], metrics=METRICS, silences=(), between=lambda inci
     memory, told = PreviousState(metrics, silences=silences), []
     for i, row in enumerate(answers(seen)):
         due = [DueBuckets(metric, START + i * STEP, START + i * STEP) for metric in metrics if metric.name in seen]
-        changes = advance(due, row, memory)
+        changes = advance_state(due, row, memory)
         told.append(changes.events)
         known = between(changes.incidents, i)
         memory = replace(memory, episodes=changes.episodes, incidents=known)
@@ -172,7 +171,7 @@ def test_what_begins_later_does_not_hide_in_a_muted_incident():
 def test_a_catch_up_notifies_each_incident_once_with_its_true_times():
     rows = answers({"likes": "N A A W N N N N", "views": "N N N N N N A A"})
     due = [DueBuckets(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]
-    changes = advance(due, [verdict for row in rows for verdict in row], PreviousState(METRICS))
+    changes = advance_state(due, [verdict for row in rows for verdict in row], PreviousState(METRICS))
     over, open_ = changes.events
     assert (over.kind, over.metric, over.incident.last_notified) == (EventKind.RESOLVED, "likes", None)
     assert (over.incident.root.since, over.incident.root.until) == (START + STEP, START + 4 * STEP)
@@ -216,7 +215,7 @@ def test_late_rows_withdraw_a_member_and_close_what_is_left_of_the_incident():
         if m.name in ("likes", "views")
     ]
     before = PreviousState(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, [incident])
-    changes = advance(due, [verdict for row in healed[1:] for verdict in row], before)
+    changes = advance_state(due, [verdict for row in healed[1:] for verdict in row], before)
     (corrected,) = [event for event in changes.events if event.kind is EventKind.CORRECTED]
     assert (corrected.metric, corrected.bucket, corrected.verdict.value) == ("views", START + STEP, 100.0)
     assert [member.metric for member in changes.incidents[0].members] == ["likes"]
@@ -230,7 +229,7 @@ def test_late_rows_may_show_that_a_gap_was_a_fall():
     assert incident.root.gap
     rows = answers({"views": "N N A A"})[1:]
     due = [DueBuckets(MetricTree(METRICS).metric("views"), START + 4 * STEP, START + 3 * STEP, changed_from=START + STEP)]
-    changes = advance(due, [row[0] for row in rows], PreviousState(METRICS, {"views": Episode("views")}, known))
+    changes = advance_state(due, [row[0] for row in rows], PreviousState(METRICS, {"views": Episode("views")}, known))
     (after,) = changes.incidents
     assert (after.id, after.root.gap, after.root.since, after.root.first.value) == (incident.id, False, START + 2 * STEP, 80.0)
     assert opening_event(after, changes.episodes).kind is EventKind.OPENED
@@ -248,7 +247,7 @@ def test_late_rows_that_change_nothing_send_nothing():
         for m in METRICS
         if m.name in ("likes", "views")
     ]
-    changes = advance(due, rows, PreviousState(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, known))
+    changes = advance_state(due, rows, PreviousState(METRICS, {"likes": Episode("likes"), "views": Episode("views")}, known))
     assert changes.events == []
     assert changes.incidents == known
 

@@ -13,7 +13,9 @@ from alerting import detectors, pipeline
 from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import CHART_SPAN, Metric, Policy, Query
+from alerting.model.protocols import Commit
 from alerting.notifiers.console import Console
+from alerting.pipeline import display
 from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
 from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
@@ -73,18 +75,23 @@ def connect(path, metrics=METRICS, frame=None):
     )  # fmt: skip
 
 
-def run(ctx, now, labelled=()):
-    """A run up to what it remembers; gives what it judged and read."""
+def run(ctx, now):
+    """A run that stores the verdicts of the due buckets alone; returns these, what was judged, and the verdicts."""
     ctx.source.now = now
     due = pipeline.due(ctx, now)
-    reading = pipeline.read(ctx, due, 0, now)
-    due = pipeline.find_changed_buckets(ctx, due, reading)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, labelled)
-    answers = pipeline.verdicts(due, judged)
-    changes = pipeline.advance(due, answers, before)
-    pipeline.commit(ctx, answers, changes, [], reading)
-    return due, judged, answers
+    judged = pipeline.judge(ctx, due, pipeline.read(ctx, due, 0, now), now)
+    changes = pipeline.advance(ctx, judged, now)
+    ctx.store.commit(
+        Commit(
+            judged.verdicts,
+            list(changes.episodes.values()),
+            incidents=changes.incidents,
+            episode_trail=changes.trail,
+            arrivals=judged.reading.arrivals,
+        ),
+        now,
+    )
+    return judged.due, judged, judged.verdicts
 
 
 def after(bucket):
@@ -171,7 +178,7 @@ def test_of_what_was_judged_every_view_says_the_same(tmp_path):
     assert "no such" not in judged
     for item in due:
         name, frame = item.metric.name, judged[item.metric.name]
-        columns = judged.due(item)
+        columns = judged.columns(item)
         assert list(columns["bucket"]) == list(frame.loc[item.begin : item.last].index.to_pydatetime())
         for bucket, status, value in zip(columns["bucket"], columns["status"], columns["value"], strict=True):
             assert judged.statuses(bucket)[name] == status == frame.status[bucket]
@@ -182,7 +189,7 @@ def test_of_what_was_judged_every_view_says_the_same(tmp_path):
         assert name not in judged.statuses(END + 9 * DAY)  # beyond the grid
         assert name not in judged.statuses(frame.index[0])  # long before anything was judged
     mine = {(v.metric, v.bucket): v for v in answers}
-    assert len(mine) == sum(len(judged.due(item)["bucket"]) for item in due)
+    assert len(mine) == sum(len(judged.columns(item)["bucket"]) for item in due)
 
 
 def test_a_fresh_metric_shows_three_days_and_is_due_for_one(tmp_path, truth):
@@ -213,10 +220,10 @@ def test_when_nothing_is_due_nothing_is_answered_and_all_can_be_looked_at(tmp_pa
     assert answers == []
     assert [len(item) for item in due] == [0] * 7
     for item in due:
-        assert list(judged.due(item)["bucket"]) == []
+        assert list(judged.columns(item)["bucket"]) == []
         assert judged.newest(item.metric.name)["status"] == ctx.store.judged(item.metric.name)[-1].status.value
         assert len(judged[item.metric.name]) == len(judged.whole(item.metric.name))
-    assert pipeline.show_verdicts(ctx, judged, pipeline.read(ctx, due)).status.ne("").all()
+    assert display.show_verdicts(ctx, judged, pipeline.read(ctx, due)).status.ne("").all()
 
 
 def test_without_anything_to_judge_there_is_nothing_judged(tmp_path):

@@ -282,10 +282,10 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
     tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
     shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
     assert shown == [
-        "pipeline.show_verdicts",
+        "display.show_verdicts",
         "charts.overview_chart",
-        "pipeline.show_changes",
-        "pipeline.show_root_causes",
+        "display.show_changes",
+        "display.show_root_causes",
         "HTML",
     ]
 

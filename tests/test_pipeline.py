@@ -21,7 +21,9 @@ from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status
 from alerting.notifiers.console import Console
 from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline import display
 from alerting.pipeline.context import RunContext, last_closed_bucket
+from alerting.pipeline.deliver import follow_up
 from alerting.sources.base import BaseSource
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
@@ -64,16 +66,11 @@ def world(tmp_path):
 def run(ctx, now, days=29):
     """A run as the notebook makes it; gives what was said."""
     pipeline.begin_run(ctx, now)
-    pipeline.read_feedback(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, days, now)
-    due = pipeline.find_changed_buckets(ctx, due, reading)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, before.labelled)
-    answers = pipeline.verdicts(due, judged)
-    changes = pipeline.advance(due, answers, before)
-    messages = [*pipeline.compose(ctx, changes, judged, reading, now), *pipeline.daily_summary(ctx, now)]
-    pipeline.commit(ctx, answers, changes, messages, reading)
+    judged = pipeline.judge(ctx, due, reading, now)
+    changes = pipeline.advance(ctx, judged, now)
+    pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
     receipts = pipeline.deliver(ctx, now)
     return changes.events, receipts, pipeline.finish(ctx, reading, receipts)
 
@@ -207,7 +204,7 @@ def test_a_metric_that_raises_hides_no_other_and_ends_red(world):
     with pytest.raises(RunFailed, match="bad was not judged: its value could not be made: ZeroDivisionError: no such thing"):
         run(ctx, after(END))
     assert set(ctx.store.last_judged()) == {"a"}
-    shown = pipeline.show_verdicts(ctx, {}, pipeline.read(ctx, pipeline.due(ctx, after(END + STEP))))
+    shown = display.show_verdicts(ctx, {}, pipeline.read(ctx, pipeline.due(ctx, after(END + STEP))))
     assert shown.loc["bad", "status"] == "missing"
     assert "one number per bucket" in shown.loc["scalar", "why"]
 
@@ -400,15 +397,13 @@ def explained(world, **how):
     now = after(END)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 29, now)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading)
-    answers = pipeline.verdicts(due, judged)
+    judged = pipeline.judge(ctx, due, reading, now)
     began = time.monotonic()
-    changes, found = pipeline.explain(ctx, pipeline.advance(due, answers, before), judged, ready)
+    changes, found = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged, ready)
     waited = time.monotonic() - began
-    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
+    pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
     first = [r.key for r in pipeline.deliver(ctx, now)]
-    late = [r.key for r in pipeline.follow_up(ctx, changes, judged, found, now)]
+    late = [r.key for r in follow_up(ctx, found, now)]
     (incident,) = ctx.store.incidents()
     return ctx, found, waited, first, late, incident
 
@@ -438,7 +433,7 @@ def test_an_explanation_that_fails_costs_nothing_but_itself(world):
     assert len(first) == 2
     assert late == []
     assert incident.cause is None
-    assert "no column os" in pipeline.show_root_causes(found)["slice"].iloc[0]
+    assert "no column os" in display.show_root_causes(found)["slice"].iloc[0]
 
 
 def test_a_clock_that_was_ahead_for_one_run_blinds_nobody(world):

@@ -92,14 +92,12 @@ def connected(source, metrics=SHAPES, **more):
 def run(ctx, now):
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, before.labelled)
-    answers = pipeline.verdicts(due, judged)
-    changes, _ = pipeline.explain(ctx, pipeline.advance(due, answers, before), judged)
-    said = pipeline.compose(ctx, changes, judged, reading, now)
-    pipeline.commit(ctx, answers, changes, said, reading)
+    judged = pipeline.judge(ctx, due, reading, now)
+    changes, _ = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged)
+    said = pipeline.compose(ctx, changes, judged, now)
+    pipeline.commit(ctx, judged, changes, said)
     pipeline.deliver(ctx, now)
-    return reading, answers, said
+    return reading, judged.verdicts, said
 
 
 def test_every_shape_is_counted_as_it_should_be(app):

@@ -20,7 +20,7 @@ from alerting.rootcause.explain import explain
 from alerting.rootcause.search import SearchOptions
 from alerting.rootcause.segments import expected_counts, expected_ratio, mix_and_rate_effects, new_and_gone_values, overdispersion
 from alerting.rootcause.types import Conclusion
-from benchmarks import rootcause
+from benchmarks.rootcause import main as bench
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))
 NAMED = 0.95  # of the seeds
@@ -129,7 +129,7 @@ def test_what_a_cause_says():
     told = explain(leaves, ATTRIBUTES)
     cause = told.causes[0]
     assert (told.answer, cause.text, cause.effect) == (Conclusion.CARRIED, "os=ios", "count")
-    assert cause.elements == ((("os", "ios"),),)
+    assert cause.conditions == ((("os", "ios"),),)
     assert (cause.share, cause.change, cause.rest_change) == (pytest.approx(1), pytest.approx(-0.6), pytest.approx(0))
     ios = leaves.expected[leaves.os == "ios"].sum()
     assert cause.volume == pytest.approx(ios / leaves.expected.sum())
@@ -154,7 +154,7 @@ def test_one_set_of_leaves_is_told_once_and_by_its_shortest_name():
     leaves = leaves.assign(city=city, value=np.where(leaves.country == "UA", 0.3, 1.0) * leaves.expected)
     told = explain(leaves, [*ATTRIBUTES, "city"])
     assert told.causes[0].text == "country=UA"
-    masks = [tuple(inside(leaves, dict(c.elements[0]))) for c in told.causes if len(c.elements) == 1]
+    masks = [tuple(inside(leaves, dict(c.conditions[0]))) for c in told.causes if len(c.conditions) == 1]
     assert len(set(masks)) == len(masks)
 
 
@@ -272,17 +272,17 @@ def test_expectations_from_a_past():
     assert expected_ratio(np.zeros((2, 0)), np.zeros((2, 0)))[0].tolist() == [0, 0]
 
 
-def test_how_unequal_a_ratio_is_can_be_measured():
+def test_the_correlation_of_a_ratios_units_can_be_measured():
     rng = np.random.default_rng(0)
     whole = rng.poisson(2000, (300, 14)).astype(float)
     assert overdispersion(rng.binomial(whole.astype(int), 0.2), whole) == 0.0005
     a, b = 0.2 * (1 / 0.01 - 1), 0.8 * (1 / 0.01 - 1)  # beta-binomial of correlation 0.01
     assert overdispersion(rng.binomial(whole.astype(int), rng.beta(a, b, whole.shape)), whole) == pytest.approx(0.01, rel=0.2)
-    assert overdispersion(np.zeros((3, 5)), np.ones((3, 5))) == SearchOptions().unequal
+    assert overdispersion(np.zeros((3, 5)), np.ones((3, 5))) == SearchOptions().correlation
     few = pd.DataFrame({"group": list("01234"), "part": [130.0, 200, 201, 198, 202], "whole": 1000.0,
                         "expected_part": 200.0, "expected_whole": 1000.0})  # fmt: skip
     assert explain(few, ["group"], "ratio").answer == Conclusion.UNCLEAR  # one leaf may be hit so by itself ...
-    assert explain(few, ["group"], "ratio", SearchOptions(unequal=0.0005)).causes[0].text == "group=0"  # ... where it never is
+    assert explain(few, ["group"], "ratio", SearchOptions(correlation=0.0005)).causes[0].text == "group=0"  # ... never so here
 
 
 SCORER = """
@@ -324,7 +324,7 @@ def folder(path):
 
 def test_the_bench_answers_every_case_and_keeps_the_figures(tmp_path, capfd):
     data, out = folder(tmp_path), tmp_path / "out"
-    assert rootcause.main(data, out) == 0
+    assert bench(data, out) == 0
     told = pd.read_csv(out / "predictions.csv", dtype=str)
     assert told.columns.tolist() == ["dataset", "case", "rank", "root_cause"]
     assert not told.duplicated(["dataset", "case", "rank"]).any()
@@ -341,23 +341,23 @@ def test_the_bench_answers_every_case_and_keeps_the_figures(tmp_path, capfd):
 def test_minutes_after_the_odd_one_and_the_recorded_cause_are_not_looked_at(tmp_path):
     data, (a, b) = folder(tmp_path), (tmp_path / "a", tmp_path / "b")
     (tmp_path / "bench" / "rootcause_score.py").unlink()
-    assert rootcause.main(data, a) == 0
+    assert bench(data, a) == 0
     table = pd.read_parquet(data / "rs_dev.parquet")
     table[table.ts <= "2019-11-19 11:00"].to_parquet(data / "rs_dev.parquet")
     truth = pd.read_csv(data / "rs_dev_truth.csv", dtype=str)
     truth.assign(root_cause="another=one").to_csv(data / "rs_dev_truth.csv", index=False)
-    assert rootcause.main(data, b) == 0
+    assert bench(data, b) == 0
     assert (a / "predictions.csv").read_text() == (b / "predictions.csv").read_text()
 
 
 def test_the_bench_says_when_there_is_nothing_to_score_or_the_script_fails(tmp_path, capfd):
     data = folder(tmp_path)
     (tmp_path / "bench" / "rootcause_score.py").write_text("raise SystemExit(2)")
-    assert rootcause.main(data, tmp_path / "out") == 1
-    assert rootcause.main(data, tmp_path / "out", scorer=tmp_path / "none.py") == 0
+    assert bench(data, tmp_path / "out") == 1
+    assert bench(data, tmp_path / "out", scorer=tmp_path / "none.py") == 0
     assert "no scoring script at" in capfd.readouterr().out
     (tmp_path / "empty").mkdir()
-    assert rootcause.main(tmp_path / "empty", tmp_path / "out") == 1
+    assert bench(tmp_path / "empty", tmp_path / "out") == 1
 
 
 @pytest.fixture(scope="module")
@@ -371,6 +371,6 @@ def incidents():
 
 
 def test_real_incidents_are_explained_as_well_as_was_asked(incidents, tmp_path):
-    assert rootcause.main(incidents, tmp_path) == 0
+    assert bench(incidents, tmp_path) == 0
     figures = json.loads((tmp_path / "rootcause.json").read_text())
     assert [f["name"] for f in figures if f["holds"] is False] == []

@@ -15,6 +15,7 @@ from alerting.detectors.baselines import SameSlot
 from alerting.model.errors import RunFailed, SourceError
 from alerting.model.metric import Metric, Query
 from alerting.notifiers.telegram.chat import Telegram
+from alerting.pipeline import display
 from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource
 from alerting.sources.cache import CachedSource
@@ -66,17 +67,10 @@ def quickly(ctx, now, patience=0.3):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now, patience)
-    due = pipeline.find_changed_buckets(ctx, due, reading)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, before.labelled)
-    answers = pipeline.verdicts(due, judged)
-    watched, reading = pipeline.watch_segments(ctx, due, answers, reading)
-    changes = pipeline.advance(due, answers, before, watched)
-    changes, explained = pipeline.explain(ctx, changes, judged)
-    answers = pipeline.warmup_verdicts(due, judged) + answers
-    pipeline.commit(ctx, answers, changes, pipeline.compose(ctx, changes, judged, reading, now), reading)
-    receipts = [*pipeline.deliver(ctx, now), *pipeline.follow_up(ctx, changes, judged, explained, now)]
-    return due, judged, reading, receipts
+    judged = pipeline.judge(ctx, due, reading, now)
+    changes, explained = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged)
+    pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
+    return judged.due, judged, reading, pipeline.deliver(ctx, now, explained)
 
 
 def told(bot):
@@ -92,7 +86,7 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     assert set(reading.pending) == {"lazy"}
     assert set(ctx.store.last_judged()) == {"posts", "shares"}
     assert told(bot) == ["Posts"]
-    shown = pipeline.show_verdicts(ctx, judged, reading)
+    shown = display.show_verdicts(ctx, judged, reading)
     assert "slow" in shown.loc["mails", "why"]
     ctx.source.gates["lazy"].set()
     late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)
@@ -171,7 +165,7 @@ def test_the_table_of_a_run_says_how_long_each_took(world):
     ctx = world()
     ctx.source.gates["lazy"].set()
     _, judged, reading, _ = quickly(ctx, NOW, None)
-    shown = pipeline.show_verdicts(ctx, judged, reading)
+    shown = display.show_verdicts(ctx, judged, reading)
     assert list(shown.index) == ["posts", "mails", "shares"]
     assert (shown["read s"].astype(float) >= 0).all()
     assert (shown["judged s"].astype(float) > 0).all()

@@ -294,16 +294,10 @@ def run(house, store, now):
         started=now,
     )
     pipeline.begin_run(ctx, now)
-    pipeline.read_feedback(ctx, now)
-    due = pipeline.due(ctx, now)
-    reading = pipeline.read(ctx, due, 29, now)
-    due = pipeline.find_changed_buckets(ctx, due, reading)
-    before = pipeline.load_state(ctx, due, now)
-    judged = pipeline.judge(ctx, due, reading, before.labelled)
-    answers = pipeline.verdicts(due, judged)
-    changes = pipeline.advance(due, answers, before)
-    messages = [*pipeline.compose(ctx, changes, judged, reading, now), *pipeline.daily_summary(ctx, now)]
-    pipeline.commit(ctx, answers, changes, messages, reading)
+    reading = pipeline.read(ctx, pipeline.due(ctx, now), 29, now)
+    judged = pipeline.judge(ctx, pipeline.due(ctx, now), reading, now)
+    changes = pipeline.advance(ctx, judged, now)
+    pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
     receipts = pipeline.deliver(ctx, now)
     return receipts, pipeline.finish(ctx, reading, receipts, now)
 

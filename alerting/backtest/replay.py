@@ -15,8 +15,9 @@ from alerting.model.incident import Event
 from alerting.model.metric import Metric
 from alerting.model.tables import cell_text, html_table, percent_change, text_table
 from alerting.model.verdict import EventKind, Verdict
+from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import fold_episodes, judge_series, verdicts
+from alerting.pipeline.judge import judge_series, verdicts
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
 WEEK = timedelta(weeks=1)

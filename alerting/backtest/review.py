@@ -14,7 +14,7 @@ from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Episode, EpisodeState, Status, Verdict
-from alerting.pipeline.judge import fold_episodes
+from alerting.pipeline.advance import fold_episodes
 
 WIDTH_FACTORS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
 MIN_DISTANCE = timedelta(hours=3)  # between two near misses of one metric

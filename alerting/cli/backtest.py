@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from alerting.model.incident import Event
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.notifiers.console import Console
+from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
-from alerting.pipeline.judge import StateChange
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
 from alerting.settings import load_settings
@@ -100,7 +102,7 @@ def _said(reading: Reading) -> int:
 def demo() -> int:
     """Tell the embedded app's planted incidents as the chat would have heard of them, each beside the truth."""
     given = load_settings()
-    ctx = connections.connect(dry_run=True)
+    ctx = replace(connections.connect(dry_run=True), daily="")
     if given.source != "embedded":
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {given.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), timedelta(days=27))
@@ -127,10 +129,11 @@ def _tell(
 ) -> None:
     """Print the messages of the events as the chat would get them, and keep their pictures in `folder`."""
     ids: dict[str, str] = {}
+    judged = JudgedMetrics.of_frames(ctx, replay.judged, reading)
     for event in update_incidents([], events, ctx.metrics, lambda metric, bucket: False)[1]:
         told_at = event.bucket + ctx.metric(event.metric).step + ctx.delay
-        changes, _ = pipeline.explain(ctx, _as_of(ctx, event, replay), replay.judged, HOUR.total_seconds())
-        for message in pipeline.compose(ctx, changes, replay.judged, reading, told_at):
+        changes, _ = pipeline.explain(ctx, _as_of(ctx, event, replay), judged, HOUR.total_seconds())
+        for message in pipeline.compose(ctx, changes, judged, told_at):
             ids[message.key] = printer.send(message, ids.get(message.reply_to, ""))
             if message.photo:
                 _keep(message.photo, folder / f"{message.key.replace('/', '-')}.png")

@@ -19,7 +19,7 @@ from alerting.model.metric import Query
 from alerting.model.protocols import Commit, Source
 from alerting.model.routing import destination_of
 from alerting.model.verdict import EventKind
-from alerting.pipeline.advance import PreviousState
+from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.settings import effective_routes, load_settings
@@ -67,6 +67,7 @@ def drill(metric: str = "") -> int:
         store=open_store(given, dry_run=True, routes=effective_routes(vars(given)).plain),
         notifier=open_notifier(given)[0],
         run_link="",
+        daily="",
     )
     well = True
     try:
@@ -86,14 +87,13 @@ def _steps(ctx: RunContext) -> Iterator[DrillStep]:
     troubles = "; ".join(dict.fromkeys(reading.errors.values()))
     yield not troubles, "source", troubles or f"{len(reading.series)} metrics read, the newest bucket cut to {LEFT:.0%}"
     judged = pipeline.judge(ctx, due, reading)
-    answers = pipeline.verdicts(due, judged)
-    last = max((answer.bucket for answer in answers), default=now)  # what really goes on is not the drill's
-    drilled = [answer for answer in answers if answer.bucket == last]
-    changes = pipeline.advance(due, drilled, PreviousState(ctx.metrics))
+    last = max((verdict.bucket for verdict in judged.verdicts), default=now)  # what really goes on is not the drill's
+    drilled = [verdict for verdict in judged.verdicts if verdict.bucket == last]
+    changes = advance_state(due, drilled, PreviousState(ctx.metrics))
     events = [event for event in changes.events if event.kind is EventKind.OPENED]
     names = ", ".join(name for event in events for name in _names(event))
     yield bool(events), "judged", f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
-    made = pipeline.compose(ctx, replace(changes, events=events[:1]), judged, reading, now)
+    made = pipeline.compose(ctx, replace(changes, events=events[:1]), judged, now)
     told = [_marked(message, ctx.language) for message in made if message.kind is not EventKind.CAUGHT_UP]
     ctx.store.commit(Commit(messages=told), now)
     try:

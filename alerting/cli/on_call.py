@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from alerting import pipeline
 from alerting.connections import connect_chat, load_catalogue, open_store
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
@@ -18,6 +17,7 @@ from alerting.model.incident import Incident
 from alerting.model.metric import STEP, Silence
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
+from alerting.pipeline.feedback import read_feedback
 from alerting.pipeline.segment_watch import stand_in_names
 from alerting.reporting.archive import disk_sizes, last_runs
 from alerting.runner.lock import HeldError, locked
@@ -197,12 +197,12 @@ def _apply(given: Settings, ctx: RunContext, rest: Callable[[float], None]) -> N
         now = datetime.now(UTC)
         try:
             with locked(given.data / "run.lock", now):
-                heard, trouble = pipeline.read_feedback(ctx, now)
+                heard, trouble = read_feedback(ctx, now)
                 receipts = send_waiting(ctx.store, ctx.notifier, now, rest)
         except HeldError:
             rest(1.0)
             continue
-        sys.stdout.writelines(f"{now:%H:%M:%SZ} {item.answer.name}: {item.said}\n" for item in heard)
+        sys.stdout.writelines(f"{now:%H:%M:%SZ} {item.press.name}: {item.reply}\n" for item in heard)
         sys.stderr.writelines(f"{receipt.key} {receipt.state}: {receipt.reason}\n" for receipt in receipts if receipt.reason)
         sys.stderr.write(f"{trouble}\n" if trouble else "")
         sys.stdout.flush()

@@ -1,177 +1,180 @@
-"""Verdicts -> episodes -> incidents and what is told of them; late rows take back what they have made normal."""
+"""Advance episodes and incidents by the verdicts of a run, and find the events that are worth a message.
+
+Where late rows have made normal what was reported, the incident is corrected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
+from alerting.incidents import episodes as incidents_episodes
 from alerting.incidents.grouping import announce_unsilenced, one_event_each, update_incidents, withdrawn_members, without_members
-from alerting.model.incident import Event, Incident, Member, RootCause
+from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judge import INCOMPLETE, StateChange, Trail, fold_episodes, notifiable
-from alerting.pipeline.segment_watch import SegmentResult
+from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.segment_watch import SegmentResult, watch_segments
 
-SAME_VALUE = 1e-9  # relative difference of two numbers that are one
-LABELS_FOR = timedelta(days=100)  # labels older than the rules look back change nothing
-REOPENABLE_FOR = timedelta(days=1)  # incidents closed since then may go on
+REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
+
+EpisodeTrail = list[tuple[datetime, Episode]]
 
 
 @dataclass(frozen=True)
 class PreviousState:
-    """What an advance starts from: episodes as they stood before the first due bucket, incidents, silences."""
+    """The state before the first due bucket: episodes, incidents that may change, silences. `run_link`: of the present run."""
 
     metrics: Sequence[Metric]
     episodes: dict[str, Episode] = field(default_factory=dict)
     incidents: Sequence[Incident] = ()
     silences: Sequence[Silence] = ()
-    labelled: Sequence[Incident] = ()
     now: datetime | None = None
-    run_link: str = ""  # link or path of the present run
+    run_link: str = ""
 
     def silenced(self, metric: str, bucket: datetime) -> bool:
         step = next(m.step for m in self.metrics if m.name == metric)
         return any(silence.covers(metric, bucket, step) for silence in self.silences)
 
 
-def find_changed_buckets(ctx: RunContext, due: list[DueBuckets], reading: Reading) -> list[DueBuckets]:
-    """The due buckets, and before them those that late rows have changed since they were judged (for `to.mutable`).
+@dataclass(frozen=True)
+class StateChange:
+    """Every metric's episode and every incident after the due buckets, and the events to report.
 
-    Raises StoreError.
+    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket.
     """
-    if not due or not ctx.late_rows:
-        return due
-    judged: dict[str, list[JudgedBucket]] = {}
-    oldest = min(min(item.first, item.last) for item in due)  # a clock that was ahead has judged what is not there yet
-    for name, bucket, value, rule in ctx.store.judged_values(oldest - ctx.late_rows):
-        judged.setdefault(name, []).append(JudgedBucket(bucket, value, rule))
-    return [_again(ctx, item, judged.get(item.metric.name, []), reading) for item in due]
+
+    episodes: dict[str, Episode] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    due: Sequence[DueBuckets] = ()
+    incidents: list[Incident] = field(default_factory=list)
+    trail: EpisodeTrail = field(default_factory=list)
+    newest: dict[str, Verdict] = field(default_factory=dict)
+    now: datetime | None = None
+    segments: SegmentResult = field(default_factory=SegmentResult)
+
+    def with_incidents(self, new: Callable[[Incident], Incident]) -> StateChange:
+        """Return the change with `new` of every incident, in the events too."""
+        events = [replace(event, incident=new(event.incident)) if event.incident else event for event in self.events]
+        return replace(self, events=events, incidents=[new(incident) for incident in self.incidents])
 
 
-class JudgedBucket(NamedTuple):
-    """What was answered of one bucket."""
-
-    bucket: datetime
-    value: float
-    rule: str
+def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:
+    """Advance the state in the store by the verdicts of the run and of the watched segments. Raises StoreError."""
+    segments = watch_segments(ctx, judged.verdicts, judged.reading)
+    return advance_state(judged.due, judged.verdicts, load_state(ctx, judged.due, now), segments)
 
 
-def _again(ctx: RunContext, item: DueBuckets, judged: list[JudgedBucket], reading: Reading) -> DueBuckets:
-    series = reading.series.get(item.metric.name)
-    if series is None or not judged:
-        return item
-    waiting, step = reading.incomplete.get(item.metric.scan), item.metric.step
-    values, start = series.to_numpy(float), series.index[0].to_pydatetime()
-    for known in judged:
-        place = (known.bucket - start) // step
-        if known.bucket >= item.first or not 0 <= place < len(values):
-            continue
-        after = values[place + 1] if place + 1 < len(values) else float("nan")
-        filled = known.rule == INCOMPLETE and waiting != known.bucket and after == after  # nothing more came, and it goes on
-        if filled or not _same(known.value, float(values[place])):
-            return replace(item, changed_from=known.bucket) if ctx.store.episode_before(item.metric.name, known.bucket) else item
-    return item
-
-
-def _same(one: float, other: float) -> bool:
-    if one != one or other != other:
-        return one != one and other != other
-    return abs(one - other) <= SAME_VALUE * max(abs(one), abs(other))
-
-
-def load_state(ctx: RunContext, due: list[DueBuckets], now: datetime) -> PreviousState:
-    """What the memory holds of the time before the due buckets. Raises StoreError."""
+def load_state(ctx: RunContext, due: Sequence[DueBuckets], now: datetime) -> PreviousState:
+    """Return the state before the first due bucket, of buckets that are judged again too. Raises StoreError."""
     episodes = ctx.store.episodes()
     for item in due:
         if item.changed_from and (before := ctx.store.episode_before(item.metric.name, item.changed_from)):
             episodes[item.metric.name] = before
-    known = ctx.store.incidents(now - LABELS_FOR)
-    recent = [
-        incident
-        for incident in known
-        if incident.open or (incident.closed and incident.closed > now - REOPENABLE_FOR - ctx.late_rows)
-    ]
-    labelled = [incident for incident in known if incident.label]
-    return PreviousState(
-        [*ctx.metrics, *ctx.segment_metrics],
-        episodes,
-        recent,
-        ctx.store.silences(now - REOPENABLE_FOR),
-        labelled,
-        now,
-        ctx.run_link,
-    )
+    closed_since = now - REOPENABLE_FOR - ctx.late_rows
+    recent = [i for i in ctx.store.incidents(closed_since) if i.open or (i.closed and i.closed > closed_since)]
+    silences = ctx.store.silences(now - REOPENABLE_FOR)
+    return PreviousState([*ctx.metrics, *ctx.segment_metrics], episodes, recent, silences, now, ctx.run_link)
 
 
-def advance(
-    due: list[DueBuckets], answers: list[Verdict], before: PreviousState, watched: SegmentResult | None = None
+def advance_state(
+    due: Sequence[DueBuckets], verdicts: Sequence[Verdict], before: PreviousState, segments: SegmentResult | None = None
 ) -> StateChange:
-    """Fold the due buckets into episodes and incidents, and keep of the events what is still worth telling.
+    """Fold verdicts into episodes and incidents, and keep the events that are worth a message. Pure.
 
-    `watched`: the verdicts of slices, which are folded as those of metrics.
+    `segments`: the verdicts of stand-ins with `slices="alert"` are folded as those of any metric.
     """
-    trail: Trail = []
-    slices = _alerting(before, watched)
-    due, answers = [*due, *(item for item, _ in slices)], [*answers, *(verdict for _, verdict in slices)]
+    segments = segments or SegmentResult()
+    stand_ins = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
+    alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
+    due = [*due, *(DueBuckets(stand_ins[v.metric], v.bucket, v.bucket) for v in alerting)]
+    verdicts = [*verdicts, *alerting]
+    newest = {verdict.metric: verdict for verdict in verdicts}
+
+    trail: EpisodeTrail = []
     folded = [item.metric for item in due]
-    episodes, events = fold_episodes(folded, answers, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
-    known, corrections = _corrected(due, answers, before, events, episodes)
-    worth = [event for item in due for event in notifiable(item, events)]
-    after, told = update_incidents(known, worth, before.metrics, before.silenced)
-    told = one_event_each(told, after)
-    newest = {verdict.metric: verdict for verdict in answers}
-    after, loud = announce_unsilenced(after, newest, episodes, before.silenced)
-    causes = watched.causes if watched else {}
-    after = [_marked(incident, before.run_link, causes) for incident in after]
-    events = [
-        replace(e, incident=_marked(e.incident, before.run_link, causes)) if e.incident else e
-        for e in (*corrections, *told, *loud)
-    ]
-    return StateChange(episodes, events, due, after, trail, newest, before.now)
+    episodes, events = fold_episodes(folded, verdicts, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
+    known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
+    worth_message = [event for item in due for event in notifiable(item, events)]
+    incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced)
+    reported = one_event_each(reported, incidents)
+    incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
+
+    def with_run_and_cause(incident: Incident) -> Incident:
+        run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
+        return replace(incident, run=run, cause=incident.cause or segments.causes.get(incident.root.metric))
+
+    changes = StateChange(episodes, [*corrections, *reported, *unsilenced], due, incidents, trail, newest, before.now, segments)
+    return changes.with_incidents(with_run_and_cause)
 
 
-def _alerting(before: PreviousState, watched: SegmentResult | None) -> list[tuple[DueBuckets, Verdict]]:
-    """The stand-ins that alert, each due for its one bucket."""
-    known = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
-    mine = [verdict for verdict in (watched.verdicts if watched else ()) if verdict.metric in known]
-    return [(DueBuckets(known[verdict.metric], verdict.bucket, verdict.bucket), verdict) for verdict in mine]
+def fold_episodes(
+    metrics: Sequence[Metric],
+    verdicts: Sequence[Verdict],
+    before: dict[str, Episode],
+    seen: Callable[[datetime, Episode], None] | None = None,
+) -> tuple[dict[str, Episode], list[Event]]:
+    """Return the episodes after the verdicts, bucket by bucket, and all their events: in a run, a catch-up or a backtest.
+
+    `seen` is called with each bucket and the episode after it.
+    """
+    policies = {metric.name: metric.policy for metric in metrics}
+    after = dict(before)
+    events: list[Event] = []
+    for verdict in verdicts:
+        episode = after.get(verdict.metric) or Episode(verdict.metric)
+        after[verdict.metric], happened = incidents_episodes.step(episode, verdict, policies[verdict.metric])
+        events += happened
+        if seen:
+            seen(verdict.bucket, after[verdict.metric])
+    return after, events
 
 
-def _marked(incident: Incident, run: str, causes: Mapping[str, RootCause]) -> Incident:
-    """With the run that told of it first, and the slice it is about, where it is about one."""
-    cause = incident.cause or causes.get(incident.root.metric)
-    return replace(incident, cause=cause, run=incident.run or (run if incident.last_notified else ""))
+def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
+    """Return the metric's events that are worth a message.
+
+    Of a new metric those of episodes that still go on; in a catch-up all but the reminders before the newest bucket.
+    """
+    own = [event for event in events if event.metric == item.metric.name]
+    if not item.first_look:
+        return [event for event in own if event.kind is not EventKind.REMINDER or event.bucket == item.last]
+    ends = {EventKind.RESOLVED: EventKind.OPENED, EventKind.DATA_BACK: EventKind.NO_DATA}
+    going_on: dict[EventKind, Event] = {}
+    for event in own:
+        if event.kind in ends:
+            going_on.pop(ends[event.kind], None)
+        elif event.kind not in (EventKind.REMINDER, EventKind.WORSENED):
+            going_on[event.kind] = event
+    return list(going_on.values())
 
 
-def _corrected(
-    due: list[DueBuckets],
-    answers: Sequence[Verdict],
+def _correct_incidents(
+    due: Sequence[DueBuckets],
+    verdicts: Sequence[Verdict],
     before: PreviousState,
     events: Sequence[Event],
     episodes: dict[str, Episode],
 ) -> tuple[list[Incident], list[Event]]:
-    """The incidents without what late rows have made normal, and what there is to say of it."""
+    """Return the incidents without members that late rows have made normal, and a correction for each that was reported."""
     again = {item.metric.name: item.changed_from for item in due if item.changed_from}
-    verdicts = {(v.metric, v.bucket): v for v in answers}
-    after, said = [], []
+    if not again:
+        return list(before.incidents), []
+    by_bucket = {(verdict.metric, verdict.bucket): verdict for verdict in verdicts}
+    after, corrections = [], []
     for incident in before.incidents:
-        gone = withdrawn_members(incident, again, events, episodes) if again else []
-        if gone:
+        if gone := withdrawn_members(incident, again, events, episodes):
             incident = without_members(incident, gone, max(item.last for item in due))
-            gone_now = [(member, verdicts.get((member.metric, member.joined), member.first)) for member in gone]
-            told = [Event(EventKind.CORRECTED, m.metric, m.joined, v, _as_told(m), incident) for m, v in gone_now]
             if incident.last_notified is not None:
-                said.append(replace(told[0], also=tuple(told[1:])))
+                first, *also = [_correction(m, by_bucket.get((m.metric, m.joined), m.first), incident) for m in gone]
+                corrections.append(replace(first, also=tuple(also)))
         after.append(incident)
-    return after, said
+    return after, corrections
 
 
-def _as_told(member: Member) -> Episode:
-    """What was said of a member that is taken back."""
-    return Episode(
-        member.metric, since=member.since, gap_since=member.since if member.gap else None, last_notified_verdict=member.first
-    )
+def _correction(member: Member, verdict: Verdict, incident: Incident) -> Event:
+    """Return the event that withdraws a member; its episode is as it was reported."""
+    gap_since = member.since if member.gap else None
+    reported = Episode(member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=member.first)
+    return Event(EventKind.CORRECTED, member.metric, member.joined, verdict, reported, incident)

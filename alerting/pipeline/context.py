@@ -1,24 +1,29 @@
-"""What time it is, and which buckets are due."""
+"""The context of a run: its connections and settings, its clock, and the buckets it must judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from math import isclose
 
+from alerting.messages import Audience
 from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
+from alerting.model.run import Reading
+from alerting.pipeline.completeness import INCOMPLETE
 
 # A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
-FIRST_LOOK = timedelta(days=1)  # a metric never judged before is folded over this much, so that its trouble has a beginning
+FIRST_LOOK = timedelta(days=1)  # a new metric is judged over this time, so that an episode that goes on has a beginning
+SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is handed: the catalogue, the three doors, and what the words need to know."""
+    """The catalogue, the open connections and the settings of a run."""
 
     metrics: list[Metric]
     queries: dict[str, Query]
@@ -32,29 +37,34 @@ class RunContext:
     owner: str = ""
     run_link: str = ""  # link or path of the notebook that is being executed
     wait: Callable[[float], None] = lambda seconds: None
-    timer: Callable[[], float] = lambda: 0.0  # seconds, from any beginning
-    notes: tuple[str, ...] = ()  # what was odd while connecting; a run shows them
-    late_rows: timedelta = timedelta(hours=6)  # in which late rows still change a judged bucket
-    calendar: tuple[CalendarEvent, ...] = ()  # the calendar
-    started: datetime | None = None  # when the process began its run, whatever moment it stands at
-    slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its slices
-    segment_metrics: list[Metric] = field(default_factory=list)  # for the slices of metrics (see `watching`)
-    daily: str = ""  # local time of the daily line, "" for none
+    timer: Callable[[], float] = lambda: 0.0  # seconds since any fixed instant
+    notes: tuple[str, ...] = ()  # warnings from connecting; the run shows them
+    late_rows: timedelta = timedelta(hours=6)  # buckets are judged again when rows arrive within this time
+    calendar: tuple[CalendarEvent, ...] = ()
+    started: datetime | None = None  # when the process started; `at` of the run may be another moment
+    slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its segments
+    segment_metrics: list[Metric] = field(default_factory=list)  # stand-ins for the segments of metrics, see `segment_watch`
+    daily: str = ""  # local time of the daily message, HH:MM; "" for none
 
     def metric(self, name: str) -> Metric:
-        """Raises KeyError when the catalogue has no such metric."""
+        """Return the metric of this name. Raises KeyError when the catalogue has none."""
         return self._by_name[name]
 
     @cached_property
     def _by_name(self) -> dict[str, Metric]:
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
 
+    def audience(self, now: datetime) -> Audience:
+        """Return the reader for whom messages are written at `now`."""
+        return Audience(self.language, self.zone, now, self.run_link, self.owner)
+
 
 @dataclass(frozen=True)
 class DueBuckets:
-    """Which buckets of one metric this run judges: first <= bucket <= last. `fresh`: it was never judged before.
+    """The buckets of one metric that a run judges: first <= bucket <= last.
 
-    `again`: the first bucket that late rows have changed since it was judged; from there on all are judged again.
+    `first_look`: the metric was never judged before. `changed_from`: the first judged bucket that late rows have changed;
+    all buckets from there on are judged again.
     """
 
     metric: Metric
@@ -69,7 +79,7 @@ class DueBuckets:
 
     @property
     def end(self) -> datetime:
-        """Instant at which the last bucket was over."""
+        """The instant at which the last bucket ends."""
         return self.last + self.metric.step
 
     def __len__(self) -> int:
@@ -77,7 +87,7 @@ class DueBuckets:
 
 
 def clock(at: str = "", now: datetime | None = None) -> datetime:
-    """The instant a run stands at, aware UTC: `at` as ISO 8601 with a zone, or now. The one place that asks the clock.
+    """Return the moment of the run, aware UTC: `at` as ISO 8601 with a zone, or now. Nothing else in the core reads the clock.
 
     Raises SettingsError when `at` is not a time, has no zone, or lies in the future.
     """
@@ -86,23 +96,64 @@ def clock(at: str = "", now: datetime | None = None) -> datetime:
 
 
 def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP) -> datetime:
-    """Start of the newest bucket that is over and had `delay` to fill."""
+    """Return the start of the newest bucket that ended at least `delay` before `now`."""
     seconds = int((now - delay).timestamp()) // int(step.total_seconds()) * int(step.total_seconds())
     return datetime.fromtimestamp(seconds, UTC) - step
 
 
 def band_span(metric: Metric) -> timedelta:
-    """How long before its newest bucket the bands of a metric are kept at hand, for its charts."""
+    """Return how long before the newest bucket the bands of a metric are kept for its charts."""
     return max(BAND_SPAN // metric.step, BAND_BUCKETS) * metric.step
 
 
 def due(ctx: RunContext, now: datetime) -> list[DueBuckets]:
-    """What there is to judge: for each metric every bucket since its last judged one."""
-    judged = ctx.store.last_judged()
-    return [_due(metric, judged.get(metric.name), last_closed_bucket(now, ctx.delay, metric.step)) for metric in ctx.metrics]
+    """Return for each metric all closed buckets since its last judged one; for a new metric those of a day."""
+    judged, out = ctx.store.last_judged(), []
+    for metric in ctx.metrics:
+        last = last_closed_bucket(now, ctx.delay, metric.step)
+        if metric.name in judged:
+            out.append(DueBuckets(metric, judged[metric.name] + metric.step, last))
+        else:
+            out.append(DueBuckets(metric, last - FIRST_LOOK // metric.step * metric.step, last, first_look=True))
+    return out
 
 
-def _due(metric: Metric, judged: datetime | None, last: datetime) -> DueBuckets:
-    if judged is None:
-        return DueBuckets(metric, last - FIRST_LOOK // metric.step * metric.step, last, first_look=True)
-    return DueBuckets(metric, judged + metric.step, last)
+def find_changed_buckets(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading) -> list[DueBuckets]:
+    """Return the due buckets, extended to those that late rows have changed since they were judged.
+
+    Looks `ctx.late_rows` back. A bucket can be judged again only where the store knows the episode before it.
+    Raises StoreError.
+    """
+    if not due or not ctx.late_rows:
+        return list(due)
+    oldest = min(min(item.first, item.last) for item in due)  # buckets judged while the clock was ahead lie in the future
+    judged: dict[str, list[tuple[datetime, float, str]]] = {}
+    for name, bucket, value, rule in ctx.store.judged_values(oldest - ctx.late_rows):
+        judged.setdefault(name, []).append((bucket, value, rule))
+    out = []
+    for item in due:
+        changed = _first_changed_bucket(item, judged.get(item.metric.name, []), reading)
+        again = changed is not None and ctx.store.episode_before(item.metric.name, changed) is not None
+        out.append(replace(item, changed_from=changed) if again else item)
+    return out
+
+
+def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, float, str]], reading: Reading) -> datetime | None:
+    """Return the first judged bucket (bucket, value, rule) whose value is another now, or that was incomplete and is not now."""
+    series = reading.series.get(item.metric.name)
+    if series is None or not judged:
+        return None
+    values, start = series.to_numpy(float), series.index[0].to_pydatetime()
+    still_incomplete = reading.incomplete.get(item.metric.scan)
+    for bucket, value, rule in judged:
+        position = (bucket - start) // item.metric.step
+        if bucket >= item.first or not 0 <= position < len(values):
+            continue
+        following = values[position + 1] if position + 1 < len(values) else float("nan")
+        # Even if no more rows came: the next bucket has rows, so this one will get none.
+        complete = rule == INCOMPLETE and bucket != still_incomplete and following == following
+        now = float(values[position])
+        same = isclose(value, now, rel_tol=SAME_VALUE) or (value != value and now != now)
+        if complete or not same:
+            return bucket
+    return None

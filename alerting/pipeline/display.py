@@ -1,130 +1,141 @@
-"""What a run's cells show: small frames to read, times in the reporting zone. Pure."""
+"""Display what a cell has done: small tables, times in the reporting zone. Pure."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from alerting.model.incident import Event, spell_segment
+from alerting.model.incident import spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, Status
+from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
-from alerting.pipeline.judge import JudgedMetrics, StateChange
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.pipeline.slow_tables import SlowTables
 
-PLAIN = ["value", "low", "expected", "high", "score"]
-MAX_SHOWN, MAX_SHOWN_ANOMALOUS = 24, 100  # rows and columns that can still be read
+VERDICT_NUMBERS = ["value", "low", "expected", "high", "score"]
+MAX_METRICS = 24  # metrics that a table or a chart can show one by one
+MAX_ANOMALOUS = 100  # rows of metrics that are not normal
 
 
-def show_due(ctx: RunContext, due: list[DueBuckets]) -> pd.DataFrame:
-    """One row per metric, or per group of very many: the buckets that are judged now."""
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for item in due:
-        row = (_local(ctx, item.first), _local(ctx, item.last), str(len(item)), _note(item))
-        rows.setdefault(row if len(due) > MAX_SHOWN else (*row, item.metric.name), []).append(item.metric.name)
-    names = [name[0] if len(name) == 1 else f"{len(name)} metrics" for name in rows.values()]
-    columns = ["first bucket", "last bucket", "buckets", "note"]
-    return pd.DataFrame([row[:4] for row in rows], index=names, columns=columns)
-
-
-def _note(item: DueBuckets) -> str:
-    if item.changed_from:
-        return f"late rows: judged again from {item.changed_from:%Y-%m-%dT%H:%MZ}"
-    return "first look" if item.first_look else "" if len(item) else "nothing new: judged already"
-
-
-def show_feedback(heard: tuple[list[Feedback], str]) -> pd.DataFrame:
-    """One row per button that was pressed since the last run."""
-    answers, trouble = heard
-    rows = [[item.answer.name, item.answer.action.value, item.incident, item.said] for item in answers]
-    rows += [["", "", "", trouble]] if trouble else []
+def show_feedback(feedback: tuple[list[Feedback], str]) -> pd.DataFrame:
+    """Return one row per button that was pressed since the last run."""
+    pressed, error = feedback
+    rows = [[item.press.name, item.press.action.value, item.incident, item.reply] for item in pressed]
+    rows += [["", "", "", error]] if error else []
     return pd.DataFrame(rows, columns=["who", "pressed", "incident", "answered"])
 
 
 def show_readings(ctx: RunContext, reading: Reading) -> pd.DataFrame:
-    """The last values that were read, one column per metric; NaN is a gap."""
-    frame = pd.DataFrame({name: reading.series[name].tail(6) for name in list(reading.series)[:MAX_SHOWN]}).tail(6)
+    """Return the last values that were read, one column per metric; NaN is a gap."""
+    frame = pd.DataFrame({name: reading.series[name].tail(6) for name in list(reading.series)[:MAX_METRICS]}).tail(6)
     frame.index = pd.Index([_local(ctx, bucket) for bucket in frame.index], name="bucket")
     frame = frame.map(_short)
-    return frame.assign(**{"...": f"{len(reading.series) - MAX_SHOWN} more"}) if len(reading.series) > MAX_SHOWN else frame
+    return frame.assign(**{"...": f"{len(reading.series) - MAX_METRICS} more"}) if len(reading.series) > MAX_METRICS else frame
 
 
-def show_slow_tables(ctx: RunContext, late: SlowTables) -> pd.DataFrame:
-    """As `show_verdicts`, of the metrics whose tables were late; empty where none was."""
-    rows = {name: _verdict_row(ctx, name, late.judged.newest(name), late.judged, late.reading) for name in late.judged}
-    return pd.DataFrame.from_dict(rows, orient="index")
+def show_due(ctx: RunContext, due: Sequence[DueBuckets]) -> pd.DataFrame:
+    """Return one row per metric, or per group of many metrics: the buckets that are judged now."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for item in due:
+        note = "first look" if item.first_look else "" if len(item) else "nothing new: judged already"
+        if item.changed_from:
+            note = f"late rows: judged again from {item.changed_from:%Y-%m-%dT%H:%MZ}"
+        row = (_local(ctx, item.first), _local(ctx, item.last), str(len(item)), note)
+        rows.setdefault(row if len(due) > MAX_METRICS else (*row, item.metric.name), []).append(item.metric.name)
+    names = [group[0] if len(group) == 1 else f"{len(group)} metrics" for group in rows.values()]
+    return pd.DataFrame([row[:4] for row in rows], index=names, columns=["first bucket", "last bucket", "buckets", "note"])
 
 
 def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading) -> pd.DataFrame:
-    """One row per metric: its newest bucket and the seconds that reading its table and judging it took, or why it was not
-    seen. Of very many those that are not normal, and some others."""
-    newest = {name: judged.newest(name) for name in judged}
-    rows = {name: _verdict_row(ctx, name, row, judged, reading) for name, row in newest.items()}
+    """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
+    not judged. Of many metrics those that are not normal, and some others."""
+    rows = {name: _verdict_row(ctx, name, judged, reading) for name in judged}
     rows |= {name: {"status": "missing", "why": reason} for name, reason in reading.errors.items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
-    known = [metric.name for metric in ctx.metrics]
-    if len(known) > MAX_SHOWN:
-        calm = [name for name in known if rows[name]["status"] == Status.NORMAL.value]
-        known = [name for name in known if rows[name]["status"] != Status.NORMAL.value][:MAX_SHOWN_ANOMALOUS] + calm[:MAX_SHOWN]
-    frame = pd.DataFrame.from_dict({name: rows[name] for name in known}, orient="index").fillna("")
-    return frame.rename_axis(index=f"{len(ctx.metrics)} metrics") if len(ctx.metrics) > MAX_SHOWN else frame
+    shown = [metric.name for metric in ctx.metrics]
+    if len(shown) > MAX_METRICS:
+        normal = [name for name in shown if rows[name]["status"] == Status.NORMAL.value]
+        shown = [name for name in shown if rows[name]["status"] != Status.NORMAL.value][:MAX_ANOMALOUS] + normal[:MAX_METRICS]
+    frame = pd.DataFrame.from_dict({name: rows[name] for name in shown}, orient="index").fillna("")
+    return frame.rename_axis(index=f"{len(ctx.metrics)} metrics") if len(ctx.metrics) > MAX_METRICS else frame
+
+
+def show_slow_tables(ctx: RunContext, late: SlowTables) -> pd.DataFrame:
+    """Return the rows of `show_verdicts` for the metrics of slow tables; empty where no table was slow."""
+    rows = {name: _verdict_row(ctx, name, late.judged, late.reading) for name in late.judged}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _verdict_row(ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
+    newest, read_seconds = judged.newest(name), reading.seconds.get(ctx.metric(name).scan, 0.0)
+    return {
+        "bucket": _local(ctx, newest["bucket"]),
+        "status": newest["status"],
+        **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
+        "read s": f"{read_seconds:.2f}",
+        "judged s": f"{judged.tails[name].seconds:.4f}",
+    }
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics) -> list[Metric]:
-    """The catalogue; of very many metrics first those that are not normal."""
-    if len(ctx.metrics) <= MAX_SHOWN:
+    """Return the catalogue; of many metrics first those that are not normal."""
+    if len(ctx.metrics) <= MAX_METRICS:
         return ctx.metrics
-    odd = {name for name in judged if judged.newest(name)["status"] != Status.NORMAL.value}
-    return sorted(ctx.metrics, key=lambda metric: metric.name not in odd)
-
-
-def _verdict_row(ctx: RunContext, name: str, row: dict[str, Any], judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
-    seconds = reading.seconds.get(ctx.metric(name).scan, 0.0)
-    told = {"bucket": _local(ctx, row["bucket"]), "status": row["status"], **{column: _short(row[column]) for column in PLAIN}}
-    return {**told, "read s": f"{seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
+    urgent = {name for name in judged if judged.newest(name)["status"] != Status.NORMAL.value}
+    return sorted(ctx.metrics, key=lambda metric: metric.name not in urgent)
 
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
-    """One row per event, then one per metric that is not quite well."""
-    rows = [[_names(e), f"event: {e.kind.value}", _local(ctx, e.bucket), _since(ctx, e.episode)] for e in changes.events]
+    """Return one row per event, then one per metric with an episode or a gap."""
+    rows = []
+    for event in changes.events:
+        names = ", ".join([event.metric, *(other.metric for other in event.also)])
+        rows.append([names, f"event: {event.kind.value}", _local(ctx, event.bucket), _since(ctx, event.episode)])
     rows += [[e.metric, e.state.value, "", _since(ctx, e)] for e in changes.episodes.values() if e.since or e.gap_since]
     return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
 
-def show_messages(messages: list[Message]) -> str:
-    """The chat as it will look, as HTML for a notebook."""
-    return "\n".join(map(_shown, messages)) or "<i>Nothing to say: silence means health.</i>"
+def show_root_causes(explained: Explanations) -> pd.DataFrame:
+    """Return one row per incident whose root cause was found, has failed or is pending."""
+    causes = explained.causes.items()
+    rows = [[name, c.answer, spell_segment(c.slice.elements if c.slice else ()), c.share] for name, c in causes]
+    rows += [[name, "failed", why, float("nan")] for name, why in explained.errors.items()]
+    rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
+    return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
 
 
-def _shown(message: Message) -> str:
-    if message.photo:
-        picture = base64.b64encode(message.photo).decode()
-        return f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">'
-    edit = "<i>edits the opening message:</i>\n" if message.edits else ""
-    buttons = "\n".join(" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons)
-    text = f"{edit}{message.text}" + (f"\n{buttons}" if buttons else "")
-    return f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>'
+def show_messages(messages: Sequence[Message]) -> str:
+    """Return the messages as the chat will show them, as HTML for a cell."""
+    shown = []
+    for message in messages:
+        if message.photo:
+            picture = base64.b64encode(message.photo).decode()
+            shown.append(f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">')
+            continue
+        edit = "<i>edits the opening message:</i>\n" if message.edits else ""
+        rows = [" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons]
+        text = "\n".join([f"{edit}{message.text}", *rows])
+        shown.append(f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>')
+    return "\n".join(shown) or "<i>Nothing to say: silence means health.</i>"
 
 
-def show_receipts(receipts: list[Receipt]) -> pd.DataFrame:
-    """One row per message that was tried."""
+def show_receipts(receipts: Sequence[Receipt]) -> pd.DataFrame:
+    """Return one row per message that was tried."""
     return pd.DataFrame([[r.key, r.state, r.reason] for r in receipts], columns=["message", "state", "why"])
 
 
 def _local(ctx: RunContext, at: datetime) -> str:
     return f"{pd.Timestamp(at).tz_convert(ctx.zone):%a %Y-%m-%d %H:%M}"
-
-
-def _names(event: Event) -> str:
-    return ", ".join([event.metric, *(other.metric for other in event.also)])
 
 
 def _since(ctx: RunContext, episode: Episode) -> str:
@@ -133,14 +144,5 @@ def _since(ctx: RunContext, episode: Episode) -> str:
 
 
 def _short(value: float) -> str:
-    """Four significant digits, and whole numbers whole."""
+    """Format with four significant digits, and from 1000 on without decimals."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def show_root_causes(explained: Explanations) -> pd.DataFrame:
-    """One row per incident that was explained, or was to be."""
-    causes = explained.causes.items()
-    rows = [[name, c.answer, spell_segment(c.slice.elements if c.slice else ()), c.share] for name, c in causes]
-    rows += [[name, "failed", why, float("nan")] for name, why in explained.errors.items()]
-    rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
-    return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])

@@ -1,149 +1,97 @@
-"""What explains an incident: its slices, against their own expectation from the same time of the days before.
+"""Explain incidents: their root cause, how rare the value is, and the past incident that is most similar.
 
-The alert never waits for it: an explanation that is not ready in time follows as a reply, and one that fails is left out.
+An alert never waits for long: a root cause that is not ready in time follows as a reply, and one that fails is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import isnan
 
-import pandas as pd
-
-from alerting.messages.root_cause import root_cause_reply
 from alerting.model.errors import SourceError
-from alerting.model.incident import Event, Incident, RootCause
-from alerting.model.message import Message, Receipt
-from alerting.model.protocols import Commit
-from alerting.model.run import Reading
+from alerting.model.incident import Event, Rarity, RootCause, SimilarIncident
 from alerting.model.verdict import EventKind
-from alerting.pipeline.compose import audience, edit_openings
+from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.judge import StateChange, whole_frame
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.rootcause import rarity
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
-from alerting.rootcause.rarity import most_similar
 
-WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its explanation
-WAIT_AFTER_ALERT = 60.0  # seconds a run waits for it after the alert was told
-MAX_WINDOW = timedelta(hours=1)  # of the trouble that is looked at, its newest part
+WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause
+MAX_WINDOW = timedelta(hours=1)  # the newest part of an episode, which is searched for the root cause
 DAY = timedelta(days=1)
-YEAR = timedelta(days=366)  # in which a similar incident is looked for
+YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """What became of the explanations: incident id -> its cause, or why there is none. `pending`: what still goes on."""
+    """Root causes by incident id. `errors`: why one failed. `pending`: those that are still computed.
 
+    `changes` and `judged` are what the messages about pending ones will be made of.
+    """
+
+    changes: StateChange
+    judged: JudgedMetrics
     causes: dict[str, RootCause] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     pending: dict[str, Future[RootCause]] = field(default_factory=dict)
 
+    def collect(self, seconds: float) -> Explanations:
+        """Return the explanations with those that become ready within `seconds`, also in the incidents of the changes."""
+        done, _ = wait(self.pending.values(), seconds)
+        ready = {name: future for name, future in self.pending.items() if future in done}
+        errors = {name: f"{type(e).__name__}: {e}" for name, future in ready.items() if (e := future.exception()) is not None}
+        causes = {name: future.result() for name, future in ready.items() if name not in errors}
+        changes = self.changes.with_incidents(lambda i: replace(i, cause=causes.get(i.id, i.cause)))
+        pending = {name: future for name, future in self.pending.items() if name not in ready}
+        return Explanations(changes, self.judged, self.causes | causes, self.errors | errors, pending)
+
 
 def explain(
-    ctx: RunContext, changes: StateChange, judged: Mapping[str, pd.DataFrame], ready: float = WAIT_BEFORE_ALERT
+    ctx: RunContext, changes: StateChange, judged: JudgedMetrics, max_wait: float = WAIT_BEFORE_ALERT
 ) -> tuple[StateChange, Explanations]:
-    """The changes, in which every incident that is opened carries how unusual it is, and what it is like; and every one that
-    is opened or worse a cause, as far as that was found within `ready` seconds. Raises StoreError."""
-    changes = _unusual(ctx, changes, judged)
-    events = [event for event in changes.events if _asks(ctx, event)]
-    if not events:
-        return changes, Explanations()
-    pool = ThreadPoolExecutor(1, "explain")  # one after the other: a source answers one question at a time
-    futures = {event.incident.id: pool.submit(_cause, ctx, event) for event in events if event.incident}
-    pool.shutdown(wait=False)
-    explained = _collected(futures, ready)
-    return with_causes(changes, explained.causes), explained
+    """Return the changes with opened incidents explained, and the explanations.
 
-
-def _unusual(ctx: RunContext, changes: StateChange, judged: Mapping[str, pd.DataFrame]) -> StateChange:
-    """As it is when it opens: the message is edited later, and these do not change."""
-    opened = [
-        e for e in changes.events if e.kind is EventKind.OPENED and e.incident and not e.again and not isnan(e.verdict.value)
-    ]
-    known: dict[str, Incident] = {}
-    for event in opened:
-        assert event.incident is not None
-        past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
-        rare = rarity.rarity(whole_frame(judged, event.metric), event, ctx.zone) if event.metric in judged else None
-        alike = most_similar(event.incident, event.verdict, past)
-        known[event.incident.id] = replace(event.incident, rarity=rare, similar=alike)
-    return _replaced(
-        changes, lambda i: replace(i, rarity=known[i.id].rarity, similar=known[i.id].similar) if i.id in known else i
-    )
-
-
-def with_causes(changes: StateChange, causes: dict[str, RootCause]) -> StateChange:
-    """The changes whose incidents carry their causes."""
-
-    return _replaced(
-        changes, lambda incident: replace(incident, cause=causes[incident.id]) if incident.id in causes else incident
-    )
-
-
-def _replaced(changes: StateChange, new: Callable[[Incident], Incident]) -> StateChange:
-    events = [replace(event, incident=new(event.incident)) if event.incident else event for event in changes.events]
-    return replace(changes, events=events, incidents=[new(incident) for incident in changes.incidents])
-
-
-def follow_up(
-    ctx: RunContext, changes: StateChange, judged: Mapping[str, pd.DataFrame], explained: Explanations, now: datetime
-) -> list[Receipt]:
-    """What was explained only after the alert was told: a reply in its thread, and the opening message anew.
-
-    Raises StoreError.
+    An opened incident gets its rarity and a similar incident; one that is opened or worse gets its root cause, as far as that
+    is found within `max_wait` seconds. Raises StoreError.
     """
-    if not explained.pending:
-        return []
-    late = _collected(explained.pending, WAIT_AFTER_ALERT).causes
-    told = with_causes(changes, late)
-    incidents = [incident for incident in told.incidents if incident.id in late]
-    said: list[Message] = [
-        root_cause_reply(incident, now, audience(ctx, now), ctx.metric(incident.root.metric))
-        for incident in incidents
-        if _says_something(late[incident.id])
-    ]
-    said += edit_openings(ctx, replace(told, events=[], incidents=incidents), judged, Reading({}), now)
-    ctx.store.commit(Commit(incidents=incidents, messages=said), now)
-    return send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+    # How rare it is and what it resembles: as it was at the opening, never changed later.
+    found: dict[str, tuple[Rarity | None, SimilarIncident | None]] = {}
+    for event in changes.events:
+        incident = event.incident
+        if event.kind is EventKind.OPENED and incident and not event.again and not isnan(event.verdict.value):
+            past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
+            rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
+            found[incident.id] = rare, rarity.most_similar(incident, event.verdict, past)
+    changes = changes.with_incidents(lambda i: replace(i, rarity=found[i.id][0], similar=found[i.id][1]) if i.id in found else i)
+
+    # Root causes, computed in the background.
+    pool, futures = ThreadPoolExecutor(1, "explain"), dict[str, Future[RootCause]]()  # a source runs one query at a time
+    for event in changes.events:
+        if event.incident and _has_segments(ctx, event):
+            futures[event.incident.id] = pool.submit(_root_cause, ctx, event)
+    pool.shutdown(wait=False)
+    explained = Explanations(changes, judged, pending=futures).collect(max_wait)
+    return explained.changes, explained
 
 
-def _says_something(cause: RootCause) -> bool:
-    return cause.answer != "unclear" or bool(cause.imbalance or cause.new or cause.gone)
-
-
-def _asks(ctx: RunContext, event: Event) -> bool:
-    if event.kind not in (EventKind.OPENED, EventKind.WORSENED) or event.incident is None or isnan(event.verdict.value):
-        return False
-    if event.metric != event.incident.root.metric:  # the cause of an incident is its root's
+def _has_segments(ctx: RunContext, event: Event) -> bool:
+    """Whether the event opens or worsens an incident, and its root metric is a sum, or a ratio of sums, of segments."""
+    opened = event.kind in (EventKind.OPENED, EventKind.WORSENED) and not isnan(event.verdict.value)
+    if not opened or event.incident is None or event.metric != event.incident.root.metric:
         return False
     metric = ctx.metric(event.metric)
-    known = len(metric.columns) == 1 or (len(metric.columns) == 2 and metric.form == "ratio")
-    return known and metric.query in ctx.slices and ctx.source.runs_sql
+    summed = len(metric.columns) == 1 or (len(metric.columns) == 2 and metric.form == "ratio")
+    return summed and metric.query in ctx.slices and ctx.source.runs_sql
 
 
-def _collected(futures: dict[str, Future[RootCause]], seconds: float) -> Explanations:
-    done, _ = wait(futures.values(), seconds)
-    causes, troubles = {}, {}
-    for name, future in futures.items():
-        error = future.exception() if future in done else None
-        if error is not None:
-            troubles[name] = f"{type(error).__name__}: {error}"
-        elif future in done:
-            causes[name] = future.result()
-    return Explanations(causes, troubles, {name: future for name, future in futures.items() if future not in done})
-
-
-def _cause(ctx: RunContext, event: Event) -> RootCause:
-    """Raises SourceError, and whatever an explanation may raise: it concerns nobody but itself."""
+def _root_cause(ctx: RunContext, event: Event) -> RootCause:
+    """Find the root cause. May raise anything: a failed explanation never blocks the alert."""
     metric = ctx.metric(event.metric)
     end = event.bucket + metric.step
-    since = event.episode.since or event.bucket
-    start = max(since, end - max(MAX_WINDOW, metric.step))
+    start = max(event.episode.since or event.bucket, end - max(MAX_WINDOW, metric.step))
     rows = ctx.source.rows(ctx.slices[metric.query], start - HISTORY_DAYS * DAY, end)
     if not len(rows):
         raise SourceError(f"no rows of the slices from {start:%Y-%m-%dT%H:%MZ} on")

@@ -1,4 +1,4 @@
-"""Source -> series: one column per metric on the full UTC grid; gaps are NaN."""
+"""Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN."""
 
 from __future__ import annotations
 
@@ -10,50 +10,27 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.model.errors import SourceError
-from alerting.model.metric import Metric, Query
+from alerting.model.errors import AlertingError, SourceError
+from alerting.model.metric import Query
 from alerting.model.run import Reading
 from alerting.pipeline.completeness import arrivals_now, incomplete_buckets
 from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 
-ARRIVALS_FOR = timedelta(days=14)  # what is looked at to know how late rows usually are
+ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
 PARALLEL_READS = 4  # tables that are read at the same time
-SLOW_AFTER = 20.0  # seconds after which those that have answered are judged without the others
+SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
 
-PendingReads = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> counts and seconds, on their way
-
-
-def read(
-    ctx: RunContext, due: Sequence[DueBuckets], days: int = 0, now: datetime | None = None, patience: float | None = None
-) -> Reading:
-    """What the source has for the due buckets and `days` (0: as many as the rules need) before them: one scan a table,
-    however many metrics. `now`: the moment of the run, to tell a bucket that has only half arrived; None: all have.
-
-    A table that cannot be read, or a value that cannot be made, is a trouble of its metrics; the others go on. So they do
-    without a table that has not answered after `patience` seconds: it is `late` (None: all are waited for).
-    """
-    scans = _scans(ctx, due, days)
-    going = _asked(ctx, scans)
-    slices = request_segments(ctx, due) if now else {}
-    slow = wait(going.values(), patience).not_done if going else set()
-    reading = _together(ctx, [scan for scan in scans if going[scan.name] not in slow], going, now)
-    return replace(reading, slices=slices, pending={name: future for name, future in going.items() if future in slow})
+PendingReads = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> its counts and the seconds it took
 
 
-def read_slow(ctx: RunContext, due: Sequence[DueBuckets], days: int, now: datetime, late: PendingReads) -> Reading:
-    """The tables that were late, as soon as they have answered."""
-    return _together(ctx, _scans(ctx, due, days), late, now)
-
-
-def slow_buckets(due: Sequence[DueBuckets], late: PendingReads) -> list[DueBuckets]:
-    """The due buckets whose tables are late."""
-    return [item for item in due if item.metric.scan in late]
+class MetricError(AlertingError):
+    """The values of a metric could not be computed."""
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """One question to one table, and the metrics that are made of its answer."""
+    """One query of one table over a span, and the due buckets of the metrics that are computed from it."""
 
     name: str
     query: Query
@@ -65,36 +42,59 @@ class _Scan:
         return self.grid[-1].to_pydatetime() + self.query.step
 
 
+def read(
+    ctx: RunContext, due: Sequence[DueBuckets], days: int = 0, now: datetime | None = None, max_wait: float | None = SLOW_AFTER
+) -> Reading:
+    """Read the due buckets and `days` before them (0: as many as the detectors need), with one scan per table.
+
+    A table that cannot be read, or a value that cannot be computed, is an error of its metrics; the others go on. `now`: the
+    moment of a run. Then a table that takes longer than `max_wait` seconds stays in `pending` (None: wait for all), incomplete
+    buckets are found, and segments are requested. With None, as in a study, all tables are waited for and taken as they are.
+    """
+    scans = _scans(ctx, due, days)
+    futures = _start(ctx, scans)
+    segments = request_segments(ctx, due) if now else {}
+    slow = wait(futures.values(), max_wait if now else None).not_done if futures else set()
+    reading = _collect(ctx, [scan for scan in scans if futures[scan.name] not in slow], futures, now)
+    return replace(reading, slices=segments, pending={name: future for name, future in futures.items() if future in slow})
+
+
+def read_pending(ctx: RunContext, due: Sequence[DueBuckets], days: int, now: datetime, pending: PendingReads) -> Reading:
+    """Wait for the tables that were slow, and read the due buckets of their metrics."""
+    return _collect(ctx, _scans(ctx, due, days), pending, now)
+
+
 def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]:
     groups: dict[str, list[DueBuckets]] = {}
     for item in due:
         groups.setdefault(item.metric.scan, []).append(item)
-    return [_scan(ctx, name, items, days) for name, items in groups.items()]
+    scans = []
+    for name, items in groups.items():
+        metric = items[0].metric
+        query = Query(metric.query, ctx.queries[metric.query].sql if metric.query in ctx.queries else "", metric.step)
+        history = timedelta(days=days) or max(item.metric.rule.history for item in items) + BAND_SPAN
+        first = min(item.first for item in items) - history // query.step * query.step
+        grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
+        scans.append(_Scan(name, query, items, grid))
+    return scans
 
 
-def _scan(ctx: RunContext, name: str, items: list[DueBuckets], days: int) -> _Scan:
-    metric = items[0].metric
-    query = Query(metric.query, ctx.queries[metric.query].sql if metric.query in ctx.queries else "", metric.step)
-    history = timedelta(days=days) or max(item.metric.rule.history for item in items) + BAND_SPAN
-    first = min(item.first for item in items) - history // query.step * query.step
-    return _Scan(name, query, items, pd.date_range(first, max(item.last for item in items), freq=query.step))
+def _start(ctx: RunContext, scans: Sequence[_Scan]) -> dict[str, Future[tuple[pd.DataFrame, float]]]:
+    """Start to read all tables; a database reads several at once."""
 
-
-def _asked(ctx: RunContext, scans: list[_Scan]) -> dict[str, Future[tuple[pd.DataFrame, float]]]:
-    """All tables at once, but for a file: that is read once, for all."""
-
-    def fetched(scan: _Scan) -> tuple[pd.DataFrame, float]:
+    def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
         began = ctx.timer()
         return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
 
     pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")
-    going = {scan.name: pool.submit(fetched, scan) for scan in scans if len(scan.grid)}
+    futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
     pool.shutdown(wait=False)
-    return going
+    return futures
 
 
-def _together(ctx: RunContext, scans: list[_Scan], going: PendingReads, now: datetime | None) -> Reading:
-    parts = [_read(scan, going[scan.name]) for scan in scans if scan.name in going]
+def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
+    """Return what the scans have read, in one reading."""
+    parts = [_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures]
     counts = {name: frame for part in parts for name, frame in part.counts.items()}
     past = ctx.store.arrivals(now - ARRIVALS_FOR) if now else []
     return Reading(
@@ -109,54 +109,48 @@ def _together(ctx: RunContext, scans: list[_Scan], going: PendingReads, now: dat
     )
 
 
-def _read(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
+def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
+    """Wait for the counts of a scan and compute the values of its metrics."""
     try:
         raw, seconds = future.result()
     except SourceError as error:
         return Reading({}, errors={item.metric.name: str(error) for item in scan.items})
     counts = (raw if raw.index.equals(scan.grid) else raw.reindex(scan.grid)).astype(float).rename_axis("bucket")
-    made = {item.metric.name: _seen(item, *_made(item.metric, counts)) for item in scan.items}
-    return Reading(
-        series={name: series for name, (series, _) in made.items() if series is not None},
-        counts={scan.name: counts},
-        errors={name: text for name, (series, text) in made.items() if series is None},
-        notes=tuple(text for series, text in made.values() if series is not None and text),
-        volumes={i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume and i.metric.policy.min_volume},
-        seconds={scan.name: seconds},
-    )
+
+    series, errors, notes = dict[str, pd.Series](), dict[str, str](), list[str]()
+    for item in scan.items:
+        try:
+            series[item.metric.name], note = metric_values(item, counts)
+            notes += [note] if note else []
+        except MetricError as error:
+            errors[item.metric.name] = str(error)
+    volumes = {i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume and i.metric.policy.min_volume}
+    return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, seconds={scan.name: seconds})
 
 
-def _seen(item: DueBuckets, series: pd.Series | None, text: str) -> tuple[pd.Series | None, str]:
-    """A metric that never had a value is not one whose data stopped: it was not seen."""
-    if series is None or not item.first_look or series.notna().any():
-        return series, text
-    return None, text or f"no value from {series.index[0]:%Y-%m-%d} on: is the table empty, or are its times elsewhere?"
+def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Return the metric's values (float64 on the grid of `counts`), and a note about values that were ignored, else "".
 
-
-def _made(metric: Metric, counts: pd.DataFrame) -> tuple[pd.Series | None, str]:
-    """The values and a note about odd ones; or None and why there are no values."""
+    Raises MetricError when the metric's function fails or returns another shape, and when a new metric never had a value.
+    """
+    metric = item.metric
     try:
-        raw = _raw(metric, counts)
-    except Exception as error:  # noqa: BLE001  an analyst's function: whatever it raises concerns its metric only
-        return None, f"its value could not be made: {type(error).__name__}: {error}"
-    odd = _impossible(metric, raw.to_numpy())
-    return (raw.mask(odd), _note(metric, raw[odd])) if odd.any() else (raw, "")
+        values = metric.value(counts)
+        if not isinstance(values, pd.Series) or not values.index.equals(counts.index):
+            raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
+        values = values.astype(float).rename(metric.name)
+    except Exception as error:  # an analyst's function: whatever it raises concerns its metric only
+        raise MetricError(f"its value could not be made: {type(error).__name__}: {error}") from error
 
-
-def _note(metric: Metric, odd: pd.Series) -> str:
-    newest = f"{odd.iloc[-1]:g} at {odd.index[-1]:%Y-%m-%dT%H:%MZ}"
-    return f"{metric.name}: {len(odd)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
-
-
-def _raw(metric: Metric, counts: pd.DataFrame) -> pd.Series:
-    """float64 on the grid of `counts`. Raises whatever the metric's function raises, and ValueError for any other shape."""
-    made = metric.value(counts)
-    if not isinstance(made, pd.Series) or not (made.index is counts.index or made.index.equals(counts.index)):
-        raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
-    return made.astype(float).rename(metric.name)
-
-
-def _impossible(metric: Metric, values: np.ndarray) -> np.ndarray:
-    """(n,) bool."""
+    numbers, note = values.to_numpy(), ""
     with np.errstate(invalid="ignore"):
-        return np.isinf(values) | ((values < 0) & (metric.form != "number"))
+        impossible = np.isinf(numbers) | ((numbers < 0) & (metric.form != "number"))
+    if impossible.any():
+        ignored = values[impossible]
+        newest = f"{ignored.iloc[-1]:g} at {ignored.index[-1]:%Y-%m-%dT%H:%MZ}"
+        note = f"{metric.name}: {len(ignored)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
+        values = values.mask(impossible)
+    if item.first_look and not values.notna().any():
+        since = f"{values.index[0]:%Y-%m-%d}"
+        raise MetricError(note or f"no value from {since} on: is the table empty, or are its times elsewhere?")
+    return values, note

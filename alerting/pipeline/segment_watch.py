@@ -1,8 +1,8 @@
-"""Slices that break while the total is calm: a source of traffic that disappears, although its neighbours make up for it.
+"""Alert on a segment that breaks while the total stays normal, as when a source of traffic fails and others make up for it.
 
-Each metric with `slices="alert"` has a stand-in, `views.slices`, whose verdicts are those of the slice that is furthest out. It
-has an episode and joins incidents as any metric, two buckets in a row, so there is one mechanism; with "digest" it is a line of
-the daily message. So many slices are tried that one is always odd: `FURTHEST` is set for the number of them (docs/rootcause.md).
+Each metric with `slices="alert"` has a stand-in metric, `views.slices`: its verdicts are those of the segment with the most
+evidence. It has an episode and joins incidents as any metric does, from two anomalous buckets in a row on. With "digest" it
+is a line of the daily message. `MIN_EVIDENCE` allows for the hundreds of segments tested (multiple comparisons).
 """
 
 from __future__ import annotations
@@ -24,27 +24,29 @@ from alerting.model.verdict import Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.rootcause.expectation import HISTORY_DAYS, explain_rows
 
-MIN_EVIDENCE = 12.0  # nats of evidence; on the calm sample app the highest of 896 was 7.6 (docs/rootcause.md)
-MIN_VOLUME_SHARE = 0.05  # smaller slices are not watched
-MIN_CHANGE = 0.3  # nor smaller changes
-MIN_EXPECTED = 50.0  # nor what is expected to count less
-MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched slice
+MIN_EVIDENCE = 12.0  # nats; without any incident the highest of 896 was 7.6 on the sample app (docs/rootcause.md)
+MIN_VOLUME_SHARE = 0.05  # share of the total that a segment must have
+MIN_CHANGE = 0.3  # relative change that it must have
+MIN_EXPECTED = 50.0  # units that must be expected of it
+MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
 SUFFIX = ".slices"
-SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that were asked for while it did other things
+SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
 DAY = timedelta(days=1)
 POLICY = Policy(need=2, window=2, recover=2)
 
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """The stand-ins' verdicts of the newest bucket, and which slice each is about."""
+    """The stand-ins' verdicts of the newest bucket. `causes`: stand-in -> the segment that its verdict is about.
+    `errors`: stand-in -> why its segments could not be judged."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     causes: dict[str, RootCause] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
 
 def segment_metrics(metrics: Sequence[Metric]) -> list[Metric]:
-    """One for each metric whose slices are watched. Its title says so; the message names the slice."""
+    """Return a stand-in for each metric whose segments are watched. It has the metric's title; messages add the segment."""
     return [
         replace(
             metric,
@@ -60,32 +62,30 @@ def segment_metrics(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def stand_in_names(metrics: Iterable[str]) -> set[str]:
-    """The names of the stand-ins that metrics of these names have, or had while their slices were watched."""
+    """Return the names that stand-ins of these metrics have, or had while their segments were watched."""
     return {name + SUFFIX for name in metrics}
 
 
-def request_segments(ctx: RunContext, todo: Sequence[DueBuckets]) -> dict[str, Future[pd.DataFrame]]:
-    """The rows of the newest due bucket's slices, on their way while the run judges and draws: query name -> rows."""
+def request_segments(ctx: RunContext, due: Sequence[DueBuckets]) -> dict[str, Future[pd.DataFrame]]:
+    """Query the segments of the newest due buckets in the background, while the run judges and draws: query name -> rows."""
     watched = {metric.segments_of: metric.query for metric in ctx.segment_metrics if metric.query in ctx.slices}
-    due = {watched[item.metric.name]: item for item in todo if item.metric.name in watched and len(item)}
-    if not due or not ctx.source.runs_sql:
+    items = {watched[item.metric.name]: item for item in due if item.metric.name in watched and len(item)}
+    if not items or not ctx.source.runs_sql:
         return {}
-    pool = ThreadPoolExecutor(1, "slices")  # a source answers one question at a time
+    pool = ThreadPoolExecutor(1, "slices")  # a source runs one query at a time
     rows = ctx.source.rows
-    out = {query: pool.submit(rows, ctx.slices[query], item.last - HISTORY_DAYS * DAY, item.end) for query, item in due.items()}
+    out = {name: pool.submit(rows, ctx.slices[name], item.last - HISTORY_DAYS * DAY, item.end) for name, item in items.items()}
     pool.shutdown(wait=False)
     return out
 
 
-def watch_segments(
-    ctx: RunContext, due: Sequence[DueBuckets], answers: Sequence[Verdict], reading: Reading
-) -> tuple[SegmentResult, Reading]:
-    """The slices of the newest due bucket of each watched metric; and the reading, with what could not be seen of them.
+def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Reading) -> SegmentResult:
+    """Judge the segments of the newest bucket of each watched metric, by the rows that `reading.slices` brings.
 
-    A total that is odd itself says more than its slices: then, and where there is no value, the answer is unknown.
+    Where the total itself is anomalous its root cause says more: then, and where it has no value, the verdict is unknown.
     """
-    newest = {verdict.metric: verdict for verdict in answers}
-    out, troubles = SegmentResult(), dict[str, str]()
+    newest = {verdict.metric: verdict for verdict in verdicts}
+    out = SegmentResult()
     for metric in ctx.segment_metrics:
         total = newest.get(metric.segments_of)
         if total is None or metric.query not in reading.slices:
@@ -96,39 +96,39 @@ def watch_segments(
         try:
             verdict, cause = judge_segments(metric, reading.slices[metric.query].result(SEGMENTS_WAIT), total)
         except (SourceError, ValueError, KeyError, TimeoutError) as error:
-            troubles[metric.name] = f"its slices could not be judged: {error or type(error).__name__}"
+            out.errors[metric.name] = f"its slices could not be judged: {error or type(error).__name__}"
             continue
         out.verdicts.append(verdict)
         if cause is not None:
             out.causes[metric.name] = cause
-    return out, replace(reading, errors=reading.errors | troubles)
+    return out
 
 
 def judge_segments(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Verdict, RootCause | None]:
-    """The answer for the slice that is furthest out, and which it is; normal where none is far enough.
+    """Return the verdict of the segment with the most evidence, and the segment as a cause; normal where evidence is short.
 
-    `rows`: as `sql/slices` gives them. The score is the evidence over FURTHEST, with the sign of the change.
+    `rows`: as a query of `sql/slices` returns them. The score is the evidence over MIN_EVIDENCE, with the sign of the change.
     """
-    cause, attributes = _odd(metric, rows, total)
-    if cause is not None and cause.score >= MIN_EVIDENCE:
-        score = copysign(cause.score / MIN_EVIDENCE, cause.value - cause.expected)
-        half = abs(cause.value - cause.expected) / abs(score)
-        edges = (cause.expected - half, cause.expected, cause.expected + half)
-        found = Segment(cause.elements, cause.value, cause.expected)
-        verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, cause.value, *edges, score, spell_segment(found.elements))
-        return verdict, RootCause("watched", cause.effect, found, attributes=tuple(attributes))
-    return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
+    found, attributes = _best_candidate(metric, rows, total)
+    if found is None or found.score < MIN_EVIDENCE:
+        return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
+    score = copysign(found.score / MIN_EVIDENCE, found.value - found.expected)
+    half = abs(found.value - found.expected) / abs(score)
+    band = (found.expected - half, found.expected, found.expected + half)
+    segment = Segment(found.conditions, found.value, found.expected)
+    verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, found.value, *band, score, spell_segment(segment.elements))
+    return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes))
 
 
 def highest_evidence(metric: Metric, rows: pd.DataFrame, total: Verdict) -> float:
-    """The evidence (nats) for the slice that is furthest out; 0 where none is big and changed enough."""
-    cause, _ = _odd(metric, rows, total)
-    return cause.score if cause else 0.0
+    """Return the highest evidence (nats) for a segment; 0 where none is big and changed enough."""
+    found, _ = _best_candidate(metric, rows, total)
+    return found.score if found else 0.0
 
 
-def _odd(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[rootcause.Candidate | None, list[str]]:
-    """The best candidate that is big enough to be watched, and the attributes there are."""
-    calm = replace(total, metric=metric.name, expected=total.value)  # against what there is: the total itself is not asked
-    told, _, attributes = explain_rows(metric, rows, calm, order=MAX_SEGMENT_ATTRIBUTES, elements=1)
-    big = (c for c in told.candidates if c.volume >= MIN_VOLUME_SHARE and (metric.form == "ratio" or c.expected >= MIN_EXPECTED))
+def _best_candidate(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[rootcause.Candidate | None, list[str]]:
+    """Return the best candidate that is big and changed enough, and the attributes that were searched."""
+    unchanged = replace(total, metric=metric.name, expected=total.value)  # segments against the total as it is
+    found, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
+    big = (c for c in found.candidates if c.volume >= MIN_VOLUME_SHARE and (metric.form == "ratio" or c.expected >= MIN_EXPECTED))
     return next((c for c in big if c.effect != "mix" and abs(c.change) >= MIN_CHANGE), None), attributes

@@ -1,4 +1,4 @@
-"""Tables that are slow hold up nobody else: the same steps for their metrics, once the others have been told."""
+"""Process slow tables after the alerts of the other metrics were sent."""
 
 from __future__ import annotations
 
@@ -8,50 +8,45 @@ from datetime import datetime
 
 from alerting.model.message import Receipt
 from alerting.model.run import Reading
-from alerting.pipeline.advance import advance, find_changed_buckets, load_state
+from alerting.pipeline.advance import advance
+from alerting.pipeline.commit import commit
 from alerting.pipeline.compose import compose
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.deliver import commit, deliver
-from alerting.pipeline.explain import explain, follow_up
-from alerting.pipeline.judge import JudgedMetrics, judge, verdicts, warmup_verdicts
-from alerting.pipeline.read import read_slow, slow_buckets
+from alerting.pipeline.deliver import deliver
+from alerting.pipeline.explain import explain
+from alerting.pipeline.judge import JudgedMetrics, judge
+from alerting.pipeline.read import read_pending
 
 
 @dataclass(frozen=True)
 class SlowTables:
-    """The whole reading, what the late tables' metrics were answered, and what became of their messages."""
+    """The reading of all tables; the judged metrics of the slow ones, and the receipts of their messages."""
 
     reading: Reading
     judged: JudgedMetrics
     receipts: list[Receipt] = field(default_factory=list)
 
 
-def process_slow_tables(ctx: RunContext, todo: Sequence[DueBuckets], reading: Reading, days: int, now: datetime) -> SlowTables:
-    """Wait for the tables that were late and judge, remember and tell what they say. Raises StoreError."""
-    items = slow_buckets(todo, reading.pending)
-    if not items:
+def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, days: int, now: datetime) -> SlowTables:
+    """Wait for the tables that were slow, and take their metrics through the steps of the run. Raises StoreError."""
+    slow = [item for item in due if item.metric.scan in reading.pending]
+    if not slow:
         return SlowTables(reading, JudgedMetrics(ctx, reading, {}))
-    late = read_slow(ctx, items, days, now, reading.pending)
-    due = find_changed_buckets(ctx, items, late)
-    before = load_state(ctx, due, now)
-    judged = judge(ctx, due, late, before.labelled)
-    answers = verdicts(due, judged)
-    changes, explained = explain(ctx, advance(due, answers, before), judged)
-    commit(ctx, warmup_verdicts(due, judged) + answers, changes, compose(ctx, changes, judged, late, now), late)
-    receipts = [*deliver(ctx, now), *follow_up(ctx, changes, judged, explained, now)]
-    return SlowTables(_both(reading, late), judged, receipts)
-
-
-def _both(one: Reading, other: Reading) -> Reading:
-    return replace(
-        one,
-        series=one.series | other.series,
-        counts=one.counts | other.counts,
-        volumes=one.volumes | other.volumes,
-        incomplete=one.incomplete | other.incomplete,
-        arrivals=(*one.arrivals, *other.arrivals),
-        errors=one.errors | other.errors,
-        seconds=one.seconds | other.seconds,
-        notes=tuple(dict.fromkeys([*one.notes, *other.notes])),
+    late = read_pending(ctx, slow, days, now, reading.pending)
+    judged = judge(ctx, slow, late, now)
+    changes, explained = explain(ctx, advance(ctx, judged, now), judged)
+    commit(ctx, judged, changes, compose(ctx, changes, judged, now))
+    receipts = deliver(ctx, now, explained)
+    everything = replace(
+        reading,
+        series=reading.series | late.series,
+        counts=reading.counts | late.counts,
+        volumes=reading.volumes | late.volumes,
+        incomplete=reading.incomplete | late.incomplete,
+        arrivals=(*reading.arrivals, *late.arrivals),
+        errors=reading.errors | late.errors,
+        seconds=reading.seconds | late.seconds,
+        notes=tuple(dict.fromkeys([*reading.notes, *late.notes])),
         pending={},
     )
+    return SlowTables(everything, judged, receipts)

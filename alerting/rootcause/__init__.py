@@ -1,8 +1,8 @@
-"""What explains a change of a metric: the smallest set of attribute values that carries it.
+"""Root causes: the smallest set of conditions that explains the change of a metric.
 
-`explain` takes one row per combination of attributes with actual and expected numbers, of a count or of a ratio, and gives
-ranked causes or says that everything moved alike. `effects` tells a change of rates from a change of the mix, exactly.
-`arrivals` names values that were never seen and values that are gone. `recent` and `calm` make expectations from a past.
+`explain` takes one row per combination of attributes with actual and expected numbers, of a count or of a ratio, and returns
+ranked causes, or that everything changed alike. `mix_and_rate_effects` splits the change of a ratio, exactly.
+`new_and_gone_values` finds values that were never seen before and values that are gone.
 """
 
 from alerting.rootcause.explain import explain

@@ -1,153 +1,146 @@
-"""From a table of leaves to a cause."""
+"""Explain the change of a count or of a ratio from a table of leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
-from alerting.rootcause.search import BOTH, ElementSet, SearchOptions, SearchSpace
+from alerting.rootcause.search import BOTH, ConditionSet, SearchOptions, SearchSpace
 from alerting.rootcause.segments import split_effects
 from alerting.rootcause.types import Candidate, Conclusion, Explanation, Leaves, make_leaves
 
 COUNT, RATIO = "count", "ratio"
-MAX_CANDIDATES = 8  # candidates kept
-DEFAULT = SearchOptions()
-CARRIED_SHARE = 0.2  # of the total's change: less is not "the cause"
+RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
+MAX_CANDIDATES = 8
+DEFAULT_OPTIONS = SearchOptions()
+MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
 
 
 def explain(
-    leaves: pd.DataFrame, attributes: Sequence[str], kind: str = COUNT, search: SearchOptions = DEFAULT, direction: str = BOTH
+    leaves: pd.DataFrame,
+    attributes: Sequence[str],
+    kind: str = COUNT,
+    options: SearchOptions = DEFAULT_OPTIONS,
+    direction: str = BOTH,
 ) -> Explanation:
-    """The smallest sets of elements whose leaves changed by one factor while the rest did not.
+    """Return the smallest sets of conditions whose leaves changed by one factor while the rest did not.
 
     `leaves`: one row per combination of `attributes` (others are summed over), and of a count `value`, `expected`; of a
     ratio `part`, `whole`, `expected_part`, `expected_whole`, all of the same length of time. `spread`, optional: the standard
-    deviation of the leaf's past errors, of a ratio in rates. `direction`: up or down where only such a change is asked about.
+    deviation of the leaf's past errors, of a ratio in rates. `direction`: up or down to search for such a change only.
     Raises ValueError on an unknown kind, a missing column, and numbers that are negative or not finite.
     """
     if kind == COUNT:
-        return _of_count(make_leaves(leaves, attributes, ["value", "expected"]), search, direction)
+        return _explain_count(make_leaves(leaves, attributes, ["value", "expected"]), options, direction)
     if kind == RATIO:
-        columns = ["part", "whole", "expected_part", "expected_whole"]
-        return _of_ratio(make_leaves(leaves, attributes, columns, spread=False), search, direction)
+        return _explain_ratio(make_leaves(leaves, attributes, RATIO_COLUMNS, spread=False), options, direction)
     raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
 
-def _of_count(leaves: Leaves, search: SearchOptions, direction: str) -> Explanation:
+@dataclass(frozen=True)
+class _Effect:
+    """How a set of leaves, given as a mask (n,) bool, is measured: value and expected, and its share of the total's change."""
+
+    name: str  # count | rate | mix
+    numbers: Callable[[np.ndarray], tuple[float, float]]
+    share: Callable[[np.ndarray], float]
+    volume: np.ndarray  # (n,) numbers whose share is the size of a set
+
+
+def _explain_count(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:
     value, expected = leaves.numbers["value"], leaves.numbers["expected"]
-    scan = _count_scan(leaves, value, expected, search, direction)
-
-    def cause(found: ElementSet) -> Candidate:
-        inside, rest = found.mask, ~found.mask
-        sums = (value[inside].sum(), expected[inside].sum(), value[rest].sum(), expected[rest].sum())
-        return _cause(scan, found, "count", sums, _share(scan, found), expected)
-
-    return _answer(scan, cause, value.sum(), expected.sum())
+    space = _count_space(leaves, value, expected, options, direction)
+    effect = _Effect("count", lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
+    return _conclude(space, effect, value.sum(), expected.sum())
 
 
-def _count_scan(leaves: Leaves, value: np.ndarray, expected: np.ndarray, search: SearchOptions, direction: str) -> SearchSpace:
-    noise = estimate_noise(value, expected, leaves.numbers.get("spread"))
-    return SearchSpace(leaves, count_curves(value, expected, noise), value - expected, float(expected.sum()), search, direction)
+def _count_space(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions, direction: str) -> SearchSpace:
+    curves = count_curves(value, expected, estimate_noise(value, expected, leaves.numbers.get("spread")))
+    return SearchSpace(leaves, curves, value - expected, float(expected.sum()), options, direction)
 
 
-def _of_ratio(leaves: Leaves, search: SearchOptions, direction: str) -> Explanation:
-    value, expected = _over(*_now(leaves)), _over(*_usual(leaves))
-    by_mix = max(
-        (_mix(leaves, leaves.codes[:, a]) * np.sign(value - expected) for a in range(leaves.codes.shape[1])), default=0.0
-    )
-    if 2 * by_mix > abs(value - expected):  # more than the change of rates
-        told = _of_mix(leaves, search, value, expected)
-        if told.answer == Conclusion.CARRIED:
-            return told
-    return _of_rates(leaves, search, direction, value, expected)
+def _explain_ratio(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:
+    """Explain the mix where more than half of the change is its effect, by some attribute, else the rates."""
+    part, whole, expected_part, expected_whole = (leaves.numbers[column] for column in RATIO_COLUMNS)
+    value, expected = _sum_ratio(part, whole), _sum_ratio(expected_part, expected_whole)
+    attributes = range(leaves.codes.shape[1])
+    by_mix = max((_mix_effect(leaves, leaves.codes[:, a]) * np.sign(value - expected) for a in attributes), default=0.0)
+    if 2 * by_mix > abs(value - expected):
+        explained = _explain_mix(leaves, options, value, expected)
+        if explained.answer == Conclusion.CARRIED:
+            return explained
+    return _explain_rates(leaves, options, direction, value, expected)
 
 
-def _of_rates(leaves: Leaves, search: SearchOptions, direction: str, value: float, expected: float) -> Explanation:
-    """Whose rate moved, given the whole that there is now."""
-    rate = expected_rates(*_usual(leaves))[leaves.numbers["whole"] > 0]
-    leaves = leaves.where(leaves.numbers["whole"] > 0)
-    part, whole = _now(leaves)
+def _explain_rates(leaves: Leaves, options: SearchOptions, direction: str, value: float, expected: float) -> Explanation:
+    """Explain whose rate changed, given the whole that there is now."""
+    there = leaves.numbers["whole"] > 0
+    rate = expected_rates(leaves.numbers["expected_part"], leaves.numbers["expected_whole"])[there]
+    leaves = leaves.where(there)
+    part, whole = leaves.numbers["part"], leaves.numbers["whole"]
     due = whole * rate
-    scan = SearchSpace(leaves, ratio_curves(part, whole, rate, search.unequal), part - due, float(due.sum()), search, direction)
+    curves = ratio_curves(part, whole, rate, options.correlation)
+    space = SearchSpace(leaves, curves, part - due, float(due.sum()), options, direction)
 
-    def cause(found: ElementSet) -> Candidate:
-        sides = (found.mask, ~found.mask)
-        sums = [_over(x[side], whole[side]) for side in sides for x in (part, due)]
-        return _cause(scan, found, "rate", sums, _share(scan, found), whole)
-
-    return _answer(scan, cause, value, expected)
+    effect = _Effect(
+        "rate", lambda mask: (_sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])), space.share, whole
+    )
+    return _conclude(space, effect, value, expected)
 
 
-def _of_mix(leaves: Leaves, search: SearchOptions, value: float, expected: float) -> Explanation:
-    """Whose share of the whole moved."""
+def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected: float) -> Explanation:
+    """Explain whose share of the whole changed."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
-    scan = _count_scan(leaves, whole, usual, search, BOTH)
+    space = _count_space(leaves, whole, usual, options, BOTH)
 
-    def cause(found: ElementSet) -> Candidate:
-        sides = (found.mask, ~found.mask)
-        sums = [_over(x * side, x) for side in sides for x in (whole, usual)]
-        return _cause(scan, found, "mix", sums, _mix(leaves, found.mask.astype(int)) / (value - expected), usual)
-
-    return _answer(scan, cause, value, expected)
-
-
-def _mix(leaves: Leaves, groups: np.ndarray) -> float:
-    """Change of the ratio that the shares of the groups (n,) int make."""
-    sums = [np.bincount(groups, x) for x in (*_now(leaves), *_usual(leaves))]
-    return float(split_effects(*sums)[1].sum())
+    effect = _Effect(
+        "mix",
+        lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
+        lambda mask: _mix_effect(leaves, mask.astype(int)) / (value - expected),
+        usual,
+    )
+    return _conclude(space, effect, value, expected)
 
 
-def _now(leaves: Leaves) -> tuple[np.ndarray, np.ndarray]:
-    return leaves.numbers["part"], leaves.numbers["whole"]
+def _mix_effect(leaves: Leaves, groups: np.ndarray) -> float:
+    """Return the change of the ratio that the shares of the groups, (n,) int, make."""
+    return float(split_effects(*(np.bincount(groups, leaves.numbers[column]) for column in RATIO_COLUMNS))[1].sum())
 
 
-def _usual(leaves: Leaves) -> tuple[np.ndarray, np.ndarray]:
-    return leaves.numbers["expected_part"], leaves.numbers["expected_whole"]
-
-
-def _answer(scan: SearchSpace, cause: Callable[[ElementSet], Candidate], value: float, expected: float) -> Explanation:
-    sets, everything = scan.sets(), scan.everything()
-    candidates = tuple(cause(found) for found in sets[:MAX_CANDIDATES])
+def _conclude(space: SearchSpace, effect: _Effect, value: float, expected: float) -> Explanation:
+    """Search, and return the candidates with those among them that are good enough to report."""
+    sets, everything = space.sets(), space.everything()
+    candidates = tuple(_candidate(space, found, effect) for found in sets[:MAX_CANDIDATES])
     if everything.score > max([0.0, *(c.score for c in candidates[:1])]):
         return Explanation(Conclusion.ALIKE, float(value), float(expected), (), candidates)
-    told = tuple(c for c, found in zip(candidates, sets, strict=False) if _tellable(c, scan) and _first_name(found, sets))
-    answer = Conclusion.CARRIED if told else Conclusion.UNCLEAR
-    return Explanation(answer, float(value), float(expected), told, candidates)
+
+    # Where the total differs by no more than is usual, a share of its change means nothing.
+    usual = abs(space.deviation.sum()) <= space.options.rest * space.expected
+    causes = []
+    for i, found in enumerate(candidates):
+        by_chance = len(found.conditions) * np.log(max(len(space.lattice), 1))  # multiple comparisons, in nats
+        renamed = any((sets[i].mask == better.mask).all() for better in sets[:i])  # the same leaves under another name
+        if found.score > by_chance and (usual or found.share >= MIN_CAUSE_SHARE) and not renamed:
+            causes.append(found)
+    answer = Conclusion.CARRIED if causes else Conclusion.UNCLEAR
+    return Explanation(answer, float(value), float(expected), tuple(causes), candidates)
 
 
-def _tellable(cause: Candidate, scan: SearchSpace) -> bool:
-    """Beyond noise, and a fair part of the change; of a total that is off by no more than usual, no share can be asked."""
-    calm = abs(scan.deviation.sum()) <= scan.search.rest * scan.expected
-    chances = len(cause.elements) * np.log(max(len(scan.lattice), 1))  # so many elements were tried: one is odd by chance
-    return cause.score > chances and (calm or cause.share >= CARRIED_SHARE)
-
-
-def _first_name(found: ElementSet, sets: list[ElementSet]) -> bool:
-    """Not the same leaves as a better candidate."""
-    better = sets[: next(i for i, other in enumerate(sets) if other is found)]
-    return not any((found.mask == other.mask).all() for other in better)
-
-
-def _share(scan: SearchSpace, found: ElementSet) -> float:
-    total = scan.deviation.sum()
-    return float(scan.deviation[found.mask].sum() / total) if total else 0.0
-
-
-def _cause(
-    scan: SearchSpace, found: ElementSet, effect: str, sums: Sequence[float], share: float, volume: np.ndarray
-) -> Candidate:
-    value, expected, rest_value, rest_expected = (float(x) for x in sums)
-    elements = tuple(sorted(scan.lattice.element(row) for row in found.rows))
-    inside = _over(volume * found.mask, volume)
+def _candidate(space: SearchSpace, found: ConditionSet, effect: _Effect) -> Candidate:
+    conditions = tuple(sorted(space.lattice.condition(row) for row in found.rows))
+    value, expected = effect.numbers(found.mask)
+    rest_value, rest_expected = effect.numbers(~found.mask)
     return Candidate(
-        elements, effect, value, expected, rest_value, rest_expected, float(share), inside, found.factor, found.score
-    )
+        conditions, effect.name, float(value), float(expected), float(rest_value), float(rest_expected),
+        effect.share(found.mask), _sum_ratio(effect.volume * found.mask, effect.volume), found.factor, found.score,
+    )  # fmt: skip
 
 
-def _over(part: np.ndarray, whole: np.ndarray) -> float:
-    """sum(part) / sum(whole), 0 where there is nothing."""
+def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    """Return sum(part) / sum(whole), 0 where the whole is nothing."""
     total = whole.sum()
     return float(part.sum() / total) if total else 0.0

@@ -1,4 +1,4 @@
-"""Which sets of elements carry the change: a beam search that prefers few elements of few attributes."""
+"""Search the sets of conditions that explain a change: a beam search that prefers few conditions of few attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from alerting.rootcause.likelihood import GRID, UNEQUAL, curve_peak
+from alerting.rootcause.likelihood import GRID, UNIT_CORRELATION, curve_peak
 from alerting.rootcause.types import Condition, Leaves
 
 UP, DOWN, BOTH = "up", "down", "both"
@@ -15,26 +15,29 @@ UP, DOWN, BOTH = "up", "down", "both"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How far to look, and the price of saying more. Costs are shares of the evidence, since the noise of slices is
-    correlated and evidence of thousands of nats would drown any fixed price; `least_gain` is the fixed part."""
+    """How far to search, and the price of a longer cause.
 
-    order: int = 5  # attributes of an element
-    elements: int = 5  # elements of a set
+    Costs are shares of the evidence: the noise of segments is correlated, and evidence of thousands of nats would drown any
+    fixed price. `min_gain` is the fixed part.
+    """
+
+    order: int = 5  # attributes of a condition
+    conditions: int = 5  # conditions of a set
     beam: int = 5  # sets that are extended
     wide: int = 12  # extensions kept of each
-    pair_cost: float = 0.04  # a further attribute in its elements must add 4 % of evidence
-    element_cost: float = 0.15  # each further element must add 15 %
-    mixed_cost: float = 0.1  # elements of different attributes are two stories
-    least_gain: float = 3.0  # nats an element: about 20 to 1
-    least_change: float = 0.008  # an element moved by this share of the total: less does not explain an alert on it ...
-    least_share: float = 0.1  # ... and by a tenth of the total's change
-    unequal: float = UNEQUAL  # of a ratio: see `ratio_curves`; less where rates are steady, as `unequal` measures
+    pair_cost: float = 0.04  # a further attribute in its conditions must add 4 % of evidence
+    condition_cost: float = 0.15  # each further condition must add 15 %
+    mixed_cost: float = 0.1  # conditions of different attributes are two separate causes
+    min_gain: float = 3.0  # nats a condition: about 20 to 1
+    min_change: float = 0.008  # a condition moved by this share of the total: less does not explain an alert on it ...
+    min_share: float = 0.1  # ... and by a tenth of the total's change
+    correlation: float = UNIT_CORRELATION  # of a ratio, see `ratio_curves`; less where rates are steady, see `overdispersion`
     rest: float = 0.1  # usual error of the expectation as a whole, in logs: the rest may have drifted by it
 
 
 @dataclass(frozen=True)
-class ElementSet:
-    """A set of elements (rows of the lattice) with the evidence for it. `curve`: sum over its leaves."""
+class ConditionSet:
+    """A set of conditions (rows of the lattice) with the evidence for it. `curve`: sum over its leaves."""
 
     rows: frozenset[int]
     mask: np.ndarray
@@ -54,110 +57,113 @@ class SearchSpace:
     curves: np.ndarray
     deviation: np.ndarray
     expected: float  # total in the units of `deviation`
-    search: SearchOptions
+    options: SearchOptions
     direction: str = BOTH
-    lattice: ElementLattice = field(init=False)
-    _alone: np.ndarray = field(init=False, repr=False)  # (m, columns) curves of the elements, once they were summed
+    lattice: ConditionLattice = field(init=False)
+    _alone: np.ndarray = field(init=False, repr=False)  # (m, columns) curves of the conditions, once they were summed
 
     def __post_init__(self) -> None:
         moved = np.abs(self.deviation)
-        object.__setattr__(self, "lattice", ElementLattice(self.leaves, self.search.order, moved, self.least))
+        object.__setattr__(self, "lattice", ConditionLattice(self.leaves, self.options.order, moved, self.min_moved))
         object.__setattr__(self, "_alone", np.empty((len(self.lattice), self.curves.shape[1])))
 
     @property
-    def least(self) -> float:
-        """The smallest change that an element of an answer may have."""
-        s = self.search
-        return max(s.least_change * self.expected, s.least_share * abs(self.deviation.sum()), 1e-9)
+    def min_moved(self) -> float:
+        """The smallest change that a condition of a cause may have."""
+        o = self.options
+        return max(o.min_change * self.expected, o.min_share * abs(self.deviation.sum()), 1e-9)
+
+    def share(self, mask: np.ndarray) -> float:
+        """Return the share of these leaves, (n,) bool, in the total deviation."""
+        total = self.deviation.sum()
+        return float(self.deviation[mask].sum() / total) if total else 0.0
 
     @property
     def drift(self) -> np.ndarray:
-        """(columns of `curves`,) log prior of the factor of the rest."""
-        prior = np.full(self.curves.shape[1], -np.inf)  # the rest never moves each leaf by its own
-        prior[: len(GRID)] = -0.5 * (np.log(GRID) / self.search.rest) ** 2
+        """The (columns of `curves`,) log prior of the factor of the rest."""
+        prior = np.full(self.curves.shape[1], -np.inf)  # the leaves of the rest never change each by their own factor
+        prior[: len(GRID)] = -0.5 * (np.log(GRID) / self.options.rest) ** 2
         return prior
 
-    def everything(self) -> ElementSet:
-        """The set of all leaves: one factor for everything is a cause, too, and the shortest to say."""
+    def everything(self) -> ConditionSet:
+        """Return the set of all leaves: one factor for everything is a cause, too, and the shortest."""
         total = self.curves.sum(axis=0)
         inside, factor = curve_peak(total[None, : len(GRID)])
         gain = float(inside[0] - curve_peak((total + self.drift)[None])[0][0])
-        score = gain * (1 + self.search.pair_cost) - self.search.least_gain
-        return ElementSet(frozenset(), np.ones(len(self.leaves), bool), total, 0, False, gain, score, float(factor[0]))
+        score = gain * (1 + self.options.pair_cost) - self.options.min_gain
+        return ConditionSet(frozenset(), np.ones(len(self.leaves), bool), total, 0, False, gain, score, float(factor[0]))
 
-    def sets(self) -> list[ElementSet]:
-        """Sets of 1 .. `elements` elements, best score first."""
-        beam = [ElementSet(frozenset(), np.zeros(len(self.leaves), bool), np.zeros(self.curves.shape[1]))]
-        found: dict[frozenset[int], ElementSet] = {}
-        for _ in range(self.search.elements):
+    def sets(self) -> list[ConditionSet]:
+        """Return sets of 1 .. `options.conditions` conditions, best score first."""
+        beam = [ConditionSet(frozenset(), np.zeros(len(self.leaves), bool), np.zeros(self.curves.shape[1]))]
+        found: dict[frozenset[int], ConditionSet] = {}
+        for _ in range(self.options.conditions):
             new = {f.rows: f for base in beam for f in self._extensions(base) if f.rows not in found}
             found |= new
             best = max((f.score for f in beam), default=0.0)
-            beam = sorted(new.values(), key=lambda f: -round(f.score, 9))[: self.search.beam]
+            beam = sorted(new.values(), key=lambda f: -round(f.score, 9))[: self.options.beam]
             if not beam or beam[0].score <= best:
-                break  # one element more was not worth its price
+                break  # one condition more was not worth its price
         return sorted(found.values(), key=lambda f: (-round(f.score, 9), f.pairs, sorted(f.rows)))
 
-    def _extensions(self, base: ElementSet) -> list[ElementSet]:
-        """The best sets with one element more.
+    def _extensions(self, base: ConditionSet) -> list[ConditionSet]:
+        """Return the best sets with one condition more.
 
-        Most elements did not move enough to be named; the curves, which cost most, are summed for the others only.
+        Most conditions moved too little to be named; the curves, which cost most, are summed for the others only.
         """
-        s, free = self.search, ~base.mask
+        o, free = self.options, ~base.mask
         moved = self.lattice.sums(self.deviation * free)
-        near = np.flatnonzero(np.abs(moved) >= self.least)
+        near = np.flatnonzero(np.abs(moved) >= self.min_moved)
         if not len(near):
             return []
-        curves = base.curve + self._sums(base, near)
+        curves = base.curve + self._free_curves(base, near)
         total = self.curves.sum(axis=0)
         inside, factor = curve_peak(curves)
         gain = inside + curve_peak(total - curves + self.drift)[0] - curve_peak((total + self.drift)[None])[0]
+
         size, pairs = len(base.rows) + 1, base.pairs + self.lattice.pairs[near]
         mixed = base.mixed | np.isin(self.lattice.cuboid[near], self.lattice.cuboid[sorted(base.rows)], invert=bool(base.rows))
-        price = s.pair_cost * (pairs / size - 1) + s.element_cost * (size - 1) + s.mixed_cost * mixed
-        score = gain * (1 - price) - s.least_gain * size
-        fits = self._wanted(moved[near], factor) & (gain > base.gain)
+        price = o.pair_cost * (pairs / size - 1) + o.condition_cost * (size - 1) + o.mixed_cost * mixed
+        score = gain * (1 - price) - o.min_gain * size
+
+        # The leaves moved the way that their common factor says, and in the wanted direction.
+        fits = np.isinf(factor) | (np.sign(moved[near]) == np.sign(np.round(np.log(factor), 9)))
+        if self.direction != BOTH:
+            fits = fits & (np.sign(moved[near]) == (1 if self.direction == UP else -1))
+        fits = fits & (gain > base.gain)
         order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")  # of two names the first, to the bit
-        best = [j for j in order[: s.wide] if fits[j]]
+        best = [j for j in order[: o.wide] if fits[j]]
         return [
-            ElementSet(base.rows | {int(near[j])}, base.mask | self.lattice.mask(near[j]), curves[j], int(pairs[j]),
-                       bool(mixed[j]), float(gain[j]), float(score[j]), float(factor[j]))
+            ConditionSet(base.rows | {int(near[j])}, base.mask | self.lattice.mask(near[j]), curves[j], int(pairs[j]),
+                         bool(mixed[j]), float(gain[j]), float(score[j]), float(factor[j]))
             for j in best
         ]  # fmt: skip
 
-    def _sums(self, base: ElementSet, near: np.ndarray) -> np.ndarray:
-        """(len(near), columns) curves of those elements, without the leaves of the set; what shares none with it is known."""
+    def _free_curves(self, base: ConditionSet, near: np.ndarray) -> np.ndarray:
+        """Return the (len(near), columns) curves of these conditions without the leaves of the set."""
         if not base.rows:
             self._alone[near] = self.lattice.sums(self.curves, near)
             return self._alone[near]
         shared = self.lattice.sums(base.mask.astype(float))[near] > 0
-        sums = self._alone[near]
+        sums = self._alone[near]  # a condition that shares no leaf with the set was summed before
         if shared.any():
             sums[shared] = self.lattice.sums(self.curves * ~base.mask[:, None], near[shared])
         return sums
 
-    def _wanted(self, moved: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        """Leaves that moved the way their common factor says, and the way that was asked for."""
-        agrees = np.isinf(factor) | (np.sign(moved) == np.sign(np.round(np.log(factor), 9)))
-        return agrees if self.direction == BOTH else agrees & (np.sign(moved) == (1 if self.direction == UP else -1))
 
+class ConditionLattice:
+    """All conditions of 1 .. `order` attributes (rows 0 .. m-1) whose leaves moved enough, with fast sums over the leaves.
 
-# All elements of up to a few attributes, with fast sums over their leaves.
-
-
-class ElementLattice:
-    """Elements (rows 0 .. m-1) of every combination of 1 .. `order` attributes whose leaves moved enough to matter.
-
-    `moved` (n,): |actual - expected| of each leaf; an element is kept where its sum reaches `least`. That bounds its change
-    from above, also when some of its leaves are taken out.
+    `moved` (n,): |actual - expected| of each leaf; a condition is kept where its sum reaches `min_moved`. The sum bounds its
+    change from above, also when some of its leaves are taken out.
     """
 
-    def __init__(self, leaves: Leaves, order: int, moved: np.ndarray, least: float) -> None:
+    def __init__(self, leaves: Leaves, order: int, moved: np.ndarray, min_moved: float) -> None:
         self._leaves = leaves
-        # Few values first: of two names for the same leaves the coarser one, a country and not its only city, is met first.
+        # Few values first: of two names for the same leaves the coarser one, a country and not its only city, comes first.
         coarse = sorted(range(len(leaves.attributes)), key=lambda a: (len(leaves.names[a]), leaves.attributes[a]))
         self._cuboids = [c for size in range(1, order + 1) for c in combinations(coarse, size)]
-        found = [_elements(leaves, cuboid, moved, least) for cuboid in self._cuboids]
+        found = [_kept_conditions(leaves, cuboid, moved, min_moved) for cuboid in self._cuboids]
         self._rows = [rows for rows, _ in found]
         self._starts = [starts for _, starts in found]
         counts = [len(starts) for starts in self._starts]
@@ -168,27 +174,24 @@ class ElementLattice:
     def __len__(self) -> int:
         return len(self.cuboid)
 
-    def sums(self, numbers: np.ndarray, elements: np.ndarray | None = None) -> np.ndarray:
-        """(n, ...) numbers of the leaves -> (m, ...) sums of the elements; of some `elements` (rows), where there is one."""
-        if elements is not None:
-            return self._sums_of(numbers, elements)
+    def sums(self, numbers: np.ndarray, conditions: np.ndarray | None = None) -> np.ndarray:
+        """Sum (n, ...) numbers of the leaves to (m, ...) sums of all conditions, or to those of some `conditions` (rows)."""
+        if conditions is not None:
+            members = [self._members(row) for row in conditions]
+            rows, starts = np.concatenate(members), np.cumsum([0, *(len(m) for m in members[:-1])])
+            # Column by column, whose numbers lie together: three times as fast as adding rows.
+            return np.stack([np.add.reduceat(column[rows], starts) for column in np.ascontiguousarray(numbers.T)], axis=1)
         parts = [np.add.reduceat(numbers[r], s, axis=0) for r, s in zip(self._rows, self._starts, strict=True) if len(s)]
         return np.concatenate(parts) if parts else np.zeros((0, *numbers.shape[1:]))
 
-    def _sums_of(self, numbers: np.ndarray, elements: np.ndarray) -> np.ndarray:
-        """Column by column, whose numbers lie together: three times as fast as adding rows."""
-        members = [self._members(row) for row in elements]
-        rows, starts = np.concatenate(members), np.cumsum([0, *(len(m) for m in members[:-1])])
-        return np.stack([np.add.reduceat(column[rows], starts) for column in np.ascontiguousarray(numbers.T)], axis=1)
-
     def mask(self, row: int) -> np.ndarray:
-        """(n,) bool: the leaves of an element."""
+        """Return (n,) bool: the leaves of a condition."""
         mask = np.zeros(len(self._leaves), bool)
         mask[self._members(row)] = True
         return mask
 
-    def element(self, row: int) -> Condition:
-        """The (attribute, value) pairs of an element."""
+    def condition(self, row: int) -> Condition:
+        """Return the (attribute, value) pairs of a condition."""
         codes = self._leaves.codes[self._members(row)[0]]
         cuboid = self._cuboids[self.cuboid[row]]
         return tuple((self._leaves.attributes[a], self._leaves.names[a][codes[a]]) for a in sorted(cuboid))
@@ -196,21 +199,23 @@ class ElementLattice:
     def _members(self, row: int) -> np.ndarray:
         cuboid = self.cuboid[row]
         starts, rows = self._starts[cuboid], self._rows[cuboid]
-        place = row - self._offsets[cuboid]
-        end = starts[place + 1] if place + 1 < len(starts) else len(rows)
-        return rows[starts[place] : end]
+        position = row - self._offsets[cuboid]
+        end = starts[position + 1] if position + 1 < len(starts) else len(rows)
+        return rows[starts[position] : end]
 
 
-def _elements(leaves: Leaves, cuboid: tuple[int, ...], moved: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves sorted by element, and where each kept element begins."""
+def _kept_conditions(
+    leaves: Leaves, cuboid: tuple[int, ...], moved: np.ndarray, min_moved: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the leaves sorted by condition, and where each condition that moved enough begins."""
     if not len(leaves):
         return np.zeros(0, int), np.zeros(0, int)
     key = np.zeros(len(leaves), np.int64)
     for attribute in cuboid:
         key = key * len(leaves.names[attribute]) + leaves.codes[:, attribute]
-    small = key.max() < 2**16  # then it is sorted by its digits, five times as fast
+    small = key.max() < 2**16  # then numpy sorts by digits, five times as fast
     rows = np.argsort(key.astype(np.uint16) if small else key, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(key[rows]) != 0])
     sizes = np.diff(np.r_[starts, len(rows)])
-    keep = np.add.reduceat(moved[rows], starts) >= least
+    keep = np.add.reduceat(moved[rows], starts) >= min_moved
     return rows[np.repeat(keep, sizes)], np.r_[0, np.cumsum(sizes[keep])][:-1].astype(int)

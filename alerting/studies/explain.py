@@ -21,8 +21,9 @@ from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric
 from alerting.model.tables import cell_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import StateChange, fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
-from alerting.pipeline.judge import JudgedMetrics, StateChange, fold_episodes
+from alerting.pipeline.judge import JudgedMetrics, verdicts
 from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
@@ -73,11 +74,11 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
     bucket = _closed_bucket(ctx, found, pipeline.clock(at))
     due = DueBuckets(found, bucket - FOLDED // found.step * found.step, bucket)
     judged = _judge(ctx, due)
-    episode, event = _event_of(found, pipeline.verdicts([due], {metric: judged}))
+    episode, event = _event_of(found, verdicts([due], judged))
 
     incident = group_events(ctx.metrics, [event])[0]
     opened = StateChange({metric: event.episode}, [replace(event, incident=incident)], incidents=[incident])
-    changes, explained = pipeline.explain(ctx, opened, {metric: judged}, MAX_WAIT)
+    changes, explained = pipeline.explain(ctx, opened, judged, MAX_WAIT)
     event = changes.events[0]
     cause = event.incident.cause if event.incident else None
     no_cause = "" if cause else next(iter(explained.errors.values()), NO_SLICES)
@@ -90,11 +91,11 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
         facts={
             **_value_facts(found, event.verdict, reader),
             "answer": _status_text(episode, event, ctx.zone),
-            "rule": _rule_text(found, judged["value"], event.verdict, ctx.zone),
+            "rule": _rule_text(found, judged[metric]["value"], event.verdict, ctx.zone),
             **_incident_facts(found, event, reader, no_cause),
         },
         segments=_segment_rows(found, cause, reader),
-        picture=charts.alert_chart(found, judged, bucket, ctx.zone, ctx.language, ctx.calendar, cause),
+        picture=charts.alert_chart(found, judged[metric], bucket, ctx.zone, ctx.language, ctx.calendar, cause),
     )
 
 
@@ -112,7 +113,7 @@ def _iso(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%MZ}"
 
 
-def _judge(ctx: RunContext, due: DueBuckets) -> pd.DataFrame:
+def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
     """Read the due buckets with their history and judge all of it. Raises SettingsError where the last has no value."""
     with reading_bars(ctx):
         reading = pipeline.read(ctx, [due])
@@ -125,7 +126,7 @@ def _judge(ctx: RunContext, due: DueBuckets) -> pd.DataFrame:
         if len(with_value):
             before = f"the last bucket before it with one is {_iso(with_value[-1])}"
         raise SettingsError(f"{name} has no value in the bucket {_iso(due.last)}; {before}")
-    return JudgedMetrics(ctx, reading, {}).whole(name)
+    return JudgedMetrics.of_frames(ctx, {name: JudgedMetrics(ctx, reading, {}).whole(name)}, reading)
 
 
 def _event_of(metric: Metric, verdicts: list[Verdict]) -> tuple[Episode, Event]:
