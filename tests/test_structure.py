@@ -42,7 +42,7 @@ ROOMS = {
 }  # fmt: skip
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
-    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "types")),
+    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
     *(f"reporting/{name}" for name in ("words", "words_en", "words_ru")),
 }  # fmt: skip
 DOORS = {
