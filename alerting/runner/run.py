@@ -18,7 +18,7 @@ from alerting.redaction import redact
 from alerting.reporting import reports
 from alerting.reporting.failure import printed, said
 from alerting.reporting.record import Record, rescue
-from alerting.runner.lock import HeldError, locked
+from alerting.runner.lock import AlreadyRunningError, locked
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -52,7 +52,7 @@ def run_alerts(
         if not dry_run:  # a rehearsal remembers nothing: it may go on beside a run
             try:
                 stack.enter_context(locked(settings.data / "run.lock", started))
-            except HeldError as held:
+            except AlreadyRunningError as held:
                 return _busy(settings, started, held, tell)
             except OSError as error:
                 return _lockless(settings, started, error, tell)
@@ -64,7 +64,7 @@ def run_alerts(
             raise
 
 
-def _busy(settings: Settings, started: datetime, held: HeldError, tell: Notify) -> int:
+def _busy(settings: Settings, started: datetime, held: AlreadyRunningError, tell: Notify) -> int:
     _log(started, str(held), settings)
     if held.age > timedelta(seconds=settings.run_timeout) + GRACE:
         _tell(settings, started, f"the check hangs: {held}", "", tell)
