@@ -34,12 +34,12 @@ from alerting.pipeline.segment_watch import SUFFIX
 from alerting.settings import Settings, load_settings
 
 DAY = timedelta(days=1)
-FUNCTIONS: dict[str, tuple[Callable[..., Value], int]] = {  # what --value may call, and with how many columns
-    "count": (metric_values.count, 1),
-    "total": (metric_values.total, 1),
-    "measured": (metric_values.measured, 1),
-    "ratio": (metric_values.ratio, 2),
-    "mean": (metric_values.mean, 2),
+FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # what --value may call, and an example of the columns
+    "count": (metric_values.count, ("a",)),
+    "total": (metric_values.total, ("a",)),
+    "measured": (metric_values.measured, ("a",)),
+    "ratio": (metric_values.ratio, ("part", "whole")),
+    "mean": (metric_values.mean, ("sum", "number")),
 }
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
 TIME_UNITS = {  # as timedelta spells them, longest first
@@ -144,9 +144,7 @@ def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str 
     if write:
         files = write_catalogue(draft, line, FILE, SQL)
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
-        click.echo(
-            f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` says which width suits it."
-        )
+        click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` finds its width.")
     else:
         click.echo(f"alerting/sql/{draft.query}.sql, " + (f"new:\n\n{draft.sql}" if draft.new else "as it is\n"))
         click.echo(f"alerting/metrics.py, at the end of METRICS:\n\n{line}\nNothing was changed: --write does.")
@@ -249,10 +247,11 @@ def _parse_call(expression: str) -> WrittenValue:
     if not isinstance(call, ast.Call) or function not in FUNCTIONS or call.keywords:
         raise SettingsError(f"--value {expression!r}: it takes {FORMS}; anything else is written in alerting/metrics.py by hand")
     columns = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    if len(columns) != len(call.args) or len(columns) != FUNCTIONS[function][1]:
-        need = "one column name in quotes" if FUNCTIONS[function][1] == 1 else "two column names in quotes"
-        example = next(form for form in re.findall(r"\w+\([^)]*\)", FORMS) if form.startswith(function))
-        raise SettingsError(f"--value {expression!r}: {function} needs {need}: {example}")
+    _, example = FUNCTIONS[function]
+    if len(columns) != len(call.args) or len(columns) != len(example):
+        count = "one column name" if len(example) == 1 else "two column names"
+        written = ", ".join(f"'{column}'" for column in example)
+        raise SettingsError(f"--value {expression!r}: {function} needs {count} in quotes: {function}({written})")
     return WrittenValue(function, tuple(columns))
 
 
