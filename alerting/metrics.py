@@ -13,8 +13,8 @@ import re
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
-from alerting.metric_values import count, ratio
-from alerting.model.metric import Metric
+from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
+from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
 # The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
 # than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.

@@ -142,7 +142,12 @@ class World:
 def hostile(folder):
     """A world in which every text that is not ours tries to become more than text."""
     world = World(folder)
-    changed = {"taken": HOSTILE, "label": Label.FALSE_ALARM, "labelled": HOSTILE, "run": f"javascript:alert(6)//{HOSTILE}"}
+    changed = {
+        "acknowledged_by": HOSTILE,
+        "label": Label.FALSE_ALARM,
+        "labelled_by": HOSTILE,
+        "run": f"javascript:alert(6)//{HOSTILE}",
+    }
     world.incident(words=HOSTILE, **changed)
     world.incident(NOW - timedelta(minutes=15), HOSTILE, name="a" + HOSTILE, **changed)
     error = {"output_type": "error", "ename": HOSTILE, "evalue": HOSTILE, "traceback": [f"\x1b[0;31m{HOSTILE}\x1b[0m"]}

@@ -283,7 +283,7 @@ def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
     cached = world.cached
 
     class Dropped(ReadOnlyHistory):
-        def past(self, key, start, end):
+        def read(self, key, start, end):
             world.store.drop(key)
             return world.store.read(key, start, end)
 

@@ -280,7 +280,13 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
     notebook = json.loads((ROOT / "notebooks" / "alert.ipynb").read_text())
     tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
     shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
-    assert shown == ["pipeline.show_verdicts", "plots.overview", "pipeline.show_changes", "pipeline.show_causes", "HTML"]
+    assert shown == [
+        "pipeline.show_verdicts",
+        "charts.overview_chart",
+        "pipeline.show_changes",
+        "pipeline.show_root_causes",
+        "HTML",
+    ]
 
 
 def test_a_red_run_says_so_before_all_else(world):
@@ -495,9 +501,9 @@ import json, sys, time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-import alerting.runner
+import alerting.reporting.reports
 from alerting import settings
-home, given = Path(sys.argv[1]), settings.load({}, Path("/dev/null"))
+home, given = Path(sys.argv[1]), settings.load_settings({}, Path("/dev/null"))
 given = replace(given, data=home / "the data", reports=home / "the reports", zone="UTC")
 before = set(sys.modules)
 begun = time.process_time()

@@ -257,7 +257,8 @@ from alerting.runner import execute
 execute.PERIOD = 0.2
 folder, notebook, room, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
+given = settings.load_settings({}, Path(os.devnull))
+given = replace(given, data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
 sys.exit(runner.run_alerts(given, notebook=notebook, notify=lambda settings, at, reason, run: "told: " + reason))
 """
 

@@ -979,7 +979,7 @@ def test_a_zone_of_this_machine_changes_nothing_and_two_processes_may_read(folde
         "print(EmbeddedSource(sys.argv[1]).fetch(Query('feed_actions', sql), at, at + d.timedelta(days=3)).views.sum())\n"
         "plain = 'WITH 0 AS since, 0 AS until, 0 AS step SELECT toDateTime(0) AS x FROM feed_actions LIMIT 1'\n"
         "print(EmbeddedSource(sys.argv[1]).rows(Query('feed_actions', plain), at, at).x[0])\n"
-        "assert {'alerting.http', 'alerting.sources.clickhouse', 'chdb'}.isdisjoint(sys.modules)"
+        "assert {'alerting.http_client', 'alerting.sources.clickhouse', 'chdb'}.isdisjoint(sys.modules)"
     )
     command = [sys.executable, "-c", code, str(folder)]
     environment = {**os.environ, "TZ": "America/Caracas"}
@@ -997,9 +997,8 @@ def test_nobodys_config_xml_is_read(folder, tmp_path):
     for place in (tmp_path, tmp_path / ".clickhouse-local"):
         place.mkdir(exist_ok=True)
         (place / "config.xml").write_text("<yandex><path>half")
-    code = (
-        "import sys; from alerting.sources.embedded import EmbeddedSource; print(*Embedded(sys.argv[1]).columns('feed_actions'))"
-    )
+    code = "import sys; from alerting.sources.embedded import EmbeddedSource as Source\n"
+    code += "print(*Source(sys.argv[1]).columns('feed_actions'))"
     done = run_with(code, folder, cwd=tmp_path, HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("user_id post_id action time city\n", "")
 
@@ -1131,7 +1130,7 @@ def test_threads_wait_their_turn(engine, views):
 def test_a_process_whose_parent_was_killed_ends_in_the_middle_of_a_query(folder, tmp_path):
     code = (
         "import sys; from tests.test_sources import *\n"
-        "source = Embedded(sys.argv[1]); print(*children(), flush=True); source.fetch(ENDLESS, START, END)"
+        "source = EmbeddedSource(sys.argv[1]); print(*children(), flush=True); source.fetch(ENDLESS, START, END)"
     )
     given = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     with ended(subprocess.Popen([sys.executable, "-c", code, folder], env=given, stdout=subprocess.PIPE, text=True)) as parent:
@@ -1146,7 +1145,7 @@ def test_a_process_whose_parent_was_killed_ends_in_the_middle_of_a_query(folder,
 def test_nothing_stays_behind(folder, tmp_path, end):
     code = (
         "import sys, gc; from tests.test_sources import *\n"
-        f"source = Embedded(sys.argv[1]); source.columns('feed_actions'); {end}; gc.collect(); print(*children())"
+        f"source = EmbeddedSource(sys.argv[1]); source.columns('feed_actions'); {end}; gc.collect(); print(*children())"
     )
     done = run_with(code, folder, TMPDIR=str(tmp_path))
     number = "" if end != "pass" else r"\d+"  # it lives until its parent comes to its end
