@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -358,13 +357,11 @@ def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path
 
 def _replace(file: Path, text: str) -> None:
     """Write a file completely or not at all, and keep its permissions."""
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
+    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        os.chmod(name, mode)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        temporary.write_text(text, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -307,7 +307,7 @@ class Kernel:
             return ""
 
     def kill(self) -> None:
-        """Kill it and the processes it started; safe from any thread. The state database is safe: it is written in transactions."""
+        """Kill it and the processes it started, from any thread. The state database survives: it is written in transactions."""
         with suppress(ProcessLookupError):  # all of them have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
