@@ -57,7 +57,8 @@ class _Client(AsyncKernelClient):
         """Wait for the kernel's answer. Raises KernelStartError."""
         kernel, limit = self.manager.kernel, self.manager.timeout
         deadline = time.monotonic() + limit
-        while not (kernel.listening and await self._answered()):
+        # Connecting before the kernel has made its sockets would cost a tenth of a second in retries.
+        while not (all(socket.exists() for socket in kernel.sockets) and await self._answered()):
             if not kernel.alive:
                 raise KernelStartError(f"the kernel did not start: {kernel.exit_reason}")
             if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -244,7 +244,7 @@ class _Execution:
                 facts["status"] = "failed"
 
 
-class Kernel:
+class Kernel(AbstractContextManager["Kernel"]):
     """A kernel process of this Python, independent of installed kernelspecs; leaving the `with` block kills it.
 
     It has a private folder for its key, its sockets (no ports), its stderr and its temporary files, which is deleted with it.
@@ -255,11 +255,13 @@ class Kernel:
         """Start the process, with `environ` added to its environment. Raises OSError when it cannot be started."""
         self.folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-", dir=_temporary_folder()))
         self.file = self.folder / "connection.json"
+        ports = {f"{name}_port": number for number, name in enumerate(KERNEL_CHANNELS, 1)}
+        self.sockets = [self.folder / f"s-{number}" for number in ports.values()]
         connection = {
             "transport": "ipc",
             "ip": str(self.folder / "s"),
             "kernel_name": "python3",
-            **{f"{name}_port": number for number, name in enumerate(KERNEL_CHANNELS, 1)},
+            **ports,
             "key": uuid.uuid4().hex,
             "signature_scheme": "hmac-sha256",
         }
@@ -280,11 +282,6 @@ class Kernel:
         except OSError:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-
-    @property
-    def listening(self) -> bool:
-        """Whether its sockets exist: connecting earlier costs a tenth of a second in retries."""
-        return all(Path(f"{self.folder}/s-{number}").exists() for number in range(1, len(KERNEL_CHANNELS) + 1))
 
     @property
     def alive(self) -> bool:
@@ -311,9 +308,6 @@ class Kernel:
         with suppress(ProcessLookupError):  # all of them have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def __enter__(self) -> Kernel:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()

@@ -39,11 +39,11 @@ def run_alerts(
 ) -> int:
     """Execute the notebook, publish it as the record of the run, and return the exit code.
 
-    0: every cell was executed. 1: not so; the record says why, and `notify` (by default the chat) was told. 75: another run is in
-    progress. 130: interrupted by Ctrl-C. A dry run notifies nobody and needs no lock: it saves no state.
+    0: every cell was executed. 1: the run failed; the record says why, and `notify` was called, which by default writes to the
+    chat. 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run notifies nobody, saves no state and needs no lock.
     """
     started = datetime.now(UTC)
-    run = _Run(settings, started, (lambda *_: "") if dry_run else notify or _notify_chat)
+    run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
     with ExitStack() as stack:
         if not dry_run:
             try:
@@ -66,19 +66,13 @@ def run_alerts(
             raise
 
 
-def _notify_chat(settings: Settings, at: datetime, reason: str, link: str) -> str:
-    from alerting.failure_notice import notify_failure  # late: only a failed run needs it in this process
-
-    return notify_failure(settings, at, reason, link)
-
-
 @dataclass
 class _Run:
     """A run that started at `started`: what it executes, logs and sends."""
 
     settings: Settings
     started: datetime
-    notifier: Notify
+    notifier: Notify | None
 
     def execute(self, notebook: Path, parameters: dict[str, Any]) -> int:
         """Execute the notebook, publish record and pages, log the result, and return the exit code."""
@@ -127,7 +121,11 @@ class _Run:
                 self.log(f"heartbeat: {trouble}")
 
     def notify(self, reason: str, link: str = "") -> None:
-        """Send a failure notice. If that fails too, the exit code still says so: cron sees it."""
+        """Send a failure notice, by default to the chat. If that fails too, the exit code still says so: cron sees it."""
+        if self.notifier is None:
+            from alerting.failure_notice import notify_failure  # late: only a failed run needs it in this process
+
+            self.notifier = notify_failure
         try:
             line = self.notifier(self.settings, self.started, redact(reason, self.settings)[0], link)
         except AlertingError as error:
