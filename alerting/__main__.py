@@ -21,7 +21,6 @@ except ModuleNotFoundError:
 
 from alerting import cli, runner
 from alerting.model.errors import AlertingError, SettingsError, parse_instant
-from alerting.reporting import reports
 from alerting.settings import PREFIX, Settings, load_settings, retired
 
 
@@ -181,7 +180,9 @@ def settings() -> int:
 @commands.command()
 def index() -> int:
     """Rebuild reports/index.html and the pages it links to."""
-    click.echo(reports.index(load_settings(), fresh=True))
+    from alerting.reporting.publish import write_index
+
+    click.echo(write_index(load_settings(), fresh=True))
     return 0
 
 
@@ -190,7 +191,9 @@ def index() -> int:
 @click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 def prune(keep_days: int, dry_run: bool) -> int:
     """Delete or compress old runs. Failed runs and runs that sent a message are kept."""
-    click.echo(reports.prune(load_settings(), keep_days, dry_run))
+    from alerting.reporting.prune import prune_records
+
+    click.echo(prune_records(load_settings(), keep_days, dry_run))
     return 0
 
 

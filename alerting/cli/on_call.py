@@ -24,8 +24,7 @@ from alerting.model.metric import STEP, Silence
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.segment_watch import stand_in_names
-from alerting.reporting import reports
-from alerting.reporting.archive import last_runs
+from alerting.reporting.archive import disk_sizes, last_runs
 from alerting.runner.lock import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
@@ -63,7 +62,7 @@ def status() -> int:
         click.echo(f"silence {silence.id}: {silence.scope} until {_at(silence.until, settings.zone)} {silence.why}".rstrip())
     counts = store.counts()
     click.echo(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused")
-    sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in reports.sizes(settings).items())
+    sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in disk_sizes(settings).items())
     click.echo(f"disk: {sizes}")
 
     overdue = _print_next_due({name: bucket for name, bucket in judged.items() if name in steps}, steps, settings, now)

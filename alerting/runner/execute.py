@@ -18,14 +18,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from alerting.model.run import PROGRESS
 from alerting.redaction import redact
-from alerting.reporting import reports
-from alerting.reporting.failure import EMPTY, Failure, Notebook, bare, place, unfinished
+from alerting.reporting.failure import EMPTY, Failure, Notebook, cell_name, unfinished, without_banner
 from alerting.reporting.record import Record
 from alerting.runner.kernel_main import without
 from alerting.settings import ROOT, Settings
@@ -168,7 +168,8 @@ class _Execution:
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._save()
-        threading.Thread(target=reports.preload, daemon=True).start()  # while the kernel imports what the cells need
+        # While the kernel imports what the cells need, load what the end of the run needs.
+        threading.Thread(target=import_module, args=("alerting.reporting.publish",), daemon=True).start()
 
         kernel, limit = RunningKernel(self.kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
         try:
@@ -223,7 +224,7 @@ class _Execution:
 
     @property
     def _cell(self) -> str:
-        return place(self.notebook, self.index)
+        return cell_name(self.notebook, self.index)
 
     def _cell_failure(self, error: Any) -> Failure:
         """Return the failure of a cell that raised. `error`: papermill's, with ename, evalue and cell_index."""
@@ -232,7 +233,7 @@ class _Execution:
             return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no second one
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
         advice = "The traceback stands below the cell. make rehearse AT=... repeats the run without telling anyone."
-        return Failure(what, advice, place(bare(self.notebook), error.cell_index))
+        return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))
 
     def _correct_statuses(self) -> None:
         """Correct papermill's "completed" for cells that did not end (time-out, dead kernel) or did not start."""

@@ -16,8 +16,7 @@ from typing import Any
 
 from alerting.model.errors import AlertingError
 from alerting.redaction import redact
-from alerting.reporting import reports
-from alerting.reporting.failure import printed, said
+from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
 from alerting.runner.lock import AlreadyRunningError, locked
 from alerting.settings import ROOT, Settings
@@ -89,8 +88,8 @@ class _Run:
         self._update_index(record.trouble)
 
         link = record.link if record.saved else ""
-        sys.stdout.write(redact(printed(executed), self.settings)[0])
-        result = f"FAILED: {failure.reason}" if failure else f"ok: {said(executed)}"
+        sys.stdout.write(redact(printed_messages(executed), self.settings)[0])
+        result = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(executed)}"
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
             return INTERRUPTED
@@ -104,7 +103,9 @@ class _Run:
     def _update_index(self, trouble: str) -> None:
         """Write the list of runs. An error here, or `trouble` with the run's own page, is logged and does not fail the run."""
         try:
-            reports.index(self.settings)
+            from alerting.reporting.publish import write_index  # late: loaded while the kernel started
+
+            write_index(self.settings)
         except AlertingError as error:
             trouble = trouble or str(error)
         except Exception as error:  # noqa: BLE001 - as above
