@@ -10,7 +10,7 @@ import pandas as pd
 
 from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
-from alerting.backtest.budget import choose_widths, parse_budget, weekly_cost, width_curves, with_widths
+from alerting.backtest.budget import choose_widths, parse_budget, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
@@ -61,18 +61,18 @@ def budget(text: str, weeks: int = 4) -> int:
     allowed = parse_budget(text)
     if weeks < 1:
         raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
-    past, reading = studies.load_past(connections.connect(dry_run=True), weeks)
+    past, reading = studies.load_past(weeks)
     curves = width_curves(past, track=data.track("widths"))
     plan = choose_widths(past, curves, allowed)
     cost = weekly_cost(past, curves, plan, track=data.track("weeks"))
-    power = detection_power(with_widths(past, plan), times=DROPS_PER_CASE, track=data.track("drops put in"))
+    power = detection_power(plan.applied_to(past), times=DROPS_PER_CASE, track=data.track("drops put in"))
 
-    _print_table(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table())
-    click.echo(f"\nIn alerting/metrics.py\n{studies.width_lines(plan.moved)}")
+    _print_table(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
+    click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
     heading = "Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
-    click.echo(f"\n{studies.of_budget(plan, smallest_found(power), cost['false unseen'].mean())}")
+    click.echo(f"\n{studies.sentences.of_budget(plan, smallest_found(power), cost['false unseen'].mean())}")
     return max(_print_errors(reading), 0 if plan.holds else 1)
 
 
@@ -128,7 +128,7 @@ def _print_messages(
     ids: dict[str, str] = {}  # the console's id of a message, by the message's key
     for event in update_incidents([], events, ctx.metrics, lambda metric, bucket: False)[1]:
         # What the run that judged this bucket knew, and the time at which it ran.
-        newest = {verdict.metric: verdict for verdict in replay.answers if verdict.bucket == event.bucket}
+        newest = {verdict.metric: verdict for verdict in replay.verdicts if verdict.bucket == event.bucket}
         episodes = {member.metric: member.episode for member in (event, *event.also)}
         due = [DueBuckets(metric, event.bucket, event.bucket) for metric in ctx.metrics]
         now = event.bucket + ctx.metric(event.metric).step + ctx.delay
