@@ -1,218 +1,244 @@
-"""The command line: `python -m alerting COMMAND`. Logic lives in the rooms; here are words, arguments and exit codes.
+"""The command line: `python -m alerting COMMAND`. It declares the commands; `alerting/cli/` and the other rooms do the work.
 
-Exit codes: 0 all well; 1 something was not seen or not said; 2 the command or a setting is wrong; 75 another run is going on.
+Exit codes: 0 success; 1 some data was not read or some message not delivered; 2 a wrong command or setting; 75 another run is in
+progress; 130 interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
+try:
+    import click
+except ModuleNotFoundError:
+    sys.stderr.write(f"error: {sys.executable} lacks the packages: use .venv/bin/python instead, which `make env` makes\n")
+    sys.exit(2)
+
+from alerting import cli, runner
 from alerting.model.errors import AlertingError, SettingsError, parse_instant
-
-Function = Callable[[argparse.Namespace], int]
-Argument = tuple[str, dict[str, Any]]
-COMMANDS: dict[str, tuple[Function, str, tuple[Argument, ...]]] = {}
+from alerting.settings import PREFIX, Settings, load_settings, retired
 
 
-def command(words: str, *arguments: Argument) -> Callable[[Function], Function]:
-    """Register a function as a subcommand: its name, its help, its arguments."""
+class _Commands(click.Group):
+    """A group that lists its commands in the order of this file, where click sorts them by name."""
 
-    def register(function: Function) -> Function:
-        COMMANDS[function.__name__.replace("_", "-")] = (function, words, arguments)
-        return function
-
-    return register
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
 
-AT: Argument = ("--at", {"default": "", "help": "the moment to stand at, such as 2026-11-20T12:15Z; empty: now"})
-DAYS: Argument = ("--days", {"type": int, "default": 0, "help": "days of history a run reads (default: what the rules need)"})
-DRY: Argument = ("--dry-run", {"action": "store_true", "help": "remember nothing, tell nobody"})
+class _Instant(click.ParamType):
+    """A moment in ISO 8601 with a zone, passed on in UTC; an empty text means now. Raises SettingsError for any other text."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return f"{parse_instant(value, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if value else ""
 
 
-@command("the main job: check every metric now, tell the chat, save the run", AT, DAYS, DRY)
-def run_alerts(args: argparse.Namespace) -> int:
-    from alerting import runner
-    from alerting.settings import load_settings
-
-    return runner.run_alerts(load_settings(), at=_moment(args.at), days=args.days, dry_run=args.dry_run)
+DAYS = click.option("--days", default=0, help="Days of history to read (default: as many as the detectors need).")
 
 
-@command("what a run would have said at a moment; nothing is remembered or sent", ("at", {"help": "2026-11-20T12:15Z"}), DAYS)
-def rehearse(args: argparse.Namespace) -> int:
-    from alerting import runner
-    from alerting.settings import load_settings
-
-    return runner.run_alerts(load_settings(), at=_moment(args.at), days=args.days, dry_run=True)
-
-
-def _moment(at: str) -> str:
-    """Refuse what is no moment here: a slip of the keyboard is no failed check."""
-    return f"{parse_instant(at, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if at else ""
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Metric alerts: ClickHouse to Telegram."""
+    if note := retired():
+        click.echo(f"note: {note}", err=True)
 
 
-@command(
-    "what the rules would have said over the last weeks",
-    ("--days", {"type": int, "default": 28, "help": "days to replay, before the newest closed bucket (default 28)"}),
-    ("--until", {"default": "", "help": "the moment the replay ends, such as 2026-11-20T12:15Z; empty: now"}),
-    ("--metric", {"action": "append", "help": "only this metric; may be repeated"}),
+@commands.command("run-alerts")
+@click.option("--at", type=_Instant(), default="", help="Run as if at this time, such as 2026-11-20T12:15Z (default: now).")
+@DAYS
+@click.option("--dry-run", is_flag=True, help="Save no state and send nothing.")
+def run_alerts(at: str, days: int, dry_run: bool) -> int:
+    """Check every metric now, send alerts, save the run."""
+    return runner.run_alerts(load_settings(), at=at, days=days, dry_run=dry_run)
+
+
+@commands.command()
+@click.argument("at", metavar="TIME", type=_Instant())
+@DAYS
+def rehearse(at: str, days: int) -> int:
+    """Show what a run at TIME would have sent. Saves no state and sends nothing. TIME is written as 2026-11-20T12:15Z."""
+    return runner.run_alerts(load_settings(), at=at, days=days, dry_run=True)
+
+
+@commands.command()
+@click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
+@click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
+@click.option("--metric", multiple=True, metavar="NAME", help="Replay only this metric; may be repeated.")
+def backtest(days: int, until: str, metric: tuple[str, ...]) -> int:
+    """Replay the last weeks: incidents and number of messages."""
+    return cli.backtest.backtest(days, until, list(metric))
+
+
+@commands.command()
+@click.argument("text", metavar="[BUDGET]", default="2 a week")
+@click.option("--weeks", default=4, show_default=True, help="Weeks of history to choose the widths on.")
+def budget(text: str, weeks: int) -> int:
+    """Find band widths that keep false alerts within a budget.
+
+    Prints the widths, the drops they detect and what each week would have cost. BUDGET is for the whole catalogue, such as
+    "2 a week", which is the default.
+    """
+    return cli.backtest.budget(text, weeks)
+
+
+@commands.command()
+def demo() -> int:
+    """Show the sample app's planted incidents as alerts."""
+    return cli.backtest.demo()
+
+
+@commands.command("new-metric")
+@click.argument("name")
+@click.option("--sql", required=True, metavar="FILE", help="File of the query, or - for standard input; see docs/metrics.md.")
+@click.option(
+    "--value",
+    default="",
+    help="How the value is made of the query's columns: \"count('likes')\", total, ratio, mean or measured"
+    " (default: the column called NAME).",
 )
-def backtest(args: argparse.Namespace) -> int:
-    from alerting.cli import backtest as cli_backtest
+@click.option("--title", default="", help="Name of the metric for people (default: made of NAME).")
+@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: as the query says).")
+@click.option("--write", is_flag=True, help="Write the query's file and the line in metrics.py; without it they are printed.")
+def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bool) -> int:
+    """Draft the catalogue line of a new metric from a query.
 
-    return cli_backtest.backtest(args.days, args.until, args.metric or [])
-
-
-@command("the planted incidents of the embedded app, told as the chat would hear of them")
-def demo(args: argparse.Namespace) -> int:
-    from alerting.cli import backtest as cli_backtest
-
-    return cli_backtest.demo()
+    Checks the query, prints and draws its history, and names the detector that suits it. NAME is a name such as feed_revenue.
+    """
+    return cli.new_metric.new_metric(name, sql, value, title, step, write)
 
 
-@command("last runs, open incidents, outbox, silences, disk use, what is due next")
-def status(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.status()
-
-
-@command(
-    "say nothing of a metric for a while; it is judged and shown all the same",
-    ("metric", {"help": "its name, or all"}),
-    ("--for", {"dest": "length", "required": True, "help": "how long: 90m, 2h, 1d, '1d 6h'"}),
-    ("--why", {"default": "", "help": "for those who read the list"}),
-)
-def silence(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.silence(args.metric, args.length, args.why)
+@commands.command()
+def status() -> int:
+    """Show last runs, incidents, outbox, silences, next run. Exits with 1 if the last run failed or the next is overdue."""
+    return cli.on_call.status()
 
 
-@command("the silences that are not over")
-def silences(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.silences()
-
-
-@command("end a silence now", ("number", {"type": int, "help": "as `silences` lists it"}))
-def unsilence(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.unsilence(args.number)
+@commands.command()
+@click.argument("metric")
+@click.option("--for", "length", required=True, metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")
+@click.option("--why", default="", help="Reason, shown in `silences`.")
+def silence(metric: str, length: str, why: str) -> int:
+    """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
+    return cli.on_call.silence(metric, length, why)
 
 
-@command(
-    "what people said of the incidents: labels and precision per metric and week",
-    ("--weeks", {"type": int, "default": 8, "help": "weeks back (default 8)"}),
-)
-def labels(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.labels(args.weeks)
+@commands.command()
+def silences() -> int:
+    """List the silences that have not ended."""
+    return cli.on_call.silences()
 
 
-@command(
-    "take answers in the chat as they come, instead of with the next run",
-    ("--turns", {"type": int, "default": 0, "help": "requests before it ends by itself (default: never)"}),
-)
-def listen(args: argparse.Namespace) -> int:
-    from alerting.cli import on_call
-
-    return on_call.listen(args.turns)
+@commands.command()
+@click.argument("number", type=int)
+def unsilence(number: int) -> int:
+    """End a silence now. NUMBER is its number in `silences`."""
+    return cli.on_call.unsilence(number)
 
 
-@command(
-    "send a fake incident, marked as a drill, the whole way, and check that it arrived",
-    ("--metric", {"default": "", "help": "one of the table that is cut (default: the first of the catalogue)"}),
-)
-def drill(args: argparse.Namespace) -> int:
-    from alerting.cli import drill as cli_drill
-
-    return cli_drill.drill(args.metric)
+@commands.command()
+@click.option("--weeks", default=8, show_default=True, help="Weeks back.")
+def labels(weeks: int) -> int:
+    """Show people's labels and the precision of each metric."""
+    return cli.on_call.labels(weeks)
 
 
-@command("check database, tables, columns, chat, disk, clock and folders, and say what to do about each")
-def doctor(args: argparse.Namespace) -> int:
-    from alerting.cli import doctor as cli_doctor
-    from alerting.settings import load_settings
-
-    checks = []
-    for check in cli_doctor.examine(load_settings()):
-        print(f"{'ok ' if check.well else 'BAD'} {check.what}: {check.said}")
-        checks.append(check.well)
-    return 0 if all(checks) else 1
+@commands.command()
+@click.option("--turns", default=0, help="Stop after this many requests to the chat (default: never).")
+def listen(turns: int) -> int:
+    """Process button presses at once, until Ctrl-C. Without this they take effect at the next run."""
+    return cli.on_call.listen(turns)
 
 
-@command(
-    "gone: docs/scale.md has the SQL that takes its place",
-    ("action", {"nargs": "*", "help": argparse.SUPPRESS}),
-    ("--users", {"help": argparse.SUPPRESS}),
-    ("--days", {"help": argparse.SUPPRESS}),
-    ("--stale", {"action": "store_true", "help": argparse.SUPPRESS}),
-)
-def rollup(args: argparse.Namespace) -> int:
-    raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
+@commands.command()
+@click.option("--metric", default="", metavar="NAME", help="Drill the table of this metric (default: the catalogue's first).")
+def drill(metric: str) -> int:
+    """Send a fake incident as a drill; check that it arrives."""
+    return cli.drill.drill(metric)
 
 
-@command("every setting, its default and what it is for")
-def settings(args: argparse.Namespace) -> int:
-    from dataclasses import fields
+@commands.command()
+def doctor() -> int:
+    """Check the setup and say how to fix what is wrong. Checks database, tables, columns, chat, disk, clock and folders."""
+    return cli.doctor.doctor()
 
-    from alerting.settings import PREFIX, Settings
 
+@commands.command()
+def settings() -> int:
+    """List every setting, its default and its meaning."""
     for field in fields(Settings):
-        print(f"{PREFIX + field.name.upper():<31} {field.metadata['default']:<26} {field.metadata['help']}")
+        click.echo(f"{PREFIX + field.name.upper():<31} {field.metadata['default']:<26} {field.metadata['help']}")
     return 0
 
 
-@command("rebuild reports/index.html and the pages of incidents; runs that have no page get one")
-def index(args: argparse.Namespace) -> int:
+@commands.command()
+def index() -> int:
+    """Rebuild reports/index.html and the pages it links to."""
     from alerting.reporting.publish import write_index
-    from alerting.settings import load_settings
 
-    print(write_index(load_settings(), fresh=True))
+    click.echo(write_index(load_settings(), fresh=True))
     return 0
 
 
-@command(
-    "thin out and pack old runs; those that were red or told something stay",
-    ("--keep-days", {"type": int, "default": 90, "help": "days after which quiet runs are gone altogether (default 90)"}),
-    ("--dry-run", {"action": "store_true", "help": "only say what would go"}),
-)
-def prune(args: argparse.Namespace) -> int:
+@commands.command()
+@click.option("--keep-days", default=90, show_default=True, help="Days after which quiet runs are deleted.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
+def prune(keep_days: int, dry_run: bool) -> int:
+    """Delete or compress old runs. Failed runs and runs that sent a message are kept."""
     from alerting.reporting.prune import prune_records
-    from alerting.settings import load_settings
 
-    print(prune_records(load_settings(), args.keep_days, args.dry_run))
+    click.echo(prune_records(load_settings(), keep_days, dry_run))
     return 0
 
 
-@command("the crontab line that runs the check every 15 minutes")
-def cron(args: argparse.Namespace) -> int:
-    from alerting import runner
-    from alerting.settings import load_settings
-
-    print(runner.crontab_line(load_settings()))
+@commands.command()
+def cron() -> int:
+    """Print the crontab line that checks every 15 minutes."""
+    click.echo(runner.crontab_line(load_settings()))
     return 0
 
 
-@command("execute the study notebooks into reports/studies", ("names", {"nargs": "*", "help": "which ones (default all)"}))
-def notebooks(args: argparse.Namespace) -> int:
+@commands.command()
+@click.argument("names", nargs=-1)
+def notebooks(names: tuple[str, ...]) -> int:
+    """Execute the study notebooks into reports/studies. NAMES selects some of them (default: all)."""
     from alerting import studies
-    from alerting.settings import load_settings
 
-    return studies.execute(load_settings(), args.names)
+    return studies.execute(load_settings(), list(names))
+
+
+@commands.command("bench-detection")
+@click.option("--data", required=True, metavar="FOLDER", help="Folder with series.csv and one parquet file for each data set.")
+@click.option("--out", required=True, metavar="FOLDER", help="Folder for scores.parquet and detection.json.")
+def bench_detection(data: str, out: str) -> int:
+    """Score the default detector on labelled series. Figures are made where a scorer lies beside the data."""
+    with _checkout():
+        from benchmarks import detection
+
+    return detection.main(Path(data), Path(out))
+
+
+@commands.command("bench-rootcause")
+@click.option("--data", default="", metavar="FOLDER", help="Folder with NAME.parquet and NAME_truth.csv for each data set.")
+@click.option("--out", default="reports/bench", show_default=True, metavar="FOLDER", help="For predictions.csv, rootcause.json.")
+@click.option("--calm", default=0, metavar="BUCKETS", help="Instead, count false segment alerts in so many normal buckets.")
+def bench_rootcause(data: str, out: str, calm: int) -> int:
+    """Score the root-cause search on labelled cases. Figures are made where a scorer lies beside the data."""
+    with _checkout():
+        from benchmarks import false_segments, rootcause
+
+    return false_segments.main(calm) if calm else rootcause.main(Path(data), Path(out))
 
 
 @contextmanager
 def _checkout() -> Iterator[None]:
-    """Imports from `benchmarks/`, which lies beside the package in a checkout and is not installed with it."""
+    """Turn a failed import from `benchmarks/`, which only a checkout has, into a SettingsError."""
     try:
         yield
     except ImportError as error:
@@ -221,86 +247,27 @@ def _checkout() -> Iterator[None]:
         raise SettingsError("the benches are not installed with the package: run this in the folder of a checkout") from None
 
 
-@command(
-    "the default rule on labelled series: scores, and figures where a scorer lies beside the data",
-    ("--data", {"required": True, "help": "folder with series.csv and one parquet per set"}),
-    ("--out", {"required": True, "help": "folder for scores.parquet and detection.json"}),
-)
-def bench_detection(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    with _checkout():
-        from benchmarks import detection
-
-    return detection.main(Path(args.data), Path(args.out))
+@commands.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1)
+def rollup(words: tuple[str, ...]) -> int:
+    """Gone. docs/scale.md has the SQL that takes its place."""
+    raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
-@command(
-    "which slice explains a change, on labelled cases: the figures, where a scorer lies beside the data",
-    ("--data", {"default": "", "help": "folder with NAME.parquet and NAME_truth.csv for each set"}),
-    ("--out", {"default": "reports/bench", "help": "folder for predictions.csv and rootcause.json"}),
-    (
-        "--calm",
-        {"type": int, "default": 0, "help": "instead: so many buckets of a calm app, and how often a watched slice is odd"},
-    ),
-)
-def bench_rootcause(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    with _checkout():
-        from benchmarks import false_segments, rootcause
-
-    return false_segments.main(args.calm) if args.calm else rootcause.main(Path(args.data), Path(args.out))
-
-
-@command(
-    "a query becomes a metric: check it, show its history and the rule that suits it, and draft (or write) its line",
-    ("name", {"help": "of the metric, such as feed_revenue"}),
-    ("--sql", {"required": True, "help": "file of the query, or - for what comes in; docs/metrics.md says what it must hold"}),
-    ("--value", {"default": "", "help": "\"count('likes')\", total, ratio, mean or measured (default: the column of that name)"}),
-    ("--title", {"default": "", "help": "words people read (default: the name)"}),
-    ("--step", {"default": "", "help": "15m, 1h or 1d (default: what the query says)"}),
-    ("--write", {"action": "store_true", "help": "write the query and the line; without it they are printed"}),
-)
-def new_metric(args: argparse.Namespace) -> int:
-    from alerting.cli import new_metric as cli_new_metric
-    from alerting.cli.on_call import parse_length
-
-    step = parse_length(args.step, "--step") if args.step else None
-    return cli_new_metric.new_metric(args.name, args.sql, args.value, args.title, step, args.write)
-
-
-@command(
-    "the widths that a budget of false alerts buys, and what they would find",
-    ("text", {"nargs": "?", "default": "2 a week", "help": "such as '2 a week' (default), over the whole catalogue"}),
-    ("--weeks", {"type": int, "default": 4, "help": "weeks of the past to spend it on (default 4)"}),
-)
-def budget(args: argparse.Namespace) -> int:
-    from alerting.cli import backtest as cli_backtest
-
-    return cli_backtest.budget(args.text, args.weeks)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn what the rooms raise into one line and an exit code."""
-    from alerting.settings import retired
-
-    parser = argparse.ArgumentParser(prog="python -m alerting", description="Metric alerts: ClickHouse to Telegram.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (function, words, arguments) in COMMANDS.items():
-        sub = commands.add_parser(name, help=words, description=words)
-        for flag, options in arguments:
-            sub.add_argument(flag, **options)
-        sub.set_defaults(function=function)
-    args = parser.parse_args(argv)
-    if note := retired():
-        print(f"note: {note}", file=sys.stderr)
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Errors become one line on stderr. Without arguments the commands are listed."""
     try:
-        return int(args.function(args))
+        return int(commands.main(list(arguments) or ["--help"], prog_name="python -m alerting", standalone_mode=False))
+    except click.UsageError as error:
+        usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
+        click.echo(f"{usage}error: {error.format_message()}", err=True)
+        return 2
+    except click.Abort:  # Ctrl-C
+        return 130
     except AlertingError as error:
-        print(f"error: {error}", file=sys.stderr)
+        click.echo(f"error: {error}", err=True)
         return 2 if isinstance(error, SettingsError) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -25,7 +25,7 @@ SERVER = ("first_fill", "rows_read", "slices")  # parts that need a ClickHouse s
 
 
 def parts(times: int) -> dict[str, Callable[[], Iterator[Figure]]]:
-    """Name -> what measures it."""
+    """Return the functions that measure, by name. `times`: pairs of runs for each ratio."""
     whole = {make.__name__: partial(make, times) for make in (runs.floor, runs.course, runs.history, runs.many)}
     return {**whole, **{name: getattr(engines, name) for name in ("bands", "chosen", *SERVER)}, "shape": shape}
 
@@ -49,14 +49,14 @@ def main() -> int:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Return processor, cores and Python version in one line."""
     lines = open("/proc/cpuinfo", encoding="utf-8").read().splitlines()  # noqa: SIM115
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def _measured(name: str, make: Callable[[], Iterator[Figure]]) -> Iterator[Figure]:
-    """Each figure as soon as it is known."""
+    """Yield each figure as soon as it is measured, and print it."""
     if name in SERVER and not (shutil.which("clickhouse-server") or shutil.which("/usr/sbin/clickhouse-server")):
         sys.stdout.write(f"--  {name}: not measured, as there is no clickhouse-server here\n")
         return

@@ -1,5 +1,8 @@
 """`python -m alerting ...` as a person at the keyboard meets it."""
 
+import importlib.util
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,13 +54,52 @@ def test_settings_of_rollups_are_ignored_with_a_note(tmp_path):
 
 @pytest.mark.parametrize("words", [["bench-detection", "--data", "d", "--out", "o"], ["bench-rootcause", "--data", "d"]])
 def test_a_bench_without_a_checkout_is_refused(words, tmp_path):
-    """Only the package is there; -S, since the environments of a checkout know its folder."""
+    """Only the package and click are there; -S, since the environments of a checkout know its folder."""
     (tmp_path / "alerting").symlink_to(ROOT / "alerting")
+    (tmp_path / "click").symlink_to(Path(importlib.util.find_spec("click").origin).parent)
     done = subprocess.run(
         [sys.executable, "-S", "-m", "alerting", *words], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60
     )
-    said = "error: the benches are not installed with the package: run this in the folder of a checkout\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+    error = "error: the benches are not installed with the package: run this in the folder of a checkout\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
+
+
+@pytest.mark.parametrize("words", [[], ["new-metric", "views", "--sql", "-"], ["run-alerts"]], ids=" ".join)
+def test_a_python_without_the_packages_is_told_which_one_has_them(words):
+    """-S leaves only the standard library, as in a system's Python."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "alerting", *words], cwd=ROOT, env={}, capture_output=True, text=True, timeout=60
+    )
+    error = f"error: {sys.executable} lacks the packages: use .venv/bin/python instead, which `make env` makes\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["silence"], "Missing argument 'METRIC'."),
+        (["silence", "views"], "Missing option '--for'."),
+        (["unsilence", "one"], "Invalid value for 'NUMBER': 'one' is not a valid integer."),
+        (["status", "--all"], "No such option"),
+        (["status", "now"], "Got unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_is_answered_with_its_usage(words, error):
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    usage, line = err.splitlines()
+    assert usage.startswith("Usage: python -m alerting ")
+    assert line.startswith(f"error: {error}")
+
+
+def test_a_broken_pipe_is_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        command = [sys.executable, "-m", "alerting", "settings"]
+        done = subprocess.run(command, cwd=ROOT, env={}, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_wrong_setting_is_one_line_and_no_traceback():
@@ -74,10 +116,14 @@ def test_settings_are_listed_with_their_defaults():
     assert all(line.startswith("ALERTING_") for line in out.splitlines())
 
 
-def test_help_names_every_command_of_the_makefile():
-    made = (ROOT / "Makefile").read_text()
-    code, out, _ = call("--help")
-    assert code == 0
-    words = {word for line in made.splitlines() if "$(RUN)" in line for word in line.split()[1:2]}
-    assert words
-    assert all(f"    {word} " in out or f"    {word}\n" in out for word in words), words
+def test_without_a_command_the_commands_are_listed():
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert out == call("--help")[1] == call("-h")[1]
+    commands = dict(re.findall(r"^  ([a-z-]+) +(.+)$", out.split("Commands:")[1], re.MULTILINE))
+    assert list(commands)[:3] == ["run-alerts", "rehearse", "backtest"], "the most used ones come first"
+    assert "rollup" not in commands
+    assert [name for name, text in commands.items() if not text.endswith(".") or text.endswith("...")] == []
+    named = [line.split()[1] for line in (ROOT / "Makefile").read_text().splitlines() if "@$(RUN)" in line]
+    assert named
+    assert set(named) <= set(commands)

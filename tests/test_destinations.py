@@ -408,21 +408,21 @@ def test_a_failing_check_goes_by_its_route_and_to_all_of_it(settings, bot, web, 
 
 
 def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
-    checks = {check.what: check for check in doctor._destinations(settings())}
+    checks = {check.name: check for check in doctor._check_destinations(settings())}
     assert list(checks) == ["chat", "slack", "email", "webhook"]
-    assert all(check.well for check in checks.values()), checks
+    assert all(check.ok for check in checks.values()), checks
     assert (bot.messages, mail.letters) == ([], [])
     web.will(says("no_service", 404))
     mail.will("RCPT", "550 unknown")
-    broken = list(doctor._destinations(settings(ROUTES="* -> telegram, slack, email")))
-    assert [(check.what, check.well) for check in broken] == [
+    broken = list(doctor._check_destinations(settings(ROUTES="* -> telegram, slack, email")))
+    assert [(check.name, check.ok) for check in broken] == [
         ("chat", True),
         ("slack", False),
         ("email", False),
         ("webhook", True),
         ("webhook", False),
     ]
-    assert broken[-1].said == "no route leads there: name webhook in ALERTING_ROUTES"
+    assert broken[-1].details == "no route leads there: name webhook in ALERTING_ROUTES"
     assert "verysecretpath" not in str(broken)
 
 

@@ -201,7 +201,7 @@ def test_a_kernel_that_never_answers(house, monkeypatch):
     (house.folder / "lib").mkdir()
     (house.folder / "lib" / "ipykernel.py").write_text("import time; time.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", str(house.folder / "lib"))
-    monkeypatch.setattr("alerting.runner.execute.BOOT", 1.0)
+    monkeypatch.setattr("alerting.runner.execute.KERNEL_START_TIMEOUT", 1.0)
     assert house.run() == 1
     assert house.last_notified[0][0] == "the kernel did not answer within 1 s"
     assert stray(house) == []
@@ -255,7 +255,7 @@ from pathlib import Path
 from alerting import runner, settings
 from alerting.runner import execute
 
-execute.PERIOD = 0.2
+execute.SAVE_INTERVAL = 0.2
 folder, notebook, room, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 given = settings.load_settings({}, Path(os.devnull))

@@ -186,7 +186,7 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
 
 def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
     kpis(tmp_path / "kpis.csv")
-    monkeypatch.setattr(backtest, "TIMES", 1)
+    monkeypatch.setattr(backtest, "DROPS_PER_CASE", 1)
     monkeypatch.setenv("ALERTING_SOURCE", str(tmp_path / "kpis.csv"))
     monkeypatch.setenv("ALERTING_DATA", str(tmp_path / "data"))
     code = backtest.budget("3 a week", 1)

@@ -116,7 +116,7 @@ def test_nothing_over_nothing_is_a_gap(given, tables):
 )
 def test_the_doctor_names_what_is_wrong_and_what_to_do(given, tables, broken, said):
     settings = given(**broken)
-    checks = [f"{'ok ' if c.well else 'BAD'} {c.what}: {c.said}" for c in doctor.examine(settings)]
+    checks = [f"{'ok ' if c.ok else 'BAD'} {c.name}: {c.details}" for c in doctor.examine(settings)]
     assert any(line.startswith(said) for line in checks), checks
     assert not any(secret in line for line in checks for secret in (tables.password, settings.telegram_token))
 
@@ -126,15 +126,15 @@ def test_the_doctor_finds_a_whole_world_in_order(given, tables):
     for table in ("feed_actions", "message_actions"):
         rows(tables, table, now - timedelta(hours=3), now)
     checks = list(doctor.examine(given()))
-    assert [c for c in checks if not c.well] == []
+    assert [c for c in checks if not c.ok] == []
     assert {"folder data", "folder reports", "memory", "source", "clock", "table feed_actions", "chat"} <= {
-        c.what for c in checks
+        c.name for c in checks
     }
 
 
 def test_the_doctor_names_absent_columns(given, tables):
     tables.execute("ALTER TABLE wiring.feed_actions DROP COLUMN exp_group")
-    assert any("exp_group" in c.said and not c.well for c in doctor.examine(given()))
+    assert any("exp_group" in c.details and not c.ok for c in doctor.examine(given()))
 
 
 def test_a_failing_check_is_told_once_an_hour(given, bot):

@@ -1,4 +1,4 @@
-"""`python -m alerting doctor`: is everything there that a run needs, and what to do about each thing that is not."""
+"""`python -m alerting doctor`: check that everything a run needs is there, and say what to do about each thing that is not."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import click
+
 from alerting.connections import load_queries, open_notifier, open_source, open_store
 from alerting.model.errors import AlertingError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
 from alerting.notifiers.routing import open_destinations
-from alerting.settings import Settings, configured_destinations, effective_routes
+from alerting.settings import Settings, configured_destinations, effective_routes, load_settings
 
-SPACE = 200  # MB a week of runs may need
-DRIFT = timedelta(minutes=1)
-NEEDED = {  # columns that the queries and the slices use
+MIN_FREE_SPACE = 200  # MB that a week of runs may need
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
+MAX_QUERIES_LISTED = 8
+REQUIRED_COLUMNS = {  # by table: the columns that the queries and the segments use
     "feed_actions": ["user_id", "post_id", "action", "time", "gender", "age", "country", "city", "os", "source", "exp_group"],
     "message_actions": ["user_id", "reciever_id", "time", "source", "exp_group", "gender", "age", "country", "city", "os"],
 }
@@ -29,34 +32,40 @@ NEEDED = {  # columns that the queries and the slices use
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the doctor's answer."""
+    """The result of one check. `details`: what was found, and what to do if that is wrong."""
 
-    what: str
-    well: bool
-    said: str
+    name: str
+    ok: bool
+    details: str
+
+
+def doctor() -> int:
+    """Print a line for each check. The exit code is 1 when one of them failed."""
+    code = 0
+    for result in examine(load_settings()):
+        click.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.details}")
+        code = code if result.ok else 1
+    return code
 
 
 def examine(settings: Settings) -> Iterator[CheckResult]:
-    """The checks, one after the other; none keeps the next from being made."""
-    yield from _folders(settings)
-    yield _check("memory", lambda: _memory(settings))
-    yield from _source(settings)
-    yield from _destinations(settings)
-
-
-def _check(what: str, ask: Callable[[], str]) -> CheckResult:
-    try:
-        return CheckResult(what, True, ask())
-    except AlertingError as error:
-        return CheckResult(what, False, str(error))
-
-
-def _folders(settings: Settings) -> Iterator[CheckResult]:
+    """Make the checks one after the other; a failed one does not stop the next."""
     for name, folder in (("data", settings.data), ("reports", settings.reports)):
-        yield _check(f"folder {name}", partial(_writable, folder, name))
+        yield _check(f"folder {name}", partial(_check_folder, folder, name))
+    yield _check("memory", partial(_check_state, settings))
+    yield from _check_source(settings)
+    yield from _check_destinations(settings)
 
 
-def _writable(folder: Path, name: str) -> str:
+def _check(name: str, function: Callable[[], str]) -> CheckResult:
+    """Return the result of a check that returns its details, or raises AlertingError with them."""
+    try:
+        return CheckResult(name, True, function())
+    except AlertingError as error:
+        return CheckResult(name, False, str(error))
+
+
+def _check_folder(folder: Path, name: str) -> str:
     advice = f"let user {os.getuid()} write there, or set ALERTING_{name.upper()} to another folder"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,64 +73,68 @@ def _writable(folder: Path, name: str) -> str:
             free = shutil.disk_usage(folder).free / 1e6
     except OSError as error:
         raise AlertingError(f"{folder} cannot be written ({error.strerror}): {advice}") from None
-    if free < SPACE:
-        raise AlertingError(f"{folder} has {free:.0f} MB left: free at least {SPACE} MB, or run `make prune`")
+    if free < MIN_FREE_SPACE:
+        raise AlertingError(f"{folder} has {free:.0f} MB left: free at least {MIN_FREE_SPACE} MB, or run `make prune`")
     return f"{folder} is writable, {free / 1000:.1f} GB free"
 
 
-def _memory(settings: Settings) -> str:
+def _check_state(settings: Settings) -> str:
     store = open_store(settings)
     if store.notes:
         raise AlertingError("; ".join(store.notes))
     return f"{settings.data / 'alerts.sqlite'} is in order"
 
 
-def _source(settings: Settings) -> Iterator[CheckResult]:
+def _check_source(settings: Settings) -> Iterator[CheckResult]:
     try:
         source, metrics = open_source(settings)
     except AlertingError as error:
         yield CheckResult("source", False, str(error))
         return
     yield CheckResult("source", True, settings.source)
-    if settings.source.startswith("http"):  # any other source is on this machine
-        yield _check("clock", lambda: _clock(source.now()))
-    for query in dict.fromkeys(metric.table for metric in metrics if metric.table in NEEDED and source.runs_sql):
-        yield _check(f"table {query}", partial(_columns, source, query))
-    yield _check("newest rows", lambda: _newest(source, metrics))
+    if settings.source.startswith("http"):  # any other source is on this machine, and has its clock
+        yield _check("clock", lambda: _check_clock(source.now()))
+    if source.runs_sql:
+        for table in dict.fromkeys(metric.table for metric in metrics if metric.table in REQUIRED_COLUMNS):
+            yield _check(f"table {table}", partial(_check_columns, source, table))
+    yield _check("newest rows", partial(_check_newest_rows, source, metrics))
 
 
-def _clock(server: datetime) -> str:
-    off = abs(server - datetime.now(UTC))
-    if off > DRIFT:
-        raise AlertingError(f"the server's clock and this machine's differ by {off}: set both, or buckets are judged too early")
+def _check_clock(server: datetime) -> str:
+    difference = abs(server - datetime.now(UTC))
+    if difference > MAX_CLOCK_DIFFERENCE:
+        raise AlertingError(
+            f"the server's clock and this machine's differ by {difference}: set both, or buckets are judged too early"
+        )
     return "the server's clock and this machine's agree"
 
 
-def _columns(source: Source, query: str) -> str:
-    found = source.columns(query)
-    absent = [name for name in NEEDED[query] if name not in found]
+def _check_columns(source: Source, table: str) -> str:
+    required, present = REQUIRED_COLUMNS[table], source.columns(table)
+    absent = [name for name in required if name not in present]
     if absent:
-        raise AlertingError(f"columns {', '.join(absent)} are not in the table of {query}: it has {', '.join(found)}")
-    return f"{len(NEEDED[query])} columns are there"
+        raise AlertingError(f"columns {', '.join(absent)} are not in the table of {table}: it has {', '.join(present)}")
+    return f"{len(required)} columns are there"
 
 
-def _newest(source: Source, metrics: list[Metric]) -> str:
-    """Whether each query gives rows of the last day; an empty table is said, since nothing else would."""
-    now, sql, said = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
-    for query, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
-        text = sql[query].sql if query in sql else ""
-        rows = source.fetch(Query(query, text, step), now - max(timedelta(days=1), 2 * step), now + timedelta(hours=1))
-        said.append(f"{query}: {rows.index[-1]:%Y-%m-%d %H:%MZ}" if len(rows) else f"{query}: none within a day")
-    return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
+def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
+    """Return the newest bucket of each query. A table without rows of the last day is named but passes: it may be new."""
+    now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
+    for name, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
+        sql = queries[name].sql if name in queries else ""
+        rows = source.fetch(Query(name, sql, step), now - max(timedelta(days=1), 2 * step), now + timedelta(hours=1))
+        newest.append(f"{name}: {rows.index[-1]:%Y-%m-%d %H:%MZ}" if len(rows) else f"{name}: none within a day")
+    more = len(newest) - MAX_QUERIES_LISTED
+    return ", ".join(newest[:MAX_QUERIES_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _destinations(settings: Settings) -> Iterator[CheckResult]:
-    """Each that is set up, without sending anything; and whether a route leads there."""
+def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
+    """Check each configured destination without sending anything, and that a route leads there."""
     _, note = open_notifier(settings)
     if note:
         yield CheckResult("chat", True, note)
-    places, given = open_destinations(settings), vars(settings)
-    for place in configured_destinations(given):
-        yield _check("chat" if place == DEFAULT_DESTINATION else place, places[place].check)
-        if place not in effective_routes(given).places:
-            yield CheckResult(place, False, f"no route leads there: name {place} in ALERTING_ROUTES")
+    destinations, routes = open_destinations(settings), effective_routes(vars(settings))
+    for name in configured_destinations(vars(settings)):
+        yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
+        if name not in routes.places:
+            yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")

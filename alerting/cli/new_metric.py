@@ -1,22 +1,23 @@
-"""From a query to a line of the catalogue, with what its history says."""
+"""`python -m alerting new-metric`: make a catalogue line of a query, show its history, and write both if asked to."""
 
 from __future__ import annotations
 
 import ast
-import os
 import re
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 
 from alerting import metric_values
 from alerting.catalogue import FILE, check_metrics, load_metrics, unbound_query
+from alerting.cli.on_call import parse_length
 from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
@@ -31,84 +32,29 @@ from alerting.pipeline.judge import judge_series
 from alerting.pipeline.segment_watch import SUFFIX
 from alerting.settings import Settings, load_settings
 
-PICTURE = timedelta(days=14)  # that are drawn
-
-
-def new_metric(name: str, sql: str, value: str = "", title: str = "", step: timedelta | None = None, keep: bool = False) -> int:
-    """Check the query, ask the source, say what it is like, and print the line (`keep`: write it, and the query's file).
-
-    Raises SettingsError with what is wrong, SourceError when the source cannot be asked.
-    """
-    given = load_settings()
-    if given.source != "embedded" and not given.source.startswith("http"):
-        raise SettingsError("new-metric: a table's series are its metrics already; a query needs a ClickHouse or the sample app")
-    queries, slices = load_queries(), load_queries(SQL / "slices")
-    known = load_metrics(given.language, queries, slices)
-    made = draft_metric(name, _read(sql), title, step, queries, [metric.name for metric in known])
-    seen = _seen(given, made, value)
-    written = catalogue_line(seen.metric, seen.written)
-    queries |= {made.query: Query(made.query, made.sql)} if made.new else {}
-    check_metrics([*known, seen.metric], given.language, queries, slices)
-    insert_line(FILE.read_text(encoding="utf-8"), written)  # whether it can be added at all
-    sys.stdout.writelines(f"{said}\n" for said in seen.lines())
-    sys.stdout.write(f"picture: {_drawn(given, seen)}\n\n")
-    sys.stdout.write(_written(made, written) if keep else _told(made, written))
-    return 0
-
-
-def _read(sql: str) -> str:
-    """The query's text: of a file, or of what comes in for "-"."""
-    try:
-        return sys.stdin.read() if sql == "-" else Path(sql).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"--sql {sql}: it cannot be read ({type(error).__name__}): the path of a file, or - for what comes in"
-        ) from None
-
-
-def _seen(given: Settings, made: MetricDraft, value: str) -> DraftHistory:
-    source, _ = open_source(given)
-    try:
-        return look_back(made, value, source, datetime.now(UTC), timedelta(minutes=given.delay), given.zone)
-    finally:
-        source.close()
-
-
-def _drawn(given: Settings, seen: DraftHistory) -> Path:
-    """Its last two weeks with the band, as a file."""
-    from alerting import charts
-
-    span = max(PICTURE, 60 * seen.metric.step)
-    recent = seen.judged.loc[seen.judged.index[-1] - span :]
-    file = given.reports / "new-metrics" / f"{seen.metric.name}.png"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(charts.to_png(charts.band_chart(seen.metric, recent, given.zone, given.language)))
-    return file
-
-
-def _told(made: MetricDraft, written: str) -> str:
-    """What --write would write."""
-    file = f"alerting/sql/{made.query}.sql, new:\n\n{made.sql}\n" if made.new else f"alerting/sql/{made.query}.sql, as it is\n\n"
-    return f"{file}alerting/metrics.py, at the end of METRICS:\n\n{written}\nNothing was changed: --write does.\n"
-
-
-def _written(made: MetricDraft, written: str) -> str:
-    files = write_catalogue(made, written, FILE, SQL)
-    names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
-    return f"{written}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` says which width suits it.\n"
-
-
-# What a query and a few words say of a metric, before the source is asked. Raises SettingsError with what is wrong.
-
-VALUES: dict[str, tuple[Callable[..., Value], int]] = {
-    "count": (metric_values.count, 1),
-    "total": (metric_values.total, 1),
-    "measured": (metric_values.measured, 1),
-    "ratio": (metric_values.ratio, 2),
-    "mean": (metric_values.mean, 2),
+DAY = timedelta(days=1)
+FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # what --value may call, and an example of the columns
+    "count": (metric_values.count, ("a",)),
+    "total": (metric_values.total, ("a",)),
+    "measured": (metric_values.measured, ("a",)),
+    "ratio": (metric_values.ratio, ("part", "whole")),
+    "mean": (metric_values.mean, ("sum", "number")),
 }
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
-DAY = timedelta(days=1)
+TIME_UNITS = {  # as timedelta spells them, longest first
+    "days": DAY,
+    "hours": timedelta(hours=1),
+    "minutes": timedelta(minutes=1),
+    "seconds": timedelta(seconds=1),
+}
+
+CHART_SPAN = timedelta(days=14)
+MIN_CHART_BUCKETS = 60
+ALERT_COUNT_SPAN = timedelta(days=28)
+SPARKLINE = "▁▂▃▄▅▆▇█"
+SPARKLINE_BUCKETS = 60
+LAST_VALUES = 5
+
 _FROM = re.compile(r"\bFROM\s+`?([A-Za-z_]\w*)`?(?![\w.(`])", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _STEP = re.compile(r"(\d+)\s+AS\s+step\b", re.IGNORECASE)
@@ -116,22 +62,18 @@ _STEP = re.compile(r"(\d+)\s+AS\s+step\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class WrittenValue:
-    """A value as it is written in the catalogue: count("likes")."""
+    """A value as the catalogue writes it: count("likes")."""
 
     function: str
     columns: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(_quoted(column) for column in self.columns)})"
-
-    @property
-    def value(self) -> Value:
-        return VALUES[self.function][0](*self.columns)
+        return f"{self.function}({', '.join(map(_quoted, self.columns))})"
 
 
 @dataclass(frozen=True)
 class MetricDraft:
-    """A metric to be. `query`: name of its file; `new`: whether that is still to be written."""
+    """A metric whose value is not known yet. `query`: name of its file without .sql; `new`: whether that file must be written."""
 
     name: str
     title: str
@@ -140,115 +82,10 @@ class MetricDraft:
     step: timedelta
     new: bool
 
-    def metric(self, written: WrittenValue, form: str = "count", adds: bool = True) -> Metric:
-        title = {"en": self.title, "ru": self.title}
-        return Metric(self.name, title, self.query, written.value, RULE, step=self.step, form=form, adds=adds)
-
-
-def draft_metric(
-    name: str, sql: str, title: str, step: timedelta | None, known: Mapping[str, Query], taken: list[str]
-) -> MetricDraft:
-    """`known`: the queries there are. `taken`: names of metrics."""
-    _check_name(name, taken)
-    table = _table(name, sql)
-    same = next((query.name for query in known.values() if _bare(query.sql) == _bare(sql)), "")
-    query = same or (table if table not in known else f"{table}.{name}")
-    if not same and query in known:
-        raise SettingsError(f"alerting/sql/{query}.sql is there already, and reads otherwise: give the metric another name")
-    words = " ".join(title.split()) or name.replace("_", " ").replace("-", " ").capitalize()
-    return MetricDraft(name, words, query, sql.rstrip() + "\n", _divides(step or _step(sql)), not same)
-
-
-def _check_name(name: str, taken: list[str]) -> None:
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SUFFIX):
-        raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
-    if name in taken:
-        raise SettingsError(f"name {name!r}: there is a metric of that name; there are {', '.join(taken)}")
-    if name in ROUTE_WORDS:
-        raise SettingsError(f"name {name!r} means something in ALERTING_ROUTES: take another")
-
-
-def _table(name: str, sql: str) -> str:
-    """The table that the query reads, by the rules of every query: WITH ... AS since, until and step, and FROM once."""
-    tables = list(dict.fromkeys(_FROM.findall(_COMMENT.sub(" ", sql))))
-    if not tables:
-        raise SettingsError(
-            f"the query of {name} reads FROM no table: it must read one, by a plain name, as in FROM feed_actions"
-        )
-    faults = {table: unbound_query(Query(table, sql)) for table in tables}
-    fitting = [table for table, fault in faults.items() if not fault]
-    if not fitting:
-        raise SettingsError(faults[tables[0]])
-    return fitting[0]
-
-
-def _divides(step: timedelta) -> timedelta:
-    if not timedelta(minutes=1) <= step <= DAY or DAY % step:
-        raise SettingsError(f"step {step}: it must divide a day: 5, 15 or 30 minutes, 1 hour, 1 day")
-    return step
-
-
-def _step(sql: str) -> timedelta:
-    """As the query itself says: 3600 AS step."""
-    found = _STEP.search(_COMMENT.sub(" ", sql))
-    return timedelta(seconds=int(found[1])) if found and int(found[1]) else STEP
-
-
-def _bare(sql: str) -> str:
-    """Without what does not matter."""
-    return " ".join(_COMMENT.sub(" ", sql).split()).rstrip("; ")
-
-
-def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
-    """The value that `expression` writes; "" for the column of the metric's name, or the only one there is."""
-    there = [column for column in columns if column not in ("newest", "groups")]
-    if not expression:
-        only = name if name in there else there[0] if len(there) == 1 else ""
-        if not only:
-            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {column_list(there)}")
-        return WrittenValue("count", (only,))
-    value = _parsed(expression)
-    absent = [column for column in value.columns if column not in there]
-    if absent:
-        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {column_list(there)}")
-    return value
-
-
-def _parsed(expression: str) -> WrittenValue:
-    try:
-        call = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
-        call = None
-    function = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
-    if not isinstance(call, ast.Call) or function not in VALUES or call.keywords:
-        raise SettingsError(f"--value {expression!r}: it takes {FORMS}; anything else is written in alerting/metrics.py by hand")
-    given = [argument.value for argument in call.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
-    if len(given) != len(call.args) or len(given) != VALUES[function][1]:
-        raise SettingsError(f"--value {expression!r}: {function} takes {VALUES[function][1]} names of columns, in quotes")
-    return WrittenValue(function, tuple(given))
-
-
-def is_distinct(sql: str, column: str) -> bool:
-    """Whether the column (or, of one with labels, its number) counts somebody once, so that its buckets do not add up."""
-    number = re.escape(column.partition("[")[0])
-    return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{number}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-# What the source says of a draft: its history, and what the default rule makes of it.
-
-BARS = "▁▂▃▄▅▆▇█"
-SHOWN, LAST = 60, 5  # buckets in the line of bars; values that are told
-WEEKS = timedelta(days=28)  # in which odd buckets are counted
-_DAY_LENGTH = timedelta(days=1)
-
 
 @dataclass(frozen=True)
 class DraftHistory:
-    """A draft, and its history. `judged`: as `detectors.judge` gives it."""
+    """The values of a draft, one per bucket, NaN for gaps. `judged`: the frame of `detectors.judge` with the default rule."""
 
     metric: Metric
     written: WrittenValue
@@ -257,92 +94,233 @@ class DraftHistory:
     zone: str
 
     def lines(self) -> Iterator[str]:
-        """What there is to know of it before it is watched."""
-        known = self.values.dropna()
-        grid = self.values.loc[known.index[0] :]
-        numbers = NumberFormat.fitting(self.metric.form, "en", *known.tail(LAST))
-        span = f"{self._at(known.index[0])} to {self._at(known.index[-1])}"
-        yield f"history: {len(known):,} buckets of {duration(self.metric.step, 'en')}, {span} ({self.zone})"
+        """Yield lines that tell an analyst whether the metric is worth watching."""
+        values = self.values.dropna()
+        grid = self.values.loc[values.index[0] :]
+        numbers = NumberFormat.fitting(self.metric.form, "en", *values.tail(LAST_VALUES))
+        first, last = (f"{bucket.tz_convert(self.zone):%Y-%m-%d %H:%M}" for bucket in values.index[[0, -1]])
+        yield f"history: {len(values):,} buckets of {duration(self.metric.step, 'en')}, {first} to {last} ({self.zone})"
         yield f"missing since then: {grid.isna().mean():.1%}"
-        yield f"last values: {', '.join(numbers.value(value) for value in known.tail(LAST))}"
-        yield f"median: {numbers.value(known.median())}; {sparkline(grid.tail(SHOWN))}"
+        yield f"last values: {', '.join(numbers.value(value) for value in values.tail(LAST_VALUES))}"
+        yield f"median: {numbers.value(values.median())}; {sparkline(grid.tail(SPARKLINE_BUCKETS))}"
         yield f"rule: {RULE.reason(self.values, self.zone)}"
-        recent = self.judged.loc[self.judged.index[-1] - WEEKS :]
-        odd = (recent["status"] == Status.ANOMALOUS.value) & recent["news"].astype(bool)
+
+        recent = self.judged.loc[self.judged.index[-1] - ALERT_COUNT_SPAN :]
+        alerts = int(((recent["status"] == Status.ANOMALOUS.value) & recent["news"].astype(bool)).sum())
         unknown = (recent["status"] == Status.UNKNOWN.value).mean()
+        times = "once" if alerts == 1 else f"{alerts} times"
         more = f", {unknown:.0%} of the buckets had too little history" if unknown else ""
-        yield f"width {self.metric.width:g} (the default): {int(odd.sum())} odd buckets with news in the last 4 weeks{more}"
-
-    def _at(self, bucket: pd.Timestamp) -> str:
-        return f"{bucket.tz_convert(self.zone):%Y-%m-%d %H:%M}"
+        yield f"width {self.metric.width:g} (the default): it would have alerted {times} in the last 4 weeks{more}"
 
 
-def look_back(draft: MetricDraft, expression: str, source: Source, now: datetime, delay: timedelta, zone: str) -> DraftHistory:
-    """Raises SettingsError for a query or a value that will not do, SourceError when it cannot be asked."""
+def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str = "", write: bool = False) -> int:
+    """Check the query, read its history, print what it is like and the catalogue line; `write` changes the files.
+
+    `sql` is the path of a file, or "-". Raises SettingsError with what is wrong, SourceError when the query cannot be run.
+    """
+    settings = load_settings()
+    if settings.source != "embedded" and not settings.source.startswith("http"):
+        raise SettingsError("new-metric: a table's series are its metrics already; a query needs a ClickHouse or the sample app")
+    queries, slices = load_queries(), load_queries(SQL / "slices")
+    metrics = load_metrics(settings.language, queries, slices)
+    length = parse_length(step, "--step") if step else None
+    draft = draft_metric(name, _read_query(sql), title, length, queries, [metric.name for metric in metrics])
+    source, _ = open_source(settings)
+    try:
+        history = read_history(draft, value, source, datetime.now(UTC), timedelta(minutes=settings.delay), settings.zone)
+    finally:
+        source.close()
+
+    # Check that the line fits the catalogue before anything is printed or written.
+    line = catalogue_line(history.metric, history.written)
+    queries |= {draft.query: Query(draft.query, draft.sql)} if draft.new else {}
+    check_metrics([*metrics, history.metric], settings.language, queries, slices)
+    insert_line(FILE.read_text(encoding="utf-8"), line)
+
+    for text in history.lines():
+        click.echo(text)
+    click.echo(f"picture: {_draw(settings, history)}\n")
+    if write:
+        files = write_catalogue(draft, line, FILE, SQL)
+        names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
+        click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` finds its width.")
+    else:
+        click.echo(f"alerting/sql/{draft.query}.sql, " + (f"new:\n\n{draft.sql}" if draft.new else "as it is\n"))
+        click.echo(f"alerting/metrics.py, at the end of METRICS:\n\n{line}\nNothing was changed: --write does.")
+    return 0
+
+
+def _read_query(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        name = type(error).__name__
+        raise SettingsError(f"--sql {path}: it cannot be read ({name}): the path of a file, or - for what comes in") from None
+
+
+def _draw(settings: Settings, history: DraftHistory) -> Path:
+    """Save a chart of the newest values with their band, and return its path."""
+    from alerting import charts  # late: matplotlib is slow to load, and most mistakes are found before it is needed
+
+    span = max(CHART_SPAN, MIN_CHART_BUCKETS * history.metric.step)
+    recent = history.judged.loc[history.judged.index[-1] - span :]
+    file = settings.reports / "new-metrics" / f"{history.metric.name}.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(charts.to_png(charts.band_chart(history.metric, recent, settings.zone, settings.language)))
+    return file
+
+
+def draft_metric(
+    name: str, sql: str, title: str, step: timedelta | None, queries: Mapping[str, Query], names: list[str]
+) -> MetricDraft:
+    """Return what name, query and options say of the metric, before the source is read.
+
+    `queries`: those in alerting/sql by name; `names`: the catalogue's metrics. Raises SettingsError.
+    """
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SUFFIX):
+        raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
+    if name in names:
+        raise SettingsError(f"name {name!r}: there is a metric of that name; there are {', '.join(names)}")
+    if name in ROUTE_WORDS:
+        raise SettingsError(f"name {name!r} means something in ALERTING_ROUTES: take another")
+
+    # The file: an existing one with the same query, or a new one named after the table, and the metric if that name is taken.
+    table = _table_of(name, sql)
+    same = next((query.name for query in queries.values() if _normalized(query.sql) == _normalized(sql)), "")
+    file = same or (table if table not in queries else f"{table}.{name}")
+    if not same and file in queries:
+        raise SettingsError(f"alerting/sql/{file}.sql is there already, and reads otherwise: give the metric another name")
+
+    if step is None:
+        in_query = _STEP.search(_COMMENT.sub(" ", sql))
+        step = timedelta(seconds=int(in_query[1])) if in_query and int(in_query[1]) else STEP
+    if not timedelta(minutes=1) <= step <= DAY or DAY % step:
+        raise SettingsError(f"step {step}: it must divide a day: 5, 15 or 30 minutes, 1 hour, 1 day")
+    words = " ".join(title.split()) or name.replace("_", " ").replace("-", " ").capitalize()
+    return MetricDraft(name, words, file, sql.rstrip() + "\n", step, not same)
+
+
+def _table_of(name: str, sql: str) -> str:
+    """Return the table that the query reads, if the query keeps the rules of alerting/sql. Raises SettingsError."""
+    tables = list(dict.fromkeys(_FROM.findall(_COMMENT.sub(" ", sql))))
+    if not tables:
+        raise SettingsError(
+            f"the query of {name} reads FROM no table: it must read one, by a plain name, as in FROM feed_actions"
+        )
+    faults = {table: unbound_query(Query(table, sql)) for table in tables}
+    valid = [table for table, fault in faults.items() if not fault]
+    if not valid:
+        raise SettingsError(faults[tables[0]])
+    return valid[0]
+
+
+def _normalized(sql: str) -> str:
+    """Return the query without comments, line breaks and a last semicolon."""
+    return " ".join(_COMMENT.sub(" ", sql).split()).rstrip("; ")
+
+
+def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
+    """Return the value that `expression` writes; if it is empty, the column called `name`, or the only one. Raises SettingsError.
+
+    `columns` are those of the query. The expression is read, never evaluated.
+    """
+    present = [column for column in columns if column not in ("newest", "groups")]
+    if not expression:
+        column = name if name in present else present[0] if len(present) == 1 else ""
+        if not column:
+            raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {column_list(present)}")
+        return WrittenValue("count", (column,))
+    value = _parse_call(expression)
+    absent = [column for column in value.columns if column not in present]
+    if absent:
+        raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {column_list(present)}")
+    return value
+
+
+def _parse_call(expression: str) -> WrittenValue:
+    try:
+        call = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        call = None
+    function = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+    if not isinstance(call, ast.Call) or function not in FUNCTIONS or call.keywords:
+        raise SettingsError(f"--value {expression!r}: it takes {FORMS}; anything else is written in alerting/metrics.py by hand")
+    columns = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    _, example = FUNCTIONS[function]
+    if len(columns) != len(call.args) or len(columns) != len(example):
+        count = "one column name" if len(example) == 1 else "two column names"
+        written = ", ".join(f"'{column}'" for column in example)
+        raise SettingsError(f"--value {expression!r}: {function} needs {count} in quotes: {function}({written})")
+    return WrittenValue(function, tuple(columns))
+
+
+def read_history(draft: MetricDraft, expression: str, source: Source, now: datetime, delay: timedelta, zone: str) -> DraftHistory:
+    """Read as much history as the default rule needs, and judge it.
+
+    Raises SettingsError for a query without rows or a value that cannot be made, SourceError when the source cannot be read.
+    """
     last = last_closed_bucket(now, delay, draft.step)
-    first = last - (RULE.history + 3 * _DAY_LENGTH) // draft.step * draft.step
+    first = last - (RULE.history + 3 * DAY) // draft.step * draft.step
     counts = source.fetch(Query(table_name(draft.query), draft.sql, draft.step), first, last + draft.step)
     if not len(counts):
         raise SettingsError(f"the query gives no rows from {first:%Y-%m-%d} on: is the table empty, or are its times elsewhere?")
-    value = parse_value(expression, draft.name, [str(column) for column in counts])
+    written = parse_value(expression, draft.name, [str(column) for column in counts])
+    function, _ = FUNCTIONS[written.function]
+    value = function(*written.columns)
     counts = counts.reindex(pd.date_range(first, last, freq=draft.step)).astype(float).rename_axis("bucket")
-    values = value.value(counts).replace([np.inf, -np.inf], np.nan)
+    values = value(counts).replace([np.inf, -np.inf], np.nan)
     if not values.notna().any():
-        raise SettingsError(f"--value {value}: it never has a value")
-    metric = _shaped(draft, value, values)
-    return DraftHistory(metric, value, values, judge_series(metric, values, zone), zone)
+        raise SettingsError(f"--value {written}: it never has a value")
+
+    title = {"en": draft.title, "ru": draft.title}
+    adds = written.function in ("count", "total") and not is_distinct(draft.sql, written.columns[0])
+    form = _form(written.function, values.dropna())
+    metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds)
+    return DraftHistory(metric, written, values, judge_series(metric, values, zone), zone)
 
 
-def _shaped(draft: MetricDraft, value: WrittenValue, values: pd.Series) -> Metric:
-    """The form that suits what the values are."""
-    known = values.dropna()
-    if value.function == "ratio":
-        form = "ratio" if known.between(0, 1).all() else "number"
-    else:
-        whole = bool((known == known.round()).all() and (known >= 0).all())
-        form = "count" if whole and value.function in ("count", "total") else "number"
-    adds = value.function in ("count", "total") and not is_distinct(draft.sql, value.columns[0])
-    return draft.metric(value, form, adds)
+def _form(function: str, values: pd.Series) -> str:
+    """Return the form in which such values are written: count, ratio or number."""
+    if function == "ratio":
+        return "ratio" if values.between(0, 1).all() else "number"
+    whole = bool((values == values.round()).all() and (values >= 0).all())
+    return "count" if whole and function in ("count", "total") else "number"
+
+
+def is_distinct(sql: str, column: str) -> bool:
+    """Return whether the column counts distinct users, so that its buckets do not add up. `column` may be users[os=iOS]."""
+    number = re.escape(column.partition("[")[0])
+    return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{number}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
 
 
 def sparkline(values: pd.Series) -> str:
-    """▁▂▅▇: from nothing (or the lowest below it) to the highest; a gap is a space."""
+    """Return the values as a line of bars, ▁▂▅▇, from 0 (or the lowest below it) to the highest; a gap is a space."""
     low, high = min(0.0, float(values.min())), float(values.max())
     width = (high - low) or 1.0
-    return "".join(" " if value != value else BARS[min(7, int((value - low) / width * 8))] for value in values)
-
-
-# The line of the catalogue, and the files changed for it: all of it or, should anything be wrong, nothing.
-
-UNITS = (
-    ("days", timedelta(days=1)),
-    ("hours", timedelta(hours=1)),
-    ("minutes", timedelta(minutes=1)),
-    ("seconds", timedelta(seconds=1)),
-)
+    levels = (values - low) / width * len(SPARKLINE)
+    return "".join(" " if np.isnan(level) else SPARKLINE[min(len(SPARKLINE) - 1, int(level))] for level in levels)
 
 
 def catalogue_line(metric: Metric, written: WrittenValue) -> str:
-    """As the other lines of METRICS are written."""
-    title = ", ".join(f'"{language}": {_quoted_value(words)}' for language, words in metric.title.items())
-    more = [
+    """Return the metric as Python source, in the style of the other lines of METRICS."""
+    title = ", ".join(f'"{language}": {_quoted(words)}' for language, words in metric.title.items())
+    unit, length = next((unit, length) for unit, length in TIME_UNITS.items() if not metric.step % length)
+    options = [
         f'form="{metric.form}"' if metric.form != "count" else "",
         "adds=False" if not metric.adds else "",
-        f"step={_length(metric.step)}" if metric.step != STEP else "",
+        f"step=timedelta({unit}={metric.step // length})" if metric.step != STEP else "",
     ]
-    rest = ", ".join(filter(None, more))
+    rest = ", ".join(filter(None, options))
     first = f'    Metric(\n        "{metric.name}", {{{title}}}, "{metric.query}", {written}, RULE,\n'
     return first + (f"        {rest},\n" if rest else "") + "    ),\n"
 
 
-def _length(step: timedelta) -> str:
-    """timedelta(hours=1)"""
-    name, unit = next((name, unit) for name, unit in UNITS if not step % unit)
-    return f"timedelta({name}={step // unit})"
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def insert_line(source: str, made: str) -> str:
-    """The text of the catalogue with the line at the end of METRICS. Raises SettingsError where there is no such list."""
+def insert_line(source: str, line: str) -> str:
+    """Return the text of the catalogue with `line` at the end of METRICS. Raises SettingsError where there is no such list."""
     lists = [
         node.value
         for node in ast.parse(source).body
@@ -354,22 +332,22 @@ def insert_line(source: str, made: str) -> str:
     end = lists[0].end_lineno - 1
     if lines[end].lstrip()[:1] != "]":
         raise SettingsError("alerting/metrics.py: the `]` of METRICS must stand on a line of its own: add the line by hand")
-    new = "".join([*lines[:end], made, *lines[end:]])
+    text = "".join([*lines[:end], line, *lines[end:]])
     try:
-        ast.parse(new)
+        ast.parse(text)
     except SyntaxError:
         raise SettingsError("alerting/metrics.py: the last line of METRICS must end with a comma: add it first") from None
-    return new
+    return text
 
 
-def write_catalogue(draft: MetricDraft, made: str, catalogue: Path, folder: Path) -> list[Path]:
-    """Change the files; those that were. Raises SettingsError."""
-    text = insert_line(catalogue.read_text(encoding="utf-8"), made)
+def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path) -> list[Path]:
+    """Write the catalogue and a new query's file; return the files. Raises SettingsError, and changes nothing then."""
+    text = insert_line(catalogue.read_text(encoding="utf-8"), line)
     file = folder / f"{draft.query}.sql"
     try:
         if draft.new:
-            _put(file, draft.sql)
-        _put(catalogue, text)
+            _replace(file, draft.sql)
+        _replace(catalogue, text)
     except OSError as error:
         if draft.new:
             file.unlink(missing_ok=True)
@@ -377,19 +355,13 @@ def write_catalogue(draft: MetricDraft, made: str, catalogue: Path, folder: Path
     return [file, catalogue] if draft.new else [catalogue]
 
 
-def _put(file: Path, text: str) -> None:
-    """Whole or not at all."""
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
+def _replace(file: Path, text: str) -> None:
+    """Write a file completely or not at all, and keep its permissions."""
+    temporary = file.with_name(f".{file.name}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        os.chmod(name, mode)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _quoted_value(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        temporary.write_text(text, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

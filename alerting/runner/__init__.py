@@ -1,7 +1,4 @@
-"""A run around the notebook: lock, kernel, papermill, record, failure notice; and the folder of records.
-
-`python -m alerting` and the crontab come in here.
-"""
+"""Start a run: lock, kernel, papermill, record, failure notice. The command line and the crontab come in here."""
 
 from alerting.runner.run import crontab_line, run_alerts
 

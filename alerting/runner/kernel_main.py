@@ -1,7 +1,7 @@
-"""The kernel's program: ipykernel, and beside it a thread that imports what the first cells need.
+"""The program of the kernel: ipykernel, and beside it a thread that imports what the first cells need.
 
-Meanwhile the runner imports papermill; a kernel that only waited for it would lose that time. It is started by the name of this
-file: `alerting.runner` would import what only the runner needs.
+Meanwhile the runner imports papermill; a kernel that waited for its first cell would lose that time. It is started as a file,
+not as a module: importing `alerting.runner` would load what only the runner needs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> None:
+    """Start the imports in a thread, then the kernel."""
     sys.path.insert(0, str(ROOT))
-    gc.disable()  # imports make much and leave nothing to collect
+    gc.disable()  # imports allocate a lot and leave nothing to collect
     Thread(target=_import, daemon=True).start()
     from ipykernel import kernelapp
 
@@ -27,6 +28,7 @@ def main() -> None:
 
 
 def _import() -> None:
+    """Import what the cells need, by the source that is set."""
     with suppress(Exception):  # a cell that fails in the same way shows it
         from alerting.settings import load_settings
 
@@ -46,7 +48,7 @@ def _import() -> None:
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """While this holds, importing those fails at once, unless they were imported before."""
+    """Make imports of the modules `names` fail inside the block, except of those already imported."""
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]

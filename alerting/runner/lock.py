@@ -1,17 +1,17 @@
-"""One run at a time: the lock of the system on a file, which goes with the process that holds it, however that ends."""
+"""A lock that allows one run at a time: a system lock on a file, released when its process ends, however that happens."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 
-class HeldError(Exception):
-    """Another run is going on. The text says whose; `age` is how long it has been, as far as it could be read."""
+class AlreadyRunningError(Exception):
+    """Another run is in progress. The text names its process; `age`: its duration so far, zero if it could not be read."""
 
     def __init__(self, text: str, age: timedelta) -> None:
         super().__init__(text)
@@ -20,32 +20,30 @@ class HeldError(Exception):
 
 @contextmanager
 def locked(path: Path, started: datetime) -> Iterator[None]:
-    """Hold the lock. Raises HeldError when another run does, OSError when there can be no lock file."""
+    """Hold the lock, and note process and `started` in its file.
+
+    Raises AlreadyRunningError when another run holds it, OSError when the file cannot be created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _held(os.pread(handle, 100, 0).decode("ascii", "replace"), started) from None
-        _sign(handle, started)
+            note = os.pread(handle, 100, 0).decode("ascii", "replace")
+            raise _already_running(note, started) from None
+        with suppress(OSError):  # the disk is full: the lock works without its note
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {started.isoformat()}".encode(), 0)
         yield
     finally:
         os.close(handle)
 
 
-def _sign(handle: int, started: datetime) -> None:
-    try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {started.isoformat()}".encode(), 0)
-    except OSError:
-        pass  # a full disk: the lock holds all the same, only its note is missing
-
-
-def _held(note: str, now: datetime) -> HeldError:
+def _already_running(note: str, now: datetime) -> AlreadyRunningError:
     pid, _, since = note.partition(" ")
     try:
-        begun = datetime.fromisoformat(since).astimezone(UTC)
+        start = datetime.fromisoformat(since).astimezone(UTC)
     except ValueError:
-        return HeldError("another run is going on", timedelta())
-    return HeldError(f"another run is going on: process {pid}, since {begun:%Y-%m-%dT%H:%M:%SZ}", now - begun)
+        return AlreadyRunningError("another run is going on", timedelta())
+    return AlreadyRunningError(f"another run is going on: process {pid}, since {start:%Y-%m-%dT%H:%M:%SZ}", now - start)

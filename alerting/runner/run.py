@@ -1,4 +1,4 @@
-"""One run: lock, notebook, record, word to the log and to the chat; and the line for the crontab."""
+"""One run: lock, notebook, record, log line, failure notice; and the crontab line that starts it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,14 @@ from alerting.model.errors import AlertingError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
-from alerting.runner.lock import HeldError, locked
+from alerting.runner.lock import AlreadyRunningError, locked
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
-OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130
-GRACE = timedelta(minutes=1)  # a run that holds the lock this long beyond its limit hangs
+OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
+HANG_TOLERANCE = timedelta(minutes=1)  # a run that holds the lock this long beyond its time limit hangs
 
-Notify = Callable[[Settings, datetime, str, str], str]
-
-
-def _notify(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    from alerting.failure_notice import notify_failure  # late: only a failed run needs it here, the others inside the notebook
-
-    return notify_failure(settings, at, reason, run)
+Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
 
 def run_alerts(
@@ -39,118 +34,123 @@ def run_alerts(
     days: int | None = None,
     dry_run: bool = False,
     notebook: Path = ALERT,
-    notify: Notify = _notify,
+    notify: Notify | None = None,
 ) -> int:
-    """Execute the notebook, keep it as the record, and give the exit code: 0 only when every cell was executed.
+    """Execute the notebook, publish it as the record of the run, and return the exit code.
 
-    1: it was not, the record says why, and `notify` was asked to tell. 75: another run is going on. A dry run tells nobody.
+    0: every cell was executed. 1: the run failed; the record says why, and `notify` was called, which by default writes to the
+    chat. 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run notifies nobody, saves no state and needs no lock.
     """
     started = datetime.now(UTC)
-    tell = (lambda *_: "") if dry_run else notify
+    run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
     with ExitStack() as stack:
-        if not dry_run:  # a rehearsal remembers nothing: it may go on beside a run
+        if not dry_run:
             try:
                 stack.enter_context(locked(settings.data / "run.lock", started))
-            except HeldError as held:
-                return _busy(settings, started, held, tell)
+            except AlreadyRunningError as other:
+                run.log(str(other))
+                if other.age > timedelta(seconds=settings.run_timeout) + HANG_TOLERANCE:
+                    run.notify(f"the check hangs: {other}")
+                return BUSY
             except OSError as error:
-                return _lockless(settings, started, error, tell)
-        given = {name: value for name, value in (("at", at), ("days", days), ("dry_run", dry_run)) if value}
+                reason = f"no check without its lock: {error.strerror}: {error.filename}"
+                run.log(f"FAILED: {reason}; let this user write there")
+                run.notify(reason)
+                return RED
+        parameters = {name: value for name, value in (("at", at), ("days", days), ("dry_run", dry_run)) if value}
         try:
-            return _run(settings, started, notebook, given, tell)
+            return run.execute(notebook, parameters)
         except Exception as error:
-            _tell(settings, started, f"the runner itself failed: {type(error).__name__}: {error}", "", tell)
+            run.notify(f"the runner itself failed: {type(error).__name__}: {error}")
             raise
 
 
-def _busy(settings: Settings, started: datetime, held: HeldError, tell: Notify) -> int:
-    _log(started, str(held), settings)
-    if held.age > timedelta(seconds=settings.run_timeout) + GRACE:
-        _tell(settings, started, f"the check hangs: {held}", "", tell)
-    return BUSY
+@dataclass
+class _Run:
+    """A run that started at `started`: what it executes, logs and sends."""
 
+    settings: Settings
+    started: datetime
+    notifier: Notify | None
 
-def _lockless(settings: Settings, started: datetime, error: OSError, tell: Notify) -> int:
-    reason = f"no check without its lock: {error.strerror}: {error.filename}"
-    _log(started, f"FAILED: {reason}; let this user write there", settings)
-    _tell(settings, started, reason, "", tell)
-    return RED
+    def execute(self, notebook: Path, parameters: dict[str, Any]) -> int:
+        """Execute the notebook, publish record and pages, log the result, and return the exit code."""
+        start = time.monotonic()
+        from alerting.runner.execute import execute, remove_stale_folders  # late: no other command needs subprocesses
 
+        rehearsal = "dry_run" in parameters
+        record = Record(self.settings, self.started, "rehearsal" if rehearsal else "alert")
+        killed = None if rehearsal else rescue(self.settings)  # an earlier run that left its evidence behind
+        if killed:
+            remove_stale_folders()
+        executed, failure = execute(self.settings, record, notebook, parameters)
+        failure = record.publish(executed, failure)
+        self._update_index(record.trouble)
 
-def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str, Any], tell: Notify) -> int:
-    began = time.monotonic()
-    from alerting.runner.execute import execute, sweep  # late: no other command needs jupyter_client
+        link = record.link if record.saved else ""
+        sys.stdout.write(redact(printed_messages(executed), self.settings)[0])
+        result = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(executed)}"
+        self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
+        if failure and failure.stopped:
+            return INTERRUPTED
+        if not failure and not rehearsal:
+            self._ping_heartbeat()
+        worst = failure or killed
+        if worst and worst.told:
+            self.notify(worst.reason, link)
+        return RED if failure else OK
 
-    rehearsal = "dry_run" in given
-    record = Record(settings, started, "rehearsal" if rehearsal else "alert")
-    earlier = None if rehearsal else rescue(settings)
-    if earlier:
-        sweep()
-    done, failure = execute(settings, record, notebook, given)
-    failure = record.publish(done, failure)
-    _list(settings, started, record.trouble)
-    link = record.link if record.saved else ""
-    sys.stdout.write(redact(printed_messages(done), settings)[0])
-    word = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(done)}"
-    _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
-    if failure and failure.stopped:
-        return INTERRUPTED
-    if not failure and not rehearsal:
-        _beat(settings, started)
-    if (worst := failure or earlier) and worst.told:
-        _tell(settings, started, worst.reason, link, tell)
-    return RED if failure else OK
+    def _update_index(self, trouble: str) -> None:
+        """Write the list of runs. An error here, or `trouble` with the run's own page, is logged and does not fail the run."""
+        try:
+            from alerting.reporting.publish import write_index  # late: loaded while the kernel started
 
+            write_index(self.settings)
+        except AlertingError as error:
+            trouble = trouble or str(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            trouble = trouble or f"the list of runs could not be written: {type(error).__name__}: {error}"
+        if trouble:
+            self.log(trouble)
 
-def _list(settings: Settings, started: datetime, trouble: str) -> None:
-    """Write the list of runs. Whatever is wrong with the pages is logged, and costs no run."""
-    try:
-        from alerting.reporting.publish import write_index  # late: loaded while the kernel started
+    def _ping_heartbeat(self) -> None:
+        """Ping an outside monitor after a successful run: it raises the alarm when no ping comes."""
+        if self.settings.heartbeat_url:
+            from alerting.notifiers.heartbeat import ping
 
-        write_index(settings)
-    except AlertingError as error:
-        trouble = trouble or str(error)
-    except Exception as error:  # noqa: BLE001 - as above
-        trouble = trouble or f"the list of runs could not be written: {type(error).__name__}: {error}"
-    if trouble:
-        _log(started, trouble, settings)
+            if trouble := ping(self.settings.heartbeat_url):
+                self.log(f"heartbeat: {trouble}")
 
+    def notify(self, reason: str, link: str = "") -> None:
+        """Send a failure notice, by default to the chat. If that fails too, the exit code still says so: cron sees it."""
+        if self.notifier is None:
+            from alerting.failure_notice import notify_failure  # late: only a failed run needs it in this process
 
-def _beat(settings: Settings, started: datetime) -> None:
-    """Ping a monitor outside after a green run; it raises the alarm when none comes."""
-    if settings.heartbeat_url:
-        from alerting.notifiers.heartbeat import ping
+            self.notifier = notify_failure
+        try:
+            line = self.notifier(self.settings, self.started, redact(reason, self.settings)[0], link)
+        except AlertingError as error:
+            line = f"the failure could not be told: {error}"
+        if line:
+            self.log(line)
 
-        if trouble := ping(settings.heartbeat_url):
-            _log(started, f"heartbeat: {trouble}", settings)
-
-
-def _tell(settings: Settings, at: datetime, reason: str, run: str, tell: Notify) -> None:
-    """Say in the chat that the run failed. When this fails too, the exit code stays: cron sees it."""
-    try:
-        word = tell(settings, at, redact(reason, settings)[0], run)
-    except AlertingError as error:
-        word = f"the failure could not be told: {error}"
-    if word:
-        _log(at, word, settings)
-
-
-def _log(at: datetime, text: str, settings: Settings) -> None:
-    sys.stdout.write(f"{at:%Y-%m-%dT%H:%MZ} {redact(text, settings)[0]}\n")
-    sys.stdout.flush()
+    def log(self, text: str) -> None:
+        """Print a line with the time at which the run started."""
+        sys.stdout.write(f"{self.started:%Y-%m-%dT%H:%MZ} {redact(text, self.settings)[0]}\n")
+        sys.stdout.flush()
 
 
 def crontab_line(settings: Settings) -> str:
-    """Return the line that runs the check every 15 minutes, as soon as a closed bucket had its delay to fill.
+    """Return the line that starts a run every 15 minutes, ALERTING_DELAY minutes after a bucket has closed.
 
-    In a crontab a % ends the command unless it is escaped.
+    The variable PYTHON is passed on. In a crontab a % ends the command unless it is escaped.
     """
     minute = math.ceil(settings.delay) % 15
     every = f"{minute}-59/15" if minute else "*/15"
     python = os.environ.get("PYTHON", "")
-    chosen = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""
-    with suppress(OSError):  # the shell opens the log before make is there to create the folder
+    variable = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""
+    with suppress(OSError):  # the shell opens the log before make could create its folder
         settings.reports.mkdir(parents=True, exist_ok=True)
     log = shlex.quote(str(settings.reports / "cron.log"))
-    command = f"make -s -C {shlex.quote(str(ROOT))} run-alerts{chosen} >> {log} 2>&1"
+    command = f"make -s -C {shlex.quote(str(ROOT))} run-alerts{variable} >> {log} 2>&1"
     return f"{every} * * * * {command}".replace("%", r"\%")
