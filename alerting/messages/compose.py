@@ -6,7 +6,8 @@ The first line is enough on a lock screen. To change a text, change its template
 from __future__ import annotations
 
 from alerting.messages.context import MessageContext
-from alerting.messages.facts import GOOD_KINDS, OPENING_KINDS, EventFacts, event_facts
+from alerting.messages.facts import GOOD_KINDS, EventFacts, event_facts
+from alerting.messages.members import OPENING_KINDS
 from alerting.messages.text import join_lines, render_lines
 from alerting.messages.words import WORDS
 from alerting.model.incident import Event
@@ -18,7 +19,7 @@ ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NE
 
 
 def compose(event: Event, context: MessageContext) -> Message:
-    """Return the text of an event, with its buttons. Called again with newer facts, it gives the text to edit the first one to."""
+    """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
     incident, language, facts = event.incident, context.reader.language, event_facts(event, context)
     actions = _actions(event)
     is_label_wanted = actions == ENDING_BUTTONS and not facts.incident.label

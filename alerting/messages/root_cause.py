@@ -9,11 +9,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from alerting.messages.context import Audience
 from alerting.messages.format import NumberFormat, percent, roughly, signed_percent
 from alerting.messages.text import (
     MAX_SHORT_TITLE,
-    Html,
     enumerate_words,
     inside_sentence,
     join_lines,
@@ -77,7 +78,7 @@ def segment_attributes(where: Segment) -> tuple[str, ...]:
 class SegmentFacts:
     """A segment whose share of all has changed."""
 
-    name: Html
+    name: Markup
     share: str  # 31 %: now
     usual: str  # 20 %
 
@@ -86,10 +87,11 @@ class SegmentFacts:
 class RootCauseFacts:
     """A root cause as templates show it. Texts are empty where there is nothing to show."""
 
+    findings: tuple[str, ...] = ()  # those that have a line, the most telling first: cause | imbalance | new | gone
     effect: str = ""  # alike | mix | rate | experiment | count; empty where nothing explains the change
     is_drop: bool = False  # of the metric
     title: str = ""  # of the metric, as it is written within a sentence
-    segment: Html = Html("")
+    segment: Markup = Markup("")
     is_several: bool = False  # the segment has several elements
     change: str = ""  # of the segment: −62 %
     value: str = ""  # of the segment
@@ -104,20 +106,13 @@ class RootCauseFacts:
     is_rest_usual: bool = False
     is_rest_opposite: bool = False  # it went the other way: `rest` has no sign
     is_rest_up: bool = False
-    is_rest_shown: bool = False
     are_others_normal: bool = False
-    unaffected: tuple[Html, ...] = ()  # segments that are normal
+    unaffected: tuple[Markup, ...] = ()  # segments that are normal
     is_overlap: bool = False
-    attributes: Html = Html("")  # that were searched, where all moved alike
+    attributes: Markup = Markup("")  # that were searched, where all moved alike
     imbalance: tuple[SegmentFacts, ...] = ()
     new: tuple[SegmentFacts, ...] = ()
     gone: tuple[SegmentFacts, ...] = ()
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """The findings that have a line, the most telling first: cause, imbalance, new, gone."""
-        there = {"cause": self.effect, "imbalance": self.imbalance, "new": self.new, "gone": self.gone}
-        return tuple(name for name, found in there.items() if found)
 
 
 def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> RootCauseFacts:
@@ -136,16 +131,17 @@ def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> Ro
     }
     if cause.answer == "alike":
         names = dict.fromkeys(attribute_name(name, language) for name in cause.attributes)  # age and age_band have one name
-        facts |= {"effect": "alike", "attributes": Html(enumerate_words(list(names), language, MAX_ATTRIBUTES))}
+        facts |= {"effect": "alike", "attributes": Markup(enumerate_words(list(names), language, MAX_ATTRIBUTES))}
     elif cause.answer == "carried" and cause.slice is not None and not math.isnan(cause.slice.change):
         facts |= _segment_facts(cause, cause.slice, metric, language) | _rest_facts(cause, cause.slice, change < 0, language)
-    return RootCauseFacts(**facts)
+    names = {"cause": facts.get("effect"), "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
+    return RootCauseFacts(tuple(name for name, there in names.items() if there), **facts)
 
 
 def _shares(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> tuple[SegmentFacts, ...]:
     return tuple(
         SegmentFacts(
-            Html(segment_name(where, language, most=1, with_attributes=with_attributes)),
+            Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
             percent(where.value, language),
             percent(where.expected, language),
         )
@@ -158,7 +154,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
     numbers = NumberFormat.fitting(metric.form, language, where.value, where.expected)
     return {
         "effect": "experiment" if cause.experiment and cause.effect != "mix" else cause.effect,
-        "segment": Html(segment_name(where, language)),
+        "segment": Markup(segment_name(where, language)),
         "is_several": len(where.elements) > 1,
         "change": signed_percent(where.value, where.expected, language),
         "value": numbers.value(where.value),
@@ -184,20 +180,20 @@ def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) 
     if not cause.experiment:
         kind = segment_attributes(where)
         facts["unaffected"] = tuple(
-            Html(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
+            Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
             for other in normal[:MAX_UNAFFECTED]
         )
     if rest is not None and math.isfinite(rest.change):
         opposite = cause.share > MORE_THAN_ALL and (rest.change > 0) == is_drop
         change = roughly(abs(rest.change) if opposite else rest.change, language)
-        facts |= {"is_rest_shown": True, "is_rest_usual": not change, "is_rest_opposite": opposite, "is_rest_up": rest.change > 0}
+        facts |= {"is_rest_usual": not change, "is_rest_opposite": opposite, "is_rest_up": rest.change > 0}
         facts["rest"] = change.removeprefix("+") if opposite else change
     return facts
 
 
-def root_cause_lines(incident: Incident, metric: Metric, reader: Audience) -> list[str]:
-    """Return the cause in a line, then each other finding in a line. `metric`: the incident's root."""
-    return render_lines("cause", reader.language, {"cause": root_cause_facts(incident, metric, reader)})
+def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:
+    """Return each finding in a line, the cause first where there is one."""
+    return render_lines("cause", language, {"cause": cause})
 
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:

@@ -1,4 +1,4 @@
-"""Messages about the runs instead of a metric: failed, late, the digest of what was not sent, the daily summary; drills, replies."""
+"""Messages about the runs instead of a metric: failed, late, the digest of what was not sent, the day; drills and replies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
+from markupsafe import Markup
+
 from alerting.messages.context import Audience
 from alerting.messages.format import duration, format_number, roughly
-from alerting.messages.text import MAX_REASON, MAX_SHORT_TITLE, MAX_TEXT, MAX_TITLE, Html, join_lines, plain_line, render_lines
+from alerting.messages.text import MAX_REASON, MAX_SHORT_TITLE, MAX_TEXT, MAX_TITLE, join_lines, plain_line, render_lines
 from alerting.messages.words import LABEL_WORDS, WORDS, plural
 from alerting.model.incident import Incident
 from alerting.model.message import Message
@@ -78,7 +80,7 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) 
 
     newest = [message.text.split("\n")[0] for message in unsent][::-1][:MAX_DIGEST_LINES]
     sizes = accumulate(len(f"{line}\n".encode("utf-16-le")) // 2 for line in newest)
-    lines = [Html(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
+    lines = [Markup(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
     facts = {
         "messages": plural(len(unsent), "message", reader.language),
         "when": (reader.clock.span(start, end) if end > start else reader.clock.at(start)) if unsent else "",

@@ -13,6 +13,8 @@ from html import escape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from alerting.messages.words import WORDS
 from alerting.model.metric import Metric
 
@@ -25,30 +27,21 @@ MAX_SHORT_TITLE = 40  # of a title among others
 MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
 
 
-class Html(str):
-    """A text that is escaped already. A template escapes every other one."""
-
-    __slots__ = ()
-
-    def __html__(self) -> str:
-        return self
-
-
-def plain_line(text: str, limit: int) -> Html:
+def plain_line(text: str, limit: int) -> Markup:
     """Return `text` from data as one line, without what cannot be printed, at most `limit` characters once escaped."""
     line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
     ends = list(accumulate(len(escape(c, quote=False)) for c in line))
     fits = bisect_right(ends, limit)
-    return Html(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
+    return Markup(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
 
 
-def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Html:
+def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Markup:
     title = metric.title.get(language) or metric.title.get("en") or metric.name
-    return plain_line(title, limit) or Html(metric.name)
+    return plain_line(title, limit) or Markup(metric.name)
 
 
 def inside_sentence(title: str) -> str:
-    """Return a title as it is written within a sentence: feed users, but CTR, A/B and iOS as they are. Keeps whether it is escaped."""
+    """Return a title as it is written within a sentence: feed users, but CTR, A/B and iOS as they are."""
     rest = title.split(" ")[0][1:]
     return type(title)(title[:1].lower() + title[1:]) if rest.isalpha() and rest.islower() else title
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from alerting import charts, connections, messages, pipeline
 from alerting.backtest.review import group_events
-from alerting.messages.facts import EventFacts, rarity_text
+from alerting.messages.compose import rarity_text
 from alerting.messages.format import NumberFormat, change
-from alerting.messages.root_cause import RootCauseText, segment_name
+from alerting.messages.root_cause import root_cause_facts, root_cause_lines, segment_name
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause, Segment
 from alerting.model.metric import Metric
@@ -168,15 +168,15 @@ class ExplainedMoment:
     def _unusual(self) -> str:
         incident = self.event.incident
         context = messages.MessageContext(self.metric, self.reader, rarity=incident.rarity if incident else None)
-        return rarity_text(EventFacts(self.event, context)) or "nothing to say: it is not rare, or the history is short"
+        return rarity_text(self.event, context) or "nothing to say: it is not rare, or the history is short"
 
     def slices_said(self) -> str:
         """Which slices carry the change; or why nothing can be said."""
         if self.cause is None or self.event.incident is None:
             return self.trouble
-        why = RootCauseText.of(self.event.incident, self.metric, self.reader)
-        lines = [why.line() if why.head() else "no slice carries the change", *why.beside()]
-        return "; ".join(lines)
+        facts = root_cause_facts(self.event.incident, self.metric, self.reader)
+        lines = root_cause_lines(facts, self.reader.language)
+        return "; ".join(lines if facts.effect else ["no slice carries the change", *lines])
 
     def slices(self) -> list[dict[str, str]]:
         """The slice that carries the change, the rest, and the others of its kind."""
