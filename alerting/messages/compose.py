@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from alerting.messages.context import MessageContext
 from alerting.messages.facts import GOOD_KINDS, EventFacts, event_facts
-from alerting.messages.members import OPENING_KINDS
+from alerting.messages.members import END_KINDS, OPENING_KINDS
 from alerting.messages.text import join_lines, render_lines
 from alerting.messages.words import WORDS
 from alerting.model.incident import Event
@@ -21,7 +21,12 @@ ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NE
 def compose(event: Event, context: MessageContext) -> Message:
     """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
     incident, language, facts = event.incident, context.reader.language, event_facts(event, context)
-    actions = _actions(event)
+    actions: tuple[tuple[Action, ...], ...] = ()
+    if incident and event.kind in OPENING_KINDS and incident.open:
+        actions = OPENING_BUTTONS
+    elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
+        actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
+
     is_label_wanted = actions == ENDING_BUTTONS and not facts.incident.label
     lines = render_lines(_template(event, facts), language, vars(facts))
     footer = render_lines("footer", language, vars(facts) | {"is_label_wanted": is_label_wanted})
@@ -60,24 +65,13 @@ def picture_message(event: Event, png: bytes, context: MessageContext) -> Messag
 
 def _template(event: Event, facts: EventFacts) -> str:
     """Return the name of the event's template, without its language."""
-    if event.kind is EventKind.OPENED and facts.is_platform and facts.others.members:
+    if event.kind is EventKind.OPENED and facts.is_platform and facts.others.roots_first:
         return "platform"
     if event.kind is EventKind.WORSENED and (facts.gap or facts.before is None):
         return "joined"
-    if event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK):
+    if event.kind in END_KINDS:
         return "data_back" if facts.gap else "resolved"
     return event.kind.value.replace(" ", "_")
-
-
-def _actions(event: Event) -> tuple[tuple[Action, ...], ...]:
-    """Return the buttons under the event's text, in rows."""
-    incident = event.incident
-    if incident is None:
-        return ()
-    if event.kind in OPENING_KINDS:
-        return OPENING_BUTTONS if incident.open else ()
-    was_anomalous = event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)
-    return ENDING_BUTTONS if was_anomalous else ()
 
 
 def rarity_text(event: Event, context: MessageContext) -> str:

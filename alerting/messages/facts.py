@@ -13,6 +13,7 @@ from markupsafe import Markup
 from alerting.messages.context import MessageContext
 from alerting.messages.format import ClockFormat, NumberFormat, change, duration
 from alerting.messages.members import (
+    END_KINDS,
     OPENING_KINDS,
     LossFacts,
     OtherMetrics,
@@ -28,10 +29,9 @@ from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segme
 from alerting.messages.text import MAX_REASON, MAX_TITLE, is_web, plain_line, title_of
 from alerting.messages.words import LABEL_WORDS, WORDS, plural
 from alerting.model.incident import Event, Rarity, SimilarIncident
-from alerting.model.metric import CalendarEvent
 from alerting.model.verdict import EventKind, Status, Verdict
 
-GOOD_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK, EventKind.CORRECTED)
+GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 DETECTORS = ("sudden", "sustained", "level")  # reasons of an anomalous verdict that a text explains
 
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
@@ -218,7 +218,7 @@ def event_facts(event: Event, context: MessageContext) -> EventFacts:
         similar=_similar_facts(context.similar, event.bucket, clock) if context.similar else None,
         calendar=_calendar(subject) if context.calendar else (),
         gap=_gap_facts(subject) if _is_about_a_gap(subject) else None,
-        end=_end_facts(subject) if event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK) else None,
+        end=_end_facts(subject) if event.kind in END_KINDS else None,
         dashboard=dashboard,
         run=context.reader.run_link,
         owner=plain_line(owner if is_called else "", MAX_TITLE),
@@ -284,26 +284,28 @@ def _cause_facts(subject: Subject) -> RootCauseFacts:
 
 
 def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
-    """Return title and time of the calendar's events, the nearest first."""
-    nearest = sorted(subject.context.calendar, key=lambda it: abs(it.start - subject.event.bucket))
-    return tuple((plain_line(it.title or it.kind, MAX_TITLE), _calendar_time(subject, it)) for it in nearest)
+    """Return title and time of the calendar's events, the nearest first.
 
-
-def _calendar_time(subject: Subject, it: CalendarEvent) -> str:
-    """14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day."""
-    start, end, clock = it.start, max(it.start, it.end), subject.clock
-    if days := clock.days(start, end):
-        first, last = clock.local(start).date(), clock.local(start).date() + timedelta(days=days - 1)
+    The time: 14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day.
+    """
+    clock, bucket, step, found = subject.clock, subject.event.bucket, subject.context.metric.step, []
+    for it in sorted(subject.context.calendar, key=lambda it: abs(it.start - bucket)):
+        start, end = it.start, max(it.start, it.end)
+        day, days = clock.local(start).date(), clock.days(start, end)
         if days > 1:
-            return f"{clock.day(first)}–{clock.day(last)}"
-        return "" if first == clock.local(subject.event.bucket).date() else clock.day(first)
-    until = f"–{clock.at(end, near=start)}" if end - start >= subject.context.metric.step else ""
-    return f"{clock.at(start, near=subject.event.bucket)}{until}"
+            when = f"{clock.day(day)}–{clock.day(day + timedelta(days=days - 1))}"
+        elif days:
+            when = "" if day == clock.local(bucket).date() else clock.day(day)
+        else:
+            until = f"–{clock.at(end, near=start)}" if end - start >= step else ""
+            when = f"{clock.at(start, near=bucket)}{until}"
+        found.append((plain_line(it.title or it.kind, MAX_TITLE), when))
+    return tuple(found)
 
 
 def _is_about_a_gap(subject: Subject) -> bool:
     kind, is_missing = subject.event.kind, subject.event.verdict.status is Status.MISSING
-    if kind in (EventKind.RESOLVED, EventKind.DATA_BACK):
+    if kind in END_KINDS:
         return ends_a_gap(subject)
     if kind is EventKind.CORRECTED:
         return subject.gap is not None
@@ -337,7 +339,7 @@ def _gap_facts(subject: Subject) -> GapFacts:
 def _end_of_gap(subject: Subject) -> datetime:
     """Return the end of the gap, as far as it is known."""
     event, latest = subject.event, subject.context.latest
-    if event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK):
+    if event.kind in END_KINDS:
         return (subject.member.until if subject.member else None) or event.bucket
     if event.kind is not EventKind.NO_DATA:
         return event.bucket + subject.context.metric.step

@@ -16,6 +16,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
+END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
 MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
 BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
@@ -78,14 +79,17 @@ class Subject:
 
     @classmethod
     def of(cls, event: Event, context: MessageContext) -> Subject:
-        """Return the subject of the event's text. That is the root of what has ended, and of a reminder a metric that is not
-        normal, whichever metric the event comes from."""
+        """Return the subject of the event's text.
+
+        The text of an end is about the incident's root, and a reminder about a metric that is not normal, whichever metric
+        the event comes from.
+        """
         incident, parts, episode = event.incident, context.members, event.episode
         known = next((part.member for part in parts if part.metric.name == event.metric), None)
         member = (incident.member(event.metric) if incident else None) or known
         others = sorted((p for p in parts if p.metric.name != event.metric), key=lambda part: part.member.until is not None)
         other = None
-        if event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK):
+        if event.kind in END_KINDS:
             other = next((part for part in others if incident and part.metric.name == incident.root.metric), None)
         elif event.kind is EventKind.REMINDER and member and member.until:
             other = next((part for part in others if part.member.until is None), None)
@@ -123,7 +127,7 @@ def _about(
 
 @dataclass(frozen=True)
 class TitledVerdict:
-    """A metric in a list of several: its title and deviation."""
+    """A metric that joined or became worse in this event."""
 
     title: Markup
     verdict: VerdictFacts
@@ -142,6 +146,7 @@ class MemberFacts:
     """Another metric of the incident."""
 
     title: Markup
+    first: VerdictFacts  # as it joined
     verdict: VerdictFacts  # its newest; as it joined, when the incident is over
     worst: VerdictFacts
     worst_at: str
@@ -160,38 +165,36 @@ class OtherMetrics:
     worsened: tuple[TitledVerdict, ...] = ()
     corrected: tuple[Markup, ...] = ()  # titles of those that a correction takes back, too
     in_gap: tuple[Markup, ...] = ()  # titles of those that are in the same gap
-    deviations: tuple[TitledVerdict, ...] = ()  # as they joined; roots of other products first
-    members: tuple[MemberFacts, ...] = ()  # in the same order
+    roots_first: tuple[MemberFacts, ...] = ()  # all: roots of other products, other roots, then what depends on them
     ended: tuple[MemberFacts, ...] = ()  # those that mattered, when it is over
 
 
 def other_metrics(subject: Subject) -> OtherMetrics:
-    event, incident, language = subject.event, subject.event.incident, subject.context.reader.language
-    is_open, is_over = incident is not None and incident.open, incident is not None and not incident.open
-    in_gap, rest = members_of_gap(subject)
-    ends = event.kind in (EventKind.RESOLVED, EventKind.DATA_BACK)
-    listed = rest if event.kind is EventKind.NO_DATA or (ends and ends_a_gap(subject)) else subject.others
-    facts = {part.metric.name: _member_facts(subject, part) for part in subject.others}
-    titles = {name: member.title for name, member in facts.items()}
-
-    going_on = [p.metric.name for p in subject.others if p.member.until is None]
-    off = [p.metric.name for p in subject.others if is_over or p.member.until is None]
+    """Return the lists that a text may show of the incident's other metrics."""
+    event, incident, parts = subject.event, subject.event.incident, subject.others
+    is_end, is_over = event.kind in END_KINDS, incident is not None and not incident.open
+    facts = {part.metric.name: _member_facts(subject, part) for part in parts}
     with_news = {other.metric for other in event.also}
-    corrected = [p for p in subject.others if (incident and incident.corrected) or p.metric.name in with_news]
-    left = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]
-    ordered = _roots_first(subject)
+
+    in_gap, rest = members_of_gap(subject)
+    listed = rest if event.kind is EventKind.NO_DATA or (is_end and ends_a_gap(subject)) else parts
+    anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
+    normal_again = [p.metric.name for p in parts if p.member.until is not None and incident and incident.open]
+    corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
+    unknown = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]
+
+    names = {event.metric, *facts}
+    roots = [part for part in parts if not names & set(part.metric.parents)]
+    roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
     return OtherMetrics(
-        also=tuple(facts[p.metric.name] for p in listed if p.metric.name in (going_on if ends else off)),
-        still=tuple(facts[name] for name in off if name not in with_news),
-        normal_again=tuple(titles[p.metric.name] for p in subject.others if p.member.until is not None and is_open),
+        also=tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
+        still=tuple(facts[name] for name in anomalous if name not in with_news),
+        normal_again=tuple(facts[name].title for name in normal_again),
         joined=tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
         worsened=tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
-        corrected=(*(titles[p.metric.name] for p in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in left)),
-        in_gap=tuple(titles[p.metric.name] for p in in_gap),
-        deviations=tuple(
-            TitledVerdict(titles[p.metric.name], verdict_facts(p.member.first, p.metric.form, language)) for p in ordered
-        ),
-        members=tuple(facts[p.metric.name] for p in ordered),
+        corrected=(*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
+        in_gap=tuple(facts[p.metric.name].title for p in in_gap),
+        roots_first=tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
         ended=tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),
     )
 
@@ -208,14 +211,6 @@ def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[M
     return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)
 
 
-def _roots_first(subject: Subject) -> list[MemberContext]:
-    """Return the others: the roots of other products, the other roots, then what depends on them."""
-    names = {subject.event.metric, *(part.metric.name for part in subject.others)}
-    roots = [part for part in subject.others if not names & set(part.metric.parents)]
-    roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
-    return [*roots, *(part for part in subject.others if part not in roots)]
-
-
 def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     member, metric, language = part.member, part.metric, subject.context.reader.language
     is_over = subject.event.incident is not None and not subject.event.incident.open
@@ -223,6 +218,7 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     worst, end = member.worst or member.first, member.until or subject.event.bucket + subject.context.metric.step
     return MemberFacts(
         title_of(metric, language, MAX_SHORT_TITLE),
+        verdict_facts(member.first, metric.form, language),
         verdict_facts(verdict, metric.form, language),
         verdict_facts(worst, metric.form, language),
         subject.clock.at(worst.bucket, near=subject.event.bucket),
