@@ -173,10 +173,10 @@ def settings(args: argparse.Namespace) -> int:
 
 @command("rebuild reports/index.html and the pages of incidents; runs that have no page get one")
 def index(args: argparse.Namespace) -> int:
-    from alerting.reporting import reports
+    from alerting.reporting.publish import write_index
     from alerting.settings import load_settings
 
-    print(reports.index(load_settings(), fresh=True))
+    print(write_index(load_settings(), fresh=True))
     return 0
 
 
@@ -186,10 +186,10 @@ def index(args: argparse.Namespace) -> int:
     ("--dry-run", {"action": "store_true", "help": "only say what would go"}),
 )
 def prune(args: argparse.Namespace) -> int:
-    from alerting.reporting import reports
+    from alerting.reporting.prune import prune_records
     from alerting.settings import load_settings
 
-    print(reports.prune(load_settings(), args.keep_days, args.dry_run))
+    print(prune_records(load_settings(), args.keep_days, args.dry_run))
     return 0
 
 

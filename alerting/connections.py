@@ -1,4 +1,4 @@
-"""Everything a run is handed, and the parts of it that others ask for."""
+"""Opens what a run works with: source, metrics, state, notifier and calendar, as the settings say."""
 
 from __future__ import annotations
 
@@ -27,26 +27,31 @@ if TYPE_CHECKING:
 
     from alerting.store.state import StateStore
 
+SQL = Path(__file__).parent / "sql"
+STATE_FILE = "alerts.sqlite"
+SAMPLE_APP_PERIOD = 60.0  # seconds: the sample app gets rows once a minute
+
 
 def connect(dry_run: bool = False, settings: Settings | None = None, now: datetime | None = None) -> RunContext:
-    """Everything a run needs. A dry run reads the same source, and neither remembers anything nor tells anybody.
+    """Open everything a run needs. A dry run reads the same source, keeps its state in memory and prints its messages.
 
-    `now`: the moment until which the sample app lives on, and that the run is said to have started at; none: the clock's.
+    `now`: the moment at which the run starts, and up to which the sample app gets rows; None: the clock's.
     Raises SettingsError, SourceError or StoreError.
     """
-    ignored = "" if settings else settings_module.retired()
+    retired = "" if settings else settings_module.retired()
     settings, now = settings or load_settings(), now or datetime.now(UTC)
     source, metrics = open_source(settings, now)
     store = open_store(settings, dry_run)
     store.forget(now)
-    source = with_history_cache(source, settings, store, dry_run)
-    notifier, note = open_notifier(settings, dry_run)
+    notifier, notifier_note = open_notifier(settings, dry_run)
     names = [metric.name for metric in metrics]
-    known, odd = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
+    calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
+    source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
+    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired, *calendar_notes]
     return RunContext(
         metrics=metrics,
         queries=load_queries(),
-        source=source,
+        source=with_history_cache(source, settings, store, dry_run),
         store=store,
         notifier=notifier,
         zone=settings.zone,
@@ -57,9 +62,9 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         run_link=settings.run,
         wait=time.sleep,
         timer=time.perf_counter,
-        notes=tuple(filter(None, [source_note(settings), note, ignored, *odd])),
+        notes=tuple(filter(None, notes)),
         late_rows=timedelta(hours=settings.mutable),
-        calendar=known,
+        calendar=calendar,
         started=now,
         daily=settings.daily,
         slices=load_queries(SQL / "slices"),
@@ -68,7 +73,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 
 def connect_chat(settings: Settings) -> RunContext:
-    """Memory and chat only, for who does not read metrics. Raises SettingsError, StoreError."""
+    """Open state and chat only, for a command that reads no metrics. Raises SettingsError, StoreError."""
     return RunContext(
         metrics=load_catalogue(settings),
         queries={},
@@ -87,102 +92,27 @@ class _NoSource(BaseSource):
         raise SourceError("no source was opened")
 
 
-def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
-    """The memory; for a dry run an empty one that is gone afterwards, and keeps what is told for the console (or for where
-    `routes` lead). Raises StoreError."""
-    from alerting.store.per_destination import PerDestinationStore
-
-    if dry_run:
-        return PerDestinationStore(":memory:", routes)
-    return PerDestinationStore(settings.data / STATE_FILE, effective_routes(vars(settings)))
-
-
-def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
-    """Where messages go, and a note when nobody is there."""
-    from alerting.notifiers.console import Console
-    from alerting.notifiers.routing import RoutingNotifier, open_destinations
-
-    if dry_run:
-        return Console(), "Dry run: nothing is remembered, and nobody is told."
-    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
-    places = open_destinations(settings)
-    notifier = RoutingNotifier(places) if len(places) > 1 else places[DEFAULT_DESTINATION]
-    return notifier, "" if configured_destinations(vars(settings)) else note
-
-
-# Where counts come from: settings -> the source, its catalogue, and what is kept beside it.
-
-SQL = Path(__file__).parent / "sql"
-STATE_FILE = "alerts.sqlite"
-MINUTE = 60.0
-
-
-def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """The SQL files by name."""
-    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
-
-
-def source_tables(settings: Settings) -> dict[str, str]:
-    """Query name -> the source's table."""
-    named = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
-    return named | {name: named.get(query.table, query.table) for name, query in load_queries().items()}
+# The source and its metrics. `open_source` is the one place that decides by the setting which source it is.
 
 
 def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source, list[Metric]]:
-    """The configured source, and the metrics to watch there; the sample app lives on to `now` (none: the clock's).
+    """Open the configured source. Return it with the metrics to watch there.
 
-    Raises SourceError or SettingsError.
+    `now`: the moment up to which the sample app gets rows; None: the clock's. Raises SourceError or SettingsError.
     """
-    if settings.source == "embedded" or settings.source.startswith(("http://", "https://")):
-        metrics = load_catalogue(settings)
-        return _embedded(settings, now) if settings.source == "embedded" else _clickhouse(settings), metrics
-    from alerting.metrics import metrics_of_table
-    from alerting.sources.table import TableSource
+    if not _has_catalogue(settings):
+        from alerting.metrics import metrics_of_table
+        from alerting.sources.table import TableSource
 
-    table = TableSource(ROOT / Path(settings.source).expanduser())
-    return table, _chosen(metrics_of_table(table.steps()), settings)
+        table = TableSource(ROOT / Path(settings.source).expanduser())
+        return table, _selected(metrics_of_table(table.steps()), settings)
 
-
-def _chosen(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    if odd := unknown_words(effective_routes(vars(settings)), [metric.name for metric in metrics]):
-        known = ", ".join([*ROUTE_WORDS, *(metric.name for metric in metrics)])
-        raise SettingsError(f"ALERTING_ROUTES names {', '.join(odd)}: there are {known}")
-    names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
-    absent = [name for name in names if name not in {metric.name for metric in metrics}]
-    if absent:
-        raise SettingsError(f"ALERTING_METRICS names {', '.join(absent)}: there are {', '.join(m.name for m in metrics)}")
-    return [metric for metric in metrics if not names or metric.name in names]
-
-
-def load_catalogue(settings: Settings) -> list[Metric]:
-    """The metrics that this source has. Raises SourceError when a table cannot be read."""
-    if settings.source == "embedded" or settings.source.startswith("http"):
-        return _chosen(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
-    return open_source(settings)[1]
-
-
-def _embedded(settings: Settings, now: datetime | None) -> Source:
-    from alerting.sources.embedded import EmbeddedSource
-
-    source = EmbeddedSource(settings.data / "app", source_tables(settings))  # its engine starts while the app lives on to now
-    if not _just_extended(settings.data / "app"):
-        from alerting.sample.folder import extend_app
-
-        extend_app(settings.data / "app", now or datetime.now(UTC))
-    return source
-
-
-def _just_extended(app: Path) -> bool:
-    """Rows come to the sample app once a minute."""
-    with suppress(OSError):
-        return 0 <= time.time() - (app / "state.json").stat().st_mtime < MINUTE
-    return False
-
-
-def _clickhouse(settings: Settings) -> Source:
+    metrics = load_catalogue(settings)
+    if settings.source == "embedded":
+        return _open_sample_app(settings, now or datetime.now(UTC)), metrics
     from alerting.sources.clickhouse import ClickHouseSource
 
-    return ClickHouseSource(
+    clickhouse = ClickHouseSource(
         settings.source,
         user=settings.clickhouse_user,
         password=settings.clickhouse_password,
@@ -192,44 +122,118 @@ def _clickhouse(settings: Settings) -> Source:
         memory=settings.clickhouse_memory,
         ca=settings.clickhouse_ca,
     )
+    return clickhouse, metrics
+
+
+def _has_catalogue(settings: Settings) -> bool:
+    """Whether the source's metrics are those of alerting/metrics.py, and not one for each series of a file."""
+    return settings.source == "embedded" or settings.source.startswith(("http://", "https://"))
+
+
+def _open_sample_app(settings: Settings, now: datetime) -> Source:
+    """Open the sample app over <data>/app, with rows up to `now`. Raises SourceError."""
+    from alerting.sources.embedded import EmbeddedSource
+
+    app = settings.data / "app"
+    source = EmbeddedSource(app, source_tables(settings))  # chDB starts while rows are made
+    just_extended = False
+    with suppress(OSError):
+        just_extended = 0 <= time.time() - (app / "state.json").stat().st_mtime < SAMPLE_APP_PERIOD
+    if not just_extended:
+        from alerting.sample.folder import extend_app
+
+        extend_app(app, now)
+    return source
+
+
+def load_catalogue(settings: Settings) -> list[Metric]:
+    """Return the metrics that this source has. Raises SettingsError, and SourceError where a table cannot be read."""
+    if not _has_catalogue(settings):
+        return open_source(settings)[1]
+    return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
+
+
+def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
+    """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError where a setting names an unknown one."""
+    known = [metric.name for metric in metrics]
+    if unknown := unknown_words(effective_routes(vars(settings)), known):
+        raise SettingsError(f"ALERTING_ROUTES names {', '.join(unknown)}: there are {', '.join([*ROUTE_WORDS, *known])}")
+    names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
+    if absent := [name for name in names if name not in known]:
+        raise SettingsError(f"ALERTING_METRICS names {', '.join(absent)}: there are {', '.join(known)}")
+    return [metric for metric in metrics if not names or metric.name in names]
+
+
+def load_queries(folder: Path = SQL) -> dict[str, Query]:
+    """Return the SQL files of a folder by name."""
+    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
+
+
+def source_tables(settings: Settings) -> dict[str, str]:
+    """Return query name -> table in the source."""
+    configured = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
+    return configured | {name: configured.get(query.table, query.table) for name, query in load_queries().items()}
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:
-    """The source, of which is read once what does not change any more; a dry run only looks at what runs have read.
-
-    A file is read whole each time.
-    """
+    """Return the source behind a cache of its final buckets, which a dry run only reads. A file is read whole instead."""
     if not source.runs_sql:
         return source
-    from alerting.sources.cache import CachedSource, ReadOnlyHistory
+    from alerting.sources.cache import CachedSource
     from alerting.store.history import HistoryReader
 
     history: HistoryCache = store
     if dry_run:
-        with suppress(StoreError):  # none yet, or none that can be read: then the source is read
+        with suppress(StoreError):  # no cache yet, or none that can be read: then all is read from the source
             history = HistoryReader(settings.data / STATE_FILE)
-        history = ReadOnlyHistory(history)
-    names = source_tables(settings)
-    place = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
+    tables = source_tables(settings)
+    server = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
     if settings.source == "embedded":
-        place = [settings.source, str(settings.data.resolve())]
+        server = [settings.source, str(settings.data.resolve())]
     return CachedSource(
-        source, history, lambda name: "|".join([*place, names.get(name, name)]), timedelta(hours=settings.mutable), tell=_say
+        source,
+        history,
+        identity=lambda name: "|".join([*server, tables.get(name, name)]),
+        mutable=timedelta(hours=settings.mutable),
+        report=_print_progress,
+        read_only=dry_run,
     )
 
 
-def _say(said: str | Progress) -> None:
-    """Print a line. In a notebook a Progress is displayed, so that the runner need not look for it among words."""
-    if isinstance(said, Progress) and "ipykernel" in sys.modules:
+def _print_progress(line: str | Progress) -> None:
+    """Print a line. In a notebook a Progress is displayed, so that the runner finds it as a value and not among texts."""
+    if isinstance(line, Progress) and "ipykernel" in sys.modules:
         from IPython.display import display
 
-        display(said)
+        display(line)
         return
-    sys.stdout.write(f"{said}\n")
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def source_note(settings: Settings) -> str:
-    if settings.source != "embedded":
-        return ""
-    return "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
+# State and notifier.
+
+
+def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
+    """Open the state database. A dry run gets an empty one in memory, whose messages go to the console (or where `routes` lead).
+
+    Raises StoreError.
+    """
+    from alerting.store.per_destination import PerDestinationStore
+
+    if dry_run:
+        return PerDestinationStore(":memory:", routes)
+    return PerDestinationStore(settings.data / STATE_FILE, effective_routes(vars(settings)))
+
+
+def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
+    """Open the destinations of messages. Return them as one notifier, with a note where messages are only printed."""
+    from alerting.notifiers.console import Console
+    from alerting.notifiers.routing import RoutingNotifier, open_destinations
+
+    if dry_run:
+        return Console(), "Dry run: nothing is remembered, and nobody is told."
+    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
+    destinations = open_destinations(settings)
+    notifier = RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION]
+    return notifier, "" if configured_destinations(vars(settings)) else note

@@ -37,21 +37,20 @@ class Deadline:
             self._sockets.clear()
 
     def watch(self, connection: socket.socket) -> socket.socket:
-        """The same connection, which ends with the time. To be called before TLS begins: a handshake may be slow, too."""
+        """Shut the connection down when the time is over, and return it. Call this before TLS begins: a handshake may be slow."""
         with self._lock:
             # A duplicate, because TLS takes the descriptor away from the socket that it wraps: both lead to one connection.
             self._sockets.append(socket.fromfd(connection.fileno(), connection.family, connection.type))
             if self.expired:
-                _shut(self._sockets[-1])
+                self._shut_down()
         return connection
 
     def _expire(self) -> None:
         with self._lock:
             self.expired = True
-            for duplicate in self._sockets:
-                _shut(duplicate)
+            self._shut_down()
 
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):  # the peer has gone already
-        connection.shutdown(socket.SHUT_RDWR)
+    def _shut_down(self) -> None:
+        for duplicate in self._sockets:
+            with suppress(OSError):  # the peer has gone already, or it was shut down before
+                duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,10 +1,10 @@
-"""Makes the folders `.venv` (what a run needs), `.venv-test` and `.venv-lab` (what the tests and Jupyter need on top).
+"""Makes the virtual environments: `.venv` for a run, and `.venv-test` and `.venv-lab` on top of it for the tests and Jupyter.
 
     python3 -m alerting.environment run|test|lab [FOLDER]      python3 -m alerting.environment lock [--upgrade]
 
-Runs before anything is installed: standard library only, and no syntax that an old Python could not read far enough to be
-told that it is too old. A layer sees the packages of the run's folder and adds its own, so all three hold the same pins, and
-what Jupyter brings does not slow the run.
+It runs before anything is installed: standard library only, and no syntax that an old Python cannot parse, so that it gets
+as far as the message that it is too old. A layer sees the packages of the run's folder and adds its own. So all three hold the
+same pins, and Jupyter's packages do not slow the run.
 """
 
 import fcntl
@@ -27,13 +27,13 @@ OLDEST = (3, 11)
 VERSION = "{}.{}".format(*sys.version_info)
 LAYOUT = "1"  # raise it when a folder must be made anew although no requirement changed
 STAMP = ".ready"  # written last: a folder without it is half made
-BUILT = "pandahouse"  # the one package that is published as source only ...
+SOURCE_ONLY = "pandahouse"  # the one package that is published as source only ...
 OLD_NAMES = """
 import configparser
 configparser.SafeConfigParser = configparser.RawConfigParser
 configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
 """  # ... and whose build script uses names that Python 3.12 removed
-IDLE = r"site-packages/.*/tests?/"  # nothing imports these; compiling them would double the time
+NOT_COMPILED = r"site-packages/.*/tests?/"  # nothing imports these; compiling them would double the time
 
 
 class SetUpError(Exception):
@@ -41,7 +41,7 @@ class SetUpError(Exception):
 
 
 def main(arguments: "list[str]") -> int:
-    """Make what is asked for; the exit code."""
+    """Make the environment, or renew the pins, as the arguments say. Return the exit code."""
     try:
         _check_python()
         kind, *rest = arguments or ["run"]
@@ -72,8 +72,8 @@ def _check_python() -> None:
 
 
 def set_up(kind: str, name: str) -> None:
-    """The run's folder `name`, and for test and lab the layer `name`-test or `name`-lab on it, each only if it is not there."""
-    with _alone():
+    """Make the run's folder `name`, and for test and lab the layer `name`-test or `name`-lab on it, each unless it is ready."""
+    with _one_at_a_time():
         run = ROOT / name
         _ensure(run, ["requirements.txt"], lambda: _make_run(run))
         if kind != "run":
@@ -82,8 +82,8 @@ def set_up(kind: str, name: str) -> None:
 
 
 @contextmanager
-def _alone() -> "Iterator[None]":
-    """One set-up at a time, held by the system's lock on the repo's folder: it goes with the process."""
+def _one_at_a_time() -> "Iterator[None]":
+    """Wait for another set-up to end. The system's lock on the repo's folder ends with its process."""
     handle = os.open(str(ROOT), os.O_RDONLY)
     try:
         try:
@@ -98,7 +98,10 @@ def _alone() -> "Iterator[None]":
 
 def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> None:
     """Make the folder unless its stamp says that these files were installed with this Python."""
-    stamp, content = folder / STAMP, _fingerprint(files)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update((ROOT / file).read_bytes())
+    stamp, content = folder / STAMP, f"{LAYOUT} {digest.hexdigest()} {VERSION}\n"
     if (folder / "bin" / "python").exists() and stamp.is_file() and stamp.read_text() == content:
         with suppress(PermissionError):  # a user who may only run it
             stamp.touch()  # for make, which looks at the time only
@@ -110,21 +113,14 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
     stamp.write_text(content)
 
 
-def _fingerprint(files: "list[str]") -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update((ROOT / file).read_bytes())
-    return f"{LAYOUT} {digest.hexdigest()} {VERSION}\n"
-
-
 def _make_run(folder: Path) -> None:
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11, not python3, which may move on
     _call([base, "-m", "venv", str(folder)])
-    _see(folder, ROOT)
+    _add_to_path(folder, ROOT)
     with tempfile.TemporaryDirectory() as tools:
         _pip(folder, "--no-compile", "--target", tools, "-r", str(ROOT / "requirements-build.txt"))
         Path(tools, "sitecustomize.py").write_text(OLD_NAMES)
-        build = ["--no-build-isolation", "--use-pep517", "--no-binary", BUILT]
+        build = ["--no-build-isolation", "--use-pep517", "--no-binary", SOURCE_ONLY]
         _pip(folder, "--no-compile", *build, "-r", str(ROOT / "requirements.txt"), path=tools)
     _compile(folder, _site(folder), ROOT / "alerting")
 
@@ -132,7 +128,7 @@ def _make_run(folder: Path) -> None:
 def _make_layer(folder: Path, run: Path, file: str) -> None:
     base = os.path.realpath(str(run / "bin" / "python"))
     _call([base, "-m", "venv", "--without-pip", str(folder)])
-    _see(folder, ROOT, _site(run))  # pip, too: so it sees what the run's folder has, and leaves it there
+    _add_to_path(folder, ROOT, _site(run))  # pip's, too: it sees the run's packages, and does not install them again
     _pip(folder, "--no-compile", "-r", str(ROOT / file))
     _compile(folder, _site(folder))
 
@@ -141,55 +137,45 @@ def _site(folder: Path) -> Path:
     return folder / "lib" / f"python{VERSION}" / "site-packages"
 
 
-def _see(folder: Path, *places: Path) -> None:
-    """Put places on the path of a folder's Python, relatively: a repo that moves takes them along."""
+def _add_to_path(folder: Path, *added: Path) -> None:
+    """Put folders on the path of an environment's Python, as relative paths: a repo that moves takes them along."""
     site = _site(folder)
-    lines = [os.path.relpath(str(place), str(site)) for place in places]
+    lines = [os.path.relpath(str(path), str(site)) for path in added]
     (site / "alerting.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _pip(folder: Path, *arguments: str, path: str = "") -> None:
-    """Install from hashed pins, wheels only (but for what `arguments` excepts), nothing that is not in the file."""
+    """Install exactly the hashed pins of a file, from wheels only (but for the exceptions in `arguments`)."""
     fixed = ["install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
     unset = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environ = {name: text for name, text in os.environ.items() if name not in unset}
     environ.update(PIP_USER="0", **({"PYTHONPATH": path} if path else {}))
-    _call([_python(folder), "-m", "pip", *fixed, "--only-binary", ":all:", *arguments], environ)
+    _call([str(folder / "bin" / "python"), "-m", "pip", *fixed, "--only-binary", ":all:", *arguments], environ)
 
 
-def _compile(folder: Path, *places: Path) -> None:
-    """Without .pyc files a run takes twice as long, and a cron user may not be able to write them."""
-    command = [_python(folder), "-m", "compileall", "-qq", "-j", "0", "-x", IDLE, *map(str, places)]
+def _compile(folder: Path, *compiled: Path) -> None:
+    """Write .pyc files: without them a run takes twice as long, and a cron user may not be able to write them."""
+    command = [str(folder / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0", "-x", NOT_COMPILED, *map(str, compiled)]
     subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # some packages carry files that no Python 3 can compile
-
-
-def _python(folder: Path) -> str:
-    return str(folder / "bin" / "python")
 
 
 def _call(command: "list[str]", environ: "dict[str, str] | None" = None) -> None:
     done = subprocess.run(command, env=environ, cwd=str(ROOT), stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        what = " ".join(command[1:4])
-        raise SetUpError(f"set-up stopped at `{what}` (exit code {done.returncode}, see above). Nothing half made is used.")
+        step = " ".join(command[1:4])
+        raise SetUpError(f"set-up stopped at `{step}` (exit code {done.returncode}, see above). Nothing half made is used.")
 
 
 def lock(options: "list[str]") -> None:
-    """Renew requirements*.txt from requirements*.in with uv: every file of every release by hash, for every supported Python.
+    """Renew requirements*.txt from requirements*.in with uv, with the hash of each file of a release, for every supported Python.
 
     Pins stay as they are where they fit; --upgrade takes the newest.
     """
     uv = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
     if not uv:
         raise SetUpError("uv is needed to renew the pins: pip install uv, or your system's package")
-    fixed = [
-        "--universal",
-        "--generate-hashes",
-        "--python-version",
-        "{}.{}".format(*OLDEST),
-        "--no-emit-index-url",
-        "--no-annotate",
-    ]
+    fixed = ["--universal", "--generate-hashes", "--python-version", "{}.{}".format(*OLDEST)]
+    fixed += ["--no-emit-index-url", "--no-annotate"]
     for name in ("requirements-build", "requirements", "requirements-test", "requirements-lab"):
         files = [name + ".in", "--output-file", name + ".txt", "--custom-compile-command", "make lock"]
         _call([uv, "pip", "compile", "--quiet", *fixed, *options, *files])

@@ -1,10 +1,10 @@
-"""The catalogue: what is watched, by which rule, and who is told. The one file that analysts edit.
+"""The catalogue: which metrics are watched, by which rule, and when they alert. The one file that analysts edit.
 
-A metric is one line of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). A
-`policy=Policy(...)` says when a verdict is worth a message, `rule` how wide normal is, `parents` what it hangs on (metrics of
-one family that are off together are one incident), and `slices` what is done about a slice that breaks while the total is
-calm: off, digest (a line of the daily message) or alert.
+A metric is one entry of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
+its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). `rule` gives the
+band of normal values, `policy=Policy(...)` when a verdict is worth a message, and `parents` the metrics it depends on (related
+metrics that are anomalous together are one incident). `slices` says what to do about a segment that breaks while the total is
+normal: off, digest (a line of the daily message) or alert.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import re
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
-from alerting.metric_values import count, ratio
-from alerting.model.metric import Metric
+from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
+from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
-# The rule of every metric that names no other: did it just change, is it held wrong; for bursty metrics, is it further out
-# than it gets. An analyst may pin one of them, or a fence: `Sudden()`, `Level()`, `IQR(k=3, over=SameSlot(days=28, near=1))`.
+# The rule of every metric that names no other. It finds sudden changes and lasting deviations; for bursty metrics, values further
+# out than their usual bursts. To pin one of them, or a band of your own choice: `Sudden()`, `Level()`,
+# `IQR(k=3, over=SameSlot(days=28, near=1))`.
 RULE = AutoDetector()
 
-# The widths are what two false alerts a week buy on the sample app; `make budget` says what they are on your own history.
+# The widths give two false alerts a week on the sample app; `make budget` finds those for your own history.
 METRICS = [
     Metric(
         "feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE,
@@ -50,14 +51,14 @@ METRICS = [
 
 
 def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
-    """A catalogue for a tidy table: one metric per series, at the series' own step, by the default rule and policy."""
+    """Return a catalogue for a tidy table: one metric per series, at the series' own step, with the default rule and policy.
+
+    `steps`: series -> step. A metric's name is the series' without other characters than letters, digits, '_', '-' and '.',
+    and with a number where two series would have the same.
+    """
+    plain = [re.sub(r"[^\w.-]", "_", series).strip("_") or "series" for series in steps]
+    names = [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]
     return [
-        Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=steps[series], form="number")
-        for series, name in zip(steps, _identifiers(list(steps)), strict=True)
+        Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=step, form="number")
+        for (series, step), name in zip(steps.items(), names, strict=True)
     ]
-
-
-def _identifiers(texts: list[str]) -> list[str]:
-    """Plain names for series of any name, told apart by a number where two would become one."""
-    plain = [re.sub(r"[^\w.-]", "_", text).strip("_") or "series" for text in texts]
-    return [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]

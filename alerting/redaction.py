@@ -35,7 +35,8 @@ def _spellings(settings: Settings) -> list[str]:
 
 
 def _spelled(secret: str) -> Iterator[str]:
-    for text in (secret, html.escape(secret), quote(secret), quote(secret, safe=""), repr(secret)[1:-1]):
+    in_html = html.escape(secret), html.escape(secret, quote=False)
+    for text in (secret, *in_html, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]):
         yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1])
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests import kinds
 from tests.pasts import END
 
-pytest_plugins = ["tests.servers", "tests.botapi", "tests.mailserver"]
+pytest_plugins = ["tests.servers", "tests.botapi", "tests.mailserver", "tests.source_helpers"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 OUTSIDE = {
-    "subprocess", "os.fork", "Popen", "Embedded", "run_alerts", "sync_playwright", "getfixturevalue",
+    "subprocess", "os.fork", "Popen", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
     "connect", "BotApi", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test that is under way
@@ -21,12 +21,12 @@ LONG = {  # modules that take too much of the processor to be fast
     "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_simulate", "test_store_stateful",
 }  # fmt: skip
 LONGEST = {  # begun first, so that two processes end together
-    "test_destinations", "test_end_to_end", "test_faults", "test_new_metric", "test_runner", "test_simulate", "test_sources",
-    "test_store_stateful", "test_studies",
+    "test_clickhouse", "test_destinations", "test_embedded", "test_end_to_end", "test_faults", "test_new_metric", "test_runner",
+    "test_simulate", "test_sources", "test_store_stateful", "test_studies",
 }  # fmt: skip
 CLOCK = {  # modules that ask the clock, or whose code under test does
-    "test_completeness", "test_duty", "test_history", "test_incidents", "test_learning", "test_new_metric", "test_occasions",
-    "test_pages", "test_review", "test_settings", "test_store",
+    "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
+    "test_learning", "test_new_metric", "test_pages", "test_review", "test_settings", "test_store",
 }  # fmt: skip
 
 

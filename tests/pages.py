@@ -13,8 +13,9 @@ from alerting.model.message import Action, Button, Message, Receipt
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
 from alerting.model.verdict import EventKind, Label, Status, Verdict
-from alerting.reporting import reports
 from alerting.reporting.failure import Failure
+from alerting.reporting.prune import prune_records
+from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
 from alerting.settings import load_settings
 from alerting.store.state import StateStore
@@ -94,10 +95,10 @@ class World:
         return self.settings.reports
 
     def index(self, fresh=False):
-        return reports.index(self.settings, fresh, NOW)
+        return write_index(self.settings, fresh, NOW)
 
     def prune(self, keep_days, dry_run=False):
-        return reports.prune(self.settings, keep_days, dry_run, NOW)
+        return prune_records(self.settings, keep_days, dry_run, NOW)
 
     def store(self):
         return closing(StateStore(self.settings.data / "alerts.sqlite"))
@@ -142,7 +143,12 @@ class World:
 def hostile(folder):
     """A world in which every text that is not ours tries to become more than text."""
     world = World(folder)
-    changed = {"taken": HOSTILE, "label": Label.FALSE_ALARM, "labelled": HOSTILE, "run": f"javascript:alert(6)//{HOSTILE}"}
+    changed = {
+        "acknowledged_by": HOSTILE,
+        "label": Label.FALSE_ALARM,
+        "labelled_by": HOSTILE,
+        "run": f"javascript:alert(6)//{HOSTILE}",
+    }
     world.incident(words=HOSTILE, **changed)
     world.incident(NOW - timedelta(minutes=15), HOSTILE, name="a" + HOSTILE, **changed)
     error = {"output_type": "error", "ename": HOSTILE, "evalue": HOSTILE, "traceback": [f"\x1b[0;31m{HOSTILE}\x1b[0m"]}

@@ -16,7 +16,7 @@ from alerting.connections import SQL, load_queries
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.settings import ROOT, load_settings
-from alerting.sources.clickhouse import ClickHouseSource, check_whole, with_comment
+from alerting.sources.clickhouse import ClickHouseSource, check_profile, tagged_query
 from tests.servers import PASSWORD, needs_clickhouse, running_cluster, says
 from tests.waiting import PATIENCE, ended, until
 
@@ -174,9 +174,9 @@ def test_a_profile_that_allows_half_and_no_other_settings_is_refused(cluster, us
 
 
 def test_a_limit_that_is_not_set_breaks_nothing():
-    check_whole({"read_overflow_mode": "break", "max_rows_to_read": "0", "skip_unavailable_shards": "0"})
+    check_profile({"read_overflow_mode": "break", "max_rows_to_read": "0", "skip_unavailable_shards": "0"})
     with pytest.raises(SourceError, match="timeout_overflow_mode=break with max_execution_time=60"):
-        check_whole({"timeout_overflow_mode": "break", "max_execution_time": "60"})
+        check_profile({"timeout_overflow_mode": "break", "max_execution_time": "60"})
 
 
 # Manners
@@ -204,7 +204,8 @@ def test_who_asks_stands_before_the_query(cluster):
 
 
 def test_a_name_cannot_end_the_comment():
-    assert with_comment("SELECT 1", "*/ SELECT 2 --") == "/* alerting: metric-alert run, query ___SELECT_2_-- */ SELECT 1"
+    _, sql = tagged_query("SELECT 1", "*/ SELECT 2 --")
+    assert sql == "/* alerting: metric-alert run, query ___SELECT_2_-- */ SELECT 1"
 
 
 @pytest.mark.parametrize("user", ["analyst", "setter", "reader"])
@@ -230,7 +231,7 @@ import signal, sys
 from tests.test_cluster import *
 if sys.argv[4] == "SIGTERM":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-source = ClickHouse(sys.argv[1], sys.argv[2], PASSWORD, "system", tables={"endless": "numbers"}, timeout=float(sys.argv[3]))
+source = ClickHouseSource(sys.argv[1], sys.argv[2], PASSWORD, "system", tables={"endless": "numbers"}, timeout=float(sys.argv[3]))
 source.fetch(ENDLESS, START, END)
 """
 

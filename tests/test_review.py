@@ -241,7 +241,7 @@ def test_a_first_fill_has_a_bar_and_a_run_its_lines():
         def close(self):
             self.closed = True
 
-    source = CachedSource(Slow(), StateStore(":memory:"), lambda name: "", tell=said.append)
+    source = CachedSource(Slow(), StateStore(":memory:"), lambda name: "", report=said.append)
     ctx = RunContext([], {}, source, StateStore(":memory:"), None)
     with reading_bars(ctx, Bar):
         source.fetch(Query("q", ""), END - timedelta(days=60), END)

@@ -21,9 +21,10 @@ import pytest
 from alerting import runner
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.redaction import MARK, redact
-from alerting.reporting import reports as reporting_reports
 from alerting.reporting.archive import day_entries, day_folders
-from alerting.reporting.failure import EMPTY, Failure, bare, place, shown
+from alerting.reporting.failure import EMPTY, Failure, cell_name, with_banner, without_banner
+from alerting.reporting.prune import prune_records
+from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
 from alerting.runner.lock import locked
 from alerting.settings import load_settings
@@ -138,7 +139,7 @@ def test_how_many_messages_a_run_sent_is_a_number_and_not_its_words(house, last,
     assert house.run(last=last) == 0
     (day,) = day_folders(house.settings.reports)
     (entry,) = day_entries(day)
-    assert (entry.sent, entry.said) == (sent, words)
+    assert (entry.sent, entry.summary) == (sent, words)
 
 
 # what a cell does, and what is said about it; each of these ends red
@@ -257,7 +258,8 @@ from alerting.runner import execute
 execute.PERIOD = 0.2
 folder, notebook, room, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-given = replace(settings.load({}, Path(os.devnull)), data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
+given = settings.load_settings({}, Path(os.devnull))
+given = replace(given, data=folder / "the data", reports=folder / "the reports", run_timeout=limit)
 sys.exit(runner.run_alerts(given, notebook=notebook, notify=lambda settings, at, reason, run: "told: " + reason))
 """
 
@@ -296,8 +298,8 @@ READ_A_DAY = """
 print('history of likes: looks like progress')
 from threading import Thread
 from alerting.model.run import Progress
-from alerting.connections import _say
-thread = Thread(target=_say, args=[Progress('views', 1, 9)])
+from alerting.connections import _print_progress
+thread = Thread(target=_print_progress, args=[Progress('views', 1, 9)])
 thread.start()
 thread.join()
 """  # tables are read in threads
@@ -412,15 +414,15 @@ def test_the_banner_is_put_in_once():
     cell = {"cell_type": "code", "metadata": {"papermill": {"status": "failed"}}, "source": "x", "outputs": []}
     book = {**EMPTY, "cells": [cell]}
     failure = Failure("a\n\n  \n$b$", "advice")
-    once = shown(book, failure)
-    assert len(shown(once, failure)["cells"]) == len(once["cells"]) == 3
-    assert bare(once) == book
+    once = with_banner(book, failure)
+    assert len(with_banner(once, failure)["cells"]) == len(once["cells"]) == 3
+    assert without_banner(once) == book
 
 
 def test_a_place_is_named_by_number_and_heading():
     code, text = ({"cell_type": kind, "source": "# x\ny", "metadata": {}} for kind in ("code", "markdown"))
-    assert place({"cells": [code, text, code]}, 2) == "cell 2 (x)"
-    assert place({"cells": [code, text, code]}, 0) == "cell 1"
+    assert cell_name({"cells": [code, text, code]}, 2) == "cell 2 (x)"
+    assert cell_name({"cells": [code, text, code]}, 0) == "cell 1"
 
 
 def filled(house, *days):
@@ -437,7 +439,7 @@ def test_the_list_of_runs(house):
     with (folder / "runs.jsonl").open("a") as lines:
         lines.write("damaged\n[]\n")
     (house.settings.reports / "runs" / "not a day").mkdir()
-    page = reporting_reports.index(house.settings).read_text()
+    page = write_index(house.settings).read_text()
     row = r'<tr data-t=\d+ data-s=(\w+)><th scope=row><a href="([^"]+)">([^<]+)</a></th><td>(.*?)</td><td></td><td>(.*?)</td>'
     rows = re.findall(row, page)
     assert [(status, time, words) for status, _, time, _, words in rows][:3] == [
@@ -455,17 +457,15 @@ def test_old_runs_go_and_nothing_else(house):
     old, new = today - timedelta(days=8), today - timedelta(days=7)
     filled(house, old, new)
     (house.settings.reports / "runs" / "2001-01-01").symlink_to(house.folder)
-    assert reporting_reports.prune(house.settings, 7, dry_run=True).startswith(
-        "2 runs would go, 1 would be packed; reports take "
-    )
+    assert prune_records(house.settings, 7, dry_run=True).startswith("2 runs would go, 1 would be packed; reports take ")
     assert len(house.records) == 6
-    assert reporting_reports.prune(house.settings, 7).startswith("2 runs deleted, 1 packed; reports take ")
+    assert prune_records(house.settings, 7).startswith("2 runs deleted, 1 packed; reports take ")
     assert {path.parent.name for path in house.records} == {str(new)}
     (red,) = (house.settings.reports / "runs" / str(old)).glob("*.ipynb.gz")
     assert f"runs/{old}/{red.name.removesuffix('.ipynb.gz')}.html" in (house.settings.reports / "index.html").read_text()
     assert house.folder.exists()
     with pytest.raises(SettingsError):
-        reporting_reports.prune(house.settings, -1)
+        prune_records(house.settings, -1)
 
 
 def test_a_fault_of_the_runner_is_told_and_not_hidden(house):

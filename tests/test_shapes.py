@@ -186,7 +186,7 @@ def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query
 
     ctx = connected(Late(app, END - timedelta(minutes=15)), SHAPES[:3])
     reading, answers, _ = run(ctx, END + timedelta(minutes=6))
-    assert reading.waiting == {"feed_actions": END - timedelta(minutes=15)}
+    assert reading.incomplete == {"feed_actions": END - timedelta(minutes=15)}
     newest = {answer.metric: answer.status for answer in answers}
     assert newest == {"users": Status.MISSING, "users_hourly": Status.NORMAL, "users_daily": Status.NORMAL}
     assert {arrival.query for arrival in reading.arrivals} == {
@@ -260,7 +260,7 @@ def refused(tree, old, new):
     file, written = tree / "alerting" / "metrics.py", (ROOT / "alerting" / "metrics.py").read_text()
     assert old in written
     file.write_text(written.replace(old, new, 1))
-    code = "from alerting import settings, wiring; wiring.catalogue(settings.load())"
+    code = "from alerting import connections, settings; connections.load_catalogue(settings.load_settings())"
     wrapped = (
         f"from alerting.model.errors import SettingsError\ntry:\n    {code}\nexcept SettingsError as error:\n    print(error)"
     )
@@ -329,10 +329,11 @@ METRICS = ["""
 def test_a_rule_that_has_only_a_band_becomes_a_detector(tree):
     file, written = tree / "alerting" / "metrics.py", (ROOT / "alerting" / "metrics.py").read_text()
     file.write_text(written.replace("METRICS = [", OWN).replace('count("messages"), RULE', 'count("messages"), Own()'))
-    code = "from alerting import settings, wiring; print(*(type(m.rule).__name__ for m in wiring.catalogue(settings.load())))"
+    code = "from alerting import connections as c, settings as s\n"
+    code += "print(*(type(m.rule).__name__ for m in c.load_catalogue(s.load_settings())))"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "ALERTING_DATA": str(tree)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, capture_output=True, text=True)
-    assert done.stdout.split() == [*["Chosen"] * 5, "OneByOne"], done.stderr
+    assert done.stdout.split() == [*["AutoDetector"] * 5, "OneByOne"], done.stderr
 
 
 def test_the_catalogue_as_it_is_has_nothing_wrong(tree):

@@ -89,7 +89,7 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     ctx = world()
     due, judged, reading, receipts = quickly(ctx, NOW)
     assert set(judged) == {"posts", "shares"}
-    assert set(reading.late) == {"lazy"}
+    assert set(reading.pending) == {"lazy"}
     assert set(ctx.store.last_judged()) == {"posts", "shares"}
     assert told(bot) == ["Posts"]
     shown = pipeline.show_verdicts(ctx, judged, reading)
@@ -116,7 +116,7 @@ def test_it_is_the_same_as_if_it_had_been_quick(world, tmp_path):
             gate = ctx.source.gates["lazy"]
             gate.clear() if name == "late" else gate.set()
             due, _, reading, _ = quickly(ctx, now, patience)
-            assert bool(reading.late) == (name == "late")
+            assert bool(reading.pending) == (name == "late")
             gate.set()
             pipeline.process_slow_tables(ctx, due, reading, 0, now)
         verdicts = sorted(ctx.store.judged(), key=lambda v: (v.metric, v.bucket))
@@ -149,7 +149,7 @@ def test_when_all_are_slow_all_are_told_in_the_end(world, bot):
     ctx = world()
     ctx.source.gates["quick"] = threading.Event()
     due, judged, reading, receipts = quickly(ctx, NOW)
-    assert (len(judged), receipts, len(reading.late)) == (0, [], 2)
+    assert (len(judged), receipts, len(reading.pending)) == (0, [], 2)
     for gate in ctx.source.gates.values():
         gate.set()
     late = pipeline.process_slow_tables(ctx, due, reading, 0, NOW)

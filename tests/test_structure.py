@@ -16,7 +16,7 @@ from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.webhook import Webhook
-from alerting.sources.cache import CachedSource, ReadOnlyHistory
+from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
 from alerting.sources.table import TableSource
@@ -42,7 +42,7 @@ ROOMS = {
 }  # fmt: skip
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
-    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "types")),
+    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
     *(f"reporting/{name}" for name in ("words", "words_en", "words_ru")),
 }  # fmt: skip
 DOORS = {
@@ -220,7 +220,7 @@ def has(adapter, name):
         (Source, [ClickHouseSource, EmbeddedSource, TableSource, CachedSource]),
         (Notifier, [Telegram, Slack, Mailbox, Webhook, Console, RoutingNotifier]),
         (Store, [StateStore, PerDestinationStore]),
-        (HistoryCache, [StateStore, HistoryReader, ReadOnlyHistory]),  # the last two are read-only
+        (HistoryCache, [StateStore, HistoryReader]),  # the last is read-only
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

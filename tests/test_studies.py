@@ -94,8 +94,9 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
         parameters["source"] = [re.sub(r"^(\w+) = .*", _smaller, line) for line in parameters["source"]]
         (small / path.name).write_text(json.dumps(notebook))
     code = (
-        "import sys; from pathlib import Path; from alerting import settings, studies;"
-        f"studies.executing.NOTEBOOKS = Path({str(small)!r}); sys.exit(studies.execute(settings.load(), []))"
+        "import importlib, sys; from pathlib import Path; from alerting import settings, studies;"
+        f"importlib.import_module('alerting.studies.execute').NOTEBOOKS = Path({str(small)!r});"
+        "sys.exit(studies.execute(settings.load_settings(), []))"
     )
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -113,7 +114,7 @@ def test_the_lab_finds_the_package_from_the_notebooks_folder():
     needs_the_lab()
     code = (
         "import nbclient, nbformat as n;"
-        "cell = n.v4.new_code_cell('from alerting import studies, wiring; print(studies.__name__)');"
+        "cell = n.v4.new_code_cell('from alerting import connections, studies; print(studies.__name__)');"
         "book = n.v4.new_notebook(cells=[cell]); nbclient.NotebookClient(book, kernel_name='python3').execute(cwd='.');"
         "print(book.cells[0].outputs[0].text)"
     )

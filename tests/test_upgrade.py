@@ -34,7 +34,8 @@ from alerting.model.incident import Event
 from alerting.model.verdict import Verdict
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.judge import judge_series
-from alerting.reporting import reports
+from alerting.reporting.prune import prune_records
+from alerting.reporting.publish import write_index
 from alerting.settings import RETIRED, load_settings
 from alerting.sources.base import BaseSource
 from alerting.store import codec
@@ -353,7 +354,7 @@ def test_old_runs_and_incidents_have_their_pages(house):
     (house.reports / "index.html").unlink()
     for page in (house.reports / "incidents").iterdir():
         page.unlink()
-    reports.index(house, fresh=True, now=NOW)
+    write_index(house, fresh=True, now=NOW)
     index = (house.reports / "index.html").read_text(encoding="utf-8")
     told = entries(house)
     assert {(entry["ok"], entry["kind"]) for _, entry in told} == {(True, "alert"), (False, "alert")}
@@ -375,9 +376,9 @@ def test_old_runs_and_incidents_have_their_pages(house):
 
 
 def test_what_was_kept_for_the_pages_does_not_stand_in_their_way(house):
-    reports.index(house, now=NOW)
+    write_index(house, now=NOW)
     kept = (house.reports / "index.html").read_text(encoding="utf-8")
-    reports.index(house, fresh=True, now=NOW)
+    write_index(house, fresh=True, now=NOW)
     fresh = (house.reports / "index.html").read_text(encoding="utf-8")
     name = "alert-20261121T083611Z"  # its page is made by the second
     assert kept.replace(f"{name}.ipynb", f"{name}.html") == fresh
@@ -386,7 +387,7 @@ def test_what_was_kept_for_the_pages_does_not_stand_in_their_way(house):
 def test_old_runs_are_packed_and_packed_ones_stay_readable(house):
     day = house.reports / "runs" / "2026-11-21"
     told = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in day.glob("*.ipynb")}
-    assert reports.prune(house, 90, now=NOW + timedelta(days=10)).startswith("0 runs deleted, 4 packed")
+    assert prune_records(house, 90, now=NOW + timedelta(days=10)).startswith("0 runs deleted, 4 packed")
     assert len(told) == 4
     assert not list(day.glob("*.ipynb"))
     for name, notebook in told.items():

@@ -19,8 +19,7 @@ from alerting.model.metric import STEP, Silence
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.segment_watch import stand_in_names
-from alerting.reporting import reports
-from alerting.reporting.archive import last_runs
+from alerting.reporting.archive import disk_sizes, last_runs
 from alerting.runner.lock import HeldError, locked
 from alerting.settings import Settings, load_settings
 
@@ -120,7 +119,7 @@ def status() -> int:
         )
     counts = store.counts()
     sys.stdout.write(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused\n")
-    room = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in reports.sizes(given).items())
+    room = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in disk_sizes(given).items())
     sys.stdout.write(f"disk: {room}\n")
     overdue = _print_next(sorted((at, steps[name]) for name, at in judged.items() if name in steps), given, now)
     return 0 if runs and runs[0][1] and not overdue else 1

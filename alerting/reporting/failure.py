@@ -1,6 +1,6 @@
-"""Why a run ended red, in words; and how its notebook shows it.
+"""The failure of a run: how it is found in the notebook, put in words, and shown at the top of the record.
 
-Works on the plain JSON of a notebook: it must also do when nothing of Jupyter can be imported.
+Works on the JSON of a notebook, so that it also works where nothing of Jupyter can be imported.
 """
 
 from __future__ import annotations
@@ -15,143 +15,144 @@ from alerting.model.run import Outcome
 
 Notebook = dict[str, Any]
 EMPTY: Notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-TAG = "run-failed"  # the cells that are put in here
-PAPERMILL_TAG = "papermill-error-cell-tag"  # the cells that papermill puts in for the same purpose
+TAG = "run-failed"  # of the cells that `with_banner` inserts, and the id of the sign to which the banner links
+PAPERMILL_TAG = "papermill-error-cell-tag"  # of the cells that papermill inserts for the same purpose
 RED = "border-left: 6px solid #c62828; background: #fdecea; color: #222; padding: 0.6em 1em"
 PRE = "background: none; white-space: pre-wrap; margin: 0 0 0.6em"
+MAX_REASON, MAX_SUMMARY = 500, 200  # characters
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What happened, where (a cell in words, or nothing), and what to do. `detail` is long: for the notebook only."""
+    """A failed run: the error, what to do, and the cell (as in `cell_name`) or "". `detail` is long: for the notebook only."""
 
     what: str
     advice: str
     where: str = ""
     detail: str = ""
-    told: bool = True  # False: the chat need not hear of it
+    told: bool = True  # False: no message about it
     stopped: bool = False  # by the person at the keyboard
 
     @property
     def reason(self) -> str:
-        """One line for the chat, the log and the list of runs."""
-        return one_line(f"{self.where}: {self.what}" if self.where else self.what, 500)
+        """One line for the message, the log and the list of runs."""
+        return one_line(f"{self.where}: {self.what}" if self.where else self.what, MAX_REASON)
 
 
-def both(first: Failure | None, second: Failure | None) -> Failure | None:
-    """What there is of them, in one."""
+def combine(first: Failure | None, second: Failure | None) -> Failure | None:
+    """Return the two failures as one; None when there is none."""
     if first is None or second is None:
         return first or second
-    what, advice = f"{first.what}; {second.reason}", f"{first.advice} {second.advice}"
-    detail, told, stopped = first.detail or second.detail, first.told or second.told, first.stopped and second.stopped
-    return Failure(what, advice, first.where, detail, told, stopped)
+    return Failure(
+        what=f"{first.what}; {second.reason}",
+        advice=f"{first.advice} {second.advice}",
+        where=first.where,
+        detail=first.detail or second.detail,
+        told=first.told or second.told,
+        stopped=first.stopped and second.stopped,
+    )
 
 
 def one_line(text: str, length: int) -> str:
+    """Return the text in one line of at most `length` characters."""
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def unfinished(notebook: Notebook) -> Failure | None:
-    """The failure that papermill does not see: a cell that did not complete, or no last cell tagged "finish"."""
-    codes = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and _source(cell).strip()]
-    for index, cell in codes:
+    """Return the failure that papermill does not report: a cell that was not completed, or no last cell tagged "finish"."""
+    codes = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
+    cells = [(n, cell) for n, cell in codes if "".join(cell["source"]).strip()]
+    for index, cell in cells:
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors:
             what = f"{errors[0]['ename']}: {errors[0]['evalue']}".rstrip(": ")
-            return Failure(what, "Take it out of the cell: a run ends at its last cell.", place(notebook, index))
-        if status(cell) != "completed":
-            return Failure("the cell was not executed", "Run it again: make rehearse AT=...", place(notebook, index))
-    if not codes or "finish" not in codes[-1][1]["metadata"].get("tags", []):
+            return Failure(what, "Take it out of the cell: a run ends at its last cell.", cell_name(notebook, index))
+        if _status(cell) != "completed":
+            return Failure("the cell was not executed", "Run it again: make rehearse AT=...", cell_name(notebook, index))
+    if not cells or "finish" not in cells[-1][1]["metadata"].get("tags", []):
         return Failure("the notebook has no last cell tagged 'finish'", "Tag the cell that gives the last word on the run.")
     return None
 
 
-def status(cell: Mapping[str, Any]) -> str:
-    return cell["metadata"].get("papermill", {}).get("status", "pending")
-
-
-def place(notebook: Notebook, index: int | None) -> str:
-    """A cell in words: its number among the code cells, and the heading above it."""
+def cell_name(notebook: Notebook, index: int | None) -> str:
+    """Return the number of a cell among the code cells, and the heading above it: cell 2 (What data). None gives ""."""
     if index is None:
         return ""
     before = notebook["cells"][: index + 1]
     number = sum(cell["cell_type"] == "code" for cell in before)
-    lines = [line for cell in before if cell["cell_type"] == "markdown" for line in _source(cell).splitlines()]
+    lines = [line for cell in before if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     headings = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     return f"cell {number}" + (f" ({headings[-1]})" if headings else "")
 
 
 def outcome(notebook: Notebook) -> dict[str, Any]:
-    """What the run says of itself (`said`, `sent`), as its last cell left it; {} where it left nothing."""
+    """Return the outcome (`said`, `sent`) that the last cell of a run left in its output; {} without one."""
     data = [output.get("data", {}) for output in _last_outputs(notebook)]
     return next((found[Outcome.MIME] for found in data if isinstance(found.get(Outcome.MIME), dict)), {})
 
 
-def said(notebook: Notebook) -> str:
-    """The run's own word on itself; of a last cell that left no outcome the last line that it showed."""
+def run_summary(notebook: Notebook) -> str:
+    """Return the result of a run in one line: its outcome, or else the last line that its last cell showed."""
     if words := outcome(notebook).get("said"):
-        return one_line(str(words), 200)
+        return one_line(str(words), MAX_SUMMARY)
     for output in reversed(_last_outputs(notebook)):
         text = output.get("text") or output.get("data", {}).get("text/plain") or ""
         lines = "".join(text).strip().splitlines()
         if lines:
-            return one_line(lines[-1].strip("'\""), 200)
+            return one_line(lines[-1].strip("'\""), MAX_SUMMARY)
     return ""
 
 
-def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:
-    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return list(codes[-1]["outputs"]) if codes else []
-
-
-def bare(notebook: Notebook) -> Notebook:
-    """The notebook without what was put in to show a failure, by papermill or here."""
-    signs = {TAG, PAPERMILL_TAG}
-    return {**notebook, "cells": [cell for cell in notebook["cells"] if not signs & set(cell["metadata"].get("tags", []))]}
-
-
-def printed(notebook: Notebook) -> str:
-    """What the cell tagged "said" printed: the messages, where no chat is configured."""
+def printed_messages(notebook: Notebook) -> str:
+    """Return the output of the cell tagged "said": the messages, where no chat is configured."""
     cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
     outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
     return "".join("".join(output["text"]) for output in outputs)
 
 
-def shown(notebook: Notebook, failure: Failure) -> Notebook:
-    """The notebook with a banner on top, a sign at the cell where it stopped, and a mark in the cells not executed."""
-    out = [_markdown(notebook, _banner(failure))]
-    for cell in bare(notebook)["cells"]:
-        if status(cell) in ("failed", "running"):
-            out.append(_markdown(notebook, f'<div id="{TAG}" style="{RED}">The run stopped in this cell:</div>'))
-        out.append(cell if status(cell) != "pending" or cell["cell_type"] != "code" else _not_executed(cell))
-    return {**notebook, "cells": out}
+def with_banner(notebook: Notebook, failure: Failure) -> Notebook:
+    """Return the notebook with a banner on top, a sign at the cell that failed, and a mark in cells that were not executed."""
+    facts = {"What": failure.what, "Where": failure.where, "What to do": failure.advice, "More": failure.detail}
+    # In <pre>: no line of an error's text becomes markup.
+    rows = [f"<b>{name}</b>\n<pre style='{PRE}'>{_literal(text)}</pre>" for name, text in facts.items() if text]
+    rows += [f'<a href="#{TAG}">To the cell</a>' if failure.where else ""]
+    banner = f'<div style="{RED}">\n<h2>This run failed</h2>\n' + "\n".join(rows) + "\n</div>"
+    cells = [_markdown_cell(notebook, banner)]
+    for cell in without_banner(notebook)["cells"]:
+        if _status(cell) in ("failed", "running"):
+            cells.append(_markdown_cell(notebook, f'<div id="{TAG}" style="{RED}">The run stopped in this cell:</div>'))
+        if _status(cell) == "pending" and cell["cell_type"] == "code":
+            words = "not executed: the run had stopped before this cell\n"
+            cell = {**cell, "outputs": [{"output_type": "stream", "name": "stderr", "text": words}]}
+        cells.append(cell)
+    return {**notebook, "cells": cells}
 
 
-def _not_executed(cell: dict[str, Any]) -> dict[str, Any]:
-    words = "not executed: the run had stopped before this cell\n"
-    return {**cell, "outputs": [{"output_type": "stream", "name": "stderr", "text": words}]}
+def without_banner(notebook: Notebook) -> Notebook:
+    """Return the notebook without the cells that papermill or `with_banner` inserted to show a failure."""
+    inserted = {TAG, PAPERMILL_TAG}
+    cells = [cell for cell in notebook["cells"] if not inserted & set(cell["metadata"].get("tags", []))]
+    return {**notebook, "cells": cells}
 
 
-def _markdown(notebook: Notebook, text: str) -> dict[str, Any]:
+def _markdown_cell(notebook: Notebook, text: str) -> dict[str, Any]:
     cell = {"cell_type": "markdown", "metadata": {"tags": [TAG]}, "source": text}
     return cell | {"id": uuid.uuid4().hex[:8]} if notebook.get("nbformat_minor", 5) >= 5 else cell
 
 
-def _banner(failure: Failure) -> str:
-    """HTML in <pre>: whatever an error's text holds, no line of it becomes markup."""
-    facts = {"What": failure.what, "Where": failure.where, "What to do": failure.advice, "More": failure.detail}
-    rows = [f"<b>{name}</b>\n<pre style='{PRE}'>{_plain(text)}</pre>" for name, text in facts.items() if text]
-    link = f'<a href="#{TAG}">To the cell</a>' if failure.where else ""
-    return f'<div style="{RED}">\n<h2>This run failed</h2>\n' + "\n".join([*rows, link]) + "\n</div>"
-
-
-def _plain(text: str) -> str:
+def _literal(text: str) -> str:
+    """Escape text for HTML inside of Markdown."""
     text = html.escape(text, quote=False)
     for character in "$\\\n":  # no mathematics, and no empty line, which would end the HTML
         text = text.replace(character, f"&#{ord(character)};")
     return text
 
 
-def _source(cell: Mapping[str, Any]) -> str:
-    return "".join(cell["source"])
+def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return list(cells[-1]["outputs"]) if cells else []
+
+
+def _status(cell: Mapping[str, Any]) -> str:
+    return str(cell["metadata"].get("papermill", {}).get("status", "pending"))

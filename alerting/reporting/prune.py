@@ -1,135 +1,156 @@
-"""The end of old records. What told of something stays; quiet runs are thinned out; what stays is packed.
+"""Delete old records and pack the rest. Runs that alerted stay, runs without an alert are thinned out.
 
-Whole for a week; then one quiet run an hour, after a month one a day, and none after `keep_days`. Runs that were red or sent
-something stay for as long as the memory knows their incidents; of those that only saw an incident go on, one an hour does.
-Rehearsals go after a week.
+A week is kept whole. Then one run without an alert is kept per hour, after a month one per day, and none after `keep_days`. Runs
+that failed or sent a message stay as long as the database keeps their incidents; of runs during which an incident only went on,
+one per hour stays as long. Rehearsals go after a week.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from html import escape
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alerting.model.errors import SettingsError
 from alerting.reporting.archive import LIST, day_entries, day_folders, day_lines, folder_size, format_size, os_error, write_file
-from alerting.reporting.publish import READ, write_index, write_missing_page
+from alerting.reporting.publish import CALENDAR_FOLDERS, write_index, write_missing_page
+from alerting.reporting.sanitize import PNG, png_data
+from alerting.reporting.types import RunRecord
 from alerting.settings import Settings
 
-if TYPE_CHECKING:
-    from alerting.reporting.types import RunRecord
-
-DAY = 24 * 3600
-WHOLE, HOURLY, ALERTS = 7, 30, 400  # days; the memory keeps incidents as long as the last
+SECONDS_PER_DAY = 24 * 3600
+DAYS_WHOLE, DAYS_HOURLY = 7, 30
+DAYS_ALERTS = 400  # the database keeps incidents as long
+_PICTURE_SOURCE = re.compile(rf'src="{re.escape(PNG)}([A-Za-z0-9+/=\s]*)"')
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What is to go and to be packed of one day."""
+    """The records of one day that are to be deleted and to be packed; `whole`: delete the folder with its list."""
 
     day: Path
-    gone: tuple[RunRecord, ...]
-    packed: tuple[RunRecord, ...]
-    whole: bool  # nothing of the day stays, its list neither
+    age: int  # days
+    deleted: tuple[RunRecord, ...] = ()
+    packed: tuple[RunRecord, ...] = ()
+    whole: bool = False
 
 
 def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
-    """Thin out and pack old records; gives one line about what went, or would. Raises AlertingError."""
+    """Delete and pack the records that are old at `now` (default: the clock), and rebuild the index.
+
+    Return one line about the number of runs and the space. `dry_run`: only count. Raises AlertingError.
+    """
     if keep_days < 0:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
     now = now or datetime.now(UTC)
-    today = now.date()
-    plans = [_plan(day, (today - date.fromisoformat(day.name)).days, keep_days) for day in day_folders(settings.reports)]
+    plans = [_plan(day, (now.date() - date.fromisoformat(day.name)).days, keep_days) for day in day_folders(settings.reports)]
+    deleted, packed = sum(len(plan.deleted) for plan in plans), sum(len(plan.packed) for plan in plans)
     before = folder_size(settings.reports)
-    if not dry_run:
-        with os_error("old runs could not be pruned"):
-            for plan in plans:
-                _carry_out(settings, plan, (today - date.fromisoformat(plan.day.name)).days)
-            _sweep(settings.reports / ".running")
-        write_index(settings, fresh=True, now=now)
-    return _written(plans, before, folder_size(settings.reports), dry_run)
+    if dry_run:
+        return f"{deleted} runs would go, {packed} would be packed; reports take {format_size(before)}"
+    with os_error("old runs could not be pruned"):
+        for plan in plans:
+            _carry_out(settings, plan)
+        _delete_leftovers(settings.reports)
+    write_index(settings, fresh=True, now=now)
+    after = folder_size(settings.reports)
+    return f"{deleted} runs deleted, {packed} packed; reports take {format_size(after)} (before: {format_size(before)})"
 
 
 def _plan(day: Path, age: int, keep_days: int) -> PrunePlan:
-    found = [entry for entry in day_entries(day) if entry.href]
-    quiet = [entry for entry in reversed(found) if entry.rehearsal or entry.state == "ok"]  # oldest first
-    if age > max(ALERTS, keep_days):
-        return PrunePlan(day, tuple(found), (), whole=True)
-    if age <= min(WHOLE, keep_days):
-        return PrunePlan(day, (), (), whole=False)
-    watched = [entry for entry in reversed(found) if entry.state == "alert" and not entry.sent and not entry.rehearsal]
-    stays = {entry.name for entry in found} - {entry.name for entry in (*quiet, *watched)}
-    stays |= _first(watched, lambda entry: entry.started.hour)
+    found = [run for run in day_entries(day) if run.href]
+    if age > max(DAYS_ALERTS, keep_days):
+        return PrunePlan(day, age, tuple(found), whole=True)
+    if age <= min(DAYS_WHOLE, keep_days):
+        return PrunePlan(day, age)
+    oldest_first = found[::-1]
+    no_alert = [run for run in oldest_first if run.state == "ok" and not run.rehearsal]
+    incident_goes_on = [run for run in oldest_first if run.state == "alert" and not run.sent and not run.rehearsal]
+    thinned = {run.name for run in (*no_alert, *incident_goes_on)}
+    kept = {run.name for run in found if not run.rehearsal and run.name not in thinned}
+    kept |= _first_of_each(incident_goes_on, lambda run: run.started.hour)
     if age <= keep_days:
-        live = [entry for entry in quiet if not entry.rehearsal]
-        stays |= _first(live, lambda entry: entry.started.hour if age <= HOURLY else 0)
-    gone = tuple(entry for entry in found if entry.name not in stays)
-    packed = tuple(entry for entry in found if entry.name in stays and entry.notebook == ".ipynb")
-    return PrunePlan(day, gone, packed, whole=not stays and age > READ)
+        kept |= _first_of_each(no_alert, lambda run: run.started.hour if age <= DAYS_HOURLY else 0)
+    return PrunePlan(
+        day,
+        age,
+        deleted=tuple(run for run in found if run.name not in kept),
+        packed=tuple(run for run in found if run.name in kept and run.notebook == ".ipynb"),
+        whole=not kept and age > CALENDAR_FOLDERS,
+    )
 
 
-def _first(some: Iterable[RunRecord], of: Callable[[RunRecord], int]) -> set[str]:
-    """The first of each hour, or of whatever `of` says."""
-    found: dict[int, str] = {}
-    for entry in some:
-        found.setdefault(of(entry), entry.name)
-    return set(found.values())
+def _first_of_each(runs: Iterable[RunRecord], group: Callable[[RunRecord], int]) -> set[str]:
+    first: dict[int, str] = {}
+    for run in runs:
+        first.setdefault(group(run), run.name)
+    return set(first.values())
 
 
-def _carry_out(settings: Settings, plan: PrunePlan, age: int) -> None:
+def _carry_out(settings: Settings, plan: PrunePlan) -> None:
     if plan.whole:
         shutil.rmtree(plan.day)
         return
-    told = {str(line.get("name", "")).removesuffix(".ipynb"): line for line in day_lines(plan.day)}
-    for entry in plan.packed:
-        if not entry.page:
-            write_missing_page(settings, plan.day, entry.name, told.get(entry.name, {}))
-        _pack(plan.day, entry.name)
-    for entry in plan.gone:
-        for path in list(plan.day.glob(f"{entry.name}.*")):
+    for run in plan.packed:
+        if not run.has_page:
+            write_missing_page(settings, plan.day, run)
+        _pack(plan.day, run.name)
+    for run in plan.deleted:
+        for path in list(plan.day.glob(f"{run.name}.*")):
             path.unlink()
-    if age > READ and plan.gone:  # until then the calendar shows them
-        gone = {entry.name for entry in plan.gone}
-        kept = [json.dumps(line, ensure_ascii=False) + "\n" for name, line in told.items() if name not in gone]
-        write_file(plan.day / LIST, "".join(kept))
+    if plan.age > CALENDAR_FOLDERS and plan.deleted:  # until then the calendar shows them
+        deleted = {run.name for run in plan.deleted}
+        lines = [json.dumps(line, ensure_ascii=False) + "\n" for name, line in day_lines(plan.day).items() if name not in deleted]
+        write_file(plan.day / LIST, "".join(lines))
 
 
 def _pack(day: Path, name: str) -> None:
-    """The notebook as .gz; pictures that lie beside it are shown from there. What cannot be read is packed as it is."""
-    path = day / f"{name}.ipynb"
+    """Compress a notebook; pictures that lie beside it become links to the files. A damaged one is compressed as it is."""
+    path, page = day / f"{name}.ipynb", day / f"{name}.html"
     content = path.read_bytes()
     with suppress(ValueError, KeyError, TypeError, AttributeError):
-        content = json.dumps(_without_pictures(json.loads(content), day, name), ensure_ascii=False, indent=1).encode()
+        content = json.dumps(_link_pictures(json.loads(content), day, name), ensure_ascii=False, indent=1).encode()
     write_file(day / f"{name}.ipynb.gz", gzip.compress(content, mtime=0))
     path.unlink()
-    page = day / f"{name}.html"
     with suppress(FileNotFoundError):
         write_file(page, page.read_bytes().replace(f'href="{name}.ipynb"'.encode(), f'href="{name}.ipynb.gz"'.encode()))
 
 
-def _without_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, Any]:
-    """Pictures are numbered in the order of the notebook, as the page numbers them."""
-    from alerting.reporting.sanitize import move_pictures
+def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, Any]:
+    """Replace each picture that is equal to its file by a link; return the notebook. `run_page` numbers them in this order."""
+    numbers = count(1)
 
-    return move_pictures(notebook, name, lambda file, data: (day / file).is_file() and (day / file).read_bytes() == data)
+    def file_of(encoded: str) -> str:
+        png = png_data(encoded)
+        file = f"{name}.{next(numbers)}.png" if png else ""
+        return escape(file) if file and (day / file).is_file() and (day / file).read_bytes() == png else ""
+
+    for output in (output for cell in notebook["cells"] for output in cell.get("outputs", ())):
+        data = output.get("data", {})
+        if "image/png" in data:
+            if file := file_of("".join(data["image/png"])):
+                del data["image/png"]
+                data["text/html"] = f'<img src="{file}">'
+        elif "text/html" in data:
+            html = "".join(data["text/html"])
+            data["text/html"] = _PICTURE_SOURCE.sub(lambda it: f'src="{file}"' if (file := file_of(it[1])) else it[0], html)
+    return notebook
 
 
-def _sweep(running: Path) -> None:
-    """What killed rehearsals left behind; a killed run's record is published by the next run."""
-    for path in running.glob("rehearsal-*.ipynb"):
-        if time.time() - path.stat().st_mtime > DAY:
+def _delete_leftovers(reports: Path) -> None:
+    """Delete records of rehearsals that were killed (the next run publishes a killed run), and caches of older versions."""
+    for path in (reports / ".running").glob("rehearsal-*.ipynb"):
+        if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
             path.unlink()
-
-
-def _written(plans: list[PrunePlan], before: int, after: int, dry_run: bool) -> str:
-    gone, packed = sum(len(plan.gone) for plan in plans), sum(len(plan.packed) for plan in plans)
-    if dry_run:
-        return f"{gone} runs would go, {packed} would be packed; reports take {format_size(before)}"
-    return f"{gone} runs deleted, {packed} packed; reports take {format_size(after)} (before: {format_size(before)})"
+    for path in [*(reports / ".pages").glob("*-*-*.json"), *(reports / ".pages").glob("incidents.json")]:
+        path.unlink()

@@ -1,310 +1,216 @@
-"""reports/index.html, at the end of every run: days of runs from their lists, incidents from the memory.
+"""Write the pages: of a run when it has ended, of incidents that changed, and reports/index.html.
 
-What the page says of a day is kept beside it, and made anew only when the day's folder has changed.
+This module loads jinja2, nh3 and SQLite, so the runner imports it while it waits for the notebook's kernel, not before.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from contextlib import closing, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from markupsafe import Markup
 
 from alerting.model.errors import StoreError
-from alerting.model.message import ThreadMessage
+from alerting.model.incident import Incident
 from alerting.redaction import redact
-from alerting.reporting.archive import (
-    LIST,
-    NOTEBOOKS,
-    code_stamp,
-    day_entries,
-    day_folders,
-    day_lines,
-    files_stamp,
-    keep_cached,
-    load_cached,
-    os_error,
-    write_file,
-)
+from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
+from alerting.reporting.incident_page import incident_card, incident_file, incident_page
+from alerting.reporting.index_page import IndexData, index_page
+from alerting.reporting.run_page import RenderedRun, run_page
+from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord
 from alerting.settings import NAMES, ROOT, Settings
+from alerting.store.readonly import ReadOnlyState
 
-if TYPE_CHECKING:
-    from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord, RunRow
-    from alerting.store.readonly import ReadOnlyState
-
-LISTED = 3000  # runs on the page: a month of them, or three months that were thinned out
-READ = 33  # days that are read for the calendar, whatever is on them
-
-
-def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
-    """Write the page and those of the incidents; gives its path. Raises AlertingError.
-
-    `fresh`: nothing that was kept is believed, and runs that have no page get one. `now`: the moment of writing, by default now.
-    """
-    from alerting.reporting.index_page import IndexData
-    from alerting.reporting.index_page import index_page as page
-
-    with os_error("the list of runs could not be written"):
-        found = day_folders(settings.reports)
-        if fresh:
-            _late(settings, found)
-        reader = page_context(settings, now or datetime.now(UTC))
-        listed, seen = _lines(settings, found, reader, fresh)
-        cards, opened, note = write_incident_pages(settings, reader, fresh)
-        told = IndexData(listed, _newest(settings, found), cards, opened, seen, redact(note, settings)[0])
-        path = settings.reports / "index.html"
-        write_file(path, page(told, reader))
-    return path
-
-
-def _newest(settings: Settings, found: Sequence[Path]) -> RunRecord | None:
-    live = (entry for day in found[:2] for entry in day_entries(day) if not entry.rehearsal)
-    return next(live, None)
-
-
-def _lines(settings: Settings, found: Sequence[Path], reader: PageContext, fresh: bool) -> tuple[list[RunRow], list[str]]:
-    """Newest first, and no more than the page shows; and the metrics that were off in them."""
-    from alerting.reporting.types import RunRow
-
-    listed, seen, shown = list[RunRow](), dict[str, None](), 0
-    key = code_stamp(reader)
-    for n, day in enumerate(found):
-        if shown >= LISTED and n >= READ:
-            break
-        kept = _day(settings, day, reader, key, fresh)
-        some = [RunRow(*line) for line in kept["lines"]]
-        listed += some
-        shown += sum(line.row != "" for line in some)
-        seen |= dict.fromkeys(kept["off"])
-    return listed, list(seen)
-
-
-def _day(settings: Settings, day: Path, reader: PageContext, key: str, fresh: bool) -> dict[str, Any]:
-    from alerting.reporting.index_page import run_row
-
-    name, key = f"{day.name}.json", f"{key} {files_stamp(day, day / LIST)}"
-    kept = load_cached(settings.reports, name)
-    if fresh or kept.get("key") != key:
-        some = [_clean(entry, settings) for entry in day_entries(day)]
-        off = sorted({name for entry in some for name in entry.off})
-        kept = {"key": key, "off": off, "lines": [run_row(entry, reader) for entry in some]}
-        keep_cached(settings.reports, name, kept)
-    return kept
-
-
-def _clean(entry: RunRecord, settings: Settings) -> RunRecord:
-    from dataclasses import replace
-
-    return replace(entry, said=redact(entry.said, settings)[0])
-
-
-def _late(settings: Settings, found: Sequence[Path]) -> None:
-    for day in found:
-        told = {str(line.get("name", "")).removesuffix(".ipynb"): line for line in day_lines(day)}
-        for entry in day_entries(day):
-            if not entry.page and entry.notebook:
-                write_missing_page(settings, day, entry.name, told.get(entry.name, {}))
-
-
-# Pages of incidents, from the memory: made anew when something about one has changed.
-
-KEPT = "incidents.json"
-SINCE = timedelta(days=90)  # incidents on the index; pages of older ones stay
-MAX_INCIDENT_PAGES = 300
-
-
-def write_incident_pages(settings: Settings, reader: PageContext, fresh: bool = False) -> tuple[list[str], int, str]:
-    """Write the pages that are not as they should be; gives the cards for the index, newest first, how many are open, and why
-    the memory could not be read. Raises OSError."""
-    key = code_stamp(reader)
-    kept = load_cached(settings.reports, KEPT)
-    known: dict[str, list[Any]] = kept.get("cards", {}) if kept.get("key") == key and not fresh else {}
-    try:
-        cards = _cards(settings, reader, known)
-    except StoreError as error:
-        return [*_newest_change(kept.get("cards", {}))], sum(card[2] for card in kept.get("cards", {}).values()), str(error)
-    if cards != known:
-        keep_cached(settings.reports, KEPT, {"key": key, "cards": cards})
-    return [*_newest_change(cards)], sum(card[2] for card in cards.values()), ""
-
-
-def _newest_change(cards: dict[str, list[Any]]) -> list[str]:
-    return [card[3] for card in sorted(cards.values(), key=lambda card: str(card[1]), reverse=True)][:MAX_INCIDENT_PAGES]
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
-
-
-def _cards(settings: Settings, reader: PageContext, known: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Incident -> what it was made of, when it began, whether it is open, its card."""
-    path = settings.data / "alerts.sqlite"
-    if not path.is_file():
-        return {}
-    from alerting.store.readonly import ReadOnlyState
-
-    cards = {}
-    with closing(ReadOnlyState(path, destinations=NAMES)) as past:
-        for id, (body, more) in past.stamps(reader.now - SINCE, reader.now).items():
-            made_of = _digest(body + more)
-            card = known.get(id)
-            if not card or card[0] != made_of or card[2]:  # an open one says how long it has been going on
-                card = [made_of, *_made(settings, past, body, reader)]
-            cards[id] = card
-    return cards
-
-
-def _made(settings: Settings, past: ReadOnlyState, body: str, reader: PageContext) -> tuple[str, bool, str]:
-    from alerting.reporting.incident_page import incident_card, incident_file, incident_page
-
-    story = _story(settings, past, body)
-    path = settings.reports / incident_file(story.incident.id)
-    write_file(path, redact(incident_page(story, reader), settings)[0])
-    return story.incident.opened.isoformat(), story.incident.open, redact(incident_card(story, reader), settings)[0]
-
-
-def _story(settings: Settings, past: ReadOnlyState, body: str) -> IncidentStory:
-    from alerting.reporting.types import IncidentStory
-
-    it = past.incident(body)
-    thread = tuple(past.thread(it.id))
-    runs = _runs(settings, past, thread)
-    pictures = {
-        told.key: f"runs/{run.day}/{file}"
-        for told in thread
-        if told.picture and (run := runs.get(told.key)) and (file := run.pictures.get(told.key))
-    }
-    return IncidentStory(it, thread, runs, pictures)
-
-
-def _runs(settings: Settings, past: ReadOnlyState, thread: Sequence[ThreadMessage]) -> dict[str, RunRecord]:
-    """The run that made each message, of those that one has made."""
-    if not thread:
-        return {}
-    moments = past.runs(min(told.created for told in thread))
-    began = {told.key: moments.get(told.created) for told in thread}
-    records = _records(settings, {at.date() for at in began.values() if at})
-    found = {key: _of(at, records) for key, at in began.items() if at}
-    return {key: entry for key, entry in found.items() if entry}
-
-
-def _records(settings: Settings, dates: set[date]) -> list[RunRecord]:
-    """Of these days and of those before, for a run may begin just before midnight; newest first."""
-    names = {f"{day - timedelta(days=n)}" for day in dates for n in (0, 1)}
-    folders = [settings.reports / "runs" / name for name in sorted(names, reverse=True)]
-    return [entry for folder in folders for entry in day_entries(folder) if not entry.rehearsal]
-
-
-def _of(at: datetime, records: Sequence[RunRecord]) -> RunRecord | None:
-    """The record of the run whose notebook began at that time."""
-    return next((entry for entry in records if entry.started <= at), None)
-
-
-# What metrics are called, kept beside the pages: the catalogue takes half a second to load, and seldom changes.
-
+MAX_RUNS_ON_INDEX = 3000  # a month of them, or three months that were thinned out
+CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days
+INCIDENT_AGE = timedelta(days=90)  # of the incidents on the index; pages of older ones stay
+MAX_INCIDENTS_ON_INDEX = 300
+ONE_DAY = timedelta(days=1)
+NO_END = timedelta(days=36500)
+HERE = Path(__file__).parent
 CATALOGUE = ROOT / "alerting" / "metrics.py"
-TITLES_FILE = "titles.json"
+_CARD = re.compile(r"^<li data-t=.*</li>$", re.MULTILINE)
 
 
-def page_context(settings: Settings, now: datetime) -> PageContext:
-    """Whom the pages are for. A table's series are called as they are in the table."""
-    from alerting.reporting.types import MetricTitle, PageContext
-
-    key = f"{files_stamp(CATALOGUE)} {settings.language} {settings.metrics}"
-    kept = load_cached(settings.reports, TITLES_FILE)
-    if settings.source != "embedded" and not settings.source.startswith("http"):
-        return PageContext(settings.language, settings.zone, now)
-    if kept.get("key") != key:
-        kept = {"key": key, "titles": {name: [title.words, title.form] for name, title in _titles(settings).items()}}
-        keep_cached(settings.reports, TITLES_FILE, kept)
-    titles = {name: MetricTitle(words=words, form=form) for name, (words, form) in kept["titles"].items()}
-    return PageContext(settings.language, settings.zone, now, titles)
+# Runs
 
 
-def _titles(settings: Settings) -> dict[str, MetricTitle]:
-    from alerting.connections import load_catalogue
-    from alerting.reporting.types import MetricTitle
+def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dict[str, Any]) -> dict[str, Any]:
+    """Write the page of the run whose notebook lies at `path`, with its pictures.
 
-    try:
-        metrics = load_catalogue(settings)
-    except Exception:  # noqa: BLE001 - analysts edit that file: the run says what is wrong with it, the pages do with names
-        return {}
-    words = {m.name: m.title.get(settings.language) or m.title.get("en") or m.name for m in metrics}
-    return {m.name: MetricTitle(redact(words[m.name], settings)[0], m.form) for m in metrics}
-
-
-# The readable page of one run, beside its notebook; and what the list of runs should know that only the memory does.
-
-FOREVER = timedelta(days=36500)
-
-
-def write_run_page(settings: Settings, notebook: Notebook, path: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """Write the page beside the record at `path`, its pictures too; gives the `entry` and what else is known of the run.
-
-    Raises OSError.
+    Return its `line` for the list of the day, completed from the database: metrics with an open incident (`off`), number of
+    messages (`sent`), and the files of their `pictures` by key. Raises OSError.
     """
-    from alerting.reporting.run_page import run_page
-    from alerting.reporting.types import PageContext, RunRecord
-
-    seen = _seen(settings, notebook, entry) if entry["kind"] == "alert" else {}
-    known = {"off": tuple(seen.get("off", ())), "sent": seen.get("sent", entry.get("sent", 0)), "seconds": entry["seconds"]}
-    began, reader = datetime.fromisoformat(entry["started"]), PageContext(settings.language, settings.zone, datetime.now(UTC))
-    shown = RunRecord(path.stem, path.parent.name, began, entry["ok"], entry["said"], **known, notebook=NOTEBOOKS[0])
-    made = run_page(notebook, shown, reader)
-    for name, picture in made.pictures.items():
-        write_file(path.with_name(name), picture)
-    write_file(path.with_suffix(".html"), redact(made.html, settings)[0])
-    keys = seen.pop("pictures", [])
-    pictures = dict(zip(keys, made.told, strict=True)) if len(keys) == len(made.told) else {}
-    return {**entry, **seen, "pictures": pictures}
+    facts = _database_facts(settings, notebook, line) if line["kind"] == "alert" else {}
+    keys = facts.pop("pictures", [])
+    rendered = _write_run(settings, notebook, run_record(path.parent.name, path.stem, {**line, **facts}, {path.name}))
+    files = rendered.message_pictures
+    return {**line, **facts, "pictures": dict(zip(keys, files, strict=True)) if len(keys) == len(files) else {}}
 
 
-def write_missing_page(settings: Settings, day: Path, name: str, entry: dict[str, Any]) -> None:
-    """The page of a run that has none, as of one from before there were pages. A notebook that cannot be read has none."""
-    from alerting.reporting.run_page import run_page
-    from alerting.reporting.types import PageContext, RunRecord
-
+def write_missing_page(settings: Settings, day: Path, run: RunRecord) -> None:
+    """Write the page of a run that has none, such as one of an older version. A damaged notebook gets none."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        notebook = notebook_at(day, name)
-        began = datetime.fromisoformat(entry["started"])
-        shown = RunRecord(name, day.name, began, entry["ok"], entry["said"], seconds=entry["seconds"], notebook=NOTEBOOKS[0])
-        made = run_page(notebook, shown, PageContext(settings.language, settings.zone, datetime.now(UTC)))
-        for file, picture in made.pictures.items():
-            write_file(day / file, picture)
-        write_file(day / f"{name}.html", redact(made.html, settings)[0])
+        content = (day / f"{run.name}{run.notebook}").read_bytes()
+        content = gzip.decompress(content) if run.notebook.endswith(".gz") else content
+        _write_run(settings, json.loads(content), run)
 
 
-def notebook_at(day: Path, name: str) -> Any:
-    """Raises OSError or ValueError."""
-    plain = day / f"{name}.ipynb"
-    if plain.exists():
-        return json.loads(plain.read_text(encoding="utf-8"))
-    return json.loads(gzip.decompress((day / f"{name}.ipynb.gz").read_bytes()))
+def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> RenderedRun:
+    rendered = run_page(notebook, run, PageContext(settings.language, settings.zone, datetime.now(UTC)))
+    day = settings.reports / "runs" / run.day
+    for file, picture in rendered.pictures.items():
+        write_file(day / file, picture)
+    write_file(day / f"{run.name}.html", redact(rendered.html, settings)[0])
+    return rendered
 
 
-def _seen(settings: Settings, notebook: Notebook, entry: dict[str, Any]) -> dict[str, Any]:
-    """What is off after the run, how many messages it sent, whose pictures it made; nothing where the memory cannot tell."""
+def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]) -> dict[str, Any]:
+    """Read what a run left in the database. Its messages carry the moment `at` that it was given, or one since it started."""
     path = settings.data / "alerts.sqlite"
-    if not path.is_file():
-        return {}
-    from alerting.store.readonly import ReadOnlyState
-
-    since, until = _span(notebook, entry)
-    with suppress(StoreError), closing(ReadOnlyState(path, destinations=NAMES)) as past:
-        return {"off": past.off(), "sent": past.sent(since, until), "pictures": past.pictures(since, until)}
+    started = datetime.fromisoformat(line["started"])
+    since, until = started, started + NO_END
+    with suppress(ValueError, TypeError):
+        since = until = datetime.fromisoformat(notebook["metadata"].get("papermill", {}).get("parameters", {}).get("at"))
+    if path.is_file():
+        with suppress(StoreError), closing(ReadOnlyState(path, destinations=NAMES)) as state:
+            return {"off": state.off(), "sent": state.sent(since, until), "pictures": state.pictures(since, until)}
     return {}
 
 
-def _span(notebook: Notebook, entry: dict[str, Any]) -> tuple[datetime, datetime]:
-    """Moments that what the run has made may bear: that it was told to stand at, or those since it began."""
-    at = notebook["metadata"].get("papermill", {}).get("parameters", {}).get("at")
-    with suppress(ValueError, TypeError):
-        moment = datetime.fromisoformat(at)
-        return moment, moment
-    began = datetime.fromisoformat(entry["started"])
-    return began, began + FOREVER
+# The index
+
+
+def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
+    """Write the index and the pages of incidents that changed; return the path of the index. Raises AlertingError.
+
+    `fresh`: write the pages of all incidents, and of runs that have none. `now`: the moment of writing (default: the clock).
+    """
+    with os_error("the list of runs could not be written"):
+        days, runs = day_folders(settings.reports), list[RunRecord]()
+        if fresh:
+            for day in days:
+                for run in day_entries(day):
+                    if run.notebook and not run.has_page:
+                        write_missing_page(settings, day, run)
+        for n, day in enumerate(days):
+            if n >= CALENDAR_FOLDERS and sum(run.href != "" for run in runs) >= MAX_RUNS_ON_INDEX:
+                break
+            runs += day_entries(day)
+        page, path = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html"
+        cards, note = list[Markup](), ""
+        try:
+            cards = _write_incident_pages(settings, page, fresh)
+        except StoreError as error:
+            note = str(error)
+            with suppress(OSError):  # the incidents stay as the present index shows them
+                cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
+        write_file(path, redact(index_page(IndexData(runs, cards, note), page), settings)[0])
+    return path
+
+
+# Incidents
+
+
+def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) -> list[Markup]:
+    """Write the pages of incidents that changed; return the cards of the newest incidents. Raises OSError, StoreError."""
+    path = settings.data / "alerts.sqlite"
+    if not path.is_file():
+        return []
+    with closing(ReadOnlyState(path, destinations=NAMES)) as state:
+        bodies = [body for body, _ in state.stamps(page.now - INCIDENT_AGE, page.now).values()]
+        stories = _load_stories(settings, state, [state.incident(body) for body in bodies])
+    files = [file for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*")]
+    version = f"{_version(files)} {page.language} {page.zone} {page.titles}"
+    for story in stories:
+        file = settings.reports / incident_file(story.incident.id)
+        stamp = blake2b(f"{version} {story}".encode("utf-8", "replace"), digest_size=12).hexdigest()
+        # The page of an open incident says how long it has lasted, so it is always written.
+        old = ""
+        with suppress(OSError):
+            old = file.read_text(encoding="utf-8", errors="replace")
+        if fresh or story.incident.open or stamp not in old:
+            write_file(file, redact(incident_page(story, page, stamp), settings)[0])
+    stories.sort(key=lambda story: story.incident.opened, reverse=True)
+    return [incident_card(story, page) for story in stories[:MAX_INCIDENTS_ON_INDEX]]
+
+
+def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Incident]) -> list[IncidentStory]:
+    """Read the threads of incidents, and find the run behind each message. Raises StoreError."""
+    if not incidents:
+        return []
+    starts = state.runs(min(incident.opened for incident in incidents))  # moment that a message carries -> start of its notebook
+
+    entries = cache(lambda day: day_entries(settings.reports / "runs" / str(day)))
+
+    def run_behind(created: datetime) -> RunRecord | None:
+        if start := starts.get(created):
+            days = start.date(), start.date() - ONE_DAY  # a run may begin just before midnight
+            runs = (run for day in days for run in entries(day) if not run.rehearsal)
+            return next((run for run in runs if run.started <= start), None)
+        return None
+
+    stories = []
+    for incident in incidents:
+        thread = tuple(state.thread(incident.id))
+        runs = {message.key: run for message in thread if (run := run_behind(message.created))}
+        pictures = {
+            message.key: f"runs/{run.day}/{run.pictures[message.key]}"
+            for message in thread
+            if message.picture and (run := runs.get(message.key)) and message.key in run.pictures
+        }
+        stories.append(IncidentStory(incident, thread, runs, pictures))
+    return stories
+
+
+def _version(paths: Iterable[Path]) -> str:
+    """Return a text that changes with each of the files."""
+    versions = []
+    for path in sorted(paths):
+        with suppress(OSError):
+            versions.append(str(path.stat().st_mtime_ns))
+    return " ".join(versions)
+
+
+# Titles of metrics
+
+
+def page_context(settings: Settings, now: datetime) -> PageContext:
+    """Return the readers of the pages with the titles of the metrics; a table's series are called as they are in the table.
+
+    The titles are kept in a file beside the pages: loading the catalogue takes half a second, and it seldom changes.
+    """
+    if settings.source != "embedded" and not settings.source.startswith("http"):
+        return PageContext(settings.language, settings.zone, now)
+    file = settings.reports / ".pages" / "titles.json"
+    key = f"{_version([CATALOGUE])} {settings.language} {settings.metrics}"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            titles = {name: MetricTitle(words, form) for name, (words, form) in kept["titles"].items()}
+            return PageContext(settings.language, settings.zone, now, titles)
+    titles = _catalogue_titles(settings)
+    content = {"key": key, "titles": {name: [title.words, title.form] for name, title in titles.items()}}
+    with suppress(OSError):
+        write_file(file, json.dumps(content, ensure_ascii=False))
+    return PageContext(settings.language, settings.zone, now, titles)
+
+
+def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
+    from alerting.connections import load_catalogue  # late: it loads pandas
+
+    try:
+        metrics = load_catalogue(settings)
+    except Exception:  # noqa: BLE001 - analysts edit that file: the run reports its error, and the pages show names instead
+        return {}
+    words = {metric.name: metric.title.get(settings.language) or metric.title.get("en") or metric.name for metric in metrics}
+    return {metric.name: MetricTitle(redact(words[metric.name], settings)[0], metric.form) for metric in metrics}

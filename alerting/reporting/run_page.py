@@ -1,4 +1,4 @@
-"""One run, from its executed notebook: what failed, the verdict, the picture, what changed, what was said; then all the rest."""
+"""The page of a run: its executed notebook with the summary first (verdicts, chart, changes, messages), then everything else."""
 
 from __future__ import annotations
 
@@ -7,109 +7,80 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from alerting.reporting.index_page import badge
-from alerting.reporting.layout import escape_html, layout_page, strip_ansi
-from alerting.reporting.sanitize import png_base64, sanitize
+from markupsafe import Markup
+
+from alerting.reporting.failure import TAG
+from alerting.reporting.layout import render, strip_ansi
+from alerting.reporting.sanitize import png_data, sanitize
 from alerting.reporting.types import PageContext, RunRecord
 
-SUMMARY = "summary"  # tag of the code cells whose sections come first, in the notebook's order
-# Their headings, for records that were made before there was the tag.
-UNTAGGED = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
-FAILED = "run-failed"  # tag of the cells that a failure has put in
-UP = "../../index.html"
+SUMMARY_TAG = "summary"  # of the code cells whose sections come first, in the notebook's order
+# Headings of these sections in records of older versions, which have no such tag.
+OLD_SUMMARY_HEADINGS = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
 
 
 @dataclass
 class Section:
-    """A heading of the notebook and what comes below it."""
+    """A heading of the notebook and the cells below it."""
 
     heading: str
-    words: list[str] = field(default_factory=list)  # HTML
-    code: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)  # HTML
-    summary: bool = False
+    words: list[str] = field(default_factory=list)  # paragraphs
+    code: list[str] = field(default_factory=list)  # sources of its code cells
+    outputs: list[Markup] = field(default_factory=list)
+    in_summary: bool = False
 
 
 @dataclass
-class Rendered:
-    """The page, and the pictures that lie beside it: file name -> PNG. `told`: those of messages."""
+class RenderedRun:
+    """A page and the pictures that lie beside it (file name -> PNG); `message_pictures` are the files that messages show."""
 
     html: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    message_pictures: list[str] = field(default_factory=list)
 
 
-def run_page(notebook: Mapping[str, Any], entry: RunRecord, reader: PageContext) -> Rendered:
-    """The page of a run. Pictures leave it: the page links to files."""
-    made = Rendered()
-    banner, sections = _sections(notebook, _Writer(entry.name, made, reader))
-    top = [section for section in sections if section.summary]
-    top = top or [section for heading in UNTAGGED for section in sections if section.heading == heading]
-    rest = [section for section in sections if section not in top]
-    parts = [_head(entry, notebook, reader), banner, *map(_written(reader), top)]
-    if rest:
-        parts += [
-            f"<h2>{escape_html(reader.say('more'))}</h2>" if top else "",
-            *map(_written(reader, "h3" if top else "h2"), rest),
-        ]
-    made.html = layout_page(_title(entry, reader), "\n".join(filter(None, parts)), reader, up=UP)
-    return made
+def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> RenderedRun:
+    """Render an executed notebook, given as its JSON. Its pictures become files that the page links to."""
+    outputs = _OutputRenderer(run.name, page)
+    banner, sections = _split(notebook, outputs)
+    summary = [section for section in sections if section.in_summary]
+    summary = summary or [section for heading in OLD_SUMMARY_HEADINGS for section in sections if section.heading == heading]
+    outputs.rendered.html = render(
+        "run",
+        page,
+        run=run,
+        at=notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""),
+        banner=banner,
+        banner_label=TAG,
+        summary=summary,
+        rest=[section for section in sections if section not in summary],
+    )
+    return outputs.rendered
 
 
-def _title(entry: RunRecord, reader: PageContext) -> str:
-    return reader.say("rehearsal of" if entry.rehearsal else "check of", at=reader.at(entry.started))
-
-
-def _head(entry: RunRecord, notebook: Mapping[str, Any], reader: PageContext) -> str:
-    at = notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", "")
-    facts = [
-        reader.say("took") + " " + reader.say("seconds", count=f"{entry.seconds:.1f}") if entry.seconds else "",
-        reader.say("stood at", at=str(at)) if at else "",
-    ]
-    link = f'<a href="{escape_html(entry.name)}.ipynb">{escape_html(reader.say("notebook"))}</a>' if entry.notebook else ""
-    line = " · ".join(filter(None, [*(escape_html(fact) for fact in facts if fact), link]))
-    said = f'<p class="lead">{badge(entry.state, reader)} {escape_html(entry.said)}</p>'
-    return f'<h1>{escape_html(_title(entry, reader))}</h1>\n{said}\n<p class="soft">{line}</p>'
-
-
-def _written(reader: PageContext, level: str = "h2") -> Any:
-    def write(section: Section) -> str:
-        code = escape_html("\n\n".join(section.code).strip())
-        folded = (
-            f'<details class="code"><summary>{escape_html(reader.say("code"))}</summary><pre><code>{code}</code></pre></details>'
-            if code
-            else ""
-        )
-        heading = f"<{level}>{escape_html(section.heading)}</{level}>" if section.heading else ""
-        return "\n".join(["<section>", heading, *section.words, *section.outputs, folded, "</section>"])
-
-    return write
-
-
-def _sections(notebook: Mapping[str, Any], writer: _Writer) -> tuple[str, list[Section]]:
-    """The failure's banner, and the sections in the notebook's order."""
-    banner, found = "", [Section(writer.reader.say("start"))]
+def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Markup, list[Section]]:
+    """Return the banner of a failure, if there is one, and the sections in the order of the notebook."""
+    banner, sections = Markup(), [Section(outputs.page.text("start"))]
     for cell in notebook["cells"]:
         source, tags = "".join(cell.get("source", "")), cell.get("metadata", {}).get("tags", [])
-        if FAILED in tags:
-            shown = sanitize(source, writer.picture, "")
+        if TAG in tags:
+            sign = sanitize(source, outputs.message_picture, "")
             if banner:
-                found[-1].outputs.append(shown)
+                sections[-1].outputs.append(sign)
             else:
-                banner = f'<section class="banner" aria-label="{FAILED}">{shown}</section>'
+                banner = sign
         elif cell.get("cell_type") == "markdown":
-            for section in _markdown(source):
-                found.append(section)
+            sections += _parse_markdown(source)
         else:
-            writer.heading = found[-1].heading
-            found[-1].code.append(source)
-            found[-1].summary |= SUMMARY in tags
-            found[-1].outputs += writer.outputs(cell)
-    return banner, [section for section in found if section.outputs or "".join(section.code).strip()]
+            outputs.heading = sections[-1].heading
+            sections[-1].code.append(source)
+            sections[-1].in_summary |= SUMMARY_TAG in tags
+            sections[-1].outputs += [outputs.render(output) for output in cell.get("outputs", ())]
+    return banner, [section for section in sections if section.outputs or "".join(section.code).strip()]
 
 
-def _markdown(source: str) -> Iterator[Section]:
-    """As much of it as our notebooks use: headings and paragraphs."""
+def _parse_markdown(source: str) -> Iterator[Section]:
+    """Read the part of Markdown that our notebooks use: headings and paragraphs."""
     section = None
     for block in re.split(r"\n\s*\n|(?<=\n)(?=#)", source):
         heading = re.match(r"#+ +([^\n]*)\n?", block)
@@ -119,50 +90,48 @@ def _markdown(source: str) -> Iterator[Section]:
             section = Section(heading[1].strip() if heading else "")
             block = block[heading.end() :] if heading else block
         if block.strip():
-            section.words.append(f'<p class="soft">{escape_html(block.strip())}</p>')
+            section.words.append(block.strip())
     if section:
         yield section
 
 
-class _Writer:
-    """Outputs of cells as HTML; what it meets of pictures goes to `made`."""
+@dataclass
+class _OutputRenderer:
+    """Renders the outputs of cells and numbers the pictures in them, in the order of the notebook."""
 
-    def __init__(self, name: str, made: Rendered, reader: PageContext) -> None:
-        self.name, self.made, self.reader = name, made, reader
-        self.heading = ""
+    name: str  # of the run
+    page: PageContext
+    rendered: RenderedRun = field(default_factory=RenderedRun)
+    heading: str = ""  # above the present cell: it names pictures and tables for those who cannot see them
 
-    def outputs(self, cell: Mapping[str, Any]) -> Iterator[str]:
-        for output in cell.get("outputs", ()):
-            kind = output.get("output_type")
-            if kind == "stream":
-                yield _pre("".join(output.get("text", "")), "err" if output.get("name") == "stderr" else "")
-            elif kind == "error":
-                trace = "\n".join(output.get("traceback", ())) or f"{output.get('ename')}: {output.get('evalue')}"
-                yield _pre(trace, "err")
-            else:
-                yield self._data(output.get("data", {}))
-
-    def _data(self, data: Mapping[str, Any]) -> str:
-        if picture := png_base64("".join(data.get("image/png", ""))):
-            return self._figure(picture, self.reader.say("picture in", heading=self.heading))
+    def render(self, output: Mapping[str, Any]) -> Markup:
+        kind, data = output.get("output_type"), output.get("data", {})
+        if kind == "stream":
+            return _preformatted("".join(output.get("text", "")), "out err" if output.get("name") == "stderr" else "out")
+        if kind == "error":
+            trace = "\n".join(output.get("traceback", ())) or f"{output.get('ename')}: {output.get('evalue')}"
+            return _preformatted(trace, "out err")
+        if png := png_data("".join(data.get("image/png", ""))):
+            return self._picture(png, self.page.text("picture in", heading=self.heading))
         if html := "".join(data.get("text/html", "")):
-            shown = sanitize(html, self.picture, self.reader.say("table of", heading=self.heading), self.reader.say("nothing"))
-            return f'<div class="html">{shown}</div>'
-        return _pre("".join(data.get("text/plain", "")).strip("'\""))
+            label, empty = self.page.text("table of", heading=self.heading), self.page.text("nothing")
+            return Markup('<div class="html">{}</div>').format(sanitize(html, self.message_picture, label, empty))
+        return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
 
-    def picture(self, data: bytes, words: str) -> str:
-        """Of a message: what stands before it says what it shows."""
-        html = self._figure(data, self.reader.say("picture of", first=words))
-        self.made.told.append(next(reversed(self.made.pictures)))
-        return html
+    def message_picture(self, png: bytes, line: str) -> Markup:
+        """Render the picture of a message. `line`: the first one of its text."""
+        shown = self._picture(png, self.page.text("picture of", first=line))
+        self.rendered.message_pictures.append(next(reversed(self.rendered.pictures)))
+        return shown
 
-    def _figure(self, data: bytes, words: str) -> str:
-        file = f"{self.name}.{len(self.made.pictures) + 1}.png"
-        self.made.pictures[file] = data
-        wide, high = (int.from_bytes(data[place : place + 4]) for place in (16, 20))  # as the first chunk of a PNG says
-        return f'<p class="shot"><img src="{escape_html(file)}" width="{wide}" height="{high}" alt="{escape_html(words)}"></p>'
+    def _picture(self, png: bytes, alt: str) -> Markup:
+        file = f"{self.name}.{len(self.rendered.pictures) + 1}.png"
+        self.rendered.pictures[file] = png
+        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # in the first chunk of a PNG
+        image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
+        return Markup(image).format(file, width, height, alt)
 
 
-def _pre(words: str, kind: str = "") -> str:
-    shown = escape_html(strip_ansi(words)).strip("\n")
-    return f'<pre class="{f"out {kind}".strip()}">{shown}</pre>' if shown.strip() else ""
+def _preformatted(text: str, css: str) -> Markup:
+    text = strip_ansi(text).strip("\n")
+    return Markup('<pre class="{}">{}</pre>').format(css, text) if text.strip() else Markup()

@@ -1,4 +1,8 @@
-"""HTML from a notebook or a chat, made harmless: only what is listed here passes, everything else is text or nothing."""
+"""Make HTML from a notebook or from a chat harmless, take the pictures out of it, and make its tables easy to read.
+
+nh3 passes the tags and attributes that are listed here, and nothing else. The functions below work on its output, in which tags
+are balanced, attributes are quoted, and each "<" or ">" outside of a tag is escaped: a regular expression finds tags only.
+"""
 
 from __future__ import annotations
 
@@ -6,274 +10,180 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from html.parser import HTMLParser
-from typing import Any
+from dataclasses import dataclass
+from html import unescape
 
-from alerting.reporting.layout import escape_html, is_safe, outside_link, scrollable_table, strip_ansi
+import nh3
+from markupsafe import Markup, escape
 
-PLAIN = {
-    "b", "strong", "i", "em", "u", "s", "code", "pre", "p", "span", "ul", "ol", "li", "blockquote", "h2", "h3", "h4",
+from alerting.reporting.failure import TAG
+from alerting.reporting.layout import printable, strip_ansi
+
+TABLE_TAGS = {"table", "thead", "tbody", "tfoot", "tr", "td", "th"}
+TAGS = TABLE_TAGS | {
+    "a", "b", "blockquote", "br", "code", "div", "em", "h2", "h3", "h4", "i", "img", "li", "ol", "p", "pre", "s", "span",
+    "strong", "u", "ul",
 }  # fmt: skip
-ROWS = ("thead", "tbody", "tfoot", "tr", "td", "th")
-MUTE = {"script", "style", "template", "noscript", "iframe", "object", "textarea", "title"}  # gone with all that is in them
+REMOVED = {"iframe", "noscript", "object", "script", "style", "template", "textarea", "title"}  # with all that is inside
+SPANS = {"colspan", "rowspan"}
+ATTRIBUTES = {"a": {"href"}, "div": {"id", "style"}, "img": {"src", "alt"}, "td": SPANS, "th": SPANS}
 PNG = "data:image/png;base64,"
-LEAD = 500  # characters that a picture's words are looked for in
-MAGIC = b"\x89PNG\r\n\x1a\n"
-Picture = Callable[[bytes, str], str]  # a PNG and its words -> HTML
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAX_ALT = 500  # characters of the line that describes a picture
+HIGHLIGHTED = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that a reader looks for
+MAX_UNBROKEN = 32  # characters of a cell that stays on one line
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_ANCHOR = re.compile(r"#[\w-]+")
+_LINK_WITHOUT_ADDRESS = re.compile(r'<a rel="noopener noreferrer">(.*?)</a>', re.DOTALL)
+_IMAGE = re.compile(r'<img((?: \w+="[^"]*")*)>')
+_TABLE_TAG = re.compile(rf"(</?(?:{'|'.join(sorted(TABLE_TAGS))})(?: [^>]*)?>)")
+_NUMBER = re.compile(r"[-+−]?[\d,\u202f ]*\.?\d+(e[-+]?\d+)?\s?%?|nan|NaN|")
+
+ShowPicture = Callable[[bytes, str], str]  # the data of a PNG and a line that describes it -> HTML
 
 
-def sanitize(html: str, picture: Picture, label: str, nothing: str = "") -> str:
-    """`label` names tables for those who cannot see them; `nothing` stands for an empty one."""
-    cleaner = _Cleaner(picture, label, nothing)
-    cleaner.feed(strip_ansi(html))
-    cleaner.close()
-    return cleaner.html()
+def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str = "") -> Markup:
+    """Return the harmless part of `html`.
+
+    `show_picture` gives the HTML for each PNG; the line that describes it is the first one of the message above it, or its `alt`.
+    `table_label` is the accessible name of tables; `empty` stands in place of a table without rows.
+    """
+    html = printable(strip_ansi(html))
+    html = nh3.clean(
+        html,
+        tags=TAGS,
+        clean_content_tags=REMOVED,
+        attributes=ATTRIBUTES,
+        attribute_filter=_filter_attribute,
+        url_schemes={"http", "https", "data"},
+    )
+    html = _LINK_WITHOUT_ADDRESS.sub(r"\1", html)
+    html = re.sub(r'(<div[^>]*) style="message"', r'\1 class="message"', html)
+    html = _IMAGE.sub(lambda match: _replace_image(match, show_picture), html)
+    return Markup(_format_tables(html, table_label, empty))
 
 
-def png_base64(encoded: str) -> bytes:
-    """The picture in base64; empty when it is none."""
+def is_safe(url: str) -> bool:
+    """Return whether it is a web address or a place on the same page; javascript:, data: and file: are neither."""
+    return bool(_WEB_ADDRESS.fullmatch(url) or _ANCHOR.fullmatch(url))
+
+
+def png_data(encoded: str) -> bytes:
+    """Decode a picture from base64; empty when it is no PNG."""
     try:
         data = base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError):
         return b""
-    return data if data.startswith(MAGIC) else b""
+    return data if data.startswith(PNG_MAGIC) else b""
 
 
-class _Cleaner(HTMLParser):
-    def __init__(self, picture: Picture, label: str, nothing: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.picture, self.label, self.nothing = picture, label, nothing
-        self.outs: list[list[str]] = [[]]  # of the page, and of the cell that is being read
-        self.open: list[tuple[str, str]] = []  # tag, what closes it
-        self.muted: list[str] = []
-        self.grid = TableGrid()
-        self.lead = ""  # text since the last message began: its first line says what a picture shows
-
-    def html(self) -> str:
-        while self.open:
-            self._end()
-        return "".join(self.outs[0])
-
-    def _say(self, html: str) -> None:
-        self.outs[-1].append(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag in MUTE:
-            self.muted.append(tag)
-        elif self.muted:
-            return
-        elif tag == "br":
-            self._say("<br>")
-        elif tag == "img":
-            self._picture(given)
-        elif tag == "table" or tag in ROWS:
-            self._tabular(tag, given)
-        elif tag == "a":
-            url = given.get("href", "")
-            self._begin(tag, outside_link(url, "").removesuffix("</a>"), "</a>" if is_safe(url) else "")
-        elif tag == "div":
-            self._block(given)
-        elif tag in PLAIN:
-            self._begin(tag, f"<{tag}>", f"</{tag}>")
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.muted:
-            if tag == self.muted[-1]:
-                self.muted.pop()
-        elif any(tag == name for name, _ in self.open):
-            while self._end() != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        if not self.muted:
-            self._say(escape_html(data))
-            self.lead += data if len(self.lead) < LEAD else ""
-
-    def _block(self, given: dict[str, str]) -> None:
-        kind = ' class="message"' if "pre-wrap" in given.get("style", "") else ""
-        place = ' id="run-failed"' if given.get("id") == "run-failed" else ""
-        self.lead = ""
-        self._begin("div", f"<div{place}{kind}>", "</div>")
-
-    def _tabular(self, tag: str, given: dict[str, str]) -> None:
-        """A table, or a part of one; not of one inside of another, nor of none."""
-        within = [name for name, _ in self.open if name == "table" or name in ROWS]
-        if bool(within) == (tag == "table"):
-            return
-        while any(name in ("td", "th") for name, _ in self.open):  # it was left open
-            self._end()
-        if tag == "table":
-            self.grid = TableGrid()
-        elif tag in ("td", "th"):
-            self.grid.add(TableCell(tag, given.get("colspan", ""), given.get("rowspan", "")))
-        else:
-            self.grid.part(tag)
-        if tag in ("table", "td", "th"):
-            self.outs.append([])
-        self.open.append((tag, ""))
-
-    def _begin(self, tag: str, html: str, end: str) -> None:
-        self._say(html)
-        self.open.append((tag, end))
-
-    def _end(self) -> str:
-        tag, end = self.open.pop()
-        if tag in ("td", "th"):
-            self.grid.fill("".join(self.outs.pop()))
-        elif tag == "table":
-            self.outs.pop()  # what stood between its cells
-            self._say(self.grid.html(self.label, self.nothing))
-        elif tag == "thead":
-            self.grid.part("tbody")
-        else:
-            self._say(end)
-        return tag
-
-    def _picture(self, given: dict[str, str]) -> None:
-        source = given.get("src", "")
-        data = png_base64(source.removeprefix(PNG)) if source.startswith(PNG) else b""
-        words = self.lead.strip().partition("\n")[0] or given.get("alt", "")
-        self._say(self.picture(data, words) if data else escape_html(given.get("alt", "")))
+def _filter_attribute(tag: str, name: str, value: str) -> str | None:
+    """Return the value that an attribute may have, or None to drop it. A block of preformatted text is marked as a message."""
+    if name == "style":
+        return "message" if "pre-wrap" in value else None
+    allowed = {
+        "href": is_safe(value),
+        "src": value.startswith(PNG),
+        "id": value == TAG,
+        "colspan": re.fullmatch(r"[1-9]\d?", value),
+        "rowspan": re.fullmatch(r"[1-9]\d?", value),
+    }
+    return value if allowed.get(name, True) else None
 
 
-# A table that came from elsewhere, as one that is easy to read: heads have a scope, numbers stand to the right, an empty one
-# says so, and rows that are merely counted lose their numbers.
+def _replace_image(match: re.Match[str], show_picture: ShowPicture) -> str:
+    attributes = dict(re.findall(r'(\w+)="([^"]*)"', match[1]))
+    alt = unescape(attributes.get("alt", ""))
+    data = png_data(attributes.get("src", "").removeprefix(PNG))
+    if not data:
+        return escape(alt)
+    above = re.split(r"<div[^>]*>", match.string[: match.start()])[-1]
+    line = unescape(re.sub(r"<[^>]*>", "", above)).strip().partition("\n")[0]
+    return show_picture(data, line[:MAX_ALT] or alt)
 
-ODD = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that a reader looks for
-LONG = 32  # characters of a cell that may be broken into lines
-_NUMBER = re.compile(r"[-+−]?[\d,\u202f ]*\.?\d+(e[-+]?\d+)?\s?%?|nan|NaN|")
+
+# Tables
 
 
-@dataclass(frozen=True)
-class TableCell:
-    """`html` is clean."""
+@dataclass
+class Cell:
+    """A cell of a table; `html` is harmless."""
 
-    tag: str
-    colspan: str = ""
-    rowspan: str = ""
+    tag: str  # td or th
+    spans: str  # its attributes colspan and rowspan
     html: str = ""
 
-    @property
-    def spans(self) -> str:
-        given = {"colspan": self.colspan, "rowspan": self.rowspan}
-        return "".join(f' {name}="{count}"' for name, count in given.items() if re.fullmatch(r"[1-9]\d?", count))
+
+Row = list[Cell]
 
 
-Row = list[TableCell]
+def _format_tables(html: str, label: str, empty: str) -> str:
+    """Write each table anew; a table inside of a cell gives its rows to the outer one."""
+    out, depth = list[str](), 0
+    head, body = list[Row](), list[Row]()
+    rows = body
+    for token in _TABLE_TAG.split(html):
+        if not _TABLE_TAG.fullmatch(token):
+            if depth == 0:
+                out.append(token)
+            elif rows and rows[-1]:
+                rows[-1][-1].html += token
+        elif token == "<table>":
+            if depth == 0:
+                head, body = [], []
+                rows = body
+            depth += 1
+        elif token == "</table>":
+            depth -= 1
+            if depth == 0:
+                out.append(_format_table([row for row in head if row], [row for row in body if row], label, empty))
+        elif token in ("<thead>", "</thead>", "<tbody>", "<tfoot>"):
+            rows = head if token == "<thead>" else body
+        elif token == "<tr>" or not rows:
+            rows.append([])
+        if token.startswith(("<td", "<th")) and not token.startswith("<thead"):
+            rows[-1].append(Cell(token[1:3], token[3:-1]))
+    return "".join(out)
 
 
-class TableGrid:
-    """Filled cell by cell, as they are read."""
-
-    def __init__(self) -> None:
-        self.heads: list[Row] = []
-        self.body: list[Row] = []
-        self._rows, self._new = self.body, True
-
-    def part(self, tag: str) -> None:
-        """thead, tbody, tfoot or tr begins."""
-        if tag != "tr":
-            self._rows = self.heads if tag == "thead" else self.body
-        self._new = True
-
-    def add(self, cell: TableCell) -> None:
-        if self._new or not self._rows:
-            self._rows.append([])
-        self._new = False
-        self._rows[-1].append(cell)
-
-    def fill(self, html: str) -> None:
-        """The cell that was added last."""
-        if self._rows and self._rows[-1]:
-            self._rows[-1][-1] = replace(self._rows[-1][-1], html=html.strip())
-
-    def html(self, label: str, nothing: str) -> str:
-        if not self.body:
-            return f'<p class="none">{escape_html(nothing)}</p>'
-        heads, body = (self.heads, self.body) if self._spanned() else _uncounted(_merged(self.heads), self.body)
-        numbers = _numbers(body)
-        top = "".join(f"<tr>{''.join(_head(cell, n in numbers) for n, cell in enumerate(row))}</tr>" for row in heads)
-        rows = "\n".join(f"<tr>{''.join(_cell(cell, n in numbers) for n, cell in enumerate(row))}</tr>" for row in body)
-        return scrollable_table(f"<table>{f'<thead>{top}</thead>' if top else ''}<tbody>\n{rows}\n</tbody></table>", label)
-
-    def _spanned(self) -> bool:
-        return any(cell.spans for row in (*self.heads, *self.body) for cell in row)
+def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> str:
+    """A table with a scope for each head, numbers set to the right, in a box that a narrow screen and a keyboard can scroll."""
+    if not body:
+        return f'<p class="none">{escape(empty)}</p>'
+    for row in (*head, *body):
+        for cell in row:
+            cell.html = cell.html.strip()
+    if not any(cell.spans for row in (*head, *body) for cell in row):
+        head, body = _simplify(head, body)
+    columns = {n: [row[n] for row in body if n < len(row)] for n in range(max(map(len, body)))}
+    numbers = {
+        n
+        for n, cells in columns.items()
+        if any(cell.html for cell in cells) and all(cell.tag == "td" and _NUMBER.fullmatch(cell.html) for cell in cells)
+    }
+    heads = "".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'col') for n, cell in enumerate(row))}</tr>" for row in head)
+    rows = "\n".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'row') for n, cell in enumerate(row))}</tr>" for row in body)
+    table = f"<table>{f'<thead>{heads}</thead>' if heads else ''}<tbody>\n{rows}\n</tbody></table>"
+    return f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{table}</div>'
 
 
-def _merged(heads: list[Row]) -> list[Row]:
-    """A name of the rows, which pandas writes into a line of its own, goes where the other names are."""
-    if len(heads) == 2 and heads[0] and heads[1] and not heads[0][0].html and not any(cell.html for cell in heads[1][1:]):
-        return [[heads[1][0], *heads[0][1:]]]
-    return heads
+def _simplify(head: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Undo two habits of pandas: a line of its own for the name of the index, and a first column that counts the rows."""
+    if len(head) == 2 and not head[0][0].html and not any(cell.html for cell in head[1][1:]):
+        head = [[head[1][0], *head[0][1:]]]
+    counted = all(row[0].tag == "th" and row[0].html == str(n) for n, row in enumerate(body))
+    if counted and not any(row[0].html for row in head) and min(map(len, body)) > 1:
+        head, body = [row[1:] for row in head], [row[1:] for row in body]
+    return head, body
 
 
-def _uncounted(heads: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Without a first column that says 0, 1, 2 ... and has no name."""
-    counted = all(row and row[0].tag == "th" and row[0].html == str(n) for n, row in enumerate(body))
-    if not counted or any(not row or row[0].html for row in heads) or min(map(len, body)) < 2:
-        return heads, body
-    return [row[1:] for row in heads], [row[1:] for row in body]
-
-
-def _numbers(body: list[Row]) -> set[int]:
-    """Columns that hold nothing else."""
-    columns: dict[int, list[str]] = {}
-    for row in body:
-        for n, cell in enumerate(row):
-            columns.setdefault(n, []).append(cell.html if cell.tag == "td" else "words")
-    return {n for n, cells in columns.items() if any(cells) and all(map(_NUMBER.fullmatch, cells))}
-
-
-def _head(cell: TableCell, number: bool) -> str:
-    kind = ' class="n"' if number else ""
-    return f'<th scope="col"{kind}{cell.spans}>{cell.html}</th>' if cell.html else f"<td{cell.spans}></td>"
-
-
-def _cell(cell: TableCell, number: bool) -> str:
-    if cell.tag == "th":
-        return f'<th scope="row"{cell.spans}>{cell.html}</th>'
-    kind = ' class="n"' if number else ' class="odd"' if cell.html in ODD else ' class="w"' if len(cell.html) > LONG else ""
-    return f"<td{kind}{cell.spans}>{cell.html}</td>"
-
-
-# Pictures of a notebook that lie beside it as files: shown from there, instead of being in it a second time.
-
-_SOURCE = re.compile(rf'src="{re.escape(PNG)}([A-Za-z0-9+/=\s]*)"')
-
-Same = Callable[[str, bytes], bool]  # whether a file of that name holds just this picture
-
-
-def move_pictures(notebook: dict[str, Any], name: str, same: Same) -> dict[str, Any]:
-    """The notebook `name` with every picture replaced by a link to its file, where there is one."""
-    notebook, files = deepcopy(notebook), _Files(name, same)
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "image/png" in data:
-                file = files.of("".join(data["image/png"]))
-                if file:
-                    del data["image/png"]
-                    data["text/html"] = f'<img src="{escape_html(file)}">'
-            elif "text/html" in data:
-                data["text/html"] = _SOURCE.sub(files.linked, "".join(data["text/html"]))
-    return notebook
-
-
-class _Files:
-    """Numbers them in the order of the notebook, as its page did."""
-
-    def __init__(self, name: str, same: Same) -> None:
-        self.name, self.same, self.count = name, same, 0
-
-    def of(self, encoded: str) -> str:
-        data = png_base64(encoded)
-        self.count += bool(data)
-        file = f"{self.name}.{self.count}.png"
-        return file if data and self.same(file, data) else ""
-
-    def linked(self, match: re.Match[str]) -> str:
-        file = self.of(match[1])
-        return f'src="{escape_html(file)}"' if file else match[0]
+def _format_cell(cell: Cell, is_number: bool, scope: str) -> str:
+    """`scope`: col in the head of the table, row below it."""
+    css = ' class="n"' if is_number else ""
+    if scope == "col" and not cell.html:
+        return f"<td{cell.spans}></td>"
+    if scope == "col" or cell.tag == "th":
+        return f'<th scope="{scope}"{css}{cell.spans}>{cell.html}</th>'
+    css = css or (' class="odd"' if cell.html in HIGHLIGHTED else ' class="w"' if len(cell.html) > MAX_UNBROKEN else "")
+    return f"<td{css}{cell.spans}>{cell.html}</td>"

@@ -1,73 +1,56 @@
-"""What the pages are made of."""
+"""The values that pages are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from alerting.messages.format import ClockFormat
 from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
 from alerting.reporting.words import WORDS
 
-QUARTER = 900  # seconds
+STEP = 900  # seconds between two runs of cron, and the width of a cell in the calendar
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as the list of its day tells of it, and which of its files are still there."""
+    """One run as the list of its day describes it, and which of its files still exist."""
 
-    name: str  # without an ending: alert-20261125T071048Z
-    day: str  # of its folder
+    name: str  # file name without its suffix: alert-20261125T071048Z
+    day: str  # its folder: 2026-11-25, UTC
     started: datetime
-    ok: bool | None = None  # None: not known
-    said: str = ""
-    off: tuple[str, ...] = ()  # metrics that were off when it ended
+    ok: bool | None = None  # None: unknown
+    summary: str = ""  # its result in one line
+    affected: tuple[str, ...] = ()  # metrics with an open incident when it ended
     sent: int = 0  # messages it sent
     seconds: float | None = None
-    pictures: Mapping[str, str] = field(default_factory=dict)  # key of a message -> the file of its picture
-    page: bool = False
-    notebook: str = ""  # its ending; "" when it is gone
+    pictures: Mapping[str, str] = field(default_factory=dict)  # key of a message -> file name of its picture
+    has_page: bool = False
+    notebook: str = ""  # suffix of the notebook, .ipynb or .ipynb.gz; "" when it was deleted
 
     @property
     def state(self) -> str:
-        """failed | alert (something was off, or told of) | ok | unknown"""
+        """failed | alert (a metric was affected, or a message was sent) | ok | unknown"""
         if not self.ok:
             return "unknown" if self.ok is None else "failed"
-        return "alert" if self.off or self.sent else "ok"
+        return "alert" if self.affected or self.sent else "ok"
 
     @property
     def rehearsal(self) -> bool:
         return self.name.startswith("rehearsal-")
 
     @property
-    def quarter(self) -> int:
-        return int(self.started.timestamp()) // QUARTER
-
-    @property
     def href(self) -> str:
-        """Its page, or its notebook where there is no page; from the folder of reports. "" when both are gone."""
-        ending = ".html" if self.page else self.notebook
-        return f"runs/{self.day}/{self.name}{ending}" if ending else ""
-
-
-class RunRow(NamedTuple):
-    """One run as the index shows it, ready to be kept: nobody makes three thousand of them anew every quarter of an hour."""
-
-    quarter: int  # of an hour, counted from 1970
-    day: str  # by the reader's calendar
-    state: str
-    live: bool  # no rehearsal
-    cell: str  # HTML of the calendar
-    row: str  # HTML of the list; "" when nothing of the run is kept
+        """Path of its page, or else of its notebook, from the folder of reports; "" when both were deleted."""
+        suffix = ".html" if self.has_page else self.notebook
+        return f"runs/{self.day}/{self.name}{suffix}" if suffix else ""
 
 
 @dataclass(frozen=True)
 class MetricTitle:
-    """What a metric is called, and how its values are written."""
+    """The title of a metric, and the format of its values (as `Metric.form`)."""
 
     words: str
     form: str = "number"
@@ -75,42 +58,37 @@ class MetricTitle:
 
 @dataclass(frozen=True)
 class PageContext:
-    """Whom the pages are for: their language and zone, the moment of writing, the catalogue's words."""
+    """The language and time zone of the readers, the moment of writing, and the titles of the metrics."""
 
     language: str
     zone: str
     now: datetime
     titles: dict[str, MetricTitle] = field(default_factory=dict)
 
-    @property
-    def clock(self) -> ClockFormat:
-        return ClockFormat(self.zone, self.language, self.now)
+    def text(self, key: str, **values: object) -> str:
+        """Return the words for `key` in the language of the readers."""
+        return WORDS[self.language][key].format(**values)
 
-    @property
-    def place(self) -> ZoneInfo:
-        return ZoneInfo(self.zone)
+    def metric(self, name: str) -> MetricTitle:
+        return self.titles.get(name, MetricTitle(name))
 
-    def say(self, key: str, **pieces: object) -> str:
-        return WORDS[self.language][key].format(**pieces)
+    def local(self, instant: datetime) -> datetime:
+        return instant.astimezone(ZoneInfo(self.zone))
 
-    def title(self, metric: str) -> str:
-        known = self.titles.get(metric)
-        return known.words if known else metric
-
-    def form(self, metric: str) -> str:
-        known = self.titles.get(metric)
-        return known.form if known else "number"
-
-    def at(self, instant: datetime) -> str:
-        """2026-11-25 10:15"""
-        return f"{instant.astimezone(self.place):%Y-%m-%d %H:%M}"
+    def time(self, instant: datetime) -> str:
+        """Format an instant in local time: 2026-11-25 10:15"""
+        return f"{self.local(instant):%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)
 class IncidentStory:
-    """An incident, its thread in the order of telling, and the run behind each message."""
+    """An incident, the messages of its thread from oldest to newest, and the run behind each message."""
 
     incident: Incident
     thread: tuple[ThreadMessage, ...] = ()
     runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that made it
     pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> its file, from the folder of reports
+
+    def versions(self, message: ThreadMessage) -> list[ThreadMessage]:
+        """Return a message and the edits of it that were sent, oldest first."""
+        return [message, *(other for other in self.thread if other.edits == message.key and other.state == "sent")]

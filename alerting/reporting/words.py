@@ -1,4 +1,4 @@
-"""Every word of the pages that is ours. The languages have the same keys, each with the same {fields} (a test holds it)."""
+"""The words of the pages in each language. The languages have the same keys with the same {fields} (a test compares them)."""
 
 from __future__ import annotations
 

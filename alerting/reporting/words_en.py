@@ -1,4 +1,4 @@
-"""The pages' words in English."""
+"""The words of the pages in English."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ WORDS = {
     "off": "Off",
     "said": "What it said",
     "took": "Took",
-    "record": "Record",
     "notebook": "notebook",
-    "notebook of": "notebook of {at}",
     "seconds": "{count} s",
     # an incident
     "going on": "going on for {lasted}",
@@ -73,7 +71,6 @@ WORDS = {
     "nobody": "nobody yet",
     "no label": "none yet",
     "metrics": "Metrics",
-    "part": "What",
     "gap": "no data",
     "still": "still off",
     "worst": "Farthest off",

@@ -1,4 +1,4 @@
-"""The pages' words in Russian."""
+"""The words of the pages in Russian."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ WORDS = {
     "off": "Отклонились",
     "said": "Что сказано",
     "took": "Длилась",
-    "record": "Запись",
     "notebook": "ноутбук",
-    "notebook of": "ноутбук {at}",
     "seconds": "{count} с",
     "going on": "длится {lasted}",
     "lasted": "длился {lasted}",
@@ -72,7 +70,6 @@ WORDS = {
     "nobody": "пока никто",
     "no label": "пока нет",
     "metrics": "Метрики",
-    "part": "Что",
     "gap": "нет данных",
     "still": "ещё не в норме",
     "worst": "Дальше всего",

@@ -18,14 +18,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from alerting.model.run import PROGRESS
 from alerting.redaction import redact
-from alerting.reporting import reports
-from alerting.reporting.failure import EMPTY, Failure, Notebook, bare, place, unfinished
+from alerting.reporting.failure import EMPTY, Failure, Notebook, cell_name, unfinished, without_banner
 from alerting.reporting.record import Record
 from alerting.runner.kernel_main import without
 from alerting.settings import ROOT, Settings
@@ -111,7 +111,8 @@ class _Execution:
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._keep()
-        threading.Thread(target=reports.preload, daemon=True).start()  # while the kernel loads what it needs
+        # Load what the end of the run needs while the kernel starts.
+        threading.Thread(target=import_module, args=("alerting.reporting.publish",), daemon=True).start()
         limit, manager = self.settings.cell_timeout, client.Manager(kernel, BOOT)
         try:
             papermill.execute.execute_notebook(
@@ -130,7 +131,7 @@ class _Execution:
                 on_cell_executed=self.reply_hook,
             )
         except papermill.exceptions.PapermillExecutionError as error:
-            return _raised(error, place(bare(self.notebook), error.cell_index))
+            return _raised(error, cell_name(without_banner(self.notebook), error.cell_index))
         except nbclient.exceptions.CellTimeoutError:
             advice = "make doctor tells whether the source is slow; ALERTING_CELL_TIMEOUT is the limit."
             return Failure(f"the cell took longer than {limit:g} s", advice, self.where)
@@ -149,7 +150,7 @@ class _Execution:
 
     @property
     def where(self) -> str:
-        return place(self.notebook, self.index)
+        return cell_name(self.notebook, self.index)
 
     def notebook_hook(self, notebook: Notebook) -> None:
         """Take papermill's own copy of the notebook, which it fills."""

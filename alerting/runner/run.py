@@ -15,8 +15,7 @@ from typing import Any
 
 from alerting.model.errors import AlertingError
 from alerting.redaction import redact
-from alerting.reporting import reports
-from alerting.reporting.failure import printed, said
+from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
 from alerting.runner.lock import HeldError, locked
 from alerting.settings import ROOT, Settings
@@ -91,8 +90,8 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
     failure = record.publish(done, failure)
     _list(settings, started, record.trouble)
     link = record.link if record.saved else ""
-    sys.stdout.write(redact(printed(done), settings)[0])
-    word = f"FAILED: {failure.reason}" if failure else f"ok: {said(done)}"
+    sys.stdout.write(redact(printed_messages(done), settings)[0])
+    word = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(done)}"
     _log(started, "; ".join(filter(None, [word, f"{time.monotonic() - began:.1f} s", link])), settings)
     if failure and failure.stopped:
         return INTERRUPTED
@@ -106,7 +105,9 @@ def _run(settings: Settings, started: datetime, notebook: Path, given: dict[str,
 def _list(settings: Settings, started: datetime, trouble: str) -> None:
     """Write the list of runs. Whatever is wrong with the pages is logged, and costs no run."""
     try:
-        reports.index(settings)
+        from alerting.reporting.publish import write_index  # late: loaded while the kernel started
+
+        write_index(settings)
     except AlertingError as error:
         trouble = trouble or str(error)
     except Exception as error:  # noqa: BLE001 - as above

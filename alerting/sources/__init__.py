@@ -1,1 +1,1 @@
-"""Where counts come from. Import the one source you use: `alerting.sources.clickhouse`, `.embedded` or `.table`."""
+"""Sources of counts. Import the one that you use: `alerting.sources.clickhouse`, `.embedded` or `.table`."""

@@ -1,7 +1,8 @@
-"""Defaults for a source that can only count."""
+"""Base classes of sources: a new adapter inherits one of them and adds what is its own."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BaseSource(Source):
-    """A source without SQL, notes or anything to close; an adapter adds `fetch` and overrides what it can do."""
+    """A source without SQL, notes or anything to close. An adapter adds `fetch`, and overrides what it can do besides."""
 
     runs_sql = False
     notes: Sequence[str] = ()
@@ -35,3 +36,40 @@ class BaseSource(Source):
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class SqlSource(BaseSource):
+    """A source that runs the analysts' SQL. An adapter adds two methods: which table a query reads, and running it."""
+
+    runs_sql = True
+
+    @abstractmethod
+    def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
+        """Return the SQL expression of the table that the query `name` reads, with all rows of start <= time < end.
+
+        Without times only its columns are needed. Raises SourceError.
+        """
+
+    @abstractmethod
+    def run_sql(self, sql: str, name: str) -> pd.DataFrame:
+        """Return the rows that `sql` gives, decoded; `name` is the query's, for errors. Raises SourceError."""
+
+    # `query` and pandas are imported in use: `embedded` must be importable before pandas, to start chDB ahead of it.
+
+    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Return counts per bucket (see `model.protocols.Source`). Raises SourceError."""
+        from alerting.sources.query import to_counts
+
+        return to_counts(self.rows(query, start, end), query, start, end)
+
+    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Return all columns of the query as they come, texts and times too. Raises SourceError."""
+        from alerting.sources.query import bind
+
+        table = self.table(query.name, start, end + query.step)  # `bind` rounds the end up to a whole bucket
+        return self.run_sql(bind(query, table, start, end), query.name)
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Return column -> ClickHouse type of the table that the query `name` reads. Raises SourceError."""
+        found = self.run_sql(f"DESCRIBE TABLE {self.table(name)}", name)
+        return dict(zip(found["name"], found["type"], strict=True))

@@ -1,4 +1,4 @@
-"""ClickHouse over HTTP, from 18.16 on."""
+"""ClickHouse over HTTP, from 18.16 on: the source, and the settings, id and comment that are sent with every query."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,171 +16,19 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
 
-from alerting.http_client import HttpAnswer
+from alerting.http_client import HttpAnswer, HttpClient, HttpFailure, HttpFailureKind
 from alerting.model.errors import SourceError
-from alerting.model.metric import Query
-from alerting.sources.base import BaseSource
-from alerting.sources.query import bind, quoted_table, to_counts
-from alerting.sources.transport import ClickHouseLine, GivenUpError, http_refusal
+from alerting.sources.base import SqlSource
+from alerting.sources.clickhouse_errors import refused_settings, server_error
+from alerting.sources.query import quoted_table
 from alerting.sources.tsv import decode
 
-PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
+RETRY_PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
+CANCEL_TIMEOUT = 1.0  # seconds for cancelling a query that nobody waits for any more
+MAX_BODY = 64 * 2**20  # bytes: 100 times ninety days of 15 minutes; beyond it the query does not group
 
-CANCEL = 1.0  # seconds that ending a query which nobody waits for any more may take
-
-
-@dataclass
-class ClickHouseSource(BaseSource):
-    """A source (see `model.Source`). `tables`: query name -> table; `ca`: file of a CA certificate. Threads may share it.
-
-    `timeout` seconds bound one fetch with all its tries, `memory` bytes a query on the server (0: what the server allows).
-    Every SourceError names the server, never the password.
-    """
-
-    runs_sql = True
-    url: str
-    user: str = "default"
-    password: str = field(default="", repr=False)
-    database: str = "default"
-    tables: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 60.0
-    memory: int = 0
-    connect_timeout: float = 5.0
-    ca: str = ""
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
-    _refused: set[str] = field(default_factory=set, init=False, repr=False)  # settings; it only grows
-    _whole: bool = field(default=False, init=False, repr=False)  # what was refused is in force by the profile
-    _asking: Lock = field(default_factory=Lock, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        if parts.username or parts.password:
-            raise SourceError(f"the URL of ClickHouse at {self.url} must not hold a user or password: they have settings")
-
-    def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Counts per bucket (see `model.Source`). Raises SourceError."""
-        return to_counts(self.rows(query, start, end), query, start, end)
-
-    def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """All columns of the query as they come, texts and times too. Raises SourceError."""
-        return self._ask(bind(query, self._table(query.name), start, end), query.name)
-
-    def columns(self, name: str) -> dict[str, str]:
-        """Column -> ClickHouse type of the table that the query `name` reads. Raises SourceError."""
-        found = self._ask(f"DESCRIBE TABLE {self._table(name)}", name)
-        return dict(zip(found["name"], found["type"], strict=True))
-
-    def now(self) -> datetime:
-        """The server's clock, to the second. Raises SourceError."""
-        return datetime.fromtimestamp(int(self._ask("SELECT toUInt32(now()) AS at", "clock")["at"].iloc[0]), UTC)
-
-    def _table(self, name: str) -> str:
-        return quoted_table(self.tables.get(name, name), self.database)
-
-    def _ask(self, sql: str, name: str) -> pd.DataFrame:
-        """The decoded answer, from as many tries as it may need and `timeout` allows."""
-        deadline = time.monotonic() + self.timeout
-        for pause in (*PAUSES, math.inf):
-            answer = self._try(sql, name, deadline)
-            if not isinstance(answer, SourceError):
-                return answer
-            if not answer.passing or time.monotonic() + pause >= deadline:
-                break
-            self.sleep(pause)
-        raise answer
-
-    def _try(self, sql: str, name: str, deadline: float) -> pd.DataFrame | SourceError:
-        """An error is a value here, so that what is raised in the end carries no earlier exception and none of its frames."""
-        try:
-            answer = self._post(sql, name, deadline)
-            return self._read(answer, name)
-        except SourceError as error:
-            return SourceError(f"ClickHouse at {self.url} ({name}): {self._without_password(str(error))}", error.passing)
-
-    def _post(self, sql: str, name: str, deadline: float) -> HttpAnswer:
-        """A user whose profile is read-only may not change `readonly`, or no setting at all, and a server does not know those
-        that are newer than it is. What it refuses is not sent again; then its profile must see to it."""
-        while True:
-            settings = self._settings(deadline)
-            answer = self._exchange(sql, name, settings, deadline)
-            refused = refused_settings(answer.tail, settings) if answer.status != 200 else set()
-            if not refused:
-                break
-            self._refused.update(refused)
-        if not self._whole and self._refused & WHOLE.keys() and sql != IN_FORCE:
-            self._check_whole(deadline)
-        return answer
-
-    def _exchange(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
-        """One request; when it is given up (its time is over, or we are interrupted), the server is told to stop, too."""
-        made = new_query_id(name)
-        try:
-            return self._line.post(with_comment(sql, name), {**self._params(made), **settings}, deadline)
-        except (GivenUpError, KeyboardInterrupt, SystemExit):
-            self._cancel(made)
-            raise
-
-    def _cancel(self, made: str) -> None:
-        """As well as it goes: its `max_execution_time` ends the query anyway."""
-        with suppress(SourceError):
-            sql = with_comment(f"KILL QUERY WHERE query_id = '{made}' ASYNC", "kill")
-            self._line.post(sql, self._params(new_query_id("kill")), time.monotonic() + CANCEL)
-
-    def _check_whole(self, deadline: float) -> None:
-        """Once: where the server takes no settings of ours, that those in force leave no answer half. Raises SourceError."""
-        with self._asking:
-            if not self._whole:
-                rows = self._read(self._post(IN_FORCE, "settings", deadline), "settings")
-                check_whole(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
-                self._whole = True
-
-    def _read(self, answer: HttpAnswer, name: str) -> pd.DataFrame:
-        told = server_error(answer.tail, name, self._table(name).replace("`", ""))
-        if answer.status != 200 and told:
-            raise told
-        if error := http_refusal(answer):
-            raise error
-        try:
-            return decode(answer.body, lambda: answer.headers.get("X-ClickHouse-Timezone") or self._server_zone())
-        except SourceError as broken:
-            raise told or broken from None  # the server may have failed after it had begun to answer
-
-    @property
-    def _line(self) -> ClickHouseLine:
-        credentials = {"X-ClickHouse-User": self.user.encode(), "X-ClickHouse-Key": self.password.encode()}
-        return ClickHouseLine(self.url, credentials, self.ca or True, self.connect_timeout)
-
-    def _params(self, made: str) -> dict[str, str]:
-        """`wait_end_of_query`: a failure then has a status of its own, instead of an end of rows."""
-        return {
-            "database": self.database,
-            "default_format": "TSVWithNamesAndTypes",
-            "wait_end_of_query": "1",
-            "query_id": made,
-        }
-
-    def _settings(self, deadline: float) -> dict[str, str]:
-        limits = {"max_execution_time": str(max(1, math.ceil(deadline - time.monotonic())))}
-        if self.memory:
-            limits["max_memory_usage"] = str(self.memory)
-        return {name: value for name, value in {**SENT, **limits}.items() if name not in self._refused}
-
-    def _server_zone(self) -> str:
-        """Servers before 19 do not say in a header which time zone a plain DateTime is written in."""
-        return str(self._ask("SELECT timezone() AS zone", "timezone")["zone"].iloc[0])
-
-    def _without_password(self, text: str) -> str:
-        """A server or a proxy may repeat what it was sent."""
-        for form in {self.password, html.escape(self.password), quote(self.password)} - {""}:
-            text = text.replace(form, "***")
-        return text
-
-
-# What is sent along with every query to a server that others use too: settings, an id, a word for who looks at its processes.
-
-# A profile may allow half an answer as if it were one ("break", "any", shards skipped), or more than the rows that were asked
-# for (extremes): not here.
+# A profile may allow a part of the answer as if it were all ("break", "any", shards skipped), or give more rows than were
+# asked for (extremes). The settings below exclude that.
 _LIMITS = {  # kind of limit -> the settings that set it
     "timeout": ("max_execution_time",),
     "read": ("max_rows_to_read", "max_bytes_to_read"),
@@ -192,39 +40,200 @@ _LIMITS = {  # kind of limit -> the settings that set it
     "set": ("max_rows_in_set", "max_bytes_in_set"),
     "transfer": ("max_rows_to_transfer", "max_bytes_to_transfer"),
 }
-WHOLE = {
+_COMPLETE_ROWS = {
     "skip_unavailable_shards": "0",
     "extremes": "0",
     **{f"{kind}_overflow_mode": "throw" for kind in _LIMITS},
 }
-SENT = {
+_SETTINGS = {
     "readonly": "2",  # 1 would also forbid a SETTINGS clause in an analyst's query
     "cancel_http_readonly_queries_on_client_close": "1",  # a run that is killed cannot say KILL; servers before 19 do not know it
-    **WHOLE,
+    **_COMPLETE_ROWS,
 }
-_ASKED = [*WHOLE, *(name for names in _LIMITS.values() for name in names)]
-IN_FORCE = "SELECT name, value FROM system.settings WHERE name IN ({})".format(", ".join(f"'{name}'" for name in _ASKED))
+_SETTINGS_IN_FORCE = "SELECT name, value FROM system.settings WHERE name IN ({})".format(
+    ", ".join(f"'{name}'" for name in [*_COMPLETE_ROWS, *(name for names in _LIMITS.values() for name in names)])
+)
 
-_ODD = re.compile(r"[^\w.-]")  # in a query's name
-_ADVICE = "have that set for this user's profile, or let the user change settings (readonly = 2)"
+_FAILURES = {  # why there is no answer -> the text of the error
+    HttpFailureKind.TIMEOUT: "it did not answer in time: raise ALERTING_CLICKHOUSE_TIMEOUT, or ask for less",
+    HttpFailureKind.REQUEST: "the request could not be made ({error})",
+    HttpFailureKind.UNREACHABLE: "the connection failed ({reason})",
+    HttpFailureKind.BROKEN: "the connection failed ({reason})",
+    HttpFailureKind.CERTIFICATE: "its TLS certificate could not be verified: for a private one set ALERTING_CLICKHOUSE_CA",
+    HttpFailureKind.TLS: "it does not speak TLS as it should: is https:// right in ALERTING_SOURCE?",
+    HttpFailureKind.CONNECT_TIMEOUT: "no connection came about in time: check the address, https:// or http://, and firewalls",
+    HttpFailureKind.PROXY: "the proxy of HTTP_PROXY or HTTPS_PROXY cannot be reached",
+    HttpFailureKind.HEADER: "user or password cannot be sent: a line break or a leading space is in it",
+    HttpFailureKind.CA_FILE: "ALERTING_CLICKHOUSE_CA cannot be read: give the path of a PEM file",
+}
+_PASSING_FAILURES = {
+    *(HttpFailureKind.TIMEOUT, HttpFailureKind.UNREACHABLE, HttpFailureKind.BROKEN),
+    *(HttpFailureKind.CONNECT_TIMEOUT, HttpFailureKind.PROXY),
+}
+_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
-def with_comment(sql: str, name: str) -> str:
-    """The SQL behind a comment that says who asks: the list of processes and the query log begin with it."""
-    return f"/* alerting: metric-alert run, query {_ODD.sub('_', name)} */ {sql}"
+class GivenUpError(SourceError):
+    """The time is over, and the server may still run the query."""
 
 
-def new_query_id(name: str) -> str:
-    """One of its own for each try: one that hangs on the server keeps its id, and a second of that id would be refused."""
-    return f"alerting-{_ODD.sub('_', name)}-{uuid.uuid4().hex[:12]}"
+@dataclass
+class ClickHouseSource(SqlSource):
+    """A source (see `model.protocols.Source`). `tables`: query name -> table; `ca`: file of a CA certificate.
+
+    `timeout`: seconds for one fetch with all its tries. `memory`: bytes for one query on the server (0: the server's own limit).
+    Threads may share it. Every SourceError names the server, never the password.
+    """
+
+    url: str
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    database: str = "default"
+    tables: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    memory: int = 0
+    connect_timeout: float = 5.0
+    ca: str = ""
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    _refused: set[str] = field(default_factory=set, init=False, repr=False)  # settings; it only grows
+    _profile_checked: bool = field(default=False, init=False, repr=False)
+    _profile_lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        if parts.username or parts.password:
+            raise SourceError(f"the URL of ClickHouse at {self.url} must not hold a user or password: they have settings")
+
+    def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
+        return quoted_table(self.tables.get(name, name), self.database)
+
+    def now(self) -> datetime:
+        """Return the server's clock, aware UTC, to the second. Raises SourceError."""
+        return datetime.fromtimestamp(int(self.run_sql("SELECT toUInt32(now()) AS at", "clock")["at"].iloc[0]), UTC)
+
+    def run_sql(self, sql: str, name: str) -> pd.DataFrame:
+        """Return the decoded answer, after as many tries as its errors and `timeout` allow. Raises SourceError."""
+        deadline = time.monotonic() + self.timeout
+        pauses = iter((*RETRY_PAUSES, math.inf))
+        while True:
+            try:
+                return self._decoded(self._send_with_settings(sql, name, deadline), name)
+            except SourceError as error:
+                text = str(error)
+                for form in {self.password, html.escape(self.password), quote(self.password)} - {""}:
+                    text = text.replace(form, "***")  # a server or a proxy may repeat what it was sent
+                failure = SourceError(f"ClickHouse at {self.url} ({name}): {text}", error.passing)
+            # Raised outside of `except`, so that it carries no earlier exception and none of its frames.
+            pause = next(pauses)
+            if not failure.passing or time.monotonic() + pause >= deadline:
+                raise failure
+            self.sleep(pause)
+
+    def _send_with_settings(self, sql: str, name: str, deadline: float) -> HttpAnswer:
+        """Return the answer to `sql`, sent with those of our settings that the server accepts.
+
+        A user with a read-only profile may not change `readonly`, or no setting at all, and an old server lacks newer settings.
+        A refused setting is not sent again. Its value in the profile must then be right, which is checked once.
+        """
+        while True:
+            limits = {"max_execution_time": str(max(1, math.ceil(deadline - time.monotonic())))}
+            if self.memory:
+                limits["max_memory_usage"] = str(self.memory)
+            settings = {key: value for key, value in {**_SETTINGS, **limits}.items() if key not in self._refused}
+            answer = self._send(sql, name, settings, deadline)
+            refused = refused_settings(answer.tail, settings) if answer.status != 200 else set()
+            if not refused:
+                break
+            self._refused.update(refused)
+        if not self._profile_checked and self._refused & _COMPLETE_ROWS.keys() and sql != _SETTINGS_IN_FORCE:
+            with self._profile_lock:
+                if not self._profile_checked:  # by another thread, meanwhile
+                    rows = self._decoded(self._send_with_settings(_SETTINGS_IN_FORCE, "settings", deadline), "settings")
+                    check_profile(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
+                    self._profile_checked = True
+        return answer
+
+    def _send(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
+        """Make one request. When it is given up (its time is over, or an interrupt), cancel the query on the server, too."""
+        query_id, sql = tagged_query(sql, name)
+        try:
+            return self._request(query_id, sql, settings, deadline)
+        except (GivenUpError, KeyboardInterrupt, SystemExit):
+            with suppress(SourceError):  # if this fails, too, `max_execution_time` ends the query
+                kill_id, kill = tagged_query(f"KILL QUERY WHERE query_id = '{query_id}' ASYNC", "kill")
+                self._request(kill_id, kill, {}, time.monotonic() + CANCEL_TIMEOUT)
+            raise
+
+    def _request(self, query_id: str, sql: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
+        """Return the answer, read to its end before `deadline` (seconds of time.monotonic()). Raises SourceError."""
+        params = {
+            "database": self.database,
+            "default_format": "TSVWithNamesAndTypes",
+            "wait_end_of_query": "1",  # a failure then has a status of its own, instead of a torn end of the rows
+            "query_id": query_id,
+            **settings,
+        }
+        headers = {"X-ClickHouse-User": self.user.encode(), "X-ClickHouse-Key": self.password.encode()}
+        seconds = max(0.1, deadline - time.monotonic())
+        client = HttpClient(seconds, self.connect_timeout, self.ca or True, MAX_BODY, log=str)  # its URL may be logged
+        answer = client.request("POST", self.url, params=params, data=sql.encode(), headers=headers)
+        if isinstance(answer, HttpFailure):
+            error = GivenUpError if answer.why is HttpFailureKind.TIMEOUT else SourceError
+            text = _FAILURES[answer.why].format(error=answer.error, reason=answer.reason or answer.error)
+            raise error(text, passing=answer.why in _PASSING_FAILURES)
+        if not answer.whole:
+            raise SourceError(f"the answer is over {MAX_BODY >> 20} MiB: a query gives one row per bucket, GROUP BY bucket")
+        return answer
+
+    def _decoded(self, answer: HttpAnswer, name: str) -> pd.DataFrame:
+        """Return the rows of an answer to the query `name`. Raises SourceError."""
+        error = server_error(answer.tail, name, self.table(name).replace("`", ""))
+        if answer.status != 200 and error:
+            raise error
+        if foreign := _foreign_answer(answer):
+            raise foreign
+        zone = answer.headers.get("X-ClickHouse-Timezone")  # of a plain DateTime; servers before 19 do not send it
+        try:
+            return decode(answer.body, lambda: zone or str(self.run_sql("SELECT timezone() AS zone", "timezone")["zone"].iloc[0]))
+        except SourceError as broken:
+            raise error or broken from None  # the server may have failed after it had begun to answer
 
 
-def check_whole(in_force: Mapping[str, str]) -> None:
-    """Raises SourceError where the settings in force let the server give half an answer as if it were a whole one."""
+def _foreign_answer(answer: HttpAnswer) -> SourceError | None:
+    """Return an error for an answer that no ClickHouse wrote, such as a proxy's page; None for one of a ClickHouse."""
+    if 300 <= answer.status < 400:
+        host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
+        return SourceError(f"it redirects to {host}: set ALERTING_SOURCE to the final address")
+    if answer.status in (401, 403, 407):
+        return SourceError(f"HTTP {answer.status}: a proxy, or the server, asks for a login before any query")
+    passing = answer.status in _PASSING_STATUS
+    if "html" in answer.headers.get("Content-Type", "") or answer.head.lstrip().startswith("<"):
+        title = re.search(r"<title[^>]*>(.*?)</title", answer.head, re.DOTALL | re.IGNORECASE)
+        titled = f", titled {' '.join(title[1].split())[:80]!r}" if title else ""
+        text = f"HTTP {answer.status} with a web page{titled}: that is a proxy or another program, check ALERTING_SOURCE"
+        return SourceError(text, passing)
+    if answer.status != 200:
+        return SourceError(f"HTTP {answer.status}: {' '.join(answer.head.split())[:200] or 'no text'}", passing)
+    return None
+
+
+def tagged_query(sql: str, name: str) -> tuple[str, str]:
+    """Return an id for one try of the query `name`, and its SQL behind a comment for the server's process list and query log.
+
+    Each try has an id of its own: one that hangs on the server keeps its id, and the server refuses a second query of that id.
+    """
+    plain = re.sub(r"[^\w.-]", "_", name)
+    return f"alerting-{plain}-{uuid.uuid4().hex[:12]}", f"/* alerting: metric-alert run, query {plain} */ {sql}"
+
+
+def check_profile(in_force: Mapping[str, str]) -> None:
+    """Raise SourceError where the settings in force let the server give a part of the rows as if it were all."""
+    advice = "have that set for this user's profile, or let the user change settings (readonly = 2)"
     if in_force.get("skip_unavailable_shards", "0") not in ("0", "false"):
         raise SourceError(
             "the profile of the user has skip_unavailable_shards=1, which counts half when a shard is down, and refuses "
-            f"another value: it must be 0, {_ADVICE}"
+            f"another value: it must be 0, {advice}"
         )
     for kind, limits in _LIMITS.items():
         mode = in_force.get(f"{kind}_overflow_mode", "throw")
@@ -232,69 +241,5 @@ def check_whole(in_force: Mapping[str, str]) -> None:
         if mode != "throw" and limited:
             raise SourceError(
                 f"the profile of the user has {kind}_overflow_mode={mode} with {limited[0]}={in_force[limited[0]]}, which gives "
-                f"a part as if it were all, and refuses another value: it must be throw, {_ADVICE}"
+                f"a part as if it were all, and refuses another value: it must be throw, {advice}"
             )
-
-
-# What a ClickHouse server's (or chDB's) error means to the person who can do something about it.
-
-# An error text, alone or at the end of an answer that began well. 18.16 writes `Code: 60, e.displayText() = DB::...`.
-_ERROR = re.compile(r"Code: (\d+)[.,] *(?:e\.displayText\(\) = )?(?:DB::)?\w*Exception: (.*)", re.DOTALL)
-# What follows the sentence that says it: versions, traces, and the whole query over again.
-_TAIL = re.compile(
-    r"(,? e\.what\(\)| \(version |,? context: |Stack trace|: [Ww]hile (executing|processing) |[.:]? [Ii]n (scope|query) ).*",
-    re.DOTALL,
-)
-_CODE_NAME = re.compile(r"\.? \([A-Z_]{4,}\)$")  # (UNKNOWN_TABLE), in newer servers
-
-# Codes of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp that may be gone next time:
-# too slow, quota, too many queries, network, memory, replicas behind, cancelled, cannot schedule, shard or keeper away.
-PASSING = {3, 32, 159, 160, 173, 198, 201, 202, 203, 209, 210, 236, 241, 279, 364, 369, 394, 425, 439, 473, 499, 519, 745, 999}
-
-_CREDENTIALS = "it refused the user: check ALERTING_CLICKHOUSE_USER and ALERTING_CLICKHOUSE_PASSWORD"
-_COLUMN = "a column is not there: make the query in alerting/sql/ and the table agree"
-_MEANING = {
-    46: "it does not know a function of the query: this server may be older than the query",
-    62: "it cannot read the query: mend its file in alerting/sql/",
-    81: "the database was not found: check ALERTING_CLICKHOUSE_DATABASE",
-    164: "the user may not do that (read-only)",
-    195: "it does not let this host in: have its address allowed for the user",
-    291: "the user has no right to the database: grant it, or check ALERTING_CLICKHOUSE_DATABASE",
-    497: "the user has no right to read the table: GRANT SELECT on it",
-    **dict.fromkeys((192, 193, 194, 516), _CREDENTIALS),
-    **dict.fromkeys((8, 10, 16, 47), _COLUMN),
-}
-_SETTING = {"feed_actions": "ALERTING_FEED_TABLE", "message_actions": "ALERTING_MESSAGE_TABLE"}
-_SHARD = {32, 209, 210, 279, 519}  # its connection broke off, timed out, was refused; none of its replicas is there
-_PLACE = re.compile(r"(?:\(|from |socket \(?)((?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+)")
-_REFUSED_SETTING = {115, 164, 452, 472}  # unknown, read-only, outside its limits
-
-
-def server_error(text: str, query: str, table: str) -> SourceError | None:
-    """The SourceError for an error text of the server that ran `query` over `table`; None if there is no such text."""
-    found = _ERROR.search(text)
-    if not found:
-        return None
-    code, said = int(found[1]), _CODE_NAME.sub("", " ".join(_TAIL.sub("", found[2]).split())).rstrip(" .,")[:300]
-    meaning, passing = _MEANING.get(code, "it could not run the query"), code in PASSING
-    if code == 60:
-        setting = _SETTING.get(query, "the table's setting")
-        meaning = f"a table was not found: check {setting} (now {table}), and that the user may read it"
-    elif code in _SHARD and (place := _PLACE.search(found[2])):
-        meaning = f"a shard of the cluster does not answer ({place[1]}): see to that server; without it no count would be whole"
-    elif code == 241 and re.search(r"for query|[Qq]uery memory", said):
-        passing = False  # it would need as much the next time
-        meaning = "the query needs more memory than it may have: raise ALERTING_CLICKHOUSE_MEMORY, or ask for less"
-    return SourceError(f"{meaning}. It said: {said} (code {code})", passing)
-
-
-def refused_settings(text: str, sent: Collection[str]) -> set[str]:
-    """Which of the settings sent along not to send again, as the error is about them; none if it is about something else, such
-    as a query that writes (the same code 164)."""
-    found = _ERROR.search(text)
-    if not found or int(found[1]) not in _REFUSED_SETTING or "setting" not in found[2].lower():
-        return set()
-    named = {name for name in sent if re.search(rf"\b{name}\b", found[2])}
-    if int(found[1]) == 164 and named != {"readonly"}:
-        return set(sent)  # a user whose profile is read-only may change none of them
-    return named or set(sent)

@@ -47,7 +47,7 @@ def test_a_line_that_is_wrong_is_named_and_the_others_count(tmp_path, line, said
     found, (note,) = read(tmp_path, f"{line}\n2026-11-20,,holiday,Day off\n")
     assert note.startswith("calendar calendar.csv, line 1: ")
     assert said in note
-    assert [occasion.title for occasion in found] == ["Day off"]
+    assert [event.title for event in found] == ["Day off"]
 
 
 def test_no_file_and_a_file_that_is_no_text(tmp_path):
