@@ -1,4 +1,4 @@
-"""A failed check is told: by the memory's outbox, or without a memory."""
+"""Tell the chat that a run failed: by the outbox or, where the state database cannot be used, directly."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ from alerting.settings import Settings, effective_routes
 if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
-HUSH = timedelta(hours=1)  # a failing check is told once in this time
+MIN_INTERVAL = timedelta(hours=1)  # between two notices, however many runs fail
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    """Say in the chat that a check failed, at most once an hour; gives one line about what became of it.
+    """Send a notice that the run failed, at most once an hour, and the messages that wait. Return a line about the result.
 
-    Whatever else waits in the outbox is tried with it. Without a memory, or with one that cannot be written, the notice goes
-    straight to the chat. Raises NotifyError.
+    If the state database cannot be read or written, the notice is sent without it. Raises NotifyError.
     """
     notifier, _ = open_notifier(settings)
     try:
         store = open_store(settings)
-        if not store.sent_recently(EventKind.RUN_FAILED, at - HUSH):
+        if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL):
             notice = _notice(settings, at, reason, run, _judged_until(settings, store))
             store.commit(Commit(messages=[notice]), at)
         receipts = send_waiting(store, notifier, at, time.sleep)
     except StoreError as error:
-        return _told_without_memory(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
+        return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
 
 
-def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
-    """Straight to where it goes; that it was is kept as the time of an empty file, which a full disk can still change."""
+def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
+    """Send the notice to its destinations, unless one was sent within the hour.
+
+    The time of the last notice is kept as that of an empty file, because a full disk still allows that.
+    """
     mark = settings.data / "failure-told"
     with suppress(OSError):
-        if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < HUSH:
+        if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < MIN_INTERVAL:
             return "told within the hour already"
-    faults, places = [], effective_routes(vars(settings)).of(notice)
-    for place in places:
+    faults, destinations = [], effective_routes(vars(settings)).of(notice)
+    for destination in destinations:
         try:
-            notifier.send(addressed_to(notice, place))
+            notifier.send(addressed_to(notice, destination))
         except NotifyError as error:
             faults.append(error)
-    if len(faults) == len(places):
+    if len(faults) == len(destinations):
         raise faults[0]
     with suppress(OSError):
         mark.touch()
@@ -64,12 +66,12 @@ def _told_without_memory(settings: Settings, notifier: Notifier, notice: Message
 
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
-    """End of the newest bucket of which every metric has been judged, of those of the finest step; None for a table."""
+    """The time until which all metrics with the finest step were judged; None for a table, which may end in the past."""
     if settings.source != "embedded" and not settings.source.startswith("http"):
         return None
     try:
         metrics = load_catalogue(settings)
-    except SettingsError:  # which may be why it failed
+    except SettingsError:  # perhaps the reason why the run failed
         return None
     judged, finest = store.last_judged(), min(metric.step for metric in metrics)
     ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
@@ -81,5 +83,5 @@ def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: dat
     from alerting.messages.system import run_failed
 
     reader = messages.Audience(settings.language, settings.zone, at, run, settings.owner)
-    following = last_closed_bucket(at, timedelta()) + 2 * STEP  # cron's next quarter of an hour
-    return run_failed(at, reason, judged, following, reader)
+    next_run = last_closed_bucket(at, timedelta()) + 2 * STEP  # cron's next quarter of an hour
+    return run_failed(at, reason, judged, next_run, reader)

@@ -1,4 +1,8 @@
-"""The settings of where messages go: how each is read, what goes together, and what a route needs. Nothing here connects."""
+"""Settings: the environment, and the `.env` file that cron and Jupyter share, read strictly. Nothing here connects to anything.
+
+To add a setting, add a field to `Settings` and a line to `.env.example`. A destination has settings, an entry in DESTINATIONS,
+and a module in `alerting/notifiers/`.
+"""
 
 from __future__ import annotations
 
@@ -14,85 +18,109 @@ from zoneinfo import ZoneInfo
 from alerting.model.errors import SettingsError
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 
-SET = {  # destination -> the setting without which it is not there, and all that it needs
-    DEFAULT_DESTINATION: ("telegram_token", "ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT"),
-    "slack": ("slack_url", "ALERTING_SLACK_URL"),
-    "email": ("email_server", "ALERTING_EMAIL_SERVER, ALERTING_EMAIL_FROM and ALERTING_EMAIL_TO"),
-    "webhook": ("webhook_url", "ALERTING_WEBHOOK_URL"),
-}
-NAMES = tuple(SET)
-
-
-def read_hook(text: str) -> str:
-    """An address to post to, as it is: its path may be its secret. Raises ValueError."""
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
-        raise ValueError("a URL such as https://host/path, without user and password")
-    return text
-
-
-def read_mail_server(text: str) -> str:
-    if text and not re.fullmatch(r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", text):
-        raise ValueError("smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)")
-    return text.rstrip("/")
-
-
-def read_sender(text: str) -> str:
-    if text:
-        mail_address(text)
-    return text
-
-
-def read_receivers(text: str) -> str:
-    for part in filter(str.strip, text.split(",")):
-        mail_address(part)
-    return text
-
-
-def mail_address(text: str) -> str:
-    """The bare mail address in `text`, which may have a name before it. Raises ValueError for what is none."""
-    from email.utils import parseaddr  # milliseconds that most runs do not need
-
-    bare = parseaddr(text)[1]
-    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
-        raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
-    return bare
-
-
-def read_routes(text: str) -> str:
-    parse_routes(text, NAMES)
-    return text
-
-
-def configured_destinations(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The destinations that are there."""
-    return tuple(place for place, (key, _) in SET.items() if values[key])
-
-
-def effective_routes(values: Mapping[str, Any]) -> Routes:
-    """Without a route, everything goes to the chat; without a chat, to all there is."""
-    there = configured_destinations(values)
-    return parse_routes(values["routes"], NAMES, (DEFAULT_DESTINATION,) if DEFAULT_DESTINATION in there or not there else there)
-
-
-def destination_faults(values: Mapping[str, Any]) -> list[str]:
-    """What goes together and is not all there; routes that lead nowhere."""
-    out = []
-    if bool(values["telegram_token"]) != bool(values["telegram_chat"]):
-        out.append("ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT go together: set both, or neither to print")
-    if len({bool(values[f"email_{name}"].strip()) for name in ("server", "from", "to")}) > 1:
-        out.append(f"{SET['email'][1]} go together: set all three, or none")
-    if bool(values["email_user"]) != bool(values["email_password"]):
-        out.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
-    absent = [place for place in parse_routes(values["routes"], NAMES, ()).places if place not in configured_destinations(values)]
-    return [*out, *(f"ALERTING_ROUTES leads to {place}, which is not set up: set {SET[place][1]}" for place in absent)]
-
-
-# Strict reading of the environment (and of `.env`, which cron and Jupyter share). Nothing here connects to anything.
-
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
 RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
+
+
+# Destinations
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where messages can go. `needs`: the settings without which it is not set up. `advice`: for when only some are set."""
+
+    needs: tuple[str, ...]
+    advice: str = ""
+
+    @property
+    def names(self) -> str:
+        """The environment's names of the settings that it needs, as words: "A, B and C"."""
+        *first, last = (PREFIX + name.upper() for name in self.needs)
+        return f"{', '.join(first)} and {last}" if first else last
+
+
+DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/ too; the default one first
+    DEFAULT_DESTINATION: Destination(("telegram_token", "telegram_chat"), "set both, or neither to print"),
+    "slack": Destination(("slack_url",)),
+    "email": Destination(("email_server", "email_from", "email_to"), "set all three, or none"),
+    "webhook": Destination(("webhook_url",)),
+}
+NAMES = tuple(DESTINATIONS)
+
+
+def configured_destinations(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the destinations that are set up. `values`: the settings by field name."""
+    return tuple(name for name, destination in DESTINATIONS.items() if values[destination.needs[0]])
+
+
+def effective_routes(values: Mapping[str, Any]) -> Routes:
+    """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
+    configured = configured_destinations(values)
+    to_chat = DEFAULT_DESTINATION in configured or not configured
+    return parse_routes(values["routes"], NAMES, (DEFAULT_DESTINATION,) if to_chat else configured)
+
+
+def _destination_faults(values: Mapping[str, Any]) -> list[str]:
+    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
+    faults = [
+        f"{destination.names} go together: {destination.advice}"
+        for destination in DESTINATIONS.values()
+        if len({bool(values[name].strip()) for name in destination.needs}) > 1
+    ]
+    if bool(values["email_user"]) != bool(values["email_password"]):
+        faults.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
+    configured = configured_destinations(values)
+    for name in parse_routes(values["routes"], NAMES, ()).places:
+        if name not in configured:
+            faults.append(f"ALERTING_ROUTES leads to {name}, which is not set up: set {DESTINATIONS[name].names}")
+    return faults
+
+
+# Readers: each returns the value of a text, or raises ValueError with the form that the setting takes
+
+
+def _matching(pattern: str, form: str) -> Callable[[str], str]:
+    """A reader of texts that match the pattern as a whole."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(form)
+        return text
+
+    return read
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(" or ".join(repr(a) for a in allowed))
+        return text
+
+    return read
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+_table = _matching(
+    r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", "a table name: letters, digits and '_', with an optional 'database.' before it"
+)
+_database = _matching(r"[A-Za-z_]\w*", "a database name: letters, digits and '_'")
+_token = _matching(r"(\d+:[\w-]+)?", "a bot token as BotFather gives it: digits, a colon, letters")
+_chat = _matching(r"(-?\d+|@\w+)?", "a chat id such as -1001234567890, or @channel")
+_topic = _matching(r"\d*", "the number of a topic (message_thread_id)")
+_time_of_day = _matching(r"(([01]\d|2[0-3]):[0-5]\d)?", "a local time such as 09:30, or nothing for no daily line")
 
 
 def _url(text: str) -> str:
@@ -108,7 +136,15 @@ def _optional_url(text: str) -> str:
     return _url(text) if text else ""
 
 
-def _template(text: str) -> str:
+def _hook_url(text: str) -> str:
+    """A URL to post to, unchanged, because its path may be its secret."""
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
+        raise ValueError("a URL such as https://host/path, without user and password")
+    return text
+
+
+def _url_template(text: str) -> str:
     try:
         text.format(start="", end="", metric="", slice="")
     except (KeyError, IndexError, ValueError):
@@ -124,18 +160,6 @@ def _source(text: str) -> str:
     raise ValueError("'embedded', a ClickHouse URL such as https://host:8443, or the path of a .csv or .parquet table")
 
 
-def _table(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", text):
-        raise ValueError("a table name: letters, digits and '_', with an optional 'database.' before it")
-    return text
-
-
-def _database(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*", text):
-        raise ValueError("a database name: letters, digits and '_'")
-    return text
-
-
 def _zone(text: str) -> str:
     try:
         return ZoneInfo(text).key
@@ -143,39 +167,11 @@ def _zone(text: str) -> str:
         raise ValueError("a time zone name such as Europe/Moscow") from None
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(" or ".join(repr(a) for a in allowed))
-        return text
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def check(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return value
-
-    return check
-
-
-def _bytes(text: str) -> int:
+def _size(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if not found:
         raise ValueError("bytes, or a size such as 500M or 4G; 0 for what the server allows")
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
-
-
-def _chat(text: str) -> str:
-    if text and not re.fullmatch(r"-?\d+|@\w+", text):
-        raise ValueError("a chat id such as -1001234567890, or @channel")
-    return text
 
 
 def _users(text: str) -> str:
@@ -185,12 +181,6 @@ def _users(text: str) -> str:
     return ",".join(names)
 
 
-def _hour(text: str) -> str:
-    if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-        raise ValueError("a local time such as 09:30, or nothing for no daily line")
-    return text
-
-
 def _countries(text: str) -> str:
     codes = [code.strip().upper() for code in text.split(",") if code.strip()]
     if not all(re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", code) for code in codes):
@@ -198,15 +188,36 @@ def _countries(text: str) -> str:
     return ",".join(codes)
 
 
-def _topic(text: str) -> str:
-    if text and not text.isdigit():
-        raise ValueError("the number of a topic (message_thread_id)")
+def _mail_server(text: str) -> str:
+    if text and not re.fullmatch(r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", text):
+        raise ValueError("smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)")
+    return text.rstrip("/")
+
+
+def mail_address(text: str) -> str:
+    """Return the bare mail address in `text`, which may have a name before it. Raises ValueError for any other text."""
+    from email.utils import parseaddr  # milliseconds that most runs do not need
+
+    bare = parseaddr(text)[1]
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
+        raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
+    return bare
+
+
+def _mail_sender(text: str) -> str:
+    if text:
+        mail_address(text)
     return text
 
 
-def _token(text: str) -> str:
-    if text and not re.fullmatch(r"\d+:[\w-]+", text):
-        raise ValueError("a bot token as BotFather gives it: digits, a colon, letters")
+def _mail_receivers(text: str) -> str:
+    for part in filter(str.strip, text.split(",")):
+        mail_address(part)
+    return text
+
+
+def _routes(text: str) -> str:
+    parse_routes(text, NAMES)
     return text
 
 
@@ -215,14 +226,17 @@ def _path(text: str) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
+# The settings
+
+
 def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:
-    """One setting: its default as it would be written in the environment, and how to read it."""
+    """Declare a setting: its default as text of the environment, and its reader. A secret may also come from NAME_FILE."""
     return field(default=None, repr=not secret, metadata={"default": default, "read": read, "secret": secret, "help": help})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting, read and checked. The environment's name is ALERTING_ and the field's name in capitals."""
+    """All settings, read and checked. A setting's name in the environment is ALERTING_ and the name of the field in capitals."""
 
     source: str = setting("embedded", _source, help="embedded | ClickHouse URL | path of a .csv or .parquet table")
     metrics: str = setting("", help="names of the metrics to watch, with commas between; empty: the whole catalogue")
@@ -231,7 +245,7 @@ class Settings:
     clickhouse_database: str = setting("default", _database, help="database of the two tables")
     clickhouse_ca: str = setting("", help="file of a CA certificate, for a server with a private one")
     clickhouse_timeout: float = setting("60", _number(1, 600), help="seconds a query may take")
-    clickhouse_memory: int = setting("4G", _bytes, help="memory a query may take on the server; 0: what the server allows")
+    clickhouse_memory: int = setting("4G", _size, help="memory a query may take on the server; 0: what the server allows")
     feed_table: str = setting("feed_actions", _table, help="table of feed actions")
     message_table: str = setting("message_actions", _table, help="table of messages")
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
@@ -239,24 +253,24 @@ class Settings:
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
     telegram_users: str = setting("", _users, help="who may press buttons: ids or @names with commas between; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
-    slack_url: str = setting("", read_hook, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
-    email_server: str = setting("", read_mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
+    slack_url: str = setting("", _hook_url, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
+    email_server: str = setting("", _mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
     email_user: str = setting("", help="login there; empty: none")
     email_password: str = setting("", secret=True, help="its password (or ALERTING_EMAIL_PASSWORD_FILE)")
-    email_from: str = setting("", read_sender, help="sender of mail, such as Alerts <alerts@example.com>")
-    email_to: str = setting("", read_receivers, help="receivers of mail, with commas between")
+    email_from: str = setting("", _mail_sender, help="sender of mail, such as Alerts <alerts@example.com>")
+    email_to: str = setting("", _mail_receivers, help="receivers of mail, with commas between")
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
-    webhook_url: str = setting("", read_hook, secret=True, help="where messages are posted as JSON (or ..._FILE)")
+    webhook_url: str = setting("", _hook_url, secret=True, help="where messages are posted as JSON (or ..._FILE)")
     webhook_secret: str = setting("", secret=True, help="what signs them (or ALERTING_WEBHOOK_SECRET_FILE); empty: no signature")
     webhook_photo: str = setting("yes", _choice("yes", "no"), help="whether pictures are posted, too, in base64")
-    routes: str = setting("", read_routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
+    routes: str = setting("", _routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
     language: str = setting("en", _choice("en", "ru"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
-    dashboard: str = setting("", _template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
+    dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
     runs_url: str = setting("", _optional_url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
-    daily: str = setting("", _hour, help="local time of a daily line in the chat, such as 09:30; empty: none")
+    daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
     heartbeat_url: str = setting(
         "", _optional_url, secret=True, help="pinged after every green run (or ALERTING_HEARTBEAT_URL_FILE)"
     )
@@ -273,66 +287,61 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Settings from `environ` (default: the process's), which goes before the `.env` file.
+    """Return the settings of `environ` (None: of the process), which has precedence over the `.env` file.
 
-    Raises SettingsError, naming every setting that is unknown or malformed and the form it takes.
+    Raises SettingsError with every setting that is unknown or malformed, and the form that it takes.
     """
-    given = {name: text for name, text in _given(environ, dotenv).items() if name not in RETIRED}
+    texts = {name: text for name, text in _texts(environ, dotenv).items() if name not in RETIRED}
     known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
-    given, faults = _with_secret_files(given, {name for name, f in known.items() if f.metadata["secret"]})
-    faults += [f"{name} is not a setting{_meant(name, known)}" for name in sorted(set(given) - set(known))]
+    texts, faults = _with_secret_files(texts, {name for name, f in known.items() if f.metadata["secret"]})
+    faults += [f"{name} is not a setting{_suggestion(name, known)}" for name in sorted(set(texts) - set(known))]
     values = {}
     for name, f in known.items():
         try:
-            values[f.name] = f.metadata["read"](given.get(name, f.metadata["default"]))
+            values[f.name] = f.metadata["read"](texts.get(name, f.metadata["default"]))
         except ValueError as error:
-            shown = "" if f.metadata["secret"] else f"={given[name]!r}"
+            shown = "" if f.metadata["secret"] else f"={texts[name]!r}"
             faults.append(f"{name}{shown}: it takes {error}")
-    if faults or (faults := destination_faults(values)):
+    if faults or (faults := _destination_faults(values)):
         raise SettingsError("; ".join(faults))
     return Settings(**values)
 
 
 def retired(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> str:
-    """A line about settings that are accepted and do nothing any more; "" where none is set."""
-    names = sorted(name for name, text in _given(environ, dotenv).items() if name in RETIRED and text not in ("", "off"))
+    """Return a line about settings that are accepted and have no effect any more; "" where none is set."""
+    names = sorted(name for name, text in _texts(environ, dotenv).items() if name in RETIRED and text not in ("", "off"))
     if not names:
         return ""
     return f"{', '.join(names)}: ignored, the raw tables are read. docs/scale.md has the SQL that takes the place of rollups"
 
 
-def _given(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
-    return {**_from_file(dotenv or ROOT / ".env"), **_ours(os.environ if environ is None else environ)}
+def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
+    """The texts of all names that begin with ALERTING_, of the `.env` file and of the environment."""
+    path, texts = dotenv or ROOT / ".env", dict[str, str]()
+    if path.is_file():
+        from dotenv import dotenv_values  # only when there is a file
+
+        texts = {name: text or "" for name, text in dotenv_values(path, interpolate=False).items()}
+    texts |= os.environ if environ is None else environ
+    return {name: text for name, text in texts.items() if name.startswith(PREFIX)}
 
 
-def _ours(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in environ.items() if name.startswith(PREFIX)}
-
-
-def _from_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values  # only when there is a file
-
-    return _ours({name: text or "" for name, text in dotenv_values(path, interpolate=False).items()})
-
-
-def _with_secret_files(given: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
-    """Each NAME_FILE of a secret replaced by NAME with the file's text."""
-    out, faults = dict(given), []
+def _with_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
+    """The texts with NAME and the text of its file in place of each NAME_FILE of a secret; and faults."""
+    texts, faults = dict(texts), []
     for name in secrets:
-        path = out.pop(f"{name}_FILE", "")
-        if path and out.get(name):
+        path = texts.pop(f"{name}_FILE", "")
+        if path and texts.get(name):
             faults.append(f"{name} and {name}_FILE are both set: keep one")
         elif path:
             try:
-                out[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
+                texts[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
-    return out, faults
+    return texts, faults
 
 
-def _meant(name: str, known: Mapping[str, object]) -> str:
+def _suggestion(name: str, known: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)

@@ -71,7 +71,7 @@ def chosen() -> Iterator[Figure]:
     each = median(timed(newest) for _ in range(5)) / len(values)
     whole = median(timed(lambda: rule.bands(SeriesGrid.at(index, values[:1], "UTC"))) for _ in range(3))
     told = f"({each * 1e3:.2f} ms / {whole * 1e3:.1f} ms)"
-    yield Figure("the default rule, its newest bucket / all of its 91 days", each / whole, last_notified=told)
+    yield Figure("the default rule, its newest bucket / all of its 91 days", each / whole, told=told)
     yield Figure("the same in the first run after midnight, a series", night * 1e3, None, "ms")
 
 
@@ -91,7 +91,7 @@ def first_fill() -> Iterator[Figure]:
         told = " ".join(f"{size / 1e6:g}M {second:.2f}s" for size, second in zip(SIZES, taken, strict=True))
         curve = tuple(zip(SIZES, taken, strict=True))
         words = f"first fill, {name}: exponent of time against events"
-        yield Figure(words, exponent(SIZES[-LARGE:], taken[-LARGE:]), 1.1, "", last_notified=f"({told})", curve=curve)
+        yield Figure(words, exponent(SIZES[-LARGE:], taken[-LARGE:]), 1.1, "", told=f"({told})", curve=curve)
 
 
 def fill(source: Source) -> float:
@@ -119,9 +119,7 @@ def rows_read(events: int = 8_000_000) -> Iterator[Figure]:
             cached.fetch(query, NOW - MONTH, NOW)
             again, counted.rows = counted.rows, 0
             counted.count(slices, NOW - MONTH - STEP, NOW)
-            yield Figure(
-                "rows read by a run after the first / 28 days", again / first, 0.02, "", last_notified=f"({again:,} / {first:,})"
-            )
+            yield Figure("rows read by a run after the first / 28 days", again / first, 0.02, "", told=f"({again:,} / {first:,})")
             yield Figure("the same with the slices that are watched", (again + counted.rows) / first, None, "")
 
 
@@ -150,4 +148,4 @@ def slices(events: int = 8_000_000) -> Iterator[Figure]:
     for name, cost in ratios(events).items():
         told = f"(query {cost.query:.3f} s, search {cost.search:.3f} s / {cost.plain:.3f} s)"
         most = 3.0 if "15 min" in name else None
-        yield Figure(f"what explains an incident / the plain sums: {name}", cost.ratio, most, last_notified=told)
+        yield Figure(f"what explains an incident / the plain sums: {name}", cost.ratio, most, told=told)

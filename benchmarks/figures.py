@@ -29,7 +29,7 @@ class Figure:
         asked = f"<= {self.most:g}" if self.most is not None else f">= {self.least:,.0f}" if self.least is not None else "-"
         word = "ok " if self.holds else "BAD"
         value = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.4g}"
-        return f"{word} {self.name:<70} {value:>12} {self.unit:<10} asked {asked:<12} {self.last_notified}".rstrip()
+        return f"{word} {self.name:<70} {value:>12} {self.unit:<10} asked {asked:<12} {self.told}".rstrip()
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -47,7 +47,7 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], runs: int) -
 
 def ratio(name: str, one: Callable[[], object], other: Callable[[], object], runs: int, most: float | None = None) -> Figure:
     value, first, second = in_turn(one, other, runs)
-    return Figure(name, value, most, last_notified=f"({first:.2f} s / {second:.2f} s)")
+    return Figure(name, value, most, told=f"({first:.2f} s / {second:.2f} s)")
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:

@@ -60,7 +60,7 @@ def floor(runs: int) -> Iterator[Figure]:
 
 def course(runs: int) -> Iterator[Figure]:
     """Against the course script, quiet and when all six metrics fall."""
-    from tests.botapi import BotApi
+    from tests.servers import BotApi
 
     with tempfile.TemporaryDirectory() as folder, BotApi() as bot:
         world = World(Path(folder))
@@ -128,4 +128,4 @@ def many(runs: int) -> Iterator[Figure]:
         first = timed(thousands.quiet)
         value, one, other = in_turn(thousands.quiet, six.quiet, runs)
         name = f"a run that judges and remembers {SERIES:,} series more / the run with six"
-        yield Figure(name, value, 3.0, last_notified=f"({one:.2f} s / {other:.2f} s; {first:.1f} s before)")
+        yield Figure(name, value, 3.0, told=f"({one:.2f} s / {other:.2f} s; {first:.1f} s before)")

@@ -59,7 +59,7 @@ def static() -> Iterator[Figure]:
 
 
 def _count(name: str, value: float, unit: str, told: str = "") -> Figure:
-    return Figure(name, value, None, unit, last_notified=told)
+    return Figure(name, value, None, unit, told=told)
 
 
 def _sizes(sources: dict[Path, str]) -> Iterator[Figure]:

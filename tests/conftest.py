@@ -10,7 +10,8 @@ import pytest
 from tests import kinds
 from tests.pasts import END
 
-pytest_plugins = ["tests.servers", "tests.botapi", "tests.mailserver", "tests.source_helpers"]
+SERVERS = ("clickhouse", "http", "botapi", "mail")  # modules with a fixture each
+pytest_plugins = ["tests.servers", "tests.source_helpers", *(f"tests.servers.{name}" for name in SERVERS)]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,7 @@ import pytest
 
 OUTSIDE = {
     "subprocess", "os.fork", "Popen", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
-    "connect", "BotApi", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
+    "connect", "BotApi", "BrokenServer", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test that is under way
 LONG = {  # modules that take too much of the processor to be fast

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting import backtest, metric_values, pipeline
-from alerting.backtest import behaviour
+from alerting import metric_values, pipeline
 from alerting.backtest import faults as backtest_faults
 from alerting.backtest.behaviour import (
     compare_baselines,
-    explained_variance,
-    freshness_quantiles,
+    freshness_table,
+    gaps,
     longest_gaps,
+    metric_summary,
     noise_by_level,
-    residual_correlation,
+    residuals,
 )
 from alerting.backtest.budget import (
     WidthCurve,
@@ -30,14 +30,13 @@ from alerting.backtest.budget import (
     weekly_cost,
     width_curves,
 )
-from alerting.backtest.faults import Fault, best_detectors, default_faults, inject_all_metrics, label_buckets, recall_by_kind
+from alerting.backtest.faults import Fault, best_detectors, default_faults, inject_all_metrics, recall_by_kind
 from alerting.backtest.power import detection_power, power_lines, power_table, smallest_found
 from alerting.backtest.replay import BacktestData, KnownSpan
 from alerting.backtest.score import (
     FAULT_TOLERANCE,
     LABEL_TOLERANCE,
     best_widths,
-    compare_detectors,
     family_table,
     score_alerts,
     sweep_widths,
@@ -133,9 +132,8 @@ def replayed(values, policy=None, days=8):
     """A replay of the last day of `values`, put over a flat past of 100."""
     flat = pd.Series(100.0, grid(days))
     flat.iloc[-len(values) :] = values
-    return backtest.replay(
-        [metric(policy=policy or Policy())], {"a": flat}, START + timedelta(days=days - 1), flat.index[-1] + STEP
-    )
+    start, end = START + timedelta(days=days - 1), flat.index[-1] + STEP
+    return BacktestData([metric(policy=policy or Policy())], {"a": flat}, start, end).replay_all()
 
 
 def test_score_counts_what_reaches_a_person():
@@ -151,9 +149,8 @@ def test_score_counts_what_reaches_a_person():
     assert (got.events, got.found, got.false) == (3, 2, 1)
     assert got.delays == (timedelta(), timedelta())
     assert got.weeks == pytest.approx(1 / 7)
-    assert (got.recall, got.precision) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
-    assert got.f1 == pytest.approx(2 / 3)
-    assert got.false_a_week == pytest.approx(7)
+    figures = {"recall": 2 / 3, "precision": 2 / 3, "F1": 2 / 3, "false a week": 7, "delay, min": 0, "events": 3}
+    assert got.row() == pytest.approx(figures)
     exact = score_alerts(replayed(day), events, FAULT_TOLERANCE)
     assert (exact.found, exact.false) == (1, 2)  # no tolerance: the early one is false
 
@@ -164,7 +161,7 @@ def test_late_alerts_tolerance_recovery_and_what_is_ignored():
     first = START + 7 * DAY
     event = [KnownSpan(first + 10 * STEP, first + 11 * STEP)]
     late = score_alerts(replayed(day), event, LABEL_TOLERANCE)
-    assert (late.found, late.false, late.delay) == (1, 1, 30)
+    assert (late.found, late.false, late.row()["delay, min"]) == (1, 1, 30)
     assert score_alerts(replayed(day), event, FAULT_TOLERANCE).false == 1  # within the hour after: neither found nor false
     assert (
         score_alerts(replayed(day), event, FAULT_TOLERANCE, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("a",))]).false == 0
@@ -182,7 +179,7 @@ def test_reminders_cost_and_gaps_do_not():
     day[10:40] = np.nan
     assert score_alerts(replayed(day), []).false == 0
     found = score_alerts(replayed(day), [Fault("missing", START + 7 * DAY + 10 * STEP, HOUR).span("a")], FAULT_TOLERANCE)
-    assert (found.found, found.delay) == (1, 15)
+    assert (found.found, found.row()["delay, min"]) == (1, 15)
 
 
 def test_events_of_other_metrics_and_times_do_not_count():
@@ -190,8 +187,7 @@ def test_events_of_other_metrics_and_times_do_not_count():
         replayed(np.full(96, 100.0)), [KnownSpan(START, START + HOUR), KnownSpan(START + 7 * DAY, START + 8 * DAY, ("b",))]
     )
     assert got.events == 0
-    assert np.isnan(got.recall)
-    assert np.isnan(got.delay)
+    assert np.isnan([got.row()["recall"], got.row()["delay, min"]]).all()
 
 
 def test_a_span_is_aware_and_ends_after_it_begins():
@@ -220,11 +216,11 @@ RULES = {
 }
 
 
-def test_compare_is_the_sweep_at_width_one_and_pools_the_metrics(hurt):
+def test_a_sweep_pools_the_metrics_and_the_best_width_is_among_them(hurt):
     past, faults = hurt
     events = [fault.span() for fault in faults]
-    table = compare_detectors(past, events, RULES)
     wide = sweep_widths(past, events, RULES, [0.5, 1.0, 2.0])
+    table = sweep_widths(past, events, RULES, [1.0]).droplevel("width")
     pd.testing.assert_frame_equal(table, wide.xs(1.0, level="width"))
     assert list(table.loc["IQR, same time"].index) == ["a", "b", "all"]
     assert table.loc[("IQR, same time", "all"), "events"] == 2 * len(faults)
@@ -238,7 +234,7 @@ def test_compare_is_the_sweep_at_width_one_and_pools_the_metrics(hurt):
     assert set(leaders) == {best.index[0], next(name for name in best.index if name[:3] != best.index[0][:3])}
     kinds = recall_by_kind(past, faults, leaders)
     assert kinds.loc["outage, 1 h"].tolist() == [1.0, 1.0]
-    assert set(kinds.index) == {label_buckets(fault) for fault in faults}
+    assert set(kinds.index) == {fault.label for fault in faults}
 
 
 def test_faults_keep_away_from_what_is_known():
@@ -308,10 +304,11 @@ def test_the_chosen_widths_keep_to_the_budget_and_spend_it(clean, text):
     past, made = clean
     plan = choose_widths(past, made, parse_budget(text))
     assert plan.holds
-    assert plan.rate <= plan.budget < plan.limit + plan.budget
-    replay = replace(past, metrics=plan.metrics(past.metrics)).replay_all()
-    assert sum(event.kind is EventKind.OPENED for event in replay.events) == plan.told
-    assert all(share.weeks == pytest.approx(4) for share in plan.shares)
+    assert plan.rate <= plan.budget
+    assert f"at most {poisson_upper(plan.alerts) / 4:.2g} (upper 90 % limit" in plan.words()
+    replay = plan.applied_to(past).replay_all()
+    assert sum(event.kind is EventKind.OPENED for event in replay.events) == plan.alerts
+    assert plan.table["weeks judged"].tolist() == pytest.approx([4, 4, 4])
     assert 0.3 < plan.widths["c"] / plan.widths["a"] < 3  # a width is relative: the noisier metric's band is wider by itself
 
 
@@ -319,7 +316,7 @@ def test_a_larger_budget_never_widens(clean):
     past, made = clean
     small, large = (choose_widths(past, made, rate) for rate in (1, 7))
     assert sum(large.widths.values()) < sum(small.widths.values())
-    assert large.told >= small.last_notified
+    assert large.alerts >= small.alerts
 
 
 def test_a_budget_that_so_few_weeks_cannot_promise_is_said(clean):
@@ -327,7 +324,7 @@ def test_a_budget_that_so_few_weeks_cannot_promise_is_said(clean):
     plan = choose_widths(past, made, parse_budget("1 a month"))
     assert not plan.holds
     assert "do NOT keep to" in plan.words()
-    assert plan.told == 0  # the best there is
+    assert plan.alerts == 0  # the best there is
 
 
 def test_what_is_known_is_not_counted_nor_are_its_buckets(clean):
@@ -338,11 +335,11 @@ def test_what_is_known_is_not_counted_nor_are_its_buckets(clean):
     loud = replace(past, metrics=past.metrics[:1], series=broken)
     known = replace(loud, known=[KnownSpan(at, at + 11 * HOUR, ("a",))])
     other = replace(loud, known=[KnownSpan(at, at + 11 * HOUR, ("b",))])
-    told, quiet, not_mine = (width_curves(p, widths=[2.0])["a"] for p in (loud, known, other))
-    assert told.told.sum(axis=1).item() >= 5
-    assert quiet.told.sum(axis=1).item() == 0
-    assert not_mine.told.sum(axis=1).item() == told.last_notified.sum(axis=1).item()
-    assert told.seen.sum() - quiet.seen.sum() == pytest.approx(12 * HOUR / WEEK)  # an hour more: the way back
+    counted, quiet, not_mine = (width_curves(p, widths=[2.0])["a"] for p in (loud, known, other))
+    assert counted.alerts.sum(axis=1).item() >= 5
+    assert quiet.alerts.sum(axis=1).item() == 0
+    assert not_mine.alerts.sum(axis=1).item() == counted.alerts.sum(axis=1).item()
+    assert counted.judged.sum() - quiet.judged.sum() == pytest.approx(12 * HOUR / WEEK)  # an hour more: the way back
 
 
 def test_a_metric_with_too_little_past_keeps_its_width(clean):
@@ -359,7 +356,7 @@ def test_cost_adds_up_by_week(clean):
     plan = choose_widths(past, made, 3)
     table = weekly_cost(past, made, plan)
     assert len(table) == 4
-    assert table["false chosen"].sum() == plan.told
+    assert table["false chosen"].sum() == plan.alerts
     assert table["false now"].sum() == sum(c.kind is EventKind.OPENED for c in past.replay_all().events)
     assert (table["messages"] >= table["false chosen"]).all()
     assert table["false unseen"].notna().all()
@@ -431,8 +428,8 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
         answer = pipeline.verdicts([DueBuckets(watched, bucket.to_pydatetime(), bucket.to_pydatetime())], seen)
         episodes, happened = fold_episodes([watched], answer, episodes)
         answers, events = answers + answer, events + happened
-    whole = backtest.replay([watched], {"a": values}, first, values.index[-1].to_pydatetime() + step, "Europe/Moscow")
-    assert repr(answers) == repr(whole.answers)
+    whole = BacktestData([watched], {"a": values}, first, values.index[-1].to_pydatetime() + step, "Europe/Moscow").replay_all()
+    assert repr(answers) == repr(whole.verdicts)
     assert repr(events) == repr(whole.events)
 
 
@@ -442,20 +439,19 @@ def test_live_bucket_by_bucket_equals_the_replay_bit_for_bit(rule, data):
 def test_history_knows_a_rhythm_a_growth_a_noise_and_a_gap():
     values = rhythmic(42, 9, noise=0.05)
     grown = values * np.linspace(1, 1.02**6, len(values))
-    assert behaviour.growth(grown) == pytest.approx(0.02, abs=0.004)
-    parts = explained_variance(values, "UTC")
-    assert parts["time of day"] > 0.9
-    assert sum(parts.values()) == pytest.approx(1)
-    assert behaviour.rhythm(values, "UTC").shape == (7, 24)
-    seen = behaviour.residuals(metric(), values, "UTC")
-    assert noise_by_level(seen)["spread"].median() == pytest.approx(50, rel=0.15)
+    assert metric_summary(metric(), grown, "UTC")["growth a week"] == pytest.approx(0.02, abs=0.004)
+    summary = metric_summary(metric(), values, "UTC")
+    assert summary["time of day"] > 0.9
+    assert summary["time of day"] + summary["day of week"] + summary["the rest"] == pytest.approx(1)
+    assert noise_by_level(residuals(metric(), values, "UTC"))["spread"].median() == pytest.approx(50, rel=0.15)
     broken = values.copy()
     broken.iloc[100:103] = np.nan
-    gaps = behaviour.gaps(broken, STEP)
-    assert gaps["buckets"].tolist() == [3]
-    assert gaps["until"].iloc[0] == broken.index[103]
-    assert longest_gaps({"a": gaps}, "UTC")["metric"].tolist() == ["a"]
-    assert behaviour.behaviour([metric()], {"a": broken}, "UTC").loc["a", "missing"] == pytest.approx(3 / len(values))
+    found = gaps(broken, STEP)
+    assert found["buckets"].tolist() == [3]
+    assert found["until"].iloc[0] == broken.index[103]
+    past = BacktestData([metric()], {"a": broken}, START, START + 42 * DAY)
+    assert longest_gaps(past)[["metric", "buckets"]].to_numpy().tolist() == [["a", 3]]
+    assert metric_summary(metric(), broken, "UTC")["missing"] == pytest.approx(3 / len(values))
 
 
 def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
@@ -463,23 +459,20 @@ def test_counts_of_pure_chance_are_poisson_and_a_shared_wave_is_not():
     rng = np.random.default_rng(1)
     chance = pd.Series(rng.poisson(400, len(index)).astype(float), index)
     waves = pd.Series(rng.poisson(400 * np.exp(0.2 * np.repeat(rng.normal(size=len(index) // 8), 8))).astype(float), index)
-    calm, wavy = (behaviour.residuals(metric(), values, "UTC") for values in (chance, waves))
-    assert behaviour.dispersion(metric(), calm) == pytest.approx(1, abs=0.15)
-    assert behaviour.dispersion(metric(), wavy) > 5
-    memory = behaviour.autocorrelation({"calm": calm["share"], "wavy": wavy["share"]}, 3)
-    assert abs(memory.loc[1, "calm"]) < 0.1
-    assert memory.loc[1, "wavy"] > 0.6
-    both = residual_correlation({"wavy": wavy["share"], "twin": 2 * wavy["share"], "calm": calm["share"]})
-    assert both.loc["wavy", "twin"] == pytest.approx(1)
-    assert abs(both.loc["wavy", "calm"]) < 0.1
+    calm, wavy = (metric_summary(metric(), values, "UTC") for values in (chance, waves))
+    assert calm["times chance"] == pytest.approx(1, abs=0.15)
+    assert wavy["times chance"] > 5
+    assert np.isnan(metric_summary(metric(form="ratio"), waves, "UTC")["times chance"])
+    assert abs(calm["after 1 bucket"]) < 0.1
+    assert wavy["after 1 bucket"] > 0.6
 
 
 def test_freshness_and_the_nearest_past():
     index = grid(28)
     counts = pd.DataFrame({"newest": index.as_unit("s").asi8 + 890.0}, index)
-    assert behaviour.freshness(counts, STEP).unique().tolist() == [10.0]
-    assert behaviour.freshness(counts[[]], STEP).empty
-    assert freshness_quantiles({"t": behaviour.freshness(counts, STEP)}).loc["t"].tolist() == [10, 10, 10]
-    assert "newest rows" in freshness_quantiles({"t": behaviour.freshness(counts[[]], STEP)})
+    assert freshness_table({"t": counts}, STEP).loc["t"].tolist() == [10, 10, 10]
+    late = freshness_table({"t": counts.iloc[5:], "empty": counts.iloc[:0], "other": counts[[]]}, STEP)
+    assert late.index.tolist() == ["t"]
+    assert "newest rows" in freshness_table({"t": counts[[]]}, STEP)
     near = compare_baselines({"a": rhythmic(28)}, {"day": IQR(over=Trailing()), "slot": IQR(over=SameSlot(days=14))}, "UTC")
     assert near["a"].idxmin() == "slot"

@@ -16,11 +16,12 @@ from alerting.detectors.level import Level
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained, Window
+from tests.detector_classes import DETECTORS, WIDTH_RULES
 
 ODD_SUDDEN = Sudden(days=4, week=3, early=0, around=900, today=0.7, edge=0.4)
 ODD_SUSTAINED = Sustained(windows=(Window(2), Window(30, "mean", 1.1), Window(0.1)), days=6, share=0.9, floor=0.01)
 ODD_LEVEL = Level(days=5, rank=2, width=1.1)
-USUAL = [Sudden(), Sustained(), Level(), AutoDetector()]
+NIGHTLY = [Sudden(), Sustained(), Level(), AutoDetector()]  # with statistics that are computed once a night
 ODD = [
     ODD_SUDDEN,
     ODD_SUSTAINED,
@@ -45,7 +46,12 @@ class OwnRule:
         return pd.DataFrame({"low": past.min() - noon, "expected": past.median(), "high": past.max() + noon, "high_rule": "own"})
 
 
-FENCES = [IQR(over=SameSlot(days=9)), Sigma(over=Change(days=9)), Sigma(over=SameSlot(days=9, kind="work")), IQR(over=Trailing())]
+PLAIN = [
+    IQR(over=Trailing()),
+    Sigma(over=Change(days=9)),
+    Sigma(over=SameSlot(days=9, kind="work")),
+    *(cls(over=SameSlot(days=9)) for cls in WIDTH_RULES),
+]
 ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
 CHANGES = {"UTC": "2026-03-29T01:00Z", "Europe/Berlin": "2026-03-29T01:00Z", "Australia/Lord_Howe": "2026-04-04T15:00Z"}
 named = pytest.mark.parametrize
@@ -107,7 +113,7 @@ def length(rule, step):
     return rule.history // timedelta(days=1) + (6 if step != "1D" else 40)
 
 
-@named("rule", [*USUAL, *ODD], ids=lambda rule: type(rule).__name__)
+@named("rule", [*DETECTORS, *ODD], ids=lambda rule: type(rule).__name__)
 @named("zone", ZONES)
 @named("step", ["1h", "1D"])
 def test_a_batch_from_a_position_on_is_the_whole_of_each(rule, zone, step):
@@ -117,14 +123,14 @@ def test_a_batch_from_a_position_on_is_the_whole_of_each(rule, zone, step):
     assert any(known) or (step == "1D" and rule in ODD), "no opinion anywhere: the law would hold of nothing"
 
 
-@named("rule", [*FENCES, OneByOne(OwnRule())], ids=lambda rule: type(rule).__name__)
+@named("rule", [*PLAIN, OneByOne(OwnRule())], ids=lambda rule: type(rule).__name__)
 @named(("step", "zone"), [("1D", "UTC"), ("1h", "Europe/Berlin"), ("15min", "Australia/Lord_Howe")])
-def test_so_is_a_batch_of_a_fence_or_of_a_rule_that_takes_one_series_at_a_time(rule, step, zone):
+def test_so_is_a_batch_of_a_plain_detector_or_of_one_that_takes_one_series_at_a_time(rule, step, zone):
     index, values = mixed(60, step)
     check(rule, index, values, zone, positions(index, zone, 2))
 
 
-FINER = [(rule, *grid) for rule in [*USUAL, *ODD] for grid in (("30min", "Australia/Lord_Howe"), ("15min", "Europe/Berlin"))]
+FINER = [(rule, *grid) for rule in [*DETECTORS, *ODD] for grid in (("30min", "Australia/Lord_Howe"), ("15min", "Europe/Berlin"))]
 FINEST = [(rule, "5min", "Australia/Lord_Howe") for rule in ODD]  # they look back less, and run through the same lines
 
 
@@ -159,7 +165,7 @@ def test_what_is_known_stays_right_as_the_window_slides_and_rows_come_late(rule)
                 np.testing.assert_array_equal(series_columns(new, place)[name], column, f"{name} at {end}")
 
 
-@named("rule", USUAL, ids=lambda rule: type(rule).__name__)
+@named("rule", NIGHTLY, ids=lambda rule: type(rule).__name__)
 def test_figures_are_made_once_a_night_and_again_for_a_late_row(rule):
     """The memo grows by one night's figures at most; a value of yesterday that changes makes tonight's anew, one series'."""
     index, values = mixed(rule.history // timedelta(days=1) + 5, "1h", end="2026-04-07T23:00Z")

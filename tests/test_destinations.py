@@ -20,7 +20,7 @@ import pytest
 
 from alerting import connections, pipeline
 from alerting.cli import doctor, drill
-from alerting.connections import load_catalogue, open_notifier, open_store
+from alerting.connections import connect_chat, load_catalogue, open_notifier
 from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
 from alerting.model.errors import NotifyError, SettingsError
@@ -30,9 +30,8 @@ from alerting.model.protocols import Commit
 from alerting.model.routing import copy_keys, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.notifiers import email
 from alerting.notifiers.console import Console
-from alerting.notifiers.email import Mailbox, Server
+from alerting.notifiers.email import Mailbox, SmtpServer, _is_this_machine
 from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack, mrkdwn
 from alerting.notifiers.telegram.chat import Telegram
@@ -42,10 +41,9 @@ from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
 from alerting.store.per_destination import PerDestinationStore as Memories
 from alerting.store.readonly import ReadOnlyState
-from tests.mailserver import MailServer
-from tests.servers import Web, needs, needs_make, says
+from tests.pictures import png
+from tests.servers import MailServer, Web, needs, needs_make, says
 from tests.test_http import peer
-from tests.test_notifiers import png
 from tests.test_pipeline import kpi
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
@@ -308,20 +306,20 @@ def served(certificate):
         server.close()
 
 
-def box(server, scheme="smtp", ctx="duty@example.com", **more):
-    line = Server(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
-    return Mailbox(line, "Alerts <alerts@example.com>", ctx)
+def box(server, scheme="smtp", to="duty@example.com", **more):
+    line = SmtpServer(f"{scheme}://127.0.0.1:{server.port}", timeout=more.pop("timeout", 5), **more)
+    return Mailbox(line, "Alerts <alerts@example.com>", to)
 
 
 def test_a_letter_has_text_html_and_a_thread(mail):
-    mailbox = box(mail, ctx="duty@example.com, Anna <anna@example.com>")
+    mailbox = box(mail, to="duty@example.com, Anna <anna@example.com>")
     opening = mailbox.send(message(incident="likes"))
     mailbox.send(PICTURE, opening)
     mailbox.edit(message(), opening)
     mailbox.send(message("likes/resolved/text", "🟢 over", incident="likes", quiet=True), opening)
     mailbox.send(message("run/daily/text", "a day"), "console-3")
     first, picture, last, other = (letter.mail for letter in mail.letters)
-    assert mail.letters[0].ctx == ["duty@example.com", "anna@example.com"]
+    assert mail.letters[0].to == ["duty@example.com", "anna@example.com"]
     assert mail.letters[0].sender == "alerts@example.com"
     assert (first["Subject"], first["From"]) == ("🔴 Likes −38 % · Mon 14:15", "Alerts <alerts@example.com>")
     assert "Dashboard (https://bi/?a=1&b=2|3)" in mail.letters[0].text
@@ -362,7 +360,7 @@ def test_a_login_goes_over_starttls_or_tls(served, certificate):
         mailbox.send(message())
         assert "127.0.0.1" in mailbox.check()
         assert [(letter.encrypted, letter.user) for letter in server.letters] == [(True, "me")]
-        stranger = Server(
+        stranger = SmtpServer(
             f"{scheme}://0.0.0.0:{server.port}", "me", "hunter2hunter2"
         )  # no loopback address, and not in the certificate
         error = refused(Mailbox(stranger, "a@b.example", "c@d.example").send, message())
@@ -382,9 +380,9 @@ def test_a_wrong_password_is_said_and_not_repeated(mail):
 
 def test_without_starttls_only_this_machine_is_spoken_to(mail):
     hosts = ("127.0.0.1", "::1", "localhost", "10.0.0.1", "mail.example")
-    assert [email._here(host) for host in hosts] == [True] * 3 + [False] * 2
+    assert [_is_this_machine(host) for host in hosts] == [True] * 3 + [False] * 2
     mail.accounts["me"] = "hunter2hunter2"
-    elsewhere = Server(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
+    elsewhere = SmtpServer(f"smtp://0.0.0.0:{mail.port}", "me", "hunter2hunter2")
     error = refused(Mailbox(elsewhere, "a@b.example", "c@d.example").send, message())
     assert "encryption SMTPNotSupportedError: it must speak STARTTLS" in str(error)
     assert not any("AUTH" in line for line in mail.said)  # the password stays here
@@ -425,7 +423,7 @@ def test_a_mail_server_that_drips_is_given_up_in_time(mail):
 
     with peer(drip) as (port, gone):
         began = time.monotonic()
-        server = Server(f"smtp://127.0.0.1:{port}", timeout=0.3)
+        server = SmtpServer(f"smtp://127.0.0.1:{port}", timeout=0.3)
         error = refused(Mailbox(server, "a@b.example", "c@d.example").send, message())
         assert time.monotonic() - began < 0.9 + 2
         assert "connection TimeoutError" in str(error)
@@ -453,14 +451,14 @@ def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):
 
 
 def test_nobody_there(mail):
-    error = refused(Mailbox(Server("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
+    error = refused(Mailbox(SmtpServer("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
     assert "connection ConnectionRefusedError" in str(error)
 
 
 def test_one_address_that_is_refused_costs_the_others_nothing(mail):
-    mailbox = box(mail, ctx="nobody@example.com, duty@example.com")
+    mailbox = box(mail, to="nobody@example.com, duty@example.com")
     mailbox.send(message())
-    assert mail.letters[0].ctx == ["duty@example.com"]
+    assert mail.letters[0].to == ["duty@example.com"]
     assert mailbox.notes == ["E-mail: nobody@example.com was refused: 550 no such mailbox"]
     assert mailbox.check().endswith("takes mail to duty@example.com, but not to nobody@example.com (550 no such mailbox)")
     assert len(mail.letters) == 1
@@ -564,7 +562,7 @@ def test_a_correction_goes_only_where_there_is_something_to_correct(post, web):
     sorry = message("i/corrected/text", "sorry", incident="i", kind=EventKind.CORRECTED, reply_to="i/opened/text")
     web.asked.clear()
     web.will(says("ok"))
-    told(ctx, NOW, sorry, withdrawn=ctx.store.unsent("i"))
+    told(ctx, NOW, sorry, withdrawn_keys=ctx.store.unsent("i"))
     assert post.heard()["slack"] == []
     assert post.heard()["email"] == ["opened", "sorry"]
 
@@ -594,7 +592,7 @@ def test_a_destination_that_is_taken_away_is_said_once(post, web):
     ctx = post()
     web.will(says("", 500))
     told(ctx, NOW, message("i/opened/text", "opened", incident="i"))
-    fewer = replace(post("* -> telegram"), notifier=RoutingNotifier({"telegram": ctx.notifier.places["telegram"]}))
+    fewer = replace(post("* -> telegram"), notifier=RoutingNotifier({"telegram": ctx.notifier.destinations["telegram"]}))
     later = told(fewer, NOW + STEP, message("i/resolved/text", "over", incident="i", reply_to="i/opened/text"))
     assert later == {"slack:i/opened/text": "refused", "i/resolved/text": "sent"}
     assert pipeline.deliver(fewer, NOW + 2 * STEP) == []
@@ -653,7 +651,7 @@ def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
     assert [m.key for m in store.waiting()] == ["pager:i/opened/text", "run/daily/text", "pager:run/daily/text"]
     store.record(Receipt("pager:i/opened/text", "sent", message_id="1"), NOW)
     assert (store.was_sent("i/opened/text"), store.was_sent("run/daily/text")) == (True, False)
-    assert (store.text("i/opened/text"), store.heard_of("i")) == ("opened", {"pager": True})
+    assert (store.text("i/opened/text"), store.incident_destinations("i")) == ("opened", {"pager": True})
     store.close()
     with closing(ReadOnlyState(tmp_path / "alerts.sqlite", destinations=known)) as past:
         assert [seen.key for seen in past.thread("i")] == ["i/opened/text"]
@@ -825,9 +823,7 @@ def test_without_any_destination_everything_is_printed(tmp_path):
     notifier, note = open_notifier(given)
     assert isinstance(notifier, Console)
     assert note.startswith("No chat is configured")
-    assert pipeline.finish(RunContext(METRICS, {}, None, open_store(given), notifier), Reading({}), []) == (
-        "all seen; 0 messages sent"
-    )
+    assert pipeline.finish(connect_chat(given), Reading({}), []) == "all seen; 0 messages sent"
 
 
 # The page about it

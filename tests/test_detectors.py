@@ -1,7 +1,12 @@
-"""Laws that every detector keeps, and the numbers each fence gives."""
+"""Laws that every detector keeps, and the numbers that each width rule gives."""
 
 import itertools
+import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,16 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from alerting.detectors.auto import AutoDetector
 from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
 from alerting.detectors.baselines import Change, SameSlot, Trailing
-from alerting.detectors.level import Level
-from alerting.detectors.sudden import Sudden
-from alerting.detectors.sustained import Sustained
 from alerting.detectors.verdicts import judge
 from alerting.model.metric import Metric, Policy
+from tests.detector_classes import DETECTORS, WIDTH_RULES
 
-REFERENCES = [
+BASELINES = [
     Trailing(hours=6),
     Trailing(hours=48),
     SameSlot(days=7, near=0),
@@ -29,18 +31,13 @@ REFERENCES = [
     Change(days=9),
     Change(days=14, last=3),
 ]
-FENCES = [
-    lambda over: IQR(3, over),
-    lambda over: Sigma(3, over),
-    lambda over: MAD(4, over),
-    lambda over: Quantile(0.05, 0.5, over),
-]
-FENCED = [fence(over) for over, fence in itertools.product(REFERENCES, FENCES)]
-OF_A_BUCKET = [*FENCED, Sudden(), Level(), AutoDetector()]  # one bucket can be outside
-RULES = [*OF_A_BUCKET, Sustained()]
+PARAMETERS = {MAD: {"k": 4}, Quantile: {"q": 0.05, "margin": 0.5}}
+PLAIN = [cls(over=over, **PARAMETERS.get(cls, {})) for over, cls in itertools.product(BASELINES, WIDTH_RULES)]
+RULES = [*PLAIN, *DETECTORS]
 ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
 EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule)[:60])
-EVERY_OF_A_BUCKET = pytest.mark.parametrize("rule", OF_A_BUCKET, ids=lambda rule: repr(rule)[:60])
+SINGLE_BUCKET = [rule for rule in RULES if rule.single_bucket]
+EVERY_SINGLE_BUCKET = pytest.mark.parametrize("rule", SINGLE_BUCKET, ids=lambda rule: repr(rule)[:60])
 
 
 def metric(rule=None, **policy):
@@ -115,7 +112,7 @@ def test_too_little_history_is_unknown(rule):
     assert set(judged(values, rule).status) == {"unknown"}
 
 
-@EVERY_OF_A_BUCKET
+@EVERY_SINGLE_BUCKET
 @pytest.mark.parametrize("level", [0.0, 5.0, -3.0])
 def test_constant_series_is_normal_and_its_end_is_not(rule, level):
     values = pd.Series(level, pd.date_range("2026-01-05", periods=48 * 30, freq="30min", tz="UTC"))
@@ -127,7 +124,7 @@ def test_constant_series_is_normal_and_its_end_is_not(rule, level):
     assert judged(values, rule, min_units=2.0).iloc[-1].status == "normal"
 
 
-@EVERY_OF_A_BUCKET
+@EVERY_SINGLE_BUCKET
 def test_an_outage_is_seen_however_wide_the_band(rule):
     values = long_enough(rule, gaps=0)
     values.iloc[-1] = 0.0
@@ -229,7 +226,7 @@ def test_a_series_with_holes_in_its_index_is_refused():
         IQR().band(values.tz_localize(None))
 
 
-def test_impossible_references_are_refused():
+def test_impossible_baselines_are_refused():
     with pytest.raises(ValueError, match="kind='month'"):
         SameSlot(kind="month")
     with pytest.raises(ValueError, match="days is at least 1"):
@@ -262,3 +259,65 @@ def test_what_is_made_of_too_little_is_unknown():
     seen = judge(values, rule.band(values), ratio, volume).iloc[-200:]
     assert set(seen.loc[volume.iloc[-200:] < 100, "status"]) == {"unknown"}
     assert "unknown" not in set(seen.loc[volume.iloc[-200:] >= 100, "status"])
+
+
+NEW_MODULE = """
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from alerting.detectors.bands import BaseDetector
+from alerting.detectors.windows import quantiles, values_before
+
+
+@dataclass(frozen=True)
+class TenDays(BaseDetector):
+    '''Between the lowest and the highest value of ten days.'''
+
+    ahead = 0
+
+    @property
+    def history(self):
+        return timedelta(days=10)
+
+    def bands(self, grid):
+        past = values_before(grid.values, grid.requested + self.ahead, 10 * grid.per_day)
+        enough = np.isfinite(past).sum(axis=-1) >= 8
+        low, expected, high = (np.where(enough, limit, np.nan) for limit in quantiles(past, 0, 0.5, 1))
+        return {"low": low, "expected": expected, "high": high}
+
+
+class PeeksAhead(TenDays):
+    '''The same, with the value that is judged among its past.'''
+
+    ahead = 1
+"""
+
+
+def test_a_detector_in_a_new_module_is_under_the_laws_without_being_named(tmp_path):
+    """All laws hold for one that keeps them; one that looks at the value to judge is found out."""
+    (tmp_path / "detectors").mkdir()
+    (tmp_path / "detectors" / "ten_days.py").write_text(NEW_MODULE)
+    (tmp_path / "dropped_in.py").write_text(
+        f"import alerting.detectors\nalerting.detectors.__path__.append({str(tmp_path / 'detectors')!r})\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    laws = ["tests/test_detectors.py", "tests/test_batches.py", "tests/test_rules.py"]
+    chosen = "TenDays or (PeeksAhead and comes_later)"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "dropped_in", "-p", "no:cacheprovider", "-vv", "-k", chosen, *laws],
+        cwd=root, env={**outside, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}, capture_output=True, text=True,
+    )  # fmt: skip
+    answers = set(re.findall(r"::(test_\w+)\[.*?(TenDays|PeeksAhead)\S*\] (PASSED|FAILED)", done.stdout))
+    assert {law for law, name, answer in answers if (name, answer) == ("TenDays", "FAILED")} == set(), done.stdout[-3000:]
+    assert {law for law, name, answer in answers if (name, answer) == ("TenDays", "PASSED")} >= {
+        "test_prefix_law",
+        "test_prefix_law_on_anything",
+        "test_what_comes_later_changes_nothing",
+        "test_an_outage_is_seen_however_wide_the_band",
+        "test_a_batch_from_a_position_on_is_the_whole_of_each",
+        "test_a_live_run_equals_a_backtest_bit_for_bit",
+    }
+    assert ("test_what_comes_later_changes_nothing", "PeeksAhead", "FAILED") in answers

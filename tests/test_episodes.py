@@ -34,14 +34,14 @@ def words(told):
     [
         ("N N N", "- - -"),
         ("N A A N N", "- opened - - resolved"),  # one episode, one pair of messages
-        ("N A ? ? N", "- opened - - -"),  # not knowing is not recovering
+        ("N A ? ? N", "- opened - - -"),  # unknown is not recovered
         ("N A M N N", "- opened - - resolved"),
         ("N A N A N N", "- opened - - - resolved"),  # flapping is one episode
         ("N A N ? N", "- opened - - resolved"),
-        ("A N N A", "opened - resolved opened"),  # a new trouble is a new episode
+        ("A N N A", "opened - resolved opened"),  # a new anomaly is a new episode
         ("N M N", "- - -"),  # one late bucket is waited for
         ("N M M N", "- - no-data data-back"),
-        ("N M M M M", "- - no-data - -"),  # said once
+        ("N M M M M", "- - no-data - -"),  # notified once
         ("M M A N N", "- no-data data-back+opened - resolved"),
         ("A M M N N", "opened - no-data data-back resolved"),
         ("? ? A", "- - opened"),
@@ -98,7 +98,7 @@ HELD = ("A", 80.0, False, "sustained")
 GAP = ("M", float("nan"), False, "usual gap")
 
 
-def test_what_is_no_news_opens_nothing_but_stays():
+def test_an_anomaly_that_is_not_new_opens_nothing_but_stays_pending():
     first = ("A", 80.0, True, "sustained")
     hasty = Policy(remind=timedelta(minutes=15))
     well = ("N", 100.0, False, "")
@@ -106,7 +106,7 @@ def test_what_is_no_news_opens_nothing_but_stays():
     assert words(steps(HELD, HELD, first)) == "- - opened"
 
 
-def test_a_sudden_fall_within_a_level_held_wrong_is_told():
+def test_a_sudden_fall_within_a_sustained_deviation_is_notified():
     told = steps(("A", 80.0, True, "sustained"), HELD, ("A", 40.0, True, "sudden"), ("A", 35.0, True, "sudden"))
     assert words(told) == "opened - worsened -"
     worse = told[2][0]
@@ -122,7 +122,7 @@ def test_a_sudden_fall_within_a_level_held_wrong_is_told():
         ([150, 176], "opened worsened"),
     ],
 )
-def test_worse_is_said_when_the_deviation_has_grown_by_a_share(values, told):
+def test_worsened_is_sent_when_the_deviation_has_grown_by_a_share(values, told):
     assert words(steps(*(("A", float(v), True, "sudden") for v in values))) == told
 
 
@@ -165,37 +165,37 @@ NAN = float("nan")
         ([(100, 100, 100), (NAN, 100, 100), (NAN, 100, 100), (96, 40, 100)], "- - no-data data-back"),
     ],
 )
-def test_what_fell_at_once_is_compared_with_what_it_fell_from(buckets, told):
+def test_a_sudden_fall_is_compared_with_the_level_before(buckets, told):
     assert words(against_the_usual(*buckets)) == told
 
 
-def test_still_low_says_how_low_against_the_level_before():
+def test_a_reminder_compares_with_the_level_before():
     events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 9, policy=Policy(remind=timedelta(hours=2)))
     reminder = next(e for happened in events for e in happened if e.kind is EventKind.REMINDER)
     assert (reminder.verdict.expected, reminder.verdict.value) == (100.0, 61)
     assert reminder.verdict.status is Status.ANOMALOUS
 
 
-def test_a_new_level_is_left_to_the_band_after_some_hours():
+def test_after_six_hours_the_band_alone_decides():
     events = against_the_usual(*[(100, 100, 100), (60, 100, 100)] + [(61, 60, 100)] * 30)
     resolved = next(e for happened in events for e in happened if e.kind is EventKind.RESOLVED)
     assert timedelta(hours=6) <= resolved.bucket - START <= timedelta(hours=7)
 
 
-def test_a_usual_gap_is_told_to_nobody():
+def test_a_usual_gap_is_not_notified():
     assert words(steps(GAP, GAP, GAP, GAP)) == "- - - -"
     lost = ("M", float("nan"), True, "")
     assert words(steps(GAP, GAP, lost, lost)) == "- - no-data -"
 
 
-def test_what_was_lost_is_summed_over_the_odd_buckets_only():
+def test_lost_is_summed_over_the_anomalous_buckets_only():
     events = [e for happened in against_the_usual((100, 100, 100), (60, 100, 100), (70, 60, 100), (99, 70, 100), (100, 99, 100))
               for e in happened]  # fmt: skip
     assert [e.kind for e in events] == [EventKind.OPENED, EventKind.RESOLVED]
     assert events[-1].episode.lost == 40 + 30
 
 
-def test_after_the_end_nothing_of_the_trouble_is_left():
+def test_after_the_end_nothing_of_the_episode_is_left():
     episode, _ = fold("A N N")
     assert (episode.state, episode.since, episode.worst, episode.last_notified) == (EpisodeState.OK, None, None, None)
 

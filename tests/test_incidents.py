@@ -1,6 +1,6 @@
-"""Which episodes are one story, and what is told of it. Each metric's verdicts go in as letters, one bucket after the other.
+"""Which episodes are one incident, and how it is notified. Each metric's verdicts go in as letters, one bucket after the other.
 
-N normal, A anomalous (20 % more than the last A: worse), M missing; what is told comes out as kind(metrics), '-' for nothing.
+N normal, A anomalous (20 % more than the last A: worse), M missing; notifications come out as kind(metrics), '-' for nothing.
 """
 
 from dataclasses import replace
@@ -41,7 +41,7 @@ def answers(seen: dict[str, str]) -> list[list[Verdict]]:
 
 
 def live(seen: dict[str, str], metrics=METRICS, silences=(), between=lambda incidents, i: incidents):
-    """Told events bucket by bucket, as separate runs; and the incidents at the end."""
+    """Return the notifications bucket by bucket, as of separate runs, and the incidents at the end."""
     memory, told = PreviousState(metrics, silences=silences), []
     for i, row in enumerate(answers(seen)):
         due = [DueBuckets(metric, START + i * STEP, START + i * STEP) for metric in metrics if metric.name in seen]
@@ -66,18 +66,18 @@ def word(event: Event) -> str:
     ("seen", "told"),
     [
         ({"likes": "N A A N N"}, "- opened(likes) - - resolved(likes)"),
-        # what begins together is one story, its root first
+        # what begins together is one incident, its root first
         ({"ctr": "A A N N", "likes": "A A N N", "views": "N N N N"}, "opened(likes,ctr) - - resolved(likes,ctr)"),
         ({"likes": "A N N", "feed_users": "A N N", "messages": "A N N"}, "opened(feed_users,likes,messages) - resolved("),
         # a follower that comes a little later is an edit, not a message; its end is not the end
         ({"views": "A A A N N N", "likes": "N A A A N N"}, "opened(views) - - - - resolved(likes)"),
-        # one that does not hang on it is news, in the same thread
+        # an unrelated metric is notified, in the same thread
         ({"views": "A A A N N", "messages": "N A A N N"}, "opened(views) worsened(messages) - - resolved(views,messages)"),
-        # the root itself, after its follower, is news
+        # the root itself, after its follower, is notified
         ({"likes": "A A N N", "views": "N A N N"}, "opened(likes) worsened(views) - resolved(likes,views)"),
-        # worse is said once for all
+        # worsened is sent once for all
         ({"likes": "A W N N", "ctr": "A W N N"}, "opened(likes,ctr) worsened(likes,ctr) - resolved(likes,ctr)"),
-        # no data, after odd data, is the same story
+        # no data after anomalous data is the same incident
         ({"views": "A M M N N"}, "opened(views) - worsened(views) - resolved(views)"),
         ({"views": "M M N", "likes": "M M N"}, "- no-data(views,likes) data-back(views,likes)"),
         # data is back and low
@@ -89,7 +89,7 @@ def word(event: Event) -> str:
         ),
     ],
 )
-def test_one_story(seen, told):
+def test_one_incident(seen, told):
     assert words(live(seen)[0]).startswith(told)
 
 
@@ -111,7 +111,7 @@ def test_reminders_are_the_incidents_and_not_each_metrics():
     assert words(told) == "opened(likes) - reminder(likes) - reminder(likes) - reminder(likes)"
 
 
-def test_an_unrelated_trouble_an_hour_later_is_a_story_of_its_own_and_a_related_one_is_not():
+def test_an_unrelated_episode_an_hour_later_is_an_incident_of_its_own_and_a_related_one_is_not():
     late = "N N N N N N A N N"
     told, known = live({"views": "A A A A A A A A A", "messages": late})
     assert words(told) == "opened(views) - - - - - opened(messages) - resolved(messages)"
@@ -145,7 +145,7 @@ def test_what_ends_while_it_is_silenced_ends_without_a_sound():
     assert [event.quiet for events in told for event in events] == [False, True]
 
 
-def test_snoozed_and_muted_incidents_say_nothing_until_then():
+def test_snoozed_and_muted_incidents_send_nothing_until_then():
     def snooze(known, i):
         return [replace(incident, snoozed_until=START + 3 * STEP) for incident in known] if i == 0 else known
 
@@ -169,7 +169,7 @@ def test_what_begins_later_does_not_hide_in_a_muted_incident():
     assert len(known) == 2
 
 
-def test_a_catch_up_tells_each_incident_once_with_its_true_times():
+def test_a_catch_up_notifies_each_incident_once_with_its_true_times():
     rows = answers({"likes": "N A A W N N N N", "views": "N N N N N N A A"})
     due = [DueBuckets(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]
     changes = advance(due, [verdict for row in rows for verdict in row], PreviousState(METRICS))
@@ -180,7 +180,7 @@ def test_a_catch_up_tells_each_incident_once_with_its_true_times():
 
 
 @given(st.dictionaries(st.sampled_from([m.name for m in METRICS]), st.text("NAWM?", min_size=1, max_size=24), min_size=1))
-def test_laws_of_every_story(letters):
+def test_laws_of_every_incident(letters):
     seen = {name: " ".join(text) for name, text in letters.items()}
     told, known = live(seen)
     events = [event for row in told for event in row]
@@ -206,7 +206,7 @@ def own(name: str, seen: dict[str, str]) -> list[Verdict]:
     return [verdict for row in answers({**seen}) for verdict in row if verdict.metric == name]
 
 
-def test_late_rows_take_a_member_back_and_close_what_is_left_of_the_story():
+def test_late_rows_withdraw_a_member_and_close_what_is_left_of_the_incident():
     _told, known = live({"likes": "N A A", "views": "N A A"})
     (incident,) = known
     healed = answers({"likes": "N N A", "views": "N N N"})
@@ -239,7 +239,7 @@ def test_late_rows_may_show_that_a_gap_was_a_fall():
     assert (known[0].root.first.status, known[0].root.since) == (Status.MISSING, START + STEP)
 
 
-def test_late_rows_that_change_nothing_say_nothing():
+def test_late_rows_that_change_nothing_send_nothing():
     seen = {"likes": "N A A N N N", "views": "N A A N N N"}
     _told, known = live(seen)
     rows = [verdict for row in answers(seen)[1:] for verdict in row]

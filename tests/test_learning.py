@@ -1,4 +1,4 @@
-"""What people say of an incident changes what later bands are made from, and never the values that are judged."""
+"""Labels of incidents change what later bands are computed from, and never the values that are judged."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -6,14 +6,12 @@ import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 import traceback
 import urllib.error
 import urllib.request
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,20 +34,11 @@ from alerting.notifiers.telegram import buttons
 from alerting.notifiers.telegram.buttons import NOT_A_PRESS
 from alerting.notifiers.telegram.chat import Telegram
 from alerting.notifiers.telegram_html import cut_html, cut_plain, html_to_text
-from tests.botapi import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
+from tests.pictures import png
+from tests.servers import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, Refused, read_html, units
 from tests.waiting import PATIENCE, ended, until
 
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
-
-
-def png(width=8, height=8, noise=0):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    pixels = zlib.compress((b"\0" + b"\x7f" * 3 * width) * height)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    extra = chunk(b"teSt", bytes(range(256)) * noise) if noise else b""  # every byte there is, line breaks too
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def text(words="<b>Views</b> fell by 40 %", key="views/opened"):
@@ -155,7 +144,7 @@ def test_plain_text_goes_once(bot):
 
 
 def test_a_group_that_became_a_supergroup_is_followed_at_once(bot):
-    bot.fail("migrate", ctx="-100777")
+    bot.fail("migrate", to="-100777")
     chat = telegram(bot)
     chat.send(text())
     chat.send(picture())
@@ -329,9 +318,9 @@ def test_a_forged_press_is_refused_and_passed(bot, data):
     forged["callback_query"]["data"] = data
     genuine = bot.press(number, "take")
     first, second = chat.button_presses(0)
-    assert (first.update, first.ref) == (forged["update_id"], "")
+    assert (first.update_id, first.ref) == (forged["update_id"], "")
     assert "not a button of these alerts" in first.refused
-    assert (second.update, second.ref, second.refused) == (genuine["update_id"], ABOUT, "")
+    assert (second.update_id, second.ref, second.refused) == (genuine["update_id"], ABOUT, "")
 
 
 @pytest.mark.parametrize(
@@ -383,7 +372,7 @@ def test_a_group_that_became_a_supergroup_keeps_its_buttons(configured, pressed)
         bot.inside.migrate("-42", "-100777")
         bot.press(number, "take", chat=pressed)
         later = telegram(bot, chat=configured)  # another run, that nobody has told anything
-        assert [a.refused for a in later.answers(0)] == [""]
+        assert [a.refused for a in later.button_presses(0)] == [""]
         assert refusal(later, lambda: later.edit(question("b"), number)).permanent  # its messages stayed behind
 
 
@@ -395,7 +384,7 @@ def test_a_press_is_not_refused_because_telegram_could_not_say_where_it_was():
         update = bot.press(number, "take", chat="-100777")
         bot.fail("500", method="sendChatAction")
         refusal(chat, lambda: chat.button_presses(0))
-        assert [a.update for a in chat.button_presses(0) if not a.refused] == [update["update_id"]]
+        assert [a.update_id for a in chat.button_presses(0) if not a.refused] == [update["update_id"]]
 
 
 @pytest.mark.parametrize(
@@ -413,7 +402,7 @@ def test_a_press_is_not_refused_because_telegram_could_not_say_where_it_was():
 def test_a_name_is_one_line_that_can_be_seen(bot, sender, who):
     chat = telegram(bot)
     bot.press(chat.send(question()), "take", user={**ANNA, **sender})
-    assert chat.button_presses(0)[0].who == who
+    assert chat.button_presses(0)[0].name == who
 
 
 def test_buttons_without_an_incident_are_left_out(bot):
@@ -439,11 +428,11 @@ def test_what_has_to_be_remembered_is_not_forgotten_by_telegram_before(bot):
     number = chat.send(question())
     presses = [bot.press(number, "take")["update_id"] for _ in range(250)]
     read = chat.button_presses(0)
-    assert [a.update for a in read] == presses[:100]
-    assert [a.update for a in chat.button_presses(0)] == presses[:100]  # whoever forgot them reads them again
-    while more := chat.button_presses(read[-1].update + 1):
+    assert [a.update_id for a in read] == presses[:100]
+    assert [a.update_id for a in chat.button_presses(0)] == presses[:100]  # whoever forgot them reads them again
+    while more := chat.button_presses(read[-1].update_id + 1):
         read += more
-    assert [a.update for a in read] == presses
+    assert [a.update_id for a in read] == presses
 
 
 def test_refused_presses_do_not_hold_up_the_others(bot):
@@ -452,8 +441,8 @@ def test_refused_presses_do_not_hold_up_the_others(bot):
     strangers = [bot.press(number, "take", user=7)["update_id"] for _ in range(230)]
     anna = bot.press(number, "take")["update_id"]
     told = chat.button_presses(0)
-    assert [a.update for a in told] == [*strangers, anna]
-    assert [a.update for a in told if not a.refused] == [anna]
+    assert [a.update_id for a in told] == [*strangers, anna]
+    assert [a.update_id for a in told if not a.refused] == [anna]
 
 
 def test_numbers_that_begin_again_are_read(bot):
@@ -463,14 +452,14 @@ def test_numbers_that_begin_again_are_read(bot):
     assert chat.button_presses(before + 1) == []
     bot.inside.queue.begin_again(1000)
     bot.press(number, "mute")
-    assert [(a.update, a.action) for a in chat.button_presses(before + 1)] == [(1000, Action.MUTE)]
+    assert [(a.update_id, a.action) for a in chat.button_presses(before + 1)] == [(1000, Action.MUTE)]
     assert chat.button_presses(1001) == []
 
 
 def test_other_updates_are_passed(bot):
     bot.inside.updates.extend([{"update_id": 5, "message": {"text": "take"}}, {"update_id": 6}, {}, {"update_id": 8, "x": None}])
     told = telegram(bot).button_presses(0)
-    assert [(a.update, a.ref, a.refused) for a in told] == [(n, "", NOT_A_PRESS) for n in (5, 6, 8)]
+    assert [(a.update_id, a.ref, a.refused) for a in told] == [(n, "", NOT_A_PRESS) for n in (5, 6, 8)]
 
 
 ANYTHING = st.recursive(
@@ -521,10 +510,10 @@ def test_whatever_comes_is_an_answer_or_a_notify_error(one_bot, updates, repeat)
     finally:
         del queue.read
     for answer in told:
-        json.dumps([answer.update, answer.query, answer.who, answer.user, answer.refused]).encode()
-        f"{answer.who}{answer.query}".encode()
-        assert len(answer.who) <= 40
-        assert answer.refused or (answer.ref, answer.user) == (ABOUT, "4242")
+        json.dumps([answer.update_id, answer.callback_id, answer.name, answer.user_id, answer.refused]).encode()
+        f"{answer.name}{answer.callback_id}".encode()
+        assert len(answer.name) <= 40
+        assert answer.refused or (answer.ref, answer.user_id) == (ABOUT, "4242")
     assert len(one_bot.calls) <= 30
 
 
@@ -571,7 +560,7 @@ def test_waiting_for_an_answer_ends_with_it(bot):
     chat = telegram(bot, timeout=0.2)  # shorter than it waits
     number = chat.send(question())
     with ThreadPoolExecutor() as aside:
-        waiting = aside.submit(chat.answers, 0, wait=50)
+        waiting = aside.submit(chat.button_presses, 0, wait=50)
         until(lambda: bot.inside.queue.polls)
         began = time.monotonic()
         bot.press(number, "real")
@@ -581,10 +570,10 @@ def test_waiting_for_an_answer_ends_with_it(bot):
 
 def test_who_waits_is_ended_by_another_who_waits(bot):
     with ThreadPoolExecutor() as aside:
-        first = aside.submit(telegram(bot).answers, 0, wait=20)
+        first = aside.submit(telegram(bot).button_presses, 0, wait=20)
         until(lambda: bot.inside.queue.polls)
         assert telegram(bot).button_presses(0) == []  # a run that only looks disturbs nobody
-        second = aside.submit(telegram(bot).answers, 0, wait=1)
+        second = aside.submit(telegram(bot).button_presses, 0, wait=1)
         with pytest.raises(NotifyError, match="another program reads this bot's updates"):
             first.result(timeout=PATIENCE)
         assert second.result(timeout=PATIENCE) == []
@@ -597,7 +586,7 @@ def test_whoever_pressed_is_told(bot, user, alert):
     (told,) = chat.button_presses(0)
     chat.confirm(told, "👀" * 150)
     (seen,) = bot.inside.queue.answered
-    assert (seen["callback_query_id"], seen["show_alert"]) == (told.query, alert)
+    assert (seen["callback_query_id"], seen["show_alert"]) == (told.callback_id, alert)
     assert units(seen["text"]) <= 200
     assert "chat_id" not in seen
 
@@ -963,8 +952,8 @@ def test_the_fake_takes_no_more_than_so_many_a_minute(bot):
 
 def test_the_fake_serves_as_a_process(tmp_path):
     port, log = tmp_path / "port", tmp_path / "log"
-    command = [sys.executable, str(Path(__file__).parent / "botapi.py"), str(port), str(log)]
-    with ended(subprocess.Popen(command)) as server:
+    command = [sys.executable, "-m", "tests.servers", "botapi", str(port), str(log)]
+    with ended(subprocess.Popen(command, cwd=Path(__file__).parent.parent)) as server:
         try:
             until(lambda: port.exists() or server.poll() is not None)
             url = f"http://127.0.0.1:{port.read_text()}"

@@ -624,7 +624,7 @@ def test_memory_is_read_without_being_changed(world):
     path = world.settings.data / "alerts.sqlite"
     before = path.read_bytes()
     past = ReadOnlyState(path)
-    assert past.off() == ["likes"]
+    assert past.affected_metrics() == ["likes"]
     assert past.sent(NOW, NOW + timedelta(minutes=1)) == 3
     assert past.pictures(NOW, NOW + timedelta(minutes=1))
     past.close()

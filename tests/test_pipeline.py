@@ -160,7 +160,7 @@ def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
     one, single = live([after(first + i * STEP) for i in range(1, 301)], "one")
     many, caught = live([after(END)], "many")
     past = one.source.fetch(Query("a", ""), values.index[0], END + STEP).value.reindex(values.index)
-    replay = backtest.replay(one.metrics, {"a": past}, first + STEP, END + STEP)
+    replay = backtest.BacktestData(one.metrics, {"a": past}, first + STEP, END + STEP).replay_all()
     stories, said = update_incidents([], replay.events, one.metrics, lambda metric, bucket: False)
     told = [(e.kind, e.bucket) for e in single if e.kind is not EventKind.REMINDER]
     assert told == [(e.kind, e.bucket) for e in said if e.kind is not EventKind.REMINDER]
@@ -172,7 +172,7 @@ def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
     ]  # each once, with its true times
     assert times(one.store.all_incidents(first)) == times(many.store.all_incidents(first)) == times(stories)
     since = first + STEP
-    assert repr(one.store.judged("a", since)) == repr(many.store.judged("a", since)) == repr(replay.answers)
+    assert repr(one.store.judged("a", since)) == repr(many.store.judged("a", since)) == repr(replay.verdicts)
 
 
 def times(incidents):

@@ -115,7 +115,7 @@ def test_the_calendar_is_drawn_where_it_belongs():
     figure = with_calendar(
         occasion(0.1, "Release"), occasion(10, "Sale", length=5), occasion(60, "Before"), occasion(-1, "Later")
     )
-    places = [path.vertices[0, 0] for path in parts(figure)["occasions"].get_paths()]
+    places = [path.vertices[0, 0] for path in parts(figure)["calendar"].get_paths()]
     assert places == [pytest.approx(48.15), pytest.approx(38.25)]
     assert {"Release", "Sale"} <= set(words(figure))
     assert not {"Before", "Later"} & set(words(figure))
@@ -129,7 +129,7 @@ def test_the_three_nearest_of_the_calendar_are_named():
 def test_a_whole_day_is_shaded_without_words():
     day = CalendarEvent(pd.Timestamp("2026-10-10T21:00Z"), pd.Timestamp("2026-10-11T21:00Z"), "holiday", "Columbus Day")
     figure = with_calendar(day)
-    assert "occasions" not in parts(figure)
+    assert "calendar" not in parts(figure)
     edges = parts(figure)["days"].get_paths()[0].vertices[:, 0]
     assert (edges.min(), edges.max()) == (pytest.approx(9.75), pytest.approx(33.75))
     assert "Columbus Day" not in words(figure)

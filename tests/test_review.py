@@ -28,7 +28,7 @@ from alerting.sources.base import BaseSource
 from alerting.sources.cache import CachedSource
 from alerting.store.state import StateStore
 from alerting.studies.data import reading_bars
-from alerting.studies.review import widest_harmless
+from alerting.studies.suggest import widest_harmless
 from alerting.studies.widgets import WidthTuning
 from tests.pasts import END, HOUR, RULE, dip, past
 from tests.servers import needs
@@ -61,18 +61,18 @@ def test_a_review_without_a_memory_is_a_replay_and_says_so(nothing):
     assert review.by_metric().loc[["a", "b"], "incidents"].tolist() == [2, 0]
     assert review.moment["metric"] == "a"
     widths = review.at_widths()
-    said = studies.of_week(review, widths)
+    said = studies.sentences.of_week(review, widths)
     assert "The noisiest metric is a, the quietest b" in said
     assert "nobody has said what they were" in said
     assert "no width can be said to lose anything" in said
-    assert studies.week_lines(review.past, widths).startswith("no line: every width stays")
+    assert studies.suggest.week_lines(review.past, widths).startswith("no line: every width stays")
 
 
 def test_what_was_planted_makes_the_labels_of_a_replay(nothing):
     review = studies.review(past([dip(50, 46)]), given=nothing)
     assert sorted(incident.label for incident in review.incidents) == [Label.FALSE_ALARM, Label.REAL]
     assert review.by_metric().loc["a", "precision"] == 0.5
-    assert "2 labelled, 1 of them no false alarm, a precision of 50%" in studies.of_week(review, review.at_widths())
+    assert "2 labelled, 1 of them no false alarm, a precision of 50%" in studies.sentences.of_week(review, review.at_widths())
 
 
 def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
@@ -106,7 +106,7 @@ def test_wider_bands_tell_less_and_name_what_they_lose():
 def test_a_wider_band_is_proposed_only_where_it_loses_nothing():
     table = pd.DataFrame({"incidents a week": [9.0, 5.0, 3.0, 1.0], "found": [2, 2, 2, 1]}, index=[0.7, 1.0, 1.2, 1.5])
     assert widest_harmless(table) == 1.2
-    lines = studies.week_lines(past(), table)
+    lines = studies.suggest.week_lines(past(), table)
     assert lines.splitlines()[:2] == ["a: width=1.2", "b: width=1.2"]
     assert widest_harmless(table.assign(found=0)) == 1.0
 
@@ -118,8 +118,8 @@ def test_a_moment_is_explained_as_a_run_would_have(sample, app):
     assert moment.verdict.status is Status.ANOMALOUS
     assert moment.verdict.bucket <= at < moment.verdict.bucket + STEP
     assert moment.cause
-    assert "iOS" in moment.slices_said()
-    facts = moment.facts()
+    assert "iOS" in moment.facts["slices"]
+    facts = moment.facts
     assert set(facts) == {"bucket", "value", "expected (band)", "off", "answer", "rule", "how unusual", "slices"}
     assert "anomalous" in facts["answer"]
     assert "score -" in facts["off"]
@@ -146,8 +146,8 @@ def test_a_moment_of_a_table_has_no_slices_and_a_gap_none_at_all(tmp_path):
     given = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
     ctx = connections.connect(dry_run=True, settings=given)
     moment = studies.explain(f"{index[-1]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
-    assert moment.standing == "normal: nothing was told"
-    assert "no slices" in moment.slices_said()
+    assert moment.facts["answer"] == "normal: nothing was told"
+    assert "no slices" in moment.facts["slices"]
     with pytest.raises(SettingsError, match=f"the last bucket before it with one is {index[1_399]:%Y-%m-%dT%H:%MZ}"):
         studies.explain(f"{index[1_400]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
 
@@ -216,7 +216,7 @@ def test_a_replay_shows_its_incidents_and_their_cost():
     assert "-50 %" in html
     assert not re.search(r"(background|color):\s*#", html)  # nothing that a dark theme would hide
     assert "2 normal" not in html
-    assert replay.answers._repr_html_().count("<tr") == 21
+    assert replay.verdicts._repr_html_().count("<tr") == 21
     assert json.dumps(html)
 
 

@@ -163,8 +163,8 @@ rows = st.sampled_from([(), ((Button("I'm on it", Action.TAKE), Button("Not real
 def texts(draw):
     """Each may answer itself and those before it in the alphabet, whichever is enqueued first."""
     key = draw(names)
-    ctx = draw(st.sampled_from(["", "unknown", *TEXTS[: TEXTS.index(key) + 1]]))
-    return Message(key, EventKind.OPENED, "views", AT, draw(said), reply_to=ctx, buttons=draw(rows), quiet=draw(st.booleans()))
+    to = draw(st.sampled_from(["", "unknown", *TEXTS[: TEXTS.index(key) + 1]]))
+    return Message(key, EventKind.OPENED, "views", AT, draw(said), reply_to=to, buttons=draw(rows), quiet=draw(st.booleans()))
 
 
 pictures = st.builds(lambda ctx, n: Message(f"{ctx}/p{n}", EventKind.OPENED, "views", AT, "caption", b"png", ctx), names, small)
@@ -275,7 +275,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(run=st.builds(Run, moments, days, st.none() | days, st.booleans(), said))
     def begin_and_end(self, run):
-        begun = replace(run, ended=None, well=False, said="")
+        begun = replace(run, ended=None, ok=False, outcome="")
         self.store.begin_run(begun)
         self.model.runs.setdefault(run.started, begun)
         if run.ended:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, studies
-from alerting.backtest.budget import BudgetPlan, MetricShare
+from alerting.backtest.budget import PLAN_COLUMNS, BudgetPlan
 from alerting.cli import backtest
 from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import Change, SameSlot
@@ -94,9 +94,8 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
         parameters["source"] = [re.sub(r"^(\w+) = .*", _smaller, line) for line in parameters["source"]]
         (small / path.name).write_text(json.dumps(notebook))
     code = (
-        "import importlib, sys; from pathlib import Path; from alerting import settings, studies;"
-        f"importlib.import_module('alerting.studies.execute').NOTEBOOKS = Path({str(small)!r});"
-        "sys.exit(studies.execute(settings.load_settings(), []))"
+        "import sys; from pathlib import Path; from alerting import settings, studies;"
+        f"sys.exit(studies.execute(settings.load_settings(), [], Path({str(small)!r})))"
     )
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -142,7 +141,7 @@ def test_a_study_is_thin(path):
 
 
 def test_a_past_knows_what_was_planted(sample):
-    past, reading = studies.load_past(sample, 1, END.isoformat())
+    past, reading = studies.load_past(1, END.isoformat(), sample)
     assert [metric.name for metric in past.metrics] == [metric.name for metric in METRICS]
     assert past.end - past.start == timedelta(weeks=1)
     assert any(span.start > past.start for span in past.known)
@@ -150,7 +149,7 @@ def test_a_past_knows_what_was_planted(sample):
     shown = studies.past_table(past)
     assert shown.loc["views", "known to be odd"] > 0
     assert shown.loc["views", "buckets"] == 672
-    assert past.calm()["views"].isna().sum() >= shown.loc["views", "known to be odd"]
+    assert past.clean_values()["views"].isna().sum() >= shown.loc["views", "known to be odd"]
 
 
 def test_a_past_of_a_table_ends_with_the_table(tmp_path):
@@ -158,21 +157,21 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
     table = pd.DataFrame({"series": "kpi 1", "ts": index, "value": np.arange(len(index)) % 24 + 100.0})
     table.to_csv(tmp_path / "kpi.csv", index=False)
     settings = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
-    past, _ = studies.load_past(connections.connect(dry_run=True, settings=settings), 2)
+    past, _ = studies.load_past(2, ctx=connections.connect(dry_run=True, settings=settings))
     assert past.end == index[-1] + timedelta(hours=1)
     assert past.known == ()
     with pytest.raises(SettingsError, match="nothing to study"):
-        studies.load_past(connections.connect(dry_run=True, settings=settings), 2, "2020-01-01T00:00Z")
+        studies.load_past(2, "2020-01-01T00:00Z", connections.connect(dry_run=True, settings=settings))
 
 
 def test_lines_of_the_catalogue():
-    name, before, after = studies.width_lines({"views": 1.35}).splitlines()
+    name, before, after = studies.suggest.width_lines({"views": 1.35}).splitlines()
     assert (name, before.startswith("- width=0.45, "), after.startswith("+ width=1.35, ")) == ("# views", True, True)
-    assert studies.width_lines({"other": 1.35}) == "other: width=1.35"
-    assert studies.width_lines({}) == "no line: every width stays as it is"
-    assert studies.rule_lines(RULE).startswith("RULE stays as it is")
-    assert "+ RULE = IQR(k=2.5, over=SameSlot(days=14))" in studies.rule_lines(IQR(k=2.5, over=SameSlot(days=14)))
-    assert studies.detector_text(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
+    assert studies.suggest.width_lines({"other": 1.35}) == "other: width=1.35"
+    assert studies.suggest.width_lines({}) == "no line: every width stays as it is"
+    assert studies.suggest.rule_lines(RULE).startswith("RULE stays as it is")
+    assert "+ RULE = IQR(k=2.5, over=SameSlot(days=14))" in studies.suggest.rule_lines(IQR(k=2.5, over=SameSlot(days=14)))
+    assert studies.suggest.detector_text(IQR(over=Change(last=3))) == "IQR(k=3, over=Change(days=14, last=3))"
 
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
@@ -180,9 +179,9 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
     monkeypatch.setattr(suggest, "CATALOGUE", file)
-    assert studies.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
-    assert studies.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
-    assert studies.width_lines({"a": 1.2}) == "no line: every width stays as it is"
+    assert studies.suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
+    assert studies.suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
+    assert studies.suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
 
 
 def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
@@ -206,9 +205,9 @@ def test_the_budget_command_refuses(text, weeks, said):
 
 def test_conclusions_are_sentences():
     empty = pd.DataFrame(columns=["width", "recall", "false a week", "delay, min", "F1"])
-    assert "No rule stays" in studies.of_rules(empty, 1.0)
-    plan = BudgetPlan(2.0, (MetricShare("views", 1.0, 1.2, 3, 4.0),))
+    assert "No rule stays" in studies.sentences.of_rules(empty, 1.0)
+    plan = BudgetPlan(2.0, pd.DataFrame([[1.0, 1.2, 3, 0.75, 4.0]], ["views"], PLAN_COLUMNS))
     power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}})
-    said = studies.of_budget(plan, power, 1.5)
+    said = studies.sentences.of_budget(plan, power, 1.5)
     assert "These widths keep to 2 false alerts a week: 3 were told in 4.0 weeks" in said
     assert "views 30%; of likes no drop" in said

@@ -121,8 +121,8 @@ def of_episode(e):
         "since": at(e.since),
         "opened": at(e.opened),
         "told": at(e.last_notified),
-        "said": maybe(of_verdict, e.said),
-        "share": number(e.share),
+        "said": maybe(of_verdict, e.last_notified_verdict),
+        "share": number(e.expected_share),
         "fell_to": number(e.fell_to),
         "worst": maybe(of_verdict, e.worst),
         "last": maybe(of_verdict, e.last),
@@ -130,7 +130,7 @@ def of_episode(e):
         "answers": e.answers,
         "calm_since": at(e.normal_since),
         "lost": number(e.lost),
-        "gap": at(e.gap),
+        "gap": at(e.gap_since),
         "gap_told": e.gap_notified,
     }
 
@@ -237,7 +237,8 @@ def test_every_fact_of_the_database_is_there(store):
     ]
     assert silences == EXPECTED["silences"]
     runs = [
-        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.well, "said": r.said} for r in store.runs(EVER)
+        {"started": at(r.started), "at": at(r.at), "ended": at(r.ended), "well": r.ok, "said": r.outcome}
+        for r in store.runs(EVER)
     ]
     assert runs == EXPECTED["runs"]
     assert store.next_update() == EXPECTED["heard"]
@@ -489,6 +490,6 @@ def test_a_field_without_a_stored_name_is_an_error():
 
     assert [*codec.unmapped(Fresh)] == ["Fresh.metric has no stored name"]
     with pytest.raises(StoreError, match=r"Fresh\.metric has no stored name"):
-        codec.of(Fresh())
+        codec.to_row(Fresh())
     with pytest.raises(StoreError, match="has no stored name"):
-        codec.of(Event(None, "views", NOW, Verdict("views", NOW, None), None))
+        codec.to_row(Event(None, "views", NOW, Verdict("views", NOW, None), None))

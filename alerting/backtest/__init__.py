@@ -1,8 +1,8 @@
-"""The live steps over a long past: inject, replay, score, compare, choose widths for an alert budget, state the power. Pure.
+"""Backtests: replay the live steps over a long past, inject faults, score, choose widths for an alert budget. Pure.
 
-There is no research version of a rule: whatever is measured here is `pipeline.judge_one` and `pipeline.fold`.
+There is no research version of a detector: all of this runs `pipeline.judge`.
 """
 
-from alerting.backtest.replay import BacktestData, Replay, replay
+from alerting.backtest.replay import BacktestData, Replay
 
-__all__ = ["BacktestData", "Replay", "replay"]
+__all__ = ["BacktestData", "Replay"]

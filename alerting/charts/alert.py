@@ -1,41 +1,33 @@
-"""The pictures. Each is built in one style that neither a matplotlibrc nor an earlier cell can change."""
+"""The chart of an alert: the last days of one metric, its calendar, and the segments that explain the change."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from io import BytesIO
-from itertools import islice
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context, rcParamsDefault
+from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from alerting.charts.bars import bars_height, draw_bars, segment_bars
-from alerting.charts.calendar import draw_calendar
-from alerting.charts.series import (
-    FONT,
+from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, finite
+from alerting.charts.style import (
+    ANOMALY,
     INK,
-    ODD,
+    PHONE,
+    RC_PARAMS,
     SOFT,
     VALUE,
     WEEK,
     YESTERDAY,
     AxisStyle,
-    SeriesPlot,
-    TimeAxis,
-    draw_line,
-    draw_series,
-    draw_times,
-    draw_values,
+    PngFigure,
     drawable_text,
-    finite,
-    light_axes,
     text_width,
 )
 from alerting.messages.format import ClockFormat, NumberFormat, percent_off
@@ -44,35 +36,12 @@ from alerting.model.incident import RootCause
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Status, Verdict
 
-WIDTH, TALL = 7.5, 5.625  # inches of the alert's picture, less what stands below it
-ROW, APART = 1.75, 1.95  # inches of a row of the overview; where each has its own time scale
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MANY = 8  # metrics in the picture of a run
-PHONE = AxisStyle(font=15, line=2.6, dot=11, times=5, values=6)
-SMALL = AxisStyle(font=8, line=1.2, dot=7, times=5, values=4)
-WIDE = AxisStyle(font=10, line=1, dot=8, times=14, values=6)
-STYLE: Any = {
-    **{key: value for key, value in dict.items(rcParamsDefault) if not key.startswith("backend")},
-    "font.family": FONT,
-    "axes.facecolor": "white",
-    "axes.edgecolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.unicode_minus": True,
-    "text.usetex": False,
-    "text.parse_math": False,
-    "path.simplify": True,
-    "hatch.color": "#C4C4C4",
-    "hatch.linewidth": 0.8,
-}
-
-
-class PngFigure(Figure):
-    """A figure that a notebook shows as it is sent: as our PNG, without pyplot and its half second."""
-
-    def _repr_png_(self) -> bytes:
-        return to_png(self)
+WIDTH, HEIGHT = 7.5, 5.625  # inches, without the segments
+MAX_TITLE_FONT, MAX_TITLE_CHARACTERS = 23.0, 40
+MAX_EVENTS = 3  # calendar events with a line: those nearest to the bucket
+MAX_EVENT_CHARACTERS = 22
+DAY_COLOR = "#F6EFD9"
+EVENT_GAP, EVENT_ROW = 0.6, 1.25  # font sizes between two titles of events, and from one row of them to the next
 
 
 def alert_chart(
@@ -81,165 +50,152 @@ def alert_chart(
     bucket: datetime,
     zone: str,
     language: str = "en",
-    occasions: Sequence[CalendarEvent] = (),
+    calendar: Sequence[CalendarEvent] = (),
     cause: RootCause | None = None,
 ) -> Figure:
-    """1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, what is odd, the same time of earlier days.
+    """Return a chart of 1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, the anomalies, earlier days.
 
-    Taller where a slice carries the change: it stands below, beside the others of its kind.
+    It is taller where a segment explains the change: the segment stands below, beside the others of its attribute.
     """
-    slices = segment_bars(cause, metric.form, language)
+    bars = segment_bars(cause, metric.form, language)
     times = TimeAxis(bucket - metric.chart_span, bucket, zone, language)
-    curve, verdict = SeriesPlot.of(metric, judged, times), _verdict(metric, judged, bucket)
-    with rc_context(STYLE):
-        figure = PngFigure(figsize=(WIDTH, TALL + bars_height(slices, PHONE.font)), dpi=144, facecolor="white")
-        axes = figure.add_axes((0.015, _up(figure, 0.225), 0.975, 0.595 * TALL / figure.get_figheight()))
-        draw_series(axes, curve, PHONE)
-        _past(axes, curve, judged, times)
-        label = NumberFormat.of(metric.form, language, verdict).value(verdict.value)
-        _axes(axes, metric, curve, times, PHONE, room=_mark(axes, verdict, label, times))
-        draw_calendar(axes, occasions, times, bucket + metric.step, PHONE.font * 0.93)
-        _title(figure, metric, verdict, times)
-        _legend(figure, axes, language)
-        if cause and slices:
-            draw_bars(figure, cause, slices, language, PHONE.font)
+    series, verdict = SeriesPlot.of(metric, judged, times), verdict_at(metric, judged, bucket)
+    with rc_context(RC_PARAMS):
+        figure = PngFigure(figsize=(WIDTH, HEIGHT + bars_height(bars, PHONE.font)), dpi=144, facecolor="white")
+        axes = figure.add_axes((0.015, _from_top(figure, 0.225), 0.975, 0.595 * HEIGHT / figure.get_figheight()))
+        draw_series(axes, series, PHONE)
+        _draw_earlier_days(axes, series, judged, times)
+        room = _mark_bucket(axes, metric, verdict, times)
+        draw_axes(axes, metric, series, times, PHONE, room)
+        _draw_calendar(axes, calendar, times, bucket + metric.step, PHONE.font * 0.93)
+        _draw_title(figure, metric, verdict, times)
+        _draw_legend(figure, axes, language)
+        if cause and bars:
+            draw_bars(figure, cause, bars, language, PHONE.font)
     return figure
 
 
-def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
-    """The first metrics side by side, their last two days: the picture of every run."""
-    known = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
-    shown = list(islice(known, MANY))
-    spans = {metric.name: metric.chart_span for metric in shown}
-    one = len(set(spans.values())) < 2  # else each has a scale of its own
-    rows = max(1, math.ceil(len(shown) / 2))
-    with rc_context(STYLE):
-        figure = PngFigure(figsize=(10, 0.3 + (ROW if one else APART) * rows), dpi=80, facecolor="white")
-        end = max((judged[metric.name].index[-1] for metric in shown), default=EPOCH)
-        for place, metric in enumerate(shown):
-            times = TimeAxis(end - spans[metric.name], end, zone, language)
-            _small(figure, metric, judged[metric.name], times, place, rows, labels=not one or place >= len(shown) - 2)
-    return figure
-
-
-def band_chart(
-    metric: Metric, judged: pd.DataFrame, zone: str, language: str = "en", inches: tuple[float, float] = (12, 4)
-) -> PngFigure:
-    """Value and band over the whole of `judged`, for studies. 100 dots per inch."""
-    with rc_context(STYLE):
-        figure = PngFigure(figsize=inches, dpi=100, facecolor="white")
-        axes = figure.add_axes((0.005, 0.14, 0.985, 0.76))
-        start, end = (judged.index[0], judged.index[-1]) if len(judged) else (EPOCH, EPOCH)
-        times = TimeAxis(start, max(end, start + metric.step), zone, language)
-        curve = SeriesPlot.of(metric, judged, times)
-        draw_series(axes, curve, WIDE)
-        _axes(axes, metric, curve, times, WIDE)
-        axes.set_title(_title_of(metric, language), loc="left", fontsize=WIDE.font * 1.2, fontweight="bold", color=INK)
-    return figure
-
-
-def to_png(figure: Figure, dpi: float | None = None) -> bytes:
-    """The figure as PNG bytes, the same for the same figure: no date, no version."""
-    before, buffer = figure.dpi, BytesIO()
-    figure.set_dpi(dpi or before)
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    figure.set_dpi(before)
-    return buffer.getvalue()
-
-
-def _small(figure: Figure, metric: Metric, judged: pd.DataFrame, times: TimeAxis, place: int, rows: int, labels: bool) -> None:
-    inches = figure.get_figheight()
-    row, column = divmod(place, 2)
-    each = (inches - 0.3) / rows
-    axes = figure.add_axes((0.055 + 0.5 * column, (0.35 + each * (rows - 1 - row)) / inches, 0.435, 1.38 / inches))
-    curve = SeriesPlot.of(metric, judged, times)
-    draw_series(axes, curve, SMALL)
-    light_axes(axes, metric, times, curve.extent(), SMALL, labels)
-    verdict = _verdict(metric, judged, judged.index[-1])
-    odd = verdict.status is Status.ANOMALOUS
-    words = f"{_title_of(metric, times.language)}  {_state(metric, verdict, times.language)}"
-    style: dict[str, Any] = {"fontweight": "bold", "color": ODD} if odd else {"fontweight": "normal", "color": INK}
-    axes.set_title(words, loc="left", fontsize=SMALL.font * 1.2, pad=3, **style)
-
-
-def _axes(
-    axes: Axes, metric: Metric, curve: SeriesPlot, times: TimeAxis, look: AxisStyle, room: float = 0.0, labels: bool = True
-) -> None:
-    """Both scales. `room`: free share of the time axis on the right."""
-    widest = draw_values(axes, metric, times.language, *curve.extent(), look.font, look.values)
-    if look is not SMALL:  # those stand in columns, under one another
-        _move_left_edge(axes, (text_width(widest) + 0.8) * look.font)
+def draw_axes(axes: Axes, metric: Metric, series: SeriesPlot, times: TimeAxis, style: AxisStyle, room: float = 0.0) -> None:
+    """Draw both axes and move the left edge to make room for the value labels. `room`: free share of the time axis."""
+    longest = draw_values(axes, metric, times.language, series.extent(), style)
+    box, pixels = axes.get_position(), (text_width(longest) + 0.8) * style.font / 72 * axes.figure.dpi
+    left = box.x0 + pixels / axes.figure.bbox.width
+    axes.set_position((left, box.y0, box.x1 - left, box.height))
     axes.set_xlim(-0.01 * times.length, times.length * (1.01 + room))
-    draw_times(axes, times, look.font, look.times, labels, dates=look is not SMALL)
+    draw_times(axes, times, style)
 
 
-def _move_left_edge(axes: Axes, points: float) -> None:
-    """Leaves `points` to the labels of the value axis."""
-    place, pixels = axes.get_position(), points / 72 * axes.figure.dpi
-    left = place.x0 + pixels / axes.figure.bbox.width
-    axes.set_position((left, place.y0, place.x1 - left, place.height))
-
-
-def _past(axes: Axes, curve: SeriesPlot, judged: pd.DataFrame, times: TimeAxis) -> None:
-    """The same local time one day and seven days before, thin."""
+def _draw_earlier_days(axes: Axes, series: SeriesPlot, judged: pd.DataFrame, times: TimeAxis) -> None:
+    """Draw the same local time one day and seven days before, thin."""
     index = judged.index[(judged.index >= times.start) & (judged.index <= times.end)]
-    for days, color, style, label in ((1, YESTERDAY, "--", "yesterday"), (7, WEEK, ":", "week")):
+    for days, color, line, label in ((1, YESTERDAY, "--", "yesterday"), (7, WEEK, ":", "week")):
         y = finite(values_days_before(judged["value"], index, days, times.zone))
         if not np.isnan(y).all():
-            draw_line(axes, curve.x, y, color=color, linewidth=PHONE.line * 0.7, linestyle=style, zorder=2.5, label=label)
+            draw_line(axes, series.x, y, color=color, linewidth=PHONE.line * 0.7, linestyle=line, zorder=2.5, label=label)
 
 
 def values_days_before(values: pd.Series, index: pd.DatetimeIndex, days: int, zone: str) -> pd.Series:
-    """Values at the same local time `days` before each bucket of `index`; NaN where that time was skipped or is unknown."""
-    walls = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=days)
-    then = walls.tz_localize(zone, ambiguous=np.ones(len(walls), bool), nonexistent="NaT").tz_convert("UTC")
-    return values.reindex(then).set_axis(index)
+    """Return the values at the same local time `days` before each bucket of `index`; NaN where that time does not exist."""
+    local = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=days)
+    before = local.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="NaT").tz_convert("UTC")
+    return values.reindex(before).set_axis(index)
 
 
-def _mark(axes: Axes, verdict: Verdict, label: str, times: TimeAxis) -> float:
-    """The bucket the picture is about, its value beside it; returns the room that needs, as a share of the time axis."""
+def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) -> float:
+    """Draw a dot at the bucket of the alert, its value beside it; returns the room it needs, as a share of the time axis."""
     if not math.isfinite(verdict.value):
         return 0.0
-    color = ODD if verdict.status is Status.ANOMALOUS else VALUE
-    style = {"marker": "o", "markersize": PHONE.dot, "markeredgecolor": "white", "markeredgewidth": 1.5, "zorder": 6}
-    draw_line(axes, np.array([times.length]), np.array([verdict.value]), color=color, clip_on=False, label="mark", **style)
-    offset: dict[str, Any] = {"xytext": (PHONE.dot, 0), "textcoords": "offset points", "va": "center"}
-    axes.annotate(label, (times.length, verdict.value), color=color, fontsize=PHONE.font * 1.1, fontweight="bold", **offset)
+    label = NumberFormat.of(metric.form, times.language, verdict).value(verdict.value)
+    color = ANOMALY if verdict.status is Status.ANOMALOUS else VALUE
+    dot = {"marker": "o", "markersize": PHONE.dot, "markeredgecolor": "white", "markeredgewidth": 1.5, "zorder": 6}
+    draw_line(axes, np.array([times.length]), np.array([verdict.value]), color=color, clip_on=False, label="mark", **dot)
+    beside: dict[str, Any] = {"xytext": (PHONE.dot, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(label, (times.length, verdict.value), color=color, fontsize=PHONE.font * 1.1, fontweight="bold", **beside)
     points = 1.5 * PHONE.dot + text_width(label, "bold") * PHONE.font * 1.1
     return points / (0.87 * 72 * WIDTH - points)
 
 
-def _title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxis) -> None:
-    state, odd = _state(metric, verdict, times.language), verdict.status is Status.ANOMALOUS
-    title = f"{_title_of(metric, times.language)}{' ' if odd else ': '}{state}"
-    size = min(23.0, 0.95 * 72 * WIDTH / text_width(title, "bold"))
-    figure.text(0.025, _up(figure, 0.925), title, fontsize=size, fontweight="bold", color=ODD if odd else INK)
-    numbers, words = NumberFormat.of(metric.form, times.language, verdict), WORDS[times.language]
+def _draw_calendar(axes: Axes, events: Sequence[CalendarEvent], times: TimeAxis, until: datetime, font: float) -> None:
+    """Draw the events within the time axis, whose last bucket ends at `until`. `axes` has its limits and its position."""
+    clock = ClockFormat(times.zone, times.language, times.end)
+    seen = [event for event in events if event.start < until and max(event.start, event.end) >= times.start]
+    days = [event for event in seen if clock.days(event.start, max(event.start, event.end))]
+    moments = [event for event in seen if event not in days and event.start >= times.start]
+    nearest = sorted(moments, key=lambda event: abs(event.start - until))[:MAX_EVENTS]
+    if days:  # without a title: the message names them
+        clipped = [[(max(times.start, min(times.end, at)) - times.start) / HOUR for at in (day.start, day.end)] for day in days]
+        shapes = [[(left, 0), (left, 1), (right, 1), (right, 0)] for left, right in clipped]
+        options: dict[str, Any] = {"facecolor": DAY_COLOR, "linewidth": 0, "zorder": 0.5, "label": "days"}
+        axes.add_collection(PolyCollection(shapes, transform=axes.get_xaxis_transform(), **options), autolim=False)
+    if nearest:
+        starts = [(event.start - times.start) / HOUR for event in nearest]
+        options = {"color": SOFT, "linewidth": font / 12, "linestyle": (0, (4, 3)), "zorder": 3.5, "label": "calendar"}
+        axes.vlines(starts, 0, 1, transform=axes.get_xaxis_transform(), **options)
+        _draw_calendar_titles(axes, nearest, starts, font)
+
+
+def _draw_calendar_titles(axes: Axes, events: Sequence[CalendarEvent], starts: Sequence[float], font: float) -> None:
+    """Draw the titles at the top, left of their lines (right of them at the left edge), in rows so that none touch.
+
+    The value axis grows at the top by the height of the rows, so that no title lies on the series.
+    """
+    low, high = axes.get_xlim()
+    width, height = (size / axes.figure.dpi * 72 for size in (axes.figure.bbox.width, axes.figure.bbox.height))
+    points_per_hour = axes.get_position().width * width / (high - low)
+    taken: list[tuple[float, float, int]] = []
+    for event, start in zip(events, starts, strict=True):
+        title = drawable_text(event.title) or drawable_text(event.kind)
+        title = title if len(title) <= MAX_EVENT_CHARACTERS else f"{title[: MAX_EVENT_CHARACTERS - 1].rstrip()}…"
+        hours = (text_width(title) + EVENT_GAP) * font / points_per_hour
+        at_left = start - hours >= low
+        first, last = (start - hours, start) if at_left else (start, start + hours)
+        row = next(row for row in range(MAX_EVENTS) if not any(r == row and first < e and s < last for s, e, r in taken))
+        taken.append((first, last, row))
+        offset = (-font * EVENT_GAP / 2 if at_left else font * EVENT_GAP / 2, -font * EVENT_ROW * row - 2)
+        axes.annotate(
+            title, (start, 1), xycoords=axes.get_xaxis_transform(), xytext=offset, textcoords="offset points",
+            ha="right" if at_left else "left", va="top", fontsize=font, color=SOFT, zorder=7,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
+        )  # fmt: skip
+    rows, tall = 1 + max(row for _, _, row in taken), axes.get_position().height * height
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, bottom + (top - bottom) * tall / (tall - font * EVENT_ROW * rows))
+
+
+def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxis) -> None:
+    """Draw the title, and below it the time, the value and the expected range, as large as the width allows."""
+    anomalous = verdict.status is Status.ANOMALOUS
+    state, width = state_text(metric, verdict, times.language), 0.95 * 72 * WIDTH
+    title = f"{title_text(metric, times.language)}{' ' if anomalous else ': '}{state}"
+    size, color = min(MAX_TITLE_FONT, width / text_width(title, "bold")), ANOMALY if anomalous else INK
+    figure.text(0.025, _from_top(figure, 0.925), title, fontsize=size, fontweight="bold", color=color)
+
+    numbers = NumberFormat.of(metric.form, times.language, verdict)
     when = ClockFormat(times.zone, times.language, times.end).span(verdict.bucket, verdict.bucket + metric.step)
-    edges = numbers.range(verdict.low, verdict.high)
-    value, expected = numbers.value(verdict.value), edges and words["expected"].format(value=edges)
-    facts = " · ".join(filter(None, [when, value if odd else "", expected]))
-    figure.text(0.025, _up(figure, 0.86), facts, fontsize=min(PHONE.font, 0.95 * 72 * WIDTH / text_width(facts)), color=INK)
+    band = numbers.range(verdict.low, verdict.high)
+    expected = band and WORDS[times.language]["expected"].format(value=band)
+    facts = " · ".join(filter(None, [when, numbers.value(verdict.value) if anomalous else "", expected]))
+    figure.text(0.025, _from_top(figure, 0.86), facts, fontsize=min(PHONE.font, width / text_width(facts)), color=INK)
 
 
-def _legend(figure: Figure, axes: Axes, language: str) -> None:
-    """What the lines mean, in the order of their weight; only of what is there."""
+def _draw_legend(figure: Figure, axes: Axes, language: str) -> None:
+    """Draw what the lines mean, the most important first; only of lines that are drawn."""
     drawn = {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
     keys = [key for key in ("value", "band", "odd", "yesterday", "week", "gap") if key in drawn]
     figure.legend(
         [drawn[key] for key in keys], [WORDS[language][f"legend {key}"] for key in keys],
-        loc="lower left", bbox_to_anchor=(0, _up(figure, 0)), ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK, frameon=False,
-        borderaxespad=0.2, columnspacing=1.4, handlelength=1.6, handletextpad=0.5, labelspacing=0.25,
+        loc="lower left", bbox_to_anchor=(0, _from_top(figure, 0)), ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK,
+        frameon=False, borderaxespad=0.2, columnspacing=1.4, handlelength=1.6, handletextpad=0.5, labelspacing=0.25,
     )  # fmt: skip
 
 
-def _up(figure: Figure, share: float) -> float:
-    """A height within the picture as it is without slices, as one within the figure."""
-    return 1 - (1 - share) * TALL / figure.get_figheight()
+def _from_top(figure: Figure, share: float) -> float:
+    """Convert a height in the chart without segments to one in the figure, which is taller with them."""
+    return 1 - (1 - share) * HEIGHT / figure.get_figheight()
 
 
-def _verdict(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
-    """The row of `bucket`; missing where there is none."""
+def verdict_at(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
+    """Return the verdict of `bucket`; missing where there is no such row."""
     if bucket not in judged.index:
         return Verdict(metric.name, bucket, Status.MISSING)
     row = judged.loc[bucket]
@@ -247,15 +203,15 @@ def _verdict(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
     return Verdict(metric.name, bucket, Status(row["status"]), value, low, expected, high)
 
 
-def _state(metric: Metric, verdict: Verdict, language: str) -> str:
-    """−38 %, or the value where nothing is odd or a share means nothing, or that there is none."""
+def state_text(metric: Metric, verdict: Verdict, language: str) -> str:
+    """Return −38 %; the value where it is normal or a share means nothing; "no data" where there is none."""
     if verdict.status is Status.ANOMALOUS:
         return percent_off(verdict, metric.form, language)
     return NumberFormat.of(metric.form, language, verdict).value(verdict.value) or WORDS[language]["legend gap"]
 
 
-def _title_of(metric: Metric, language: str) -> str:
-    """The metric's title, or else its name, as far as the font has its letters and the picture has room."""
+def title_text(metric: Metric, language: str) -> str:
+    """Return the metric's title, or else its name: the first that the font can draw, cut to the room that there is."""
     titles = (metric.title.get(language, ""), metric.title.get("en", ""), metric.name)
     title = next(filter(None, map(drawable_text, titles)), "?")
-    return title if len(title) <= 40 else f"{title[:39]}…"
+    return title if len(title) <= MAX_TITLE_CHARACTERS else f"{title[: MAX_TITLE_CHARACTERS - 1]}…"

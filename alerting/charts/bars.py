@@ -1,4 +1,4 @@
-"""The slices under the curve: how far the one that carries the change is off, and how far the others are."""
+"""Bars under an alert's chart: the change of the segment that explains it, and of the other segments of its attribute."""
 
 from __future__ import annotations
 
@@ -6,115 +6,103 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alerting.charts.series import INK, ODD, SOFT, VALUE, drawable_text, text_width
+from alerting.charts.style import ANOMALY, INK, SOFT, VALUE, drawable_text, fit_text, text_width
 from alerting.messages.format import NARROW, NumberFormat, roughly, signed_percent
 from alerting.messages.root_cause import attribute_name, segment_attributes, segment_name, segment_values
 from alerting.messages.words import WORDS
 from alerting.model.incident import RootCause, Segment
 
-ROWS = 5
-HEIGHT, HEADING = 1.75, 2.6  # of a row and of the heading, in font sizes
-NAME = 13.5  # font sizes of a name, at most
-MARGIN = 0.025  # as the picture's title
-GAP = 0.6  # font sizes between a bar and what stands beside it
-LONGEST = 60  # characters of a name, before it is measured
-WHOLE = 0.1  # smaller changes are said in whole percent
-MOST = 3.0  # times as much as the others' farthest, a bar is cut: it would press them flat
+MAX_BARS = 5
+ROW_HEIGHT, HEADING_HEIGHT = 1.75, 2.6  # font sizes
+MAX_NAME_WIDTH = 13.5  # font sizes
+MAX_NAME_CHARACTERS = 60  # before it is measured
+MARGIN = 0.025  # as the chart's title
+LABEL_GAP = 0.6  # font sizes between a bar and the texts beside it
+ROUGH_BELOW = 0.1  # smaller changes are given in whole percent
+MAX_RATIO = 3.0  # of a bar to the longest of the others: a longer one is cut, or it would press them flat
 
 
 @dataclass(frozen=True)
 class Bar:
+    """One segment; `change` is the length of its bar, `explains` marks the segment that explains the change."""
+
     name: str
-    change: float  # as long as its bar
+    change: float
     label: str
-    hit: bool  # it carries the change
+    explains: bool
 
     @property
     def weight(self) -> str:
-        return "bold" if self.hit else "normal"
+        return "bold" if self.explains else "normal"
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
-    """The slice, then its others, or the rest where there are none; nothing unless a slice carries the change."""
+    """Return the segment, then its others, or the rest where there are none; empty unless a segment explains the change."""
     if cause is None or cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
         return []
-    kind = segment_attributes(cause.slice)
-    others = [other for other in cause.others if not math.isnan(other.change)][: ROWS - 1]
-    shown = [(_name(where, language, kind), where) for where in (cause.slice, *others)]
+    attributes = segment_attributes(cause.slice)
+    others = [other for other in cause.others if not math.isnan(other.change)][: MAX_BARS - 1]
+    named = []
+    for segment in (cause.slice, *others):
+        name_of = segment_values if segment_attributes(segment) == attributes else segment_name  # the heading names them
+        name = name_of(segment, language, drawable_text)[:MAX_NAME_CHARACTERS]
+        named.append((fit_text(name, MAX_NAME_WIDTH, "bold"), segment))
     if not others and cause.rest and not math.isnan(cause.rest.change):
-        shown.append((WORDS[language]["the rest"], cause.rest))
-    changes = [where.change for _, where in shown]
-    farthest = max((abs(change) for change in changes[1:] if math.isfinite(change)), default=0.0)
-    limit = max(1.0, MOST * farthest)
+        named.append((WORDS[language]["the rest"], cause.rest))
+    longest = max((abs(segment.change) for _, segment in named[1:] if math.isfinite(segment.change)), default=0.0)
+    limit = max(1.0, MAX_RATIO * longest)
     form = "ratio" if cause.effect == "mix" else form
     return [
-        Bar(name, max(-limit, min(limit, where.change)), _label(where, form, language), where is cause.slice)
-        for name, where in shown
+        Bar(name, max(-limit, min(limit, segment.change)), _change_label(segment, form, language), segment is cause.slice)
+        for name, segment in named
     ]
 
 
-def bars_height(chosen: list[Bar], font: float) -> float:
-    """So much taller is the picture."""
-    return (HEADING + HEIGHT * len(chosen)) * font / 72 if chosen else 0.0
+def _change_label(segment: Segment, form: str, language: str) -> str:
+    """Return −62 %; the value where nothing was expected."""
+    if abs(segment.change) < ROUGH_BELOW:
+        return roughly(segment.change, language) or f"0{NARROW}%"
+    percent = signed_percent(segment.value, segment.expected, language)
+    return percent or NumberFormat.fitting(form, language, segment.value).difference(segment.value)
 
 
-def draw_bars(figure: Figure, cause: RootCause, chosen: list[Bar], language: str, font: float) -> None:
-    """At the figure's foot, as wide as it is."""
-    wide, tall = (size * 72 for size in figure.get_size_inches())
-    left = max(text_width(row.name, row.weight) for row in chosen) * font
-    right = max(text_width(row.label, row.weight) for row in chosen) * font
-    start, end = MARGIN + (left + GAP * font) / wide, 1 - MARGIN - (right + GAP * font) / wide
-    axes = figure.add_axes((start, 0.5 * font / tall, end - start, HEIGHT * len(chosen) * font / tall))
-    _bars(axes, chosen, font)
-    top = (0.5 + HEIGHT * len(chosen) + 0.45) * font / tall
-    figure.text(MARGIN, top, _heading(cause, language, wide / font), fontsize=font, color=INK)
-    for place, row in enumerate(chosen):
-        style: dict[str, Any] = {"va": "center", "fontsize": font, "transform": axes.get_yaxis_transform()}
-        style |= {"color": ODD if row.hit else INK, "fontweight": row.weight}
-        axes.text(-GAP * font / ((end - start) * wide), place, row.name, ha="right", **style)
-        axes.text(1 + (right + GAP * font) / ((end - start) * wide), place, row.label, ha="right", **style)
+def bars_height(bars: list[Bar], font: float) -> float:
+    """Return the inches by which the bars make the chart taller."""
+    return (HEADING_HEIGHT + ROW_HEIGHT * len(bars)) * font / 72 if bars else 0.0
 
 
-def _bars(axes: Axes, chosen: list[Bar], font: float) -> None:
-    changes, places = [row.change for row in chosen], range(len(chosen))
-    axes.barh(places, changes, 0.62, color=[ODD if row.hit else VALUE for row in chosen], label="slices")
+def draw_bars(figure: Figure, cause: RootCause, bars: list[Bar], language: str, font: float) -> None:
+    """Draw the heading and the bars at the figure's foot, names on the left, changes on the right."""
+    width, height = (size * 72 for size in figure.get_size_inches())
+    left = max(text_width(bar.name, bar.weight) for bar in bars) * font
+    right = max(text_width(bar.label, bar.weight) for bar in bars) * font
+    start, end = MARGIN + (left + LABEL_GAP * font) / width, 1 - MARGIN - (right + LABEL_GAP * font) / width
+    axes = figure.add_axes((start, 0.5 * font / height, end - start, ROW_HEIGHT * len(bars) * font / height))
+
+    changes, colors = [bar.change for bar in bars], [ANOMALY if bar.explains else VALUE for bar in bars]
+    axes.barh(range(len(bars)), changes, 0.62, color=colors, label="slices")
     low, high = min(0.0, *changes), max(0.0, *changes)
     axes.set_xlim(low - 0.01 * (high - low), high + 0.01 * (high - low) or 1.0)
-    axes.set_ylim(len(chosen) - 0.5, -0.5)
+    axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.axvline(0, color=SOFT, linewidth=font / 12)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines["bottom"].set_visible(False)
 
-
-def _name(where: Segment, language: str, kind: tuple[str, ...]) -> str:
-    """Without its attributes where the heading says them; as much of it as the picture has room for."""
-    name = (segment_values if segment_attributes(where) == kind else segment_name)(where, language, drawable_text)
-    return _fitting(name[:LONGEST], NAME, "bold")
-
-
-def _label(where: Segment, form: str, language: str) -> str:
-    """−62 %; what came where nothing was expected."""
-    if abs(where.change) < WHOLE:
-        return roughly(where.change, language) or f"0{NARROW}%"
-    return signed_percent(where.value, where.expected, language) or NumberFormat.fitting(form, language, where.value).difference(
-        where.value
-    )
+    heading_at = (0.5 + ROW_HEIGHT * len(bars) + 0.45) * font / height
+    figure.text(MARGIN, heading_at, _heading(cause, language, width / font), fontsize=font, color=INK)
+    for row, bar in enumerate(bars):
+        text: dict[str, Any] = {"va": "center", "ha": "right", "fontsize": font, "transform": axes.get_yaxis_transform()}
+        text |= {"color": ANOMALY if bar.explains else INK, "fontweight": bar.weight}
+        axes.text(-LABEL_GAP * font / ((end - start) * width), row, bar.name, **text)
+        axes.text(1 + (right + LABEL_GAP * font) / ((end - start) * width), row, bar.label, **text)
 
 
-def _heading(cause: RootCause, language: str, room: float) -> str:
-    """Change from expected by os"""
+def _heading(cause: RootCause, language: str, width: float) -> str:
+    """Return "Change from expected by os", cut to `width` font sizes."""
     names = segment_attributes(cause.slice) if cause.slice else ()
     by = " & ".join(attribute_name(name, language, drawable_text) for name in names)
     words = WORDS[language]["panel, mix" if cause.effect == "mix" else "panel"].format(attributes=by)
-    return _fitting(words, room * (1 - 2 * MARGIN))
-
-
-def _fitting(text: str, room: float, weight: str = "normal") -> str:
-    if text_width(text, weight) <= room:
-        return text
-    cuts = (f"{text[:end].rstrip()}…" for end in range(len(text), -1, -1))
-    return next(cut for cut in cuts if text_width(cut, weight) <= room)
+    return fit_text(words, width * (1 - 2 * MARGIN))

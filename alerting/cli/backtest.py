@@ -10,7 +10,7 @@ import pandas as pd
 
 from alerting import backtest as backtest_module
 from alerting import connections, pipeline, studies
-from alerting.backtest.budget import choose_widths, parse_budget, weekly_cost, width_curves, with_widths
+from alerting.backtest.budget import choose_widths, parse_budget, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
@@ -56,16 +56,16 @@ def budget(text: str, weeks: int = 4) -> int:
     allowed = parse_budget(text)
     if weeks < 1:
         raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
-    past, reading = studies.load_past(connections.connect(dry_run=True), weeks)
+    past, reading = studies.load_past(weeks)
     made = width_curves(past, track=data.track("widths"))
     plan = choose_widths(past, made, allowed)
     spent = weekly_cost(past, made, plan, track=data.track("weeks"))
-    found = detection_power(with_widths(past, plan), times=TIMES, track=data.track("drops put in"))
-    _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table())
-    sys.stdout.write(f"\nIn alerting/metrics.py\n{studies.width_lines(plan.moved)}\n")
+    found = detection_power(plan.applied_to(past), times=TIMES, track=data.track("drops put in"))
+    _print(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
+    sys.stdout.write(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}\n")
     _print("Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night", power_table(found))
     _print("What each week would have cost (unseen: with widths chosen on the other weeks)", spent)
-    sys.stdout.write(f"\n{studies.of_budget(plan, smallest_found(found), spent['false unseen'].mean())}\n")
+    sys.stdout.write(f"\n{studies.sentences.of_budget(plan, smallest_found(found), spent['false unseen'].mean())}\n")
     return max(_said(reading), 0 if plan.holds else 1)
 
 
@@ -138,7 +138,7 @@ def _tell(
 
 def _as_of(ctx: RunContext, event: Event, replay: backtest_module.Replay) -> StateChange:
     """What the run that judged the event's bucket knew."""
-    newest = {verdict.metric: verdict for verdict in replay.answers if verdict.bucket == event.bucket}
+    newest = {verdict.metric: verdict for verdict in replay.verdicts if verdict.bucket == event.bucket}
     episodes = {other.metric: other.episode for other in (event, *event.also)}
     due = [DueBuckets(metric, event.bucket, event.bucket) for metric in ctx.metrics]
     return StateChange(episodes, [event], due, newest=newest)

@@ -1,9 +1,10 @@
-"""Which past (references) x how wide (fences) -> band -> judged; and the rules with a question of their own.
+"""Detectors: which past (baselines) x how wide (bands) -> the band of each bucket -> verdicts.
 
-A plain rule is a fence over a reference: `IQR(k=3, over=SameSlot(days=28))`. `Sudden` asks whether the metric just changed,
-`Sustained` whether it is held wrong, `Level` whether it is further out than it gets; `Chosen` takes what suits the metric.
-Prefix law: the row of a band for bucket t is made of values before t only, so a live run, a catch-up and a backtest are the
-same computation over 1, k and n buckets.
+A plain detector is a width rule over a baseline: `IQR(k=3, over=SameSlot(days=28))`. `Sudden` finds abrupt changes, `Sustained`
+deviations that last, `Level` values beyond all earlier ones; `AutoDetector` chooses what suits the metric.
+
+Prefix law: the row of a band for bucket t is computed from values before t only, so a live run, a catch-up and a backtest are
+the same computation over 1, k and n buckets.
 """
 
 from alerting.detectors.auto import AutoDetector, Chosen
@@ -15,17 +16,6 @@ from alerting.detectors.sustained import Sustained
 from alerting.detectors.verdicts import judge
 
 __all__ = [
-    "IQR",
-    "MAD",
-    "AutoDetector",
-    "Change",
-    "Chosen",
-    "Level",
-    "Quantile",
-    "SameSlot",
-    "Sigma",
-    "Sudden",
-    "Sustained",
-    "Trailing",
-    "judge",
-]
+    "IQR", "MAD", "AutoDetector", "Change", "Chosen", "Level", "Quantile", "SameSlot", "Sigma", "Sudden", "Sustained",
+    "Trailing", "judge",
+]  # fmt: skip

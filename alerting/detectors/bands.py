@@ -1,9 +1,11 @@
-"""What a rule says of many series at once, before it is a frame."""
+"""Bands: low, expected and high of each bucket. The base of all detectors, and the plain ones: a width rule over a baseline."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,40 +15,51 @@ from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.windows import CHUNK_ROWS, sorted_quantile
 from alerting.model.metric import BandDetector, Detector
 
-BandColumns = dict[str, np.ndarray | str]  # column of a band -> (series, buckets), or one word for all of them
+BAND = ["low", "expected", "high"]
+SIGMA = 1.4826  # standard deviation of normal noise in units of its median absolute deviation
+
+BandColumns = dict[str, np.ndarray | str]  # column -> (series, buckets), or one word for all buckets
+Limits = tuple[np.ndarray, np.ndarray, np.ndarray]  # low, expected, high
 
 
-def band_frame(limits: BandColumns, index: pd.Index) -> pd.DataFrame:
-    """The band of the first series."""
-    return pd.DataFrame({name: _of(column, 0) for name, column in limits.items()}, index=index)
-
-
-def series_columns(limits: BandColumns, series: int) -> dict[str, np.ndarray | str]:
-    """The columns of one series: (buckets,) each, or the word."""
-    return {name: _of(column, series) for name, column in limits.items()}
-
-
-def _of(column: np.ndarray | str, series: int) -> np.ndarray | str:
-    return column if isinstance(column, str) else column[series]
-
-
-# Base of the detectors, and the adapter that makes a detector of a rule that has no more than a band.
+def series_columns(columns: BandColumns, series: int) -> BandColumns:
+    """Return the columns of one series: (buckets,) each, or the word."""
+    return {name: column if isinstance(column, str) else column[series] for name, column in columns.items()}
 
 
 class BaseDetector(Detector):
-    """A rule that works on many series at once: a subclass adds `history` and `bands`."""
+    """Base of the detectors: a subclass is a frozen dataclass with `history` and `bands`.
+
+    Write one as a module of this package: the laws in tests/test_detectors.py, test_batches.py and test_rules.py find it by
+    themselves, as long as it can be made without arguments. A catalogue may then import it from its module.
+    """
+
+    single_bucket: ClassVar[bool] = True  # one bucket alone can be anomalous; False: it needs several
+
+    @abstractmethod
+    def bands(self, grid: SeriesGrid) -> BandColumns:
+        """Return low, expected and high of the requested buckets: float64 (series, n - since), the values' units.
+
+        NaN where the past is too short. Each row is computed from earlier values only (prefix law). Optional columns: `low_rule`,
+        `high_rule` (text, what set that limit) together with `gap` (usual length of a gap in buckets); `usual` (the value of the
+        same time on the days before); `sudden_low`, `sudden_high` (beyond them the rule is "sudden").
+        """
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """The columns of `bands` for every bucket of `values`: float64 on a full grid of aware times. `zone`: IANA name."""
-        return band_frame(self.bands(SeriesGrid.of(values, zone)), values.index)
+        """Return the columns of `bands` for every bucket of `values` (float64 on a full grid of aware times).
+
+        `zone`: IANA name of the local clock. Raises ValueError when the index is not such a grid.
+        """
+        return pd.DataFrame(series_columns(self.bands(SeriesGrid.of(values, zone)), 0), index=values.index)
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
+        """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""
         return ""
 
 
 @dataclass(frozen=True)
 class OneByOne(BaseDetector):
-    """A detector made of an analyst's own rule, whose band is made for one series at a time and for all of its buckets."""
+    """Adapter for an analyst's own detector, which gives the band of one series and of all its buckets."""
 
     rule: BandDetector
 
@@ -62,14 +75,8 @@ class OneByOne(BaseDetector):
         return {str(name): np.stack([frame[name].to_numpy() for frame in frames]) for name in frames[0].columns}
 
 
-# How wide normal is: interquartile ranges, standard or median deviations, or quantiles of the past that a reference gathers.
-
-BAND = ["low", "expected", "high"]
-SIGMA = 1.4826  # a median distance times this is a standard deviation, for normal noise
-
-
 class Fence(BaseDetector):
-    """What the fences share: the past is gathered in chunks, and each chunk is reduced once."""
+    """Base of the width rules: a subclass computes the limits of rows of past values, which the baseline `over` gathers."""
 
     over: Baseline
 
@@ -78,45 +85,37 @@ class Fence(BaseDetector):
         return self.over.history
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        """low, expected, high (float64, the values' units) of the buckets that are asked for: (series, n - since) each; NaN where
-        the past is too little."""
-        each = [self._limits(grid.only(np.array([place]))) for place in range(len(grid.values))]
-        return dict(zip(BAND, np.stack(each, axis=1), strict=True))
+        # Chunks begin at multiples of their size, wherever `since` is, so that sums have the same bits in a live run
+        out = np.full((3, len(grid.values), len(grid)), np.nan)
+        for series in range(len(grid.values)):
+            past = self.over.gather(grid.select(np.array([series])))
+            for first in range(grid.since // CHUNK_ROWS * CHUNK_ROWS, len(grid), CHUNK_ROWS):
+                last = min(first + CHUNK_ROWS, len(grid))
+                out[:, series, first:last] = self._chunk(past(first, last))
+        return dict(zip(BAND, out[:, :, grid.since :], strict=True))
 
-    def _limits(self, grid: SeriesGrid) -> np.ndarray:
-        """(3, n - since) of a grid of one series. Chunks begin where those of the whole do, so that sums have the same digits."""
-        rows, n = self.over.gather(grid), grid.length
-        out = np.full((3, n), np.nan)
-        for first in range(grid.since // CHUNK_ROWS * CHUNK_ROWS, n, CHUNK_ROWS):
-            last = min(first + CHUNK_ROWS, n)
-            out[:, first:last] = self._reduce(rows(first, last))
-        return out[:, grid.since :]
-
-    def _reduce(self, past: np.ndarray) -> np.ndarray:
+    def _chunk(self, past: np.ndarray) -> np.ndarray:
+        """Return (3, n), low, expected and high, from rows of past values (n, k)."""
         past.sort(axis=1)  # NaN goes last
-        count = past.shape[1] - np.isnan(past).sum(axis=1)
+        count, lowest = past.shape[1] - np.isnan(past).sum(axis=1), past[:, 0]
         low, expected, high = self.limits(past, count)
-        low = _above_half_the_lowest(past[:, 0], low)
-        return np.where(count >= self.over.least, np.stack([low, expected, high]), np.nan)
+        # A band that reaches zero never shows an outage: where the past was above zero, it ends at half of the lowest value
+        low = np.where(lowest > 0, np.maximum(low, lowest / 2), low)
+        return np.where(count >= self.over.min_values, np.stack([low, expected, high]), np.nan)
 
-    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """low, expected, high of each row of `past` (n, k), sorted, whose first `count` (n,) values are there."""
-        raise TypeError(f"{type(self).__name__} is not a fence: use IQR, Sigma, MAD or Quantile")
-
-
-def _above_half_the_lowest(lowest: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """A band that reaches zero could never see an outage: where the past was always above zero, it ends at half of its lowest."""
-    return np.where(lowest > 0, np.maximum(low, lowest / 2), low)
+    @abstractmethod
+    def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
+        """Return low, expected, high (n,) from rows of `past` (n, k), sorted; the first `count` (n,) values are present."""
 
 
 @dataclass(frozen=True)
 class IQR(Fence):
-    """Quartiles -+ k interquartile ranges, around the median (Tukey 1977; k = 1.5 outlier, 3 far out)."""
+    """Quartiles -+ k interquartile ranges, around the median (Tukey 1977; k = 1.5 is an outlier, 3 far out)."""
 
     k: float = 3.0
     over: Baseline = field(default_factory=SameSlot)
 
-    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
         lower, median, upper = (sorted_quantile(past, count, q) for q in (0.25, 0.5, 0.75))
         reach = self.k * (upper - lower)
         return lower - reach, median, upper + reach
@@ -124,40 +123,44 @@ class IQR(Fence):
 
 @dataclass(frozen=True)
 class Sigma(Fence):
-    """Mean -+ k standard deviations (ddof 1)."""
+    """Mean -+ k standard deviations (ddof 1), as in a control chart (Shewhart 1931)."""
 
     k: float = 3.0
     over: Baseline = field(default_factory=SameSlot)
 
-    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        known = np.isfinite(past)
-        mean = np.where(known, past, 0).sum(axis=1) / np.maximum(count, 1)
-        off = np.where(known, past - mean[:, None], 0)
-        reach = self.k * np.sqrt((off**2).sum(axis=1) / np.maximum(count - 1, 1))
+    def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
+        present = np.isfinite(past)
+        mean = np.where(present, past, 0).sum(axis=1) / np.maximum(count, 1)
+        residual = np.where(present, past - mean[:, None], 0)
+        reach = self.k * np.sqrt((residual**2).sum(axis=1) / np.maximum(count - 1, 1))
         return mean - reach, mean, mean + reach
 
 
 @dataclass(frozen=True)
 class MAD(Fence):
-    """Median -+ k robust sigmas: 1.4826 times the median distance to the median (Hampel 1974): half of the past may be odd."""
+    """Median -+ k robust sigmas: 1.4826 times the median absolute deviation (Hampel 1974).
+
+    It stands up to half of the past being outliers.
+    """
 
     k: float = 3.0
     over: Baseline = field(default_factory=SameSlot)
 
-    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
         median = sorted_quantile(past, count, 0.5)
-        reach = self.k * SIGMA * sorted_quantile(np.sort(np.abs(past - median[:, None]), axis=1), count, 0.5)
+        deviation = np.sort(np.abs(past - median[:, None]), axis=1)
+        reach = self.k * SIGMA * sorted_quantile(deviation, count, 0.5)
         return median - reach, median, median + reach
 
 
 @dataclass(frozen=True)
 class Quantile(Fence):
-    """The q and 1 - q quantiles, moved out by `margin` of their distance to the median."""
+    """The q and 1 - q quantiles of the past, moved out by `margin` of their distance to the median."""
 
     q: float = 0.01
     margin: float = 0.5
     over: Baseline = field(default_factory=SameSlot)
 
-    def limits(self, past: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
         low, median, high = (sorted_quantile(past, count, q) for q in (self.q, 0.5, 1 - self.q))
         return low - self.margin * (median - low), median, high + self.margin * (high - median)

@@ -1,4 +1,4 @@
-"""Which past a bucket is compared with: the last hours, the same time of day on earlier days, or the usual change."""
+"""Baselines: which past a bucket is compared with. The last hours, the same time of day on earlier days, or the usual change."""
 
 from __future__ import annotations
 
@@ -9,51 +9,54 @@ from typing import Protocol
 
 import numpy as np
 
-from alerting.detectors.series_grid import DAY, SeriesGrid
+from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
 from alerting.detectors.windows import CHUNK_ROWS, quantiles, recent_median
 
-Gather = Callable[[int, int], np.ndarray]
+Gather = Callable[[int, int], np.ndarray]  # (first, last) -> (last - first, k): past values of those positions
+AtPositions = Callable[[np.ndarray], np.ndarray]  # ascending positions (k,) -> (..., k, lags)
 
 
 class Baseline(Protocol):
-    """Which past a bucket is compared with."""
+    """The past that a bucket is compared with: a frozen parameter object."""
 
     @property
     def history(self) -> timedelta:
         """How far back it looks."""
 
     @property
-    def least(self) -> int:
-        """Fewer values than this are too little to tell."""
+    def min_values(self) -> int:
+        """The number of past values below which there is no band."""
 
     def gather(self, grid: SeriesGrid) -> Gather:
-        """(first, last) -> float64 (last - first, k): the past values of those buckets of a grid of one series, NaN where
-        there is none."""
+        """Return a function of (first, last) that gives the past values of these positions.
+
+        The grid has one series. Result: float64 (last - first, k), NaN where a value is missing.
+        """
 
 
 @dataclass(frozen=True)
 class Trailing:
-    """The last `hours`, whatever the time of day. The folk rule of every first alerting script."""
+    """The last `hours`, whatever the time of day: a rolling window, as first alerting scripts have it."""
 
     hours: float = 24
-    filled: float = 0.5  # share of the values that must be there
+    filled: float = 0.5  # share of the values that must be present
 
     @property
     def history(self) -> timedelta:
         return timedelta(hours=self.hours)
 
     @property
-    def least(self) -> int:
+    def min_values(self) -> int:
         return 4
 
     def gather(self, grid: SeriesGrid) -> Gather:
-        n = max(4, round(self.hours * 3600 / grid.step))
+        n = max(4, round(self.hours * HOUR / grid.step))
         windows = np.lib.stride_tricks.sliding_window_view(np.r_[np.full(n, np.nan), grid.values[0]], n)
-        least = self.filled * n
+        min_filled = self.filled * n
 
         def rows(first: int, last: int) -> np.ndarray:
             matrix = windows[first:last].copy()
-            matrix[np.isfinite(matrix).sum(axis=1) < least] = np.nan
+            matrix[np.isfinite(matrix).sum(axis=1) < min_filled] = np.nan
             return matrix
 
         return rows
@@ -70,7 +73,7 @@ class SameSlot:
     days: int = 28
     near: int = 1
     kind: str = "any"
-    filled: float = 1 / 3  # share of the values that must be there
+    filled: float = 1 / 3  # share of the values that must be present
 
     def __post_init__(self) -> None:
         if self.kind not in ("any", "week", "work"):
@@ -83,7 +86,7 @@ class SameSlot:
         return timedelta(days=self.days + 1)  # a day more: `near` and a change of the clocks
 
     @property
-    def least(self) -> int:
+    def min_values(self) -> int:
         slots = (2 * self.near + 1) * (self.days if self.kind == "any" else max(1, self.days // 7))
         return max(4, round(self.filled * slots))
 
@@ -94,26 +97,26 @@ class SameSlot:
         take = at_lags(grid, grid.values, lags)
         if self.kind != "work":
             return lambda first, last: take(np.arange(first, last))[0]
-        alike = same_kind(grid, lags)
+        same_kind = same_kind_of_day(grid, lags)
 
         def rows(first: int, last: int) -> np.ndarray:
             at = np.arange(first, last)
-            return np.where(alike(at), take(at)[0], np.nan)
+            return np.where(same_kind(at), take(at)[0], np.nan)
 
         return rows
 
 
 @dataclass(frozen=True)
 class Change:
-    """The level just now plus each change that was seen at the same local time on the `days` days before.
+    """The recent level plus each change that was seen at the same local time on the `days` days before.
 
-    The level is the median of the `last` buckets before; the change is a value minus the level before it. Day-to-day
-    noise of the level is common to neighbouring buckets and drops out, so what is left is news.
+    The level is the median of the `last` buckets before; a change is a value minus the level before it. Neighbouring buckets
+    share the day-to-day noise of the level, so it drops out of the change.
     """
 
     days: int = 14
     last: int = 1
-    filled: float = 1 / 3  # share of the changes that must be there
+    filled: float = 1 / 3  # share of the changes that must be present
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.last < 1:
@@ -124,7 +127,7 @@ class Change:
         return timedelta(days=self.days + 2)  # a day for a change of the clocks, one for the level before the first change
 
     @property
-    def least(self) -> int:
+    def min_values(self) -> int:
         return max(4, round(self.filled * self.days))
 
     def gather(self, grid: SeriesGrid) -> Gather:
@@ -134,56 +137,58 @@ class Change:
 
 
 def day_lags(grid: SeriesGrid, days: int, apart: int = 1) -> np.ndarray:
-    """How many buckets ago the same time was on each of the last `days` days (or every so many days)."""
+    """Return how many buckets ago the same time was on each of the last `days` days (or on every `apart`-th of them)."""
     return np.arange(apart, days + 1, apart) * DAY // grid.step
 
 
-def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """at (k,) -> (..., k, len(lags)): `x` (..., n) so many buckets earlier on the local clock, NaN before the start.
+def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:
+    """Return a function: ascending positions (k,) -> (..., k, len(lags)), `x` (..., n) that many buckets earlier.
 
-    `at`: ascending positions in `x`.
+    Lags count on the local clock. NaN before the start.
     """
-    pad = int(lags.max()) + grid.clocks
+    pad = int(lags.max()) + grid.clock_change
     padded = np.concatenate([np.full((*x.shape[:-1], pad), np.nan), x], axis=-1)
+
+    def by_utc(at: np.ndarray) -> np.ndarray:
+        now = at + pad
+        out = np.empty((*padded.shape[:-1], len(at), len(lags)))
+        contiguous = len(at) > 0 and now[-1] - now[0] == len(at) - 1  # a slice is quicker than a list of positions
+        for j, lag in enumerate(lags):
+            out[..., j] = padded[..., now[0] - lag : now[-1] + 1 - lag] if contiguous else padded[..., now - lag]
+        return out
+
     if (grid.offset == grid.offset[:1]).all():
-        return lambda at: _straight(padded, lags, at + pad)
-    return _by_local_time(grid, padded, lags, pad)
+        return by_utc
+    offset = np.r_[np.full(pad, grid.offset[0]), grid.offset]
+
+    def by_local_time(at: np.ndarray) -> np.ndarray:
+        """Move each lag by the difference of the two buckets' UTC offsets."""
+        now = at[:, None] + pad
+        then = now - lags
+        moved = then + (offset[now] - offset[then]) // grid.step
+        return padded[..., np.clip(np.minimum(moved, now - 1), 0, None)]
+
+    return by_local_time
 
 
 def slot_quantile(grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None) -> np.ndarray:
-    """(..., n): that quantile of `x` (..., n) at the same local time of the days before; NaN but for the buckets `at`
-    (None: all)."""
-    rows, n = at_lags(grid, x, day_lags(grid, days)), x.shape[-1]
-    at, out = np.arange(n) if at is None else at, np.full(x.shape, np.nan)
+    """Return (..., n): quantile `share` of `x` (..., n) at the same local time of the `days` days before.
+
+    Only at the positions `at` (None: those of the requested buckets); NaN elsewhere.
+    """
+    rows, out = at_lags(grid, x, day_lags(grid, days)), np.full(x.shape, np.nan)
+    at = grid.requested if at is None else at
     for first in range(0, len(at), CHUNK_ROWS):
         part = at[first : first + CHUNK_ROWS]
         out[..., part] = quantiles(rows(part), share)[0]
     return out
 
 
-def _straight(padded: np.ndarray, lags: np.ndarray, at: np.ndarray) -> np.ndarray:
-    out = np.empty((*padded.shape[:-1], len(at), len(lags)))
-    whole = len(at) > 0 and at[-1] - at[0] == len(at) - 1  # a slice is quicker than a list of places
-    for j, lag in enumerate(lags):
-        out[..., j] = padded[..., at[0] - lag : at[-1] + 1 - lag] if whole else padded[..., at - lag]
-    return out
+def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray) -> AtPositions:
+    """Return a function: positions (k,) -> bool (k, len(lags)), whether the lag leads to the same kind of day.
 
-
-def _by_local_time(grid: SeriesGrid, padded: np.ndarray, lags: np.ndarray, pad: int) -> Callable[[np.ndarray], np.ndarray]:
-    """As `_straight`, each lag moved by the difference of the two buckets' UTC offsets."""
-    offset = np.r_[np.full(pad, grid.offset[0]), grid.offset]
-
-    def take(at: np.ndarray) -> np.ndarray:
-        here = at[:, None] + pad
-        then = here - lags
-        moved = then + (offset[here] - offset[then]) // grid.step
-        return padded[..., np.clip(np.minimum(moved, here - 1), 0, None)]
-
-    return take
-
-
-def same_kind(grid: SeriesGrid, lags: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """at (k,) -> (k, len(lags)): which of the lags lie on a day of the same kind (working day or not) as the bucket itself."""
+    There are two kinds: working days, and Saturdays with Sundays.
+    """
     days = np.round(lags * grid.step / DAY).astype(int)
 
     def rows(at: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How long nothing usually comes: a gap that is there most nights is no news."""
+"""How long gaps usually are: a gap that comes most nights is expected and not reported."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.windows import max_around
 
 GAP_DAYS = 14
-GAP_QUANTILE = 0.9  # a usual gap is outlasted on one day of ten only
-GAP_WINDOW = 7200  # seconds around this time of day
+GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
+GAP_WINDOW = 7200  # seconds before and after this time of day
 
 
 def run_lengths(missing: np.ndarray) -> np.ndarray:
-    """(..., n) bool -> int64: how many buckets in a row are missing up to and with this one."""
+    """Return (..., n) int64: how many buckets in a row are missing, this one included. `missing`: bool, time last."""
     at = np.broadcast_to(np.arange(missing.shape[-1]), missing.shape)
     return at - np.maximum.accumulate(np.where(missing, -1, at), axis=-1) if at.size else at
 
 
 def usual_gap(grid: SeriesGrid) -> np.ndarray:
-    """(series, n - since): buckets in a row that are missing around this local time on the days before; 0 where there were no
-    days."""
+    """Return (series, n - since): the length in buckets of a usual gap around this local time; 0 without earlier days."""
     missing = np.isnan(grid.values)
     if not missing.any():
-        return np.zeros((len(missing), len(grid.asked)))
-    first = max(0, grid.since - int(day_lags(grid, GAP_DAYS)[-1]) - grid.clocks - grid.within(GAP_WINDOW))
-    late = grid.cut(first)
-    usual = slot_quantile(
-        late,
-        max_around(run_lengths(missing)[:, first:].astype(float), grid.within(GAP_WINDOW)),
-        GAP_DAYS,
-        GAP_QUANTILE,
-        late.asked,
-    )
-    return np.ceil(np.nan_to_num(usual[:, late.since :]))
+        return np.zeros((len(missing), len(grid) - grid.since))
+    reach = grid.within(GAP_WINDOW)
+    first = max(0, grid.since - int(day_lags(grid, GAP_DAYS)[-1]) - grid.clock_change - reach)
+    recent = grid.cut(first)
+    longest = max_around(run_lengths(missing)[:, first:].astype(float), reach)
+    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
+    return np.ceil(np.nan_to_num(usual[:, recent.since :]))

@@ -1,51 +1,62 @@
-"""Is it held wrong? The level of the last hours against the same hours of earlier weeks and days: leaks and shifts."""
+"""Sustained detector: is the level of the last hours wrong? Compared with the same hours of earlier weeks and days.
+
+It finds leaks and shifts that are too small for a single bucket.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector, band_frame
-from alerting.detectors.baselines import at_lags, day_lags, same_kind
+from alerting.detectors.bands import BAND, BandColumns, BaseDetector
+from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day
 from alerting.detectors.gaps import usual_gap
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import hold_until_next, lagged, pick, quantiles, values_before, window_sum
 
 SUSTAINED = "sustained"
-HOUR = 3600
-RHYTHM_WEEKS = 3  # in which the rhythm of the week is looked for
-MIN_SUM_SHARE = 0.02  # a window's sum is not taken to be lower than this share of what was expected
-MAX_LOG_LIMIT = 3.9  # log of the factor beyond which a drop cannot be told from the least share
+RHYTHM_WEEKS = 3  # weeks in which a weekly rhythm is looked for
+RHYTHM_RATIO = 0.8  # weekly when a week ago is nearer than yesterday by a fifth
+MIN_SUM_SHARE = 0.02  # a window's sum is taken to be at least this share of the expected sum
+MAX_LOG_LIMIT = 3.9  # log(1 / MIN_SUM_SHARE), rounded down: with a limit beyond it no drop can be anomalous
+
+SumPair = tuple[np.ndarray, np.ndarray]  # sum of the values, expected sum: (series, n) each
 
 
 @dataclass(frozen=True)
 class Window:
-    """A length in hours. `vote`: "both" expectations must be left on the same side, or their geometric "mean"."""
+    """A length in hours. `vote`: the sum must deviate from "both" expectations on one side, or from their geometric "mean"."""
 
     hours: float
     vote: str = "both"
-    width: float = 1.2  # times what is usual
+    width: float = 1.2  # times the usual limit
+
+    def buckets(self, grid: SeriesGrid) -> int:
+        return max(1, grid.within(self.hours * HOUR))
 
 
+LAST_HOUR = Window(1)
 WINDOWS = (Window(1), Window(4), Window(12), Window(48, "mean", 1.4))
 
 
 @dataclass(frozen=True)
 class Sustained(BaseDetector):
-    """The sum over the last 1, 4, 12 or 48 hours is further from the expected sum than it ever is.
+    """The sum over the last 1, 4, 12 or 48 hours is further from the expected sum than it ever gets.
 
-    z = log(sum of values / sum of expected), against two expectations: the same weekday and local time (median of four
-    weeks) and the same local time (median of seven days; where the day of the week matters, of the days of its kind among
-    ten). Limit: `width` times the 99 % quantile of |z| over the `days`
-    before, at least `floor`. What was beyond `clean` times that limit counts as the limit only, so that one incident does
-    not teach the rule to sleep; a level held for weeks does, and becomes normal. A rise must be `up` times as large.
-    The last hour must be as far off as well: what has recovered is normal, whatever the hours before were.
-    Needs a metric above zero; elsewhere it has no opinion.
+    z = log(sum of values / sum of expected), against two expectations: the same weekday and local time (median of four weeks),
+    and the same local time (median of seven days; with a weekly rhythm, of the days of the same kind among ten). Limit: `width`
+    times the 99 % quantile of |z| over the `days` before, at least `floor`. What was beyond `clean` times that limit counts as
+    the limit only, so that one incident does not blunt the detector; a level that lasts for weeks becomes normal. A rise must
+    be `up` times as large. The last hour must deviate as far too: what has recovered is normal, whatever the hours before were.
+
+    Needs a metric above zero; elsewhere the band is NaN. An own method: parameters and what was tried are in docs/detection.md.
     """
+
+    single_bucket: ClassVar[bool] = False
 
     windows: tuple[Window, ...] = WINDOWS
     days: int = 28
@@ -59,130 +70,114 @@ class Sustained(BaseDetector):
         longest = timedelta(hours=max(window.hours for window in self.windows))
         return timedelta(days=28 + 2 * self.days + 2) + longest  # expectations, the limit, and the limit that cleans it
 
-    def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """low, expected, high (float64, the values' units); low_rule, high_rule; gap. NaN where the past is too little."""
-        return band_frame(self.bands(SeriesGrid.of(values, zone)), values.index)
-
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        """The columns of `band` for the buckets that are asked for: (series, n - since) each."""
         first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
-        sums = _Sums.of(grid, first)
-        whole = sums if grid.since == 0 else None  # those of every bucket, of all the series
-        limits = grid.nightly(repr(self), self.history, lambda g, at: self._usual(g, at, whole if g.all_of(grid) else None))
-        usual, late = _mean(sums.expected)[:, grid.since - first :], grid.since - first
+        sums, since = Sums(grid, first), grid.since - first
+        usual_limits = partial(self._usual_limits, sums=sums if grid.since == 0 else None)
+        limits = iter(grid.nightly(repr(self), self.history, usual_limits))
+        usual = ((sums.expected[0] + sums.expected[1]) / 2)[:, since:]
         low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
-        parts = iter(limits)
         for window in self.windows:
-            least, most = self._bounds(grid, sums, window, parts, late)
-            told = np.isfinite(most)
-            low, high, known = np.fmax(low, least), np.fmin(high, most), known | told
+            votes = zip(
+                sums.over(window.buckets(grid), window.vote), sums.over(LAST_HOUR.buckets(grid), window.vote), strict=True
+            )
+            each = [self._bounds(window.width * next(limits), over, hour, since) for over, hour in votes]
+            lows, highs = zip(*each, strict=True)
+            judged = np.isfinite(np.sum(highs, axis=0))  # this window has an answer, by all of its expectations
+            low = np.fmax(low, np.where(judged, np.min(lows, axis=0), np.nan))
+            high = np.fmin(high, np.where(judged, np.max(highs, axis=0), np.nan))
+            known = known | judged
         sides = [np.where(known, side, np.nan) for side in (np.minimum(low, usual), usual, np.maximum(high, usual))]
         return {**dict(zip(BAND, sides, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": usual_gap(grid)}
 
-    def _bounds(
-        self, grid: SeriesGrid, sums: _Sums, window: Window, limits: Iterator[np.ndarray], late: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What the next value must not pass, low and high; NaN where this window cannot tell."""
-        lows, highs = [], []
-        votes = zip(sums.over(self._length(grid, window), window.vote), sums.over(self._hour(grid), window.vote), strict=True)
-        for pair in votes:
-            (seen, expected), (lately, due) = ((a[:, late:], b[:, late:]) for a, b in pair)
-            limit = window.width * next(limits)
-            shrunk, grown = np.exp(-limit), np.exp(np.minimum(self.up * limit, 50))
-            lows.append(np.where(limit < MAX_LOG_LIMIT, np.minimum(expected * shrunk - seen, due * shrunk - lately), -np.inf))
-            highs.append(np.maximum(expected * grown - seen, due * grown - lately))
-        known = np.isfinite(np.sum(highs, axis=0))
-        return np.where(known, np.min(lows, axis=0), np.nan), np.where(known, np.max(highs, axis=0), np.nan)
+    def _bounds(self, limit: np.ndarray, over: SumPair, hour: SumPair, since: int) -> SumPair:
+        """Return (low, high): beyond them the next value takes both the window's sum and the last hour's beyond `limit`."""
+        (seen, expected), (hour_seen, hour_expected) = ((a[:, since:], b[:, since:]) for a, b in (over, hour))
+        shrunk, grown = np.exp(-limit), np.exp(np.minimum(self.up * limit, 50))
+        low = np.minimum(expected * shrunk - seen, hour_expected * shrunk - hour_seen)
+        high = np.maximum(expected * grown - seen, hour_expected * grown - hour_seen)
+        return np.where(limit < MAX_LOG_LIMIT, low, -np.inf), high
 
-    def _length(self, grid: SeriesGrid, window: Window) -> int:
-        return max(1, grid.within(window.hours * HOUR))
+    def _usual_limits(self, grid: SeriesGrid, nights: np.ndarray, sums: Sums | None) -> np.ndarray:
+        """Return (windows and their votes, series, nights): the quantile of |z| over the days before each night.
 
-    def _hour(self, grid: SeriesGrid) -> int:
-        return max(1, grid.within(HOUR))
+        `sums`: those of every bucket, if they are computed; they are used when the grid has all the series.
+        """
+        if sums is None or len(sums.values) != len(grid.values):
+            sums = Sums(grid, 0)
+        votes = [vote for window in self.windows for vote in sums.over(window.buckets(grid), window.vote)]
+        return np.array([self._usual_limit(grid, nights, sums.values, *vote) for vote in votes])
 
-    def _usual(self, grid: SeriesGrid, nights: np.ndarray, sums: _Sums | None) -> np.ndarray:
-        """(windows and votes, series, nights): what |z| hardly ever passed."""
-        sums = sums or _Sums.of(grid, 0)
-        votes = [vote for window in self.windows for vote in sums.over(self._length(grid, window), window.vote)]
-        return np.array([self._passed(grid, nights, sums.values, *vote) for vote in votes])
-
-    def _passed(
+    def _usual_limit(
         self, grid: SeriesGrid, nights: np.ndarray, values: np.ndarray, seen: np.ndarray, expected: np.ndarray
     ) -> np.ndarray:
-        """(series, nights), of hourly samples, cleaned once."""
+        """Return (series, nights) for one window and vote, from hourly samples that are cleaned once."""
         hourly = np.flatnonzero((grid.seconds + grid.step) % HOUR < min(grid.step, HOUR))
-        with np.errstate(over="ignore", divide="ignore"):  # next to nothing may be expected, or be there
+        with np.errstate(over="ignore", divide="ignore"):  # values and expectations may be next to nothing
             ratio = np.maximum(seen + values, MIN_SUM_SHARE * expected) / expected
-            far = np.abs(np.log(ratio[:, hourly]))
-        width, nightly = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)
-        at = np.searchsorted(hourly, nightly.due(grid.beginnings(), self.days + 1))
-        limit = np.maximum(_high(values_before(far, at, width), self.share), self.floor)
-        by_hour = hold_until_next(limit, at, far.shape[-1])
+            distance = np.abs(np.log(ratio[:, hourly]))
+
+        # A first limit for each night of the `days` before; what is far beyond it counts as that limit
+        width, from_first_night = self.days * min(24, grid.per_day), replace(grid, since=int(nights[0]) if len(nights) else 0)
+        at = np.searchsorted(hourly, from_first_night.starts(earlier=self.days + 1))
+        limit = np.maximum(_nearest_rank(values_before(distance, at, width), self.share), self.floor)
+        by_hour = hold_until_next(limit, at, distance.shape[-1])
         with np.errstate(invalid="ignore"):
-            cleaned = np.where(far > self.clean * by_hour, by_hour, far)
-        return np.maximum(_high(values_before(cleaned, np.searchsorted(hourly, nights), width), self.share), self.floor)
+            cleaned = np.where(distance > self.clean * by_hour, by_hour, distance)
+        rows = values_before(cleaned, np.searchsorted(hourly, nights), width)
+        return np.maximum(_nearest_rank(rows, self.share), self.floor)
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """`values`: (series, n), NaN where a value or an expectation is absent. `expected`: one (series, n) per expectation."""
+class Sums:
+    """Values and the two expectations of each bucket from position `first` on, to be summed over windows.
 
-    values: np.ndarray
-    expected: tuple[np.ndarray, np.ndarray]
+    `values`: (series, n). `expected`: by the same weekday, by the same time of day; (series, n) each, NaN where unknown.
+    """
 
-    @classmethod
-    def of(cls, grid: SeriesGrid, first: int) -> _Sums:
-        """From the position `first` on."""
-        at = np.arange(first, grid.length)
+    def __init__(self, grid: SeriesGrid, first: int) -> None:
+        at = np.arange(first, len(grid))
         weeks = _median(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(at), 2)
         days = _median(at_lags(grid, grid.values, day_lags(grid, 7))(at), 4)
-        weekly = _weekly(grid, first)
-        kind = np.where(weekly, _same_kind_of_day(grid, at), days) if weekly.any() else days
-        return cls(grid.values[:, first:], (weeks, kind))
+        weekly = _has_weekly_rhythm(grid, first)
+        if weekly.any():
+            lags = day_lags(grid, 10)
+            same_kind = np.where(same_kind_of_day(grid, lags)(at), at_lags(grid, grid.values, lags)(at), np.nan)
+            days = np.where(weekly, _median(same_kind, 2), days)
+        self.values, self.expected = grid.values[:, first:], (weeks, days)
 
-    def over(self, buckets: int, vote: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per vote: the sum of the `buckets` - 1 values before each bucket, and the expected sum with its own; NaN if unsure."""
-        due = np.isfinite(self.expected[0]) & np.isfinite(self.expected[1])
-        there = due & np.isfinite(self.values)
-        seen = _past_sum(np.where(there, self.values, 0.0), buckets)
-        enough = due & (_past_sum(there.astype(float), buckets) + 1 >= 0.75 * buckets)
-        sums = [_past_sum(np.where(there, e, 0.0), buckets) + e for e in self.expected]
+    def over(self, buckets: int, vote: str) -> list[SumPair]:
+        """Return for each vote the sum of the `buckets` - 1 values before each bucket, and the expected sum with its own.
+
+        NaN where less than three quarters of the window is known.
+        """
+        expected = np.isfinite(self.expected[0]) & np.isfinite(self.expected[1])
+        known = expected & np.isfinite(self.values)
+        summands = [np.where(known, x, 0.0) for x in (self.values, 1.0, *self.expected)]
+        seen, count, *sums = (np.nan_to_num(lagged(window_sum(x, buckets - 1))) for x in summands)
+        enough = expected & (count + 1 >= 0.75 * buckets)
+        sums = [total + own for total, own in zip(sums, self.expected, strict=True)]
         sums = [np.where(enough & (total > 0), total, np.nan) for total in sums]
         return [(seen, total) for total in (sums if vote == "both" else [np.sqrt(sums[0] * sums[1])])]
 
 
-def _past_sum(x: np.ndarray, buckets: int) -> np.ndarray:
-    return np.nan_to_num(lagged(window_sum(x, buckets - 1)))
-
-
-def _weekly(grid: SeriesGrid, first: int) -> np.ndarray:
-    """(series, n - first) bool: does the day of the week matter? Over three weeks, was a week ago nearer than yesterday by a
-    fifth?"""
-    late = replace(grid, since=first).lately(timedelta(days=RHYTHM_WEEKS * 7 + 8))
-    at, width, nights = np.arange(late.length), RHYTHM_WEEKS * 7 * grid.per_day, late.due(late.beginnings())
-    yesterday, week = (np.abs(late.values - at_lags(late, late.values, day_lags(late, d, d))(at)[..., 0]) for d in (1, 7))
+def _has_weekly_rhythm(grid: SeriesGrid, first: int) -> np.ndarray:
+    """Return (series, n - first) bool: over three weeks, was a week ago nearer than yesterday? Computed every midnight."""
+    recent = replace(grid, since=first).with_history(timedelta(days=RHYTHM_WEEKS * 7 + 8))
+    at, width, nights = np.arange(len(recent)), RHYTHM_WEEKS * 7 * grid.per_day, recent.starts()
+    yesterday, week = (np.abs(recent.values - at_lags(recent, recent.values, day_lags(recent, d, d))(at)[..., 0]) for d in (1, 7))
     both = np.isfinite(yesterday) & np.isfinite(week)
-    near, far = (window_sum(np.where(both, off, 0.0), width) for off in (week, yesterday))
-    return hold_until_next(lagged((near < 0.8 * far).astype(float))[:, nights], nights, late.length, late.since) == 1
+    near, far = (window_sum(np.where(both, distance, 0.0), width) for distance in (week, yesterday))
+    weekly = lagged((near < RHYTHM_RATIO * far).astype(float))[:, nights]
+    return hold_until_next(weekly, nights, len(recent), recent.since) == 1
 
 
-def _same_kind_of_day(grid: SeriesGrid, at: np.ndarray) -> np.ndarray:
-    """The same local time on the working days (or days off) of the ten days before: median."""
-    lags = day_lags(grid, 10)
-    rows = at_lags(grid, grid.values, lags)(at)
-    return _median(np.where(same_kind(grid, lags)(at), rows, np.nan), 2)
+def _median(rows: np.ndarray, min_values: int) -> np.ndarray:
+    """Return the median of the last axis; NaN with fewer than `min_values` values."""
+    return np.where(np.isfinite(rows).sum(axis=-1) >= min_values, quantiles(rows, 0.5)[0], np.nan)
 
 
-def _median(rows: np.ndarray, least: int) -> np.ndarray:
-    return np.where(np.isfinite(rows).sum(axis=-1) >= least, quantiles(rows, 0.5)[0], np.nan)
-
-
-def _mean(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    return (pair[0] + pair[1]) / 2
-
-
-def _high(rows: np.ndarray, share: float) -> np.ndarray:
-    """That quantile (nearest rank) of the last axis; NaN while less than half of nine tenths of it is there."""
+def _nearest_rank(rows: np.ndarray, share: float) -> np.ndarray:
+    """Return the quantile (nearest rank) of the last axis; NaN while fewer than 45 % of its values are present."""
     count = np.isfinite(rows).sum(axis=-1)
     rank = np.round((np.maximum(count, 1) - 1) * share).astype(int)
     return np.where(count >= 0.45 * rows.shape[-1], pick(np.sort(rows, axis=-1), rank), np.nan)

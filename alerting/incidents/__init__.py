@@ -1,7 +1,7 @@
-"""Which episodes are one story: the events of the buckets go in, incidents and what is told of them come out. Pure.
+"""Incidents: episodes of one metric each (a state machine), and which episodes belong together. Pure.
 
-Grouping and the one thread follow Alertmanager's notification groups; unlike there, the metrics' own tree says what belongs
-together, and a group has an end that is told.
+Grouping and the one thread follow Alertmanager's notification groups. Two differences: the metrics' own tree says what belongs
+together, and the end of a group is notified.
 """
 
 from alerting.incidents.metric_tree import MetricTree

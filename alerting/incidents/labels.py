@@ -1,4 +1,4 @@
-"""What people said of incidents, as figures. Pure."""
+"""The precision of alerts, from people's labels of incidents. Pure."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ if TYPE_CHECKING:
 
 
 def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "week")) -> pd.DataFrame:
-    """One row per root metric and week (its Monday, UTC), or by one of them: incidents, each label, and precision: the share of
-    the labelled ones that were no false alarm (NaN where nobody has labelled any)."""
+    """Return one row per root metric and week (its Monday, UTC), or per one of them.
+
+    Columns: the number of incidents, of each label (int), and precision (float64): the share of the labelled incidents that were
+    no false alarm, NaN where none is labelled. Incidents that nobody was notified of, or that were corrected, are left out.
+    """
     import pandas as pd
 
     counted = ["incidents", *(label.value for label in Label)]
-    told = [incident for incident in incidents if incident.last_notified and not incident.corrected]
-    if not told:
+    notified = [incident for incident in incidents if incident.last_notified and not incident.corrected]
+    if not notified:
         return pd.DataFrame(columns=[*counted, "precision"])
     rows = pd.DataFrame(
         {
-            "metric": [incident.root.metric for incident in told],
-            "week": [(incident.opened - timedelta(days=incident.opened.weekday())).date() for incident in told],
+            "metric": [incident.root.metric for incident in notified],
+            "week": [(incident.opened - timedelta(days=incident.opened.weekday())).date() for incident in notified],
             "incidents": 1,
-            **{label.value: [int(incident.label is label) for incident in told] for label in Label},
+            **{label.value: [int(incident.label is label) for incident in notified] for label in Label},
         }
     )
     table = rows.groupby(list(by))[counted].sum()

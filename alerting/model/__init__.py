@@ -1,6 +1,6 @@
-"""The nouns every room shares, the ports the pipeline is handed, and the errors that cross a room's door.
+"""The nouns of all packages, the protocols of source, store and notifier, and the errors. Pure.
 
-Times are aware UTC everywhere: `at` is an instant, `bucket` the start of an interval of `Metric.step`.
+All times are aware UTC: `at` is an instant, `bucket` the start of an interval of `Metric.step`.
 """
 
 from alerting.model.metric import STEP, Metric, Policy, Query

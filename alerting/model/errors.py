@@ -1,4 +1,4 @@
-"""What the rooms raise; and a moment as people write it."""
+"""Errors that cross the border of a package, and the parser of instants that people write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 class AlertingError(Exception):
-    """Base of what the rooms raise. The text says what, where, and what to do; it never holds a secret."""
+    """The base of all errors here. The text says what failed, where, and what to do; it never holds a secret."""
 
 
 class SettingsError(AlertingError):
@@ -14,7 +14,7 @@ class SettingsError(AlertingError):
 
 
 class SourceError(AlertingError):
-    """The source could not be read. `passing`: worth another try without a change."""
+    """The source could not be read. `passing`: trying again may help, without a change of settings."""
 
     def __init__(self, text: str, passing: bool = False) -> None:
         super().__init__(text)
@@ -22,11 +22,11 @@ class SourceError(AlertingError):
 
 
 class StoreError(AlertingError):
-    """The memory could not be read or written."""
+    """The state database could not be read or written."""
 
 
 class NotifyError(AlertingError):
-    """A message was not accepted. `permanent`: the same message will never be. `retry_after`: seconds to wait."""
+    """A message was not accepted. `permanent`: trying again cannot help. `retry_after`: seconds to wait before that."""
 
     def __init__(self, text: str, permanent: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(text)
@@ -34,15 +34,15 @@ class NotifyError(AlertingError):
 
 
 class RunFailed(AlertingError):
-    """Something was not seen or not said: the run ends red."""
+    """Something could not be read or sent: the run fails."""
 
 
 class NotDelivered(RunFailed):
-    """All was seen, but a message still waits: the run ends red, and the chat hears of it when it can be reached."""
+    """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """The instant (aware UTC) that `text` writes in ISO 8601 with a zone.
+    """Return the instant (aware UTC) that `text` gives in ISO 8601 with a time zone.
 
     Raises SettingsError when it is not a time, has no zone, or lies after `now`.
     """

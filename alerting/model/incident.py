@@ -1,4 +1,4 @@
-"""Episodes that are one story, and the events there are to tell of them."""
+"""Incidents, their events, and what is known about their cause."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from alerting.model.metric import Policy
+from alerting.model.tables import html_table, percent_change
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
 
 
@@ -17,35 +18,35 @@ class Member:
     """One metric's part in an incident."""
 
     metric: str
-    since: datetime  # first odd bucket
+    since: datetime  # first anomalous (or missing) bucket
     joined: datetime  # bucket of the event that made it a member
     first: Verdict  # that event's verdict
-    gap: bool = False  # it has no data, rather than odd data
-    until: datetime | None = None  # first bucket that was well again; None: still off
-    worst: Verdict | None = None  # farthest outside, as far as it is known
+    gap: bool = False  # the metric has no data, rather than anomalous data
+    until: datetime | None = None  # first normal bucket; None: still affected
+    worst: Verdict | None = None  # with the largest score; None: unknown
     lost: float = 0.0  # as in Episode
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Episodes that are one story, told in one thread. The first member is the root: what the opening message is about."""
+    """Episodes that belong together, in one thread of the chat. The first member is the root, which the opening is about."""
 
-    id: str  # made of the bucket and the metric that began it
+    id: str  # made of the bucket and the metric that opened it
     opened: datetime  # bucket at which it opened
     members: tuple[Member, ...]
-    closed: datetime | None = None  # bucket at which the last member was well again
-    last_notified: datetime | None = None  # bucket of what was last told of it; None: nothing yet, for it was silenced
+    closed: datetime | None = None  # bucket at which its last member was normal again
+    last_notified: datetime | None = None  # bucket of its last notification; None: none yet, because it was silenced
     reopened: int = 0
-    acknowledged_by: str = ""  # by whom
-    snoozed_until: datetime | None = None  # told nothing of it before this instant
-    muted: bool = False  # told nothing of it until it is resolved
+    acknowledged_by: str = ""
+    snoozed_until: datetime | None = None  # no notification before this instant
+    muted: bool = False  # no notification until it is resolved
     label: Label | None = None
-    labelled_by: str = ""  # by whom
-    corrected: bool = False  # late rows have taken it back
+    labelled_by: str = ""
+    corrected: bool = False  # late rows made it normal
     cause: RootCause | None = None
     rarity: Rarity | None = None  # as it was when it opened
     similar: SimilarIncident | None = None
-    run: str = ""  # link or path of the run that told of it first
+    run: str = ""  # link or path of the run that notified it first
 
     @property
     def open(self) -> bool:
@@ -57,45 +58,47 @@ class Incident:
 
     @property
     def affected(self) -> tuple[Member, ...]:
-        """Members that are not well yet."""
+        """Members that are not normal again."""
         return tuple(member for member in self.members if member.until is None)
 
     @property
     def key(self) -> str:
-        """Of the opening message, which all that follows answers."""
+        """Key of the opening message, to which all later ones reply."""
         return f"{self.id}/opened/text"
 
     @property
     def ref(self) -> str:
-        """16 letters that stand for the incident where there is no room for its id."""
+        """16 hexadecimal digits that stand for the id where there is no room for it."""
         return blake2b(self.id.encode(), digest_size=8).hexdigest()
 
     def member(self, metric: str) -> Member | None:
         return next((member for member in self.members if member.metric == metric), None)
 
     def cells(self) -> dict[str, Any]:
-        """A line of a table."""
-        from alerting.model.tables import percent_change
-
+        """Return the row of a table: column -> value."""
         root, worst = self.root, self.root.worst or self.root.first
-        also = ", ".join(member.metric for member in self.members[1:])
         elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
-        known = {"metric": root.metric, "also": also, "since": root.since, "opened": self.opened, "until": self.closed}
-        off = {"what": "no data" if root.gap else percent_change(worst.change), "score": worst.score}
-        said = "taken back" if self.corrected else self.label.value if self.label else ""
-        return known | off | {"slice": spell_segment(elements), "label": said}
+        return {
+            "metric": root.metric,
+            "also": ", ".join(member.metric for member in self.members[1:]),
+            "since": root.since,
+            "opened": self.opened,
+            "until": self.closed,
+            "what": "no data" if root.gap else percent_change(worst.change),
+            "score": worst.score,
+            "slice": spell_segment(elements),
+            "label": "taken back" if self.corrected else self.label.value if self.label else "",
+        }
 
     def _repr_html_(self) -> str:
-        from alerting.model.tables import html_table
-
         return html_table([self.cells()], f"Incident {self.id}, UTC")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell: what happened, to which metric, at which bucket, and the episode as it then stood.
+    """A change that is worth a notification: its kind, metric and bucket, and the episode as it stands then.
 
-    What is told of an incident is an event too: its root's, with the `incident`, and the other metrics' events as `also`.
+    An incident's notification is its root metric's event, with the `incident`; `also` holds the other metrics' events.
     """
 
     kind: EventKind
@@ -105,21 +108,21 @@ class Event:
     episode: Episode
     incident: Incident | None = None
     also: tuple[Event, ...] = ()
-    quiet: bool = False  # told without a sound
-    again: bool = False  # it had been over
+    quiet: bool = False  # sent without a sound
+    again: bool = False  # the incident was reopened
 
     @property
     def key(self) -> str:
-        """Made of what the event is about, so that telling it twice is seen."""
+        """Key made of what the event is about, so that the same event is not sent twice."""
         if self.incident and self.kind in (EventKind.OPENED, EventKind.NO_DATA) and not self.again:
             return self.incident.key.removesuffix("/text")
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
 
     def is_critical(self, policy: Policy, others: Iterable[Verdict] = ()) -> bool:
-        """Whether it says that a metric is far from normal; `others`: verdicts that an opening tells of as well.
+        """Return whether a metric is far from normal; `others`: more verdicts that an opening reports.
 
-        What is over, missing or repeated is never critical. A score that is not known is: the value may be anything.
+        Only openings and worsenings of an incident that goes on can be critical. An unknown score is: the value may be anything.
         """
         over = self.incident is not None and (self.incident.corrected or not self.incident.open)
         if over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
@@ -129,20 +132,17 @@ class Event:
         return any(policy.is_critical(verdict) for verdict in (self.verdict, *others))
 
 
-# What is known of an incident beyond its figures: which slice carries it, how unusual it is, what it is like.
-
-
 def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
-    """os=iOS & source=ads; os=web: each conjunction of attributes and values, one after the other."""
+    """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
     return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One slice of a metric at the time of a trouble: what came and what was expected of it there.
+    """A segment of a metric during an incident: its value and the expected one.
 
-    `elements`: conjunctions of (attribute, value); several where a cause is a set of them. Of a ratio the two numbers are
-    ratios; where the mix moved they are shares of what the ratio divides by.
+    `elements`: conjunctions of (attribute, value); several where a cause is a set of them. For a ratio both numbers are ratios;
+    for a mix effect they are shares of the denominator.
     """
 
     elements: tuple[tuple[tuple[str, str], ...], ...]
@@ -151,7 +151,7 @@ class Segment:
 
     @property
     def change(self) -> float:
-        """As a share of expected; infinite where nothing was expected."""
+        """The change as a share of expected; infinite where expected is 0."""
         if self.expected:
             return self.value / self.expected - 1
         return float("inf") if self.value else 0.0
@@ -159,41 +159,41 @@ class Segment:
 
 @dataclass(frozen=True)
 class RootCause:
-    """What explains an incident, as far as slices tell.
+    """The segments that explain an incident, if any.
 
-    `answer`: carried (by `slice`, the smallest set that carries the change), alike (everything moved as much), unclear.
-    `others`: the other values of the attribute(s) of the slice, largest first, for what is not affected.
+    `answer`: carried (by `slice`, the smallest set of segments that explains the change), alike (all segments changed by the
+    same share), unclear. `others`: the other values of the slice's attributes, largest first: what is not affected.
     """
 
     answer: str  # carried | alike | unclear
-    effect: str = "count"  # count | rate | mix: a number of things, a ratio inside the slice, the slice's share of the whole
+    effect: str = "count"  # count | rate (the ratio inside the segment) | mix (the segment's share of the whole)
     slice: Segment | None = None
-    share: float = float("nan")  # of the total's change that the slice carries, signed; above 1 the rest went the other way
+    share: float = float("nan")  # contribution of the slice to the total's change, signed; above 1: the rest moved against it
     rest: Segment | None = None  # everything else
     others: tuple[Segment, ...] = ()
-    experiment: bool = False  # the slice is a group of an experiment, and nothing else tells it apart
-    imbalance: tuple[Segment, ...] = ()  # experiment groups whose share of the users is not what it was (value, expected: shares)
+    experiment: bool = False  # the slice is a group of an experiment, and nothing else distinguishes it
+    imbalance: tuple[Segment, ...] = ()  # experiment groups whose share of the users has changed (value, expected: shares)
     new: tuple[Segment, ...] = ()  # values never seen before (value: share of all now)
-    gone: tuple[Segment, ...] = ()  # values that have stopped coming (expected: share of all before)
-    attributes: tuple[str, ...] = ()  # all that were looked at
-    overlap: bool = False  # of distinct users: the slices add up to more than all, as some are in several
+    gone: tuple[Segment, ...] = ()  # values that do not come any more (expected: share of all before)
+    attributes: tuple[str, ...] = ()  # all that were searched
+    overlap: bool = False  # for distinct users: segments add up to more than the total, because users are in several
 
 
 @dataclass(frozen=True)
 class Rarity:
-    """How unusual a value is, by the history that was read."""
+    """How unusual a value is, from the history that was read."""
 
-    same: int = 0  # values at the same time of the same weekday before
-    beyond: int = 0  # of those, how many lie on this side of the value: 0 = it is lower (or higher) than all of them
+    same: int = 0  # earlier values at this time of this weekday
+    beyond: int = 0  # of those, how many are as extreme: 0 means that the value is lower (or higher) than all of them
     weeks: float = 0.0  # weeks of judged history behind `times`
-    times: int = 0  # troubles at least this far out in it, this one left out
+    times: int = 0  # other episodes with at least this score in it
 
 
 @dataclass(frozen=True)
 class SimilarIncident:
-    """The past incident that is most like this one."""
+    """The past incident that is most similar to an incident."""
 
     at: datetime
     label: Label | None = None
-    url: str = ""  # of the run that told of it: web address or path
+    url: str = ""  # web address or path of the run that notified it
     off: Verdict | None = None  # its worst verdict

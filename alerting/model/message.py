@@ -1,4 +1,4 @@
-"""What goes to the chat and what comes back: messages, receipts, buttons and their answers."""
+"""Messages to the chat and what comes back: receipts, and presses of buttons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from alerting.model.verdict import EventKind
 
 
 class Action(StrEnum):
-    """What a button asks for."""
+    """The action of a button."""
 
     TAKE = "take"
-    SNOOZE = "snooze"  # silent for an hour
-    MUTE = "mute"  # silent until resolved
+    SNOOZE = "snooze"  # quiet for an hour
+    MUTE = "mute"  # quiet until resolved
     REAL = "real"
     FALSE_ALARM = "false"
     EXPECTED = "expected"
@@ -29,20 +29,20 @@ class Button:
 
 @dataclass(frozen=True)
 class ButtonPress:
-    """A button that somebody pressed. `refused`: why it does not count, "" when it does."""
+    """A button that a person pressed. `refused`: why the press does not count, "" when it does."""
 
     update_id: int  # number of the chat's update
     callback_id: str  # id to confirm it with
     action: Action
     ref: str  # of the incident
-    name: str  # name to show
-    user_id: str  # id
+    name: str  # the person's name, to be shown
+    user_id: str
     refused: str = ""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A text (Telegram HTML) or a picture on its way to the chat. A picture has `photo` (PNG) and a short `text` as caption."""
+    """A text (Telegram HTML) or a picture for the chat. A picture has `photo` (PNG) and a short `text` as caption."""
 
     key: str
     kind: EventKind
@@ -50,28 +50,28 @@ class Message:
     bucket: datetime
     text: str
     photo: bytes | None = None
-    reply_to: str = ""  # key of the message this one answers
+    reply_to: str = ""  # key of the message to reply to
     edits: str = ""  # key of the message whose text this one replaces
-    incident: str = ""  # id of the incident it belongs to
+    incident: str = ""  # id of its incident
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
     quiet: bool = False  # without a sound
-    critical: bool = field(default=False, compare=False)  # of what is new in it; only routes ask, so it is not remembered
+    critical: bool = field(default=False, compare=False)  # severity of what is new in it; for routes only, so it is not stored
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a message: sent, kept (tried again next run) or refused (never again), and why."""
+    """The result of sending a message: sent, kept (tried again in the next run) or refused (never again), and why."""
 
     key: str
     state: str  # sent | kept | refused
     reason: str = ""
     message_id: str = ""
-    edit: bool = False  # of a message that edits another: where one fails, the next run makes it anew
+    edit: bool = False  # of an edit: if it fails, the next run makes a new one
 
 
 @dataclass(frozen=True)
 class ThreadMessage:
-    """A text or a picture of an incident's thread, and what became of it: waiting, sent, refused, withdrawn or folded."""
+    """A text or a picture of an incident's thread, and its state: waiting, sent, refused, withdrawn or folded."""
 
     key: str
     kind: EventKind
@@ -81,7 +81,7 @@ class ThreadMessage:
     reply_to: str = ""
     edits: str = ""
     reason: str = ""
-    changed: datetime | None = None  # when it came to its state
+    changed: datetime | None = None  # when it came into its state
     buttons: tuple[tuple[Button, ...], ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""What is watched: a line of the catalogue, when its verdicts are worth a message, where its counts come from."""
+"""The catalogue's nouns: a metric, its policy, its query and detector; calendar events and silences."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 
 
 @dataclass(frozen=True)
 class Policy:
-    """When a verdict is worth a message. Shares are fractions of the expected value, units are the metric's own."""
+    """When a verdict is worth a message. Shares are fractions of the expected value, units are those of the metric."""
 
     need: int = 1  # anomalous buckets ...
     window: int = 1  # ... among the last `window` that open an episode (m of n)
     recover: int = 2  # normal buckets ...
-    recover_window: int = 0  # ... among the last so many answers that resolve it (0: as many as `recover`, so in a row)
-    patience: int = 2  # missing buckets in a row before "no data" is said
+    recover_window: int = 0  # ... among the last so many answers that resolve it (0: `recover` in a row)
+    patience: int = 2  # missing buckets in a row before "no data" is sent
     remind: timedelta = timedelta(hours=6)
-    worsen: float = 0.5  # "worse" is said when the deviation has grown by this share since it was last told
+    worsen: float = 0.5  # "worse" is sent when the residual has grown by this share since the last notification
     direction: str = "both"  # both | down | up
-    min_change: float = 0.05  # the band is never narrower than this share of expected
-    min_units: float = 0.0  # nor than this many units
-    min_volume: float = 0.0  # what is made of less than this is unknown: a count's expected value, a ratio's denominator
-    critical: float = 2.0  # a score this far out is critical, anything nearer a warning
+    min_change: float = 0.05  # the band is at least this share of expected on each side ...
+    min_units: float = 0.0  # ... and at least this many units
+    min_volume: float = 0.0  # below it a bucket is unknown: a count's expected value, a ratio's denominator
+    critical: float = 2.0  # from this score on an anomaly is critical, below it a warning
 
     def __post_init__(self) -> None:
         if not 1 <= self.need <= self.window:
@@ -49,61 +49,67 @@ class Policy:
             raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
 
     def is_critical(self, verdict: Verdict) -> bool:
-        """Whether the score is far out, or unknown (NaN)."""
+        """Return whether the score is at least `critical`, or unknown (NaN)."""
         return not abs(verdict.score) < self.critical
 
 
 @runtime_checkable
 class BandDetector(Protocol):
-    """The least that a rule of an analyst's own has: a frozen parameter object that draws the band of one series."""
+    """The least that an analyst's own detector has: a frozen parameter object that gives the band of one series."""
 
     @property
     def history(self) -> timedelta:
         """How far back the band of one bucket looks."""
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """low, expected, high for every bucket, each row from earlier values only."""
+        """Return low, expected, high (float64) for every bucket, each row computed from earlier values only.
+
+        `values`: float64 on a full grid of aware times, NaN where missing. `zone`: IANA name of the local clock.
+        """
 
 
 @runtime_checkable
 class Detector(BandDetector, Protocol):
-    """A detector. The catalogue makes one of a rule that has no more than a band (see `detectors.OneByOne`)."""
+    """A detector. The catalogue wraps a detector that has no more than a band (see `detectors.bands.OneByOne`)."""
 
     def bands(self, grid: Any) -> dict[str, np.ndarray | str]:
-        """The columns of `band` for the buckets that a `detectors.Grid` asks for: (series, buckets) each, or one word for all."""
+        """Return the columns of `band` for a `detectors.series_grid.SeriesGrid`: the requested buckets of all its series.
+
+        (series, buckets) each, or one word for all.
+        """
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
-        """Why the newest bucket is judged as it is; "" for a rule that does not choose."""
+        """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""
 
 
 @runtime_checkable
 class Summed(Protocol):
-    """A metric's value that is made of sums, so that the segments of the data add up to it."""
+    """A metric's value that is computed from sums, so that the segments of the data add up to it."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column, or part and whole of a ratio."""
+        """The summed column; numerator and denominator for a ratio."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the catalogue."""
+    """One line of the catalogue. Raises ValueError for a field that cannot be."""
 
-    name: str  # a plain identifier: file names, message keys, the command line
-    title: dict[str, str]  # language -> words people read
-    query: str  # name of the SQL file, and of the table in it: feed_actions, or feed_actions.ages for another of its queries
+    name: str  # an identifier: used in file names, message keys and on the command line
+    title: dict[str, str]  # language -> name for people
+    query: str  # name of the SQL file; up to the first dot the table: feed_actions, feed_actions.ages
     value: Callable[[pd.DataFrame], pd.Series]  # counts per bucket -> values per bucket
     rule: Detector
     policy: Policy = Policy()
     step: timedelta = STEP
-    width: float = 1.0  # the rule's half-widths times this: what an alert budget is spent with
-    form: str = "count"  # count | ratio | number: how a value is written and what it may be
-    adds: bool = True  # buckets and slices of a count can be summed; False for distinct users
-    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts -> what a ratio divides by, for `policy.min_volume`
-    parents: tuple[str, ...] = ()  # metrics this one hangs on: views on feed users, CTR on likes and views
-    product: str = ""  # part of the app it belongs to; when all parts are down together, it is the platform
-    slices: str = "off"  # off | digest | alert: what is done about a slice that breaks while the total is calm
-    segments_of: str = ""  # of a stand-in for slices: the metric they are of
+    width: float = 1.0  # band width multiplier; `make budget` tunes it
+    form: str = "count"  # count | ratio | number: how a value is written, and which values are possible
+    adds: bool = True  # buckets and segments of a count can be summed; False for distinct users
+    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts -> denominator of a ratio
+    parents: tuple[str, ...] = ()  # metrics that this one depends on: views on feed users, CTR on likes and views
+    product: str = ""  # part of the app; when all parts are down at once, the platform is
+    slices: str = "off"  # off | digest | alert: what to do about an anomalous segment while the total is normal
+    segments_of: str = ""  # set for a stand-in that watches segments: the metric whose segments they are
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name, {slice} os=iOS
     color: str = ""
@@ -122,12 +128,12 @@ class Metric:
 
     @property
     def scan(self) -> str:
-        """Name of the scan it is made of, which metrics of one query and step share."""
+        """Name of the scan it is computed from, which metrics of one query and step share."""
         return self.query if self.step == STEP else f"{self.query} by {self.step}"
 
     @property
     def chart_span(self) -> timedelta:
-        """The time before its bucket that a chart of the metric shows."""
+        """How much time a chart of the metric shows."""
         return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
     @property
@@ -136,13 +142,13 @@ class Metric:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that its slices are made of; none for a mean or a function, which they do not add up to."""
+        """The columns whose segments add up to the metric; none for a mean or a function."""
         return self.value.columns if isinstance(self.value, Summed) else ()
 
 
 @dataclass(frozen=True)
 class Query:
-    """One scan of one source table. `name`: of the file, up to its first dot the table's identifier in the text."""
+    """One scan of one source table. `name`: of the SQL file; up to its first dot the name of the table in the SQL."""
 
     name: str
     sql: str
@@ -154,32 +160,32 @@ class Query:
 
 
 def table_name(query: str) -> str:
-    """The table that a query reads: `feed_actions`, and `feed_actions.ages` beside it."""
+    """Return the table that a query reads: `feed_actions` for both `feed_actions` and `feed_actions.ages`."""
     return query.partition(".")[0]
 
 
 @dataclass(frozen=True)
 class CalendarEvent:
-    """One line of the calendar: a release, a push, a campaign, a holiday, the start of an experiment."""
+    """One line of the calendar, such as a release or a holiday."""
 
     start: datetime  # aware UTC
     end: datetime
     kind: str  # release | push | campaign | holiday | experiment, or any other word
     title: str
-    metrics: tuple[str, ...] = ()  # which metrics it may move; none: all
+    metrics: tuple[str, ...] = ()  # metrics that it may change; empty: all
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Nothing is told of what lies in its scope; it is judged and shown all the same. No data obeys it, too."""
+    """A planned silence: its metrics are judged and shown, but no message is sent, "no data" included."""
 
     scope: str  # name of a metric, or * for all
     start: datetime
     until: datetime
     why: str = ""
     by: str = ""
-    id: int = 0  # as the store counts them
+    id: int = 0  # number in the store
 
     def covers(self, metric: str, bucket: datetime, step: timedelta = STEP) -> bool:
-        """Whether some of the metric's bucket lies in it."""
+        """Return whether some of the metric's bucket lies in it."""
         return self.scope in (metric, "*") and bucket < self.until and bucket + step > self.start

@@ -1,4 +1,7 @@
-"""The doors as the pipeline sees them."""
+"""Protocols of source, store and notifier: everything that the pipeline may ask of them.
+
+All times are aware UTC. Errors of libraries do not pass: each method raises the one error that its protocol names.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where counts come from. An adapter that can only count inherits the rest from `sources.BaseSource`."""
+    """A source of counts. An adapter with `fetch` alone inherits the rest from `sources.base.BaseSource`."""
 
     @property
     def runs_sql(self) -> bool:
-        """Whether it is a database: `rows` and `columns` answer, threads may query it at once, and a cache in front pays off."""
+        """Whether it is a database: it has `rows` and `columns`, threads may query it at once, and a cache in front pays off."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was odd about the data and was put aside; the run shows it."""
+        """Invalid data that was left out, in words; the run shows them."""
 
     @property
     def loud(self) -> Sequence[str]:
@@ -36,7 +39,7 @@ class Source(Protocol):
 
     @abstractmethod
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Counts per bucket of `query.step` for start <= bucket < end.
+        """Return the counts per bucket of `query.step` for start <= bucket < end.
 
         Index: `bucket`, datetime64[ns, UTC], ascending, unique, only buckets that have rows. Columns: numbers, float64
         or (unsigned) integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
@@ -44,159 +47,173 @@ class Source(Protocol):
         """
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """All columns of the query as they come, texts and times too. Raises SourceError, as a source without SQL always does."""
+        """Return all columns of the query unchanged, texts and times too. Raises SourceError, without SQL always."""
 
     def columns(self, name: str) -> dict[str, str]:
-        """Column -> database type of the table that the query `name` reads. Raises SourceError as `rows` does."""
+        """Return column -> database type of the table that the query `name` reads. Raises SourceError as `rows` does."""
 
     def now(self) -> datetime:
-        """The clock of the server, or of this machine where there is no server. Raises SourceError."""
+        """Return the time of the server, or of this machine where there is no server. Raises SourceError."""
 
     def ends(self) -> dict[str, datetime]:
-        """Query name -> the end of its data, for a source whose data may end in the past; else empty. Raises SourceError."""
+        """Return query name -> end of its data, if the data may end in the past; else nothing. Raises SourceError."""
 
     def close(self) -> None:
-        """Release what it holds, such as a process. A query after that opens it again."""
+        """Release processes and files. A later query opens them again."""
 
 
 class HistoryCache(Protocol):
-    """Closed buckets that were read before, by what they were read with. Every method raises StoreError."""
+    """Closed buckets that were read before, by a key of the query that read them. Every method raises StoreError."""
 
     def cached_span(self, key: str) -> CachedSpan | None:
-        """What is held; None for nothing."""
+        """Return the part of the history that is cached; None for nothing."""
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """The held buckets with start <= bucket < end, as `Source.fetch` gives them, float64."""
+        """Return the cached buckets with start <= bucket < end, as `Source.fetch` does, float64."""
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        """Hold the buckets of `span` too, which touches what is held."""
+        """Cache the buckets of `span` too, which overlaps or touches what is cached."""
 
-    def drop(self, key: str) -> None: ...
+    def drop(self, key: str) -> None:
+        """Remove all that is cached under the key."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """What one run has to remember: all of it or, should anything happen, nothing.
+    """The changes of one run, stored in one transaction.
 
-    A bucket judged again takes the new verdict; a message whose key is known is not enqueued again, but for an edit, which
-    takes the place of one that still waits, or changes the text of a message that was not sent yet. `trail`: each metric's
-    episode after a bucket, so that late rows can be judged again from there. `withdrawn`: keys of messages that are not to
-    be sent any more. `heard`: the number of the next update to read from the chat.
+    A bucket that was judged again gets the new verdict. A message whose key exists is not enqueued again; an edit replaces one
+    that still waits, or changes the text of a message that was not sent yet.
     """
 
     verdicts: Sequence[Verdict] = ()
     episodes: Sequence[Episode] = ()
     messages: Sequence[Message] = ()
     incidents: Sequence[Incident] = ()
-    episode_trail: Sequence[tuple[datetime, Episode]] = ()
-    withdrawn_keys: Sequence[str] = ()
+    episode_trail: Sequence[tuple[datetime, Episode]] = ()  # episodes after each bucket: late rows are judged again from there
+    withdrawn_keys: Sequence[str] = ()  # keys of waiting messages that must not be sent any more
     arrivals: Sequence[Arrival] = ()
     silences: Sequence[Silence] = ()
-    next_update: int | None = None
+    next_update: int | None = None  # number of the next update to read from the chat
 
 
 class Store(Protocol):
-    """What is remembered between runs. Every method raises StoreError."""
+    """The state that is kept between runs. Every method raises StoreError."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the run must say about the store, such as a file that was moved aside."""
+        """What the run must report about the store, such as a file that was moved aside."""
 
-    def episodes(self) -> dict[str, Episode]: ...
+    def episodes(self) -> dict[str, Episode]:
+        """Return metric -> its present episode."""
 
     def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
-        """The metric's episode as it stood before `bucket` was judged; None if that is not known any more."""
+        """Return the metric's episode before `bucket` was judged; None when it is not stored any more."""
 
-    def last_judged(self) -> dict[str, datetime]: ...
+    def last_judged(self) -> dict[str, datetime]:
+        """Return metric -> its newest judged bucket."""
 
-    def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]: ...
+    def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
+        """Return the verdicts of one metric (None: of all), from bucket `since` on (None: all), ordered by bucket."""
 
     def judged_values(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
-        """metric, bucket, value and rule of every bucket that was judged, from `since` on."""
+        """Return metric, bucket, value and rule of every judged bucket from `since` on, for metrics that have an episode."""
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
-        """How each metric's bucket was answered."""
+        """Return metric -> status of this bucket."""
 
     def fired_detectors(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
-        """metric, bucket and rule where one of these rules fired, from `since` on."""
+        """Return metric, bucket and rule where one of these rules fired, from `since` on."""
 
     def nightly_statistics(self) -> dict[bytes, np.ndarray]:
-        """Figures that rules refresh every night, by what they were made from."""
+        """Return the cached nightly statistics of detectors, keyed by a hash of their inputs."""
 
-    def save_nightly_statistics(self, figures: Mapping[bytes, np.ndarray], at: datetime) -> None: ...
+    def save_nightly_statistics(self, figures: Mapping[bytes, np.ndarray], at: datetime) -> None:
+        """Add to the cached nightly statistics; `at` decides which old ones are dropped."""
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
-        """Those that are open, and those closed since then; oldest first."""
+        """Return open incidents and those closed since then, oldest first."""
 
     def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
-        """Those that opened from `since` on and before `until`, oldest first."""
+        """Return the incidents with since <= opened < until, oldest first."""
 
-    def arrivals(self, since: datetime) -> list[Arrival]: ...
+    def arrivals(self, since: datetime) -> list[Arrival]:
+        """Return what the tables held each time that they were read, from `since` on, oldest first."""
 
     def silences(self, at: datetime) -> list[Silence]:
-        """Those that are not over at `at`."""
+        """Return the silences that are not over at `at`, future ones included, ordered by their start."""
 
     def next_update(self) -> int:
-        """Number of the next update to read from the chat; 0 at first."""
+        """Return the number of the next update to read from the chat; 0 at first."""
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
-        """`at`: the moment of the run, by which the age of its messages is told."""
+        """Store the changes of a run. `at`: the moment of the run, from which the age of its messages counts."""
 
     def unsent(self, incident: str) -> list[str]:
-        """Keys of all messages of an incident that were not sent yet."""
+        """Return the keys of all messages of an incident that were not sent yet."""
 
     def stale(self, before: datetime) -> list[Message]:
-        """Texts that wait since before that, oldest first; neither edits nor pictures."""
+        """Return texts that have waited since before then, oldest first; neither edits nor pictures."""
 
     def merge_into_digest(self, keys: Sequence[str], digest: Message) -> None:
-        """In place of these, and of what belongs to them, the digest is sent."""
+        """Replace these messages, and the pictures and edits that belong to them, by the digest."""
 
-    def waiting(self, at: datetime | None = None) -> list[Message]: ...
+    def waiting(self, at: datetime | None = None) -> list[Message]:
+        """Return the messages that may be sent now, in the order of sending.
 
-    def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None: ...
+        Edits and pictures wait for their text, replies for the message that they answer: ask again until nothing new comes. With
+        `at`, messages that the destination asked to hold back for longer are left out.
+        """
 
-    def message_id(self, key: str) -> str: ...
+    def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
+        """Store what became of a message; `retry_after`: seconds until it may be tried again."""
+
+    def message_id(self, key: str) -> str:
+        """Return the id of the message with this key at its destination (for an edit, of the edited one); "" for none."""
 
     def text(self, key: str) -> str:
-        """The newest text of the message with this key, its edits included; "" if there is none."""
+        """Return the newest text of the message with this key, edits included; "" if there is none."""
 
-    def sent_recently(self, kind: str, since: datetime) -> bool: ...
+    def sent_recently(self, kind: str, since: datetime) -> bool:
+        """Return whether a message of this kind was sent after `since`, or waits and is about a time after it."""
 
     def was_sent(self, key: str) -> bool:
-        """Whether any destination has accepted its copy of the message with this key."""
+        """Return whether a destination has accepted its copy of the message with this key."""
 
     def sent_since(self, at: datetime, place: str = "") -> int:
-        """How many messages the destinations, or this one, have accepted since then."""
+        """Return how many messages, edits and pictures were accepted since then, by all destinations or by one (`place`)."""
 
-    def begin_run(self, run: Run) -> None: ...
+    def begin_run(self, run: Run) -> None:
+        """Add a run to the run log."""
 
-    def end_run(self, run: Run) -> None: ...
+    def end_run(self, run: Run) -> None:
+        """Complete the run's line in the run log."""
 
     def runs(self, since: datetime) -> list[Run]:
-        """Those that stood at a moment after that, oldest first."""
+        """Return the runs whose moment is after that, oldest first."""
 
 
 class Notifier(Protocol):
-    """Where messages go, and where people answer."""
+    """A destination: messages go there, and people answer there."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What whoever keeps the settings should know, also after a success."""
+        """Advice for whoever keeps the settings, also after a success."""
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Message id at the destination. `reply_to` is such an id. Raises NotifyError."""
+        """Send a message and return its id at the destination. `reply_to` is such an id. Raises NotifyError."""
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Give the message with this id the text and the buttons of `message`. Raises NotifyError."""
+        """Replace the text and the buttons of the message with this id by those of `message`. Raises NotifyError."""
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        """The buttons pressed from update number `since` on, oldest first. `wait`: seconds to wait for one.
+        """Return the buttons pressed from update number `since` on, oldest first. `wait`: seconds to wait for one.
 
         Raises NotifyError.
         """
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
-        """Show `text` to whoever pressed. Best effort: it never raises."""
+        """Show `text` to the person who pressed. Best effort: it raises nothing."""
 
     def check(self) -> str:
-        """Whether messages would arrive, in words. Nothing is sent. Raises NotifyError saying what to do."""
+        """Return in words whether messages would arrive, without sending one. Raises NotifyError that says what to do."""

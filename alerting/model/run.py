@@ -1,4 +1,4 @@
-"""What a run saw and what became of it."""
+"""A run: what it read, how far it is, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,60 +11,57 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PROGRESS = "application/vnd.alerting.progress+json"  # the MIME type by which a runner finds a Progress among outputs
+PROGRESS = "application/vnd.alerting.progress+json"  # MIME type by which the runner finds a Progress among a cell's outputs
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What a source table had at one moment, for its newest closed bucket."""
+    """How much of a source table's newest closed bucket was there at one moment."""
 
     query: str
     at: datetime  # when it was read
     bucket: datetime
-    rows: float  # sum of its counts then
-    newest: datetime | None = None  # instant of the newest row of the table
+    rows: float  # sum of the bucket's counts then
+    newest: datetime | None = None  # instant of the table's newest row
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a run saw. `series`: metric -> float64 values on its full UTC grid, gaps NaN.
-    `counts`: `Metric.scan` -> the counts they were made of. `troubles`: metric -> why it could not be seen.
-    `notes`: odd rows that were put aside. `volumes`: metric -> what its ratio divides by. `waiting`: scan -> its newest
-    bucket, where that has only half arrived. `arrivals`: what each table had at the time of reading.
-    `slices`: query -> rows of its slices, on their way. `seconds`: scan -> how long its table was read.
-    `late`: scan of a table that is slow -> its counts and seconds, on their way."""
+    """The data that a run has read. A scan is `Metric.scan`; values are float64, times are aware UTC."""
 
-    series: dict[str, pd.Series]
-    counts: dict[str, pd.DataFrame] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    volumes: dict[str, pd.Series] = field(default_factory=dict)
-    incomplete: dict[str, datetime] = field(default_factory=dict)
+    series: dict[str, pd.Series]  # metric -> values on its full grid, NaN where missing
+    counts: dict[str, pd.DataFrame] = field(default_factory=dict)  # scan -> the counts that the values were computed from
+    errors: dict[str, str] = field(default_factory=dict)  # metric -> why it could not be read
+    notes: tuple[str, ...] = ()  # invalid rows that were left out
+    volumes: dict[str, pd.Series] = field(default_factory=dict)  # metric -> denominator of its ratio
+    incomplete: dict[str, datetime] = field(default_factory=dict)  # scan -> its newest bucket, if rows are still arriving
     arrivals: tuple[Arrival, ...] = ()
-    slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    pending: dict[str, Future[tuple[pd.DataFrame, float]]] = field(default_factory=dict)
+    slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)  # query -> rows of its segments, being read
+    seconds: dict[str, float] = field(default_factory=dict)  # scan -> how long its table was read
+    pending: dict[str, Future[tuple[pd.DataFrame, float]]] = field(
+        default_factory=dict
+    )  # slow scan -> counts and seconds, being read
 
 
 @dataclass(frozen=True)
 class CachedSpan:
-    """Which part of a history is held: start <= bucket < until. `rebuilt`: when it was last found to be wrong and read anew."""
+    """The part of a history that is cached: start <= bucket < until, aware UTC. `rebuilt`: when it was last read anew."""
 
-    start: datetime  # aware UTC
+    start: datetime
     until: datetime
     step: timedelta
     rebuilt: datetime | None = None
 
     def joined(self, other: CachedSpan) -> CachedSpan:
-        """Both; the newer word on when it was read anew."""
+        """Return the span from the earlier start to the later end, with the later rebuild."""
         rebuilt = max(filter(None, (self.rebuilt, other.rebuilt)), default=None)
         return CachedSpan(min(self.start, other.start), max(self.until, other.until), self.step, rebuilt)
 
 
 class Outcome(str):
-    """The last word on a run that went well. In a cell it leaves its facts beside the words, so that nobody has to read those.
+    """The last line of a successful run. A cell stores it with its facts, so that no program has to read the text.
 
-    `sent`: messages that were accepted, edits not counted.
+    `sent`: number of accepted messages, edits not counted.
     """
 
     __slots__ = ("sent",)
@@ -72,9 +69,9 @@ class Outcome(str):
     MIME = "application/vnd.metric-alerts.outcome+json"
 
     def __new__(cls, said: str, sent: int) -> Outcome:
-        made = super().__new__(cls, said)
-        made.sent = sent
-        return made
+        outcome = super().__new__(cls, said)
+        outcome.sent = sent
+        return outcome
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {self.MIME: {"said": str(self), "sent": self.sent}}
@@ -82,10 +79,10 @@ class Outcome(str):
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the memory knows it. `ended` None: it was killed, or goes on."""
+    """One run in the run log. `ended` is None while it goes on, and for one that was killed."""
 
     started: datetime
-    at: datetime  # the moment it stood at
+    at: datetime  # the moment that it judged
     ended: datetime | None = None
     ok: bool = False
     outcome: str = ""
@@ -93,11 +90,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long read of a table is. A notebook that displays it has the value beside the line."""
+    """How far a long read of a table is, in days of history. A notebook stores the numbers beside the printed line."""
 
     query: str
-    read: float  # days
-    days: float  # in all
+    read: float
+    days: float
 
     def __str__(self) -> str:
         return f"history of {self.query}: {self.read:.0f} of {self.days:.0f} days read"

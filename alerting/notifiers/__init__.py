@@ -1,7 +1,5 @@
-"""Where messages go, and where people answer: send, edit, answers, confirm. NotifyError is all that comes out of here."""
+"""Destinations of messages. A destination NAME is one module here: `from_settings` opens it, and its class is a `Notifier`.
 
-from alerting.notifiers.console import Console
-from alerting.notifiers.routing import RoutingNotifier, open_destinations
-from alerting.notifiers.telegram.chat import Telegram
-
-__all__ = ["Console", "RoutingNotifier", "Telegram", "open_destinations"]
+To add one, write the module, and declare it and its settings in `alerting/settings.py` (DESTINATIONS, Settings). NotifyError is
+the only error that leaves this package.
+"""

@@ -6,39 +6,33 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from alerting.model.errors import NotifyError
+from alerting.notifiers.base import OneWayNotifier
 from alerting.notifiers.telegram_html import html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import Message
 
 
-class Console:
-    """Prints messages for people to read: what the chat would get when no chat is configured."""
+class Console(OneWayNotifier):
+    """Prints messages for people to read, in place of the chat where no chat is configured. `out`: None for standard output."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self.notes: list[str] = []
+        super().__init__()
         self._out, self._count = out, 0
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Id such as "console-1". Raises NotifyError if the stream is closed or broken."""
+        """Return an id such as "console-1". Raises NotifyError if the stream is closed or broken."""
         number = f"console-{self._count + 1}"
         self._print(f"{number} answers {reply_to}" if reply_to else number, message)
         self._count += 1
         return number
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Prints the new text: paper is patient. Raises NotifyError if the stream is closed or broken."""
+        """Print the new text. Raises NotifyError if the stream is closed or broken."""
         self._print(f"{message_id}, edited", message)
 
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        """None: paper has no buttons."""
-        return []
-
-    def confirm(self, answer: ButtonPress, text: str) -> None:
-        """Nobody has pressed anything."""
-
     def check(self) -> str:
-        """Always able to print."""
+        """Printing is always possible: return what to set for a chat."""
         return "no chat is configured (ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT): messages are printed"
 
     def _print(self, heading: str, message: Message) -> None:

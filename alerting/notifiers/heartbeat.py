@@ -1,6 +1,6 @@
-"""A sign of life to a watchdog elsewhere, which complains when it stays away.
+"""A ping to a watchdog service, which raises an alarm when the pings stop.
 
-Its address is a secret: whoever knows it can feign a life.
+Its URL is a secret: anyone who has it can fake a heartbeat.
 """
 
 from __future__ import annotations
@@ -10,20 +10,17 @@ from urllib.parse import urlsplit
 
 
 def ping(url: str, timeout: float = 10.0) -> str:
-    """One GET. "" when it was answered with 2xx, otherwise one line saying what came. Never raises, never tells the URL."""
+    """Send one GET. Return "" for an answer of 2xx, otherwise a line about the failure, without the URL. Never raises."""
     from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that most runs do not need
 
-    answer = HttpClient(timeout, max_body=0).request("GET", url)  # what the body says does not matter
+    host = "nowhere"
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or host
+    answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is of no use
     if isinstance(answer, HttpFailure):
-        return f"heartbeat: no answer from {_host(url)} ({answer.error}): check ALERTING_HEARTBEAT_URL"
+        return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
     if answer.ok:
         return ""
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
-    return f"heartbeat: {_host(url)} answered {answer.status}: {advice}"
-
-
-def _host(url: str) -> str:
-    with suppress(ValueError):
-        return urlsplit(url).hostname or "nowhere"
-    return "nowhere"
+    return f"heartbeat: {host} answered {answer.status}: {advice}"

@@ -1,5 +1,5 @@
-"""JSON to a secret address. No exception, traceback or log record holds it (`alerting.http_client`); the error is raised
-where no address is in sight (`Hook.post`)."""
+"""JSON over HTTP to an address that is a secret. No exception, traceback or log record contains it: `alerting.http_client` keeps
+it, and errors are raised where the address is not in sight (`Hook.post`)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
 
-if TYPE_CHECKING:
-    from alerting.http_client import HttpFailure
-
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
-LONGEST_WAIT = 86_400.0  # seconds of Retry-After that are believed
-READ = 2000  # bytes of an answer that are looked at
-SHOWN = 120  # characters of it that are told
+MAX_RETRY_AFTER = 86_400.0  # seconds of Retry-After that are believed
+MAX_BODY = 2000  # bytes of an answer that are read
+MAX_EXCERPT = 120  # characters of an answer that an error repeats
 
 
 class HookAnswer(NamedTuple):
-    """What came back, or (code 0) why nothing did. Never holds the address."""
+    """An answer, or (code 0) the reason why there is none. It never contains the address."""
 
     code: int
     text: str
-    retry_after: float = 0.0
-    unsure: bool = False  # it may have arrived
+    retry_after: float = 0.0  # seconds
+    unsure: bool = False  # the request may have arrived
 
     @property
     def ok(self) -> bool:
@@ -35,16 +32,16 @@ class HookAnswer(NamedTuple):
 
 
 class Hook:
-    """Posts to `url`. `name`: of the destination, `setting`: where its address is set, both for what is told of errors."""
+    """A client of the address `url`. Errors name the destination, `name`, and the setting of its address, `setting`."""
 
     def __init__(self, name: str, setting: str, url: str, timeout: float = 15.0) -> None:
         self.name, self.setting, self.timeout = name, setting, timeout
         self._url, parts = url, urlsplit(url)
         self.host = parts.hostname or "nowhere"
-        self._secret = [url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.path]
+        self._secrets = [url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.path]
 
     def post(self, body: bytes, **headers: str) -> str:
-        """The text of an answer that says yes. Raises NotifyError; permanent when this very message will never do."""
+        """Return the text of an answer of 2xx. Raises NotifyError, permanent when this message can never be accepted."""
         answer = self.ask("POST", body, headers)
         if answer.ok:
             return answer.text
@@ -59,36 +56,32 @@ class Hook:
         raise NotifyError(text + doubt, permanent=answer.code in (400, 413, 422))
 
     def ask(self, method: str, body: bytes, headers: dict[str, str]) -> HookAnswer:
-        """The answer. A refused connection is tried once more, for nothing has arrived then; after anything else it may have."""
+        """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-        client = HttpClient(self.timeout, max_body=READ, retry_pause=RETRY_PAUSE)
+        client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
         headers = {"Content-Type": "application/json; charset=utf-8", **headers}
         answer = client.request(method, self._url, data=body, headers=headers)
+        if isinstance(answer, HttpFailure) and answer.unsure:
+            return HookAnswer(0, f"no answer from {self.host} ({answer.error})", unsure=True)
         if isinstance(answer, HttpFailure):
-            return self._unanswered(answer)
-        return HookAnswer(answer.status, self._shown(answer.head), _seconds(answer.headers.get("Retry-After", "")))
+            return HookAnswer(0, f"{self.host} cannot be reached ({answer.error}): check the network and {self.setting}")
+        return HookAnswer(answer.status, self._excerpt(answer.head), _retry_after(answer.headers.get("Retry-After", "")))
 
-    def _shown(self, text: str) -> str:
-        """The beginning of an answer that is no web page, without the address, which some servers quote."""
-        for secret in filter(lambda part: len(part) > 1, self._secret):
+    def _excerpt(self, text: str) -> str:
+        """The beginning of an answer without the address, which some servers repeat; "" for a web page."""
+        for secret in filter(lambda part: len(part) > 1, self._secrets):
             text = text.replace(secret, "<address>")
         line = " ".join(text.split())
-        return "" if line.startswith("<!") or re.match(r"<html", line, re.IGNORECASE) else line[:SHOWN]
-
-    def _unanswered(self, failure: HttpFailure) -> HookAnswer:
-        if failure.unsure:
-            return HookAnswer(0, f"no answer from {self.host} ({failure.error})", unsure=True)
-        return HookAnswer(0, f"{self.host} cannot be reached ({failure.error}): check the network and {self.setting}")
+        return "" if line.startswith("<!") or re.match(r"<html", line, re.IGNORECASE) else line[:MAX_EXCERPT]
 
 
-def _seconds(told: str) -> float:
-    """Of a Retry-After header: a number of seconds, or a date; 0 for none that makes sense."""
+def _retry_after(header: str) -> float:
+    """The seconds that a Retry-After header asks to wait, as a number or a date; 0 for none that makes sense."""
     with suppress(ValueError):
-        return min(max(float(told), 0.0), LONGEST_WAIT) if told.strip().isdigit() else _until(parsedate_to_datetime(told))
+        if header.strip().isdigit():
+            return min(float(header), MAX_RETRY_AFTER)
+        at = parsedate_to_datetime(header)
+        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
     return 0.0
-
-
-def _until(at: datetime) -> float:
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max((aware - datetime.now(UTC)).total_seconds(), 0.0), LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Telegram HTML: cut to a length as Telegram counts it, and read as plain text."""
+"""Telegram HTML, the markup of all messages: cut to a length as Telegram counts it, and converted to plain text."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _TAG = re.compile(r"""</?[a-z](?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 
 
 def cut_html(text: str, limit: int) -> str:
-    """Telegram HTML `text` in at most `limit` units; if something had to go, it ends in '…', every tag closed.
+    """Return the text in at most `limit` UTF-16 code units. A text that was cut ends in '…', with every tag closed.
 
-    Tags cost nothing and an entity (&lt;) costs the character it stands for, so neither is ever split.
+    Tags count nothing and an entity (&lt;) counts as the character that it stands for; neither is ever split.
     """
     pieces = list(_PIECE.finditer(text))
     if sum(map(_units, pieces)) <= limit:
         return text
-    room, opened, kept = limit - 1, list[str](), list[str]()
+    left, open_tags, kept = limit - 1, list[str](), list[str]()
     for piece in pieces:
-        room -= _units(piece)
-        if room < 0:
+        left -= _units(piece)
+        if left < 0:
             break
         kept.append(piece[0])
         if piece["tag"] and not piece["end"]:
-            opened.append(piece["tag"])
-        elif piece["tag"] and opened:
-            opened.pop()
-    return "".join(kept).rstrip() + "…" + "".join(f"</{tag}>" for tag in reversed(opened))
+            open_tags.append(piece["tag"])
+        elif piece["tag"] and open_tags:
+            open_tags.pop()
+    return "".join(kept).rstrip() + "…" + "".join(f"</{tag}>" for tag in reversed(open_tags))
 
 
 def html_to_text(text: str) -> str:
-    """Telegram HTML as a person reads it: tags gone, entities read, links as `text (url)`."""
+    """Return the text without tags, its entities as characters, its links as `text (url)`."""
 
     def link(match: re.Match[str]) -> str:
         return match["text"] if match["text"] == match["url"] else f"{match['text']} ({match['url']})"
@@ -44,15 +44,15 @@ def html_to_text(text: str) -> str:
 
 
 def cut_plain(text: str, limit: int) -> str:
-    """`cut` for text without markup."""
+    """Return text without markup, cut as `cut_html` does."""
     return html.unescape(cut_html(html.escape(text), limit))
 
 
 def encodable(text: str) -> str:
-    """Text that can be sent: a lone surrogate (from a mangled name in the data) becomes '?'."""
+    """Return text that can be sent: a lone surrogate (from a mangled name in the data) becomes '?'."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _units(piece: re.Match[str]) -> int:
-    """UTF-16 code units. Telegram counts no more than that: a character beyond 65535 is two here."""
+    """The UTF-16 code units of a piece, as Telegram counts them: a character beyond 65535 has two."""
     return 0 if piece["tag"] else max(1, len(html.unescape(piece[0]).encode("utf-16-le", "replace")) // 2)

@@ -1,7 +1,7 @@
-"""Any program that takes JSON over HTTP: an incident tool, a queue, a script of one's own. `docs/destinations.md` has the schema.
+"""Any program that takes JSON over HTTP: an incident tool, a queue, a script. `docs/destinations.md` describes the JSON.
 
-A message is posted under its own key (header Idempotency-Key), so a receiver that has seen the key may drop it: after a timeout
-nobody knows whether it arrived, and it is posted again.
+The header Idempotency-Key has the message's key, so that a receiver can drop one that it has already: after a timeout nobody
+knows whether a message arrived, and it is posted again.
 """
 
 from __future__ import annotations
@@ -14,55 +14,60 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
+from alerting.notifiers.base import OneWayNotifier
 from alerting.notifiers.hook import Hook
 from alerting.notifiers.telegram_html import encodable, html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import Message
+    from alerting.settings import Settings
 
-VERSION = 1  # of the schema: raised when a field changes its meaning or goes
-NO_HEAD = 501  # from a server that knows POST only
+VERSION = 1  # of the JSON: higher when a field changes its meaning or is removed
+HEAD_NOT_SUPPORTED = 501
 SETTING = "ALERTING_WEBHOOK_URL"
 
 
-class Webhook:
-    """`url` is a secret, and so is `secret`, which signs each body (header X-Alerting-Signature: sha256=HEX)."""
+def from_settings(settings: Settings) -> Webhook:
+    return Webhook(settings.webhook_url, settings.webhook_secret, settings.webhook_photo == "yes")
+
+
+class Webhook(OneWayNotifier):
+    """The receiver at `url`, which is a secret. `secret` signs each body (header X-Alerting-Signature: sha256=HEX).
+
+    `photos`: whether pictures are posted. `timeout`: seconds for a request.
+    """
 
     def __init__(self, url: str, secret: str = "", photos: bool = True, timeout: float = 15.0) -> None:
-        self.notes: list[str] = []
+        super().__init__()
         self._hook, self._secret, self._photos = Hook("Webhook", SETTING, url, timeout), secret.encode(), photos
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """The message's key: what it answers is named by its key, too. Raises NotifyError."""
+        """Return the message's key, by which the JSON also names a message that is answered. Raises NotifyError."""
         if message.photo is None or self._photos:
             self._post(message)
         return message.key
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Posts the new text, `edits` naming the message whose text it replaces. Raises NotifyError."""
+        """Post the new text; the field `edits` names the message that it changes. Raises NotifyError."""
         self._post(message)
 
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        return []
-
-    def confirm(self, answer: ButtonPress, text: str) -> None:
-        """Nobody can have pressed anything."""
-
     def check(self) -> str:
-        """Whether something answers there. Nothing is posted. Raises NotifyError."""
+        """Return whether a server answers there. Nothing is posted. Raises NotifyError."""
         answer = self._hook.ask("HEAD", b"", {})
-        if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != NO_HEAD):
+        if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != HEAD_NOT_SUPPORTED):
             raise NotifyError(f"Webhook: {answer.code or ''} {answer.text}: check {SETTING}")
         return f"{self._hook.host} answers (HEAD: {answer.code}); `make drill` shows what it does with a message"
 
     def _post(self, message: Message) -> None:
         body = json.dumps(schema(message), ensure_ascii=False).encode()
-        signature = {"X-Alerting-Signature": f"sha256={hmac.new(self._secret, body, sha256).hexdigest()}"} if self._secret else {}
-        self._hook.post(body, **{"Idempotency-Key": quote(message.key, safe="/:"), **signature})
+        headers = {"Idempotency-Key": quote(message.key, safe="/:")}
+        if self._secret:
+            headers["X-Alerting-Signature"] = f"sha256={hmac.new(self._secret, body, sha256).hexdigest()}"
+        self._hook.post(body, **headers)
 
 
 def schema(message: Message) -> dict[str, object]:
-    """The message as JSON has it."""
+    """Return the fields of a message's JSON."""
     return {
         "version": VERSION,
         "key": message.key,

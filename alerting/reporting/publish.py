@@ -83,7 +83,7 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
         since = until = datetime.fromisoformat(notebook["metadata"].get("papermill", {}).get("parameters", {}).get("at"))
     if path.is_file():
         with suppress(StoreError), closing(ReadOnlyState(path, destinations=NAMES)) as state:
-            return {"off": state.off(), "sent": state.sent(since, until), "pictures": state.pictures(since, until)}
+            return {"off": state.affected_metrics(), "sent": state.sent(since, until), "pictures": state.pictures(since, until)}
     return {}
 
 

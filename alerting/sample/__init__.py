@@ -1,9 +1,9 @@
-"""A believable feed + messenger app: its raw events as Parquet files, with incidents whose truth is known.
+"""The sample app: raw events of a feed + messenger app as Parquet files, with planted incidents.
 
-    truth = extend("data/app", now)         # the one call a run needs: create the app, or let it live on to `now`
-    truth = simulate(folder, now, days=14, users=2_000, events_per_day=10_000, seed=3, incidents="none")
+    truth = extend_app("data/app", now)      # the one call a run needs: create the app, or extend it to `now`
+    truth = simulate_app(folder, now, days=14, users=2_000, events_per_day=10_000, seed=3, incidents="none")
 
-Everything follows from the seed and the instant the app was born, so any day can be made without the days before it.
+All rows follow from the seed and the instant of the app's birth, so any day can be made without the days before it.
 """
 
 from alerting.sample.folder import extend_app, planted_truth, simulate_app

@@ -1,4 +1,4 @@
-"""What one simulated app is: when it was born, how big it is, and the random streams that make its days."""
+"""One sample app: when it was born, how big it is, and the random streams that make its days."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SampleApp:
     """The parameters that, with a day's number, decide every row of that day.
 
     `birth` is the `now` of the first generation (aware UTC, whole seconds); `users` and `events_per_day` are the app's
-    size at birth; `incidents` is "default" or "none".
+    size at birth; `incidents` is "default" or "none". Raises ValueError for any other `incidents`.
     """
 
     birth: datetime
@@ -41,11 +41,11 @@ class SampleApp:
         return day_number(self.birth) - self.days
 
     def size(self, day: int) -> float:
-        """How big the app is on that day, as a share of its size at birth."""
+        """Return the app's size on that day, as a share of its size at birth."""
         return max(1 + WEEKLY_GROWTH * (day - day_number(self.birth)) / 7, 0.1)
 
     def users_on(self, day: int) -> int:
-        """How many people have signed up by that day."""
+        """Return the number of people who have signed up by that day."""
         return max(round(self.users * self.size(day)), 1)
 
     def is_holiday(self, local: date) -> bool:
@@ -54,22 +54,22 @@ class SampleApp:
         return local.weekday() == 2 and since % HOLIDAY_EVERY < 7
 
     def stream(self, day: int, purpose: str) -> np.random.Generator:
-        """Random numbers of one day for one purpose: the same whoever asks, and whenever."""
+        """Return the random numbers of one day for one purpose of STREAMS, the same in every run."""
         return np.random.default_rng([self.seed, day, STREAMS.index(purpose)])
 
 
 def day_number(at: datetime) -> int:
-    """UTC days since 1970."""
+    """Return UTC days since 1970."""
     return epoch(at) // DAY
 
 
 def epoch(at: datetime) -> int:
-    """Whole seconds since 1970."""
+    """Return whole seconds since 1970."""
     return int(at.timestamp())
 
 
 def instant(at: datetime) -> datetime:
-    """`at` in UTC and whole seconds; an instant without a zone is refused."""
+    """Return `at` in UTC and whole seconds. Raises ValueError for an instant without a zone."""
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no time zone; give an aware datetime")
     return at.astimezone(UTC).replace(microsecond=0)

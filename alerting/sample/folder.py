@@ -4,7 +4,7 @@
     data/app/message_actions/2026-11-20.parquet
     data/app/state.json                          which app this is, and until when it has been written
 
-`time` is a Parquet timestamp in milliseconds, UTC, since Parquet knows no whole seconds. chDB's file() reads it as
+`time` is a Parquet timestamp in milliseconds, UTC, since Parquet has no whole seconds. chDB's file() reads it as
 DateTime64(3, 'UTC'): toUInt32(time) is the epoch, `time >= toDateTime(...)` works. pandas reads it as aware UTC.
 """
 
@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from alerting.sample.generate import LATE, NAMES, EventRows, People, feed_events
 from alerting.sample.incidents import PlantedIncident, apply_incidents, planted_incidents
 
 VERSION = 2  # of the app's recipe: a folder written by another one is started over
-KEPT_BEYOND = 14  # days a file is kept after the app's own length: 10 weeks for an app of 8
+EXTRA_DAYS = 14  # a file is kept for so long after the app's own length: 10 weeks for an app of 8
 ATTRIBUTES = ("gender", "age", "country", "city", "os", "source", "exp_group")
 LAYOUT = {  # the column orders of the real source; "reciever_id" is the source's spelling
     "feed_actions": ("user_id", "post_id", "action", "time", *ATTRIBUTES),
@@ -38,168 +38,137 @@ LAYOUT = {  # the column orders of the real source; "reciever_id" is the source'
 WORDS = NAMES | {"action": ("view", "like")}
 TIME = pa.timestamp("ms", tz="UTC")
 EPOCH = date(1970, 1, 1)
-SHAPE = {  # name in state.json -> parameter of the app
-    "seed": "seed",
-    "days": "days",
-    "users": "users",
-    "events_per_day": "events_per_day",
-    "incidents": "incidents",
-}
 ROW_GROUP = 65_536  # rows: a query of a quarter of an hour reads one or two groups, however busy the day
 
 
-@dataclass(frozen=True)
-class FolderState:
-    """Which app a folder holds, and the instant until which its rows have arrived (aware UTC)."""
-
-    app: SampleApp
-    extended: datetime
-
-
 def simulate_app(folder: str | os.PathLike[str], now: datetime, **shape: Any) -> list[PlantedIncident]:
-    """Write a new app, born at `now`, in place of whatever the folder holds; gives the truth about it.
+    """Write a new app, born at `now`, in place of whatever the folder holds; returns its planted incidents.
 
-    `shape`: seed, days, users, events_per_day, incidents ("default" or "none"), as in App.
+    `shape`: seed, days, users, events_per_day, incidents ("default" or "none"), as in SampleApp.
     """
     app = SampleApp(instant(now), **shape)
-    with _locked(Path(folder)) as place:
-        return _start_over(place, app)
+    with _locked(Path(folder)) as root:
+        return _start_over(root, app)
 
 
 def extend_app(folder: str | os.PathLike[str], now: datetime, seed: int | None = None) -> list[PlantedIncident]:
-    """Let the folder's app live on to `now`, or create one; gives the truth about it.
+    """Extend the folder's app to `now`, or create one; returns its planted incidents.
 
-    Started over: an app of another seed (if one is asked for) or version, and one left alone for longer than its own
+    An app of another seed (if one is given) or version is started over, and so is one left alone for longer than its own
     length. A `now` that is not later than the last one changes nothing.
     """
     now = instant(now)
-    with _locked(Path(folder)) as place:
-        state = _read(place)
-        if state is None or seed not in (None, state.app.seed):
-            return _start_over(place, SampleApp(now, SEED if seed is None else seed))
-        if now - state.extended > timedelta(days=state.app.days):
-            return _start_over(place, replace(state.app, birth=now))
-        if now > state.extended:
+    with _locked(Path(folder)) as root:
+        state = _read_state(root)
+        if state is None or seed not in (None, state[0].seed):
+            return _start_over(root, SampleApp(now, SEED if seed is None else seed))
+        app, extended = state
+        if now - extended > timedelta(days=app.days):
+            return _start_over(root, replace(app, birth=now))
+        if now > extended:
             late = timedelta(seconds=LATE[1])
-            write_days(place, state.app, day_number(state.extended - late), now)
-        return planted_incidents(state.app)
+            write_days(root, app, day_number(extended - late), now)
+        return planted_incidents(app)
 
 
 def planted_truth(folder: str | os.PathLike[str]) -> list[PlantedIncident]:
-    """The incidents planted into the folder's app, oldest first."""
-    state = _read(Path(folder))
+    """Return the incidents planted into the folder's app, oldest first. Raises FileNotFoundError where there is no app."""
+    state = _read_state(Path(folder))
     if state is None:
         raise FileNotFoundError(f"{folder} holds no simulated app (or one of another version)")
-    return planted_incidents(state.app)
+    return planted_incidents(state[0])
 
 
-def write_days(place: Path, app: SampleApp, first: int, now: datetime) -> None:
-    """Write the days from `first` (UTC day number) to `now`, as far as they had arrived; then remember that, and prune.
+def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
+    """Write the rows that arrived by `now`, from the day `first` (UTC day number) on; then the state, and prune old days.
 
-    The only way rows are made: a day is always written whole, from nothing but `app`, its number and `now`.
+    This is the only way rows are made: a day is always written whole, from nothing but `app`, its number and `now`.
     """
     people, incidents = make_population(app, day_number(now)), planted_incidents(app)
     for day in range(first, day_number(now) + 1):
-        crowd = people.first(app.users_on(day))
-        for table, happened in (("feed_actions", feed_events), ("message_actions", message_events)):
-            rows = apply_incidents(happened(app, crowd, day), crowd, incidents)
-            arrived = rows.take(rows.arrival <= epoch(now))
-            _write_table(_day_file(place, table, day), table, crowd, arrived)
-    _remember(place, FolderState(app, now))
-    oldest = day_number(now) - app.days - KEPT_BEYOND
-    for path in _day_files(place):
-        if _day_of(path) < oldest:
+        present = people.first(app.users_on(day))
+        for table, make_events in (("feed_actions", feed_events), ("message_actions", message_events)):
+            rows = apply_incidents(make_events(app, present, day), present, incidents)
+            path = root / table / f"{EPOCH + timedelta(days=day)}.parquet"
+            _write_table(path, table, present, rows.take(rows.arrival <= epoch(now)))
+    _write_state(root, app, now)
+    oldest = day_number(now) - app.days - EXTRA_DAYS
+    for path in _day_files(root):
+        if (date.fromisoformat(path.stem) - EPOCH).days < oldest:
             path.unlink()
 
 
-def _start_over(place: Path, app: SampleApp) -> list[PlantedIncident]:
-    """The app's whole life until its birth. Without a state in between: what is half done will be started over."""
-    (place / "state.json").unlink(missing_ok=True)
-    for path in _day_files(place):
+def _start_over(root: Path, app: SampleApp) -> list[PlantedIncident]:
+    """Write the app's whole life until its birth. There is no state meanwhile: after a crash it is started over again."""
+    (root / "state.json").unlink(missing_ok=True)
+    for path in _day_files(root):
         path.unlink()
-    write_days(place, app, app.first_day, app.birth)
+    write_days(root, app, app.first_day, app.birth)
     return planted_incidents(app)
 
 
 def _write_table(path: Path, table: str, people: People, rows: EventRows) -> None:
-    """Put one day's file in place.
+    """Write one day's file. No column is nullable, or chDB would read it as Nullable(...).
 
     By pyarrow, which chDB and pandas have imported already: on 90,000 rows it takes 12 ms and 6.8 bytes a row with
     these encodings, chDB's INSERT INTO FUNCTION file() from Python(df) 56 ms and 10.9 bytes.
     """
-    columns = _columns(people, rows)
-    fields = [_field(name, columns[name]) for name in LAYOUT[table]]
-    arrays = [_array(field, columns[field.name]) for field in fields]
+    columns = {name: column[rows.user] for name, column in people.columns.items()}
+    columns |= {"user_id": people.ids(rows.user), "action": rows.kind.astype(np.uint8), "time": rows.time}
+    columns |= {"post_id": rows.target.astype(np.uint32), "reciever_id": people.ids(rows.target)}
+    arrays = []
+    for name in LAYOUT[table]:
+        column = columns[name]
+        if name == "time":
+            arrays.append(pa.array(column * 1_000).cast(TIME))
+        elif name in WORDS:
+            arrays.append(pa.DictionaryArray.from_arrays(pa.array(column.astype(np.int8)), pa.array(WORDS[name])))
+        else:
+            arrays.append(pa.array(column))
+    fields = [pa.field(name, array.type, nullable=False) for name, array in zip(LAYOUT[table], arrays, strict=True)]
     with _replacing(path) as temporary:
         pq.write_table(
             pa.Table.from_arrays(arrays, schema=pa.schema(fields)),
             temporary,
             compression="zstd",
             row_group_size=ROW_GROUP,
-            use_dictionary=[field.name for field in fields if field.name != "time"],
+            use_dictionary=[name for name in LAYOUT[table] if name != "time"],
             column_encoding={"time": "DELTA_BINARY_PACKED"},  # sorted seconds: next to nothing as differences
         )
 
 
-def _columns(people: People, rows: EventRows) -> dict[str, np.ndarray]:
-    """Every column either table may want, by name; words still as positions in WORDS."""
-    attributes = {name: column[rows.user] for name, column in people.columns.items()}
-    own = {"user_id": people.ids(rows.user), "action": rows.kind.astype(np.uint8), "time": rows.time}
-    return attributes | own | {"post_id": rows.target.astype(np.uint32), "reciever_id": people.ids(rows.target)}
-
-
-def _field(name: str, column: np.ndarray) -> pa.Field:
-    """Never nullable, or chDB would read every column as Nullable(...)."""
-    kind = TIME if name == "time" else pa.dictionary(pa.int8(), pa.string()) if name in WORDS else None
-    return pa.field(name, kind or pa.from_numpy_dtype(column.dtype), nullable=False)
-
-
-def _array(field: pa.Field, column: np.ndarray) -> pa.Array:
-    if field.name == "time":
-        return pa.array(column * 1_000).cast(TIME)
-    if field.name in WORDS:
-        return pa.DictionaryArray.from_arrays(pa.array(column.astype(np.int8)), pa.array(WORDS[field.name]))
-    return pa.array(column)
-
-
-def _day_file(place: Path, table: str, day: int) -> Path:
-    return place / table / f"{EPOCH + timedelta(days=day)}.parquet"
-
-
-def _day_of(path: Path) -> int:
-    """UTC day number of a day's file."""
-    return (date.fromisoformat(path.stem) - EPOCH).days
-
-
-def _day_files(place: Path) -> list[Path]:
-    """Our files and nobody else's: only these are ever deleted."""
+def _day_files(root: Path) -> list[Path]:
+    """Return the files of days: no others are ever deleted."""
     pattern = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].parquet"
-    return [path for table in LAYOUT for path in sorted((place / table).glob(pattern))]
+    return [path for table in LAYOUT for path in sorted((root / table).glob(pattern))]
 
 
-def _read(place: Path) -> FolderState | None:
-    """The folder's state; None if there is none that this version can go on from."""
+def _read_state(root: Path) -> tuple[SampleApp, datetime] | None:
+    """Return the folder's app, and until when its rows are written (aware UTC); None where this version cannot continue it."""
     try:
-        stored = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        if stored["version"] != VERSION:
-            return None
+        stored = json.loads((root / "state.json").read_text(encoding="utf-8"))
         birth, extended = (datetime.fromisoformat(stored[name]) for name in ("birth", "extended"))
-        return FolderState(SampleApp(birth, **{SHAPE[name]: value for name, value in stored["shape"].items()}), extended)
+        return (SampleApp(birth, **stored["shape"]), extended) if stored["version"] == VERSION else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(place: Path, state: FolderState) -> None:
-    shape = {name: getattr(state.app, parameter) for name, parameter in SHAPE.items()}
-    birth, extended = state.app.birth.isoformat(), state.extended.isoformat()
-    stored = {"version": VERSION, "birth": birth, "extended": extended, "shape": shape}
-    with _replacing(place / "state.json") as temporary:
+def _write_state(root: Path, app: SampleApp, extended: datetime) -> None:
+    shape = {
+        "seed": app.seed,
+        "days": app.days,
+        "users": app.users,
+        "events_per_day": app.events_per_day,
+        "incidents": app.incidents,
+    }
+    stored = {"version": VERSION, "birth": app.birth.isoformat(), "extended": extended.isoformat(), "shape": shape}
+    with _replacing(root / "state.json") as temporary:
         temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the real one's place when all is written: no reader ever sees half a file."""
+    """Give a temporary path that replaces the real one when it is written: no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")  # not *.parquet, so that no glob finds it
     yield temporary
@@ -207,9 +176,9 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(place: Path) -> Iterator[Path]:
-    """The folder, for one writer at a time; the others wait, and then find the work done."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("a") as lock:
+def _locked(root: Path) -> Iterator[Path]:
+    """Lock the folder for one writer at a time; the others wait, and then find the work done."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield place
+        yield root

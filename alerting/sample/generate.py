@@ -1,4 +1,4 @@
-"""One day's raw events: sessions by place and bucket, unfolded into views, likes and messages."""
+"""The rows of a sample app's day: its users, when they use it, and their views, likes and messages."""
 
 from __future__ import annotations
 
@@ -12,224 +12,7 @@ from numpy.random import Generator
 
 from alerting.sample.app import BUCKET, BUCKETS, DAY, SampleApp
 
-TimedPair = tuple[np.ndarray, np.ndarray]
-
-VIEW, LIKE, MESSAGE = 0, 1, 2
-FEED_SHARE = 0.8  # of all events
-VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 2.0, 0.2, 18.0  # gaps in seconds
-MESSAGES_A_SESSION, MESSAGE_GAP = 1.5, 25.0
-BURSTINESS = 0.03  # relative standard deviation of a bucket's sessions beyond Poisson's
-LIKE_AFTER = (1, 6)  # seconds a like follows its view by
-LATE_SHARE, LATE = 0.01, (5, 240)  # share of rows that arrive late, and by how many seconds
-POSTS_A_DAY, FIRST_POST_DAY = 300, 20_000
-FRIENDS, FRIENDLINESS = 12, 0.4  # a message goes to one of that many, with that probability to the closest
-
-
-@dataclass(frozen=True)
-class EventRows:
-    """Events in the order they happened; every array has shape (n,).
-
-    `user` is a position in People, `kind` VIEW, LIKE or MESSAGE, `target` a post_id or the position of the receiver,
-    `time` when it happened and `arrival` when the database had it (int64, UTC epoch seconds).
-    """
-
-    user: np.ndarray
-    kind: np.ndarray
-    target: np.ndarray
-    time: np.ndarray
-    arrival: np.ndarray
-
-    def take(self, index: np.ndarray) -> EventRows:
-        """The rows at those positions, or where a mask is true."""
-        return EventRows(self.user[index], self.kind[index], self.target[index], self.time[index], self.arrival[index])
-
-
-def feed_events(app: SampleApp, people: People, day: int) -> EventRows:
-    """Views and likes of a UTC day; a like follows its view by seconds."""
-    rng, factor = app.stream(day, "feed_actions"), level_noise(app, day)
-    a_day = app.events_per_day * FEED_SHARE / (VIEWS_A_SESSION * (1 + LIKES_A_VIEW))
-    sessions = a_day * _usual(app, people, people.feed, FEED_WEEK, day) * factor["feed"]
-    user, start = _sessions(rng, sessions, people, people.feed)
-    session, second = _unfold(rng, start, VIEWS_A_SESSION, VIEW_GAP)
-    viewer, post = user[session], _posts(rng, day, len(session))
-    fondness = people.likes[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]
-    liked = np.flatnonzero(rng.random(len(viewer)) < fondness)
-    second = np.concatenate([second, second[liked] + rng.uniform(*LIKE_AFTER, len(liked))])
-    kind = np.repeat([VIEW, LIKE], [len(viewer), len(liked)])
-    both = np.concatenate([np.arange(len(viewer)), liked])
-    return _in_order(rng, day, second, user=viewer[both], kind=kind, target=post[both])
-
-
-def message_events(app: SampleApp, people: People, day: int) -> EventRows:
-    """Messages of a UTC day."""
-    rng, factor = app.stream(day, "message_actions"), level_noise(app, day)
-    a_day = app.events_per_day * (1 - FEED_SHARE) / MESSAGES_A_SESSION
-    sessions = a_day * _usual(app, people, people.chat, CHAT_WEEK, day) * factor["chat"]
-    user, start = _sessions(rng, sessions, people, people.chat)
-    session, second = _unfold(rng, start, MESSAGES_A_SESSION, MESSAGE_GAP)
-    sender = user[session]
-    receiver = _receivers(rng, app, people, user)[session]
-    return _in_order(rng, day, second, user=sender, kind=np.full(len(sender), MESSAGE), target=receiver)
-
-
-def _usual(app: SampleApp, people: People, rate: np.ndarray, week: WeekCurve, day: int) -> np.ndarray:
-    """Expected share of a day's sessions by place and bucket, app's growth included; shape (places, 96)."""
-    share = np.bincount(people.columns["city"], weights=rate, minlength=len(PLACES))
-    levels = np.array([activity_level(app, week, day, zone) for _, _, zone, _ in PLACES])
-    return app.size(day) * levels / BUCKETS * (share / max(share.sum(), 1))[:, None]
-
-
-def _sessions(rng: Generator, expected: np.ndarray, people: People, rate: np.ndarray) -> TimedPair:
-    """Who opened the app, and at which second of the day, given expected sessions by place and bucket."""
-    bursts = rng.gamma(1 / BURSTINESS**2, BURSTINESS**2, BUCKETS)
-    counts = rng.poisson(expected * bursts)
-    place, bucket = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), BUCKETS)
-    start = (bucket + rng.random(len(bucket))) * BUCKET
-    return _draw(rng, people, rate, place), start
-
-
-def _draw(rng: Generator, people: People, rate: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """A user of each given place, with probability by rate: a position on the line of all rates, place after place."""
-    by_place = np.argsort(people.columns["city"], kind="stable")
-    reached = np.concatenate([[0.0], np.cumsum(rate[by_place])])
-    edges = reached[np.searchsorted(people.columns["city"][by_place], np.arange(len(PLACES) + 1))]
-    at = edges[place] + rng.random(len(place)) * (edges[place + 1] - edges[place])
-    return by_place[np.searchsorted(reached, at, side="right") - 1]
-
-
-def _unfold(rng: Generator, start: np.ndarray, mean_length: float, mean_gap: float) -> TimedPair:
-    """The session (position) and second of the day of each event: the first at the start, the next after gaps."""
-    length = rng.geometric(1 / mean_length, len(start))
-    session = np.repeat(np.arange(len(start)), length)
-    walked = np.cumsum(rng.exponential(mean_gap, len(session)))
-    first = np.cumsum(length) - length
-    return session, start[session] + walked - walked[first][session]
-
-
-def _posts(rng: Generator, day: int, n: int) -> np.ndarray:
-    """Posts people see: mostly recent ones, with a long tail."""
-    newest = (day - FIRST_POST_DAY) * POSTS_A_DAY
-    return np.maximum(newest - (rng.pareto(1.1, n) * POSTS_A_DAY / 2).astype(np.int64), 1)
-
-
-def _receivers(rng: Generator, app: SampleApp, people: People, sender: np.ndarray) -> np.ndarray:
-    """A friend of each sender. Friends follow from the sender alone, so they stay friends; all are early users."""
-    crowd = np.flatnonzero(people.chat[: app.users_on(app.first_day)])
-    if not len(crowd):
-        return sender
-    friend = np.minimum(rng.geometric(FRIENDLINESS, len(sender)), FRIENDS)
-    return crowd[(sender * 7_919 + friend * 104_729) % len(crowd)]
-
-
-def _in_order(rng: Generator, day: int, second: np.ndarray, **columns: np.ndarray) -> EventRows:
-    """Rows by time. A session that runs over midnight goes on in the same day's first minutes: no day needs another."""
-    second = second.astype(np.int64) % DAY
-    late = np.where(rng.random(len(second)) < LATE_SHARE, rng.integers(*LATE, len(second), endpoint=True), 0)
-    time = day * DAY + second
-    rows = EventRows(time=time, arrival=time + late, **columns)
-    return rows.take(np.argsort(second, kind="stable"))
-
-
-# When people use the app: hours of the day, days of the week, holidays, and how all of that wavers.
-
-Bump = tuple[float, float, float]  # peak (local hour), width (hours), height
-
-DAY_TURNS = timedelta(hours=5)  # a Friday ends at 5 in the morning: there all curves are low and join unseen
-MEMORY_OF_DAYS, MEMORY_OF_BUCKETS = 0.6, 0.85
-REACH = 30  # shocks older than this are forgotten (0.85 ** 30 = 0.008): any day can be made without those before
-WAVERING = {  # standard deviation of log(level): per day shared, per day own, per bucket shared, per bucket own
-    "feed": (0.035, 0.012, 0.018, 0.010),
-    "chat": (0.035, 0.015, 0.018, 0.012),
-    "ctr": (0.0, 0.015, 0.0, 0.010),
-}
-
-
-@dataclass(frozen=True)
-class DayCurve:
-    """A day's level by local hour: a floor and bumps. Its mean need not be 1: `Week.at` divides by it."""
-
-    floor: float
-    bumps: tuple[Bump, ...]
-
-    def at(self, hour: np.ndarray) -> np.ndarray:
-        """Level at local hours (float, 0 to 24), continuous around midnight."""
-        level = np.full(hour.shape, self.floor)
-        for peak, width, height in self.bumps:
-            sharpness = (24 / (2 * np.pi * width)) ** 2
-            level += height * np.exp(sharpness * (np.cos((hour - peak) * 2 * np.pi / 24) - 1))
-        return level
-
-
-@dataclass(frozen=True)
-class WeekCurve:
-    """How a part of the app is used over a week; `days` are levels from Monday to Sunday."""
-
-    workday: DayCurve
-    weekend: DayCurve
-    holiday: DayCurve
-    days: tuple[float, ...]
-
-    def at(self, hour: np.ndarray, weekday: np.ndarray, holiday: np.ndarray) -> np.ndarray:
-        """Level at local hours; about 1 on average."""
-        free = np.where(weekday >= 5, self.weekend.at(hour), self.workday.at(hour))
-        shape = np.where(holiday, self.holiday.at(hour), free)
-        return shape * np.array(self.days)[weekday] / self.workday.at(np.arange(0, 24, 0.25)).mean()
-
-
-FEED_WEEK = WeekCurve(
-    workday=DayCurve(0.20, ((8.5, 1.6, 0.35), (13.0, 2.2, 0.45), (17.5, 2.8, 0.40), (21.3, 2.0, 0.85))),
-    weekend=DayCurve(0.22, ((11.5, 2.6, 0.55), (16.0, 3.2, 0.50), (21.5, 2.6, 0.80))),
-    holiday=DayCurve(0.28, ((1.0, 2.0, 0.35), (13.5, 2.8, 0.75), (18.0, 3.0, 0.35), (22.0, 2.4, 0.60))),
-    days=(1.00, 0.98, 0.99, 1.00, 0.97, 0.99, 1.05),
-)
-CHAT_WEEK = WeekCurve(
-    workday=DayCurve(0.18, ((9.5, 1.8, 0.50), (12.8, 2.2, 0.55), (16.5, 2.6, 0.60), (20.8, 2.2, 0.65))),
-    weekend=DayCurve(0.20, ((12.5, 2.8, 0.55), (17.0, 3.0, 0.45), (21.0, 2.6, 0.60))),
-    holiday=DayCurve(0.26, ((0.6, 1.6, 0.80), (12.5, 2.6, 1.05), (17.5, 3.0, 0.45), (21.5, 2.4, 0.60))),
-    days=(1.02, 1.01, 1.01, 1.00, 0.98, 0.90, 0.88),
-)
-
-
-def activity_level(app: SampleApp, week: WeekCurve, day: int, zone: str) -> np.ndarray:
-    """How much people of that time zone use a part of the app in each bucket of a UTC day; shape (96,)."""
-    hour, dates = _local_clock(day, zone)
-    holiday = np.array([app.is_holiday(local) for local in dates])
-    return week.at(hour, np.array([local.weekday() for local in dates]), holiday)
-
-
-def level_noise(app: SampleApp, day: int) -> dict[str, np.ndarray]:
-    """Factors around 1 for feed, chat and ctr in each bucket of a UTC day; shape (96,) each.
-
-    Days and buckets both remember (AR(1)), and most of it is shared: the metrics of one app rise and fall together.
-    Of a day's shocks the first row is the day's own, the others are its buckets'.
-    """
-    days = np.array([app.stream(past, "weather").normal(size=4) for past in range(day - REACH + 1, day + 1)])
-    eve, today = (app.stream(past, "weather").normal(size=(BUCKETS + 1, 4))[1:] for past in (day - 1, day))
-    by_day, by_bucket = ar1_noise(days, MEMORY_OF_DAYS)[-1], ar1_noise(np.vstack([eve, today]), MEMORY_OF_BUCKETS)
-    factors = {}
-    for own, (part, spread) in enumerate(WAVERING.items(), start=1):
-        shocks = by_day[0] * spread[0] + by_day[own] * spread[1]
-        shocks = shocks + by_bucket[-BUCKETS:, 0] * spread[2] + by_bucket[-BUCKETS:, own] * spread[3]
-        factors[part] = np.exp(shocks)
-    return factors
-
-
-def ar1_noise(shocks: np.ndarray, memory: float) -> np.ndarray:
-    """AR(1) series of unit variance from unit shocks; shape (n, k) gives (n - REACH + 1, k)."""
-    weights = np.sqrt(1 - memory**2) * memory ** np.arange(REACH)
-    return np.apply_along_axis(np.convolve, 0, shocks, weights, "valid")
-
-
-@lru_cache(maxsize=64)
-def _local_clock(day: int, zone: str) -> tuple[np.ndarray, tuple[date, ...]]:
-    """Local hour (float) and the date people feel it is, in each bucket of a UTC day."""
-    starts = range(day * DAY, (day + 1) * DAY, BUCKET)
-    local = [datetime.fromtimestamp(start, ZoneInfo(zone)) for start in starts]
-    hour = np.array([at.hour + at.minute / 60 for at in local])
-    return hour, tuple((at.replace(tzinfo=None) - DAY_TURNS).date() for at in local)
-
-
-# Who uses the app: users whose attributes and habits never change.
+# Users. Their attributes and habits never change.
 
 FIRST_USER_ID = 1_000
 PLACES = (  # country, city, time zone, share of users
@@ -251,15 +34,12 @@ PLACES = (  # country, city, time zone, share of users
 )
 COUNTRIES = tuple(dict.fromkeys(place[0] for place in PLACES))
 CITIES = tuple(place[1] for place in PLACES)
-SYSTEMS = ("Android", "iOS")
-SOURCES = ("ads", "organic")
-NAMES = {"country": COUNTRIES, "city": CITIES, "os": SYSTEMS, "source": SOURCES}
-
-IOS_SHARE, ADS_SHARE, EXP_GROUPS = 0.42, 0.55, 5
+NAMES = {"country": COUNTRIES, "city": CITIES, "os": ("Android", "iOS"), "source": ("ads", "organic")}
+MALE_SHARE, IOS_SHARE, ADS_SHARE, EXP_GROUPS = 0.45, 0.42, 0.55, 5
 AGE_QUANTILES = ((0.0, 14), (0.1, 18), (0.3, 22), (0.5, 26), (0.7, 32), (0.9, 45), (1.0, 75))
-FEED_ONLY, BOTH = 0.50, 0.35  # the rest only use the messenger
-TAIL, BUSIEST = 1.5, 40.0  # Pareto exponent of activity, and its cap: no single user makes a metric
-LIKELIHOOD = (0.06, 0.34)  # of liking a viewed post, from the sternest user to the fondest
+FEED_ONLY, BOTH = 0.50, 0.35  # shares of users; the rest only use the messenger
+PARETO_EXPONENT, MAX_ACTIVITY = 1.5, 40.0  # of activity, capped so that no single user makes a metric
+LIKE_PROBABILITY = (0.06, 0.34)  # of a viewed post: range over the users
 TRAITS = ("place", "gender", "age", "os", "source", "exp_group", "activity", "habit", "likes", "fate")
 
 
@@ -279,47 +59,35 @@ class People:
     fate: np.ndarray
 
     def ids(self, user: np.ndarray) -> np.ndarray:
-        """The user_id (uint32) of users given by position."""
+        """Return the user_id (uint32) of users given by position."""
         return (user + FIRST_USER_ID).astype(np.uint32)
 
     def first(self, n: int) -> People:
-        """Only those n who signed up first."""
+        """Return the n users who signed up first."""
         columns = {name: column[:n] for name, column in self.columns.items()}
         return People(columns, self.feed[:n], self.chat[:n], self.likes[:n], self.fate[:n])
 
-    def within(self, part: tuple[str, str] | None) -> np.ndarray:
-        """Which users (bool) belong to a slice such as ("os", "iOS"); None is everybody."""
-        if part is None:
+    def within(self, segment: tuple[str, str] | None) -> np.ndarray:
+        """Return which users (bool) are in a segment such as ("os", "iOS"); None is everybody."""
+        if segment is None:
             return np.ones(len(self.fate), dtype=bool)
-        column, value = part
+        column, value = segment
         code = NAMES[column].index(value) if column in NAMES else int(value)
         return self.columns[column] == code
 
 
 def make_population(app: SampleApp, day: int) -> People:
-    """Everybody who has signed up by that day.
+    """Make everybody who has signed up by that day.
 
     One row of uniform numbers a user, drawn in order: more users later leave the earlier ones as they were.
     """
     draws = app.stream(0, "people").random((app.users_on(day), len(TRAITS)))
     trait = dict(zip(TRAITS, draws.T.copy(), strict=True))
-    activity = np.minimum((1 - trait["activity"]) ** (-1 / TAIL), BUSIEST)
-    return People(
-        columns=_attributes(trait),
-        feed=activity * (trait["habit"] < FEED_ONLY + BOTH),
-        chat=activity * (trait["habit"] >= FEED_ONLY),
-        likes=np.interp(trait["likes"], (0, 1), LIKELIHOOD),
-        fate=trait["fate"],
-    )
-
-
-def _attributes(trait: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The stored columns (uint8) from uniform numbers."""
-    reached = np.cumsum([share for *_, share in PLACES])[:-1]
-    city = np.searchsorted(reached, trait["place"], side="right")
+    city_edges = np.cumsum([share for *_, share in PLACES])[:-1]
+    city = np.searchsorted(city_edges, trait["place"], side="right")
     quantile, years = zip(*AGE_QUANTILES, strict=True)
     columns = {
-        "gender": trait["gender"] < 0.45,
+        "gender": trait["gender"] < MALE_SHARE,
         "age": np.interp(trait["age"], quantile, years),
         "country": np.array([COUNTRIES.index(place[0]) for place in PLACES])[city],
         "city": city,
@@ -327,4 +95,219 @@ def _attributes(trait: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "source": trait["source"] >= ADS_SHARE,
         "exp_group": trait["exp_group"] * EXP_GROUPS,
     }
-    return {name: column.astype(np.uint8) for name, column in columns.items()}
+    activity = np.minimum((1 - trait["activity"]) ** (-1 / PARETO_EXPONENT), MAX_ACTIVITY)
+    return People(
+        columns={name: column.astype(np.uint8) for name, column in columns.items()},
+        feed=activity * (trait["habit"] < FEED_ONLY + BOTH),
+        chat=activity * (trait["habit"] >= FEED_ONLY),
+        likes=np.interp(trait["likes"], (0, 1), LIKE_PROBABILITY),
+        fate=trait["fate"],
+    )
+
+
+# Rhythm: hours of the day, days of the week, holidays, and noise.
+
+Bump = tuple[float, float, float]  # peak (local hour), width (hours), height
+
+DAY_STARTS = timedelta(hours=5)  # a Friday ends at 5 in the morning: there all curves are low and join unseen
+DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # of one day, bucket with the next
+SHOCKS = 30  # older shocks are dropped (0.85 ** 30 = 0.008): any day can be made without those before
+LEVEL_NOISE = {  # standard deviation of log(level): per day shared, per day own, per bucket shared, per bucket own
+    "feed": (0.035, 0.012, 0.018, 0.010),
+    "chat": (0.035, 0.015, 0.018, 0.012),
+    "ctr": (0.0, 0.015, 0.0, 0.010),
+}
+
+
+@dataclass(frozen=True)
+class DayCurve:
+    """A day's level by local hour: a floor and bumps. Its mean need not be 1: `WeekCurve.at` divides by it."""
+
+    floor: float
+    bumps: tuple[Bump, ...]
+
+    def at(self, hour: np.ndarray) -> np.ndarray:
+        """Return the level at local hours (float, 0 to 24), continuous around midnight."""
+        level = np.full(hour.shape, self.floor)
+        for peak, width, height in self.bumps:
+            sharpness = (24 / (2 * np.pi * width)) ** 2
+            level += height * np.exp(sharpness * (np.cos((hour - peak) * 2 * np.pi / 24) - 1))
+        return level
+
+
+@dataclass(frozen=True)
+class WeekCurve:
+    """The level of a part of the app over a week; `days` are factors from Monday to Sunday."""
+
+    workday: DayCurve
+    weekend: DayCurve
+    holiday: DayCurve
+    days: tuple[float, ...]
+
+    def at(self, hour: np.ndarray, weekday: np.ndarray, holiday: np.ndarray) -> np.ndarray:
+        """Return the level at local hours; about 1 on average."""
+        ordinary = np.where(weekday >= 5, self.weekend.at(hour), self.workday.at(hour))
+        level = np.where(holiday, self.holiday.at(hour), ordinary)
+        return level * np.array(self.days)[weekday] / self.workday.at(np.arange(0, 24, 0.25)).mean()
+
+
+FEED_WEEK = WeekCurve(
+    workday=DayCurve(0.20, ((8.5, 1.6, 0.35), (13.0, 2.2, 0.45), (17.5, 2.8, 0.40), (21.3, 2.0, 0.85))),
+    weekend=DayCurve(0.22, ((11.5, 2.6, 0.55), (16.0, 3.2, 0.50), (21.5, 2.6, 0.80))),
+    holiday=DayCurve(0.28, ((1.0, 2.0, 0.35), (13.5, 2.8, 0.75), (18.0, 3.0, 0.35), (22.0, 2.4, 0.60))),
+    days=(1.00, 0.98, 0.99, 1.00, 0.97, 0.99, 1.05),
+)
+CHAT_WEEK = WeekCurve(
+    workday=DayCurve(0.18, ((9.5, 1.8, 0.50), (12.8, 2.2, 0.55), (16.5, 2.6, 0.60), (20.8, 2.2, 0.65))),
+    weekend=DayCurve(0.20, ((12.5, 2.8, 0.55), (17.0, 3.0, 0.45), (21.0, 2.6, 0.60))),
+    holiday=DayCurve(0.26, ((0.6, 1.6, 0.80), (12.5, 2.6, 1.05), (17.5, 3.0, 0.45), (21.5, 2.4, 0.60))),
+    days=(1.02, 1.01, 1.01, 1.00, 0.98, 0.90, 0.88),
+)
+
+
+@lru_cache(maxsize=64)
+def _local_clock(day: int, zone: str) -> tuple[np.ndarray, tuple[date, ...]]:
+    """Return the local hour (float) of each bucket of a UTC day, and the date that people feel it belongs to."""
+    starts = range(day * DAY, (day + 1) * DAY, BUCKET)
+    local = [datetime.fromtimestamp(start, ZoneInfo(zone)) for start in starts]
+    hour = np.array([at.hour + at.minute / 60 for at in local])
+    return hour, tuple((at.replace(tzinfo=None) - DAY_STARTS).date() for at in local)
+
+
+def level_noise(app: SampleApp, day: int) -> dict[str, np.ndarray]:
+    """Return factors around 1 for feed, chat and ctr in each bucket of a UTC day; shape (96,) each.
+
+    Days and buckets are both autocorrelated (AR(1)), and most of the noise is shared: the metrics of one app rise and fall
+    together. The first row of a day's shocks is the day's own, the others are its buckets'.
+    """
+    days = np.array([app.stream(past, "weather").normal(size=4) for past in range(day - SHOCKS + 1, day + 1)])
+    eve, today = (app.stream(past, "weather").normal(size=(BUCKETS + 1, 4))[1:] for past in (day - 1, day))
+    by_day = ar1_noise(days, DAY_AUTOCORRELATION)[-1]
+    by_bucket = ar1_noise(np.vstack([eve, today]), BUCKET_AUTOCORRELATION)[-BUCKETS:]
+    factors = {}
+    for own, (part, spread) in enumerate(LEVEL_NOISE.items(), start=1):
+        shocks = by_day[0] * spread[0] + by_day[own] * spread[1]
+        shocks = shocks + by_bucket[:, 0] * spread[2] + by_bucket[:, own] * spread[3]
+        factors[part] = np.exp(shocks)
+    return factors
+
+
+def ar1_noise(shocks: np.ndarray, correlation: float) -> np.ndarray:
+    """Return AR(1) series of unit variance from unit shocks; shape (n, k) gives (n - SHOCKS + 1, k)."""
+    weights = np.sqrt(1 - correlation**2) * correlation ** np.arange(SHOCKS)
+    return np.apply_along_axis(np.convolve, 0, shocks, weights, "valid")
+
+
+# Events: sessions by place and bucket, unfolded into views, likes and messages.
+
+VIEW, LIKE, MESSAGE = 0, 1, 2
+FEED_SHARE = 0.8  # of all events
+VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 2.0, 0.2, 18.0  # gaps in seconds
+MESSAGES_A_SESSION, MESSAGE_GAP = 1.5, 25.0
+BURSTINESS = 0.03  # relative standard deviation of a bucket's sessions beyond Poisson's
+LIKE_AFTER = (1, 6)  # seconds a like follows its view by
+LATE_SHARE, LATE = 0.01, (5, 240)  # share of rows that arrive late, and by how many seconds
+POSTS_A_DAY, FIRST_POST_DAY = 300, 20_000
+FRIENDS, CLOSEST_SHARE = 12, 0.4  # a message goes to one of that many friends, with that probability to the closest
+
+
+@dataclass(frozen=True)
+class EventRows:
+    """Events in the order they happened; every array has shape (n,).
+
+    `user` is a position in People, `kind` VIEW, LIKE or MESSAGE, `target` a post_id or the position of the receiver,
+    `time` when it happened and `arrival` when the database had it (int64, UTC epoch seconds).
+    """
+
+    user: np.ndarray
+    kind: np.ndarray
+    target: np.ndarray
+    time: np.ndarray
+    arrival: np.ndarray
+
+    def take(self, index: np.ndarray) -> EventRows:
+        """Return the rows at those positions, or where a mask is true."""
+        return EventRows(self.user[index], self.kind[index], self.target[index], self.time[index], self.arrival[index])
+
+
+def feed_events(app: SampleApp, people: People, day: int) -> EventRows:
+    """Make the views and likes of a UTC day; a like follows its view by seconds."""
+    rng, factor = app.stream(day, "feed_actions"), level_noise(app, day)
+    sessions_a_day = app.events_per_day * FEED_SHARE / (VIEWS_A_SESSION * (1 + LIKES_A_VIEW))
+    expected = sessions_a_day * _usual_share(app, people, people.feed, FEED_WEEK, day) * factor["feed"]
+    user, start = _sessions(rng, expected, people, people.feed)
+    session, second = _unfold(rng, start, VIEWS_A_SESSION, VIEW_GAP)
+    viewer = user[session]
+    newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # people see mostly recent posts, with a long tail
+    post = np.maximum(newest_post - (rng.pareto(1.1, len(session)) * POSTS_A_DAY / 2).astype(np.int64), 1)
+
+    probability = people.likes[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]
+    liked = np.flatnonzero(rng.random(len(viewer)) < probability)
+    second = np.concatenate([second, second[liked] + rng.uniform(*LIKE_AFTER, len(liked))])
+    kind = np.repeat([VIEW, LIKE], [len(viewer), len(liked)])
+    view = np.concatenate([np.arange(len(viewer)), liked])
+    return _in_order(rng, day, second, user=viewer[view], kind=kind, target=post[view])
+
+
+def message_events(app: SampleApp, people: People, day: int) -> EventRows:
+    """Make the messages of a UTC day, each to a friend of the sender.
+
+    Friends follow from the sender alone, so they stay friends; all of them are early users.
+    """
+    rng, factor = app.stream(day, "message_actions"), level_noise(app, day)
+    sessions_a_day = app.events_per_day * (1 - FEED_SHARE) / MESSAGES_A_SESSION
+    expected = sessions_a_day * _usual_share(app, people, people.chat, CHAT_WEEK, day) * factor["chat"]
+    user, start = _sessions(rng, expected, people, people.chat)
+    session, second = _unfold(rng, start, MESSAGES_A_SESSION, MESSAGE_GAP)
+    early, receiver = np.flatnonzero(people.chat[: app.users_on(app.first_day)]), user
+    if len(early):
+        friend = np.minimum(rng.geometric(CLOSEST_SHARE, len(user)), FRIENDS)
+        receiver = early[(user * 7_919 + friend * 104_729) % len(early)]
+    kind = np.full(len(session), MESSAGE)
+    return _in_order(rng, day, second, user=user[session], kind=kind, target=receiver[session])
+
+
+def _usual_share(app: SampleApp, people: People, rate: np.ndarray, week: WeekCurve, day: int) -> np.ndarray:
+    """Return the expected share of a day's sessions by place and bucket, growth included; shape (places, 96)."""
+    share = np.bincount(people.columns["city"], weights=rate, minlength=len(PLACES))
+    levels = []
+    for _, _, zone, _ in PLACES:
+        hour, dates = _local_clock(day, zone)
+        weekday, holiday = (np.array(list(map(of, dates))) for of in (date.weekday, app.is_holiday))
+        levels.append(week.at(hour, weekday, holiday))
+    return app.size(day) * np.array(levels) / BUCKETS * (share / max(share.sum(), 1))[:, None]
+
+
+def _sessions(rng: Generator, expected: np.ndarray, people: People, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the user and the second of the day of each session, from the expected sessions by place and bucket.
+
+    A user of a place is drawn in proportion to the rates: a position on the line of all rates, place after place.
+    """
+    bursts = rng.gamma(1 / BURSTINESS**2, BURSTINESS**2, BUCKETS)
+    counts = rng.poisson(expected * bursts)
+    place, bucket = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), BUCKETS)
+    start = (bucket + rng.random(len(bucket))) * BUCKET
+
+    by_place = np.argsort(people.columns["city"], kind="stable")
+    reached = np.concatenate([[0.0], np.cumsum(rate[by_place])])
+    edges = reached[np.searchsorted(people.columns["city"][by_place], np.arange(len(PLACES) + 1))]
+    at = edges[place] + rng.random(len(place)) * (edges[place + 1] - edges[place])
+    return by_place[np.searchsorted(reached, at, side="right") - 1], start
+
+
+def _unfold(rng: Generator, start: np.ndarray, mean_length: float, mean_gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the session (position) and second of the day of each event: the first at the start, the next after gaps."""
+    length = rng.geometric(1 / mean_length, len(start))
+    session = np.repeat(np.arange(len(start)), length)
+    elapsed = np.cumsum(rng.exponential(mean_gap, len(session)))
+    first = np.cumsum(length) - length
+    return session, start[session] + elapsed - elapsed[first][session]
+
+
+def _in_order(rng: Generator, day: int, second: np.ndarray, **columns: np.ndarray) -> EventRows:
+    """Return rows by time. A session that passes midnight goes on in the same day's first minutes: no day needs another."""
+    second = second.astype(np.int64) % DAY
+    late = np.where(rng.random(len(second)) < LATE_SHARE, rng.integers(*LATE, len(second), endpoint=True), 0)
+    time = day * DAY + second
+    rows = EventRows(time=time, arrival=time + late, **columns)
+    return rows.take(np.argsort(second, kind="stable"))

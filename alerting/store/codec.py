@@ -1,7 +1,9 @@
-"""Nouns <-> rows. Times are ISO text in UTC, NaN is NULL; what grows is plain JSON, so that a new field needs no migration.
+"""Records of `alerting.model` as rows and JSON of the state database, and back.
 
-STORED says under which name each field is stored. A field that is renamed changes the right side of its line only: the left side
-is what lies in people's databases. The annotations of a noun say how its values are read back.
+Times are ISO text in UTC, NaN is NULL. What grows over the versions is JSON, so that a new field needs no migration.
+
+STORED says under which name each field is stored. To rename a field, change the right side of its entry only: the left side is
+in the databases of users. The type hints of a class say how its values are read.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache, partial
 from math import isfinite, isnan
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident, Member, Rarity, RootCause, Segment, SimilarIncident
@@ -22,196 +24,85 @@ from alerting.model.metric import Silence
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
 
-# Stored name -> attribute. Of Verdict, Message, Arrival, Silence and Run the names are columns, in the order of their tables.
+T = TypeVar("T")
+
+# Stored name -> field. Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables.
 STORED: dict[type[Any], dict[str, str]] = {
     Verdict: {
-        "metric": "metric",
-        "bucket": "bucket",
-        "status": "status",
-        "value": "value",
-        "low": "low",
-        "expected": "expected",
-        "high": "high",
-        "score": "score",
-        "reason": "reason",
-        "news": "is_new",
-        "usual": "usual",
+        "metric": "metric", "bucket": "bucket", "status": "status", "value": "value", "low": "low", "expected": "expected",
+        "high": "high", "score": "score", "reason": "reason", "news": "is_new", "usual": "usual",
     },
     Episode: {
-        "metric": "metric",
-        "state": "state",
-        "since": "since",
-        "opened": "opened",
-        "told": "last_notified",
-        "said": "last_notified_verdict",
-        "share": "expected_share",
-        "fell_to": "fell_to",
-        "worst": "worst",
-        "last": "last",
-        "recent": "recent",
-        "answers": "answers",
-        "calm_since": "normal_since",
-        "lost": "lost",
-        "gap": "gap_since",
+        "metric": "metric", "state": "state", "since": "since", "opened": "opened", "told": "last_notified",
+        "said": "last_notified_verdict", "share": "expected_share", "fell_to": "fell_to", "worst": "worst", "last": "last",
+        "recent": "recent", "answers": "answers", "calm_since": "normal_since", "lost": "lost", "gap": "gap_since",
         "gap_told": "gap_notified",
     },
     Member: {
-        "metric": "metric",
-        "since": "since",
-        "joined": "joined",
-        "first": "first",
-        "gap": "gap",
-        "until": "until",
-        "worst": "worst",
-        "lost": "lost",
+        "metric": "metric", "since": "since", "joined": "joined", "first": "first", "gap": "gap", "until": "until",
+        "worst": "worst", "lost": "lost",
     },
     Incident: {
-        "id": "id",
-        "opened": "opened",
-        "members": "members",
-        "closed": "closed",
-        "told": "last_notified",
-        "reopened": "reopened",
-        "taken": "acknowledged_by",
-        "snoozed": "snoozed_until",
-        "muted": "muted",
-        "label": "label",
-        "labelled": "labelled_by",
-        "corrected": "corrected",
-        "cause": "cause",
-        "rarity": "rarity",
-        "similar": "similar",
+        "id": "id", "opened": "opened", "members": "members", "closed": "closed", "told": "last_notified",
+        "reopened": "reopened", "taken": "acknowledged_by", "snoozed": "snoozed_until", "muted": "muted", "label": "label",
+        "labelled": "labelled_by", "corrected": "corrected", "cause": "cause", "rarity": "rarity", "similar": "similar",
         "run": "run",
     },
     RootCause: {
-        "answer": "answer",
-        "effect": "effect",
-        "slice": "slice",
-        "share": "share",
-        "rest": "rest",
-        "others": "others",
-        "experiment": "experiment",
-        "imbalance": "imbalance",
-        "new": "new",
-        "gone": "gone",
-        "attributes": "attributes",
+        "answer": "answer", "effect": "effect", "slice": "slice", "share": "share", "rest": "rest", "others": "others",
+        "experiment": "experiment", "imbalance": "imbalance", "new": "new", "gone": "gone", "attributes": "attributes",
         "overlap": "overlap",
     },
-    Segment: {
-        "elements": "elements",
-        "value": "value",
-        "expected": "expected",
-    },
-    Rarity: {
-        "same": "same",
-        "beyond": "beyond",
-        "weeks": "weeks",
-        "times": "times",
-    },
-    SimilarIncident: {
-        "at": "at",
-        "label": "label",
-        "url": "url",
-        "off": "off",
-    },
+    Segment: {"elements": "elements", "value": "value", "expected": "expected"},
+    Rarity: {"same": "same", "beyond": "beyond", "weeks": "weeks", "times": "times"},
+    SimilarIncident: {"at": "at", "label": "label", "url": "url", "off": "off"},
     Message: {
-        "key": "key",
-        "kind": "kind",
-        "metric": "metric",
-        "bucket": "bucket",
-        "text": "text",
-        "photo": "photo",
-        "reply_to": "reply_to",
-        "edits": "edits",
-        "incident": "incident",
-        "quiet": "quiet",
-        "buttons": "buttons",
+        "key": "key", "kind": "kind", "metric": "metric", "bucket": "bucket", "text": "text", "photo": "photo",
+        "reply_to": "reply_to", "edits": "edits", "incident": "incident", "quiet": "quiet", "buttons": "buttons",
     },
-    Button: {
-        "text": "text",
-        "action": "action",
-    },
-    Arrival: {
-        "query": "query",
-        "at": "at",
-        "bucket": "bucket",
-        "rows": "rows",
-        "newest": "newest",
-    },
-    Silence: {
-        "scope": "scope",
-        "start": "start",
-        "until": "until",
-        "why": "why",
-        "by": "by",
-        "id": "id",
-    },
-    Run: {
-        "started": "started",
-        "at": "at",
-        "ended": "ended",
-        "well": "ok",
-        "said": "outcome",
-    },
-}
-# Names that an older version stored and that are gone: what they say is not needed any more.
+    Button: {"text": "text", "action": "action"},
+    Arrival: {"query": "query", "at": "at", "bucket": "bucket", "rows": "rows", "newest": "newest"},
+    Silence: {"scope": "scope", "start": "start", "until": "until", "why": "why", "by": "by", "id": "id"},
+    Run: {"started": "started", "at": "at", "ended": "ended", "well": "ok", "said": "outcome"},
+}  # fmt: skip
+# Names that an older version stored, and that are ignored: their values are not needed any more.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
 # Fields that are not stored, on purpose.
 UNSTORED: dict[type[Any], frozenset[str]] = {Message: frozenset({"critical"})}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
     Status: {
-        "normal": Status.NORMAL,
-        "anomalous": Status.ANOMALOUS,
-        "missing": Status.MISSING,
-        "unknown": Status.UNKNOWN,
+        "normal": Status.NORMAL, "anomalous": Status.ANOMALOUS, "missing": Status.MISSING, "unknown": Status.UNKNOWN,
     },
     EpisodeState: {
-        "ok": EpisodeState.OK,
-        "pending": EpisodeState.PENDING,
-        "firing": EpisodeState.FIRING,
+        "ok": EpisodeState.OK, "pending": EpisodeState.PENDING, "firing": EpisodeState.FIRING,
         "recovering": EpisodeState.RECOVERING,
     },
     EventKind: {
-        "opened": EventKind.OPENED,
-        "worsened": EventKind.WORSENED,
-        "reminder": EventKind.REMINDER,
-        "resolved": EventKind.RESOLVED,
-        "no data": EventKind.NO_DATA,
-        "data back": EventKind.DATA_BACK,
-        "corrected": EventKind.CORRECTED,
-        "cause": EventKind.CAUSE,
-        "taken": EventKind.TAKEN,
-        "silenced": EventKind.SILENCED,
-        "labelled": EventKind.LABELLED,
-        "run failed": EventKind.RUN_FAILED,
-        "caught up": EventKind.CAUGHT_UP,
-        "digest": EventKind.DIGEST,
-        "daily": EventKind.DAILY,
+        "opened": EventKind.OPENED, "worsened": EventKind.WORSENED, "reminder": EventKind.REMINDER,
+        "resolved": EventKind.RESOLVED, "no data": EventKind.NO_DATA, "data back": EventKind.DATA_BACK,
+        "corrected": EventKind.CORRECTED, "cause": EventKind.CAUSE, "taken": EventKind.TAKEN, "silenced": EventKind.SILENCED,
+        "labelled": EventKind.LABELLED, "run failed": EventKind.RUN_FAILED, "caught up": EventKind.CAUGHT_UP,
+        "digest": EventKind.DIGEST, "daily": EventKind.DAILY,
     },
     Label: {
-        "real": Label.REAL,
-        "false alarm": Label.FALSE_ALARM,
-        "expected": Label.EXPECTED,
-        "new trend": Label.NEW_TREND,
+        "real": Label.REAL, "false alarm": Label.FALSE_ALARM, "expected": Label.EXPECTED, "new trend": Label.NEW_TREND,
     },
     Action: {
-        "take": Action.TAKE,
-        "snooze": Action.SNOOZE,
-        "mute": Action.MUTE,
-        "real": Action.REAL,
-        "false": Action.FALSE_ALARM,
-        "expected": Action.EXPECTED,
-        "trend": Action.NEW_TREND,
+        "take": Action.TAKE, "snooze": Action.SNOOZE, "mute": Action.MUTE, "real": Action.REAL, "false": Action.FALSE_ALARM,
+        "expected": Action.EXPECTED, "trend": Action.NEW_TREND,
     },
-}
-_WRITTEN = {kind: {member: value for value, member in values.items()} for kind, values in VALUES.items()}
+}  # fmt: skip
+_STORED_VALUES = {kind: {member: value for value, member in values.items()} for kind, values in VALUES.items()}
 
-VERDICT, MESSAGE, ARRIVAL, SILENCE, RUN = (tuple(STORED[noun]) for noun in (Verdict, Message, Arrival, Silence, Run))
+
+def columns(kind: type[Any]) -> tuple[str, ...]:
+    """The columns of a class that is stored as rows."""
+    return tuple(STORED[kind])
 
 
 def iso(at: datetime | None) -> str:
-    """Text that sorts as time does; "" for none. Raises ValueError for a time without zone."""
+    """Return ISO text in UTC, which sorts as time does; "" for None. Raises ValueError for a time without zone."""
     if at is None:
         return ""
     if at.tzinfo is None:
@@ -219,140 +110,133 @@ def iso(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat()
 
 
-def of(noun: Any) -> tuple[Any, ...]:
-    """The noun's columns."""
-    return tuple(_plain(getattr(noun, attribute)) for attribute in _attributes(noun.__class__).values())
+# Writing
 
 
-def of_verdict(v: Verdict) -> tuple[Any, ...]:
+def to_row(record: Any) -> tuple[Any, ...]:
+    """Return the values of the record's columns. Raises StoreError for a class that STORED does not describe."""
+    return tuple(plain(getattr(record, field)) for field in _field_names(record.__class__).values())
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(plain(value), separators=(",", ":"))
+
+
+def verdict_row(v: Verdict) -> tuple[Any, ...]:
+    """Return the same as `to_row`, faster: a run has thousands of verdicts. Values may be numpy's; SQLite stores NaN as NULL."""
     numbers = map(float, (v.value, v.low, v.expected, v.high, v.score))
-    return (v.metric, iso(v.bucket), _plain(v.status), *numbers, v.reason, v.is_new, float(v.usual))
+    return (v.metric, iso(v.bucket), plain(v.status), *numbers, v.reason, v.is_new, float(v.usual))
 
 
-def of_episode(e: Episode) -> tuple[Any, ...]:
-    return e.metric, _plain(e.state), _body(e)
+def plain(value: Any) -> Any:
+    """The value as JSON and SQLite have it: times as ISO text, members as their stored values, NaN as None, infinity as text."""
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is bool:
+        return value
+    if kind is float:
+        return value if isfinite(value) else None if isnan(value) else str(value)
+    if isinstance(value, datetime):
+        return iso(value)
+    if kind in _STORED_VALUES:
+        return _STORED_VALUES[kind][value]
+    if is_dataclass(value):
+        return {name: plain(getattr(value, field)) for name, field in _field_names(kind).items()}  # type: ignore[arg-type]
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | bytes) else plain(float(value))  # a number of numpy
 
 
-def of_trail(step: tuple[datetime, Episode]) -> tuple[Any, ...]:
-    return step[1].metric, iso(step[0]), _body(step[1])
+# Reading: a value that makes no sense raises ValueError, KeyError, TypeError or AttributeError
 
 
-def of_incident(i: Incident) -> tuple[Any, ...]:
-    return i.id, iso(i.opened), iso(i.closed), _body(i)
+def from_row(kind: type[T]) -> Callable[..., T]:
+    """Return a function that makes a record of this class of its columns."""
+    names = columns(kind)
+
+    def make(*row: Any) -> T:
+        record: T = _record(kind, dict(zip(names, row, strict=True)))
+        return record
+
+    return make
 
 
-def of_message(m: Message) -> tuple[Any, ...]:
-    return (*of(m)[:-1], buttons(m))
+def from_json(kind: type[T]) -> Callable[[str], T]:
+    """Return a function that makes a record of this class of its JSON."""
+
+    def make(body: str) -> T:
+        record: T = _record(kind, json.loads(body))
+        return record
+
+    return make
 
 
-def buttons(m: Message) -> str:
-    return _body(m.buttons)
+def message_from_row(*row: Any) -> Message:
+    """Make a message of its columns; the last of them, the buttons, is JSON."""
+    return from_row(Message)(*row[:-1], json.loads(row[-1]))
 
 
-def buttons_of(body: str) -> tuple[tuple[Button, ...], ...]:
-    """What `buttons` has made of it."""
-    return tuple(tuple(_read(Button, button) for button in row) for row in json.loads(body))
+def buttons_from_json(body: str) -> tuple[tuple[Button, ...], ...]:
+    return tuple(tuple(_record(Button, button) for button in row) for row in json.loads(body))
 
 
-def message(*row: Any) -> Message:
-    found: Message = _from_row(Message, *row[:-1], json.loads(row[-1]))
-    return found
-
-
-def value(kind: type[StrEnum], stored: str) -> Any:
-    """The member that is stored like that. Raises ValueError for one that this version does not know."""
+def enum_member(kind: type[StrEnum], stored: str) -> Any:
+    """Return the member with this stored value. Raises ValueError for one that this version does not know."""
     try:
         return VALUES[kind][stored]
     except KeyError:
         raise ValueError(f"{kind.__name__} has no value {stored!r}") from None
 
 
-def _from_row(noun: Any, *row: Any) -> Any:
-    return _read(noun, dict(zip(_attributes(noun), row, strict=True)))
-
-
-def _from_body(noun: Any, body: str) -> Any:
-    return _read(noun, json.loads(body))
-
-
-verdict: Callable[..., Verdict] = partial(_from_row, Verdict)
-arrival: Callable[..., Arrival] = partial(_from_row, Arrival)
-silence: Callable[..., Silence] = partial(_from_row, Silence)
-run: Callable[..., Run] = partial(_from_row, Run)
-episode: Callable[..., Episode] = partial(_from_body, Episode)
-incident: Callable[..., Incident] = partial(_from_body, Incident)
-
-
-def unmapped(noun: Any) -> Iterator[str]:
-    """What STORED does not say of a class that is stored, or says wrongly."""
-    known = {field.name for field in fields(noun)}
-    named = set(STORED.get(noun, {}).values())
-    yield from (f"{noun.__name__}.{name} has no stored name" for name in sorted(known - named - UNSTORED.get(noun, frozenset())))
-    yield from (f"{noun.__name__} has no field {name}" for name in sorted(named - known))
-
-
-@cache
-def _attributes(noun: Any) -> dict[str, str]:
-    """Stored name -> attribute. Raises StoreError when the map does not fit the class."""
-    if wrong := list(unmapped(noun)):
-        raise StoreError(f"{'; '.join(wrong)}: see STORED in the store's codec")
-    return STORED[noun]
-
-
-def _read(noun: Any, stored: Mapping[str, Any]) -> Any:
-    """A field that an older version did not store takes its default. Raises ValueError for a name that is not known."""
-    readers, found = _readers(noun), {}
+def _record(kind: Any, stored: Mapping[str, Any]) -> Any:
+    """Make a record. A field that an older version did not store takes its default; an unknown name raises ValueError."""
+    readers, values = _readers(kind), {}
     for name, part in stored.items():
         if name in readers:
-            attribute, read = readers[name]
-            found[attribute] = read(part)
-        elif name not in GONE.get(noun, ()):
-            raise ValueError(f"nothing of {noun.__name__} is stored as {name!r}")
-    return noun(**found)
+            field, read = readers[name]
+            values[field] = read(part)
+        elif name not in GONE.get(kind, ()):
+            raise ValueError(f"nothing of {kind.__name__} is stored as {name!r}")
+    return kind(**values)
 
 
 @cache
-def _readers(noun: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
-    hints = get_type_hints(noun)
-    return {name: (attribute, _reader(hints[attribute])) for name, attribute in _attributes(noun).items()}
+def _readers(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    """Stored name -> field, and the function that reads its value."""
+    hints = get_type_hints(kind)
+    return {name: (field, _reader(hints[field])) for name, field in _field_names(kind).items()}
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """What makes a value of this type of its part of a row or a body."""
+    """Return the function that makes a value of this type of its stored form."""
     if hint is float:
         return lambda part: float("nan" if part is None else part)
     if get_origin(hint) is tuple:
         each = _reader(get_args(hint)[0])
         return lambda parts: tuple(map(each, parts))
-    if get_args(hint):  # or None
+    if get_args(hint):  # X | None
         some = _reader(get_args(hint)[0])
         return lambda part: None if part is None else some(part)
     if isinstance(hint, type) and is_dataclass(hint):
-        return partial(_read, hint)
+        return partial(_record, hint)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return partial(value, hint)
+        return partial(enum_member, hint)
     return datetime.fromisoformat if hint is datetime else hint
 
 
-def _body(part: Any) -> str:
-    return json.dumps(_plain(part), separators=(",", ":"))
+# The map and the classes
 
 
-def _plain(part: Any) -> Any:
-    """As JSON has it: NaN null, infinity a string, times ISO."""
-    kind = type(part)
-    if kind is str or kind is int or part is None or kind is bool:
-        return part
-    if kind is float:
-        return part if isfinite(part) else None if isnan(part) else str(part)
-    if kind is datetime:
-        return iso(part)
-    if kind in _WRITTEN:
-        return _WRITTEN[kind][part]
-    if is_dataclass(part):
-        return {name: _plain(getattr(part, attribute)) for name, attribute in _attributes(kind).items()}  # type: ignore[arg-type]
-    if isinstance(part, tuple | list):
-        return [_plain(item) for item in part]
-    if isinstance(part, datetime):
-        return iso(part)
-    return part if isinstance(part, str | int | bytes) else _plain(float(part))  # numpy's too
+def unmapped(kind: Any) -> Iterator[str]:
+    """Yield each difference between the fields of a class and STORED."""
+    known = {field.name for field in fields(kind)}
+    named = set(STORED.get(kind, {}).values())
+    yield from (f"{kind.__name__}.{name} has no stored name" for name in sorted(known - named - UNSTORED.get(kind, frozenset())))
+    yield from (f"{kind.__name__} has no field {name}" for name in sorted(named - known))
+
+
+@cache
+def _field_names(kind: Any) -> dict[str, str]:
+    """Stored name -> field. Raises StoreError when STORED does not fit the class."""
+    if wrong := list(unmapped(kind)):
+        raise StoreError(f"{'; '.join(wrong)}: see STORED in the store's codec")
+    return STORED[kind]

@@ -1,4 +1,9 @@
-"""What runs leave for each other besides verdicts and messages: runs, arrivals, silences, how far the chat was heard."""
+"""The state database: everything that a run leaves for the next ones.
+
+Verdicts, episodes and incidents, the outbox, the history cache, the run log, when the rows of tables arrived, silences, and the
+number of the next update to read from the chat. Every method of the store is one transaction: a process that is killed at any
+moment leaves all of it or nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,97 +20,23 @@ from alerting.model.routing import DEFAULT_DESTINATION
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, Verdict
 from alerting.store import codec, outbox
-from alerting.store.codec import VERDICT, iso, of_episode, of_incident, of_trail, of_verdict
+from alerting.store.codec import from_json, from_row, iso, plain, to_json, to_row
 from alerting.store.database import Database
 from alerting.store.history import UNUSED, HistoryTables
-from alerting.store.outbox import Outbox, Statement
+from alerting.store.outbox import Outbox
 
-ARRIVALS_FOR = timedelta(days=15)  # two weeks of what had arrived at the same age, and a day
+KEEP = timedelta(days=400)  # age at which everything is deleted: a year, and a month to compare it with
+MAX_VERDICTS = 5_000_000  # with many metrics, verdicts are deleted earlier than KEEP: after 25 days of 2,000 metrics ...
+MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
+ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
-_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
-_SILENCES = "SELECT scope, start, until, why, by, id FROM silences WHERE until > ? ORDER BY start, id"
-_BEGIN = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?)"
-_END = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)"
-
-
-class RunLog:
-    """The part of the memory that tells of runs and people."""
-
-    _file: Database
-
-    def arrivals(self, since: datetime) -> list[Arrival]:
-        """What the tables had whenever they were read from `since` on, oldest first."""
-        return self._file.read(codec.arrival, "SELECT * FROM arrivals WHERE at >= ? ORDER BY at, query", iso(since))
-
-    def silences(self, at: datetime) -> list[Silence]:
-        """Those that are not over at `at`, also those that start later; by their start."""
-        return self._file.read(codec.silence, _SILENCES, iso(at))
-
-    def add_silence(self, silence: Silence) -> int:
-        """Its id. One that has an id takes the place of the one that had it."""
-        return self._file.change(_SILENCE, *codec.of(silence))[1]
-
-    def end_silence(self, id: int, at: datetime) -> bool:
-        """Whether there was one to end: it is over at `at`."""
-        return self._file.change("UPDATE silences SET until = ? WHERE id = ? AND until > ?", iso(at), id, iso(at))[0] > 0
-
-    def next_update(self) -> int:
-        """Number of the next update to read from the chat; 0 at first."""
-        return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
-
-    def begin_run(self, run: Run) -> None:
-        """A run has started. One that is known already stays as it is."""
-        self._file.write((_BEGIN, [codec.of(run)]))
-
-    def end_run(self, run: Run) -> None:
-        """What became of the run that started then, also when its start is not known here."""
-        self._file.write((_END, [codec.of(run)]))
-
-    def runs(self, since: datetime) -> list[Run]:
-        """Those that stood at a moment after that, oldest first."""
-        return self._file.read(codec.run, "SELECT * FROM runs WHERE at > ? ORDER BY at, started", iso(since))
-
-
-def log_statements(memory: Commit) -> list[Statement]:
-    """Statements that remember this part of what a run leaves."""
-    arrivals = memory.arrivals
-    return [
-        ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", [codec.of(a) for a in arrivals]),
-        ("DELETE FROM arrivals WHERE query = ? AND at < ?", [(a.query, iso(a.at - ARRIVALS_FOR)) for a in arrivals]),
-        (_SILENCE, [codec.of(s) for s in memory.silences]),
-        ("INSERT OR REPLACE INTO facts VALUES ('heard', ?)", [(memory.next_update,)] if memory.next_update is not None else []),
-    ]
-
-
-# The port `Store` in SQL. Every method is one transaction: killed at any moment, the file holds all of it or nothing.
-
-KEEP = timedelta(days=400)  # what was judged and told longer ago is forgotten: a year, and a month to compare it with
-
-VERDICTS = 5_000_000  # of more metrics than that allows for KEEP, verdicts are forgotten earlier: 25 days of 2,000 ...
-LEAST = timedelta(days=14)  # ... but no earlier than this
-
-# From name to name along the key: GROUP BY would read a year of verdicts.
-_LAST_JUDGED = """WITH RECURSIVE m(metric) AS (
-      SELECT MIN(metric) FROM verdicts
-      UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)
-    SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m WHERE metric IS NOT NULL"""
-_BEFORE = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
-# Late rows come within hours; three days are a long weekend of them. (ISO text without its zone sorts before that with it.)
-_PRUNE_TRAIL = """DELETE FROM trail WHERE metric = ?
-    AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
-_INCIDENTS = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
-_ALL_INCIDENTS = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
-# Along the key, metric by metric: a year of verdicts lies in between.
-_LATELY = """SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
-    AND v.bucket >= ? ORDER BY v.metric, v.bucket"""
-_STATUSES = """SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"""
-_FIRED = """SELECT v.metric, v.bucket, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket >= ?"""
+_ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
 _LATER = "later than any time"  # as ISO text sorts
 
 
 @dataclass(frozen=True)
 class StateCounts:
-    """How things stand: open incidents, messages by what became of them, newest judged bucket."""
+    """A summary: open incidents, messages by their state, the newest judged bucket (None: no bucket was judged)."""
 
     open: int = 0
     waiting: int = 0
@@ -116,13 +47,13 @@ class StateCounts:
     last_judged: datetime | None = None
 
 
-class StateStore(Outbox, RunLog, HistoryTables):
-    """The memory at `path`, or at ":memory:" one that ends with the process. `notes`: what the run must say about it."""
+class StateStore(Outbox, HistoryTables):
+    """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run."""
 
     def __init__(self, path: str | Path, patience: float = 10.0, destinations: tuple[str, ...] = (DEFAULT_DESTINATION,)) -> None:
-        """Open or create it; a corrupted file is moved aside. `patience`: seconds to wait for another process's lock.
-        `destinations`: all to which copies of a message may go.
+        """Open the file, or create it; a corrupted file is moved aside.
 
+        `patience`: seconds to wait for the lock of another process. `destinations`: all that copies of a message may have.
         Raises StoreError, as every method does when the file cannot be read or written.
         """
         self.notes: list[str] = []
@@ -132,87 +63,124 @@ class StateStore(Outbox, RunLog, HistoryTables):
     def close(self) -> None:
         self._file.close()
 
+    # Verdicts, episodes and incidents
+
     def episodes(self) -> dict[str, Episode]:
-        """Every metric's episode."""
-        found = self._file.read(codec.episode, "SELECT body FROM episodes ORDER BY metric")
+        """Return metric -> its episode."""
+        found = self._file.read(from_json(Episode), "SELECT body FROM episodes ORDER BY metric")
         return {episode.metric: episode for episode in found}
 
     def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
-        """The metric's episode as it stood before `bucket` was judged; None if that is not known any more."""
-        return next(iter(self._file.read(codec.episode, _BEFORE, metric, iso(bucket))), None)
+        """Return the metric's episode as it stood before `bucket` was judged; None if that is not stored any more."""
+        sql = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
+        return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
 
     def last_judged(self) -> dict[str, datetime]:
-        """Each metric's newest judged bucket."""
-        return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), _LAST_JUDGED))
+        """Return metric -> its newest judged bucket."""
+        # Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
+        sql = """WITH RECURSIVE m(metric) AS (
+              SELECT MIN(metric) FROM verdicts
+              UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)
+            SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m WHERE metric IS NOT NULL"""
+        return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), sql))
 
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
-        """Verdicts by bucket, of one metric or all, of buckets from `since` on."""
-        of, values = ("AND metric = ?", (metric,)) if metric is not None else ("", ())
-        sql = f"SELECT {', '.join(VERDICT)} FROM verdicts WHERE bucket >= ? {of} ORDER BY bucket, metric"
-        return self._file.read(codec.verdict, sql, iso(since), *values)
+        """Return the verdicts of one metric or of all, by bucket, of buckets from `since` on."""
+        condition, values = ("AND metric = ?", [metric]) if metric is not None else ("", [])
+        columns = ", ".join(codec.columns(Verdict))
+        sql = f"SELECT {columns} FROM verdicts WHERE bucket >= ? {condition} ORDER BY bucket, metric"
+        return self._file.read(from_row(Verdict), sql, iso(since), *values)
 
     def judged_values(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
-        """metric, bucket, value and rule of what was judged of buckets from `since` on, of every metric that has an episode."""
-        return self._file.read(_lately, _LATELY, iso(since))
+        """Return metric, bucket, value and rule of the buckets from `since` on, of every metric that has an episode."""
+
+        def make(metric: str, bucket: str, value: float | None, reason: str) -> tuple[str, datetime, float, str]:
+            return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, reason
+
+        # CROSS JOIN fixes the order of the loops: metric by metric a short range of the key, not a year of verdicts.
+        sql = """SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
+            AND v.bucket >= ? ORDER BY v.metric, v.bucket"""
+        return self._file.read(make, sql, iso(since))
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
-        """How each metric's bucket was answered."""
-        return dict(self._file.read(_pair, _STATUSES, iso(bucket)))
+        """Return metric -> status of this bucket, of every metric that has an episode."""
+        sql = """SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"""
+        return dict(self._file.read(_pair, sql, iso(bucket)))
 
     def fired_detectors(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
-        """metric, bucket and rule where one of these rules fired from `since` on."""
+        """Return metric, bucket and rule of the verdicts from `since` on whose reason is one of these rules."""
+
+        def make(metric: str, bucket: str, rule: str) -> tuple[str, datetime, str]:
+            return metric, datetime.fromisoformat(bucket), rule
+
+        sql = """SELECT v.metric, v.bucket, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
+            AND v.bucket >= ?"""
         marks = ", ".join("?" * len(rules))
-        sql = f"{_FIRED} AND v.reason IN ({marks})"
-        return self._file.read(
-            lambda metric, bucket, rule: (metric, datetime.fromisoformat(bucket), rule), sql, iso(since), *rules
-        )
+        return self._file.read(make, f"{sql} AND v.reason IN ({marks})", iso(since), *rules)
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
-        """Those that are open, and those closed after `since`; oldest first."""
-        return self._file.read(codec.incident, _INCIDENTS, iso(since) or _LATER)
+        """Return the open incidents and those closed after `since`, oldest first."""
+        sql = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
+        return self._file.read(from_json(Incident), sql, iso(since) or _LATER)
 
     def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
-        """Those that opened from `since` on and before `until`, oldest first."""
-        return self._file.read(codec.incident, _ALL_INCIDENTS, iso(since), iso(until) or _LATER)
+        """Return the incidents with since <= opened < until, oldest first."""
+        sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
+        return self._file.read(from_json(Incident), sql, iso(since), iso(until) or _LATER)
 
     def labelled(self, since: datetime) -> list[Incident]:
-        """Those opened since then of which somebody said what they were."""
+        """Return the incidents opened since then that a person has labelled."""
         return [incident for incident in self.all_incidents(since) if incident.label]
 
-    def commit(self, memory: Commit, at: datetime | None = None) -> None:
-        """Remember all of it or, should anything happen, nothing. `at`: the instant of the run; messages wait since then,
-        or since their bucket.
+    # Writing a run, and deleting what is old
 
-        A bucket judged again takes the new verdict; a message whose key is known is not enqueued again, but for an edit that
-        still waits. An edit of a message that waits itself changes its text instead; one of a message that was not and will
-        not be sent is dropped. Withdrawn is what still waits of these keys, those of `memory.messages` included.
+    def commit(self, memory: Commit, at: datetime | None = None) -> None:
+        """Store all of it or, should anything happen, nothing. `at`: the moment of the run, from which on its messages wait
+        (None: from their bucket on).
+
+        A bucket that was judged before gets the new verdict. A message whose key is known is not enqueued again, but for an
+        edit, which takes the place of one that still waits. An edit of a message that still waits changes its text instead; one
+        of a message that was not and will not be sent is dropped. Messages with a withdrawn key that still wait are withdrawn,
+        those of this commit included.
         """
         metrics = {episode.metric for _, episode in memory.episode_trail}
+        # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
+        prune_trail = """DELETE FROM trail WHERE metric = ?
+            AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
+        next_update = [(memory.next_update,)] if memory.next_update is not None else []
+        episodes = [(e.metric, plain(e.state), to_json(e)) for e in memory.episodes]
+        incidents = [(i.id, iso(i.opened), iso(i.closed), to_json(i)) for i in memory.incidents]
+        trail = [(episode.metric, iso(bucket), to_json(episode)) for bucket, episode in memory.episode_trail]
+        old_arrivals = [(arrival.query, iso(arrival.at - ARRIVALS_FOR)) for arrival in memory.arrivals]
         self._file.write(
-            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(of_verdict, memory.verdicts)),
-            ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", map(of_episode, memory.episodes)),
-            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", map(of_incident, memory.incidents)),
-            ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", map(of_trail, memory.episode_trail)),
-            (_PRUNE_TRAIL, [(metric, metric) for metric in metrics]),
+            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(codec.verdict_row, memory.verdicts)),
+            ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
+            ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
+            ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
+            (prune_trail, [(metric, metric) for metric in metrics]),
             *outbox.enqueue(memory.messages, at),
             *outbox.withdraw(memory.withdrawn_keys, at),
-            *log_statements(memory),
+            ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", map(to_row, memory.arrivals)),
+            ("DELETE FROM arrivals WHERE query = ? AND at < ?", old_arrivals),
+            (_ADD_SILENCE, map(to_row, memory.silences)),
+            ("INSERT OR REPLACE INTO facts VALUES ('heard', ?)", next_update),
         )
 
-    def forget(self, at: datetime, verdicts: int = VERDICTS) -> None:
-        """Drop what is older than KEEP, by the clock `at` or by the newest verdict, whichever is earlier: a clock that jumps
-        into the future must not wipe the memory. `verdicts`: so many are kept at most, but for the last two weeks."""
-        now = min([at, *self._newest()])
+    def forget(self, at: datetime, verdicts: int = MAX_VERDICTS) -> None:
+        """Delete what is older than KEEP, counted from `at` or from the newest verdict, whichever is earlier: a clock that
+        jumps into the future must not delete everything.
+
+        `verdicts`: the number of verdicts to keep at most, apart from those of the last two weeks.
+        """
+        now = min([at, *self._newest_judged()])
         (metrics,) = self._file.read(int, "SELECT COUNT(*) FROM episodes")
-        judged = max(LEAST, min(KEEP, verdicts * timedelta(minutes=15) / max(1, metrics)))
-        old, unused = [(iso(now - KEEP),)], "SELECT key FROM histories WHERE used < ?"
+        verdict_age = max(MIN_VERDICT_AGE, min(KEEP, verdicts * timedelta(minutes=15) / max(1, metrics)))
+        old, old_verdicts, unused = [(iso(now - KEEP),)], [(iso(now - verdict_age),)], [(iso(now - UNUSED),)]
         self._file.write(
-            (f"DELETE FROM history WHERE key IN ({unused})", [(iso(now - UNUSED),)]),
-            ("DELETE FROM histories WHERE used < ?", [(iso(now - UNUSED),)]),
-            (
-                "DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)",
-                [(iso(now - judged),)],
-            ),  # by key
+            ("DELETE FROM history WHERE key IN (SELECT key FROM histories WHERE used < ?)", unused),
+            ("DELETE FROM histories WHERE used < ?", unused),
+            # The condition on the metric lets SQLite use the key (metric, bucket).
+            ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", old_verdicts),
             ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", old),
             ("DELETE FROM messages WHERE edits <> '' AND edits NOT IN (SELECT key FROM messages)", [()]),
             ("DELETE FROM incidents WHERE closed <> '' AND closed < ?", old),
@@ -222,28 +190,56 @@ class StateStore(Outbox, RunLog, HistoryTables):
             ("DELETE FROM runs WHERE at < ?", old),
         )
 
-    def counts(self) -> StateCounts:
-        """For `status`."""
-        states: dict[str, int] = dict(self._file.read(_pair, "SELECT state, COUNT(*) FROM messages GROUP BY state"))
-        (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
-        return StateCounts(
-            open=opened,
-            waiting=states.get("waiting", 0),
-            sent=states.get("sent", 0),
-            refused=states.get("refused", 0),
-            folded=states.get("folded", 0),
-            withdrawn=states.get("withdrawn", 0),
-            last_judged=next(iter(self._newest()), None),
-        )
+    # Runs, arrivals, silences and updates
 
-    def _newest(self) -> list[datetime]:
-        """The newest judged bucket of all metrics, if there is one."""
+    def begin_run(self, run: Run) -> None:
+        """Store a run that has started. One that is stored already stays as it is."""
+        self._file.write(("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?)", [to_row(run)]))
+
+    def end_run(self, run: Run) -> None:
+        """Store the outcome of the run with this start, also when its start is not stored."""
+        self._file.write(("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", [to_row(run)]))
+
+    def runs(self, since: datetime) -> list[Run]:
+        """Return the runs of moments after `since`, oldest first."""
+        return self._file.read(from_row(Run), "SELECT * FROM runs WHERE at > ? ORDER BY at, started", iso(since))
+
+    def arrivals(self, since: datetime) -> list[Arrival]:
+        """Return how many rows the tables had at each read from `since` on, oldest first."""
+        return self._file.read(from_row(Arrival), "SELECT * FROM arrivals WHERE at >= ? ORDER BY at, query", iso(since))
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that end after `at`, by their start, which may lie in the future."""
+        sql = "SELECT scope, start, until, why, by, id FROM silences WHERE until > ? ORDER BY start, id"
+        return self._file.read(from_row(Silence), sql, iso(at))
+
+    def add_silence(self, silence: Silence) -> int:
+        """Store a silence and return its id. One that has an id replaces the stored one with this id."""
+        _, id = self._file.change(_ADD_SILENCE, *to_row(silence))
+        return id
+
+    def end_silence(self, id: int, at: datetime) -> bool:
+        """End the silence at `at`. Return whether there was one that lasted longer."""
+        changed, _ = self._file.change("UPDATE silences SET until = ? WHERE id = ? AND until > ?", iso(at), id, iso(at))
+        return changed > 0
+
+    def next_update(self) -> int:
+        """Return the number of the next update to read from the chat; 0 at first."""
+        return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
+
+    # Summary
+
+    def counts(self) -> StateCounts:
+        """Return the summary that `status` prints."""
+        found = dict(self._file.read(_pair, "SELECT state, COUNT(*) FROM messages GROUP BY state"))
+        messages = {state: found.get(state, 0) for state in ("waiting", "sent", "refused", "folded", "withdrawn")}
+        (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
+        return StateCounts(open=opened, **messages, last_judged=next(iter(self._newest_judged()), None))
+
+    def _newest_judged(self) -> list[datetime]:
+        """The newest judged bucket of all metrics in a list, which is empty if there is none."""
         return sorted(self.last_judged().values())[-1:]
 
 
-def _pair(one: str, other: Any) -> tuple[str, Any]:
-    return one, other
-
-
-def _lately(metric: str, bucket: str, value: float | None, reason: str) -> tuple[str, datetime, float, str]:
-    return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, reason
+def _pair(first: str, second: Any) -> tuple[str, Any]:
+    return first, second

@@ -1,4 +1,4 @@
-"""Bars for what takes longer than two seconds: in a notebook, and in a terminal where somebody looks."""
+"""The data of a study notebook: a past read from the configured source, its buckets judged, and progress bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from alerting import pipeline
+from alerting import connections, pipeline
 from alerting.backtest.replay import BacktestData, KnownSpan, Progress
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Detector, Metric
@@ -21,34 +21,34 @@ from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
-WAIT = 2.0  # seconds before a bar is shown
+BAR_DELAY = 2.0  # seconds before a bar is shown
 
 
 def progress_bar(items: Any = None, **options: Any) -> Any:
-    """tqdm that is seen only when it is worth it, and is gone afterwards; in a log there is none."""
+    """Return a tqdm bar that is removed when done; in a notebook and in a terminal, but not in a log."""
     from tqdm.auto import tqdm
 
-    unseen = False if "ipykernel" in sys.modules else None  # None: unless the stream is a terminal
-    return tqdm(items, **{"delay": WAIT, "leave": False, "disable": unseen} | options)
+    disable = False if "ipykernel" in sys.modules else None  # None: unless the stream is a terminal
+    return tqdm(items, **{"delay": BAR_DELAY, "leave": False, "disable": disable} | options)
 
 
-def track(what: str) -> Progress:
-    """For the `track` of a study's step: a bar with a name."""
-    return partial(progress_bar, desc=what)
+def track(name: str) -> Progress:
+    """Return a bar with a name, for the parameter `track` of a study's step."""
+    return partial(progress_bar, desc=name)
 
 
 @contextmanager
 def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> Iterator[None]:
-    """A bar per table whose past is read for the first time, instead of lines. `make`: as `bar`."""
+    """Show a bar per table whose history is read for the first time, instead of lines. `make`: as `progress_bar`."""
     source = ctx.source
-    if not isinstance(source, CachedSource):  # a file is read whole, at once
+    if not isinstance(source, CachedSource):  # a file is read as a whole, at once
         yield
         return
     bars: dict[str, Any] = {}
 
-    def show(name: str, done: float, whole: float) -> None:
+    def show(name: str, done: float, total: float) -> None:
         if name not in bars:
-            bars[name] = make(total=round(whole), desc=f"history of {name}", unit="day")
+            bars[name] = make(total=round(total), desc=f"history of {name}", unit="day")
         bars[name].update(round(done) - bars[name].n)
 
     source.progress = show
@@ -56,22 +56,17 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
         yield
     finally:
         source.progress = None
-        for each in bars.values():
-            each.close()
+        for bar in bars.values():
+            bar.close()
 
 
-# A past read from the configured source, what there is of it, and its buckets judged as a run would.
+def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
+    """Read the last `weeks` before `at` (ISO 8601; empty: the newest closed bucket), and the history that detectors need.
 
-NUMBERS = ["step, min", "least", "median", "most", "buckets", "missing", "known to be odd"]  # columns of `show`
-
-
-def load_past(ctx: RunContext, weeks: float, at: str = "") -> tuple[BacktestData, Reading]:
-    """The last `weeks` before `at` (ISO 8601; empty: the newest closed bucket), with the history that the rules need before
-    them, and what the source gave. Metrics without a single value are left out; planted incidents are known.
-
-    Raises SettingsError where nothing at all was read.
+    Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
     """
-    now = pipeline.clock(at) if at else newest_moment(ctx)
+    ctx = ctx or connections.connect(dry_run=True)
+    now = pipeline.clock(at) if at else _newest_moment(ctx)
     end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in ctx.metrics)
     start = end - timedelta(weeks=weeks)
     with reading_bars(ctx):
@@ -80,59 +75,64 @@ def load_past(ctx: RunContext, weeks: float, at: str = "") -> tuple[BacktestData
     if not series:
         reasons = "; ".join(dict.fromkeys(reading.errors.values())) or "the tables are empty"
         raise SettingsError(f"there is nothing to study from {start:%Y-%m-%d} to {end:%Y-%m-%d}: {reasons}")
-    there = [metric for metric in ctx.metrics if metric.name in series]
-    return BacktestData(there, series, start, end, ctx.zone, known_incidents(ctx)), reading
+    metrics = [metric for metric in ctx.metrics if metric.name in series]
+    return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx)), reading
 
 
-def newest_moment(ctx: RunContext) -> datetime:
-    """Now; for a table that ends in the past, its end."""
+def _newest_moment(ctx: RunContext) -> datetime:
+    """Return now, or for a table that ends in the past, its end."""
     ends: list[datetime] = list(ctx.source.ends().values())
     return min([pipeline.clock(), *([max(ends) + ctx.delay] if ends else [])])
 
 
-def known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
-    """Incidents of which the truth is known: those planted into the embedded app."""
+def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
+    """Return the incidents planted into the sample app; there are none for other sources."""
     from alerting.sample.folder import planted_truth
     from alerting.sources.embedded import EmbeddedSource
 
-    source = ctx.source.source if isinstance(ctx.source, CachedSource) else ctx.source  # what it reads is held in front of it
+    source = ctx.source.source if isinstance(ctx.source, CachedSource) else ctx.source
     planted = planted_truth(source.folder) if isinstance(source, EmbeddedSource) else []
-    return tuple(KnownSpan(each.start, each.end, each.metrics) for each in planted)
+    return tuple(KnownSpan(incident.start, incident.end, incident.metrics) for incident in planted)
 
 
 def past_table(past: BacktestData) -> pd.DataFrame:
-    """One row per metric: what there is of it, and what is known to be odd."""
-    rows = {metric.name: _shown(past, metric) for metric in past.metrics}
+    """Return one row per metric: two columns of text (its span in local time), then columns of numbers."""
+    rows = {}
+    for metric in past.metrics:
+        values = past.values()[metric.name]
+        first, last = (f"{at.tz_convert(past.zone):%Y-%m-%d %H:%M}" for at in (values.index[0], values.index[-1]))
+        rows[metric.name] = {
+            "first bucket": first,
+            "last bucket": last,
+            "step, min": metric.step / timedelta(minutes=1),
+            "least": values.min(),
+            "median": values.median(),
+            "most": values.max(),
+            "buckets": len(values),
+            "missing": int(values.isna().sum()),
+            "known to be odd": int(past.in_known(metric, values.index).sum()),
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _shown(past: BacktestData, metric: Metric) -> dict[str, object]:
-    values = past.series[metric.name].loc[past.start : past.end - metric.step]
-    first, last = (f"{at.tz_convert(past.zone):%Y-%m-%d %H:%M}" for at in (values.index[0], values.index[-1]))
-    odd = int(past.known_to(metric, values.index).sum())
-    facts = {"first bucket": first, "last bucket": last, "step, min": metric.step / timedelta(minutes=1)}
-    numbers = {"least": values.min(), "median": values.median(), "most": values.max()}
-    return facts | numbers | {"buckets": len(values), "missing": int(values.isna().sum()), "known to be odd": odd}
+def judge_by(past: BacktestData, metric: Metric, rule: Detector) -> pd.DataFrame:
+    """Judge the metric's buckets from the start of the past to its end by that detector, as a run would."""
+    frame = judge_series(replace(metric, rule=rule), past.series[metric.name], past.zone)
+    return frame.loc[past.start : past.end - metric.step]
 
 
 def detector_views(past: BacktestData, rules: Mapping[str, Detector], metric: Metric) -> dict[str, tuple[Metric, pd.DataFrame]]:
-    """name -> the metric and its judged buckets, for each of the rules: what `plots.studies.bands` draws."""
+    """Return name -> the metric and its judged buckets for each detector, as `charts.studies.bands_chart` draws them."""
     return {name: (metric, judge_by(past, metric, rule)) for name, rule in rules.items()}
 
 
 def last_days(past: BacktestData, days: float) -> dict[str, tuple[Metric, pd.DataFrame]]:
-    """name -> every metric and its judged buckets of the last days, by its own rule and width."""
+    """Return name -> metric and its judged buckets of the last days, for every metric with its own detector and width."""
     late = replace(past, start=max(past.start, past.end - timedelta(days=days)))
     return {metric.name: (metric, judge_by(late, metric, metric.rule)) for metric in past.metrics}
 
 
 def local_times(incidents: pd.DataFrame, zone: str) -> pd.DataFrame:
-    """Incidents with their times as the zone's clock shows them."""
+    """Return the incidents (`Replay.incidents`) with their times as text in local time."""
     times = {name: pd.to_datetime(incidents[name], utc=True).dt.tz_convert(zone) for name in ("since", "told", "until")}
     return incidents.assign(**{name: at.dt.strftime("%a %d %b %H:%M").fillna("") for name, at in times.items()})
-
-
-def judge_by(past: BacktestData, metric: Metric, rule: Detector) -> pd.DataFrame:
-    """The metric's buckets from the start of the past to its end, judged by that rule as a run would."""
-    frame = judge_series(replace(metric, rule=rule), past.series[metric.name], past.zone)
-    return frame.loc[past.start : past.end - metric.step]

@@ -1,4 +1,4 @@
-"""A past moment of one metric, explained as a run would have explained it: the band, the rule, how unusual it was, the slices."""
+"""One past bucket of a metric, explained as a run would have explained it: band, rule, rarity, root cause, chart."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from alerting.messages.compose import rarity_text
 from alerting.messages.format import NumberFormat, change
 from alerting.messages.root_cause import root_cause_facts, root_cause_lines, segment_name
 from alerting.model.errors import SettingsError
-from alerting.model.incident import Event, RootCause, Segment
+from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric
-from alerting.model.run import Reading
 from alerting.model.tables import cell_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
@@ -27,53 +26,80 @@ from alerting.pipeline.judge import JudgedMetrics, StateChange, fold_episodes
 from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
-BEFORE = timedelta(days=7)  # folded before the moment: so long a trouble is known to go on
-READY = 300.0  # seconds that an analyst waits for the slices
+FOLDED = timedelta(days=7)  # before the moment: an episode that lasts longer seems to begin later
+MAX_WAIT = 300.0  # seconds for the root cause
 NO_SLICES = "no slices: this source, or this metric, has none to look at"
-RULES = {
+NOT_RARE = "nothing to say: it is not rare, or the history is short"
+REASONS = {  # of a verdict, by `Verdict.reason`
     "sudden": "a sudden change: against the buckets just before it moved by more than it does at this time",
     "sustained": "a level held wrong: for hours it has been away from what is usual at this time",
     "level": "further out than it gets: the changes of so bursty a metric tell nothing",
     "too few": "made of less than the policy's smallest volume, so nothing is said of it",
 }
-PLAIN = {Status.ANOMALOUS: "outside the band", Status.UNKNOWN: "no band, as there is too little history"}
+STATUSES = {Status.ANOMALOUS: "outside the band", Status.UNKNOWN: "no band, as there is too little history"}
+
+
+@dataclass(frozen=True)
+class ExplainedMoment:
+    """One bucket of one metric, explained. A notebook cell shows the facts, the chart and the segments."""
+
+    title: str
+    verdict: Verdict
+    cause: RootCause | None
+    facts: dict[str, str]
+    segments: list[dict[str, str]]
+    picture: Figure
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text("\n".join(f"{name}: {text}" for name, text in self.facts.items()))
+
+    def _repr_html_(self) -> str:
+        rows = [{"": name, " ": text} for name, text in self.facts.items()]
+        picture = b64encode(charts.to_png(self.picture, 72)).decode()
+        image = f'<img style="max-width:540px" alt="{escape(self.title)}" src="data:image/png;base64,{picture}">'
+        segments = html_table(self.segments, "Slices") if self.segments else ""
+        return html_table(rows, f"{self.title}, explained") + image + segments
 
 
 def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMoment:
-    """The bucket of the metric that contains the moment (ISO 8601 with a zone), explained by the code of a run.
+    """Explain the bucket of the metric that contains the moment (ISO 8601 with a zone), by the code of a run.
 
     Raises SettingsError for an unknown metric, a moment that is not over yet, and a bucket without a value.
     """
     ctx = ctx or connections.connect(dry_run=True)
-    chosen = _metric(ctx, metric)
-    bucket = _bucket(ctx, chosen, pipeline.clock(at))
-    due = DueBuckets(chosen, bucket - BEFORE // chosen.step * chosen.step, bucket)
-    with reading_bars(ctx):
-        reading = pipeline.read(ctx, [due])
-    frame = _judged(ctx, chosen, bucket, reading)
-    return _explained(ctx, chosen, frame, pipeline.verdicts([due], {metric: frame}))
+    found = next((each for each in ctx.metrics if each.name == metric), None)
+    if found is None:
+        raise SettingsError(f"no metric {metric!r}: there are {', '.join(each.name for each in ctx.metrics)}")
+    bucket = _closed_bucket(ctx, found, pipeline.clock(at))
+    due = DueBuckets(found, bucket - FOLDED // found.step * found.step, bucket)
+    judged = _judge(ctx, due)
+    episode, event = _event_of(found, pipeline.verdicts([due], {metric: judged}))
 
-
-def _explained(ctx: RunContext, metric: Metric, frame: pd.DataFrame, answers: list[Verdict]) -> ExplainedMoment:
-    episode, event = _told(metric, answers)
-    changes, explained = pipeline.explain(ctx, _opened(ctx, event), {metric.name: frame}, READY)
+    incident = group_events(ctx.metrics, [event])[0]
+    opened = StateChange({metric: event.episode}, [replace(event, incident=incident)], incidents=[incident])
+    changes, explained = pipeline.explain(ctx, opened, {metric: judged}, MAX_WAIT)
     event = changes.events[0]
     cause = event.incident.cause if event.incident else None
-    reader = messages.Audience(ctx.language, ctx.zone, event.bucket + metric.step)
-    picture = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, ctx.calendar, cause)
-    standing, rule = _standing(episode, event, reader), _rule(metric, frame["value"], event.verdict, ctx.zone)
-    why = "" if cause else next(iter(explained.errors.values()), NO_SLICES)
-    return ExplainedMoment(metric, event.verdict, event, standing, rule, why, picture, reader)
+    no_cause = "" if cause else next(iter(explained.errors.values()), NO_SLICES)
+
+    reader = messages.Audience(ctx.language, ctx.zone, bucket + found.step)
+    return ExplainedMoment(
+        title=found.title.get(ctx.language) or metric,
+        verdict=event.verdict,
+        cause=cause,
+        facts={
+            **_value_facts(found, event.verdict, reader),
+            "answer": _status_text(episode, event, ctx.zone),
+            "rule": _rule_text(found, judged["value"], event.verdict, ctx.zone),
+            **_incident_facts(found, event, reader, no_cause),
+        },
+        segments=_segment_rows(found, cause, reader),
+        picture=charts.alert_chart(found, judged, bucket, ctx.zone, ctx.language, ctx.calendar, cause),
+    )
 
 
-def _metric(ctx: RunContext, name: str) -> Metric:
-    found = next((metric for metric in ctx.metrics if metric.name == name), None)
-    if found is None:
-        raise SettingsError(f"no metric {name!r}: there are {', '.join(metric.name for metric in ctx.metrics)}")
-    return found
-
-
-def _bucket(ctx: RunContext, metric: Metric, at: datetime) -> datetime:
+def _closed_bucket(ctx: RunContext, metric: Metric, at: datetime) -> datetime:
+    """Return the bucket that contains the moment. Raises SettingsError where it is not closed."""
     seconds = metric.step.total_seconds()
     bucket = datetime.fromtimestamp(at.timestamp() // seconds * seconds, UTC)
     last = last_closed_bucket(pipeline.clock(), ctx.delay, metric.step)
@@ -86,34 +112,47 @@ def _iso(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%MZ}"
 
 
-def _judged(ctx: RunContext, metric: Metric, bucket: datetime, reading: Reading) -> pd.DataFrame:
-    """Every bucket that was read, by the metric's rule. Raises SettingsError where the last has no value."""
-    if metric.name not in reading.series:
-        raise SettingsError(f"{metric.name} cannot be explained: {reading.errors.get(metric.name, 'it was not read')}")
-    known = reading.series[metric.name].dropna().index
-    if bucket not in known:
-        before = f"the last bucket before it with one is {_iso(known[-1])}" if len(known) else "nor is there one before it"
-        raise SettingsError(f"{metric.name} has no value in the bucket {_iso(bucket)}; {before}")
-    return JudgedMetrics(ctx, reading, {}).whole(metric.name)
+def _judge(ctx: RunContext, due: DueBuckets) -> pd.DataFrame:
+    """Read the due buckets with their history and judge all of it. Raises SettingsError where the last has no value."""
+    with reading_bars(ctx):
+        reading = pipeline.read(ctx, [due])
+    name = due.metric.name
+    if name not in reading.series:
+        raise SettingsError(f"{name} cannot be explained: {reading.errors.get(name, 'it was not read')}")
+    with_value = reading.series[name].dropna().index
+    if due.last not in with_value:
+        before = "nor is there one before it"
+        if len(with_value):
+            before = f"the last bucket before it with one is {_iso(with_value[-1])}"
+        raise SettingsError(f"{name} has no value in the bucket {_iso(due.last)}; {before}")
+    return JudgedMetrics(ctx, reading, {}).whole(name)
 
 
-def _told(metric: Metric, answers: list[Verdict]) -> tuple[Episode, Event]:
-    """The episode after the last bucket, and what was told of it; where nothing was, what would open it."""
-    after, events = fold_episodes([metric], answers, {})
-    episode, last = after[metric.name], answers[-1]
-    told = next((e for e in reversed(events) if e.bucket == last.bucket and e.kind is EventKind.OPENED), None)
-    return episode, told or Event(EventKind.OPENED, metric.name, last.bucket, last, episode)
+def _event_of(metric: Metric, verdicts: list[Verdict]) -> tuple[Episode, Event]:
+    """Return the episode after the last bucket, and the event that opened it there; else the event that would open one."""
+    episodes, events = fold_episodes([metric], verdicts, {})
+    episode, last = episodes[metric.name], verdicts[-1]
+    opened = (event for event in reversed(events) if event.bucket == last.bucket and event.kind is EventKind.OPENED)
+    return episode, next(opened, Event(EventKind.OPENED, metric.name, last.bucket, last, episode))
 
 
-def _opened(ctx: RunContext, event: Event) -> StateChange:
-    """The event as an incident of its own, which is what a run explains."""
-    incident = group_events(ctx.metrics, [event])[0]
-    return StateChange({event.metric: event.episode}, [replace(event, incident=incident)], incidents=[incident])
+def _value_facts(metric: Metric, verdict: Verdict, reader: messages.Audience) -> dict[str, str]:
+    """Return bucket, value, band and, where there is one, the deviation."""
+    numbers, has_band = NumberFormat.of(metric.form, reader.language, verdict), verdict.expected == verdict.expected
+    score = f"score {verdict.score:+.2f}" if verdict.score == verdict.score else ""
+    band = f"{numbers.value(verdict.expected)} ({numbers.range(verdict.low, verdict.high)})" if has_band else "not known"
+    facts = {
+        "bucket": f"{cell_text(verdict.bucket, reader.zone)} ({reader.zone})",
+        "value": numbers.value(verdict.value),
+        "expected (band)": band,
+        "off": ", ".join(filter(None, [change(verdict, reader.language), score])),
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
-def _standing(episode: Episode, event: Event, reader: messages.Audience) -> str:
-    """What a run would have made of the bucket."""
-    since = f"since {cell_text(episode.since, reader.zone)}" if episode.since else ""
+def _status_text(episode: Episode, event: Event, zone: str) -> str:
+    """Say what a run would have made of the bucket."""
+    since = f"since {cell_text(episode.since, zone)}" if episode.since else ""
     if event.verdict.status is Status.UNKNOWN:
         return "unknown: there is too little to tell"
     if episode.opened == event.bucket:
@@ -126,16 +165,26 @@ def _standing(episode: Episode, event: Event, reader: messages.Audience) -> str:
     return "normal: nothing was told"
 
 
-def _rule(metric: Metric, series: pd.Series, verdict: Verdict, zone: str) -> str:
-    """Which question it answers badly, and by which rule it was asked."""
-    chosen = metric.rule.reason(series, zone) or detector_text(metric.rule)
-    odd = RULES.get(verdict.reason) or PLAIN.get(verdict.status, "inside the band")
-    return f"{odd} ({chosen}; width {metric.width:g})"
+def _rule_text(metric: Metric, series: pd.Series, verdict: Verdict, zone: str) -> str:
+    """Say which check the bucket failed, if any, by which detector and width."""
+    detector = metric.rule.reason(series, zone) or detector_text(metric.rule)
+    result = REASONS.get(verdict.reason) or STATUSES.get(verdict.status, "inside the band")
+    return f"{result} ({detector}; width {metric.width:g})"
 
 
-# A past moment of one metric as a notebook's cell shows it: figures, rule, how unusual it was, slices, picture.
+def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_cause: str) -> dict[str, str]:
+    """Return how rare the incident is, and the segments that explain it, or why there are none."""
+    incident = event.incident
+    context = messages.MessageContext(metric, reader, rarity=incident.rarity if incident else None)
+    segments = no_cause
+    if incident and incident.cause:
+        text = RootCauseText.of(incident, metric, reader)
+        segments = "; ".join([text.line() if text.head() else "no slice carries the change", *text.beside()])
+    facts = {"how unusual": rarity_text(EventFacts(event, context)) or NOT_RARE, "slices": segments}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class ExplainedMoment:
     """One bucket of one metric: what was judged, why, and what explains it. In a cell it shows itself."""
@@ -205,3 +254,19 @@ class ExplainedMoment:
         image = f'<img style="max-width:540px" alt="{escape(title)}" src="data:image/png;base64,{picture}">'
         slices = self.slices()
         return html_table(rows, f"{title}, explained") + image + (html_table(slices, "Slices") if slices else "")
+=======
+def _segment_rows(metric: Metric, cause: RootCause | None, reader: messages.Audience) -> list[dict[str, str]]:
+    """Return the segment that explains the change, the rest, and the other segments of its attribute."""
+    if cause is None or cause.slice is None:
+        return []
+    named = [(segment_name(segment, reader.language, clean=str), segment) for segment in (cause.slice, *cause.others)]
+    if cause.rest and len(cause.others) != 1:  # a single other segment is the rest
+        named.insert(1, ("the rest", cause.rest))
+    form = "ratio" if cause.effect != "count" else metric.form
+    rows = []
+    for name, segment in named:
+        numbers = NumberFormat.fitting(form, reader.language, segment.value, segment.expected)
+        values = {"value": numbers.value(segment.value), "expected": numbers.value(segment.expected)}
+        rows.append({"slice": name, **values, "change": percent_change(segment.change)})
+    return rows
+>>>>>>> main

@@ -6,7 +6,8 @@ import pandas as pd
 
 from alerting.backtest.budget import BudgetPlan
 from alerting.model.verdict import Label
-from alerting.studies.review import Review, incident_count, widest_harmless
+from alerting.studies.review import Review, incident_count
+from alerting.studies.suggest import widest_harmless
 
 
 def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
@@ -56,7 +57,7 @@ def of_week(review: Review, widths: pd.DataFrame) -> str:
 
 
 def _told(review: Review, table: pd.DataFrame) -> str:
-    source = "that runs have remembered" if review.remembered else "in a replay, as no run has remembered any"
+    source = "that runs have remembered" if review.recorded else "in a replay, as no run has remembered any"
     labelled = table[[label.value for label in Label]].sum().sum()
     right = labelled - table[Label.FALSE_ALARM.value].sum()
     said = "nobody has said what they were"

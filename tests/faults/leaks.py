@@ -11,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.botapi import TOKEN
 from tests.faults.gate import HEARTBEAT
-from tests.servers import PASSWORD
+from tests.servers import PASSWORD, TOKEN
 
 SECRETS = (TOKEN, TOKEN.partition(":")[2], PASSWORD, HEARTBEAT.rpartition("/")[2])
 LOOK = 0.2  # seconds between two looks at the command lines

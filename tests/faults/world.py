@@ -14,11 +14,10 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from alerting.settings import PREFIX, Settings
-from tests.botapi import CHAT, TOKEN
 from tests.faults.gate import HEARTBEAT, Gate
-from tests.faults.process import ALERT, ROOT, Run, Server
+from tests.faults.process import ALERT, Run, Server
 from tests.faults.timeline import START, moment
-from tests.servers import PASSWORD
+from tests.servers import CHAT, PASSWORD, TOKEN
 from tests.waiting import PATIENCE
 
 LIMIT = 150.0  # seconds a run may take, whatever happens
@@ -68,7 +67,7 @@ class World:
     def __enter__(self) -> World:
         self.home.mkdir(parents=True, exist_ok=True)
         portfile, self.chatlog = self.home / "port", self.home / "chat.jsonl"
-        self.bot = Server(sys.executable, str(ROOT / "tests" / "botapi.py"), str(portfile), str(self.chatlog))
+        self.bot = Server(sys.executable, "-m", "tests.servers", "botapi", str(portfile), str(self.chatlog))
         _until(portfile.exists)
         self.bot_url = f"http://127.0.0.1:{portfile.read_text()}"
         self.gate = Gate(self.bot_url)

@@ -1,5 +1,5 @@
-"""A chat, through Telegram's Bot API: `chat` speaks and listens, `buttons` signs and reads, `talking` is the line."""
+"""A Telegram chat, by the Bot API: `chat` sends and reads, `buttons` signs and parses presses, `api` makes the requests."""
 
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram.chat import Telegram, from_settings
 
-__all__ = ["Telegram"]
+__all__ = ["Telegram", "from_settings"]

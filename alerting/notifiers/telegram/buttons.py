@@ -1,7 +1,7 @@
-"""Buttons under a message, and what a press of one says.
+"""Buttons under a message, and the updates that their presses make.
 
-A client of one's own can send any data as a press, so a button carries action:ref:signature. The signature does not cover the
-chat, for a group that becomes a supergroup keeps its buttons; where a button was pressed is in Telegram's update.
+Any client can send any data as a press, so a button carries action:ref:signature. The signature does not cover the chat, because
+a group that becomes a supergroup keeps its buttons; Telegram's update says in which chat a button was pressed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.message import Action, ButtonPress
-from alerting.notifiers.telegram.api import record
+from alerting.notifiers.telegram.api import json_object
 from alerting.notifiers.telegram_html import encodable
 
 if TYPE_CHECKING:
     from alerting.model.message import Message
 
-DATA_LIMIT = 64  # bytes of callback_data
-SIGNATURE = 32  # hex digits
-NAME_LIMIT = 40  # characters of a person's name
-LARGEST = 2**53  # above any number of an update, and what every program can hold
+SIGNATURE_LENGTH = 32  # hex digits; action:ref:signature has at most 64 bytes
+MAX_NAME = 40  # characters of a person's name
+MAX_NUMBER = 2**53  # above every id of Telegram, and a number that every program can represent
 
 NOT_A_PRESS = "not a button that somebody pressed"
 FORGED = "not a button of these alerts, or older than the bot's token"
 
 
 class Press(NamedTuple):
-    """An answer, and what decides whether it counts: where it was given, and the ids and @names of who gave it."""
+    """A button press, with the facts that decide whether it counts: the chat, and the id and @name of the person."""
 
     answer: ButtonPress
     chat: dict[str, Any]
@@ -38,17 +37,17 @@ class Press(NamedTuple):
 
 
 def secret(token: str) -> bytes:
-    """What buttons are signed with. Nobody can tell the token from it."""
+    """Return the key that signs buttons. The token cannot be computed from it."""
     return blake2b(token.encode(), digest_size=32, person=b"alert buttons").digest()
 
 
 def ref(incident: str) -> str:
-    """16 letters that stand for the incident with this id, as `Incident.ref`."""
+    """Return 16 hex digits that stand for the incident with this id, as `Incident.ref`."""
     return blake2b(incident.encode(), digest_size=8).hexdigest()
 
 
 def markup(message: Message, key: bytes) -> dict[str, str]:
-    """The field that gives a message its buttons. A button that belongs to no incident is left out: nothing could be done."""
+    """Return the field that gives a message its buttons; none without an incident, because they would have no effect."""
     if not (message.buttons and message.incident):
         return {}
     about = ref(message.incident)
@@ -60,30 +59,39 @@ def markup(message: Message, key: bytes) -> dict[str, str]:
 
 
 def data(action: Action, about: str, key: bytes) -> str:
-    """What a button carries."""
+    """Return the data of a button. `about`: the incident's ref."""
     return f"{action}:{about}:{_signature(action, about, key)}"
 
 
-def number(update: object) -> int | None:
-    """An update's number, or None for what cannot be one."""
-    told = record(update).get("update_id")
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < LARGEST else None
+def update_number(update: object) -> int | None:
+    """Return the number of an update, or None for a value without a usable number."""
+    number = json_object(update).get("update_id")
+    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_NUMBER else None
 
 
-def read(update: dict[str, Any], key: bytes) -> Press:
-    """What an update that has a number says. Whatever is odd about it, it is an answer: a refused one."""
-    query = record(update.get("callback_query"))
-    sender = record(query.get("from"))
-    user, username = _digits(sender.get("id")), _username(sender.get("username"))
-    action, about = _meant(query.get("data"), key)
+def parse_press(update: dict[str, Any], key: bytes) -> Press:
+    """Return the press in an update that has a number. Anything else in an update is a press that is refused."""
+    query = json_object(update.get("callback_query"))
+    sender = json_object(query.get("from"))
+    user, username = _user_id(sender.get("id")), _username(sender.get("username"))
+    action, about = _verified(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
-    answer = ButtonPress(number(update) or 0, _words(query.get("id")), action, about, _name(sender), user, refused)
-    return Press(answer, record(record(query.get("message")).get("chat")), frozenset({user, username} - {""}))
+    answer = ButtonPress(
+        update_id=update_number(update) or 0,
+        callback_id=_printable(query.get("id")),
+        action=action,
+        ref=about,
+        name=_name(sender),
+        user_id=user,
+        refused=refused,
+    )
+    return Press(answer, json_object(json_object(query.get("message")).get("chat")), frozenset({user, username} - {""}))
 
 
-def _meant(told: object, key: bytes) -> tuple[Action, str]:
-    """Action and ref of a button we have made; no ref for anything else."""
-    parts = re.fullmatch(rf"([a-z]+):([0-9a-f]{{16}}):([0-9a-f]{{{SIGNATURE}}})", told) if isinstance(told, str) else None
+def _verified(text: object, key: bytes) -> tuple[Action, str]:
+    """Action and incident's ref of a button with our signature; for any other data the ref is ""."""
+    form = rf"([a-z]+):([0-9a-f]{{16}}):([0-9a-f]{{{SIGNATURE_LENGTH}}})"
+    parts = re.fullmatch(form, text) if isinstance(text, str) else None
     if parts is None or parts[1] not in set(Action):
         return Action.TAKE, ""
     action, about, signature = Action(parts[1]), parts[2], parts[3]
@@ -92,29 +100,29 @@ def _meant(told: object, key: bytes) -> tuple[Action, str]:
 
 
 def _signature(action: Action, about: str, key: bytes) -> str:
-    return hmac.new(key, f"{action}:{about}".encode(), sha256).hexdigest()[:SIGNATURE]
+    return hmac.new(key, f"{action}:{about}".encode(), sha256).hexdigest()[:SIGNATURE_LENGTH]
 
 
 def _name(sender: dict[str, Any]) -> str:
-    """The name to show: one line of what can be seen."""
-    names = [_words(sender.get("first_name")), _words(sender.get("last_name"))]
-    seen = " ".join(filter(None, names))[:NAME_LIMIT].strip()
-    return seen or _username(sender.get("username")) or _digits(sender.get("id")) or "somebody"
+    """The name of a person to show: one line of printable characters."""
+    names = [_printable(sender.get("first_name")), _printable(sender.get("last_name"))]
+    name = " ".join(filter(None, names))[:MAX_NAME].strip()
+    return name or _username(sender.get("username")) or _user_id(sender.get("id")) or "somebody"
 
 
-def _words(told: object) -> str:
-    """Text without control, direction and other unseen characters, on one line; "" for what is no text."""
-    if not isinstance(told, str):
+def _printable(text: object) -> str:
+    """The text on one line without control, direction and other invisible characters; "" for a value that is no text."""
+    if not isinstance(text, str):
         return ""
-    kinds = [(letter, unicodedata.category(letter)) for letter in encodable(told)]
-    seen = (" " if kind in ("Cc", "Zl", "Zp") else "" if kind[0] == "C" else letter for letter, kind in kinds)
-    return " ".join("".join(seen).split())
+    kinds = [(letter, unicodedata.category(letter)) for letter in encodable(text)]
+    letters = (" " if kind in ("Cc", "Zl", "Zp") else "" if kind[0] == "C" else letter for letter, kind in kinds)
+    return " ".join("".join(letters).split())
 
 
-def _username(told: object) -> str:
-    return f"@{told.lower()}" if isinstance(told, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", told) else ""
+def _username(text: object) -> str:
+    return f"@{text.lower()}" if isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else ""
 
 
-def _digits(told: object) -> str:
-    whole = isinstance(told, int) and not isinstance(told, bool) and 0 < told < LARGEST
-    return str(told) if whole else ""
+def _user_id(number: object) -> str:
+    is_id = isinstance(number, int) and not isinstance(number, bool) and 0 < number < MAX_NUMBER
+    return str(number) if is_id else ""

@@ -1,4 +1,4 @@
-"""Messages to a chat, and the answers that people give there by pressing buttons."""
+"""A Telegram chat: messages to it, and the buttons that people press there."""
 
 from __future__ import annotations
 
@@ -9,189 +9,204 @@ from typing import TYPE_CHECKING, Any
 
 from alerting.model.errors import NotifyError
 from alerting.notifiers.telegram import buttons
-from alerting.notifiers.telegram.api import Line, Response, identifier, record, result
+from alerting.notifiers.telegram.api import BotClient, BotResponse, identifier, json_object, result
 from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
 
 if TYPE_CHECKING:
     from alerting.model.message import ButtonPress, Message
+    from alerting.settings import Settings
 
-TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted after Telegram has read tags and entities
+TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
 CONFIRM_LIMIT = 200
-CONFIRM_TIMEOUT = 5.0  # seconds; nobody looks at it any longer
-GENERAL_TOPIC = "1"  # a forum's first topic is addressed by leaving the topic out; with its number Telegram refuses
-PAGE, PAGES = 100, 20  # updates in one answer, and answers that are read in a row
-LONGEST_POLL = 50.0  # seconds
+CONFIRM_TIMEOUT = 5.0  # seconds; after that the person does not wait for it any more
+GENERAL_TOPIC = "1"  # a forum's first topic: Telegram refuses its number, and uses it where no topic is given
+PAGE_SIZE, MAX_PAGES = 100, 20  # updates in one answer, and answers that are read in a row
+MAX_POLL = 50.0  # seconds
+NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
-_MARKUP = r"400 .*(can't parse|too.long|entit)"  # what plain text cannot suffer from
-_BUTTONS = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
+_MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
+_BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
+
+
+def from_settings(settings: Settings) -> Telegram:
+    return Telegram(
+        settings.telegram_token,
+        settings.telegram_chat,
+        settings.telegram_url,
+        settings.telegram_topic,
+        users=settings.telegram_users,
+    )
 
 
 class Telegram:
-    """A chat, through a bot. `notes`: what whoever keeps the settings should know, also after a success."""
+    """A chat, by a bot. `notes`: remarks about the settings, also after a success.
+
+    `url`: of the Bot API server. `timeout`: seconds for a request. `users`: who may press buttons, ids or @names with commas
+    between; * for everyone in the chat; "" for nobody.
+    """
 
     def __init__(self, token: str, chat: str, url: str, topic: str = "", timeout: float = 15.0, users: str = "") -> None:
-        """`url`: of the Bot API server. `timeout`: seconds to wait for an answer. `users`: who may press buttons, ids or
-        @names with commas between; * for everyone in the chat; "" for nobody."""
         self.chat, self.url, self.topic, self.timeout = chat, url.rstrip("/"), topic, timeout
         self.users = frozenset(name.strip().lower() for name in users.split(",") if name.strip())
         self.notes: list[str] = []
-        self._line, self._secret = Line(token, self.url, timeout), buttons.secret(token)
-        self._same, self._other = {chat.lower()}, set[str]()  # chats that are this one, and that were found not to be
+        self._client, self._secret = BotClient(token, self.url, timeout), buttons.secret(token)
+        self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
     def __repr__(self) -> str:
         return f"Telegram(chat={self.chat!r}, url={self.url!r}, topic={self.topic!r})"
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Id of the accepted message. HTML that Telegram cannot read goes again as plain text: markup never costs an alert.
+        """Return the id of the sent message. HTML that Telegram cannot parse is sent again as plain text.
 
-        Raises NotifyError: permanent when this very message will never do; otherwise it is worth keeping, be it for a
-        broken line or for settings that somebody has to repair. "may have arrived" means that a repeat is possible.
+        `reply_to`: the id that it answers; an id of another notifier ("console-3") is left out. Raises NotifyError: permanent
+        when this message can never be accepted; otherwise it is worth another try, after an error of the network or when
+        somebody has corrected the settings. "may have arrived" means that a repeat is possible.
         """
-        method, place = "sendPhoto" if message.photo else "sendMessage", self._place(reply_to)
+        fields = dict(NO_PREVIEW)
+        if self.topic not in ("", GENERAL_TOPIC):
+            fields["message_thread_id"] = self.topic
+        if _is_message_id(reply_to):
+            fields["reply_parameters"] = json.dumps({"message_id": int(reply_to), "allow_sending_without_reply": True})
         if message.quiet:
-            place["disable_notification"] = "true"
-        response = self._say(method, message, place, message.photo)
-        return identifier(record(result(method, response)).get("message_id"))
+            fields["disable_notification"] = "true"
+        method = "sendPhoto" if message.photo else "sendMessage"
+        response = self._send_text(method, message, fields, message.photo)
+        return identifier(json_object(result(method, response)).get("message_id"))
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Give the message with this id the text and the buttons of `message`; without buttons it loses those it had.
+        """Replace text and buttons of the message with this id; without new buttons it loses its old ones.
 
-        Doing it twice is harmless. Raises NotifyError: permanent when there is nothing (any more) that could be edited.
+        To repeat an edit is harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
         """
-        if not _is_id(message_id):
+        if not _is_message_id(message_id):
             raise NotifyError(f"Telegram: {message_id!r} is not the id of a message in this chat", permanent=True)
-        place = {"link_preview_options": '{"is_disabled": true}', "message_id": message_id}
-        response = self._say("editMessageText", replace(message, photo=None), place)
-        if not response.says(r"400 .*not modified"):
+        fields = {**NO_PREVIEW, "message_id": message_id}
+        response = self._send_text("editMessageText", replace(message, photo=None), fields)
+        if not response.refused_with(r"400 .*not modified"):
             result("editMessageText", response)
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        """The buttons pressed from update number `since` on, oldest first, the refused ones too: what to read next is what
-        follows the last of them, `answers[-1].update + 1`, even where that is less than before (after a week without
-        presses Telegram begins to count anew).
+        """Return the presses from update number `since` on, oldest first, refused ones included.
 
-        Reading on makes Telegram forget what was read. So that is done only past a page of refused ones; whoever is given
-        answers that count remembers them first, and then asks for more. `wait`: seconds to wait for the first press.
+        The next call begins at `presses[-1].update_id + 1`, even where that is less than before: after a week without presses
+        Telegram begins to count anew. A request for later updates makes Telegram forget the earlier ones, so it is only made
+        after a page of refused presses; the caller stores the others first. `wait`: seconds to wait for the first press.
         Raises NotifyError.
         """
-        told: dict[int, ButtonPress] = {}
-        for _ in range(PAGES):
+        presses: dict[int, ButtonPress] = {}
+        for _ in range(MAX_PAGES):
             updates = self._updates(since, wait)
-            page = [self._answer(update) for update in updates if buttons.number(update) is not None]
+            page = [self._press(update) for update in updates if buttons.update_number(update) is not None]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
-            told |= {answer.update_id: answer for answer in page}
-            if len(updates) < PAGE or not all(answer.refused for answer in page):
+            presses |= {press.update_id: press for press in page}
+            if len(updates) < PAGE_SIZE or not all(press.refused for press in page):
                 break
             since, wait = page[-1].update_id + 1, 0.0
-        return list(told.values())
+        return list(presses.values())
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
-        """Show `text` to whoever pressed; a refusal so that it has to be closed. Best effort: it never raises, for a press is
-        soon too old to be answered."""
+        """Show `text` to the person who pressed, in a window to close if the press was refused.
+
+        Never raises: Telegram soon refuses to answer a press, so a failure is not worth another try.
+        """
         if answer.callback_id:
             shown = {"text": cut_plain(encodable(text), CONFIRM_LIMIT), "show_alert": "true" if answer.refused else "false"}
             timeout = min(CONFIRM_TIMEOUT, self.timeout)
-            self._line.ask("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
+            self._client.call("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
 
     def check(self) -> str:
-        """Who can write where and who may press buttons, in words. Nothing is sent. Raises NotifyError saying what to do."""
-        bot, chat, hook = (self._told(method) for method in ("getMe", "getChat", "getWebhookInfo"))
+        """Return which bot can write to which chat, and who may press buttons. Nothing is sent. Raises NotifyError."""
+        bot, chat, webhook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
         title = repr(chat.get("title") or chat.get("username") or self.chat)
         if chat.get("type") != "private":
-            member = self._told("getChatMember", user_id=str(bot.get("id")))
+            member = self._query("getChatMember", user_id=str(bot.get("id")))
             if not _may_write(chat, member):
                 raise NotifyError(f"Telegram: bot @{bot.get('username')} may not write to chat {title}: let it send messages")
         if self.topic and chat.get("type") == "supergroup" and not chat.get("is_forum"):
             raise NotifyError(f"Telegram: chat {title} has no topics: leave ALERTING_TELEGRAM_TOPIC empty")
-        deaf = ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if hook.get("url") else ""
-        return f"bot @{bot.get('username')} can write to chat {title}; buttons: {self._pressers()}{deaf}"
+        pressers = "nobody may press them, set ALERTING_TELEGRAM_USERS"
+        if self.users:
+            pressers = f"{'everyone in the chat' if '*' in self.users else ', '.join(sorted(self.users))} may press them"
+        taken = (
+            ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if webhook.get("url") else ""
+        )
+        return f"bot @{bot.get('username')} can write to chat {title}; buttons: {pressers}{taken}"
 
-    def _pressers(self) -> str:
-        if not self.users:
-            return "nobody may press them, set ALERTING_TELEGRAM_USERS"
-        return f"{'everyone in the chat' if '*' in self.users else ', '.join(sorted(self.users))} may press them"
-
-    def _place(self, reply_to: str) -> dict[str, str]:
-        """Which topic, answering what, without a page preview. An id of another notifier ("console-3") answers nothing."""
-        place = {"link_preview_options": '{"is_disabled": true}'}
-        if self.topic not in ("", GENERAL_TOPIC):
-            place["message_thread_id"] = self.topic
-        if _is_id(reply_to):
-            place["reply_parameters"] = json.dumps({"message_id": int(reply_to), "allow_sending_without_reply": True})
-        return place
-
-    def _say(self, method: str, message: Message, place: dict[str, str], photo: bytes | None = None) -> Response:
-        """The response to the message's text and buttons; to less of them where Telegram cannot read them."""
+    def _send_text(self, method: str, message: Message, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
+        """The response to a message with its text and buttons. What Telegram cannot parse is left out: markup or buttons."""
         field, limit = ("caption", CAPTION_LIMIT) if photo else ("text", TEXT_LIMIT)
         text, keyboard = encodable(message.text), buttons.markup(message, self._secret)
-        words = {field: cut_html(text, limit), "parse_mode": "HTML"}
+        text_fields = {field: cut_html(text, limit), "parse_mode": "HTML"}
         while True:
-            response = self._ask(method, {**words, **place, **keyboard}, photo)
-            if keyboard and response.says(_BUTTONS):
+            response = self._call(method, {**text_fields, **fields, **keyboard}, photo)
+            if keyboard and response.refused_with(_BUTTONS_REFUSED):
                 lost, keyboard = "without buttons", {}
-            elif "parse_mode" in words and response.says(_MARKUP):
-                lost, words = "as plain text", {field: cut_plain(html_to_text(text), limit)}
+            elif "parse_mode" in text_fields and response.refused_with(_MARKUP_REFUSED):
+                lost, text_fields = "as plain text", {field: cut_plain(html_to_text(text), limit)}
             else:
                 return response
             self.notes.append(f"{message.key}: sent {lost}, for Telegram said: {response.description}")
 
-    def _told(self, method: str, **fields: str) -> dict[str, Any]:
-        return record(result(method, self._ask(method, fields)))
+    def _query(self, method: str, **fields: str) -> dict[str, Any]:
+        return json_object(result(method, self._call(method, fields)))
 
-    def _ask(self, method: str, fields: dict[str, str], photo: bytes | None = None) -> Response:
-        """The response about this chat. A group that has become a supergroup is followed, once."""
-        response = self._line.ask(method, {"chat_id": self.chat, **fields}, photo)
+    def _call(self, method: str, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
+        """The response to a request about this chat. A group that has become a supergroup is followed, once."""
+        response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
         if moved := response.moved_to:
             self.notes.append(f"Telegram: chat {self.chat} has become {moved}: set ALERTING_TELEGRAM_CHAT={moved}")
             self.chat = moved
-            self._same.add(moved)
-            response = self._line.ask(method, {"chat_id": self.chat, **fields}, photo)
+            self._same_chats.add(moved)
+            response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
         return response
 
     def _updates(self, since: int, wait: float) -> list[Any]:
-        wait = min(max(wait, 0.0), LONGEST_POLL)
-        fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE), "allowed_updates": '["callback_query"]'}
-        told = result("getUpdates", self._line.ask("getUpdates", fields, timeout=self.timeout + wait))
-        if not isinstance(told, list):
+        wait = min(max(wait, 0.0), MAX_POLL)
+        fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE)}
+        fields["allowed_updates"] = '["callback_query"]'
+        updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
+        if not isinstance(updates, list):
             raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
-        return told
+        return updates
 
-    def _answer(self, update: dict[str, Any]) -> ButtonPress:
-        answer, chat, person = buttons.read(update, self._secret)
-        if answer.refused:
-            return answer
-        if not self._is_this(chat):
-            return replace(answer, refused="pressed in another chat")
+    def _press(self, update: dict[str, Any]) -> ButtonPress:
+        """The press in an update, refused if it comes from another chat or from a person who may not press."""
+        press, chat, person = buttons.parse_press(update, self._secret)
+        if press.refused:
+            return press
+        if not self._is_this_chat(chat):
+            return replace(press, refused="pressed in another chat")
         if not self.users & {"*", *person}:
-            return replace(answer, refused=f"{answer.name} ({answer.user_id}) is not in ALERTING_TELEGRAM_USERS")
-        return answer
+            return replace(press, refused=f"{press.name} ({press.user_id}) is not in ALERTING_TELEGRAM_USERS")
+        return press
 
-    def _is_this(self, chat: dict[str, Any]) -> bool:
-        """Whether a button of ours was pressed in our chat, be it under the number before or after it became a supergroup.
+    def _is_this_chat(self, chat: dict[str, Any]) -> bool:
+        """Whether an update's chat is ours, by its id before or after it became a supergroup.
 
-        Which is which only a method that writes is told (getChat is not), so the bot is "typing" for some seconds.
+        Only methods that write tell the new id (getChat does not), so the bot is "typing" for some seconds. Raises NotifyError
+        when the Bot API could not tell, so that a press is not refused for that.
         """
-        number, name = identifier(chat.get("id")), identifier(chat.get("username"))
-        if number in self._same or (name and f"@{name.lower()}" in self._same):
+        id, name = identifier(chat.get("id")), identifier(chat.get("username"))
+        if id in self._same_chats or (name and f"@{name.lower()}" in self._same_chats):
             return True
-        if number in self._other or not re.fullmatch(r"-[0-9]{1,20}", number):  # only groups move
+        if id in self._other_chats or not re.fullmatch(r"-[0-9]{1,20}", id):  # only groups move
             return False
-        _passing(self._ask("sendChatAction", {"action": "typing"}))
-        if number not in self._same:
-            there = self._line.ask("sendChatAction", {"chat_id": number, "action": "typing"})
-            _passing(there)
-            (self._same if there.moved_to in self._same else self._other).add(number)
-        return number in self._same
+        _require_answer(self._call("sendChatAction", {"action": "typing"}))
+        if id not in self._same_chats:
+            response = self._client.call("sendChatAction", {"chat_id": id, "action": "typing"})
+            _require_answer(response)
+            (self._same_chats if response.moved_to in self._same_chats else self._other_chats).add(id)
+        return id in self._same_chats
 
 
-def _passing(response: Response) -> None:
-    """Raises NotifyError when the Bot API could not say, so that a press is not refused for it."""
+def _require_answer(response: BotResponse) -> None:
+    """Raise NotifyError for an error that does not come from the chat itself."""
     if not response.ok and response.code not in (400, 401, 403, 404):
         result("sendChatAction", response)
 
 
-def _is_id(text: str) -> bool:
+def _is_message_id(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,18}", text))
 
 
@@ -201,5 +216,5 @@ def _may_write(chat: dict[str, Any], member: dict[str, Any]) -> bool:
         return False
     if status == "creator" or (status == "administrator" and not channel):
         return True
-    rights = {**record(chat.get("permissions")), **member}  # what this member may do goes before what everyone may
+    rights = {**json_object(chat.get("permissions")), **member}  # the rights of a member have precedence over the chat's
     return bool(rights.get("can_post_messages" if channel else "can_send_messages", not channel))

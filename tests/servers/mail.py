@@ -149,7 +149,7 @@ class _Session(socketserver.StreamRequestHandler):
     def do_rcpt(self, rest: str) -> None:
         if _bare(rest).startswith("nobody"):
             return self._say("550 no such mailbox")
-        self.envelope.ctx.append(_bare(rest))
+        self.envelope.to.append(_bare(rest))
         return self._say("250 ok")
 
     def do_data(self, rest: str) -> None:
@@ -158,7 +158,7 @@ class _Session(socketserver.StreamRequestHandler):
         raw = b"".join(line[1:] if line.startswith(b".") else line for line in lines)
         fault = self.server.mail.fault(".")
         if fault is None or fault == "taken, and not said":
-            letter = Letter(self.envelope.sender, self.envelope.ctx, raw, self.encrypted, self.user)
+            letter = Letter(self.envelope.sender, self.envelope.to, raw, self.encrypted, self.user)
             self.server.mail.letters.append(letter)
         if fault == "taken, and not said":
             self.connection.shutdown(socket.SHUT_RDWR)

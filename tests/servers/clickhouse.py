@@ -1,8 +1,4 @@
-"""Real servers for tests: the ClickHouse of the machine's package, and an HTTP server that answers as it is told.
-
-ClickHouse as a process of its own: `python -m tests.servers FOLDER` starts one over that folder, prints its URL and serves
-until SIGTERM or SIGINT.
-"""
+"""The ClickHouse of the machine's package, started for a test, alone or as a cluster."""
 
 from __future__ import annotations
 
@@ -10,23 +6,18 @@ import os
 import shutil
 import signal
 import socket
-import socketserver
 import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
 import requests
 
+from tests.servers.required import needs
 from tests.waiting import PATIENCE
 
 PASSWORD = "s3cret & <long>:pass/word"  # every character that some form of a URL, XML or HTML writes differently
@@ -186,17 +177,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def needs(there: object, absent: str) -> None:
-    """Skip the test, saying what is absent, or fail it where everything has to be there (REQUIRE_SERVICES=1)."""
-    if not there:
-        report = pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip
-        report(absent)
-
-
-def needs_make() -> None:
-    needs(shutil.which("make"), "make is not installed")
-
-
 def needs_clickhouse() -> None:
     needs(clickhouse_binary(), "ClickHouse is not installed: apt-get install clickhouse-server")
 
@@ -207,115 +187,3 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseS
     needs_clickhouse()
     with running_clickhouse(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
-
-
-Reply = Callable[[BaseHTTPRequestHandler], None]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request as it arrived. Header names in small letters."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class Web:
-    """An HTTP server that gives `replies` one after the other, the last one again and again, and keeps what was `asked`."""
-
-    def __init__(self) -> None:
-        self.replies, self.asked = list[Reply](), list[Asked]()
-        self.closing = threading.Event()  # a reply that waits should wait on this
-        self._server = _WebServer(("127.0.0.1", 0), _WebHandler)
-        self._server.web = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def will(self, *replies: Reply) -> Web:
-        self.replies = list(replies)
-        return self
-
-    def next_reply(self) -> Reply:
-        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-
-    def wrap(self, context: Any) -> None:
-        """Speak TLS from now on (`context`: ssl.SSLContext)."""
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-
-    def close(self) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _WebServer(ThreadingHTTPServer):
-    daemon_threads = True
-    web: Web
-
-    def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks the DNS for our name, which can take seconds
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A caller that has gone is what many tests are about."""
-
-
-class _WebHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _WebServer
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.web.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-        self.server.web.next_reply()(self)
-
-    def do_GET(self) -> None:
-        self.do_POST()
-
-    def do_HEAD(self) -> None:
-        self.do_POST()
-
-
-def says(body: bytes | str, status: int = 200, kind: str = "text/tab-separated-values", **headers: str) -> Reply:
-    """A whole answer. Header names with '_' for '-'."""
-    content = body.encode() if isinstance(body, str) else body
-
-    def reply(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return reply
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.close()
-
-
-def main() -> None:
-    stop = threading.Event()
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: stop.set())
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
-    folder.mkdir(parents=True, exist_ok=True)
-    with running_clickhouse(folder.resolve()) as server:
-        print(server.url, flush=True)
-        stop.wait()
-
-
-if __name__ == "__main__":
-    main()
