@@ -178,83 +178,13 @@ def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_
     context = messages.MessageContext(metric, reader, rarity=incident.rarity if incident else None)
     segments = no_cause
     if incident and incident.cause:
-        text = RootCauseText.of(incident, metric, reader)
-        segments = "; ".join([text.line() if text.head() else "no slice carries the change", *text.beside()])
-    facts = {"how unusual": rarity_text(EventFacts(event, context)) or NOT_RARE, "slices": segments}
+        cause = root_cause_facts(incident, metric, reader)
+        lines = root_cause_lines(cause, reader.language)
+        segments = "; ".join(lines if cause.effect else ["no slice carries the change", *lines])
+    facts = {"how unusual": rarity_text(event, context) or NOT_RARE, "slices": segments}
     return {name: fact for name, fact in facts.items() if fact}
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True)
-class ExplainedMoment:
-    """One bucket of one metric: what was judged, why, and what explains it. In a cell it shows itself."""
-
-    metric: Metric
-    verdict: Verdict
-    event: Event  # with the incident, its rarity and its cause
-    standing: str  # what a run would have made of it
-    rule: str  # which question it answers how
-    trouble: str  # why there is no cause
-    picture: Figure
-    reader: messages.Audience
-
-    @property
-    def cause(self) -> RootCause | None:
-        return self.event.incident.cause if self.event.incident else None
-
-    def facts(self) -> dict[str, str]:
-        """What there is to say, by what it is about."""
-        numbers, v = NumberFormat.of(self.metric.form, self.reader.language, self.verdict), self.verdict
-        expected = f"{numbers.value(v.expected)} ({numbers.range(v.low, v.high)})" if v.expected == v.expected else "not known"
-        off = ", ".join(filter(None, [change(v, self.reader.language), f"score {v.score:+.2f}" if v.score == v.score else ""]))
-        said = {
-            "bucket": f"{cell_text(v.bucket, self.reader.zone)} ({self.reader.zone})",
-            "value": numbers.value(v.value), "expected (band)": expected, "off": off, "answer": self.standing,
-            "rule": self.rule, "how unusual": self._unusual(), "slices": self.slices_said(),
-        }  # fmt: skip
-        return {name: text for name, text in said.items() if text}
-
-    def _unusual(self) -> str:
-        incident = self.event.incident
-        context = messages.MessageContext(self.metric, self.reader, rarity=incident.rarity if incident else None)
-        return rarity_text(self.event, context) or "nothing to say: it is not rare, or the history is short"
-
-    def slices_said(self) -> str:
-        """Which slices carry the change; or why nothing can be said."""
-        if self.cause is None or self.event.incident is None:
-            return self.trouble
-        facts = root_cause_facts(self.event.incident, self.metric, self.reader)
-        lines = root_cause_lines(facts, self.reader.language)
-        return "; ".join(lines if facts.effect else ["no slice carries the change", *lines])
-
-    def slices(self) -> list[dict[str, str]]:
-        """The slice that carries the change, the rest, and the others of its kind."""
-        cause = self.cause
-        if cause is None or cause.slice is None:
-            return []
-        rest = [("the rest", cause.rest)] if cause.rest and len(cause.others) != 1 else []  # else it is the other
-        rows = [(self._name(cause.slice), cause.slice), *rest, *((self._name(other), other) for other in cause.others)]
-        return [self._slice(name, item, "ratio" if cause.effect != "count" else self.metric.form) for name, item in rows]
-
-    def _name(self, item: Segment) -> str:
-        return segment_name(item, self.reader.language, clean=str)
-
-    def _slice(self, name: str, item: Segment, form: str) -> dict[str, str]:
-        numbers = NumberFormat.fitting(form, self.reader.language, item.value, item.expected)
-        facts = {"value": numbers.value(item.value), "expected": numbers.value(item.expected)}
-        return {"slice": name, **facts, "change": percent_change(item.change)}
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text("\n".join(f"{name}: {text}" for name, text in self.facts().items()))
-
-    def _repr_html_(self) -> str:
-        title = self.metric.title.get(self.reader.language) or self.metric.name
-        rows = [{"": name, " ": text} for name, text in self.facts().items()]
-        picture = b64encode(charts.to_png(self.picture, 72)).decode()
-        image = f'<img style="max-width:540px" alt="{escape(title)}" src="data:image/png;base64,{picture}">'
-        slices = self.slices()
-        return html_table(rows, f"{title}, explained") + image + (html_table(slices, "Slices") if slices else "")
-=======
 def _segment_rows(metric: Metric, cause: RootCause | None, reader: messages.Audience) -> list[dict[str, str]]:
     """Return the segment that explains the change, the rest, and the other segments of its attribute."""
     if cause is None or cause.slice is None:
@@ -269,4 +199,3 @@ def _segment_rows(metric: Metric, cause: RootCause | None, reader: messages.Audi
         values = {"value": numbers.value(segment.value), "expected": numbers.value(segment.expected)}
         rows.append({"slice": name, **values, "change": percent_change(segment.change)})
     return rows
->>>>>>> main
