@@ -288,7 +288,8 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
 
     The time: 14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day.
     """
-    clock, bucket, step, found = subject.clock, subject.event.bucket, subject.context.metric.step, []
+    clock, bucket, step = subject.clock, subject.event.bucket, subject.context.metric.step
+    calendar = []
     for it in sorted(subject.context.calendar, key=lambda it: abs(it.start - bucket)):
         start, end = it.start, max(it.start, it.end)
         day, days = clock.local(start).date(), clock.days(start, end)
@@ -299,8 +300,8 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
         else:
             until = f"–{clock.at(end, near=start)}" if end - start >= step else ""
             when = f"{clock.at(start, near=bucket)}{until}"
-        found.append((plain_line(it.title or it.kind, MAX_TITLE), when))
-    return tuple(found)
+        calendar.append((plain_line(it.title or it.kind, MAX_TITLE), when))
+    return tuple(calendar)
 
 
 def _is_about_a_gap(subject: Subject) -> bool:

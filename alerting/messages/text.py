@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 # characters kept of each (escaped), so that a text stays under Telegram's 4096
-MAX_TITLE, MAX_REASON, MAX_PATH, MAX_URL = 60, 300, 300, 700
+MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
 MAX_SHORT_TITLE = 40  # of a title among others
 MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
 
@@ -71,13 +71,14 @@ def sentence(text: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Return the templates. Made at the first text, as the import of jinja2 takes 0.1 s."""
+    """Return the environment of the templates. Made at the first text, as the import of jinja2 takes 0.1 s."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(loader=PackageLoader("alerting.messages"), autoescape=True, undefined=StrictUndefined, auto_reload=False)
-    made.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
-    made.tests["web"] = is_web
-    return made
+    loader = PackageLoader("alerting.messages")
+    templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False)
+    templates.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
+    templates.tests["web"] = is_web
+    return templates
 
 
 def render_lines(template: str, language: str, facts: Mapping[str, Any]) -> list[str]:
