@@ -10,13 +10,14 @@ import re
 import string
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 from jinja2 import meta, nodes
 
 from alerting import messages
+from alerting.messages import facts, members, root_cause
 from alerting.messages.facts import EventFacts
 from alerting.messages.text import environment
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
@@ -102,6 +103,14 @@ def test_a_template_shows_the_same_facts_in_both_languages(name):
 def test_a_template_of_an_event_shows_nothing_but_facts(name):
     known = {field.name for field in fields(EventFacts)} | {"say", "is_label_wanted"}
     assert meta.find_undeclared_variables(parsed(name, "en")) <= known
+
+
+@pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "cause", "causes", "cause_found"])
+def test_a_template_reads_no_attribute_that_does_not_exist(name):
+    classes = [one for module in (facts, members, root_cause) for one in vars(module).values() if is_dataclass(one)]
+    known = {field.name for one in classes for field in fields(one)} | {"last"}  # of a loop
+    macros = {macro.name for pieces in ("pieces", "causes") for macro in parsed(pieces, "en").find_all(nodes.Macro)}
+    assert {node.attr for node in parsed(name, "en").find_all(nodes.Getattr)} <= known | macros
 
 
 def test_the_import_is_light():
