@@ -33,8 +33,8 @@ class Stack:
 class Trace:
     """A profile function for `sys.setprofile` that collects calls of the package's functions.
 
-    A function is a `def`: lambdas, comprehensions and generator expressions are left out, and so are module and class bodies,
-    whatever they call while a module is imported, and generated methods (of dataclasses), which have no file.
+    A function is a `def` in a Python file: lambdas, comprehensions and generator expressions are left out, and so are module
+    and class bodies, whatever they call while a module is imported, templates, and generated methods (of dataclasses).
     """
 
     def __init__(self, package: Path, text: str) -> None:
@@ -62,7 +62,7 @@ class Trace:
                 stack.functions.pop()
 
     def _name(self, code: CodeType) -> Function | None:
-        if not code.co_filename.startswith(self.package):
+        if not code.co_filename.startswith(self.package) or not code.co_filename.endswith(".py"):
             return None
         module = code.co_filename.removeprefix(self.package)
         is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")

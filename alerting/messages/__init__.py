@@ -1,4 +1,4 @@
-"""The only place with words people receive: an event and its context go in, a text or a picture for the chat comes out. Pure."""
+"""Texts that people receive. An event and its context go in, a text or a picture for the chat comes out. Pure."""
 
 from alerting.messages.compose import compose, picture_message
 from alerting.messages.context import Audience, MemberContext, MessageContext

@@ -1,4 +1,4 @@
-"""What a text is made of beside its event: whom it is for, and what is known around it."""
+"""The input of a text besides its event: for whom it is written, and what is known around the event."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from alerting.messages.format import NAN, ClockFormat
-from alerting.messages.words import WORDS
 from alerting.model.incident import Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Verdict
@@ -14,7 +13,7 @@ from alerting.model.verdict import Verdict
 
 @dataclass(frozen=True)
 class Audience:
-    """Whom a run writes to, when and where: the same for all its messages."""
+    """The readers of a run's messages, and the moment of the run: the same for all its messages."""
 
     language: str  # en | ru
     zone: str  # IANA name: all times are written in its local time
@@ -26,13 +25,10 @@ class Audience:
     def clock(self) -> ClockFormat:
         return ClockFormat(self.zone, self.language, self.now)
 
-    def say(self, key: str, **pieces: object) -> str:
-        return WORDS[self.language][key].format(**pieces)
-
 
 @dataclass(frozen=True)
 class MemberContext:
-    """A metric's part in the incident that the event's own metric is a part of. `verdict`: its newest."""
+    """Another metric of the event's incident. `verdict`: its newest."""
 
     metric: Metric
     member: Member
@@ -41,7 +37,7 @@ class MemberContext:
 
 @dataclass(frozen=True)
 class MessageContext:
-    """What an event's text needs beyond the event. What is unknown (NaN, None, empty) is not mentioned."""
+    """The facts that an event's text needs beyond the event. What is unknown (NaN, None, empty) is not mentioned."""
 
     metric: Metric
     reader: Audience
@@ -54,7 +50,7 @@ class MessageContext:
     members: tuple[MemberContext, ...] = ()  # the incident's other members
     latest: Verdict | None = None  # the metric's newest verdict, where that is later than the event's bucket
     is_platform: bool = False  # all products are down together
-    calendar: tuple[CalendarEvent, ...] = ()  # lines of the calendar near the event's bucket
+    calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
     silenced_until: datetime | None = None

@@ -1,463 +1,374 @@
-"""What can be said of one event, a line or a piece of a line each. Empty when it has nothing to say."""
+"""The facts of an event as its template shows them: numbers and times are formatted, texts from data escaped and cut.
+
+A text is empty, and an object None, where nothing is known: the template leaves it out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from html import escape
 
-from alerting.messages.context import Audience, MemberContext, MessageContext
-from alerting.messages.format import NAN, NumberFormat, about, change, duration, elapsed, percent_off, times
-from alerting.messages.text import (
-    SHORT_TITLE,
-    TITLE,
-    capitalize,
-    ellipsis,
-    first_few,
-    inside_sentence,
-    is_web,
-    plain_line,
-    title_of,
+from markupsafe import Markup
+
+from alerting.messages.context import MessageContext
+from alerting.messages.format import ClockFormat, NumberFormat, change, duration
+from alerting.messages.members import (
+    END_KINDS,
+    OPENING_KINDS,
+    LossFacts,
+    OtherMetrics,
+    Subject,
+    VerdictFacts,
+    ends_a_gap,
+    loss_facts,
+    members_of_gap,
+    other_metrics,
+    verdict_facts,
 )
-from alerting.messages.words import plural
-from alerting.model.incident import Event, Incident, Member, Rarity
-from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
+from alerting.messages.text import MAX_REASON, MAX_TITLE, is_web, plain_line, title_of
+from alerting.messages.words import LABEL_WORDS, WORDS, plural
+from alerting.model.incident import Event, Rarity, SimilarIncident
+from alerting.model.verdict import EventKind, Status, Verdict
+
+GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
+DETECTORS = ("sudden", "sustained", "level")  # reasons of an anomalous verdict that a text explains
 
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
-CUT = 1000.0  # scores end here: beyond it only the sign says anything
-BARELY = 1.05
+CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
+MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
+MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
+SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
+
+
+@dataclass(frozen=True)
+class IncidentFacts:
+    """How the incident stands."""
+
+    exists: bool = False
+    is_over: bool = False
+    is_corrected: bool = False  # late rows have taken it back
+    is_unsent: bool = False  # nothing was sent about it before
+    ended: str = ""  # since when all is normal
+    acknowledged_by: Markup = Markup("")
+    is_muted: bool = False
+    snoozed_until: datetime | None = None
+    label: str = ""
+    labelled_by: Markup = Markup("")
+
+
+@dataclass(frozen=True)
+class RarityFacts:
+    """How unusual the value is: its rank among the same time of the weekday, and how often such a change happens."""
+
+    is_lower: bool  # than expected
+    same: str = ""  # 12 same-time Mondays; "" nothing is known of the rank
+    rank: int = 0  # the value is beyond so many of them; 0: beyond all
+    never_in: str = ""  # 9 weeks
+    once_in: str = ""  # 9 weeks
+    is_weekly: bool = False
+    times_a_week: str = ""  # 3 times
+
+
+@dataclass(frozen=True)
+class SimilarFacts:
+    """The past incident that is most like this one."""
+
+    when: str
+    url: str  # "": nothing to link
+    details: tuple[str, ...]  # label, deviation
+
+
+@dataclass(frozen=True)
+class GapFacts:
+    """A time without data, and what is known of its table."""
+
+    is_start_known: bool
+    since: str  # its first bucket
+    back: str  # the first bucket with data again
+    when: str  # from when to when
+    buckets: str  # 2 buckets
+    lasted: str
+    reason: Markup
+    has_rows: bool  # the table has rows of that time: no value can be made of them
+    table: Markup
+    newest: str  # the table's newest row; "": not known
+    newest_age: str  # "": the row is later than now
+    usual_age: str
+    complete_tables: tuple[Markup, ...]
+    last: VerdictFacts | None  # the last value before it
+    last_at: str
+    is_all_normal: bool  # the metric is normal, and nothing else of the incident goes on
+
+
+@dataclass(frozen=True)
+class EndFacts:
+    """How the incident, or the metric's episode, ended."""
+
+    since: str  # normal again since
+    all_since: str  # since when all metrics are; "" when that is not later
+    is_of_platform: bool  # the text is about the whole platform
+    lasted: str  # "": the start is not known
+    when: str  # from when to when it was not normal
+    worst: VerdictFacts | None
+    loss: LossFacts | None
+    cause: Markup  # the segment that explains it
+    is_mix: bool
+    unsent_since: str  # of an incident that was not sent before: normal again since
+    unsent_lasted: str
 
 
 @dataclass(frozen=True)
 class EventFacts:
-    """What can be said of one event to one reader."""
+    """All that the template of an event may show."""
 
-    event: Event
-    context: MessageContext
-
-    @property
-    def title(self) -> str:
-        return title_of(self.context.metric, self.language)
-
-    @property
-    def language(self) -> str:
-        return self.context.reader.language
-
-    @property
-    def incident(self) -> Incident | None:
-        return self.event.incident
-
-    @property
-    def member(self) -> Member | None:
-        """The event's metric as a part of the incident."""
-        known = next((part.member for part in self.context.members if part.metric.name == self.event.metric), None)
-        return (self.incident.member(self.event.metric) if self.incident else None) or known
-
-    @property
-    def others(self) -> tuple[MemberContext, ...]:
-        """The incident's other members, those that are still off first."""
-        others = [part for part in self.context.members if part.metric.name != self.event.metric]
-        return tuple(sorted(others, key=lambda part: part.member.until is not None))
-
-    @property
-    def end(self) -> datetime:
-        """Of the event's bucket."""
-        return self.event.bucket + self.context.metric.step
-
-    @property
-    def until(self) -> datetime:
-        """End of the newest bucket that the text speaks of."""
-        latest = self.context.latest
-        return latest.bucket + self.context.metric.step if latest else self.end
-
-    @property
-    def gap(self) -> datetime:
-        """The first missing bucket."""
-        return self.event.episode.gap_since or (self.member.since if self.member and self.member.gap else self.event.bucket)
-
-    @property
-    def since(self) -> datetime | None:
-        """The first odd bucket."""
-        return self.event.episode.since or (self.member.since if self.member else None)
-
-    @property
-    def worst(self) -> Verdict | None:
-        return self.event.episode.worst or (self.member.worst if self.member else None)
-
-    @property
-    def critical(self) -> bool:
-        """The severity of what the event tells: when the whole platform is down, the worst metric counts."""
-        others = [part.member.first for part in self.others] if self.context.is_platform else []
-        return self.event.is_critical(self.context.metric.policy, others)
-
-    def about(self, part: MemberContext) -> EventFacts:
-        """The same of another member of the incident."""
-        verdict = part.verdict or Verdict(part.metric.name, self.event.bucket, Status.UNKNOWN)
-        member = part.member
-        gap = member.since if member.gap else None
-        episode = Episode(
-            part.metric.name, since=None if gap else member.since, worst=member.worst, lost=member.lost, gap_since=gap
-        )
-        event = replace(self.event, metric=part.metric.name, verdict=verdict, episode=episode)
-        own = [MemberContext(self.context.metric, self.member, self.event.verdict)] if self.member else []
-        parts = (*own, *self.others)
-        context = replace(self.context, metric=part.metric, members=parts, yesterday=NAN, week_ago=NAN, latest=None, newest=None)
-        return EventFacts(event, replace(context, table=part.metric.query))
-
-    def say(self, key: str, **pieces: object) -> str:
-        return self.context.reader.say(key, **{"title": self.title, "inside": inside_sentence(self.title), **pieces})
-
-    def at(self, instant: datetime, near: datetime | None = None) -> str:
-        return self.context.reader.clock.at(instant, near or self.context.reader.now)
-
-    def when(self) -> str:
-        return self.context.reader.clock.span(self.event.bucket, self.end)
-
-    def lasted(self, start: datetime | None, end: datetime | None = None) -> str:
-        """True time from `start` to `end`, or to the end of the newest bucket."""
-        return duration(elapsed(start, end or self.until), self.language) if start else ""
-
-    def buckets(self, start: datetime, end: datetime) -> str:
-        return plural(round(elapsed(start, end) / self.context.metric.step), "bucket", self.language)
-
-    def off(self, verdict: Verdict) -> str:
-        return percent_off(verdict, self.context.metric.form, self.language)
-
-    def bucket(self, *more: str) -> str:
-        """Mon 17:00–17:15: 1,240 · expected 2,020 (1,930–2,110) · −780"""
-        facts = self.facts(self.event.verdict)
-        return capitalize(f"{self.when()}: {ellipsis(facts, *more)}") if facts or any(more) else ""
-
-    def facts(self, verdict: Verdict, *more: str) -> str:
-        """1,240 · expected 2,020 (1,930–2,110) · −780"""
-        n = self.numbers(verdict)
-        odd = verdict.status is Status.ANOMALOUS and verdict.value and verdict.expected
-        difference = n.difference(verdict.value - verdict.expected) if odd else ""
-        value = n.value(verdict.value)
-        return ellipsis(value and f"<b>{value}</b>", self.expected(verdict), difference, *more)
-
-    def edge(self, verdict: Verdict) -> str:
-        """2.3 × the edge of normal: how bad it is, in words. Nothing where the score was cut or is not known."""
-        far = abs(verdict.score)
-        if verdict.status is not Status.ANOMALOUS or not 1 <= far < CUT:
-            return ""
-        return self.say("edge", times=times(far, self.language)) if far >= BARELY else self.say("edge, barely")
-
-    def expected(self, verdict: Verdict) -> str:
-        n = self.numbers(verdict)
-        expected, edges = n.value(verdict.expected), n.range(verdict.low, verdict.high)
-        value = f"{expected} ({edges})" if edges not in ("", expected) else expected
-        return self.say("expected", value=value) if expected else ""
-
-    def before(self) -> str:
-        """Yesterday 2,015 · a week ago 1,960"""
-        n = self.numbers(self.event.verdict)
-        past = {"yesterday": n.value(self.context.yesterday), "week ago": n.value(self.context.week_ago)}
-        return capitalize(ellipsis(*(self.say(key, value=value) for key, value in past.items() if value)))
-
-    def farthest(self) -> str:
-        """deepest −52 % at 15:30 (960, expected 2,000); empty when the event's own bucket is the farthest."""
-        worst = self.worst
-        if worst is None or worst.bucket == self.event.bucket:
-            return ""
-        n = self.numbers(worst)
-        expected = n.value(worst.expected)
-        facts = n.value(worst.value) + (", " + self.say("expected", value=expected) if expected else "")
-        share = change(worst, self.language)
-        key = ("deepest" if worst.value < worst.expected else "highest") if share else "farthest"
-        return self.say(key, change=share, at=self.at(worst.bucket, near=self.event.bucket), facts=facts) if facts else ""
-
-    def state(self, verdict: Verdict) -> str:
-        """normal · −38 % · too little history to judge"""
-        share = change(verdict, self.language) if verdict.status is Status.ANOMALOUS else ""
-        return share or self.say(verdict.status.value)
-
-    def told_late(self) -> str:
-        """Nothing on an opening message that is told anew as things move: that is no delay."""
-        late = elapsed(self.end, self.context.reader.now)
-        usual = max(LATE, 2 * self.context.metric.step)
-        begins = self.event.kind in (EventKind.OPENED, EventKind.NO_DATA)
-        anew = begins and (self.context.latest or (self.incident and not self.incident.open))
-        return self.say("told late", late=duration(late, self.language)) if late > usual and not anew else ""
-
-    def numbers(self, verdict: Verdict) -> NumberFormat:
-        return NumberFormat.of(self.context.metric.form, self.language, verdict)
+    icon: str
+    title: Markup
+    when: str  # the event's bucket
+    verdict: VerdictFacts
+    before: VerdictFacts | None  # the verdict that was sent last
+    detector: str  # why it is anomalous: sudden | sustained | level
+    is_detector_new: bool  # it is another one than the last time
+    is_again: bool  # opened once more
+    is_critical: bool
+    is_platform: bool
+    is_known_member: bool  # the metric was in the incident before this event
+    incident: IncidentFacts
+    silent_until: str
+    late: str  # by so much
+    # the metric over time
+    since: str  # when it began
+    is_since_known: bool
+    is_first_bucket: bool
+    lasted: str  # until now
+    off: str  # from when to when it was not normal, when it is over
+    lasted_in_all: str  # and how long that is
+    latest: VerdictFacts | None  # its newest verdict, in an opening message that is edited
+    latest_when: str
+    worst: VerdictFacts | None  # where that is not the event's own
+    worst_at: str
+    yesterday: str
+    week_ago: str
+    rarity: RarityFacts | None
+    # what else there is
+    others: OtherMetrics
+    normal: tuple[Markup, ...]  # titles of the metrics that are normal
+    cause: RootCauseFacts
+    similar: SimilarFacts | None
+    calendar: tuple[tuple[Markup, str], ...]  # title and time, the nearest first
+    gap: GapFacts | None
+    end: EndFacts | None
+    # the footer
+    dashboard: str
+    run: str
+    owner: Markup  # "": nobody is called
 
 
-# The incident's other members: a short piece each, in one line or a line each.
+def event_facts(event: Event, context: MessageContext) -> EventFacts:
+    """Return all that the text of an event may show."""
+    late = context.reader.now - event.bucket - context.metric.step
+    is_called = event.kind not in GOOD_KINDS and (event.incident is None or event.incident.open)
+    owner, dashboard = context.metric.owner or context.reader.owner, context.dashboard
 
-MAX_MEMBERS = 5  # pieces in a line
-MAX_MEMBER_LINES = 4  # members with a line of their own
-TINY_LOSS = 0.05  # of what one bucket was expected to have: so small a loss is not worth a word
-OPENING_EVENTS = (EventKind.OPENED, EventKind.NO_DATA)
+    subject = Subject.of(event, context)
+    event, context, clock, language = subject.event, subject.context, subject.clock, subject.context.reader.language
+    metric, now, incident = context.metric, context.reader.now, _incident_facts(subject)
+    is_critical = event.is_critical(metric.policy, [part.member.first for part in subject.others] if context.is_platform else [])
+    is_edit = event.kind in OPENING_KINDS and bool(context.latest or incident.is_over)  # which is never late
+    is_late = late > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    silent_until = max((at for at in (incident.snoozed_until, context.silenced_until) if at and at > now), default=None)
 
-
-def also_line(p: EventFacts, parts: tuple[MemberContext, ...] | None = None, key: str = "also") -> str:
-    """Also: CTR 13.1 % (expected 20.4–21.6 %), Messages: no data, 2 more: all who are off, or were until it was over."""
-    closed = p.incident is not None and not p.incident.open
-    off = [part for part in (p.others if parts is None else parts) if closed or part.member.until is None]
-    pieces = [member_text(part, p.context.reader, as_told=closed) for part in off]
-    return p.say(key, members=first_few(pieces, p.language, MAX_MEMBERS)) if pieces else ""
-
-
-def normal_again_line(p: EventFacts) -> str:
-    """Normal again: CTR; while the incident goes on."""
-    well = [title_of(part.metric, p.language, SHORT_TITLE) for part in p.others if part.member.until is not None]
-    open_ = p.incident is not None and p.incident.open
-    return p.say("well again", titles=first_few(well, p.language, MAX_MEMBERS)) if well and open_ else ""
-
-
-def still_off(p: EventFacts) -> str:
-    """The members that are off besides those that the event itself tells of."""
-    told = {event.metric for event in p.event.also}
-    return also_line(p, tuple(part for part in p.others if part.metric.name not in told), "still off")
-
-
-def also_now_lines(p: EventFacts) -> list[str]:
-    """Also now: Messages −60 %, and Also worse: CTR −52 %"""
-    joined = [event_brief(p, event) for event in p.event.also if event.kind in OPENING_EVENTS]
-    worse = [event_brief(p, event) for event in p.event.also if event.kind is EventKind.WORSENED]
-    lines = (("also now", joined), ("also worse", worse))
-    return [p.say(key, members=first_few(pieces, p.language, MAX_MEMBERS)) for key, pieces in lines if pieces]
-
-
-def member_text(part: MemberContext, reader: Audience, as_told: bool = False) -> str:
-    """CTR 13.1 % (expected 20.4–21.6 %) · Messages: no data. `as_told`: as when it joined."""
-    title = title_of(part.metric, reader.language, SHORT_TITLE)
-    verdict = part.member.first if as_told else part.verdict or part.member.first
-    numbers = NumberFormat.of(part.metric.form, reader.language, verdict)
-    value, edges = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high)
-    if verdict.status is Status.ANOMALOUS and value:
-        expected = reader.say("expected", value=edges) if edges else ""
-        return reader.say("with expected", title=title, value=value, expected=expected) if expected else f"{title} {value}"
-    if verdict.status is Status.MISSING:
-        return reader.say("member, no data", title=title)
-    return reader.say("member, state", title=title, state=reader.say(verdict.status.value))
-
-
-def member_brief(title: str, form: str, verdict: Verdict, reader: Audience) -> str:
-    """CTR −38 % · Messages: no data"""
-    far = percent_off(verdict, form, reader.language)
-    if verdict.status is Status.MISSING or not far:
-        return reader.say("member, no data", title=title)
-    return reader.say("member", title=title, off=far)
-
-
-def event_brief(p: EventFacts, event: Event) -> str:
-    """An event told with another: its metric by title where that is known."""
-    metric = next((part.metric for part in p.context.members if part.metric.name == event.metric), None)
-    title = title_of(metric, p.language, SHORT_TITLE) if metric else plain_line(event.metric, SHORT_TITLE)
-    return member_brief(title, metric.form if metric else "number", event.verdict, p.context.reader)
-
-
-def lost_text(metric: Metric, count: float, verdict: Verdict | None, reader: Audience) -> str:
-    """about 7,900 lost; nothing for what cannot be summed, or is next to nothing."""
-    expected = abs(verdict.expected) if verdict else float("nan")
-    if metric.form != "count" or not metric.adds or not abs(count) < float("inf") or abs(count) < max(TINY_LOSS * expected, 1):
-        return ""
-    return reader.say("lost" if count > 0 else "too many", count=about(abs(count), reader.language))
-
-
-def ended_lines(p: EventFacts, parts: tuple[MemberContext, ...]) -> list[str]:
-    """A line for each of them that mattered: Views: deepest −45 % at 14:30 · about 41,000 lost"""
-    lines = [line for part in parts if (line := _ended(p, part))]
-    more = len(lines) - MAX_MEMBER_LINES
-    return [*lines[:MAX_MEMBER_LINES], capitalize(p.say("more", count=more))] if more > 0 else lines
-
-
-def _ended(p: EventFacts, part: MemberContext) -> str:
-    reader, member = p.context.reader, part.member
-    title, worst = title_of(part.metric, reader.language, SHORT_TITLE), member.worst
-    if worst is None and member.gap:
-        when = reader.clock.span(member.since, member.until or p.end)
-        return reader.say("member, no data for", title=title, when=when)
-    worst = worst or member.first
-    share = change(worst, reader.language)
-    if not share:
-        return ""
-    key = "lowest at" if worst.value < worst.expected else "highest at"
-    deepest = reader.say(key, change=share, at=p.at(worst.bucket, near=p.event.bucket))
-    return capitalize(
-        reader.say("member, worst", title=title, worst=ellipsis(deepest, lost_text(part.metric, member.lost, worst, reader)))
+    verdict, before = event.verdict, event.episode.last_notified_verdict
+    if event.kind is EventKind.CORRECTED:
+        before = subject.member.first if subject.member else None
+    numbers, start = NumberFormat.of(metric.form, language, verdict), subject.since or event.bucket
+    end = subject.over if incident.is_over and not incident.is_corrected else None
+    latest, worst = context.latest, subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    return EventFacts(
+        icon="↩️" if incident.is_corrected else "🟢" if incident.is_over else CRITICAL_ICON if is_critical else WARNING_ICON,
+        title=title_of(metric, language),
+        when=clock.span(event.bucket, event.bucket + metric.step),
+        verdict=verdict_facts(verdict, metric.form, language),
+        before=verdict_facts(before, metric.form, language) if before else None,
+        detector=verdict.reason if verdict.reason in DETECTORS else "",
+        is_detector_new=before is None or before.reason != verdict.reason,
+        is_again=event.again,
+        is_critical=is_critical,
+        is_platform=context.is_platform,
+        is_known_member=subject.member is not None and subject.member.joined < event.bucket,
+        incident=incident,
+        silent_until=clock.at(silent_until, near=now) if silent_until and not incident.is_over else "",
+        late=duration(late, language) if is_late else "",
+        since=clock.at(start, near=event.bucket),
+        is_since_known=subject.since is not None,
+        is_first_bucket=start == event.bucket and latest is None,
+        lasted=duration(subject.until - start, language),
+        off=clock.span(start, end) if end else "",
+        lasted_in_all=duration(end - start, language) if end else "",
+        latest=verdict_facts(latest, metric.form, language) if latest else None,
+        latest_when=clock.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
+        worst=verdict_facts(worst, metric.form, language) if worst else None,
+        worst_at=clock.at(worst.bucket, near=event.bucket) if worst else "",
+        yesterday=numbers.value(context.yesterday),
+        week_ago=numbers.value(context.week_ago),
+        rarity=_rarity_facts(context.rarity, verdict, clock) if context.rarity else None,
+        others=other_metrics(subject) if subject.others or event.also else OtherMetrics(),
+        normal=tuple(plain_line(title, MAX_TITLE) for title in context.normal),
+        cause=_cause_facts(subject) if event.incident and event.incident.cause else RootCauseFacts(),
+        similar=_similar_facts(context.similar, event.bucket, clock) if context.similar else None,
+        calendar=_calendar(subject) if context.calendar else (),
+        gap=_gap_facts(subject) if _is_about_a_gap(subject) else None,
+        end=_end_facts(subject) if event.kind in END_KINDS else None,
+        dashboard=dashboard,
+        run=context.reader.run_link,
+        owner=plain_line(owner if is_called else "", MAX_TITLE),
     )
 
 
-# How an incident stands: its first line's sign and end, where it is now, the calendar, who is on it, what people said of it.
-
-MAX_CALENDAR_EVENTS = 3  # lines of the calendar
-LABEL_WORDS = {
-    Label.REAL: "real",
-    Label.FALSE_ALARM: "false alarm",
-    Label.EXPECTED: "expected by people",
-    Label.NEW_TREND: "new trend",
-}
-
-
-def icon(p: EventFacts, sign: str = "") -> str:
-    """The first line's sign: `sign`, or that of its severity, while the incident goes on."""
-    if p.incident and p.incident.corrected:
-        return "↩️"
-    if is_over(p):
-        return "🟢"
-    return sign or p.say("critical icon" if p.critical else "warning icon")
-
-
-def is_over(p: EventFacts) -> bool:
-    return p.incident is not None and not p.incident.open
+def _incident_facts(subject: Subject) -> IncidentFacts:
+    incident, language, over = subject.event.incident, subject.context.reader.language, subject.over
+    if incident is None:
+        return IncidentFacts()
+    is_over = incident.closed is not None
+    return IncidentFacts(
+        exists=True,
+        is_over=is_over,
+        is_corrected=incident.corrected,
+        is_unsent=incident.last_notified is None,
+        ended=subject.clock.at(over, near=subject.event.bucket) if over and is_over and not incident.corrected else "",
+        acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
+        is_muted=incident.muted,
+        snoozed_until=incident.snoozed_until,
+        label=WORDS[language][LABEL_WORDS[incident.label]] if incident.label else "",
+        labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
+    )
 
 
-def over_since(incident: Incident) -> datetime | None:
-    """First bucket in which all members were well again."""
-    return max((member.until for member in incident.members if member.until), default=incident.closed)
+def _rarity_facts(rarity: Rarity, verdict: Verdict, clock: ClockFormat) -> RarityFacts | None:
+    """Return None where the value is as expected, or too little history was read."""
+    language, facts = clock.language, RarityFacts(is_lower=verdict.value < verdict.expected)
+    if not (facts.is_lower or verdict.value > verdict.expected):
+        return None
+    if rarity.same >= MIN_SAME and rarity.beyond <= MAX_BEYOND * rarity.same:
+        weekday = SAME_WEEKDAYS[clock.local(verdict.bucket).weekday()]
+        rank = rarity.same - rarity.beyond if rarity.beyond else 0
+        facts = replace(facts, same=plural(rarity.same, weekday, language), rank=rank)
+    if rarity.weeks >= MIN_WEEKS and not rarity.times:
+        return replace(facts, never_in=plural(int(rarity.weeks), "week", language))
+    if rarity.weeks >= MIN_WEEKS:
+        a_week = rarity.times / rarity.weeks
+        if round(1 / a_week) > 1:
+            return replace(facts, once_in=plural(round(1 / a_week), "week", language))
+        if round(a_week) > 1:
+            return replace(facts, times_a_week=plural(round(a_week), "occurrence", language))
+        return replace(facts, is_weekly=True)
+    return facts if facts.same else None
 
 
-def headline(p: EventFacts, first: str) -> str:
-    """The first line, and how it ended."""
-    if p.incident is None or p.incident.open:
-        return first
-    if p.incident.corrected:
-        return ellipsis(first, p.say("taken back"))
-    since = over_since(p.incident)
-    return ellipsis(first, p.say("over", since=p.at(since, near=p.event.bucket)) if since else "")
+def _similar_facts(past: SimilarIncident, bucket: datetime, clock: ClockFormat) -> SimilarFacts:
+    day, language = clock.local(past.at).date(), clock.language
+    when = clock.at(past.at, near=bucket) if day == clock.local(bucket).date() else clock.day(day)
+    label = WORDS[language][LABEL_WORDS[past.label]] if past.label else ""
+    deviation = change(past.off, language) if past.off else ""
+    return SimilarFacts(when, past.url if is_web(past.url) else "", tuple(filter(None, [label, deviation])))
 
 
-def now_line(p: EventFacts) -> str:
-    """Now (15:30–15:45): 960, −52 %"""
-    latest = p.context.latest
-    if latest is None or is_over(p):
-        return ""
-    when = p.context.reader.clock.span(latest.bucket, p.until, near=p.event.bucket)
-    value = p.numbers(latest).value(latest.value)
-    return p.say("now", when=when, facts=", ".join(piece for piece in (value, p.state(latest)) if piece))
+def _cause_facts(subject: Subject) -> RootCauseFacts:
+    """Return the cause of an incident that stands, where its root is known."""
+    incident = subject.event.incident
+    metrics = [subject.context.metric, *(part.metric for part in subject.others)]
+    root = next((metric for metric in metrics if incident and metric.name == incident.root.metric), None)
+    if incident is None or incident.corrected or root is None:
+        return RootCauseFacts()
+    return root_cause_facts(incident, root, subject.context.reader)
 
 
-def standing_lines(p: EventFacts) -> list[str]:
-    return [*calendar_lines(p), acknowledged_line(p), silent_line(p), label_line(p)]
+def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
+    """Return title and time of the calendar's events, the nearest first.
+
+    The time: 14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day.
+    """
+    clock, bucket, step = subject.clock, subject.event.bucket, subject.context.metric.step
+    calendar = []
+    for it in sorted(subject.context.calendar, key=lambda it: abs(it.start - bucket)):
+        start, end = it.start, max(it.start, it.end)
+        day, days = clock.local(start).date(), clock.days(start, end)
+        if days > 1:
+            when = f"{clock.day(day)}–{clock.day(day + timedelta(days=days - 1))}"
+        elif days:
+            when = "" if day == clock.local(bucket).date() else clock.day(day)
+        else:
+            until = f"–{clock.at(end, near=start)}" if end - start >= step else ""
+            when = f"{clock.at(start, near=bucket)}{until}"
+        calendar.append((plain_line(it.title or it.kind, MAX_TITLE), when))
+    return tuple(calendar)
 
 
-def calendar_lines(p: EventFacts) -> list[str]:
-    """📅 Release 2.3, 14:05; the nearest first."""
-    near = sorted(p.context.calendar, key=lambda occasion: abs(occasion.start - p.event.bucket))
-    lines = [f"📅 {plain_line(o.title or o.kind, TITLE)}{_at(p, o)}" for o in near[:MAX_CALENDAR_EVENTS]]
-    more = len(near) - MAX_CALENDAR_EVENTS
-    return [*lines, f"📅 {p.say('more', count=more)}"] if more > 0 else lines
+def _is_about_a_gap(subject: Subject) -> bool:
+    kind, is_missing = subject.event.kind, subject.event.verdict.status is Status.MISSING
+    if kind in END_KINDS:
+        return ends_a_gap(subject)
+    if kind is EventKind.CORRECTED:
+        return subject.gap is not None
+    return kind is EventKind.NO_DATA or (is_missing and kind in (EventKind.WORSENED, EventKind.REMINDER))
 
 
-def _at(p: EventFacts, occasion: CalendarEvent) -> str:
-    """, 14:05 · , 14:00–18:00 · , Sun; nothing for the whole of this day."""
-    clock, start, end = p.context.reader.clock, occasion.start, max(occasion.start, occasion.end)
-    if days := clock.days(start, end):
-        first, last = clock.local(start).date(), clock.local(start).date() + timedelta(days=days - 1)
-        today = first <= clock.local(p.event.bucket).date() <= last
-        if days == 1:
-            return "" if today else f", {clock.day(first)}"
-        return f", {clock.day(first)}–{clock.day(last)}"
-    until = f"–{clock.at(end, near=start)}" if end - start >= p.context.metric.step else ""
-    return f", {clock.at(start, near=p.event.bucket)}{until}"
+def _gap_facts(subject: Subject) -> GapFacts:
+    event, context, clock, language = subject.event, subject.context, subject.clock, subject.context.reader.language
+    start, end, now = subject.gap or event.bucket, _end_of_gap(subject), context.reader.now
+    newest, last, form = context.newest, event.episode.last, context.metric.form
+    return GapFacts(
+        is_start_known=subject.gap is not None,
+        since=clock.at(start, near=now),
+        back=clock.at(end, near=now),
+        when=clock.span(start, end),
+        buckets=plural(round((end - start) / context.metric.step), "bucket", language),
+        lasted=duration(end - start, language),
+        reason=plain_line(event.verdict.reason, MAX_REASON),
+        has_rows=newest is not None and start <= newest < subject.until,
+        table=plain_line(context.table, MAX_TITLE),
+        newest=clock.at(newest, near=now) if newest else "",
+        newest_age=duration(now - newest, language) if newest and newest <= now else "",
+        usual_age=duration(context.usual_delay, language) if context.usual_delay is not None else "",
+        complete_tables=tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
+        last=verdict_facts(last, form, language) if last else None,
+        last_at=clock.at(last.bucket, near=now) if last else "",
+        is_all_normal=event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
+    )
 
 
-def acknowledged_line(p: EventFacts) -> str:
-    who = p.incident.acknowledged_by if p.incident and p.incident.open else ""
-    return p.say("on it", who=plain_line(who, TITLE)) if who else ""
+def _end_of_gap(subject: Subject) -> datetime:
+    """Return the end of the gap, as far as it is known."""
+    event, latest = subject.event, subject.context.latest
+    if event.kind in END_KINDS:
+        return (subject.member.until if subject.member else None) or event.bucket
+    if event.kind is not EventKind.NO_DATA:
+        return event.bucket + subject.context.metric.step
+    if subject.over and event.incident and not event.incident.open:
+        return subject.over
+    return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
 
 
-def silent_line(p: EventFacts) -> str:
-    """🔕 Silent until 15:35"""
-    if is_over(p):
-        return ""
-    if p.incident and p.incident.muted:
-        return p.say("silent, muted")
-    snoozed = p.incident.snoozed_until if p.incident else None
-    until = max((at for at in (snoozed, p.context.silenced_until) if at), default=None)
-    reader = p.context.reader
-    return p.say("silent", until=p.at(until)) if until and until > reader.now else ""
-
-
-def label_line(p: EventFacts) -> str:
-    """🏷 Anna: false alarm"""
-    if not (p.incident and p.incident.label):
-        return ""
-    label, who = p.say(LABEL_WORDS[p.incident.label]), plain_line(p.incident.labelled_by, TITLE)
-    return p.say("labelled by", label=label, who=who) if who else p.say("labelled", label=capitalize(label))
-
-
-# How unusual it is: since when, against the same time of earlier weeks, how often such a thing happens, and what it is like.
-
-SAME, WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
-MAX_WEEKS = 0.25  # of the same-time values may lie beyond, while it is still worth a word
-RANKED_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-
-def since_line(p: EventFacts) -> str:
-    """Since 14:00 · lower than all 12 same-time Mondays · such a drop about once in 9 weeks; when over, from when to when."""
-    start = p.since or p.event.bucket
-    if is_over(p):
-        end = over_since(p.incident) if p.incident and not p.incident.corrected else None
-        off = p.say("was off", when=p.context.reader.clock.span(start, end)) if end else ""
-        return ellipsis(off, p.say("lasted", lasted=p.lasted(start, end)), rarity_text(p)) if off else ""
-    if start == p.event.bucket and p.context.latest is None:
-        return capitalize(rarity_text(p))
-    return duration_line(p)
-
-
-def duration_line(p: EventFacts) -> str:
-    """Since 14:00, and how unusual it is, or else how long that is."""
-    start = p.since or p.event.bucket
-    at, unusual = p.at(start, near=p.event.bucket), rarity_text(p)
-    if unusual:
-        return ellipsis(capitalize(p.say("since", since=at)), unusual)
-    return p.say("since, so far", since=at, lasted=p.lasted(start))
-
-
-def rarity_text(p: EventFacts) -> str:
-    """lower than all 12 same-time Mondays · such a drop about once in 9 weeks"""
-    rarity, verdict = p.context.rarity, p.event.verdict
-    if rarity is None or not (verdict.value < verdict.expected or verdict.value > verdict.expected):
-        return ""
-    return ellipsis(_ranked(p, rarity, verdict), _often(p, rarity, verdict))
-
-
-def _ranked(p: EventFacts, rarity: Rarity, verdict: Verdict) -> str:
-    if rarity.same < SAME or rarity.beyond > MAX_WEEKS * rarity.same:
-        return ""
-    weekday = RANKED_DAYS[p.context.reader.clock.local(p.event.bucket).weekday()]
-    than = "lower" if verdict.value < verdict.expected else "higher"
-    key = f"{than} than most" if rarity.beyond else f"{than} than all"
-    return p.say(key, same=plural(rarity.same, weekday, p.language), many=rarity.same - rarity.beyond)
-
-
-def _often(p: EventFacts, rarity: Rarity, verdict: Verdict) -> str:
-    """such a drop about once in 9 weeks · about 3 times a week · not once in the 9 weeks before"""
-    if not rarity.weeks >= WEEKS:
-        return ""
-    move = "drop" if verdict.value < verdict.expected else "rise"
-    if not rarity.times:
-        return p.say(f"{move}, never", weeks=plural(int(rarity.weeks), "week", p.language))
-    return p.say(f"{move}, often", often=_rate(p, rarity.times / rarity.weeks))
-
-
-def _rate(p: EventFacts, a_week: float) -> str:
-    weeks, times = round(1 / a_week), round(a_week)
-    if weeks > 1:
-        return p.say("once in weeks", weeks=plural(weeks, "week", p.language))
-    return p.say("times a week", times=plural(times, "occurrence", p.language)) if times > 1 else p.say("once a week")
-
-
-def before_line(p: EventFacts) -> str:
-    """Yesterday 2,015 · a week ago 1,960 · most like: 12 Oct (real, −36 %)"""
-    return capitalize(ellipsis(p.before(), similar_text(p)))
-
-
-def similar_text(p: EventFacts) -> str:
-    past = p.context.similar
-    if past is None:
-        return ""
-    clock = p.context.reader.clock
-    day, today = clock.local(past.at).date(), clock.local(p.event.bucket).date()
-    when = clock.at(past.at, near=p.event.bucket) if day == today else clock.day(day)
-    linked = f'<a href="{escape(past.url)}">{when}</a>' if is_web(past.url) else when
-    facts = [p.say(LABEL_WORDS[past.label]) if past.label else "", change(past.off, p.language) if past.off else ""]
-    more = ", ".join(filter(None, facts))
-    said = p.say("most like", when=linked)
-    return f"{said} ({more})" if more else said
+def _end_facts(subject: Subject) -> EndFacts:
+    event, incident, clock, language = subject.event, subject.event.incident, subject.clock, subject.context.reader.language
+    metric, now = subject.context.metric, subject.context.reader.now
+    normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
+    last, over = subject.over or normal, subject.over or event.bucket
+    is_whole = incident is not None and subject.since is not None and subject.context.is_platform
+    since = min(member.since for member in incident.members) if is_whole and incident else subject.since
+    lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
+    cause = incident.cause if incident and not incident.corrected else None
+    where = cause.slice if cause and cause.answer == "carried" else None
+    return EndFacts(
+        since=clock.at(last if is_whole else normal, near=now),
+        all_since=clock.at(last, near=normal) if last > normal and not is_whole else "",
+        is_of_platform=is_whole,
+        lasted=duration(last - since, language) if since else "",
+        when=clock.span(subject.since, normal) if subject.since else "",
+        worst=verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
+        loss=loss_facts(metric, lost, worst, language),
+        cause=Markup(segment_name(where, language)) if where else Markup(""),
+        is_mix=cause is not None and cause.effect == "mix",
+        unsent_since=clock.at(over, near=now),
+        unsent_lasted=duration(over - (subject.since or subject.gap or event.bucket), language),
+    )

@@ -1,4 +1,4 @@
-"""How slices are named: os iOS, country Russia & source ads. Attributes in the reader's words, values as they are."""
+"""The facts of a root cause, how segments are named, and the reply that gives a cause that was found after the alert."""
 
 from __future__ import annotations
 
@@ -7,252 +7,198 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
+
+from markupsafe import Markup
 
 from alerting.messages.context import Audience
-from alerting.messages.facts import EventFacts
 from alerting.messages.format import NumberFormat, percent, roughly, signed_percent
-from alerting.messages.text import SHORT_TITLE, capitalize, enumerate_words, inside_sentence, join_lines, plain_line, title_of
+from alerting.messages.text import (
+    MAX_SHORT_TITLE,
+    enumerate_words,
+    inside_sentence,
+    join_lines,
+    plain_line,
+    render_lines,
+    title_of,
+)
 from alerting.messages.words import WORDS
 from alerting.model.incident import Incident, RootCause, Segment
 from alerting.model.message import Message
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 
-CleanText = Callable[[str], str]  # what makes a text from data fit to be shown
+CleanText = Callable[[str], str]  # makes a text from data fit to be shown
 
-VALUE, ATTRIBUTE = 30, 20  # characters of each (escaped), so that a text stays under Telegram's 4096
-ELEMENTS, PAIRS = 3, 3  # of a slice, of an element
+MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # characters of each (escaped), so that a text stays under Telegram's 4096
+MAX_ELEMENTS, MAX_PAIRS = 3, 3  # of a segment, of an element
+MAX_ATTRIBUTES = 8  # named where all moved alike
+MAX_UNAFFECTED = 4  # segments named that are not affected
 
-escape_text: CleanText = partial(plain_line, limit=VALUE)
+NORMAL_CHANGE = 0.05  # a segment that changed less is normal, or
+NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
+MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all, clearly more than all
+MIX_ONLY = (0.8, 1.25)  # a mix effect of this share of a ratio's change: the ratios inside are about as usual
+
+escape_text: CleanText = partial(plain_line, limit=MAX_VALUE)
 
 
 def attribute_name(name: str, language: str, clean: CleanText = escape_text) -> str:
-    return WORDS[language].get(f"attribute {name}") or clean(name[:ATTRIBUTE])
+    return WORDS[language].get(f"attribute {name}") or clean(name[:MAX_ATTRIBUTE])
 
 
-def attribute_names(names: tuple[str, ...], language: str, most: int = 8) -> str:
-    """os, source, country and city; two columns of the same word (age, age_band) are one."""
-    return enumerate_words(list(dict.fromkeys(attribute_name(name, language) for name in names)), language, most)
+def segment_name(
+    where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS, with_attributes: bool = True
+) -> str:
+    """os iOS and os iPadOS · country Russia & source ads: attributes in the reader's words, values as they are.
+
+    Each text from data passes `clean`, as does the &. More than `most` elements are counted.
+    """
+    elements = []
+    for pairs in where.elements:
+        pieces = []
+        for name, value in pairs[:MAX_PAIRS]:
+            shown = clean(value) or WORDS[language]["empty"]
+            pieces.append(f"{attribute_name(name, language, clean)} {shown}" if with_attributes else shown)
+        elements.append(f" {clean('&')} ".join([*pieces, "…"] if len(pairs) > MAX_PAIRS else pieces))
+    return enumerate_words(elements, language, most)
 
 
-def segment_name(where: Segment, language: str, clean: CleanText = escape_text, most: int = ELEMENTS) -> str:
-    """os iOS and os iPadOS · country Russia & source ads"""
-
-    def pair(name: str, value: str) -> str:
-        return f"{attribute_name(name, language, clean)} {_value(value, language, clean)}"
-
-    return _slice(where, language, clean, most, pair)
-
-
-def segment_values(where: Segment, language: str, clean: CleanText = escape_text, most: int = ELEMENTS) -> str:
-    """iOS and iPadOS · Russia & ads: where the attributes are said already."""
-    return _slice(where, language, clean, most, lambda _, value: _value(value, language, clean))
-
-
-def sibling_name(other: Segment, of: Segment, language: str) -> str:
-    """One of the others of a slice; without its attribute where that is the slice's only one."""
-    alone = len(segment_attributes(of)) == 1 and segment_attributes(other) == segment_attributes(of)
-    return (segment_values if alone else segment_name)(other, language, most=1)
+def segment_values(where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS) -> str:
+    """iOS and iPadOS · Russia & ads: a segment whose attributes are named already."""
+    return segment_name(where, language, clean, most, with_attributes=False)
 
 
 def segment_attributes(where: Segment) -> tuple[str, ...]:
-    """All that it is made of, in order."""
+    """Return the names of the attributes of a segment, in order."""
     return tuple(dict.fromkeys(name for pairs in where.elements for name, _ in pairs))
 
 
-def _slice(where: Segment, language: str, clean: CleanText, most: int, pair: Callable[[str, str], str]) -> str:
-    elements = [[pair(*both) for both in pairs[:PAIRS]] + ["…"] * (len(pairs) > PAIRS) for pairs in where.elements[: most + 1]]
-    said = [f" {clean('&')} ".join(pieces) for pieces in elements]
-    return enumerate_words([*said, *("",) * (len(where.elements) - len(said))], language, most)
+@dataclass(frozen=True)
+class SegmentFacts:
+    """A segment whose share of all has changed."""
 
-
-def _value(value: str, language: str, clean: CleanText) -> str:
-    return clean(value) or WORDS[language]["empty"]
-
-
-# A cause in words: who is hit, what share of the change that is, who is not hit, and what else stands out.
-
-CALM = 0.05  # a change that is as good as none, or
-CALM_BESIDE = 0.1  # a tenth of the slice's own, where that is more
-CARRIES, ALL, MORE = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all of it, clearly more than that
-MOSTLY = (0.8, 1.25)  # of a ratio's change: so much of it is mix, that the ratios inside are about as usual
-UNHIT = 4  # slices named that are not hit
-LISTED = 3  # groups out of balance, new values, gone values
+    name: Markup
+    share: str  # 31 %: now
+    usual: str  # 20 %
 
 
 @dataclass(frozen=True)
-class RootCauseText:
-    """A cause as it is told to one reader."""
+class RootCauseFacts:
+    """A root cause as templates show it. Texts are empty where there is nothing to show."""
 
-    cause: RootCause
-    metric: Metric
-    reader: Audience
-    fell: bool  # the metric did
-
-    @classmethod
-    def of(cls, incident: Incident, metric: Metric, reader: Audience) -> RootCauseText:
-        cause = incident.cause or RootCause("unclear")
-        first = incident.root.first
-        change = first.value - first.expected
-        if math.isnan(change) and cause.slice:
-            change = cause.slice.change * (1 if cause.share >= 0 else -1)
-        return cls(cause, metric, reader, change < 0)
-
-    @property
-    def language(self) -> str:
-        return self.reader.language
-
-    def line(self) -> str:
-        """Cause: os iOS −62 %, carries 98 % of the drop; the rest −1 %; normal: Android, web"""
-        said = "; ".join(piece for piece in (self.head(), self.around()) if piece)
-        return capitalize(said) if self.cause.answer == "alike" else self.reader.say("cause", cause=said)
-
-    def head(self) -> str:
-        """What it is; empty where nothing explains it."""
-        cause = self.cause
-        if cause.answer == "alike":
-            return self._alike()
-        if cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
-            return ""
-        said = {"mix": self._mix, "rate": self._rate}.get(cause.effect, self._count)
-        return (self._experiment if cause.experiment and cause.effect != "mix" else said)(cause.slice)
-
-    def around(self) -> str:
-        """The rest −1 %; normal: Android, web"""
-        cause = self.cause
-        if not self.head() or cause.slice is None or cause.effect == "mix":
-            return ""
-        if cause.experiment and self._others_calm():  # that is said already
-            return ""
-        calm = [sibling_name(other, cause.slice, self.language) for other in cause.others if self._calm(other)]
-        unhit = self.reader.say("unaffected", slices=", ".join(calm[:UNHIT])) if calm and not cause.experiment else ""
-        overlap = self.reader.say("overlap") if cause.overlap else ""
-        return " ".join(filter(None, ["; ".join(filter(None, [self._rest(), unhit])), overlap]))
-
-    def beside(self) -> list[str]:
-        """Groups out of balance, values never seen before, values that have stopped coming: a line each."""
-        lines = {
-            "imbalance": [self._group(group) for group in self.cause.imbalance],
-            "new values": [self._part("share now", where, where.value) for where in self.cause.new],
-            "gone values": [self._part("share before", where, where.expected) for where in self.cause.gone],
-        }
-        return [self.reader.say(key, slices=_listed(pieces, self.language)) for key, pieces in lines.items() if pieces]
-
-    def _count(self, where: Segment) -> str:
-        """os iOS −62 %, carries 98 % of the drop"""
-        name, change = segment_name(where, self.language), signed_percent(where.value, where.expected, self.language)
-        if not change:
-            value, expected = self._numbers(where)
-            change = f"{value} ({expected})"
-        return ", ".join(filter(None, [f"{name} {change}", self._carries(len(where.elements))]))
-
-    def _rate(self, where: Segment) -> str:
-        """CTR in source ads 8.1 % (expected 15.2 %), carries 90 % of the drop"""
-        value, expected = self._numbers(where)
-        pieces = {"title": self._title(), "slice": segment_name(where, self.language), "value": value, "expected": expected}
-        return ", ".join(filter(None, [self.reader.say("in a slice", **pieces), self._carries()]))
-
-    def _mix(self, where: Segment) -> str:
-        """a shift of the mix: source ads is 41 % of all (usually 20 %); CTR inside the slices is about as usual"""
-        now, usual = percent(where.value, self.language), percent(where.expected, self.language)
-        key = "mix of many" if len(where.elements) > 1 else "mix"
-        said = self.reader.say(key, slice=segment_name(where, self.language), share=now, usual=usual)
-        if MOSTLY[0] <= self.cause.share <= MOSTLY[1]:
-            return f"{said}; {self.reader.say('rates as usual', title=self._title())}"
-        return ", ".join(filter(None, [said, self._carries()]))
-
-    def _experiment(self, where: Segment) -> str:
-        """exp_group 3 carries 96 % of the drop, the other groups are normal → probably the experiment"""
-        hit = f"{segment_name(where, self.language)} {self._carries(len(where.elements))}".rstrip()
-        others = self.reader.say("other groups") if self._others_calm() else ""
-        return f"{', '.join(filter(None, [hit, others]))} → {self.reader.say('experiment')}"
-
-    def _alike(self) -> str:
-        """everything alike: every os, source and country fell about as much"""
-        looked = attribute_names(self.cause.attributes, self.language)
-        key = "alike, fell" if self.fell else "alike, rose"
-        return self.reader.say(key, attributes=looked) if looked else self.reader.say("alike")
-
-    def _carries(self, many: int = 1) -> str:
-        share = self.cause.share
-        if not share >= CARRIES:
-            return ""
-        said = self.reader.say("more than all") if share > MORE else self.reader.say("all of it")
-        said = percent(share, self.language) if share < ALL else said
-        move = self.reader.say("the drop" if self.fell else "the rise")
-        return self.reader.say("carry" if many > 1 else "carries", share=said, move=move)
-
-    def _rest(self) -> str:
-        """the rest −1 %; where the slice carries more than all: the rest rose 4 %"""
-        rest = self.cause.rest
-        if rest is None or not math.isfinite(rest.change):
-            return ""
-        change = roughly(rest.change, self.language)
-        if not change:
-            return self.reader.say("the rest as usual")
-        against = self.cause.share > MORE and (rest.change > 0) == self.fell
-        if not against:
-            return self.reader.say("the rest moved", change=change)
-        key = "the rest rose" if rest.change > 0 else "the rest fell"
-        return self.reader.say(key, change=roughly(abs(rest.change), self.language).removeprefix("+"))
-
-    def _others_calm(self) -> bool:
-        others = self.cause.others or (self.cause.rest,)
-        return all(other is not None and self._calm(other) for other in others)
-
-    def _calm(self, other: Segment) -> bool:
-        own = min(abs(self.cause.slice.change), 1.0) if self.cause.slice else 0.0
-        return abs(other.change) < max(CALM, CALM_BESIDE * own)
-
-    def _numbers(self, where: Segment) -> tuple[str, str]:
-        """8.1 % and expected 15.2 %"""
-        numbers = NumberFormat.fitting(self.metric.form, self.language, where.value, where.expected)
-        return numbers.value(where.value), self.reader.say("expected", value=numbers.value(where.expected))
-
-    def _title(self) -> str:
-        return inside_sentence(title_of(self.metric, self.language, SHORT_TITLE))
-
-    def _group(self, group: Segment) -> str:
-        value = segment_values(group, self.language, most=1)
-        shares = {"share": percent(group.value, self.language), "usual": percent(group.expected, self.language)}
-        return self.reader.say("group", group=value, **shares)
-
-    def _part(self, key: str, where: Segment, share: float) -> str:
-        return self.reader.say(key, slice=segment_name(where, self.language, most=1), share=percent(share, self.language))
+    findings: tuple[str, ...] = ()  # those that have a line, the most telling first: cause | imbalance | new | gone
+    effect: str = ""  # alike | mix | rate | experiment | count; empty where nothing explains the change
+    is_drop: bool = False  # of the metric
+    title: str = ""  # of the metric, as it is written within a sentence
+    segment: Markup = Markup("")
+    is_several: bool = False  # the segment has several elements
+    change: str = ""  # of the segment: −62 %
+    value: str = ""  # of the segment
+    expected: str = ""
+    share: str = ""  # of the metric's change: 98 %
+    is_all: bool = False  # the segment explains as good as all of the change
+    is_more_than_all: bool = False  # the rest went the other way
+    is_mix_only: bool = False
+    usual_share: str = ""  # of a mix effect: the segment's share of all before
+    current_share: str = ""  # and now
+    rest: str = ""  # change of everything else: −1 %
+    is_rest_usual: bool = False
+    is_rest_opposite: bool = False  # it went the other way: `rest` has no sign
+    is_rest_up: bool = False
+    are_others_normal: bool = False
+    unaffected: tuple[Markup, ...] = ()  # segments that are normal
+    is_overlap: bool = False
+    attributes: Markup = Markup("")  # that were searched, where all moved alike
+    imbalance: tuple[SegmentFacts, ...] = ()
+    new: tuple[SegmentFacts, ...] = ()
+    gone: tuple[SegmentFacts, ...] = ()
 
 
-def _listed(pieces: list[str], language: str) -> str:
-    """With semicolons: the pieces have commas in them."""
-    more = len(pieces) - LISTED
-    return "; ".join([*pieces[:LISTED], WORDS[language]["more"].format(count=more)] if more > 0 else pieces)
+def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> RootCauseFacts:
+    """Return the facts of an incident's cause. `metric`: the incident's root."""
+    cause, language = incident.cause or RootCause("unclear"), reader.language
+    first = incident.root.first
+    change = first.value - first.expected
+    if math.isnan(change) and cause.slice:
+        change = cause.slice.change * (1 if cause.share >= 0 else -1)
+    facts: dict[str, Any] = {
+        "is_drop": change < 0,
+        "title": inside_sentence(title_of(metric, language, MAX_SHORT_TITLE)),
+        "imbalance": _shares(cause.imbalance, language, with_attributes=False),
+        "new": _shares(cause.new, language),
+        "gone": _shares(cause.gone, language),
+    }
+    if cause.answer == "alike":
+        names = dict.fromkeys(attribute_name(name, language) for name in cause.attributes)  # age and age_band have one name
+        facts |= {"effect": "alike", "attributes": Markup(enumerate_words(list(names), language, MAX_ATTRIBUTES))}
+    elif cause.answer == "carried" and cause.slice is not None and not math.isnan(cause.slice.change):
+        facts |= _segment_facts(cause, cause.slice, metric, language) | _rest_facts(cause, cause.slice, change < 0, language)
+    names = {"cause": facts.get("effect"), "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
+    return RootCauseFacts(tuple(name for name, there in names.items() if there), **facts)
 
 
-# What explains an incident: a line in its opening, a reply where it is found later, a word at the end.
+def _shares(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> tuple[SegmentFacts, ...]:
+    return tuple(
+        SegmentFacts(
+            Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
+            percent(where.value, language),
+            percent(where.expected, language),
+        )
+        for where in segments
+    )
 
 
-def root_cause_lines(p: EventFacts) -> list[str]:
-    """The cause in a line, then what else stands out, a line each. Nothing where it was taken back, or the root is not known."""
-    incident = p.incident
-    metric = next((part.metric for part in p.others if incident and part.metric.name == incident.root.metric), p.context.metric)
-    if incident is None or incident.cause is None or incident.corrected or metric.name != incident.root.metric:
-        return []
-    why = RootCauseText.of(incident, metric, p.context.reader)
-    return [*([why.line()] if why.head() else []), *why.beside()]
+def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
+    """The segment that explains the change, and how much of it."""
+    numbers = NumberFormat.fitting(metric.form, language, where.value, where.expected)
+    return {
+        "effect": "experiment" if cause.experiment and cause.effect != "mix" else cause.effect,
+        "segment": Markup(segment_name(where, language)),
+        "is_several": len(where.elements) > 1,
+        "change": signed_percent(where.value, where.expected, language),
+        "value": numbers.value(where.value),
+        "expected": numbers.value(where.expected),
+        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",
+        "is_all": cause.share >= ALL,
+        "is_more_than_all": cause.share > MORE_THAN_ALL,
+        "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
+        "current_share": percent(where.value, language),
+        "usual_share": percent(where.expected, language),
+    }
 
 
-def root_cause_brief(p: EventFacts) -> str:
-    """Cause: exp_group 3"""
-    cause = p.incident.cause if p.incident and not p.incident.corrected else None
-    if cause is None or cause.answer != "carried" or cause.slice is None:
-        return ""
-    where = segment_name(cause.slice, p.language)
-    return p.say("cause", cause=p.say("mix, short", slice=where) if cause.effect == "mix" else where)
+def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
+    """Everything but the segment: how it changed, and which of the other segments are normal."""
+    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
+    normal = [other for other in cause.others if abs(other.change) < limit]
+    others, rest = cause.others or (cause.rest,), cause.rest
+    facts: dict[str, Any] = {
+        "are_others_normal": all(other is not None and abs(other.change) < limit for other in others),
+        "is_overlap": cause.overlap,
+    }
+    if not cause.experiment:
+        kind = segment_attributes(where)
+        facts["unaffected"] = tuple(
+            Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
+            for other in normal[:MAX_UNAFFECTED]
+        )
+    if rest is not None and math.isfinite(rest.change):
+        opposite = cause.share > MORE_THAN_ALL and (rest.change > 0) == is_drop
+        change = roughly(abs(rest.change) if opposite else rest.change, language)
+        facts |= {"is_rest_usual": not change, "is_rest_opposite": opposite, "is_rest_up": rest.change > 0}
+        facts["rest"] = change.removeprefix("+") if opposite else change
+    return facts
+
+
+def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:
+    """Return each finding in a line, the cause first where there is one."""
+    return render_lines("cause", language, {"cause": cause})
 
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
-    """The reply that says what explains it, where that was found after the alert had gone. `metric`: the incident's root."""
-    why = RootCauseText.of(incident, metric, reader)
-    first = reader.say("cause found", title=title_of(metric, reader.language), cause=why.head() or reader.say("no cause"))
-    text = join_lines([first, capitalize(why.around()), *why.beside()])
+    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
+    facts = {"title": title_of(metric, reader.language), "cause": root_cause_facts(incident, metric, reader)}
+    text = join_lines(render_lines("cause_found", reader.language, facts))
     key = f"{incident.id}/cause/text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)

@@ -1,86 +1,95 @@
-"""Pieces of lines: what comes from data is escaped and cut here. Each is empty when it has nothing to say."""
+"""From a template and facts to a text for the chat: escape what comes from data, render, tidy the lines, cut to length.
+
+Texts are Telegram HTML. Templates (`templates/KIND.LANGUAGE.j2`) look like their messages; what is empty is left out:
+a piece between two " · ", and a line.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
-from alerting.messages.context import Audience
+from markupsafe import Markup
+
 from alerting.messages.words import WORDS
 from alerting.model.metric import Metric
 
-TITLE, REASON, PATH, URL = 60, 300, 300, 700  # characters kept of each (escaped), so that a text stays under Telegram's 4096
-SHORT_TITLE = 40  # of a title among others
-NAMED = 6  # metrics named in one line
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# characters kept of each (escaped), so that a text stays under Telegram's 4096
+MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
+MAX_SHORT_TITLE = 40  # of a title among others
 MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
 
 
-def title_of(metric: Metric, language: str, limit: int = TITLE) -> str:
-    return plain_line(metric.title.get(language) or metric.title.get("en") or metric.name, limit) or metric.name
-
-
-def inside_sentence(title: str) -> str:
-    """The title within a sentence: feed users, but CTR, A/B and iOS as they are."""
-    rest = title.split(" ")[0][1:]
-    return title[:1].lower() + title[1:] if rest.isalpha() and rest.islower() else title
-
-
-def link_line(reader: Audience, dashboard: str = "", owner: str = "") -> list[str]:
-    """Dashboard · Run · @duty; what is not a web address stands on a line of its own, to be copied."""
-    places = {"dashboard": dashboard, "run": reader.run_link}
-    web = [f'<a href="{escape(url)}">{reader.say(key)}</a>' for key, url in places.items() if is_web(url)]
-    rest = [
-        f"{reader.say(key)} <code>{plain_line(path, PATH)}</code>" for key, path in places.items() if path and not is_web(path)
-    ]
-    return [ellipsis(*web, plain_line(owner, TITLE)), *rest]
-
-
-def join_names(titles: tuple[str, ...], language: str, most: int = NAMED) -> str:
-    """Likes, Views, 4 more"""
-    return first_few([plain_line(title, TITLE) for title in titles], language, most)
-
-
-def first_few(pieces: list[str], language: str, most: int) -> str:
-    """The first `most` of them, and how many more there are."""
-    more = len(pieces) - most
-    return ", ".join([*pieces[:most], WORDS[language]["more"].format(count=more)] if more > 0 else pieces)
-
-
-def plain_line(text: str, limit: int) -> str:
-    """`text` from data: one line, nothing unprintable (nor a lone surrogate), at most `limit` characters once escaped."""
+def plain_line(text: str, limit: int) -> Markup:
+    """Return `text` from data as one line, without what cannot be printed, at most `limit` characters once escaped."""
     line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
     ends = list(accumulate(len(escape(c, quote=False)) for c in line))
     fits = bisect_right(ends, limit)
-    return escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False)
+    return Markup(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
 
 
-def join_lines(lines: list[str], ends: list[str] | None = None) -> str:
-    """One text. Should it grow too long for the chat after all, the last of `lines` go; `ends` stay."""
-    said, kept = [line for line in lines if line], [line for line in ends or [] if line]
-    room = MAX_TEXT - sum(map(_units, kept))
-    sizes = accumulate(map(_units, said))
-    return "\n".join([*(line for line, size in zip(said, sizes, strict=True) if size <= room), *kept])
+def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Markup:
+    title = metric.title.get(language) or metric.title.get("en") or metric.name
+    return plain_line(title, limit) or Markup(metric.name)
 
 
-def _units(line: str) -> int:
-    return len(line.encode("utf-16-le")) // 2 + 1
+def inside_sentence(title: str) -> str:
+    """Return a title as it is written within a sentence: feed users, but CTR, A/B and iOS as they are."""
+    rest = title.split(" ")[0][1:]
+    return type(title)(title[:1].lower() + title[1:]) if rest.isalpha() and rest.islower() else title
 
 
-def capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def ellipsis(*pieces: str) -> str:
-    return " · ".join(piece for piece in pieces if piece)
-
-
-def enumerate_words(pieces: list[str], language: str, most: int) -> str:
-    """iOS, iPadOS and Android; of more than `most`, how many more there are."""
-    if len(pieces) < 2 or len(pieces) > most:
-        return first_few(pieces, language, most)
-    return f"{', '.join(pieces[:-1])} {WORDS[language]['and']} {pieces[-1]}"
+def enumerate_words(words: Sequence[str], language: str, most: int) -> str:
+    """iOS, iPadOS and Android; of more than `most`, the first ones and how many more there are."""
+    if len(words) > most:
+        return ", ".join([*words[:most], WORDS[language]["more"].format(count=len(words) - most)])
+    return f"{', '.join(words[:-1])} {WORDS[language]['and']} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def is_web(url: str) -> bool:
-    return url.startswith(("http://", "https://")) and len(escape(url)) <= URL and url.isprintable() and " " not in url
+    """Tell whether `url` is a web address that can be linked; anything else is shown, to be copied."""
+    return url.startswith(("http://", "https://")) and len(escape(url)) <= MAX_URL and url.isprintable() and " " not in url
+
+
+def tidy(text: str) -> str:
+    """Leave out the empty pieces between " · ". Keeps whether the text is escaped."""
+    return type(text)(" · ".join(piece for part in text.split(" · ") if (piece := part.strip(" "))))
+
+
+def sentence(text: str) -> str:
+    """Tidy a line that may begin with any of its pieces, and begin it with a capital letter."""
+    tidied = tidy(text)
+    return type(text)(tidied[:1].upper() + tidied[1:])
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates. Made at the first text, as the import of jinja2 takes 0.1 s."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("alerting.messages")
+    templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False)
+    templates.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
+    templates.tests["web"] = is_web
+    return templates
+
+
+def render_lines(template: str, language: str, facts: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a template that have something to say. Raises UndefinedError for a fact that does not exist."""
+    text = environment().get_template(f"{template}.{language}.j2").render(facts)
+    return [line for line in map(tidy, text.split("\n")) if line]
+
+
+def join_lines(lines: Sequence[str], ends: Sequence[str] = ()) -> str:
+    """Return one text. If it is too long for the chat after all, the last of `lines` go; `ends` stay."""
+    units = [len(f"{line}\n".encode("utf-16-le")) // 2 for line in (*lines, *ends)]
+    room = MAX_TEXT - sum(units[len(lines) :])
+    fitting = [line for line, size in zip(lines, accumulate(units), strict=False) if size <= room]
+    return "\n".join([*fitting, *ends])

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from alerting import charts, connections, messages, pipeline
 from alerting.backtest.review import group_events
-from alerting.messages.facts import EventFacts, rarity_text
+from alerting.messages.compose import rarity_text
 from alerting.messages.format import NumberFormat, change
-from alerting.messages.root_cause import RootCauseText, segment_name
+from alerting.messages.root_cause import root_cause_facts, root_cause_lines, segment_name
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric
@@ -179,9 +179,10 @@ def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_
     context = messages.MessageContext(metric, reader, rarity=incident.rarity if incident else None)
     segments = no_cause
     if incident and incident.cause:
-        text = RootCauseText.of(incident, metric, reader)
-        segments = "; ".join([text.line() if text.head() else "no slice carries the change", *text.beside()])
-    facts = {"how unusual": rarity_text(EventFacts(event, context)) or NOT_RARE, "slices": segments}
+        cause = root_cause_facts(incident, metric, reader)
+        lines = root_cause_lines(cause, reader.language)
+        segments = "; ".join(lines if cause.effect else ["no slice carries the change", *lines])
+    facts = {"how unusual": rarity_text(event, context) or NOT_RARE, "slices": segments}
     return {name: fact for name, fact in facts.items() if fact}
 
 

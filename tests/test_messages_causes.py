@@ -1,0 +1,167 @@
+"""Root causes, rarity and similar incidents in words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from alerting import messages
+from alerting.messages.root_cause import root_cause_reply
+from alerting.model.incident import Rarity, RootCause, SimilarIncident
+from alerting.model.verdict import EventKind, Label, Verdict
+from tests.texts import (
+    DOWN,
+    DROP,
+    NAN,
+    context,
+    event,
+    incident,
+    member,
+    metric,
+    moscow,
+    odd,
+    part,
+    plain,
+    plain_spaces,
+    reader,
+    told,
+    watched,
+)
+from tests.texts_of_causes import ALIKE, EXPERIMENT, GROUPS, IOS, LIKE, MIX, RARE, RATE, cause_found, where
+
+
+def cause_line(cause: RootCause, language: str = "en", first: Verdict = DOWN, name: str = "likes") -> str:
+    story = incident(member(name, first=first), cause=cause)
+    return plain_spaces(plain(told(EventKind.OPENED, first, story, language, "14:35").text)).splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("share", "rest", "said"),
+    [
+        (0.976, -0.011, "carries 98 % of the drop; the rest −1 %"),
+        (0.98, -0.004, "carries 98 % of the drop; the rest as usual"),
+        (1.0, 0.0, "carries all of the drop; the rest as usual"),
+        (1.049, 0.02, "carries all of the drop; the rest +2 %"),
+        (1.3, 0.041, "carries more than all of the drop; the rest rose 4 %"),
+        (1.3, -0.041, "carries more than all of the drop; the rest −4 %"),
+        (0.04, -0.2, "the rest −20 %"),
+        (-0.5, -0.2, "the rest −20 %"),
+        (NAN, -0.2, "the rest −20 %"),
+    ],
+)
+def test_the_share_that_is_carried(share, rest, said):
+    cause = replace(IOS, share=share, rest=where("os=", 1000 * (1 + rest), 1000), others=())
+    assert re.split(", |; ", cause_line(cause), maxsplit=1)[1] == said
+
+
+def test_a_rise_is_carried_too():
+    up = odd("likes", moscow("14:15"), 3100, 4.0)
+    rise = replace(IOS, slice=where("os=iOS", 2400, 1210), share=1.2, rest=where("os=", 700, 810), others=())
+    assert cause_line(rise, first=up) == "Cause: os iOS +98 %, carries more than all of the rise; the rest fell 14 %"
+    assert cause_line(rise, "ru", up) == "Причина: ОС iOS +98 %, даёт больше 100 % роста; остальное упало на 14 %"
+    new = replace(rise, slice=where("os=Fuchsia", 1190, 0), share=1.0, rest=None)
+    assert cause_line(new, first=up) == "Cause: os Fuchsia 1,190 (expected 0), carries all of the rise"
+    assert cause_line(ALIKE, first=up) == "Everything alike: every os, source, country and city rose about as much"
+    assert cause_line(ALIKE, "ru", up) == "Везде одинаково: все срезы выросли примерно так же (ОС, источник, страна и город)"
+
+
+def test_who_is_not_affected_is_named():
+    others = tuple(where(f"os={n}", value, 1000) for n, value in (("a", 961), ("b", 1049), ("c", 900), ("d", 1000), ("e", 990)))
+    assert cause_line(replace(IOS, rest=None, others=others)).endswith("; normal: a, b, d, e")
+    assert cause_line(replace(IOS, rest=None, others=others * 2)).endswith("; normal: a, b, d, e")
+    none = replace(IOS, rest=None, others=others[2:3])
+    assert "normal" not in cause_line(none)
+    pair = replace(none, others=(where("os=web&source=ads", 1000, 1000), where("os=", 1000, 1000)))
+    assert cause_line(pair).endswith("; normal: os web & source ads, (empty)")
+
+
+def test_the_experiment_is_only_said_to_be_alone_where_the_others_are_normal():
+    odd_one = replace(
+        EXPERIMENT, share=0.6, rest=where("exp_group=", 1400, 1616), others=(where("exp_group=1", 300, 404), *GROUPS[1:])
+    )
+    assert cause_line(odd_one) == "Cause: exp_group 3 carries 60 % of the drop → probably the experiment; the rest −13 %"
+    two = replace(EXPERIMENT, slice=where("exp_group=3;exp_group=4", 40, 808))
+    assert cause_line(two).startswith("Cause: exp_group 3 and exp_group 4 carry 96 % of the drop, the other groups")
+
+
+def test_a_mix_that_is_not_all_says_how_much_it_is():
+    half = cause_line(replace(MIX, share=0.6), first=odd("ctr", moscow("14:15"), 0.181), name="ctr")
+    assert half == "Cause: a shift of the mix: source ads is 41 % of all (usually 20 %), carries 60 % of the drop"
+
+
+def test_nothing_is_said_of_a_cause_that_is_not_known():
+    for cause in (None, RootCause("unclear"), RootCause("carried"), replace(IOS, slice=where("os=iOS", NAN, 10))):
+        assert "Cause" not in told(EventKind.OPENED, DOWN, incident(member("likes"), cause=cause), "en", "14:35").text
+        if cause:
+            reply = root_cause_reply(incident(member("likes"), cause=cause), moscow("14:15"), reader(), watched("likes"))
+            assert reply.text == "🔎 <b>Likes</b>: no slice stands out"
+    taken_back = incident(member("likes"), cause=IOS, closed=moscow("15:00"), corrected=True)
+    text = told(EventKind.OPENED, DOWN, taken_back, "en", "15:05", **RARE).text
+    assert not re.search("Cause|lower than|such a", text)
+
+
+def test_a_cause_is_the_roots():
+    mine = member("ctr", value=0.131)
+    story = incident(member("likes"), mine, cause=RATE)
+    again = told(EventKind.OPENED, mine.first, story, "en", "14:35", (part(member("likes")),), again=True)
+    assert "Cause: likes in source ads" in again.text
+    unknown = told(EventKind.OPENED, mine.first, story, "en", "14:35", again=True)
+    assert "Cause" not in unknown.text
+
+
+def test_a_cause_that_comes_later_answers_the_alert():
+    late = cause_found("en")
+    story = "20261012T1115Z-likes"
+    assert (late.key, late.reply_to, late.incident) == (f"{story}/cause/text", f"{story}/opened/text", story)
+    assert (late.kind, late.metric, late.quiet, late.buttons) == (EventKind.CAUSE, "likes", True, ())
+
+
+@pytest.mark.parametrize(
+    ("rarity", "en", "ru"),
+    [
+        ((12, 0, 9.3, 1), "lower than all 12 same-time Mondays · such a drop about once in 9 weeks",
+         "ниже всех 12 понедельников в это время · такое бывает примерно раз в 9 недель"),
+        ((21, 0, 21.9, 0), "lower than all 21 same-time Mondays · such a drop not once in the 21 weeks before",
+         "ниже всех 21 понедельника в это время · за 21 неделю до этого такого не было"),
+        ((12, 1, 9, 4), "lower than 11 of 12 same-time Mondays · such a drop about once in 2 weeks",
+         "ниже, чем в 11 из 12 понедельников в это время · такое бывает примерно раз в 2 недели"),
+        ((12, 6, 9, 8), "such a drop about once a week", "такое бывает примерно раз в неделю"),
+        ((2, 0, 9, 27), "such a drop about 3 times a week", "такое бывает примерно 3 раза в неделю"),
+        ((2, 0, 9, 45), "such a drop about 5 times a week", "такое бывает примерно 5 раз в неделю"),
+        ((3, 0, 1.9, 0), "lower than all 3 same-time Mondays", "ниже всех 3 понедельников в это время"),
+    ],
+)  # fmt: skip
+def test_how_unusual_it_is_in_words(rarity, en, ru):
+    since = {"en": "Since 14:00 · ", "ru": "С 14:00 · "}
+    for language, said in (("en", en), ("ru", ru)):
+        about = context(metric(), reader(language), rarity=Rarity(*rarity))
+        lines = plain_spaces(messages.compose(event(EventKind.OPENED, DROP, since=moscow("14:00")), about).text).splitlines()
+        assert since[language] + said in lines
+        lines = plain_spaces(messages.compose(event(EventKind.OPENED, DROP), about).text).splitlines()
+        assert said[0].upper() + said[1:] in lines
+
+
+def test_what_is_not_known_to_be_unusual_is_not_said():
+    for rarity in (Rarity(), Rarity(2, 0, 1.9, 0), Rarity(12, 6), None):
+        text = messages.compose(
+            event(EventKind.OPENED, DROP, since=moscow("14:00")), context(metric(), reader(), rarity=rarity)
+        ).text
+        assert "Since 14:00 · 30\u00a0min so far" in text
+        assert "same-time" not in text
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        (LIKE, "4 Sep (real, −36 %)"),
+        (SimilarIncident(moscow("14:00", -5)), "Wed"),
+        (SimilarIncident(moscow("09:00"), Label.FALSE_ALARM), "09:00 (false alarm)"),
+        (SimilarIncident(moscow("09:00", -9), None, "/srv/runs/a.ipynb", LIKE.off), "3 Oct (−36 %)"),
+    ],
+)
+def test_what_it_is_most_like(past, said):
+    text = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), yesterday=2015, similar=past)).text
+    assert f"Yesterday 2,015 · most like: {said}" in plain_spaces(plain(text)).splitlines()
+    assert (f'<a href="{past.url}">' in text) == past.url.startswith("https")
