@@ -21,10 +21,10 @@ from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
+from alerting.sources.query import EPOCH, round_up
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_PART, LONGEST_PART = DAY, 4 * WEEK
 SLOW = 2.0  # seconds: a part that takes longer is followed by a shorter one
 GROWTH = 4  # a quick part is followed by one of so many times its length
@@ -115,7 +115,10 @@ class CachedSource:
             cached = self._rebuild(key, query, span, first, last, change)
         else:
             cached = self._cached(key, first, last)
-        early = self._read_backward(key, query, start, span.start)
+        early = list[pd.DataFrame]()
+        for left, right, counts in self._parts(query, start, span.start, backward=True):
+            self._cache(key, query, counts, left, right)
+            early.insert(0, counts)
         late = [self._read_forward(key, query, max(start, span.until), end)] if end > span.until else []
         return join_counts([*early, cached, *late])
 
@@ -150,14 +153,6 @@ class CachedSource:
         if begin == start:  # no final bucket
             self._cache(key, query, join_counts(parts), start, start)
         return join_counts(parts)
-
-    def _read_backward(self, key: str, query: Query, start: datetime, end: datetime) -> list[pd.DataFrame]:
-        """Return the counts of the window, and cache all of them. The cache begins at `end`."""
-        parts = list[pd.DataFrame]()
-        for first, last, counts in self._parts(query, start, end, backward=True):
-            self._cache(key, query, counts, first, last)
-            parts.insert(0, counts)
-        return parts
 
     def _parts(
         self, query: Query, start: datetime, end: datetime, backward: bool = False
@@ -196,19 +191,17 @@ class CachedSource:
         now, then = self.source.fetch(query, begin, until), self._cached(key, begin, until)
         change = first_difference(then, now)
         gone = then.index.difference(now.index)
-        if not change and len(gone) and self._has_rows_before(key, query, span.start, gone[0].to_pydatetime()):
-            change = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
+        if not change and len(gone):
+            # Where the source still has older rows, these were deleted, and not for their age.
+            past = self._cached(key, span.start, gone[0].to_pydatetime())
+            oldest = past.index[0].to_pydatetime() if len(past) else None
+            if oldest and len(self.source.fetch(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
+                change = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
         if change and self._rebuilt_lately(span):
             self._cache(key, query, now, begin, until)
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
             self._notes.append(f"history of {query.name}: again {change}; {advice}")
         return change
-
-    def _has_rows_before(self, key: str, query: Query, start: datetime, bucket: datetime) -> bool:
-        """Whether the source has rows older than `bucket`: what is absent at `bucket` was then deleted, and not for its age."""
-        past = self._cached(key, start, bucket)
-        first = past.index[0].to_pydatetime() if len(past) else bucket
-        return first < bucket and len(self.source.fetch(query, first, min(first + DAY, bucket))) > 0
 
     def _rebuilt_lately(self, span: CachedSpan) -> bool:
         """Whether it was read anew within a day: a source whose answers vary must not be read whole by every run."""
@@ -247,8 +240,3 @@ def first_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
     row, column = np.argwhere(~same)[0]
     place = f"{columns[column]} at {now.index[row]:%Y-%m-%dT%H:%MZ}"
     return f"{place} was {old[row, column]:.15g} and is {new[row, column]:.15g}"
-
-
-def round_up(at: datetime, step: timedelta) -> datetime:
-    """Return the start of the first bucket at `at` or later."""
-    return EPOCH - (EPOCH - at) // step * step
