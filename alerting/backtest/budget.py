@@ -245,8 +245,11 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
         return weekly_counts(past, [event for event in events if event.kind in kinds])
 
     false = {"false now": _false_counts(past, curves, present), "false chosen": _false_counts(past, curves, chosen)}
-    frame = pd.DataFrame(false, index=weeks)
-    frame["false unseen"] = [_held_out_count(past, curves, plan.budget, week) for week in track(list(weeks))]
+    frame = pd.DataFrame(false, index=weeks).assign(**{"false unseen": np.nan})
+    for week in track(list(weeks)):
+        if others := [other for other in weeks if other != week]:
+            tuned = choose_widths(past, curves, plan.budget, others).applied_to(past).metrics_with_values
+            frame.loc[week, "false unseen"] = _false_counts(past, curves, tuned)[week]
     frame["known told"] = np.subtract(count(EventKind.OPENED), frame["false chosen"])
     frame["no data told"] = count(EventKind.NO_DATA)
     frame["messages"] = count(*EventKind)
@@ -257,12 +260,3 @@ def _false_counts(past: BacktestData, curves: Mapping[str, WidthCurve], metrics:
     """Return the false alerts of each week, all metrics together."""
     counts = [weekly_counts(past, false_openings(past, metric, curves[metric.name].band)) for metric in metrics]
     return np.sum(counts, axis=0).astype(int).tolist()
-
-
-def _held_out_count(past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, week: int) -> float:
-    """Return the week's false alerts with widths that were chosen on the other weeks; NaN where there is no other."""
-    others = [w for w in range((past.end - past.start) // WEEK) if w != week]
-    if not others:
-        return float("nan")
-    chosen = choose_widths(past, curves, budget, others).applied_to(past)
-    return float(_false_counts(past, curves, chosen.metrics_with_values)[week])

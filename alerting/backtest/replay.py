@@ -42,10 +42,9 @@ class KnownSpan:
         if not self.start < self.end:
             raise ValueError(f"Span {self.start} .. {self.end}: it ends before it begins")
 
-
-def concerns(span: KnownSpan, metric: str) -> bool:
-    """Whether a span is about that metric."""
-    return not span.metrics or metric in span.metrics
+    def concerns(self, metric: str) -> bool:
+        """Whether it is about that metric."""
+        return not self.metrics or metric in self.metrics
 
 
 def covered_buckets(
@@ -58,7 +57,7 @@ def covered_buckets(
     covered = np.zeros(len(index), dtype=bool)
     step = index[1] - index[0] if len(index) > 1 else pd.Timedelta(0)
     for span in spans:
-        if concerns(span, metric):
+        if span.concerns(metric):
             covered |= np.asarray((index > span.start - step) & (index < span.end + after))
     return covered
 

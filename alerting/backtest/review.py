@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from alerting.backtest.replay import OPENINGS, RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay, concerns
+from alerting.backtest.replay import OPENINGS, RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
 from alerting.incidents.grouping import update_incidents
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
@@ -81,11 +81,11 @@ def at_widths(
 def is_found(event: Event, truth: KnownSpan, step: timedelta) -> bool:
     """Whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
     in_time = truth.start - step < event.bucket < truth.end + RECOVERY
-    return in_time and event.kind in OPENINGS and concerns(truth, event.metric)
+    return in_time and event.kind in OPENINGS and truth.concerns(event.metric)
 
 
 def truth_name(past: BacktestData, truth: KnownSpan) -> str:
     """Return the incident's first two metrics and its start in local time: "views, likes Tue 24 Nov 12:15"."""
-    names = [metric.name for metric in past.metrics if concerns(truth, metric.name)]
+    names = [metric.name for metric in past.metrics if truth.concerns(metric.name)]
     more = f" +{len(names) - 2}" if len(names) > 2 else ""
     return f"{', '.join(names[:2])}{more} {pd.Timestamp(truth.start).tz_convert(past.zone):%a %d %b %H:%M}"

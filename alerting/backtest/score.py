@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay, concerns
+from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
 from alerting.model.metric import Detector, Metric
 from alerting.model.verdict import EventKind, Status
 
@@ -82,8 +82,8 @@ def score_alerts(
     events, ignore, total = list(events), list(ignore), EMPTY_SCORE
     for metric in replay.metrics:
         alerts = [event for event in replay.events if event.metric == metric.name and event.kind in ALERT_KINDS]
-        not_false = [(_first_bucket(s, metric), s.end + RECOVERY) for s in ignore if concerns(s, metric.name)]
-        true = [event for event in events if concerns(event, metric.name) and replay.start <= event.start < replay.end]
+        not_false = [(_first_bucket(s, metric), s.end + RECOVERY) for s in ignore if s.concerns(metric.name)]
+        true = [event for event in events if event.concerns(metric.name) and replay.start <= event.start < replay.end]
         delays = []
         for event in true:
             first = _first_bucket(event, metric)

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,10 @@ def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
             rows = apply_incidents(make_events(app, present, day), present, incidents)
             path = root / table / f"{EPOCH + timedelta(days=day)}.parquet"
             _write_table(path, table, present, rows.take(rows.arrival <= epoch(now)))
-    _write_state(root, app, now)
+    shape = {name: value for name, value in asdict(app).items() if name != "birth"}
+    state = {"version": VERSION, "birth": app.birth.isoformat(), "extended": now.isoformat(), "shape": shape}
+    with _replacing(root / "state.json") as temporary:
+        temporary.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
     oldest = day_number(now) - app.days - EXTRA_DAYS
     for path in _day_files(root):
         if (date.fromisoformat(path.stem) - EPOCH).days < oldest:
@@ -151,19 +154,6 @@ def _read_state(root: Path) -> tuple[SampleApp, datetime] | None:
         return (SampleApp(birth, **stored["shape"]), extended) if stored["version"] == VERSION else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write_state(root: Path, app: SampleApp, extended: datetime) -> None:
-    shape = {
-        "seed": app.seed,
-        "days": app.days,
-        "users": app.users,
-        "events_per_day": app.events_per_day,
-        "incidents": app.incidents,
-    }
-    stored = {"version": VERSION, "birth": app.birth.isoformat(), "extended": extended.isoformat(), "shape": shape}
-    with _replacing(root / "state.json") as temporary:
-        temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

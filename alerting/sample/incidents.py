@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -33,9 +34,8 @@ class PlantedIncident:
     depth: float
 
 
-@dataclass(frozen=True)
-class IncidentPlan:
-    """An incident that begins some days before the app's birth, at a local time of day."""
+class IncidentPlan(NamedTuple):
+    """An incident that begins some days before the app's birth, at a time of day in HOME."""
 
     kind: str
     days_before: int
@@ -44,12 +44,6 @@ class IncidentPlan:
     metrics: tuple[str, ...]
     slice: tuple[str, str] | None = None
     depth: float = -1.0
-
-    def at(self, birth: datetime) -> PlantedIncident:
-        """Return the incident of an app born at that instant."""
-        day = birth.astimezone(HOME).date() - timedelta(days=self.days_before)
-        start = datetime.combine(day, self.clock, HOME).astimezone(UTC)
-        return PlantedIncident(self.kind, start, start + self.length, self.metrics, self.slice, self.depth)
 
 
 PLANS = (  # the first 28 of 56 days stay clean; at least two days lie between any two
@@ -71,9 +65,13 @@ def planted_incidents(app: SampleApp) -> list[PlantedIncident]:
     """Return the truth about the app, oldest first; incidents from before its first day are left out."""
     if app.incidents == "none":
         return []
+    planted = []
+    for kind, days_before, clock, length, metrics, segment, depth in PLANS:
+        day = app.birth.astimezone(HOME).date() - timedelta(days=days_before)
+        start = datetime.combine(day, clock, HOME).astimezone(UTC)
+        planted.append(PlantedIncident(kind, start, start + length, metrics, segment, depth))
     kind, metrics, segment, depth = ONGOING
-    ongoing = PlantedIncident(kind, app.birth - ONGOING_SINCE, app.birth + ONGOING_FOR, metrics, segment, depth)
-    planted = [*(plan.at(app.birth) for plan in PLANS), ongoing]
+    planted.append(PlantedIncident(kind, app.birth - ONGOING_SINCE, app.birth + ONGOING_FOR, metrics, segment, depth))
     return [incident for incident in planted if epoch(incident.start) >= app.first_day * DAY]
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -66,7 +66,9 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
     Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
     """
     ctx = ctx or connections.connect(dry_run=True)
-    now = pipeline.clock(at) if at else _newest_moment(ctx)
+    now = pipeline.clock(at)
+    if not at and (table_ends := ctx.source.ends().values()):  # a table may end in the past
+        now = min(now, max(table_ends) + ctx.delay)
     end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in ctx.metrics)
     start = end - timedelta(weeks=weeks)
     with reading_bars(ctx):
@@ -77,12 +79,6 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
         raise SettingsError(f"there is nothing to study from {start:%Y-%m-%d} to {end:%Y-%m-%d}: {reasons}")
     metrics = [metric for metric in ctx.metrics if metric.name in series]
     return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx)), reading
-
-
-def _newest_moment(ctx: RunContext) -> datetime:
-    """Return now, or for a table that ends in the past, its end."""
-    ends: list[datetime] = list(ctx.source.ends().values())
-    return min([pipeline.clock(), *([max(ends) + ctx.delay] if ends else [])])
 
 
 def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:

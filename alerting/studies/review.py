@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay, concerns
+from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
 from alerting.backtest.review import at_widths, group_events, near_misses
 from alerting.connections import STATE_FILE
 from alerting.incidents import labels
@@ -126,5 +126,5 @@ def _with_label(past: BacktestData, incident: Incident, recorded: Sequence[Incid
 
 def _meet(one: KnownSpan, other: KnownSpan) -> bool:
     """Whether both have a metric in common and overlap, recovery included."""
-    shared = any(concerns(one, name) for name in other.metrics) or not other.metrics
+    shared = any(one.concerns(name) for name in other.metrics) or not other.metrics
     return shared and one.start < other.end + RECOVERY and other.start < one.end + RECOVERY

@@ -56,15 +56,10 @@ def width_lines(widths: Mapping[str, float]) -> str:
             lines.append(f"{name}: width={width:g}")
             continue
         before = ast.get_source_segment(text, calls[name]) or ""
-        lines += _difference(name, before, _with_width(text, calls[name], width))
+        given = next((ast.get_source_segment(text, word) or "" for word in calls[name].keywords if word.arg == "width"), "")
+        added = f"{before[:-1].rstrip().rstrip(',')}, width={width:g})"
+        lines += _difference(name, before, before.replace(given, f"width={width:g}") if given else added)
     return "\n".join(lines) or "no line: every width stays as it is"
-
-
-def _with_width(text: str, call: ast.Call, width: float) -> str:
-    """Return the source of the call, its width replaced or added."""
-    source = ast.get_source_segment(text, call) or ""
-    given = next((ast.get_source_segment(text, word) or "" for word in call.keywords if word.arg == "width"), "")
-    return source.replace(given, f"width={width:g}") if given else f"{source[:-1].rstrip().rstrip(',')}, width={width:g})"
 
 
 def _difference(name: str, before: str, after: str) -> list[str]:
