@@ -34,8 +34,6 @@ from alerting.backtest.faults import Fault, best_detectors, default_faults, inje
 from alerting.backtest.power import detection_power, power_lines, power_table, smallest_found
 from alerting.backtest.replay import BacktestData, KnownSpan
 from alerting.backtest.score import (
-    FAULT_TOLERANCE,
-    LABEL_TOLERANCE,
     best_widths,
     family_table,
     score_alerts,
@@ -147,29 +145,22 @@ def test_score_counts_what_reaches_a_person():
         KnownSpan(first + 90 * STEP, first + 91 * STEP),
     ]
     got = score_alerts(replayed(day), events)
-    assert (got.events, got.found, got.false) == (3, 2, 1)
-    assert got.delays == (timedelta(), timedelta())
+    assert (got.events, got.found, got.false) == (3, 1, 2)  # the early one is false
+    assert got.delays == (timedelta(),)
     assert got.weeks == pytest.approx(1 / 7)
-    figures = {"recall": 2 / 3, "precision": 2 / 3, "F1": 2 / 3, "false a week": 7, "delay, min": 0, "events": 3}
+    figures = {"recall": 1 / 3, "precision": 1 / 3, "F1": 1 / 3, "false a week": 14, "delay, min": 0, "events": 3}
     assert got.row() == pytest.approx(figures)
-    exact = score_alerts(replayed(day), events, FAULT_TOLERANCE)
-    assert (exact.found, exact.false) == (1, 2)  # no tolerance: the early one is false
 
 
-def test_late_alerts_tolerance_recovery_and_what_is_ignored():
+def test_recovery_and_what_is_ignored():
     day = np.full(96, 100.0)
     day[[12, 13, 40]] = 10
     first = START + 7 * DAY
     event = [KnownSpan(first + 10 * STEP, first + 11 * STEP)]
-    late = score_alerts(replayed(day), event, LABEL_TOLERANCE)
-    assert (late.found, late.false, late.row()["delay, min"]) == (1, 1, 30)
-    assert score_alerts(replayed(day), event, FAULT_TOLERANCE).false == 1  # within the hour after: neither found nor false
-    assert (
-        score_alerts(replayed(day), event, FAULT_TOLERANCE, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("a",))]).false == 0
-    )
-    assert (
-        score_alerts(replayed(day), event, FAULT_TOLERANCE, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("b",))]).false == 1
-    )
+    late = score_alerts(replayed(day), event)
+    assert (late.found, late.false) == (0, 1)  # within the hour after: neither found nor false
+    assert score_alerts(replayed(day), event, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("a",))]).false == 0
+    assert score_alerts(replayed(day), event, [KnownSpan(first + 40 * STEP, first + 41 * STEP, ("b",))]).false == 1
 
 
 def test_reminders_cost_and_gaps_do_not():
@@ -179,7 +170,7 @@ def test_reminders_cost_and_gaps_do_not():
     day = np.full(96, 100.0)
     day[10:40] = np.nan
     assert score_alerts(replayed(day), []).false == 0
-    found = score_alerts(replayed(day), [Fault("missing", START + 7 * DAY + 10 * STEP, HOUR).span("a")], FAULT_TOLERANCE)
+    found = score_alerts(replayed(day), [Fault("missing", START + 7 * DAY + 10 * STEP, HOUR).span("a")])
     assert (found.found, found.row()["delay, min"]) == (1, 15)
 
 

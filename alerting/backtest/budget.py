@@ -117,8 +117,7 @@ def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10)
 
 def width_curves(past: BacktestData, widths: Sequence[float] = WIDTHS, track: Progress = iter) -> dict[str, WidthCurve]:
     """Return each metric's curve over the whole weeks of the past. A band is computed once for all widths."""
-    curves = {}
-    weeks = range((past.end - past.start) // WEEK)
+    curves, weeks = {}, past.weeks
     for metric in track(past.metrics_with_values):
         band, values = past.band(metric), past.values()[metric.name]
         alerts = {width: weekly_counts(past, false_openings(past, replace(metric, width=width), band)) for width in widths}
@@ -141,7 +140,7 @@ def false_openings(past: BacktestData, metric: Metric, band: pd.DataFrame) -> li
 def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
     """Return the number of events in each whole week."""
     weeks = [(event.bucket - past.start) // WEEK for event in events]
-    return [weeks.count(week) for week in range((past.end - past.start) // WEEK)]
+    return [weeks.count(week) for week in past.weeks]
 
 
 # Widths for a budget.
@@ -204,7 +203,7 @@ def choose_widths(past: BacktestData, curves: Mapping[str, WidthCurve], budget: 
     The metrics get one common limit of alerts a week; what the quieter ones leave goes to the others. The limit is found by
     bisection on the curves, then lowered until a replay at exactly these widths keeps to the budget.
     """
-    used = list(weeks) or list(range((past.end - past.start) // WEEK))
+    used = list(weeks) or list(past.weeks)
     tuned = {name: curve for name, curve in curves.items() if curve.judged[used].sum() >= MIN_WEEKS}
     allowed = max(0.0, budget - PSEUDO_COUNT / max([curve.judged[used].sum() for curve in tuned.values()], default=1.0))
 
@@ -237,7 +236,7 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     False incidents with the present widths, with the chosen ones, and with widths chosen without that week (an honest guess
     of the next one); notified known incidents and gaps; messages of all kinds.
     """
-    weeks = range((past.end - past.start) // WEEK)
+    weeks = past.weeks
     present, chosen = past.metrics_with_values, plan.applied_to(past).metrics_with_values
     events = [event for metric in chosen for event in past.replay(metric, curves[metric.name].band).events]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.backtest.replay import RECOVERY, BacktestData, KnownSpan, Progress
-from alerting.backtest.score import EMPTY_SCORE, FAULT_TOLERANCE, Score, score_alerts
+from alerting.backtest.score import EMPTY_SCORE, Score, score_alerts
 from alerting.model.metric import Detector
 
 FaultSpec = tuple[str, timedelta, float | None]  # kind, length, depth
@@ -179,6 +179,6 @@ def recall_by_kind(
             alerts = past.replay(metric, past.band(metric))
             for label in scores:
                 spans = [fault.span() for fault in faults if fault.label == label]
-                scores[label] += score_alerts(alerts, spans, FAULT_TOLERANCE)
+                scores[label] += score_alerts(alerts, spans)
         table[name] = {label: score.row()["recall"] for label, score in scores.items()}
     return pd.DataFrame(table).rename_axis("fault")

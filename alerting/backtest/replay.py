@@ -78,6 +78,11 @@ class BacktestData:
     known: Sequence[KnownSpan] = ()
 
     @property
+    def weeks(self) -> range:
+        """The numbers of its whole weeks: 0, 1 ..."""
+        return range((self.end - self.start) // WEEK)
+
+    @property
     def metrics_with_values(self) -> list[Metric]:
         return [metric for metric in self.metrics if metric.name in self.series]
 
@@ -159,19 +164,15 @@ class Replay:
         return pd.DataFrame.from_dict(rows, orient="index").join(statuses)
 
     def _repr_html_(self) -> str:
-        cost = self.budget().reset_index(names="metric")
-        incidents = html_table(_table_rows(self.incidents()), self._title(), self.zone)
-        return incidents + html_table(_table_rows(cost), f"{len(self.events):,} messages")
+        cost: list[Any] = self.budget().reset_index(names="metric").to_dict("records")
+        return html_table(*self._table()) + html_table(cost, f"{len(self.events):,} messages")
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(text_table(_table_rows(self.incidents()), self._title(), self.zone))
+        printer.text(text_table(*self._table()))
 
-    def _title(self) -> str:
+    def _table(self) -> tuple[list[Any], str, str]:
+        """Return the incidents' rows, a title and the time zone, as `model.tables` takes them."""
+        rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.incidents().to_dict("records")]
         start, end = (cell_text(at, self.zone) for at in (self.start, self.end))
-        return f"Replay from {start} to {end} ({self.zone}): {len(self.incidents()):,} troubles that would have been told"
-
-
-def _table_rows(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """Return the frame's rows for `model.tables`, the column `change` in percent."""
-    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    return [row | {"change": percent_change(float(row["change"]))} if "change" in row else row for row in rows]
+        title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} troubles that would have been told"
+        return rows, title, self.zone

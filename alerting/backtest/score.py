@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
@@ -16,21 +16,6 @@ from alerting.model.verdict import EventKind, Status
 
 ALERT_KINDS = (EventKind.OPENED, EventKind.REMINDER, EventKind.NO_DATA)
 ALL_METRICS = "all"
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far before and after an event's buckets an alert still finds it, and for how long after that alerts are ignored."""
-
-    before: timedelta = timedelta(0)
-    after: timedelta = timedelta(0)
-    recovery: timedelta = timedelta(0)
-
-
-# Labels are people's: an alert a bucket early or half an hour late still means the event. Injected faults are exact, and
-# an alert on the return to normal neither finds one nor is false.
-LABEL_TOLERANCE = Tolerance(timedelta(minutes=15), timedelta(minutes=30))
-FAULT_TOLERANCE = Tolerance(recovery=RECOVERY)
 
 
 @dataclass(frozen=True)
@@ -71,30 +56,27 @@ class Score:
 EMPTY_SCORE = Score(0, 0, 0, 0.0)
 
 
-def score_alerts(
-    replay: Replay, events: Iterable[KnownSpan], tolerance: Tolerance = LABEL_TOLERANCE, ignore: Iterable[KnownSpan] = ()
-) -> Score:
+def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[KnownSpan] = ()) -> Score:
     """Compare the replay with the true events, pooled over its metrics; an event of several metrics counts once for each.
 
-    An alert in an event's window finds it. Any other alert is false, except about a bucket without a value (a gap is no false
-    alert), in a span to `ignore`, and in the recovery after either. Events outside of the replay do not count.
+    An alert in one of an event's buckets finds it. Any other alert is false, except about a bucket without a value (a gap is no
+    false alert), in a span to `ignore`, and in the recovery after either. Events outside of the replay do not count.
     """
-    events, ignore, total = list(events), list(ignore), EMPTY_SCORE
+    total = EMPTY_SCORE
     for metric in replay.metrics:
         alerts = [event for event in replay.events if event.metric == metric.name and event.kind in ALERT_KINDS]
-        not_false = [(_first_bucket(s, metric), s.end + RECOVERY) for s in ignore if s.concerns(metric.name)]
         true = [event for event in events if event.concerns(metric.name) and replay.start <= event.start < replay.end]
         delays = []
         for event in true:
             first = _first_bucket(event, metric)
-            start, end = first - tolerance.before, event.end + tolerance.after
-            not_false.append((start, end + tolerance.recovery))
-            found = next((alert.bucket for alert in alerts if start <= alert.bucket < end), None)
+            found = next((alert.bucket for alert in alerts if first <= alert.bucket < event.end), None)
             if found is not None:
-                delays.append(max(found - first, timedelta()))
+                delays.append(found - first)
 
+        not_false = [*true, *(span for span in ignore if span.concerns(metric.name))]
+        excused = [(_first_bucket(span, metric), span.end + RECOVERY) for span in not_false]
         with_value = [alert.bucket for alert in alerts if alert.verdict.status is not Status.MISSING]
-        false = sum(not any(start <= bucket < end for start, end in not_false) for bucket in with_value)
+        false = sum(not any(start <= bucket < end for start, end in excused) for bucket in with_value)
         judged = sum(v.metric == metric.name and v.status is not Status.MISSING for v in replay.verdicts)
         total += Score(len(true), len(delays), false, judged * metric.step / WEEK, tuple(delays))
     return total
@@ -112,7 +94,6 @@ def sweep_widths(
     events: Sequence[KnownSpan],
     rules: Mapping[str, Detector],
     widths: Sequence[float],
-    tolerance: Tolerance = FAULT_TOLERANCE,
     track: Progress = iter,
 ) -> pd.DataFrame:
     """Return one row per detector, metric (and "all", pooled) and width (a factor of the band's half-width): see `Score.row`.
@@ -126,7 +107,7 @@ def sweep_widths(
             tried = replace(metric, rule=rule)
             band = past.band(tried)
             for width in widths:
-                score = score_alerts(past.replay(replace(tried, width=width), band), events, tolerance, past.known)
+                score = score_alerts(past.replay(replace(tried, width=width), band), events, past.known)
                 rows[name, metric.name, width] = score.row()
                 pooled[width] += score
         rows |= {(name, ALL_METRICS, width): score.row() for width, score in pooled.items()}

@@ -108,8 +108,8 @@ class WidthTuning:
 
     def width_for(self, name: str, budget: float) -> float:
         """Return the smallest width that keeps the metric to so many incidents a week that are not known to be real."""
-        curve, weeks = self.curve(name), range((self.past.end - self.past.start) // WEEK)
-        return round(curve.width(budget, weeks), 2) if curve.judged.sum() else curve.metric.width
+        curve = self.curve(name)
+        return round(curve.width(budget, self.past.weeks), 2) if curve.judged.sum() else curve.metric.width
 
     def drawn(self, name: str, width: float, days: int, budget: float) -> TunedView:
         """Draw the metric at that width over the last `days`, and compare it with a `budget` of incidents a week."""
