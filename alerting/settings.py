@@ -91,15 +91,6 @@ def _matching(pattern: str, form: str) -> Callable[[str], str]:
     return read
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(" or ".join(repr(a) for a in allowed))
-        return text
-
-    return read
-
-
 def _number(low: float, high: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -262,9 +253,9 @@ class Settings:
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
     webhook_url: str = setting("", _hook_url, secret=True, help="where messages are posted as JSON (or ..._FILE)")
     webhook_secret: str = setting("", secret=True, help="what signs them (or ALERTING_WEBHOOK_SECRET_FILE); empty: no signature")
-    webhook_photo: str = setting("yes", _choice("yes", "no"), help="whether pictures are posted, too, in base64")
+    webhook_photo: str = setting("yes", _matching("yes|no", "'yes' or 'no'"), help="whether pictures are posted, too, in base64")
     routes: str = setting("", _routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
-    language: str = setting("en", _choice("en", "ru"), help="language of messages")
+    language: str = setting("en", _matching("en|ru", "'en' or 'ru'"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
     dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")

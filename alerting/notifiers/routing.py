@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
-from alerting.model.routing import DEFAULT_DESTINATION, destination_of, unaddressed
+from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of
 from alerting.notifiers.console import Console
 from alerting.settings import configured_destinations
 
@@ -41,10 +41,10 @@ class RoutingNotifier:
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Return the id at the destination. Raises NotifyError."""
-        return self._notifier_of(message).send(unaddressed(message), reply_to)
+        return self._notifier_of(message).send(addressed_to(message, DEFAULT_DESTINATION), reply_to)
 
     def edit(self, message: Message, message_id: str) -> None:
-        self._notifier_of(message).edit(unaddressed(message), message_id)
+        self._notifier_of(message).edit(addressed_to(message, DEFAULT_DESTINATION), message_id)
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         return self.destinations[DEFAULT_DESTINATION].button_presses(since, wait)

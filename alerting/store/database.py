@@ -158,7 +158,12 @@ class Database:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # SQLite gives its -wal and -shm the mode of the file
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-            _remove_access_of_others(self._path)
+            # Files that were copied or changed by hand are restricted to their owner; those of another user stay as they are.
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):
+                    mode = os.stat(f"{self._path}{suffix}").st_mode
+                    if stat.S_ISREG(mode) and mode & 0o077:
+                        os.chmod(f"{self._path}{suffix}", mode & 0o600)
         db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         self._close_connection = weakref.finalize(self, db.close)
         try:
@@ -225,15 +230,6 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _remove_access_of_others(path: Path) -> None:
-    """Restrict files that were copied or changed by hand to their owner; files of another user stay as they are."""
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            mode = os.stat(f"{path}{suffix}").st_mode
-            if stat.S_ISREG(mode) and mode & 0o077:
-                os.chmod(f"{path}{suffix}", mode & 0o600)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
