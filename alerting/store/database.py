@@ -179,13 +179,17 @@ class Database:
 
     def _move_aside(self, damage: Exception) -> None:
         self.close()
-        with _folder_lock(self._path.parent):
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # one process at a time moves the file aside
             if _is_sound(self._path, self._patience):
                 return  # another process was faster: the file at the path is already the new one
             aside = f"{self._path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
             for suffix in ("-wal", "-shm", ""):  # the file last: SQLite would read a left-over -wal into the new one
                 with suppress(FileNotFoundError):
                     os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+        finally:
+            os.close(folder)
         self._notes.append(
             f"THE MEMORY WAS CORRUPTED ({damage}) and is empty now: what waited to be sent is lost, and open alerts will be "
             f"told again. The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
@@ -219,17 +223,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):  # some errors have already rolled back
             db.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time move a file aside in `folder`."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
