@@ -13,7 +13,7 @@ from alerting.settings import configured_destinations
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import Message
     from alerting.model.protocols import Notifier
     from alerting.settings import Settings
 
@@ -34,6 +34,8 @@ class RoutingNotifier:
 
     def __init__(self, destinations: Mapping[str, Notifier]) -> None:
         self.destinations = dict(destinations)
+        pressed_in = self.destinations[DEFAULT_DESTINATION]
+        self.button_presses, self.confirm = pressed_in.button_presses, pressed_in.confirm
 
     @property
     def notes(self) -> list[str]:
@@ -45,12 +47,6 @@ class RoutingNotifier:
 
     def edit(self, message: Message, message_id: str) -> None:
         self._notifier_of(message).edit(addressed_to(message, DEFAULT_DESTINATION), message_id)
-
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        return self.destinations[DEFAULT_DESTINATION].button_presses(since, wait)
-
-    def confirm(self, answer: ButtonPress, text: str) -> None:
-        self.destinations[DEFAULT_DESTINATION].confirm(answer, text)
 
     def check(self) -> str:
         """Return the results of all destinations. Raises NotifyError of the first to which messages would not arrive."""

@@ -26,7 +26,8 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Stat
 
 T = TypeVar("T")
 
-# Stored name -> field. Those of Verdict, Message, ThreadMessage, Arrival, Silence and Run are columns.
+# Stored name -> field. Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables;
+# those of ThreadMessage are columns, too.
 STORED: dict[type[Any], dict[str, str]] = {
     Verdict: {
         "metric": "metric", "bucket": "bucket", "status": "status", "value": "value", "low": "low", "expected": "expected",
