@@ -15,7 +15,7 @@ from alerting.event_calendar import load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import HistoryCache, Notifier, Source
-from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes, unknown_words
+from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
@@ -156,7 +156,8 @@ def load_catalogue(settings: Settings) -> list[Metric]:
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError where a setting names an unknown one."""
     known = [metric.name for metric in metrics]
-    if unknown := unknown_words(effective_routes(vars(settings)), known):
+    words = [word for route in effective_routes(vars(settings)).routes for word in route.words]
+    if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
         raise SettingsError(f"ALERTING_ROUTES names {', '.join(unknown)}: there are {', '.join([*ROUTE_WORDS, *known])}")
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
     if absent := [name for name in names if name not in known]:
@@ -219,11 +220,11 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     Raises StoreError.
     """
-    from alerting.store.per_destination import PerDestinationStore
+    from alerting.store.state import StateStore
 
     if dry_run:
-        return PerDestinationStore(":memory:", routes)
-    return PerDestinationStore(settings.data / STATE_FILE, effective_routes(vars(settings)))
+        return StateStore(":memory:", routes=routes or Routes())
+    return StateStore(settings.data / STATE_FILE, routes=effective_routes(vars(settings)))
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

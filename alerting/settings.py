@@ -91,15 +91,6 @@ def _matching(pattern: str, form: str) -> Callable[[str], str]:
     return read
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(" or ".join(repr(a) for a in allowed))
-        return text
-
-    return read
-
-
 def _number(low: float, high: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -113,6 +104,39 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def _words(pattern: str, form: str, change: Callable[[str], str] = str) -> Callable[[str], str]:
+    """A reader of words with commas between, each of which matches the pattern as a whole."""
+
+    def read(text: str) -> str:
+        words = [change(word.strip()) for word in text.split(",") if word.strip()]
+        if not all(re.fullmatch(pattern, word) for word in words):
+            raise ValueError(form)
+        return ",".join(words)
+
+    return read
+
+
+def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """A reader of texts for which `check` raises no ValueError, and of the empty text."""
+
+    def read(text: str) -> str:
+        if text:
+            check(text)
+        return text
+
+    return read
+
+
+def mail_address(text: str) -> str:
+    """Return the bare mail address in `text`, which may have a name before it. Raises ValueError for any other text."""
+    from email.utils import parseaddr  # milliseconds that most runs do not need
+
+    bare = parseaddr(text)[1]
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
+        raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
+    return bare
+
+
 _table = _matching(
     r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", "a table name: letters, digits and '_', with an optional 'database.' before it"
 )
@@ -121,6 +145,11 @@ _token = _matching(r"(\d+:[\w-]+)?", "a bot token as BotFather gives it: digits,
 _chat = _matching(r"(-?\d+|@\w+)?", "a chat id such as -1001234567890, or @channel")
 _topic = _matching(r"\d*", "the number of a topic (message_thread_id)")
 _time_of_day = _matching(r"(([01]\d|2[0-3]):[0-5]\d)?", "a local time such as 09:30, or nothing for no daily line")
+_users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * for everyone in the chat")
+_countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
+_mail_sender = _checked(mail_address)
+_mail_receivers = _checked(lambda text: [mail_address(part) for part in text.split(",") if part.strip()])
+_routes = _checked(lambda text: parse_routes(text, NAMES))
 
 
 def _url(text: str) -> str:
@@ -174,51 +203,10 @@ def _size(text: str) -> int:
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
-def _users(text: str) -> str:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not all(re.fullmatch(r"\d+|@\w+|\*", name) for name in names):
-        raise ValueError("user ids or @names with commas between, or * for everyone in the chat")
-    return ",".join(names)
-
-
-def _countries(text: str) -> str:
-    codes = [code.strip().upper() for code in text.split(",") if code.strip()]
-    if not all(re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", code) for code in codes):
-        raise ValueError("country codes with commas between, such as RU,KZ or DE-BY")
-    return ",".join(codes)
-
-
 def _mail_server(text: str) -> str:
     if text and not re.fullmatch(r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", text):
         raise ValueError("smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)")
     return text.rstrip("/")
-
-
-def mail_address(text: str) -> str:
-    """Return the bare mail address in `text`, which may have a name before it. Raises ValueError for any other text."""
-    from email.utils import parseaddr  # milliseconds that most runs do not need
-
-    bare = parseaddr(text)[1]
-    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", bare) or not bare.isascii() or not text.isprintable():
-        raise ValueError("mail addresses such as alerts@example.com or 'Alerts <alerts@example.com>'")
-    return bare
-
-
-def _mail_sender(text: str) -> str:
-    if text:
-        mail_address(text)
-    return text
-
-
-def _mail_receivers(text: str) -> str:
-    for part in filter(str.strip, text.split(",")):
-        mail_address(part)
-    return text
-
-
-def _routes(text: str) -> str:
-    parse_routes(text, NAMES)
-    return text
 
 
 def _path(text: str) -> Path:
@@ -262,9 +250,9 @@ class Settings:
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
     webhook_url: str = setting("", _hook_url, secret=True, help="where messages are posted as JSON (or ..._FILE)")
     webhook_secret: str = setting("", secret=True, help="what signs them (or ALERTING_WEBHOOK_SECRET_FILE); empty: no signature")
-    webhook_photo: str = setting("yes", _choice("yes", "no"), help="whether pictures are posted, too, in base64")
+    webhook_photo: str = setting("yes", _matching("yes|no", "'yes' or 'no'"), help="whether pictures are posted, too, in base64")
     routes: str = setting("", _routes, help="what goes where: 'critical -> telegram, email; * -> telegram'")
-    language: str = setting("en", _choice("en", "ru"), help="language of messages")
+    language: str = setting("en", _matching("en|ru", "'en' or 'ru'"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
     dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")

@@ -128,7 +128,7 @@ class World:
             edit = Message(f"{one.id}/edit/1", EventKind.OPENED, name, bucket, f"🔴 <b>{name} −52 %</b> now", edits=one.key)
             store.commit(Commit(messages=[edit]), made + timedelta(minutes=15))
             store.record(Receipt(edit.key, "sent", "", "5"), made + timedelta(minutes=15))
-            store.begin_run(Run(made + timedelta(seconds=1), made))
+            store.save_run(Run(made + timedelta(seconds=1), made))
         return one
 
     def _messages(self, one, words):

@@ -21,7 +21,7 @@ from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident, Member
 from alerting.model.message import Receipt
 from alerting.model.protocols import Commit
-from alerting.model.routing import copy_keys, destination_of, parse_routes, plain_key
+from alerting.model.routing import copy_key, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.console import Console
@@ -32,8 +32,8 @@ from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
-from alerting.store.per_destination import PerDestinationStore as Memories
 from alerting.store.readonly import ReadOnlyState
+from alerting.store.state import StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
 from tests.servers import Web, needs_make, says
 from tests.test_pipeline import kpi
@@ -111,7 +111,7 @@ def post(web, mail, bot, tmp_path):
     def connect(routes="* -> telegram, slack, email, webhook"):
         chat = Telegram(bot.token, bot.chat, bot.url, timeout=2)
         places = {"telegram": chat, "slack": Slack(web.url), "email": box(mail), "webhook": Webhook(other.url)}
-        store = Memories(tmp_path / "alerts.sqlite", parse_routes(routes, NAMES))
+        store = StateStore(tmp_path / "alerts.sqlite", routes=parse_routes(routes, NAMES))
         return RunContext(METRICS, {}, None, store, RoutingNotifier(places), zone="UTC")
 
     connect.heard = lambda: {
@@ -253,8 +253,6 @@ def test_a_chat_that_has_waited_long_enough_leaves_the_others_alone(post, bot):
 
 
 def test_what_an_old_memory_holds_is_sent_to_the_chat(post, tmp_path):
-    from alerting.store.state import StateStore
-
     store = StateStore(tmp_path / "alerts.sqlite")
     store.commit(Commit(messages=[message("i/opened/text", "before", incident="i")]), NOW)
     store.close()
@@ -279,7 +277,7 @@ def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
 
 def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
     known = ("telegram", "pager")
-    store = Memories(tmp_path / "alerts.sqlite", parse_routes("likes -> pager; * -> telegram, pager", known))
+    store = StateStore(tmp_path / "alerts.sqlite", routes=parse_routes("likes -> pager; * -> telegram, pager", known))
     opening = message("i/opened/text", "opened", incident="i")
     store.commit(Commit(messages=[opening, replace(message("run/daily/text", "a day"), metric="views")]), NOW)
     assert [m.key for m in store.waiting()] == ["pager:i/opened/text", "run/daily/text", "pager:run/daily/text"]
@@ -293,7 +291,7 @@ def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
 
 @pytest.mark.parametrize("key", ["i/opened/text", "20261120T1236Z-views: all/opened/text", ":x", "A:b", ""])
 def test_a_key_of_home_is_no_copy(key):
-    assert (destination_of(key), plain_key(key), copy_keys(key, ("telegram",))) == ("telegram", key, (key,))
+    assert (destination_of(key), plain_key(key), copy_key(key, "telegram")) == ("telegram", key, key)
 
 
 # A whole incident, by the settings

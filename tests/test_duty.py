@@ -17,7 +17,7 @@ import pytest
 from alerting.cli.on_call import parse_length
 from alerting.incidents.labels import precision
 from alerting.model.errors import SettingsError
-from alerting.model.incident import Incident, Member
+from alerting.model.incident import Incident, Member, incident_ref
 from alerting.model.message import Message
 from alerting.model.protocols import Commit
 from alerting.model.verdict import EventKind, Label, Status, Verdict
@@ -149,7 +149,7 @@ def test_listen_takes_a_press_at_once(duty, bot):
     ) as process:
         until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
         sent = bot.inside.send({"chat_id": bot.chat, "text": "anything"}, None)["message_id"]
-        data = buttons.data("snooze", opened.ref, buttons.secret(bot.token))
+        data = buttons.data("snooze", incident_ref(opened.id), buttons.secret(bot.token))
         bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
         said = next((line for line in process.stdout if "Boris" in line), "")  # printed after all else was done
         process.send_signal(signal.SIGINT)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerting.model.errors import NotifyError
+from alerting.model.incident import incident_ref
 from alerting.model.message import Action, Button, ButtonPress
 from alerting.notifiers.console import Console
-from alerting.notifiers.heartbeat import ping
-from alerting.notifiers.telegram import buttons
+from alerting.notifiers.hook import ping
 from alerting.notifiers.telegram_html import cut_html, cut_plain, html_to_text
 from tests.chats import ENTITIES, INCIDENT, ROWS, picture, question, text, web
 from tests.servers import Refused, read_html, units
@@ -133,7 +133,7 @@ def test_console_shows_edits_and_buttons():
         "--- console-1, edited ---\nb\n[ I'm on it ] [ Snooze 1 h ]\n\n"
     )
     assert console.button_presses(0) == []
-    console.confirm(ButtonPress(1, "2", Action.TAKE, buttons.ref(INCIDENT), "Anna", "4242"), "taken")
+    console.confirm(ButtonPress(1, "2", Action.TAKE, incident_ref(INCIDENT), "Anna", "4242"), "taken")
     assert console.send(text()) == "console-2"
 
 

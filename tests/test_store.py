@@ -92,7 +92,7 @@ def test_and_every_field_of_what_runs_leave_for_each_other(incidents, arrivals, 
         silences = [replace(s, id=i + 1) for i, s in enumerate(silences)]
         remember(store, incidents=incidents, arrivals=arrivals, silences=silences, next_update=7)
         for run in runs:
-            store.end_run(run)
+            store.save_run(run)
         assert reprs(store.all_incidents(EVER)) == reprs({i.id: i for i in incidents}.values())
         assert reprs(store.arrivals(AT)) == reprs({a.query: a for a in arrivals}.values())
         assert reprs(store.silences(EVER)) == reprs(silences)
@@ -220,10 +220,10 @@ def test_arrivals_are_kept_for_15_days(store):
 
 def test_runs(store):
     for i in range(3):
-        store.begin_run(Run(AT + i * STEP, AT + i * STEP - HOUR))
-    store.end_run(Run(AT, AT - HOUR, AT + STEP, True, "all seen"))
-    store.begin_run(Run(AT, AT - HOUR))  # it is over: nothing begins it again
-    store.end_run(Run(AT + DAY, AT, AT + DAY))  # its start was not written
+        store.save_run(Run(AT + i * STEP, AT + i * STEP - HOUR))
+    store.save_run(Run(AT, AT - HOUR, AT + STEP, True, "all seen"))
+    store.save_run(Run(AT, AT - HOUR))  # it is over: nothing begins it again
+    store.save_run(Run(AT + DAY, AT, AT + DAY))  # its start was not written
     assert store.runs(EVER)[0] == Run(AT, AT - HOUR, AT + STEP, True, "all seen")
     assert [run.ended for run in store.runs(AT - HOUR)] == [None, None, AT + DAY]
 
@@ -278,7 +278,7 @@ def test_of_what_is_over_nothing_older_is_kept_either(store):
     send(store, "a", at=old)
     remember(store, edit("a/e", "a"))
     for at in (old, AT):
-        store.begin_run(Run(at, at))
+        store.save_run(Run(at, at))
     store.forget(AT + STEP)
     assert [i.id for i in store.incidents(EVER)] == ["open"]
     assert [s.id for s in store.silences(EVER)] == [2]

@@ -276,10 +276,10 @@ class Life(RuleBasedStateMachine):
     @rule(run=st.builds(Run, moments, days, st.none() | days, st.booleans(), said))
     def begin_and_end(self, run):
         begun = replace(run, ended=None, ok=False, outcome="")
-        self.store.begin_run(begun)
+        self.store.save_run(begun)
         self.model.runs.setdefault(run.started, begun)
         if run.ended:
-            self.store.end_run(run)
+            self.store.save_run(run)
             self.model.runs[run.started] = run
 
     @rule(silence=silences, id=small, at=moments)

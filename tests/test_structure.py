@@ -17,7 +17,6 @@ from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
 from alerting.sources.table import TableSource
 from alerting.store.history import HistoryReader
-from alerting.store.per_destination import PerDestinationStore
 from alerting.store.state import StateStore
 from tests.servers import needs
 
@@ -214,7 +213,7 @@ def has(adapter, name):
     [
         (Source, [ClickHouseSource, EmbeddedSource, TableSource, CachedSource]),
         (Notifier, [Console, RoutingNotifier]),  # of the destinations: test_destination_contract
-        (Store, [StateStore, PerDestinationStore]),
+        (Store, [StateStore]),
         (HistoryCache, [StateStore, HistoryReader]),  # the last is read-only
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",

@@ -66,11 +66,6 @@ class Incident:
         """Key of the opening message, to which all later ones reply."""
         return f"{self.id}/opened/text"
 
-    @property
-    def ref(self) -> str:
-        """16 hexadecimal digits that stand for the id where there is no room for it."""
-        return blake2b(self.id.encode(), digest_size=8).hexdigest()
-
     def member(self, metric: str) -> Member | None:
         return next((member for member in self.members if member.metric == metric), None)
 
@@ -92,6 +87,11 @@ class Incident:
 
     def _repr_html_(self) -> str:
         return html_table([self.cells()], f"Incident {self.id}, UTC")
+
+
+def incident_ref(id: str) -> str:
+    """Return 16 hexadecimal digits that stand for an incident's id where there is no room for it."""
+    return blake2b(id.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -116,14 +116,14 @@ class Store(Protocol):
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
         """Return the verdicts of one metric (None: of all), from bucket `since` on (None: all), ordered by bucket."""
 
-    def judged_values(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
-        """Return metric, bucket, value and rule of every judged bucket from `since` on, for metrics that have an episode."""
+    def judged_values(self, since: datetime, rules: Sequence[str] = ()) -> list[tuple[str, datetime, float, str]]:
+        """Return metric, bucket, value and rule of every judged bucket from `since` on, for metrics that have an episode.
+
+        `rules`: only the buckets where one of these fired.
+        """
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
         """Return metric -> status of this bucket."""
-
-    def fired_detectors(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
-        """Return metric, bucket and rule where one of these rules fired, from `since` on."""
 
     def nightly_statistics(self) -> dict[bytes, np.ndarray]:
         """Return the cached nightly statistics of detectors, keyed by a hash of their inputs."""
@@ -183,11 +183,8 @@ class Store(Protocol):
     def sent_since(self, at: datetime, place: str = "") -> int:
         """Return how many messages, edits and pictures were accepted since then, by all destinations or by one (`place`)."""
 
-    def begin_run(self, run: Run) -> None:
-        """Add a run to the run log."""
-
-    def end_run(self, run: Run) -> None:
-        """Complete the run's line in the run log."""
+    def save_run(self, run: Run) -> None:
+        """Add a run to the run log or, when it has ended, complete its line there."""
 
     def runs(self, since: datetime) -> list[Run]:
         """Return the runs whose moment is after that, oldest first."""

@@ -7,11 +7,14 @@ keys, every other one `NAME:KEY`. Replies and edits are addressed alike, so they
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from alerting.model.message import Message
+from alerting.model.message import Message, ThreadMessage
 from alerting.model.verdict import EventKind
+
+M = TypeVar("M", Message, ThreadMessage)
 
 DEFAULT_DESTINATION = "telegram"
 ANY = "*"
@@ -45,6 +48,19 @@ class Routes:
         if message.metric:
             words |= {message.metric, "critical" if message.critical else "warning"}
         return next((route.destinations for route in self.routes if words & {*route.words}), (DEFAULT_DESTINATION,))
+
+    def following(self, message: Message, reached: Mapping[str, bool]) -> list[str]:
+        """Return the destinations of a message: it follows the messages of its incident; a critical one is also routed.
+
+        `reached`: the destinations that its incident was sent to -> whether one message was accepted there.
+        """
+        earlier = [name for name in self.places if name in reached]
+        if message.edits:
+            return earlier or [*self.places]  # an edit without its message comes to nothing
+        if message.kind is EventKind.CORRECTED and earlier:
+            return [name for name in earlier if reached[name]]  # elsewhere nothing wrong was sent
+        routed = self.of(message) if message.critical or not earlier else ()
+        return [name for name in self.places if name in earlier or name in routed]
 
     @property
     def default(self) -> tuple[str, ...]:
@@ -85,27 +101,16 @@ def parse_routes(text: str, destinations: Iterable[str], default: Iterable[str] 
     return Routes((*routes, Route((ANY,), tuple(default))), configured)
 
 
-def unknown_words(routes: Routes, metrics: Iterable[str]) -> list[str]:
-    """Return the words of routes that are neither a metric nor a route word."""
-    known = {*ROUTE_WORDS, *metrics}
-    return [word for route in routes.routes for word in route.words if word not in known]
-
-
-def addressed_to(message: Message, destination: str) -> Message:
-    """Return the copy for a destination: its own key, and the keys that it replies to and edits, get the prefix."""
-    key, reply_to, edits = (_prefixed(key, destination) for key in (message.key, message.reply_to, message.edits))
+def addressed_to(message: M, destination: str) -> M:
+    """Return the copy for a destination: its own key, and the keys that it replies to and edits, are those of copies there."""
+    key, reply_to, edits = (copy_key(key, destination) for key in (message.key, message.reply_to, message.edits))
     return replace(message, key=key, reply_to=reply_to, edits=edits)
 
 
-def unaddressed(message: Message) -> Message:
-    """Return the message that a copy was made of."""
-    key, reply_to, edits = (plain_key(key) for key in (message.key, message.reply_to, message.edits))
-    return replace(message, key=key, reply_to=reply_to, edits=edits)
-
-
-def copy_keys(key: str, destinations: Iterable[str]) -> tuple[str, ...]:
-    """Return the keys of the message's copies at the destinations."""
-    return tuple(_prefixed(plain_key(key), destination) for destination in destinations)
+def copy_key(key: str, destination: str) -> str:
+    """Return the key of the copy at a destination, for the key of the message or of any copy; "" for ""."""
+    plain = plain_key(key)
+    return plain if destination == DEFAULT_DESTINATION or not plain else f"{destination}:{plain}"
 
 
 def destination_of(key: str) -> str:
@@ -117,7 +122,3 @@ def destination_of(key: str) -> str:
 def plain_key(key: str) -> str:
     """Return the key without the destination's prefix."""
     return key.partition(":")[2] if destination_of(key) != DEFAULT_DESTINATION else key
-
-
-def _prefixed(key: str, destination: str) -> str:
-    return key if destination == DEFAULT_DESTINATION or not key else f"{destination}:{key}"

@@ -52,11 +52,6 @@ class CachedSpan:
     step: timedelta
     rebuilt: datetime | None = None
 
-    def joined(self, other: CachedSpan) -> CachedSpan:
-        """Return the span from the earlier start to the later end, with the later rebuild."""
-        rebuilt = max(filter(None, (self.rebuilt, other.rebuilt)), default=None)
-        return CachedSpan(min(self.start, other.start), max(self.until, other.until), self.step, rebuilt)
-
 
 class Outcome(str):
     """The last line of a successful run. A cell stores it with its facts, so that no program has to read the text.

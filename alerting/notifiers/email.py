@@ -138,15 +138,13 @@ class SmtpServer:
     timeout: float = 20.0
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return "{}:{}".format(*self.address)
 
     @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or PORTS[urlsplit(self.url).scheme]
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or PORTS[parts.scheme]
 
     def deliver(self, sender: str, to: list[str], content: bytes | None) -> dict[str, str]:
         """Send a mail (None: only ask whether one would be taken). Return each refused address -> the reply, where others were
@@ -189,17 +187,17 @@ class SmtpServer:
 
     def _connect(self, session: _Session) -> smtplib.SMTP:
         """An encrypted connection with a login."""
-        encrypted, address = urlsplit(self.url).scheme == "smtps", (self.host, self.port)
+        encrypted, (host, port) = urlsplit(self.url).scheme == "smtps", self.address
         smtp: smtplib.SMTP
         if encrypted:
-            smtp = _EncryptedConnection(session, *address, timeout=self.timeout, context=self._tls_context())
+            smtp = _EncryptedConnection(session, host, port, timeout=self.timeout, context=self._tls_context())
         else:
-            smtp = _Connection(session, *address, timeout=self.timeout)
+            smtp = _Connection(session, host, port, timeout=self.timeout)
         try:
             if not encrypted:
                 session.step = "encryption"
                 smtp.ehlo()
-                if self.ca or not _is_this_machine(self.host):  # a local server rarely has a certificate that can be verified
+                if self.ca or not _is_this_machine(host):  # a local server rarely has a certificate that can be verified
                     smtp.starttls(context=self._tls_context())
             if self.user:
                 session.step = "login"

@@ -1,5 +1,8 @@
-"""JSON over HTTP to an address that is a secret. No exception, traceback or log record contains it: `alerting.http_client` keeps
-it, and errors are raised where the address is not in sight (`Hook.post`)."""
+"""JSON, or a ping, over HTTP to an address that is a secret.
+
+No exception, traceback or log record contains it: `alerting.http_client` keeps it, and errors are raised where the address is not
+in sight (`Hook.post`).
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,6 @@ class HookAnswer(NamedTuple):
     retry_after: float = 0.0  # seconds
     unsure: bool = False  # the request may have arrived
 
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.code < 300
-
 
 class Hook:
     """A client of the address `url`. Errors name the destination, `name`, and the setting of its address, `setting`."""
@@ -43,7 +42,7 @@ class Hook:
     def post(self, body: bytes, **headers: str) -> str:
         """Return the text of an answer of 2xx. Raises NotifyError, permanent when this message can never be accepted."""
         answer = self.ask("POST", body, headers)
-        if answer.ok:
+        if 200 <= answer.code < 300:
             return answer.text
         text = f"{self.name}: {answer.code or ''} {answer.text}".replace(":  ", ": ")
         if answer.code == 429:
@@ -66,14 +65,33 @@ class Hook:
             return HookAnswer(0, f"no answer from {self.host} ({answer.error})", unsure=True)
         if isinstance(answer, HttpFailure):
             return HookAnswer(0, f"{self.host} cannot be reached ({answer.error}): check the network and {self.setting}")
-        return HookAnswer(answer.status, self._excerpt(answer.head), _retry_after(answer.headers.get("Retry-After", "")))
-
-    def _excerpt(self, text: str) -> str:
-        """The beginning of an answer without the address, which some servers repeat; "" for a web page."""
-        for secret in filter(lambda part: len(part) > 1, self._secrets):
+        text = answer.head
+        for secret in filter(lambda part: len(part) > 1, self._secrets):  # some servers repeat the address
             text = text.replace(secret, "<address>")
         line = " ".join(text.split())
-        return "" if line.startswith("<!") or re.match(r"<html", line, re.IGNORECASE) else line[:MAX_EXCERPT]
+        is_web_page = re.match(r"<!|<html", line, re.IGNORECASE)
+        wait = _retry_after(answer.headers.get("Retry-After", ""))
+        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], wait)
+
+
+def ping(url: str, timeout: float = 10.0) -> str:
+    """Send one GET to a watchdog service, which raises an alarm when the pings stop. Never raises.
+
+    Return "" for an answer of 2xx, otherwise a line about the failure, without the URL: anyone who has it can fake a heartbeat.
+    """
+    from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that most runs do not need
+
+    host = "nowhere"
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or host
+    answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is of no use
+    if isinstance(answer, HttpFailure):
+        return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
+    if answer.ok:
+        return ""
+    redirected = 300 <= answer.status < 400
+    advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
+    return f"heartbeat: {host} answered {answer.status}: {advice}"
 
 
 def _retry_after(header: str) -> float:

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
-from alerting.model.routing import DEFAULT_DESTINATION, destination_of, unaddressed
+from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of
 from alerting.notifiers.console import Console
 from alerting.settings import configured_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import Message
     from alerting.model.protocols import Notifier
     from alerting.settings import Settings
 
@@ -34,6 +34,8 @@ class RoutingNotifier:
 
     def __init__(self, destinations: Mapping[str, Notifier]) -> None:
         self.destinations = dict(destinations)
+        pressed_in = self.destinations[DEFAULT_DESTINATION]
+        self.button_presses, self.confirm = pressed_in.button_presses, pressed_in.confirm
 
     @property
     def notes(self) -> list[str]:
@@ -41,16 +43,10 @@ class RoutingNotifier:
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Return the id at the destination. Raises NotifyError."""
-        return self._notifier_of(message).send(unaddressed(message), reply_to)
+        return self._notifier_of(message).send(addressed_to(message, DEFAULT_DESTINATION), reply_to)
 
     def edit(self, message: Message, message_id: str) -> None:
-        self._notifier_of(message).edit(unaddressed(message), message_id)
-
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        return self.destinations[DEFAULT_DESTINATION].button_presses(since, wait)
-
-    def confirm(self, answer: ButtonPress, text: str) -> None:
-        self.destinations[DEFAULT_DESTINATION].confirm(answer, text)
+        self._notifier_of(message).edit(addressed_to(message, DEFAULT_DESTINATION), message_id)
 
     def check(self) -> str:
         """Return the results of all destinations. Raises NotifyError of the first to which messages would not arrive."""

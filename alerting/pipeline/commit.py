@@ -57,7 +57,7 @@ def finish(
 
     text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"
     if ctx.started:
-        ctx.store.end_run(Run(ctx.started, now or ctx.started, clock(), not faults and not kept, text))
+        ctx.store.save_run(Run(ctx.started, now or ctx.started, clock(), not faults and not kept, text))
     if faults:
         raise RunFailed(text)
     if kept:

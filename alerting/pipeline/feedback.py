@@ -9,7 +9,7 @@ from html import unescape
 
 from alerting.messages.system import acknowledged_reply, labelled_reply, silenced_reply
 from alerting.model.errors import NotifyError
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, Message
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
@@ -37,7 +37,7 @@ class Feedback:
 
 def begin_run(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
     """Record that a run has begun, so that the next one sees it if it never ends; then read the feedback. Raises StoreError."""
-    ctx.store.begin_run(Run(ctx.started or now, now))
+    ctx.store.save_run(Run(ctx.started or now, now))
     return read_feedback(ctx, now)
 
 
@@ -52,7 +52,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
         return [], f"answers in the chat could not be read: {error}"
     if not presses:
         return [], ""
-    incidents = {incident.ref: incident for incident in ctx.store.incidents(now - PRESSABLE_FOR)}
+    incidents = {incident_ref(incident.id): incident for incident in ctx.store.incidents(now - PRESSABLE_FOR)}
     feedback, replies, changed = list[Feedback](), list[Message](), dict[str, Incident]()
     for press in presses:
         incident = changed.get(press.ref) or incidents.get(press.ref)

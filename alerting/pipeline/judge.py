@@ -186,7 +186,7 @@ def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, 
     out: dict[str, list[tuple[datetime, str]]] = {}
     if items:
         since = min(item.begin - lookback_buckets(item.metric.step) * item.metric.step for item in items)
-        for metric, bucket, rule in ctx.store.fired_detectors(since, tuple(REARM_AFTER)):
+        for metric, bucket, _, rule in ctx.store.judged_values(since, tuple(REARM_AFTER)):
             out.setdefault(metric, []).append((bucket, rule))
     return out
 

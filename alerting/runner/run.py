@@ -116,7 +116,7 @@ class _Run:
     def _ping_heartbeat(self) -> None:
         """Ping an outside monitor after a successful run: it raises the alarm when no ping comes."""
         if self.settings.heartbeat_url:
-            from alerting.notifiers.heartbeat import ping
+            from alerting.notifiers.hook import ping
 
             if trouble := ping(self.settings.heartbeat_url):
                 self.log(f"heartbeat: {trouble}")

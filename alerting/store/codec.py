@@ -19,14 +19,15 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident, Member, Rarity, RootCause, Segment, SimilarIncident
-from alerting.model.message import Action, Button, Message
+from alerting.model.message import Action, Button, Message, ThreadMessage
 from alerting.model.metric import Silence
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
 
 T = TypeVar("T")
 
-# Stored name -> field. Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables.
+# Stored name -> field. Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables;
+# those of ThreadMessage are columns, too.
 STORED: dict[type[Any], dict[str, str]] = {
     Verdict: {
         "metric": "metric", "bucket": "bucket", "status": "status", "value": "value", "low": "low", "expected": "expected",
@@ -61,6 +62,10 @@ STORED: dict[type[Any], dict[str, str]] = {
         "reply_to": "reply_to", "edits": "edits", "incident": "incident", "quiet": "quiet", "buttons": "buttons",
     },
     Button: {"text": "text", "action": "action"},
+    ThreadMessage: {
+        "key": "key", "kind": "kind", "text": "text", "state": "state", "created": "created", "reply_to": "reply_to",
+        "edits": "edits", "reason": "reason", "changed": "changed", "buttons": "buttons",
+    },
     Arrival: {"query": "query", "at": "at", "bucket": "bucket", "rows": "rows", "newest": "newest"},
     Silence: {"scope": "scope", "start": "start", "until": "until", "why": "why", "by": "by", "id": "id"},
     Run: {"started": "started", "at": "at", "ended": "ended", "well": "ok", "said": "outcome"},
@@ -96,11 +101,6 @@ VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
 _STORED_VALUES = {kind: {member: value for value, member in values.items()} for kind, values in VALUES.items()}
 
 
-def columns(kind: type[Any]) -> tuple[str, ...]:
-    """The columns of a class that is stored as rows."""
-    return tuple(STORED[kind])
-
-
 def iso(at: datetime | None) -> str:
     """Return ISO text in UTC, which sorts as time does; "" for None. Raises ValueError for a time without zone."""
     if at is None:
@@ -114,8 +114,9 @@ def iso(at: datetime | None) -> str:
 
 
 def to_row(record: Any) -> tuple[Any, ...]:
-    """Return the values of the record's columns. Raises StoreError for a class that STORED does not describe."""
-    return tuple(plain(getattr(record, field)) for field in _field_names(record.__class__).values())
+    """Return the values of the record's columns, a tuple as JSON. Raises StoreError for a class that STORED does not describe."""
+    values = [getattr(record, field) for field in _field_names(record.__class__).values()]
+    return tuple(to_json(value) if isinstance(value, tuple) else plain(value) for value in values)
 
 
 def to_json(value: Any) -> str:
@@ -151,32 +152,12 @@ def plain(value: Any) -> Any:
 
 def from_row(kind: type[T]) -> Callable[..., T]:
     """Return a function that makes a record of this class of its columns."""
-    names = columns(kind)
-
-    def make(*row: Any) -> T:
-        record: T = _record(kind, dict(zip(names, row, strict=True)))
-        return record
-
-    return make
+    return lambda *row: _record(kind, dict(zip(STORED[kind], row, strict=True)))
 
 
 def from_json(kind: type[T]) -> Callable[[str], T]:
     """Return a function that makes a record of this class of its JSON."""
-
-    def make(body: str) -> T:
-        record: T = _record(kind, json.loads(body))
-        return record
-
-    return make
-
-
-def message_from_row(*row: Any) -> Message:
-    """Make a message of its columns; the last of them, the buttons, is JSON."""
-    return from_row(Message)(*row[:-1], json.loads(row[-1]))
-
-
-def buttons_from_json(body: str) -> tuple[tuple[Button, ...], ...]:
-    return tuple(tuple(_record(Button, button) for button in row) for row in json.loads(body))
+    return lambda body: _record(kind, json.loads(body))
 
 
 def enum_member(kind: type[StrEnum], stored: str) -> Any:
@@ -212,7 +193,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
         return lambda part: float("nan" if part is None else part)
     if get_origin(hint) is tuple:
         each = _reader(get_args(hint)[0])
-        return lambda parts: tuple(map(each, parts))
+        return lambda parts: tuple(map(each, json.loads(parts) if isinstance(parts, str) else parts))  # a column has JSON
     if get_args(hint):  # X | None
         some = _reader(get_args(hint)[0])
         return lambda part: None if part is None else some(part)

@@ -158,7 +158,12 @@ class Database:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # SQLite gives its -wal and -shm the mode of the file
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
-            _remove_access_of_others(self._path)
+            # Files that were copied or changed by hand are restricted to their owner; those of another user stay as they are.
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):
+                    mode = os.stat(f"{self._path}{suffix}").st_mode
+                    if stat.S_ISREG(mode) and mode & 0o077:
+                        os.chmod(f"{self._path}{suffix}", mode & 0o600)
         db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         self._close_connection = weakref.finalize(self, db.close)
         try:
@@ -174,13 +179,17 @@ class Database:
 
     def _move_aside(self, damage: Exception) -> None:
         self.close()
-        with _folder_lock(self._path.parent):
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # one process at a time moves the file aside
             if _is_sound(self._path, self._patience):
                 return  # another process was faster: the file at the path is already the new one
             aside = f"{self._path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
             for suffix in ("-wal", "-shm", ""):  # the file last: SQLite would read a left-over -wal into the new one
                 with suppress(FileNotFoundError):
                     os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+        finally:
+            os.close(folder)
         self._notes.append(
             f"THE MEMORY WAS CORRUPTED ({damage}) and is empty now: what waited to be sent is lost, and open alerts will be "
             f"told again. The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
@@ -214,26 +223,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):  # some errors have already rolled back
             db.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time move a file aside in `folder`."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _remove_access_of_others(path: Path) -> None:
-    """Restrict files that were copied or changed by hand to their owner; files of another user stay as they are."""
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            mode = os.stat(f"{path}{suffix}").st_mode
-            if stat.S_ISREG(mode) and mode & 0o077:
-                os.chmod(f"{path}{suffix}", mode & 0o600)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

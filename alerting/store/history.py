@@ -64,7 +64,10 @@ class HistoryTables:
             touches = cached.start <= span.until and span.start <= cached.until if cached else span.start < span.until
             if not touches:
                 return
-            whole = cached.joined(span) if cached else span
+            whole = span
+            if cached:
+                rebuilt = max(filter(None, (cached.rebuilt, span.rebuilt)), default=None)
+                whole = CachedSpan(min(cached.start, span.start), max(cached.until, span.until), cached.step, rebuilt)
             start, until = int(whole.start.timestamp()), int(whole.until.timestamp())
             row = (key, query, int(span.step.total_seconds()), start, until, iso(at), iso(whole.rebuilt))
             db.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?)", row)

@@ -8,16 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerting.model.message import Message, Receipt
-from alerting.model.routing import DEFAULT_DESTINATION, copy_keys, destination_of
-from alerting.store import codec
-from alerting.store.codec import iso, message_from_row, to_json, to_row
+from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, destination_of
+from alerting.store.codec import STORED, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 
 Statement = tuple[str, list[tuple[Any, ...]]]
 STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # state of a receipt -> state of its message
 
-_COLUMNS = ", ".join(codec.columns(Message))
-_VALUES = ", ".join("?" * (len(codec.columns(Message)) + 1))
+_COLUMNS = ", ".join(STORED[Message])
+_VALUES = ", ".join("?" * (len(STORED[Message]) + 1))
 # A picture and an edit are never sent without their text.
 _FOLLOW = """UPDATE messages SET photo = NULL, (state, reason, changed) =
       (SELECT text.state, 'its text was ' || text.state, text.changed FROM messages text
@@ -29,10 +28,10 @@ _LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 
 
 class Outbox:
-    """The messages of the state database."""
+    """The messages of the state database. With several destinations, each copy waits, is sent or is refused on its own."""
 
     _file: Database
-    _destinations: tuple[str, ...]
+    _routes: Routes | None
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
         """Return the messages that may be sent now: texts, then edits, then pictures, each in the order of creation.
@@ -42,13 +41,13 @@ class Outbox:
         hold back for longer.
         """
         # `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
-        sql = f"""SELECT {", ".join(f"m.{name}" for name in codec.columns(Message))} FROM messages m
+        sql = f"""SELECT {", ".join(f"m.{name}" for name in STORED[Message])} FROM messages m
             LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
               AND before.key NOT IN ('', m.key)
             WHERE m.state = 'waiting' AND m.due <= ?
               AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') <> 'waiting' END
             ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
-        return self._file.read(message_from_row, sql, iso(at) or "later than any time")
+        return self._file.read(from_row(Message), sql, iso(at) or "later than any time")
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         """Store the result of sending a message at `at`. One that is kept is not due again for `retry_after` seconds.
@@ -74,7 +73,7 @@ class Outbox:
 
         "" if there is none.
         """
-        keys = copy_keys(key, self._destinations)
+        keys = self._copy_keys(key)
         any_key = ", ".join("?" * len(keys))
         sql = f"""SELECT text FROM messages
             WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent'))
@@ -83,13 +82,13 @@ class Outbox:
 
     def was_sent(self, key: str) -> bool:
         """Whether any destination has accepted its copy of the message with this key."""
-        keys = copy_keys(key, self._destinations)
+        keys = self._copy_keys(key)
         sql = f"SELECT 1 FROM messages WHERE key IN ({', '.join('?' * len(keys))}) AND state = 'sent'"
         return bool(self._file.read(bool, sql, *keys))
 
     def incident_destinations(self, incident: str) -> dict[str, bool]:
         """Return the destinations that messages of an incident are for -> whether one of them was accepted there."""
-        prefixes = copy_keys(f"{incident}/", self._destinations)
+        prefixes = self._copy_keys(f"{incident}/")
         # A range scan of the keys, because each begins with the incident's id.
         spans = " OR ".join(["key BETWEEN ? AND ?"] * len(prefixes))
         ends = [end for prefix in prefixes for end in (prefix, prefix + _LAST_CHARACTER)]
@@ -117,7 +116,7 @@ class Outbox:
         """Return the texts that have waited since before that, in the order of creation."""
         sql = f"""SELECT {_COLUMNS} FROM messages
             WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
-        return self._file.read(message_from_row, sql, iso(before))
+        return self._file.read(from_row(Message), sql, iso(before))
 
     def merge_into_digest(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
         """Enqueue `digest` in place of the messages with these keys that still wait, and of their pictures.
@@ -128,6 +127,22 @@ class Outbox:
             AND NOT EXISTS (SELECT 1 FROM messages digest WHERE digest.key = ?)"""
         rows = [(iso(at or digest.bucket), key, digest.key) for key in keys]
         self._file.write((sql, rows), *enqueue([digest], at), (_FOLLOW, [()]))
+
+    def _copy_keys(self, key: str) -> list[str]:
+        """The keys that the message's copies may have."""
+        destinations = self._routes.destinations if self._routes else (DEFAULT_DESTINATION,)
+        return [copy_key(key, destination) for destination in destinations]
+
+    def _copies(self, messages: Iterable[Message], routes: Routes) -> Iterator[Message]:
+        """Yield a copy of each message for each of its destinations."""
+        by_incident: dict[str, dict[str, bool]] = {}  # incident -> its destinations, those of these messages included
+        for message in messages:
+            reached = dict[str, bool]()
+            if message.incident:
+                reached = by_incident.setdefault(message.incident, self.incident_destinations(message.incident))
+            for destination in routes.following(message, reached):
+                reached.setdefault(destination, False)
+                yield addressed_to(message, destination)
 
 
 def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statement]:
@@ -142,7 +157,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
         WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
     for message in messages:
-        row = (*to_row(message)[:-1], to_json(message.buttons), iso(at or message.bucket))
+        row = (*to_row(message), iso(at or message.bucket))
         if message.edits:
             yield change, [(message.text, to_json(message.buttons), message.edits)]
             yield overtake, [(message.edits, message.key, message.edits)]

@@ -12,9 +12,8 @@ from urllib.parse import quote
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
-from alerting.model.routing import DEFAULT_DESTINATION, copy_keys, plain_key
-from alerting.model.verdict import EventKind
-from alerting.store.codec import buttons_from_json, enum_member, from_json, iso
+from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, copy_key, plain_key
+from alerting.store.codec import STORED, from_json, from_row, iso
 
 T = TypeVar("T")
 LIVELY = timedelta(days=2)  # an incident may still get messages so long after its end: a label, a message that had to wait
@@ -30,7 +29,7 @@ class ReadOnlyState:
         `destinations`: all that copies of a message may have.
         """
         self._path = path
-        self._prefixes = [key.removesuffix("x") for key in copy_keys("x", destinations)]  # of the keys at each destination
+        self._prefixes = [copy_key("x", destination).removesuffix("x") for destination in destinations]  # of the keys there
         try:
             self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=patience)
         except sqlite3.Error as error:
@@ -73,8 +72,7 @@ class ReadOnlyState:
                WHERE {of_incident})
               END FROM incidents it WHERE opened >= ? OR closed = '' ORDER BY id"""
         ends = [prefix for prefix in self._prefixes for _ in range(2)]
-        found = self._read(lambda id, body, stamp: (id, (body, stamp or "")), sql, iso(now - LIVELY), *ends, iso(since))
-        return dict(found)
+        return dict(self._read(lambda id, body, stamp: (id, (body, stamp or "")), sql, iso(now - LIVELY), *ends, iso(since)))
 
     def incident(self, body: str) -> Incident:
         """Return the incident of JSON from `stamps`."""
@@ -88,39 +86,20 @@ class ReadOnlyState:
 
         That is the chat or, for an incident that was not sent there, the first destination that has messages of it.
         """
-        sql = """SELECT key, kind, text, state, created, reply_to, edits, reason, changed, buttons FROM messages
-            WHERE key > ? AND key < ? ORDER BY id"""
+        columns = ", ".join(STORED[ThreadMessage]).replace("changed", "NULLIF(changed, '')")
+        sql = f"SELECT {columns} FROM messages WHERE key > ? AND key < ? ORDER BY id"
         for prefix in self._prefixes:
-            if found := self._read(_thread_message, sql, f"{prefix}{id}/", f"{prefix}{id}{_AFTER_SLASH}"):
-                return found
+            if found := self._read(from_row(ThreadMessage), sql, f"{prefix}{id}/", f"{prefix}{id}{_AFTER_SLASH}"):
+                return [addressed_to(message, DEFAULT_DESTINATION) for message in found]
         return []
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """Return the moment of each run that started since then -> its start."""
-
-        def make(at: str, started: str) -> tuple[datetime, datetime]:
-            return datetime.fromisoformat(at), datetime.fromisoformat(started)
-
-        return dict(self._read(make, "SELECT at, started FROM runs WHERE started >= ?", iso(since)))
+        sql = "SELECT at, started FROM runs WHERE started >= ?"
+        return dict(self._read(lambda *times: tuple(map(datetime.fromisoformat, times)), sql, iso(since)))
 
     def _read(self, make: Callable[..., T], sql: str, *values: Any) -> list[T]:
         try:
             return [make(*row) for row in self._db.execute(sql, values)]
         except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self._path}: {error}") from error
-
-
-def _thread_message(*row: Any) -> ThreadMessage:
-    key, kind, text, state, created, reply_to, edits, reason, changed, buttons = row
-    return ThreadMessage(
-        key=plain_key(key),
-        kind=enum_member(EventKind, kind),
-        text=text,
-        state=state,
-        created=datetime.fromisoformat(created),
-        reply_to=plain_key(reply_to),
-        edits=plain_key(edits),
-        reason=reason,
-        changed=datetime.fromisoformat(changed) if changed else None,
-        buttons=buttons_from_json(buttons),
-    )

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from alerting.model.incident import Incident
 from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
-from alerting.model.routing import DEFAULT_DESTINATION
+from alerting.model.routing import Routes
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, Verdict
-from alerting.store import codec, outbox
-from alerting.store.codec import from_json, from_row, iso, plain, to_json, to_row
+from alerting.store import outbox
+from alerting.store.codec import STORED, from_json, from_row, iso, plain, to_json, to_row, verdict_row
 from alerting.store.database import Database
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
@@ -50,14 +49,15 @@ class StateCounts:
 class StateStore(Outbox, HistoryTables):
     """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run."""
 
-    def __init__(self, path: str | Path, patience: float = 10.0, destinations: tuple[str, ...] = (DEFAULT_DESTINATION,)) -> None:
+    def __init__(self, path: str | Path, patience: float = 10.0, routes: Routes | None = None) -> None:
         """Open the file, or create it; a corrupted file is moved aside.
 
-        `patience`: seconds to wait for the lock of another process. `destinations`: all that copies of a message may have.
+        `patience`: seconds to wait for the lock of another process. `routes`: where the copies of messages go (None: there is
+        one destination, and messages are stored as they are).
         Raises StoreError, as every method does when the file cannot be read or written.
         """
         self.notes: list[str] = []
-        self._destinations = destinations
+        self._routes = routes
         self._file = Database(Path(path), self.notes, patience)
 
     def close(self) -> None:
@@ -87,36 +87,28 @@ class StateStore(Outbox, HistoryTables):
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
         """Return the verdicts of one metric or of all, by bucket, of buckets from `since` on."""
         condition, values = ("AND metric = ?", [metric]) if metric is not None else ("", [])
-        columns = ", ".join(codec.columns(Verdict))
-        sql = f"SELECT {columns} FROM verdicts WHERE bucket >= ? {condition} ORDER BY bucket, metric"
+        sql = f"SELECT {', '.join(STORED[Verdict])} FROM verdicts WHERE bucket >= ? {condition} ORDER BY bucket, metric"
         return self._file.read(from_row(Verdict), sql, iso(since), *values)
 
-    def judged_values(self, since: datetime) -> list[tuple[str, datetime, float, str]]:
-        """Return metric, bucket, value and rule of the buckets from `since` on, of every metric that has an episode."""
+    def judged_values(self, since: datetime, rules: Sequence[str] = ()) -> list[tuple[str, datetime, float, str]]:
+        """Return metric, bucket, value and rule of the buckets from `since` on, of every metric that has an episode.
 
-        def make(metric: str, bucket: str, value: float | None, reason: str) -> tuple[str, datetime, float, str]:
-            return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, reason
+        `rules`: only the buckets with one of these rules.
+        """
+
+        def make(metric: str, bucket: str, value: float | None, rule: str) -> tuple[str, datetime, float, str]:
+            return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, rule
 
         # CROSS JOIN fixes the order of the loops: metric by metric a short range of the key, not a year of verdicts.
-        sql = """SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
-            AND v.bucket >= ? ORDER BY v.metric, v.bucket"""
-        return self._file.read(make, sql, iso(since))
+        condition = f"AND v.reason IN ({', '.join('?' * len(rules))})" if rules else ""
+        sql = f"""SELECT v.metric, v.bucket, v.value, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
+            AND v.bucket >= ? {condition} ORDER BY v.metric, v.bucket"""
+        return self._file.read(make, sql, iso(since), *rules)
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
         """Return metric -> status of this bucket, of every metric that has an episode."""
-        sql = """SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"""
-        return dict(self._file.read(_pair, sql, iso(bucket)))
-
-    def fired_detectors(self, since: datetime, rules: Sequence[str]) -> list[tuple[str, datetime, str]]:
-        """Return metric, bucket and rule of the verdicts from `since` on whose reason is one of these rules."""
-
-        def make(metric: str, bucket: str, rule: str) -> tuple[str, datetime, str]:
-            return metric, datetime.fromisoformat(bucket), rule
-
-        sql = """SELECT v.metric, v.bucket, v.reason FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric
-            AND v.bucket >= ?"""
-        marks = ", ".join("?" * len(rules))
-        return self._file.read(make, f"{sql} AND v.reason IN ({marks})", iso(since), *rules)
+        sql = "SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"
+        return dict(self._file.read(lambda metric, status: (metric, status), sql, iso(bucket)))
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
         """Return the open incidents and those closed after `since`, oldest first."""
@@ -139,6 +131,7 @@ class StateStore(Outbox, HistoryTables):
         of a message that was not and will not be sent is dropped. Messages with a withdrawn key that still wait are withdrawn,
         those of this commit included.
         """
+        messages = self._copies(memory.messages, self._routes) if self._routes else memory.messages
         metrics = {episode.metric for _, episode in memory.episode_trail}
         # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
         prune_trail = """DELETE FROM trail WHERE metric = ?
@@ -149,12 +142,12 @@ class StateStore(Outbox, HistoryTables):
         trail = [(episode.metric, iso(bucket), to_json(episode)) for bucket, episode in memory.episode_trail]
         old_arrivals = [(arrival.query, iso(arrival.at - ARRIVALS_FOR)) for arrival in memory.arrivals]
         self._file.write(
-            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(codec.verdict_row, memory.verdicts)),
+            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(verdict_row, memory.verdicts)),
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
             ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
             (prune_trail, [(metric, metric) for metric in metrics]),
-            *outbox.enqueue(memory.messages, at),
+            *outbox.enqueue(messages, at),
             *outbox.withdraw(memory.withdrawn_keys, at),
             ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", map(to_row, memory.arrivals)),
             ("DELETE FROM arrivals WHERE query = ? AND at < ?", old_arrivals),
@@ -168,7 +161,7 @@ class StateStore(Outbox, HistoryTables):
 
         `verdicts`: the number of verdicts to keep at most, apart from those of the last two weeks.
         """
-        now = min([at, *self._newest_judged()])
+        now = min(at, max(self.last_judged().values(), default=at))
         (metrics,) = self._file.read(int, "SELECT COUNT(*) FROM episodes")
         verdict_age = max(MIN_VERDICT_AGE, min(KEEP, verdicts * timedelta(minutes=15) / max(1, metrics)))
         old, old_verdicts, unused = [(iso(now - KEEP),)], [(iso(now - verdict_age),)], [(iso(now - UNUSED),)]
@@ -188,13 +181,12 @@ class StateStore(Outbox, HistoryTables):
 
     # Runs, arrivals, silences and updates
 
-    def begin_run(self, run: Run) -> None:
-        """Store a run that has started. One that is stored already stays as it is."""
-        self._file.write(("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?)", [to_row(run)]))
-
-    def end_run(self, run: Run) -> None:
-        """Store the outcome of the run with this start, also when its start is not stored."""
-        self._file.write(("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)", [to_row(run)]))
+    def save_run(self, run: Run) -> None:
+        """Store a run: its start, unless the run is stored already; its outcome, also when its start is not stored."""
+        sql = """INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (started) DO UPDATE
+            SET at = excluded.at, ended = excluded.ended, well = excluded.well, said = excluded.said
+            WHERE excluded.ended IS NOT NULL"""
+        self._file.write((sql, [to_row(run)]))
 
     def runs(self, since: datetime) -> list[Run]:
         """Return the runs of moments after `since`, oldest first."""
@@ -227,15 +219,7 @@ class StateStore(Outbox, HistoryTables):
 
     def counts(self) -> StateCounts:
         """Return the summary that `status` prints."""
-        found = dict(self._file.read(_pair, "SELECT state, COUNT(*) FROM messages GROUP BY state"))
+        found = dict(self._file.read(lambda state, count: (state, count), "SELECT state, COUNT(*) FROM messages GROUP BY state"))
         messages = {state: found.get(state, 0) for state in ("waiting", "sent", "refused", "folded", "withdrawn")}
         (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
-        return StateCounts(open=opened, **messages, last_judged=next(iter(self._newest_judged()), None))
-
-    def _newest_judged(self) -> list[datetime]:
-        """The newest judged bucket of all metrics in a list, which is empty if there is none."""
-        return sorted(self.last_judged().values())[-1:]
-
-
-def _pair(first: str, second: Any) -> tuple[str, Any]:
-    return first, second
+        return StateCounts(open=opened, **messages, last_judged=max(self.last_judged().values(), default=None))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 
+from alerting.model.incident import incident_ref
 from alerting.pipeline.segment_watch import SUFFIX
 from alerting.store.state import StateStore
 from tests.faults.process import alive
@@ -39,7 +40,7 @@ def account(row: Row, world: World, planted: Sequence[Planted], last: int, bound
 
 def openings(chat: dict[str, Told], incident: Planted) -> list[Told]:
     """The messages that open this incident's thread."""
-    return [told for told in chat.values() if incident.ref in told.refs and not told.reply_to]
+    return [told for told in chat.values() if incident_ref(incident.id) in told.refs and not told.reply_to]
 
 
 def repeats(world: World) -> set[str]:
@@ -74,7 +75,7 @@ def _ended(sent: Sequence[tuple[str, str, str]], incident: Planted) -> bool:
 
 
 def _invented(told: Told, planted: Sequence[Planted]) -> bool:
-    return bool(told.refs) and not told.reply_to and not told.refs & {incident.ref for incident in planted}
+    return bool(told.refs) and not told.reply_to and not told.refs & {incident_ref(incident.id) for incident in planted}
 
 
 def _threads(chat: dict[str, Told], sent: Sequence[tuple[str, str, str]]) -> list[str]:

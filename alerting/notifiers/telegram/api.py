@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any, NamedTuple
 
 from alerting.model.errors import NotifyError
@@ -67,7 +68,8 @@ class BotClient:
         """
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-        client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=_without_token)
+        mask = partial(re.sub, r"/bot[^/\s]+", "/bot<token>")  # in what urllib3 logs
+        client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=mask)
         files = {"photo": ("picture.png", photo, "image/png")} if photo else None
         answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
         if isinstance(answer, HttpFailure) and answer.unsure:
@@ -104,10 +106,6 @@ def json_object(value: object) -> dict[str, Any]:
 def identifier(value: object) -> str:
     """Return an id as text: Telegram's are numbers, those of other servers may be text; "" for anything else."""
     return str(value) if isinstance(value, int | str) else ""
-
-
-def _without_token(line: str) -> str:
-    return re.sub(r"/bot[^/\s]+", "/bot<token>", line)
 
 
 def _parse(status: int, body: str) -> BotResponse:

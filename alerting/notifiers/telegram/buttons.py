@@ -13,6 +13,7 @@ import unicodedata
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from alerting.model.incident import incident_ref
 from alerting.model.message import Action, ButtonPress
 from alerting.notifiers.telegram.api import json_object
 from alerting.notifiers.telegram_html import encodable
@@ -41,16 +42,11 @@ def secret(token: str) -> bytes:
     return blake2b(token.encode(), digest_size=32, person=b"alert buttons").digest()
 
 
-def ref(incident: str) -> str:
-    """Return 16 hex digits that stand for the incident with this id, as `Incident.ref`."""
-    return blake2b(incident.encode(), digest_size=8).hexdigest()
-
-
 def markup(message: Message, key: bytes) -> dict[str, str]:
     """Return the field that gives a message its buttons; none without an incident, because they would have no effect."""
     if not (message.buttons and message.incident):
         return {}
-    about = ref(message.incident)
+    about = incident_ref(message.incident)
     rows = [
         [{"text": encodable(button.text), "callback_data": data(button.action, about, key)} for button in row]
         for row in message.buttons
@@ -74,6 +70,7 @@ def parse_press(update: dict[str, Any], key: bytes) -> Press:
     query = json_object(update.get("callback_query"))
     sender = json_object(query.get("from"))
     user, username = _user_id(sender.get("id")), _username(sender.get("username"))
+    names = [_printable(sender.get("first_name")), _printable(sender.get("last_name"))]
     action, about = _verified(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
     answer = ButtonPress(
@@ -81,7 +78,7 @@ def parse_press(update: dict[str, Any], key: bytes) -> Press:
         callback_id=_printable(query.get("id")),
         action=action,
         ref=about,
-        name=_name(sender),
+        name=" ".join(filter(None, names))[:MAX_NAME].strip() or username or user or "somebody",
         user_id=user,
         refused=refused,
     )
@@ -101,13 +98,6 @@ def _verified(text: object, key: bytes) -> tuple[Action, str]:
 
 def _signature(action: Action, about: str, key: bytes) -> str:
     return hmac.new(key, f"{action}:{about}".encode(), sha256).hexdigest()[:SIGNATURE_LENGTH]
-
-
-def _name(sender: dict[str, Any]) -> str:
-    """The name of a person to show: one line of printable characters."""
-    names = [_printable(sender.get("first_name")), _printable(sender.get("last_name"))]
-    name = " ".join(filter(None, names))[:MAX_NAME].strip()
-    return name or _username(sender.get("username")) or _user_id(sender.get("id")) or "somebody"
 
 
 def _printable(text: object) -> str:
