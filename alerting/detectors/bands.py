@@ -12,7 +12,7 @@ import pandas as pd
 
 from alerting.detectors.baselines import Baseline, SameSlot
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.windows import CHUNK_ROWS, sorted_quantile
+from alerting.detectors.windows import CHUNK_ROWS, quantiles
 from alerting.model.metric import BandDetector, Detector
 
 BAND = ["low", "expected", "high"]
@@ -116,7 +116,7 @@ class IQR(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        lower, median, upper = (sorted_quantile(past, count, q) for q in (0.25, 0.5, 0.75))
+        lower, median, upper = quantiles(past, 0.25, 0.5, 0.75, is_sorted=True)
         reach = self.k * (upper - lower)
         return lower - reach, median, upper + reach
 
@@ -147,9 +147,8 @@ class MAD(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        median = sorted_quantile(past, count, 0.5)
-        deviation = np.sort(np.abs(past - median[:, None]), axis=1)
-        reach = self.k * SIGMA * sorted_quantile(deviation, count, 0.5)
+        median = quantiles(past, 0.5, is_sorted=True)[0]
+        reach = self.k * SIGMA * quantiles(np.abs(past - median[:, None]), 0.5)[0]
         return median - reach, median, median + reach
 
 
@@ -162,5 +161,5 @@ class Quantile(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        low, median, high = (sorted_quantile(past, count, q) for q in (self.q, 0.5, 1 - self.q))
+        low, median, high = quantiles(past, self.q, 0.5, 1 - self.q, is_sorted=True)
         return low - self.margin * (median - low), median, high + self.margin * (high - median)

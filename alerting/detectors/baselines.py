@@ -1,4 +1,8 @@
-"""Baselines: which past a bucket is compared with. The last hours, the same time of day on earlier days, or the usual change."""
+"""Baselines: which past a bucket is compared with. The last hours, the same time of day on earlier days, or the usual change.
+
+Below them, what is usual at a time of day: the values at the same local time on earlier days, their quantiles, and how long a
+gap usually is then. A gap that comes most nights is expected and not reported.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
-from alerting.detectors.windows import CHUNK_ROWS, quantiles, recent_median
+from alerting.detectors.windows import CHUNK_ROWS, max_around, quantiles, recent_median, run_lengths
+
+GAP_DAYS = 14
+GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
+GAP_WINDOW = 7200  # seconds before and after this time of day
 
 Gather = Callable[[int, int], np.ndarray]  # (first, last) -> (last - first, k): past values of those positions
 AtPositions = Callable[[np.ndarray], np.ndarray]  # ascending positions (k,) -> (..., k, lags)
@@ -182,6 +190,18 @@ def slot_quantile(grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: 
         part = at[first : first + CHUNK_ROWS]
         out[..., part] = quantiles(rows(part), share)[0]
     return out
+
+
+def usual_gap(grid: SeriesGrid) -> np.ndarray:
+    """Return (series, n - since): the length in buckets of a usual gap around this local time; 0 without earlier days."""
+    missing = np.isnan(grid.values)
+    if not missing.any():
+        return np.zeros((len(missing), len(grid) - grid.since))
+    recent = grid.with_history(timedelta(days=GAP_DAYS, seconds=GAP_WINDOW))
+    lengths = run_lengths(missing)[:, len(grid) - len(recent) :].astype(float)
+    longest = max_around(lengths, grid.within(GAP_WINDOW))
+    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
+    return np.ceil(np.nan_to_num(usual[:, recent.since :]))
 
 
 def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray) -> AtPositions:

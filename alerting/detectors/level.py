@@ -8,9 +8,9 @@ from datetime import timedelta
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import usual_gap
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.windows import pick, sorted_quantile, values_before
+from alerting.detectors.windows import pick, quantiles, values_before
 
 LEVEL = "level"
 
@@ -40,7 +40,7 @@ class Level(BaseDetector):
         """Return (3, series, nights): low, expected, high."""
         rows = np.sort(values_before(grid.values, nights, self.days * grid.per_day), axis=-1)
         count = np.isfinite(rows).sum(axis=-1)
-        median = sorted_quantile(rows, count, 0.5)
+        median = quantiles(rows, 0.5, is_sorted=True)[0]
 
         # Distances to the median on both sides: of that rank (counted from the outside), and the largest
         rank, last = np.minimum(self.rank - 1, count // 20), np.maximum(count - 1, 0)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alerting.detectors.bands import BAND, SIGMA, BandColumns, BaseDetector, Limits
-from alerting.detectors.baselines import at_lags, day_lags, slot_quantile
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import hold_until_next, lagged, max_around, recent_median, trailing_quantile, window_max
 

@@ -13,8 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import hold_until_next, lagged, pick, quantiles, values_before, window_sum
 

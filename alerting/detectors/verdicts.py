@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, Limits
-from alerting.detectors.gaps import run_lengths
 from alerting.detectors.sudden import SUDDEN
-from alerting.detectors.windows import lagged, window_sum
+from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
