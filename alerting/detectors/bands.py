@@ -50,7 +50,8 @@ class BaseDetector(Detector):
 
         `zone`: IANA name of the local clock. Raises ValueError when the index is not such a grid.
         """
-        return pd.DataFrame(series_columns(self.bands(SeriesGrid.of(values, zone)), 0), index=values.index)
+        columns = self.bands(SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone))
+        return pd.DataFrame(series_columns(columns, 0), index=values.index)
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
         """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""

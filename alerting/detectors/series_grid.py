@@ -43,13 +43,8 @@ class SeriesGrid:
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
 
     @classmethod
-    def of(cls, series: pd.Series, zone: str) -> SeriesGrid:
-        """Return the grid of one series. Raises ValueError when its index is not an ascending grid of aware times."""
-        return cls.at(series.index, series.to_numpy(float)[None, :], zone)
-
-    @classmethod
     def at(cls, index: pd.Index, values: np.ndarray, zone: str, since: int = 0, cache: NightlyCache | None = None) -> SeriesGrid:
-        """Return the grid of several series (series, n) on one index. Raises ValueError as `of` does."""
+        """Return the grid of some series (series, n). Raises ValueError when `index` is not an ascending grid of aware times."""
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError("a series to judge is indexed by aware times")
         seconds = index.as_unit("s").asi8
