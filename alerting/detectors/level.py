@@ -10,7 +10,7 @@ import numpy as np
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
 from alerting.detectors.baselines import usual_gap
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.windows import pick, quantiles, values_before
+from alerting.detectors.windows import quantiles, values_before
 
 LEVEL = "level"
 
@@ -44,8 +44,10 @@ class Level(BaseDetector):
 
         # Distances to the median on both sides: of that rank (counted from the outside), and the largest
         rank, last = np.minimum(self.rank - 1, count // 20), np.maximum(count - 1, 0)
-        lowest, highest = rows[..., 0], pick(rows, last)
-        sides = (median - pick(rows, rank), median - lowest), (pick(rows, np.maximum(last - rank, 0)) - median, highest - median)
+        positions = np.stack([rank, np.maximum(last - rank, 0), last], axis=-1)
+        low_rank, high_rank, highest = np.moveaxis(np.take_along_axis(rows, positions, axis=-1), -1, 0)
+        lowest = rows[..., 0]
+        sides = (median - low_rank, median - lowest), (high_rank - median, highest - median)
         small = self.small * np.abs(median)
         down, up = (self.width * np.where(ranked > small, ranked, largest) for ranked, largest in sides)
 

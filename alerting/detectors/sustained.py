@@ -15,7 +15,7 @@ import numpy as np
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
 from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
-from alerting.detectors.windows import hold_until_next, lagged, pick, quantiles, values_before, window_sum
+from alerting.detectors.windows import hold_until_next, lagged, quantiles, values_before, window_sum
 
 SUSTAINED = "sustained"
 RHYTHM_WEEKS = 3  # weeks in which a weekly rhythm is looked for
@@ -174,4 +174,5 @@ def _nearest_rank(rows: np.ndarray, share: float) -> np.ndarray:
     """Return the quantile (nearest rank) of the last axis; NaN while fewer than 45 % of its values are present."""
     count = np.isfinite(rows).sum(axis=-1)
     rank = np.round((np.maximum(count, 1) - 1) * share).astype(int)
-    return np.where(count >= 0.45 * rows.shape[-1], pick(np.sort(rows, axis=-1), rank), np.nan)
+    found = np.take_along_axis(np.sort(rows, axis=-1), rank[..., None], axis=-1)[..., 0]
+    return np.where(count >= 0.45 * rows.shape[-1], found, np.nan)

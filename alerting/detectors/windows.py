@@ -33,12 +33,6 @@ def quantiles(rows: np.ndarray, *shares: float, is_sorted: bool = False) -> list
     return list(out.reshape(len(shares), *rows.shape[:-1]))
 
 
-def pick(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return from each row (..., k) the value at its `position` (...)."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    return flat[np.arange(len(flat)), position.reshape(-1)].reshape(position.shape)
-
-
 def lagged(x: np.ndarray, lag: int = 1) -> np.ndarray:
     """Return x[t - lag], NaN outside of the series. A negative lag looks ahead: only for results that are used a day later."""
     n = x.shape[-1]

@@ -20,8 +20,7 @@ from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Status, Verdict
-from alerting.pipeline.completeness import INCOMPLETE
-from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
+from alerting.pipeline.context import INCOMPLETE, DueBuckets, RunContext, band_span, find_changed_buckets
 
 BATCH_SERIES = 64  # series judged at once: numpy's overhead is shared, and the arrays stay in the processor's cache
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
