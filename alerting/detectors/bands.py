@@ -92,17 +92,15 @@ class Fence(BaseDetector):
             past = self.over.gather(grid.select(np.array([series])))
             for first in range(grid.since // CHUNK_ROWS * CHUNK_ROWS, len(grid), CHUNK_ROWS):
                 last = min(first + CHUNK_ROWS, len(grid))
-                out[:, series, first:last] = self._chunk(past(first, last))
+                rows = past(first, last)
+                rows.sort(axis=1)  # NaN goes last
+                count, lowest = rows.shape[1] - np.isnan(rows).sum(axis=1), rows[:, 0]
+                low, expected, high = self.limits(rows, count)
+                # A band that reaches zero never shows an outage: where the past was above zero, it ends at half of its lowest
+                low = np.where(lowest > 0, np.maximum(low, lowest / 2), low)
+                enough = count >= self.over.min_values
+                out[:, series, first:last] = np.where(enough, np.stack([low, expected, high]), np.nan)
         return dict(zip(BAND, out[:, :, grid.since :], strict=True))
-
-    def _chunk(self, past: np.ndarray) -> np.ndarray:
-        """Return (3, n), low, expected and high, from rows of past values (n, k)."""
-        past.sort(axis=1)  # NaN goes last
-        count, lowest = past.shape[1] - np.isnan(past).sum(axis=1), past[:, 0]
-        low, expected, high = self.limits(past, count)
-        # A band that reaches zero never shows an outage: where the past was above zero, it ends at half of the lowest value
-        low = np.where(lowest > 0, np.maximum(low, lowest / 2), low)
-        return np.where(count >= self.over.min_values, np.stack([low, expected, high]), np.nan)
 
     @abstractmethod
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:

@@ -63,7 +63,14 @@ def read(
     buckets are found, and segments are requested. With None, as in a study, all tables are waited for and taken as they are.
     """
     scans = _scans(ctx, due, days)
-    futures = _start(ctx, scans)
+
+    def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
+        began = ctx.timer()
+        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
+
+    pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")  # a database reads several tables at once
+    futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
+    pool.shutdown(wait=False)
     segments = request_segments(ctx, due) if now else {}
     slow = wait(futures.values(), max_wait if now else None).not_done if futures else set()
     reading = _collect(ctx, [scan for scan in scans if futures[scan.name] not in slow], futures, now)
@@ -88,19 +95,6 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
         grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
         scans.append(_Scan(name, query, items, grid))
     return scans
-
-
-def _start(ctx: RunContext, scans: Sequence[_Scan]) -> dict[str, Future[tuple[pd.DataFrame, float]]]:
-    """Start to read all tables; a database reads several at once."""
-
-    def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
-        began = ctx.timer()
-        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
-
-    pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")
-    futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
-    pool.shutdown(wait=False)
-    return futures
 
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
