@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alerting.rootcause.explain import explain
+from alerting.rootcause.explain import Candidate, explain
 from alerting.rootcause.segments import expected_counts, expected_ratio
-from alerting.rootcause.types import Candidate
 
 TOP = 3
 MINUTES = 10  # of a ratio's past

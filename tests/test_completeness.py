@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from alerting.model.run import Arrival
-from alerting.pipeline.completeness import arrivals_now, incomplete_buckets, usual_delay
+from alerting.pipeline.read import arrivals_now, incomplete_buckets, usual_delay
 
 STEP = timedelta(minutes=15)
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)  # start of the newest bucket

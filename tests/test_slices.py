@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.rootcause.explain import explain
+from alerting.rootcause.explain import Conclusion, explain
 from alerting.rootcause.search import SearchOptions
 from alerting.rootcause.segments import expected_counts, expected_ratio, mix_and_rate_effects, new_and_gone_values, overdispersion
-from alerting.rootcause.types import Conclusion
 from benchmarks.rootcause import main as bench
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))

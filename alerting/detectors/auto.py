@@ -65,7 +65,7 @@ class AutoDetector(BaseDetector):
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
         """Return in words which detectors judge the newest bucket, and why."""
-        grid = SeriesGrid.of(values, zone)
+        grid = SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone)
         ratios = [c for c in self._mondays(grid)[1][0][-MONDAYS_BACK:] if c == c]
         name = LEVEL if (grid.nightly("", self.history, self._nightly)[0, 0, -1:] == 1).any() else CHANGE
         if not ratios:

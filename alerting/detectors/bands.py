@@ -12,7 +12,7 @@ import pandas as pd
 
 from alerting.detectors.baselines import Baseline, SameSlot
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.windows import CHUNK_ROWS, sorted_quantile
+from alerting.detectors.windows import CHUNK_ROWS, quantiles
 from alerting.model.metric import BandDetector, Detector
 
 BAND = ["low", "expected", "high"]
@@ -50,7 +50,8 @@ class BaseDetector(Detector):
 
         `zone`: IANA name of the local clock. Raises ValueError when the index is not such a grid.
         """
-        return pd.DataFrame(series_columns(self.bands(SeriesGrid.of(values, zone)), 0), index=values.index)
+        columns = self.bands(SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone))
+        return pd.DataFrame(series_columns(columns, 0), index=values.index)
 
     def reason(self, values: pd.Series, zone: str = "UTC") -> str:
         """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""
@@ -91,17 +92,15 @@ class Fence(BaseDetector):
             past = self.over.gather(grid.select(np.array([series])))
             for first in range(grid.since // CHUNK_ROWS * CHUNK_ROWS, len(grid), CHUNK_ROWS):
                 last = min(first + CHUNK_ROWS, len(grid))
-                out[:, series, first:last] = self._chunk(past(first, last))
+                rows = past(first, last)
+                rows.sort(axis=1)  # NaN goes last
+                count, lowest = rows.shape[1] - np.isnan(rows).sum(axis=1), rows[:, 0]
+                low, expected, high = self.limits(rows, count)
+                # A band that reaches zero never shows an outage: where the past was above zero, it ends at half of its lowest
+                low = np.where(lowest > 0, np.maximum(low, lowest / 2), low)
+                enough = count >= self.over.min_values
+                out[:, series, first:last] = np.where(enough, np.stack([low, expected, high]), np.nan)
         return dict(zip(BAND, out[:, :, grid.since :], strict=True))
-
-    def _chunk(self, past: np.ndarray) -> np.ndarray:
-        """Return (3, n), low, expected and high, from rows of past values (n, k)."""
-        past.sort(axis=1)  # NaN goes last
-        count, lowest = past.shape[1] - np.isnan(past).sum(axis=1), past[:, 0]
-        low, expected, high = self.limits(past, count)
-        # A band that reaches zero never shows an outage: where the past was above zero, it ends at half of the lowest value
-        low = np.where(lowest > 0, np.maximum(low, lowest / 2), low)
-        return np.where(count >= self.over.min_values, np.stack([low, expected, high]), np.nan)
 
     @abstractmethod
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
@@ -116,7 +115,7 @@ class IQR(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        lower, median, upper = (sorted_quantile(past, count, q) for q in (0.25, 0.5, 0.75))
+        lower, median, upper = quantiles(past, 0.25, 0.5, 0.75, is_sorted=True)
         reach = self.k * (upper - lower)
         return lower - reach, median, upper + reach
 
@@ -147,9 +146,8 @@ class MAD(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        median = sorted_quantile(past, count, 0.5)
-        deviation = np.sort(np.abs(past - median[:, None]), axis=1)
-        reach = self.k * SIGMA * sorted_quantile(deviation, count, 0.5)
+        median = quantiles(past, 0.5, is_sorted=True)[0]
+        reach = self.k * SIGMA * quantiles(np.abs(past - median[:, None]), 0.5)[0]
         return median - reach, median, median + reach
 
 
@@ -162,5 +160,5 @@ class Quantile(Fence):
     over: Baseline = field(default_factory=SameSlot)
 
     def limits(self, past: np.ndarray, count: np.ndarray) -> Limits:
-        low, median, high = (sorted_quantile(past, count, q) for q in (self.q, 0.5, 1 - self.q))
+        low, median, high = quantiles(past, self.q, 0.5, 1 - self.q, is_sorted=True)
         return low - self.margin * (median - low), median, high + self.margin * (high - median)

@@ -1,16 +1,24 @@
-"""Baselines: which past a bucket is compared with. The last hours, the same time of day on earlier days, or the usual change."""
+"""Baselines: which past a bucket is compared with. The last hours, the same time of day on earlier days, or the usual change.
+
+Below them, what is usual at a time of day: the values at the same local time on earlier days, their quantiles, and how long a
+gap usually is then. A gap that comes most nights is expected and not reported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
-from alerting.detectors.windows import CHUNK_ROWS, quantiles, recent_median
+from alerting.detectors.windows import CHUNK_ROWS, max_around, quantiles, recent_median, run_lengths
+
+GAP_DAYS = 14
+GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
+GAP_WINDOW = 7200  # seconds before and after this time of day
 
 Gather = Callable[[int, int], np.ndarray]  # (first, last) -> (last - first, k): past values of those positions
 AtPositions = Callable[[np.ndarray], np.ndarray]  # ascending positions (k,) -> (..., k, lags)
@@ -38,16 +46,14 @@ class Baseline(Protocol):
 class Trailing:
     """The last `hours`, whatever the time of day: a rolling window, as first alerting scripts have it."""
 
+    min_values: ClassVar[int] = 4
+
     hours: float = 24
     filled: float = 0.5  # share of the values that must be present
 
     @property
     def history(self) -> timedelta:
         return timedelta(hours=self.hours)
-
-    @property
-    def min_values(self) -> int:
-        return 4
 
     def gather(self, grid: SeriesGrid) -> Gather:
         n = max(4, round(self.hours * HOUR / grid.step))
@@ -95,13 +101,13 @@ class SameSlot:
         near = min(self.near, (DAY // grid.step - 1) // 2)  # neighbours never reach the bucket itself
         lags = np.array([d * DAY // grid.step + s for d in days for s in range(-near, near + 1)])
         take = at_lags(grid, grid.values, lags)
-        if self.kind != "work":
-            return lambda first, last: take(np.arange(first, last))[0]
-        same_kind = same_kind_of_day(grid, lags)
 
         def rows(first: int, last: int) -> np.ndarray:
             at = np.arange(first, last)
-            return np.where(same_kind(at), take(at)[0], np.nan)
+            past = take(at)[0]
+            if self.kind == "work":
+                past = np.where(same_kind_of_day(grid, lags, at), past, np.nan)
+            return past
 
         return rows
 
@@ -184,15 +190,23 @@ def slot_quantile(grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: 
     return out
 
 
-def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray) -> AtPositions:
-    """Return a function: positions (k,) -> bool (k, len(lags)), whether the lag leads to the same kind of day.
+def usual_gap(grid: SeriesGrid) -> np.ndarray:
+    """Return (series, n - since): the length in buckets of a usual gap around this local time; 0 without earlier days."""
+    missing = np.isnan(grid.values)
+    if not missing.any():
+        return np.zeros((len(missing), len(grid) - grid.since))
+    recent = grid.with_history(timedelta(days=GAP_DAYS, seconds=GAP_WINDOW))
+    lengths = run_lengths(missing)[:, len(grid) - len(recent) :].astype(float)
+    longest = max_around(lengths, grid.within(GAP_WINDOW))
+    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
+    return np.ceil(np.nan_to_num(usual[:, recent.since :]))
+
+
+def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return bool (len(at), len(lags)): whether the lag leads from the position to the same kind of day.
 
     There are two kinds: working days, and Saturdays with Sundays.
     """
-    days = np.round(lags * grid.step / DAY).astype(int)
-
-    def rows(at: np.ndarray) -> np.ndarray:
-        today = grid.weekday[at, None]
-        return (today >= 5) == ((today - days) % 7 >= 5)
-
-    return rows
+    today = grid.weekday[at, None]
+    then = (today - np.round(lags * grid.step / DAY).astype(int)) % 7
+    return (today >= 5) == (then >= 5)

@@ -8,9 +8,9 @@ from datetime import timedelta
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import usual_gap
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.windows import pick, sorted_quantile, values_before
+from alerting.detectors.windows import quantiles, values_before
 
 LEVEL = "level"
 
@@ -40,12 +40,14 @@ class Level(BaseDetector):
         """Return (3, series, nights): low, expected, high."""
         rows = np.sort(values_before(grid.values, nights, self.days * grid.per_day), axis=-1)
         count = np.isfinite(rows).sum(axis=-1)
-        median = sorted_quantile(rows, count, 0.5)
+        median = quantiles(rows, 0.5, is_sorted=True)[0]
 
         # Distances to the median on both sides: of that rank (counted from the outside), and the largest
         rank, last = np.minimum(self.rank - 1, count // 20), np.maximum(count - 1, 0)
-        lowest, highest = rows[..., 0], pick(rows, last)
-        sides = (median - pick(rows, rank), median - lowest), (pick(rows, np.maximum(last - rank, 0)) - median, highest - median)
+        positions = np.stack([rank, np.maximum(last - rank, 0), last], axis=-1)
+        low_rank, high_rank, highest = np.moveaxis(np.take_along_axis(rows, positions, axis=-1), -1, 0)
+        lowest = rows[..., 0]
+        sides = (median - low_rank, median - lowest), (high_rank - median, highest - median)
         small = self.small * np.abs(median)
         down, up = (self.width * np.where(ranked > small, ranked, largest) for ranked, largest in sides)
 

@@ -37,17 +37,14 @@ class SeriesGrid:
     seconds: np.ndarray  # int64 (n,)
     index: pd.DatetimeIndex = field(repr=False)  # for detectors that work on pandas series
     zone: str
+    per_day: int  # buckets
+    clock_change: int  # buckets by which a change of the clocks may move a lag: two hours
     since: int = 0  # position of the first requested bucket
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
 
     @classmethod
-    def of(cls, series: pd.Series, zone: str) -> SeriesGrid:
-        """Return the grid of one series. Raises ValueError when its index is not an ascending grid of aware times."""
-        return cls.at(series.index, series.to_numpy(float)[None, :], zone)
-
-    @classmethod
     def at(cls, index: pd.Index, values: np.ndarray, zone: str, since: int = 0, cache: NightlyCache | None = None) -> SeriesGrid:
-        """Return the grid of several series (series, n) on one index. Raises ValueError as `of` does."""
+        """Return the grid of some series (series, n). Raises ValueError when `index` is not an ascending grid of aware times."""
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError("a series to judge is indexed by aware times")
         seconds = index.as_unit("s").asi8
@@ -56,7 +53,9 @@ class SeriesGrid:
             raise ValueError("a series to judge has one row per bucket: put NaN where a bucket has no value")
         local = index.tz_convert(zone).tz_localize(None).as_unit("s").asi8
         step = int(steps[0]) if len(steps) else 900
-        return cls(values, step, local - seconds, (local // DAY + 3) % 7, seconds, index, zone, since, cache)
+        per_day, clock_change = max(1, DAY // step), 2 * HOUR // min(step, HOUR)
+        weekday = (local // DAY + 3) % 7
+        return cls(values, step, local - seconds, weekday, seconds, index, zone, per_day, clock_change, since, cache)
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -65,15 +64,6 @@ class SeriesGrid:
     def requested(self) -> np.ndarray:
         """The positions of the requested buckets."""
         return np.arange(self.since, len(self))
-
-    @property
-    def per_day(self) -> int:
-        return max(1, DAY // self.step)
-
-    @property
-    def clock_change(self) -> int:
-        """The number of buckets by which a change of the clocks may move a lag: two hours."""
-        return 2 * HOUR // min(self.step, HOUR)
 
     def within(self, seconds: float) -> int:
         """Return the number of buckets in a time span, rounded: 0 for less than half a bucket."""
@@ -89,8 +79,10 @@ class SeriesGrid:
             found = found[self.weekday[found] == weekday]
         return found[max(0, np.searchsorted(found, self.since, side="right") - 1 - earlier) :]
 
-    def cut(self, first: int) -> SeriesGrid:
-        """Return the grid without the buckets before position `first`."""
+    def with_history(self, length: timedelta) -> SeriesGrid:
+        """Return the grid without history older than `length` before the last midnight before `since`."""
+        buckets = -int(-length.total_seconds() // self.step)
+        first = max(0, self.since - buckets - 2 * self.per_day)
         return replace(
             self,
             values=self.values[:, first:],
@@ -100,10 +92,6 @@ class SeriesGrid:
             index=self.index[first:],
             since=max(0, self.since - first),
         )
-
-    def with_history(self, length: timedelta) -> SeriesGrid:
-        """Drop history older than `length` before the last midnight before `since`."""
-        return self.cut(max(0, self.since - self._buckets(length) - 2 * self.per_day))
 
     def select(self, which: np.ndarray) -> SeriesGrid:
         """Return the grid of some of the series, by their positions (ascending)."""
@@ -131,14 +119,10 @@ class SeriesGrid:
 
     def _key(self, name: str, history: timedelta, values: np.ndarray, night: int) -> bytes:
         """Return the hash of the values before the night, its instant, the local clock and `name`."""
-        first = max(0, night - self._buckets(history))
+        first = max(0, night + int(-history.total_seconds() // self.step))
         digest = hashlib.sha256(np.ascontiguousarray(values[first:night]).tobytes())
         clock = self.offset[first : night + 1]
         changes = [(at, clock[at]) for at in np.flatnonzero(np.diff(clock)).tolist()]
         parts = [NIGHTLY_VERSION, name, self.step, self.seconds[night], clock[-1], changes]
         digest.update("|".join(map(str, parts)).encode())
         return digest.digest()[:16]
-
-    def _buckets(self, length: timedelta) -> int:
-        """Return the number of buckets in a time span, rounded up."""
-        return -int(-length.total_seconds() // self.step)

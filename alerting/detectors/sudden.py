@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alerting.detectors.bands import BAND, SIGMA, BandColumns, BaseDetector, Limits
-from alerting.detectors.baselines import at_lags, day_lags, slot_quantile
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import hold_until_next, lagged, max_around, recent_median, trailing_quantile, window_max
 
@@ -104,29 +103,24 @@ class Sudden(BaseDetector):
 
     def _expected(self, grid: SeriesGrid, changes: Changes, weekly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected root of the requested buckets, and the sigma of the distance from it, for one recent level."""
+        # The deviations from the usual change: of the week, those reached around this time, and of the last 24 hours
+        around = max_around(changes.deviation, grid.within(self.around))
+        extreme = _fill(slot_quantile(grid, around, self.days, self.reached)[:, grid.since :], 0.0)
+        spread = np.maximum(SIGMA * weekly[0], extreme / 40)  # a flat week with a burst a day is not flat
+        sigma = np.sqrt(spread * np.maximum(spread, extreme / 2))
+        if grid.step > COARSE_STEP:
+            sigma = sigma + self.tail * weekly[1]
+        hours = grid.starts(HOUR)
+        last_day = trailing_quantile(changes.deviation, hours, grid.per_day, min(5, grid.per_day))
+        today = SIGMA * hold_until_next(last_day, hours, len(grid), grid.since)
+        sigma = sigma + self.today * _fill(today, spread)
+
         # The largest usual change just before this time of day and, as of yesterday, just after it
         size, reach = np.abs(changes.usual), grid.within(self.early)
         yesterday = at_lags(grid, max_around(size, reach), day_lags(grid, 1))(grid.requested)[..., 0]
         steepest = np.fmax(window_max(size, reach + 1)[:, grid.since :], yesterday)
-        edge = self.edge * _fill(steepest, 0.0)
-
         level, usual = changes.level[:, grid.since :], changes.usual[:, grid.since :]
-        return level + _fill(usual, 0.0), self._spread(grid, changes.deviation, weekly) + edge
-
-    def _spread(self, grid: SeriesGrid, deviation: np.ndarray, weekly: np.ndarray) -> np.ndarray:
-        """Return the sigma of the deviations from the usual change, for the requested buckets."""
-        around = max_around(deviation, grid.within(self.around))
-        extreme = _fill(slot_quantile(grid, around, self.days, self.reached)[:, grid.since :], 0.0)
-        spread = SIGMA * weekly[0]
-        spread = np.maximum(spread, extreme / 40)  # a flat week with a burst a day is not flat
-        sigma = np.sqrt(spread * np.maximum(spread, extreme / 2))
-        if grid.step > COARSE_STEP:
-            sigma = sigma + self.tail * weekly[1]
-
-        hours = grid.starts(HOUR)
-        last_day = trailing_quantile(deviation, hours, grid.per_day, min(5, grid.per_day))
-        today = SIGMA * hold_until_next(last_day, hours, len(grid), grid.since)
-        return sigma + self.today * _fill(today, spread)
+        return level + _fill(usual, 0.0), sigma + self.edge * _fill(steepest, 0.0)
 
     def _combined(self, one: tuple[np.ndarray, np.ndarray], three: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Return (3, series, n): low, expected, high of roots, from (expected, sigma) against one and three buckets.

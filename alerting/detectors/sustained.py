@@ -13,10 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day
-from alerting.detectors.gaps import usual_gap
+from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
-from alerting.detectors.windows import hold_until_next, lagged, pick, quantiles, values_before, window_sum
+from alerting.detectors.windows import hold_until_next, lagged, quantiles, values_before, window_sum
 
 SUSTAINED = "sustained"
 RHYTHM_WEEKS = 3  # weeks in which a weekly rhythm is looked for
@@ -35,11 +34,7 @@ class Window:
     vote: str = "both"
     width: float = 1.2  # times the usual limit
 
-    def buckets(self, grid: SeriesGrid) -> int:
-        return max(1, grid.within(self.hours * HOUR))
 
-
-LAST_HOUR = Window(1)
 WINDOWS = (Window(1), Window(4), Window(12), Window(48, "mean", 1.4))
 
 
@@ -78,9 +73,7 @@ class Sustained(BaseDetector):
         usual = ((sums.expected[0] + sums.expected[1]) / 2)[:, since:]
         low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
         for window in self.windows:
-            votes = zip(
-                sums.over(window.buckets(grid), window.vote), sums.over(LAST_HOUR.buckets(grid), window.vote), strict=True
-            )
+            votes = zip(sums.over(window.hours, window.vote), sums.over(1, window.vote), strict=True)  # and the last hour
             each = [self._bounds(window.width * next(limits), over, hour, since) for over, hour in votes]
             lows, highs = zip(*each, strict=True)
             judged = np.isfinite(np.sum(highs, axis=0))  # this window has an answer, by all of its expectations
@@ -105,7 +98,7 @@ class Sustained(BaseDetector):
         """
         if sums is None or len(sums.values) != len(grid.values):
             sums = Sums(grid, 0)
-        votes = [vote for window in self.windows for vote in sums.over(window.buckets(grid), window.vote)]
+        votes = [vote for window in self.windows for vote in sums.over(window.hours, window.vote)]
         return np.array([self._usual_limit(grid, nights, sums.values, *vote) for vote in votes])
 
     def _usual_limit(
@@ -141,15 +134,16 @@ class Sums:
         weekly = _has_weekly_rhythm(grid, first)
         if weekly.any():
             lags = day_lags(grid, 10)
-            same_kind = np.where(same_kind_of_day(grid, lags)(at), at_lags(grid, grid.values, lags)(at), np.nan)
+            same_kind = np.where(same_kind_of_day(grid, lags, at), at_lags(grid, grid.values, lags)(at), np.nan)
             days = np.where(weekly, _median(same_kind, 2), days)
-        self.values, self.expected = grid.values[:, first:], (weeks, days)
+        self.grid, self.values, self.expected = grid, grid.values[:, first:], (weeks, days)
 
-    def over(self, buckets: int, vote: str) -> list[SumPair]:
-        """Return for each vote the sum of the `buckets` - 1 values before each bucket, and the expected sum with its own.
+    def over(self, hours: float, vote: str) -> list[SumPair]:
+        """Return for each vote the sum of the window's values before each bucket, and the expected sum with the bucket's own.
 
         NaN where less than three quarters of the window is known.
         """
+        buckets = max(1, self.grid.within(hours * HOUR))
         expected = np.isfinite(self.expected[0]) & np.isfinite(self.expected[1])
         known = expected & np.isfinite(self.values)
         summands = [np.where(known, x, 0.0) for x in (self.values, 1.0, *self.expected)]
@@ -180,4 +174,5 @@ def _nearest_rank(rows: np.ndarray, share: float) -> np.ndarray:
     """Return the quantile (nearest rank) of the last axis; NaN while fewer than 45 % of its values are present."""
     count = np.isfinite(rows).sum(axis=-1)
     rank = np.round((np.maximum(count, 1) - 1) * share).astype(int)
-    return np.where(count >= 0.45 * rows.shape[-1], pick(np.sort(rows, axis=-1), rank), np.nan)
+    found = np.take_along_axis(np.sort(rows, axis=-1), rank[..., None], axis=-1)[..., 0]
+    return np.where(count >= 0.45 * rows.shape[-1], found, np.nan)

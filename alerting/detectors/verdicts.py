@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, Limits
-from alerting.detectors.gaps import run_lengths
 from alerting.detectors.sudden import SUDDEN
-from alerting.detectors.windows import lagged, window_sum
+from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
@@ -22,6 +21,7 @@ MIN_LIMIT_SHARE = 0.1  # share of a low limit above zero that no width can take 
 USUAL_GAP = "usual gap"  # rule of a missing bucket in a gap that is usual at this time
 TOO_FEW = "too few"  # rule of a bucket whose volume is below the policy's `min_volume`
 REARM_AFTER = {"sustained": timedelta(hours=24), "level": timedelta(hours=6)}  # without it for so long, it is new again
+LOOKBACK = max(REARM_AFTER.values())  # how far before the first judged bucket `PriorVerdicts.rules` must reach back
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,6 @@ def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray 
             recently = np.nan_to_num(lagged(window_sum(fired.astype(float), max(1, rest // step))))
             new = new & (~fired | (recently == 0))[before:]
     return new
-
-
-def lookback_buckets(step: timedelta) -> int:
-    """Return how many buckets before the first judged one `PriorVerdicts.rules` must reach back."""
-    return max(max(1, rest // step) for rest in REARM_AFTER.values())
 
 
 def _scaled(metric: Metric, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> Limits:

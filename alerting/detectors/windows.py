@@ -14,30 +14,23 @@ import numpy as np
 CHUNK_ROWS = 4096  # rows sorted at a time: they fit into the processor's cache
 
 
-def quantiles(rows: np.ndarray, *shares: float) -> list[np.ndarray]:
-    """Return the quantile of the last axis for each share, interpolated linearly (numpy's default); NaN where all is missing."""
+def quantiles(rows: np.ndarray, *shares: float, is_sorted: bool = False) -> list[np.ndarray]:
+    """Return the quantile of the last axis for each share, interpolated linearly (numpy's default); NaN where all is missing.
+
+    `is_sorted`: each row is in ascending order already, NaN last.
+    """
     flat = rows.reshape(-1, rows.shape[-1])
     out = np.full((len(shares), len(flat)), np.nan)
     for first in range(0, len(flat), CHUNK_ROWS):
-        part = np.sort(flat[first : first + CHUNK_ROWS], axis=1)  # NaN goes last
-        count = part.shape[1] - np.isnan(part).sum(axis=1)
+        part = flat[first : first + CHUNK_ROWS]
+        part = part if is_sorted else np.sort(part, axis=1)  # NaN goes last
+        each, last = np.arange(len(part)), np.maximum(part.shape[1] - np.isnan(part).sum(axis=1) - 1, 0)
         for i, share in enumerate(shares):
-            out[i, first : first + CHUNK_ROWS] = sorted_quantile(part, count, share)
+            position = share * last
+            below = position.astype(np.int64)
+            left, right = part[each, below], part[each, np.minimum(below + 1, last)]
+            out[i, first : first + CHUNK_ROWS] = left + (right - left) * (position - below)
     return list(out.reshape(len(shares), *rows.shape[:-1]))
-
-
-def sorted_quantile(rows: np.ndarray, count: np.ndarray, share: float) -> np.ndarray:
-    """Return quantile `share` of the first `count` (...) values of the sorted rows (..., k); NaN where the count is 0."""
-    position = share * np.maximum(count - 1, 0)
-    below = position.astype(np.int64)
-    left, right = pick(rows, below), pick(rows, np.minimum(below + 1, np.maximum(count - 1, 0)))
-    return left + (right - left) * (position - below)
-
-
-def pick(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return from each row (..., k) the value at its `position` (...)."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    return flat[np.arange(len(flat)), position.reshape(-1)].reshape(position.shape)
 
 
 def lagged(x: np.ndarray, lag: int = 1) -> np.ndarray:
@@ -71,23 +64,24 @@ def window_sum(x: np.ndarray, width: int) -> np.ndarray:
 
     Sums of 1, 2, 4 ... values are added, so log2(width) additions in always the same order.
     """
-    total, done, block, length = np.zeros(x.shape), 0, x, 1
+    total, done, block, length, n = np.zeros(x.shape), 0, x, 1, x.shape[-1]
     while True:
         if width & length:
-            total = total + _shifted(block, done, 0.0)
+            total[..., done:] += block[..., : max(n - done, 0)]
             done += length
         if done >= width:
             return total
-        block = block + _shifted(block, length, 0.0)
-        length *= 2
+        longer = block.copy()  # each block ends at t and is twice as long as the one before
+        longer[..., length:] += block[..., : max(n - length, 0)]
+        block, length = longer, 2 * length
 
 
 def window_max(x: np.ndarray, width: int) -> np.ndarray:
     """Return the largest of x[t - width + 1 .. t]; NaN where all are missing."""
-    largest, length = np.where(np.isnan(x), -np.inf, x), 1
+    largest, length, n = np.where(np.isnan(x), -np.inf, x), 1, x.shape[-1]
     while length < width:
         step = min(length, width - length)
-        largest = np.maximum(largest, _shifted(largest, step, -np.inf))
+        largest[..., step:] = np.maximum(largest[..., step:], largest[..., : max(n - step, 0)])
         length += step
     return np.where(np.isneginf(largest), np.nan, largest)
 
@@ -98,12 +92,10 @@ def max_around(x: np.ndarray, reach: int) -> np.ndarray:
     return lagged(window_max(longer, 2 * reach + 1), -reach)[..., : x.shape[-1]]
 
 
-def _shifted(x: np.ndarray, by: int, fill: float) -> np.ndarray:
-    """Return x[t - by], `fill` before the start."""
-    by = min(by, x.shape[-1])
-    if by == 0:
-        return x
-    return np.concatenate([np.full((*x.shape[:-1], by), fill), x[..., : x.shape[-1] - by]], axis=-1)
+def run_lengths(missing: np.ndarray) -> np.ndarray:
+    """Return (..., n) int64: how many buckets in a row are missing, this one included. `missing`: bool, time last."""
+    at = np.broadcast_to(np.arange(missing.shape[-1]), missing.shape)
+    return at - np.maximum.accumulate(np.where(missing, -1, at), axis=-1) if at.size else at
 
 
 def values_before(x: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:

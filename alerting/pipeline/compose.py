@@ -1,4 +1,6 @@
-"""Compose the messages of a run: a text for each event, a chart for what opens or gets worse, edits of opening messages."""
+"""Compose the messages of a run: a text for each event, a chart for what opens or gets worse, edits of opening messages,
+and the daily message: how the runs of a day went, so that a dead cron is not taken for a quiet day.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,22 @@ import pandas as pd
 from alerting import incidents, messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import opening_event
-from alerting.messages.system import caught_up
-from alerting.model.incident import Event, Member, spell_segment
+from alerting.messages.system import DailySummary, caught_up, daily_message
+from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
-from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.run import Reading
+from alerting.model.metric import STEP, CalendarEvent, Metric
+from alerting.model.run import Reading, Run
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.completeness import usual_delay
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.digest import daily_summary
+from alerting.pipeline.explain import rarity
 from alerting.pipeline.judge import NUMBERS, JudgedMetrics
-from alerting.pipeline.read import ARRIVALS_FOR
+from alerting.pipeline.read import ARRIVALS_FOR, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
-from alerting.rootcause import rarity
 
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
+DAY = timedelta(days=1)
 
 
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
@@ -96,7 +97,7 @@ def _context(
     latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
     rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
     if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
-        rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone)
+        rare = rarity(judged.whole(event.metric), event, ctx.zone)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
         title_with_segment(metric, event),
@@ -185,3 +186,68 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
         if counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
     ]
     return tuple(dict.fromkeys(complete))
+
+
+def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
+    """Return the daily message when it is due and was not composed yet. Raises StoreError."""
+    if not ctx.daily:
+        return []
+    hour, minute = map(int, ctx.daily.split(":"))
+    local = now.astimezone(ZoneInfo(ctx.zone))
+    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    end = (today if today <= local else today - DAY).astimezone(UTC)
+    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text"):
+        return []
+    runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
+    if not runs:
+        return []
+    incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
+    verdicts = [v for v in ctx.store.judged(since=end - DAY) if v.bucket < end]
+    return [daily_message(_summarize(ctx, end, runs, incidents, verdicts), ctx.audience(now))]
+
+
+def _summarize(
+    ctx: RunContext, end: datetime, runs: Sequence[Run], incidents: Sequence[Incident], verdicts: Sequence[Verdict]
+) -> DailySummary:
+    first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
+    due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
+    left_out = {member.metric for incident in incidents for member in incident.members}
+    quietest, closest = _closest_calls(verdicts, left_out | stand_in_names(verdict.metric for verdict in verdicts))
+    title = {metric.name: metric.title.get(ctx.language, metric.name) for metric in ctx.metrics}
+    return DailySummary(
+        runs=len(runs),
+        due=max(due, len(runs)),
+        failed=sum(not run.ok for run in runs),
+        unseen=sum(verdict.status is Status.MISSING for verdict in verdicts),
+        incidents=tuple((title.get(incident.root.metric, incident.root.metric), incident.label) for incident in incidents),
+        open=sum(incident.open for incident in incidents),
+        quietest=title.get(quietest, ""),
+        closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
+        at=end,
+        slices=_anomalous_segments(ctx, verdicts),
+    )
+
+
+def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:
+    """Return the metric whose highest score was the lowest, and the normal verdict that came nearest to a limit."""
+    highest: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        if verdict.status is not Status.NORMAL or verdict.metric in left_out:
+            continue
+        before = highest.get(verdict.metric)
+        if before is None or abs(verdict.score) > abs(before.score):
+            highest[verdict.metric] = verdict
+    ordered = sorted(highest.values(), key=lambda verdict: abs(verdict.score))
+    return (ordered[0].metric, ordered[-1]) if len(ordered) > 1 else ("", ordered[0] if ordered else None)
+
+
+def _anomalous_segments(ctx: RunContext, verdicts: Sequence[Verdict]) -> tuple[tuple[str, str, float, int], ...]:
+    """Return title, segment, largest change and number of buckets of each anomalous segment, most buckets first."""
+    watched = ctx.segment_metrics
+    title = {metric.name: ctx.metric(metric.segments_of).title.get(ctx.language, metric.segments_of) for metric in watched}
+    found: dict[tuple[str, str], list[float]] = {}
+    for verdict in verdicts:
+        if verdict.metric in title and verdict.status is Status.ANOMALOUS:
+            found.setdefault((title[verdict.metric], verdict.reason), []).append(verdict.change)
+    rows = [(name, segment, max(changes, key=abs), len(changes)) for (name, segment), changes in found.items()]
+    return tuple(sorted(rows, key=lambda row: -row[3]))

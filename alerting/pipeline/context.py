@@ -13,11 +13,11 @@ from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
 from alerting.model.run import Reading
-from alerting.pipeline.completeness import INCOMPLETE
 
 # A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # a new metric is judged over this time, so that an episode that goes on has a beginning
+INCOMPLETE = "incomplete"  # the rule of a bucket whose rows are still arriving
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
 

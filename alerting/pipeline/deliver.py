@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,13 +27,7 @@ WAIT_AFTER_ALERT = 60.0  # seconds a run waits for a root cause once the alert i
 
 def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = None) -> list[Receipt]:
     """Send the messages that wait in the outbox, then those about root causes that were pending. Raises StoreError."""
-    _merge_stale_messages(ctx, now)
-    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
-    return receipts + (follow_up(ctx, explained, now) if explained else [])
-
-
-def _merge_stale_messages(ctx: RunContext, now: datetime) -> None:
-    """Merge texts that have waited too long into one digest per destination, but not the opening of an open incident."""
+    # Texts that have waited too long become one digest per destination, but not the opening of an open incident
     open_now = {incident.key for incident in ctx.store.incidents() if incident.open}
     stale: dict[str, list[Message]] = {}
     for message in ctx.store.stale(now - DIGEST_AFTER):
@@ -42,6 +36,9 @@ def _merge_stale_messages(ctx: RunContext, now: datetime) -> None:
     for destination, old in stale.items():
         digest = addressed_to(digest_message(old, now, ctx.audience(now)), destination)
         ctx.store.merge_into_digest([message.key for message in old], digest)
+
+    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+    return receipts + (follow_up(ctx, explained, now) if explained else [])
 
 
 def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[Receipt]:
@@ -70,16 +67,11 @@ def send_waiting(store: Store, notifier: Notifier, now: datetime, wait: Callable
     Raises StoreError.
     """
     delivery = _Delivery(store, notifier, now, wait, sent_in_minute=store.sent_since(now - MINUTE, DEFAULT_DESTINATION))
-    return [delivery.send(message) for message in _waiting(store, now)]
-
-
-def _waiting(store: Store, now: datetime) -> Iterator[Message]:
-    """Yield the messages that wait, and those that wait once these are sent: a picture follows its text."""
-    seen: set[str] = set()
-    while batch := [message for message in store.waiting(now) if message.key not in seen]:
-        for message in batch:
-            seen.add(message.key)
-            yield message
+    receipts: dict[str, Receipt] = {}
+    while batch := [message for message in store.waiting(now) if message.key not in receipts]:
+        for message in batch:  # once these are sent others wait: a picture follows its text
+            receipts[message.key] = delivery.send(message)
+    return list(receipts.values())
 
 
 @dataclass

@@ -5,23 +5,30 @@ An alert never waits for long: a root cause that is not ready in time follows as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import isnan
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
 
 from alerting.model.errors import SourceError
-from alerting.model.incident import Event, Rarity, RootCause, SimilarIncident
-from alerting.model.verdict import EventKind
+from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
+from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.judge import JudgedMetrics
-from alerting.rootcause import rarity
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 
 WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause
 MAX_WINDOW = timedelta(hours=1)  # the newest part of an episode, which is searched for the root cause
-DAY = timedelta(days=1)
+SEPARATE_AFTER = timedelta(hours=6)  # anomalous buckets that are nearer than that belong to one episode
+OWN_ONSET = timedelta(hours=1)  # anomalous buckets this long before the episode are its own beginning
+OTHER_SEGMENT_DISTANCE = 1.0  # added to the distance of incidents of different segments
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 
 
@@ -63,8 +70,8 @@ def explain(
         incident = event.incident
         if event.kind is EventKind.OPENED and incident and not event.again and not isnan(event.verdict.value):
             past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
-            rare = rarity.rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
-            found[incident.id] = rare, rarity.most_similar(incident, event.verdict, past)
+            rare = rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
+            found[incident.id] = rare, most_similar(incident, event.verdict, past)
     changes = changes.with_incidents(lambda i: replace(i, rarity=found[i.id][0], similar=found[i.id][1]) if i.id in found else i)
 
     # Root causes, computed in the background.
@@ -96,3 +103,50 @@ def _root_cause(ctx: RunContext, event: Event) -> RootCause:
     if not len(rows):
         raise SourceError(f"no rows of the slices from {start:%Y-%m-%dT%H:%MZ} on")
     return find_root_cause(metric, rows, event.verdict)
+
+
+def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
+    """Count the same weekdays and local times with such a value, and the past episodes that were at least as far out.
+
+    `judged`: value, expected, score, status on the full UTC grid.
+    """
+    verdict, low = event.verdict, event.verdict.value < event.verdict.expected
+    same = _same_times(judged["value"], event.bucket, zone)
+    beyond = int((same <= verdict.value).sum() if low else (same >= verdict.value).sum())
+    before = judged.loc[: (event.episode.since or event.bucket) - OWN_ONSET]
+    known = before[before["expected"].notna()]
+    if known.empty or not verdict.score:
+        return Rarity(len(same), beyond)
+    far = known[(known["status"] == Status.ANOMALOUS.value) & (known["score"] * np.sign(verdict.score) >= abs(verdict.score))]
+    starts = far.index.to_series().diff().gt(SEPARATE_AFTER).sum() + (len(far) > 0)
+    return Rarity(len(same), beyond, (known.index[-1] - known.index[0]) / WEEK, int(starts))
+
+
+def _same_times(values: pd.Series, bucket: datetime, zone: str) -> np.ndarray:
+    """Return the values at the same local time of the same weekday in all weeks before."""
+    if values.empty:
+        return np.array([])
+    local = bucket.astimezone(ZoneInfo(zone))
+    weeks = (bucket - values.index[0]) // WEEK
+    times = [(local - n * WEEK).astimezone(UTC) for n in range(1, int(weeks) + 1)]
+    return values.reindex(pd.DatetimeIndex(times)).dropna().to_numpy()
+
+
+def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> SimilarIncident | None:
+    """Return the closed incident of the same root and direction whose depth is nearest; one of the same segment goes first."""
+    closed = [i for i in past if i.id != incident.id and i.closed and not i.corrected]
+    pairs = [(_distance(i, incident, verdict), i) for i in closed if i.root.metric == incident.root.metric]
+    distance, best = min(pairs, key=lambda pair: pair[0], default=(float("inf"), incident))
+    if distance == float("inf"):
+        return None
+    return SimilarIncident(best.opened, best.label, best.run, best.root.worst or best.root.first)
+
+
+def _distance(past: Incident, now: Incident, verdict: Verdict) -> float:
+    """Return the difference of the logs of what was left, and more for another segment; inf for incidents of another kind."""
+    depth, other = verdict.change, (past.root.worst or past.root.first).change
+    if not np.isfinite(depth * other) or depth * other <= 0 or past.root.gap:
+        return float("inf")
+    segments = [i.cause.slice.elements if i.cause and i.cause.slice else None for i in (past, now)]
+    apart = abs(np.log(max(1 + depth, 0.01)) - np.log(max(1 + other, 0.01)))
+    return float(apart + OTHER_SEGMENT_DISTANCE * (segments[0] != segments[1]))

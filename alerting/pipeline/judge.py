@@ -14,14 +14,13 @@ import pandas as pd
 from alerting import detectors
 from alerting.detectors.bands import series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
-from alerting.detectors.verdicts import REARM_AFTER, PriorVerdicts, judge_values, lookback_buckets
+from alerting.detectors.verdicts import LOOKBACK, REARM_AFTER, PriorVerdicts, judge_values
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Status, Verdict
-from alerting.pipeline.completeness import INCOMPLETE
-from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
+from alerting.pipeline.context import INCOMPLETE, DueBuckets, RunContext, band_span, find_changed_buckets
 
 BATCH_SERIES = 64  # series judged at once: numpy's overhead is shared, and the arrays stay in the processor's cache
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
@@ -78,11 +77,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return name in self.tails
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        if name not in self._frames:
-            self._frames[name] = self._frame(name)
-        return self._frames[name]
-
-    def _frame(self, name: str) -> pd.DataFrame:
+        if name in self._frames:
+            return self._frames[name]
         series, tail = self.reading.series[name], self.tails[name]
         n = len(series)
         columns: dict[str, np.ndarray] = {column: np.full(n, np.nan) for column in NUMBERS}
@@ -101,7 +97,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
 
         for column, part in tail.columns.items():
             columns[column][tail.first :] = part
-        return pd.DataFrame(columns, index=series.index)
+        self._frames[name] = pd.DataFrame(columns, index=series.index)
+        return self._frames[name]
 
     def whole(self, name: str) -> pd.DataFrame:
         """Return the frame of the metric with every bucket judged, however long ago it was."""
@@ -185,7 +182,7 @@ def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, 
     """Return metric -> the buckets and rules, among those that are reported once in a while, that have fired lately."""
     out: dict[str, list[tuple[datetime, str]]] = {}
     if items:
-        since = min(item.begin - lookback_buckets(item.metric.step) * item.metric.step for item in items)
+        since = min(item.begin - max(LOOKBACK, item.metric.step) for item in items)
         for metric, bucket, _, rule in ctx.store.judged_values(since, tuple(REARM_AFTER)):
             out.setdefault(metric, []).append((bucket, rule))
     return out
@@ -248,7 +245,7 @@ def _prior_verdicts(
     missing = int(np.argmax(there[::-1])) if there.any() else len(values)
     if not fired:
         return PriorVerdicts(missing)
-    rules = np.full(lookback_buckets(step), "", dtype=object)
+    rules = np.full(max(1, LOOKBACK // step), "", dtype=object)
     for bucket, rule in fired:
         position = _position(index, bucket) - len(values) + len(rules)
         if 0 <= position < len(rules):

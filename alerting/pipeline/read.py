@@ -1,25 +1,36 @@
-"""Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN."""
+"""Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN.
+
+Two signs say that rows of a table's newest bucket have not arrived yet: the rows end unusually long before the bucket does, or
+buckets of this table are usually not full at this age. An incomplete bucket counts as missing, not as a drop, and is judged
+again when its rows are there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from statistics import median
 
 import numpy as np
 import pandas as pd
 
 from alerting.model.errors import AlertingError, SourceError
 from alerting.model.metric import Query
-from alerting.model.run import Reading
-from alerting.pipeline.completeness import arrivals_now, incomplete_buckets
+from alerting.model.run import Arrival, Reading
 from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 
 ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
 PARALLEL_READS = 4  # tables that are read at the same time
 SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
+USUAL_DAYS = 14  # days that say what is usual
+TAIL_QUANTILE = 0.995  # of the time between a bucket's newest row and its end; the few beyond it were outages themselves
+TAIL_FACTOR = 2.0  # a tail this many times the quantile is unusual
+MIN_SILENCE = timedelta(seconds=60)  # a shorter time without rows before the end of a bucket is ignored
+MIN_READINGS = 8  # earlier readings at this age that are needed to know what is usual
+FULL_SHARE = 0.9  # a table that usually has less than this share of its rows at this age is incomplete
 
 PendingReads = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> its counts and the seconds it took
 
@@ -52,7 +63,14 @@ def read(
     buckets are found, and segments are requested. With None, as in a study, all tables are waited for and taken as they are.
     """
     scans = _scans(ctx, due, days)
-    futures = _start(ctx, scans)
+
+    def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
+        began = ctx.timer()
+        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
+
+    pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")  # a database reads several tables at once
+    futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
+    pool.shutdown(wait=False)
     segments = request_segments(ctx, due) if now else {}
     slow = wait(futures.values(), max_wait if now else None).not_done if futures else set()
     reading = _collect(ctx, [scan for scan in scans if futures[scan.name] not in slow], futures, now)
@@ -77,19 +95,6 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
         grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
         scans.append(_Scan(name, query, items, grid))
     return scans
-
-
-def _start(ctx: RunContext, scans: Sequence[_Scan]) -> dict[str, Future[tuple[pd.DataFrame, float]]]:
-    """Start to read all tables; a database reads several at once."""
-
-    def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
-        began = ctx.timer()
-        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
-
-    pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")
-    futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
-    pool.shutdown(wait=False)
-    return futures
 
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
@@ -154,3 +159,69 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, st
         since = f"{values.index[0]:%Y-%m-%d}"
         raise MetricError(note or f"no value from {since} on: is the table empty, or are its times elsewhere?")
     return values, note
+
+
+def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
+    """Return query -> start of its newest bucket with rows, for the queries whose bucket is incomplete at `now`.
+
+    `counts`: query -> counts per bucket on the full UTC grid, float64, NaN where there are no rows, with the optional column
+    `newest` (epoch seconds). `past`: what the tables had at earlier readings.
+    """
+    return {
+        query: last.to_pydatetime()
+        for query, frame, rows, last in _newest_buckets(counts)
+        if _ends_early(frame, last) or _usually_incomplete(query, rows, last, past, now)
+    }
+
+
+def arrivals_now(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival, ...]:
+    """Return for each table what it has at `now` of its newest bucket with rows."""
+    out = []
+    for query, frame, rows, last in _newest_buckets(counts):
+        newest = float(frame["newest"].max()) if "newest" in frame else float("nan")
+        instant = datetime.fromtimestamp(newest, UTC) if newest == newest else None
+        out.append(Arrival(query, now, last.to_pydatetime(), float(rows[last]), instant))
+    return tuple(out)
+
+
+def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:
+    """Return the median age of the table's newest row at the time it is read; None with too few earlier readings."""
+    ages = [(arrival.at - arrival.newest).total_seconds() for arrival in past if arrival.query == query and arrival.newest]
+    return timedelta(seconds=median(ages)) if len(ages) >= MIN_READINGS else None
+
+
+def _newest_buckets(counts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame, pd.Series, pd.Timestamp]]:
+    """Yield query, counts, rows per bucket (the sum of its counts, NaN for none) of the last days, and the newest with rows."""
+    for query, frame in counts.items():
+        recent = frame.loc[frame.index[-1] - timedelta(days=USUAL_DAYS + 1) :] if len(frame) else frame
+        counted = [position for position, name in enumerate(recent.columns) if name not in ("newest", "groups")]
+        values = recent.to_numpy(float)[:, counted] if len(counted) < recent.shape[1] else recent.to_numpy(float)
+        rows = pd.Series(np.where(np.isnan(values).all(axis=1), np.nan, np.nansum(values, axis=1)), recent.index)
+        last = rows.last_valid_index()
+        if last is not None:
+            yield query, frame, rows, last
+
+
+def _ends_early(frame: pd.DataFrame, last: pd.Timestamp) -> bool:
+    """Whether the rows of the bucket end longer before the bucket does than in nearly all buckets before."""
+    if "newest" not in frame or len(frame) < 2:
+        return False
+    step = (frame.index[1] - frame.index[0]).total_seconds()
+    ends = frame.index.as_unit("ns").asi8 / 1e9 + step
+    tails = (pd.Series(ends, frame.index) - frame["newest"]).loc[last - timedelta(days=USUAL_DAYS) : last]
+    before = tails.iloc[:-1].dropna()
+    if len(before) < MIN_READINGS:
+        return False
+    return bool(tails.iloc[-1] > max(TAIL_FACTOR * before.quantile(TAIL_QUANTILE), MIN_SILENCE.total_seconds()))
+
+
+def _usually_incomplete(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arrival], now: datetime) -> bool:
+    """Whether earlier buckets of the table had only a part of their rows at the age that the bucket has `now`."""
+    age = now - last
+    shares = [
+        arrival.rows / rows[arrival.bucket]
+        for arrival in past
+        if arrival.query == query and arrival.bucket < last and rows.get(arrival.bucket, 0) > 0
+        if abs(arrival.at - arrival.bucket - age) <= max(age / 10, MIN_SILENCE)
+    ]
+    return len(shares) >= MIN_READINGS and median(shares) < FULL_SHARE

@@ -15,7 +15,6 @@ from math import copysign
 
 import pandas as pd
 
-from alerting import rootcause
 from alerting.model.errors import SourceError
 from alerting.model.incident import RootCause, Segment, spell_segment
 from alerting.model.metric import Metric, Policy
@@ -104,15 +103,20 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
     return out
 
 
-def judge_segments(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Verdict, RootCause | None]:
+def judge_segments(
+    metric: Metric, rows: pd.DataFrame, total: Verdict, min_evidence: float = MIN_EVIDENCE
+) -> tuple[Verdict, RootCause | None]:
     """Return the verdict of the segment with the most evidence, and the segment as a cause; normal where evidence is short.
 
-    `rows`: as a query of `sql/slices` returns them. The score is the evidence over MIN_EVIDENCE, with the sign of the change.
+    `rows`: as a query of `sql/slices` returns them. The score is the evidence over `min_evidence`, with the sign of the change.
     """
-    found, attributes = _best_candidate(metric, rows, total)
-    if found is None or found.score < MIN_EVIDENCE:
+    unchanged = replace(total, metric=metric.name, expected=total.value)  # segments against the total as it is
+    explained, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
+    big = [c for c in explained.candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= MIN_CHANGE and c.effect != "mix"]
+    found = next((c for c in big if metric.form == "ratio" or c.expected >= MIN_EXPECTED), None)
+    if found is None or found.score < min_evidence:
         return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
-    score = copysign(found.score / MIN_EVIDENCE, found.value - found.expected)
+    score = copysign(found.score / min_evidence, found.value - found.expected)
     half = abs(found.value - found.expected) / abs(score)
     band = (found.expected - half, found.expected, found.expected + half)
     segment = Segment(found.conditions, found.value, found.expected)
@@ -122,13 +126,6 @@ def judge_segments(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[
 
 def highest_evidence(metric: Metric, rows: pd.DataFrame, total: Verdict) -> float:
     """Return the highest evidence (nats) for a segment; 0 where none is big and changed enough."""
-    found, _ = _best_candidate(metric, rows, total)
-    return found.score if found else 0.0
-
-
-def _best_candidate(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[rootcause.Candidate | None, list[str]]:
-    """Return the best candidate that is big and changed enough, and the attributes that were searched."""
-    unchanged = replace(total, metric=metric.name, expected=total.value)  # segments against the total as it is
-    found, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
-    big = (c for c in found.candidates if c.volume >= MIN_VOLUME_SHARE and (metric.form == "ratio" or c.expected >= MIN_EXPECTED))
-    return next((c for c in big if c.effect != "mix" and abs(c.change) >= MIN_CHANGE), None), attributes
+    smallest = 1e-9
+    verdict, _ = judge_segments(metric, rows, total, smallest)
+    return abs(verdict.score) * smallest

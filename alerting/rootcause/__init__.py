@@ -5,10 +5,9 @@ ranked causes, or that everything changed alike. `mix_and_rate_effects` splits t
 `new_and_gone_values` finds values that were never seen before and values that are gone.
 """
 
-from alerting.rootcause.explain import explain
-from alerting.rootcause.search import SearchOptions
+from alerting.rootcause.explain import Candidate, Conclusion, Explanation, explain
+from alerting.rootcause.search import Condition, SearchOptions
 from alerting.rootcause.segments import mix_and_rate_effects, new_and_gone_values
-from alerting.rootcause.types import Candidate, Conclusion, Condition, Explanation
 
 __all__ = [
     "Candidate",

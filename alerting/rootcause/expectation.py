@@ -12,8 +12,8 @@ from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 from alerting.rootcause import segments
+from alerting.rootcause.explain import Conclusion, Explanation
 from alerting.rootcause.search import SearchOptions
-from alerting.rootcause.types import Conclusion, Explanation
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"
@@ -97,7 +97,15 @@ def explain_rows(
         options = replace(options, correlation=correlation)
     else:
         leaves = _count_leaves(metric, rows, attributes, verdict)
-    return _explain_experiments_first(leaves, attributes, kind, options), leaves, attributes
+
+    # The experiment groups alone where they explain about as much as all attributes do
+    explained = rootcause.explain(leaves, attributes, kind, options)
+    if EXPERIMENT in attributes:
+        groups = rootcause.explain(leaves, [EXPERIMENT], kind, options)
+        enough = groups.answer == Conclusion.CARRIED and groups.causes[0].share >= EXPERIMENT_SHARE
+        if enough and not (explained.causes and groups.causes[0].score < EXPERIMENT_SCORE * explained.causes[0].score):
+            explained = groups
+    return explained, leaves, attributes
 
 
 def _count_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> pd.DataFrame:
@@ -134,17 +142,6 @@ def _day_weights(totals: np.ndarray) -> np.ndarray:
     normal = there & (totals * MAX_TOTAL_RATIO >= usual) & (totals <= usual * MAX_TOTAL_RATIO)
     weights = np.where(normal, np.exp(-days / DECAY_DAYS) * np.where(days % 7 == 0, 1.0, OTHER_WEEKDAY_WEIGHT), 0.0)
     return weights / weights.sum() if weights.sum() > 0 else weights
-
-
-def _explain_experiments_first(leaves: pd.DataFrame, attributes: list[str], kind: str, options: SearchOptions) -> Explanation:
-    """Return the explanation by the experiment groups alone where it is about as good as that by all attributes."""
-    whole = rootcause.explain(leaves, attributes, kind, options)
-    if EXPERIMENT not in attributes:
-        return whole
-    groups = rootcause.explain(leaves, [EXPERIMENT], kind, options)
-    if groups.answer != Conclusion.CARRIED or groups.causes[0].share < EXPERIMENT_SHARE:
-        return whole
-    return groups if not whole.causes or groups.causes[0].score >= EXPERIMENT_SCORE * whole.causes[0].score else whole
 
 
 def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str]) -> RootCause:

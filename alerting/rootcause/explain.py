@@ -3,21 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
+from alerting.model.incident import spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
-from alerting.rootcause.search import BOTH, ConditionSet, SearchOptions, SearchSpace
+from alerting.rootcause.search import BOTH, Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
 from alerting.rootcause.segments import split_effects
-from alerting.rootcause.types import Candidate, Conclusion, Explanation, Leaves, make_leaves
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
 DEFAULT_OPTIONS = SearchOptions()
 MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
+
+
+class Conclusion(StrEnum):
+    """The kinds of answer that an explanation can give."""
+
+    CARRIED = "carried"  # the first cause explains the change
+    ALIKE = "alike"  # everything changed by about the same factor
+    UNCLEAR = "unclear"  # nothing stands out of the noise
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set of conditions whose leaves changed by one factor while the others did not.
+
+    `value` and `expected` are of the leaves of the set, `rest_value` and `rest_expected` of all others: sums of a count,
+    or sum(part) / sum(whole) of a ratio; with the effect `mix` they are shares of the whole.
+    """
+
+    conditions: tuple[Condition, ...]
+    effect: str  # count | rate | mix
+    value: float
+    expected: float
+    rest_value: float
+    rest_expected: float
+    share: float  # of the total's change that the set explains, signed: 1 = all, above 1 = the rest changed the other way
+    volume: float  # share of what was expected (of a ratio: of the whole) that lies in the set
+    factor: float  # by which its leaves changed, as fitted (of a rate: its odds); inf: each by its own
+    score: float  # nats: evidence against "the set changed as the rest", less the price of its conditions
+
+    @property
+    def change(self) -> float:
+        """Relative change inside; infinite where nothing was expected and something came."""
+        return relative_change(self.value, self.expected)
+
+    @property
+    def rest_change(self) -> float:
+        """Relative change of everything else."""
+        return relative_change(self.rest_value, self.rest_expected)
+
+    @property
+    def text(self) -> str:
+        """The set as `os=ios&source=ads;os=web`: pairs by attribute, conditions by name."""
+        return spell_segment(self.conditions, space="")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`causes`: the candidates that are good enough to report, best first, empty unless `answer` is CARRIED.
+
+    `candidates`: the whole ranking; it may hold the same leaves under two names, and sets that explain too little.
+    """
+
+    answer: Conclusion
+    value: float  # the total: a sum, or a ratio
+    expected: float
+    causes: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def change(self) -> float:
+        return relative_change(self.value, self.expected)
+
+
+def relative_change(value: float, expected: float) -> float:
+    """Return value / expected - 1, never NaN: infinite where nothing was expected and something came."""
+    if expected:
+        return value / expected - 1
+    return float("inf") if value else 0.0
 
 
 def explain(
@@ -35,86 +104,80 @@ def explain(
     Raises ValueError on an unknown kind, a missing column, and numbers that are negative or not finite.
     """
     if kind == COUNT:
-        return _explain_count(make_leaves(leaves, attributes, ["value", "expected"]), options, direction)
-    if kind == RATIO:
-        return _explain_ratio(make_leaves(leaves, attributes, RATIO_COLUMNS, spread=False), options, direction)
-    raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
+        table = make_leaves(leaves, attributes, ["value", "expected"])
+        counts, due = table.numbers["value"], table.numbers["expected"]
+        return _conclude(_count_effect(table, counts, due, options, direction), counts.sum(), due.sum())
+    if kind != RATIO:
+        raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
+
+    # The mix where more than half of the change is its effect, by some attribute; else the rates
+    table = make_leaves(leaves, attributes, RATIO_COLUMNS, spread=False)
+    part, whole, expected_part, expected_whole = (table.numbers[column] for column in RATIO_COLUMNS)
+    value, expected = _sum_ratio(part, whole), _sum_ratio(expected_part, expected_whole)
+    by_attribute = [_change_by_shares(table, codes) * np.sign(value - expected) for codes in table.codes.T]
+    if 2 * max(by_attribute, default=0.0) > abs(value - expected):
+        explained = _conclude(_mix_effect(table, options, value - expected), value, expected)
+        if explained.answer == Conclusion.CARRIED:
+            return explained
+    return _conclude(_rate_effect(table, options, direction), value, expected)
 
 
 @dataclass(frozen=True)
 class _Effect:
-    """How a set of leaves, given as a mask (n,) bool, is measured: value and expected, and its share of the total's change."""
+    """What is searched, and how a set of leaves, given as a mask (n,) bool, is measured: value and expected, its share of the
+    total's change."""
 
     name: str  # count | rate | mix
+    space: SearchSpace
     numbers: Callable[[np.ndarray], tuple[float, float]]
     share: Callable[[np.ndarray], float]
     volume: np.ndarray  # (n,) numbers whose share is the size of a set
 
 
-def _explain_count(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:
-    value, expected = leaves.numbers["value"], leaves.numbers["expected"]
-    space = _count_space(leaves, value, expected, options, direction)
-    effect = _Effect("count", lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
-    return _conclude(space, effect, value.sum(), expected.sum())
-
-
-def _count_space(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions, direction: str) -> SearchSpace:
+def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions, direction: str) -> _Effect:
+    """Return how the counts changed."""
     curves = count_curves(value, expected, estimate_noise(value, expected, leaves.numbers.get("spread")))
-    return SearchSpace(leaves, curves, value - expected, float(expected.sum()), options, direction)
+    space = SearchSpace(leaves, curves, value - expected, float(expected.sum()), options, direction)
+    return _Effect("count", space, lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
 
 
-def _explain_ratio(leaves: Leaves, options: SearchOptions, direction: str) -> Explanation:
-    """Explain the mix where more than half of the change is its effect, by some attribute, else the rates."""
-    part, whole, expected_part, expected_whole = (leaves.numbers[column] for column in RATIO_COLUMNS)
-    value, expected = _sum_ratio(part, whole), _sum_ratio(expected_part, expected_whole)
-    attributes = range(leaves.codes.shape[1])
-    by_mix = max((_mix_effect(leaves, leaves.codes[:, a]) * np.sign(value - expected) for a in attributes), default=0.0)
-    if 2 * by_mix > abs(value - expected):
-        explained = _explain_mix(leaves, options, value, expected)
-        if explained.answer == Conclusion.CARRIED:
-            return explained
-    return _explain_rates(leaves, options, direction, value, expected)
-
-
-def _explain_rates(leaves: Leaves, options: SearchOptions, direction: str, value: float, expected: float) -> Explanation:
-    """Explain whose rate changed, given the whole that there is now."""
+def _rate_effect(leaves: Leaves, options: SearchOptions, direction: str) -> _Effect:
+    """Return how the rates changed, given the whole that there is now."""
     there = leaves.numbers["whole"] > 0
     rate = expected_rates(leaves.numbers["expected_part"], leaves.numbers["expected_whole"])[there]
-    leaves = leaves.where(there)
+    leaves = replace(leaves, codes=leaves.codes[there], numbers={name: x[there] for name, x in leaves.numbers.items()})
     part, whole = leaves.numbers["part"], leaves.numbers["whole"]
     due = whole * rate
     curves = ratio_curves(part, whole, rate, options.correlation)
     space = SearchSpace(leaves, curves, part - due, float(due.sum()), options, direction)
 
-    effect = _Effect(
-        "rate", lambda mask: (_sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])), space.share, whole
-    )
-    return _conclude(space, effect, value, expected)
+    def numbers(mask: np.ndarray) -> tuple[float, float]:
+        return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
+
+    return _Effect("rate", space, numbers, space.share, whole)
 
 
-def _explain_mix(leaves: Leaves, options: SearchOptions, value: float, expected: float) -> Explanation:
-    """Explain whose share of the whole changed."""
+def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effect:
+    """Return how the shares of the whole changed. `change`: that of the ratio."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
-    space = _count_space(leaves, whole, usual, options, BOTH)
-
-    effect = _Effect(
-        "mix",
-        lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
-        lambda mask: _mix_effect(leaves, mask.astype(int)) / (value - expected),
-        usual,
+    return replace(
+        _count_effect(leaves, whole, usual, options, BOTH),
+        name="mix",
+        numbers=lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
+        share=lambda mask: _change_by_shares(leaves, mask.astype(int)) / change,
     )
-    return _conclude(space, effect, value, expected)
 
 
-def _mix_effect(leaves: Leaves, groups: np.ndarray) -> float:
+def _change_by_shares(leaves: Leaves, groups: np.ndarray) -> float:
     """Return the change of the ratio that the shares of the groups, (n,) int, make."""
     return float(split_effects(*(np.bincount(groups, leaves.numbers[column]) for column in RATIO_COLUMNS))[1].sum())
 
 
-def _conclude(space: SearchSpace, effect: _Effect, value: float, expected: float) -> Explanation:
+def _conclude(effect: _Effect, value: float, expected: float) -> Explanation:
     """Search, and return the candidates with those among them that are good enough to report."""
+    space = effect.space
     sets, everything = space.sets(), space.everything()
-    candidates = tuple(_candidate(space, found, effect) for found in sets[:MAX_CANDIDATES])
+    candidates = tuple(_candidate(found, effect) for found in sets[:MAX_CANDIDATES])
     if everything.score > max([0.0, *(c.score for c in candidates[:1])]):
         return Explanation(Conclusion.ALIKE, float(value), float(expected), (), candidates)
 
@@ -122,7 +185,7 @@ def _conclude(space: SearchSpace, effect: _Effect, value: float, expected: float
     usual = abs(space.deviation.sum()) <= space.options.rest * space.expected
     causes = []
     for i, found in enumerate(candidates):
-        by_chance = len(found.conditions) * np.log(max(len(space.lattice), 1))  # multiple comparisons, in nats
+        by_chance = len(found.conditions) * np.log(max(space.lattice.size, 1))  # multiple comparisons, in nats
         renamed = any((sets[i].mask == better.mask).all() for better in sets[:i])  # the same leaves under another name
         if found.score > by_chance and (usual or found.share >= MIN_CAUSE_SHARE) and not renamed:
             causes.append(found)
@@ -130,8 +193,8 @@ def _conclude(space: SearchSpace, effect: _Effect, value: float, expected: float
     return Explanation(answer, float(value), float(expected), tuple(causes), candidates)
 
 
-def _candidate(space: SearchSpace, found: ConditionSet, effect: _Effect) -> Candidate:
-    conditions = tuple(sorted(space.lattice.condition(row) for row in found.rows))
+def _candidate(found: ConditionSet, effect: _Effect) -> Candidate:
+    conditions = tuple(sorted(effect.space.lattice.condition(row) for row in found.rows))
     value, expected = effect.numbers(found.mask)
     rest_value, rest_expected = effect.numbers(~found.mask)
     return Candidate(

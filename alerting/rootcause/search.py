@@ -1,16 +1,69 @@
-"""Search the sets of conditions that explain a change: a beam search that prefers few conditions of few attributes."""
+"""Search the sets of conditions that explain a change: a beam search that prefers few conditions of few attributes.
+
+It searches a checked table of leaves (`make_leaves`) with the log-likelihoods of their numbers (`likelihood`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from alerting.rootcause.likelihood import GRID, UNIT_CORRELATION, curve_peak
-from alerting.rootcause.types import Condition, Leaves
 
 UP, DOWN, BOTH = "up", "down", "both"
+MISSING_VALUE = "(none)"  # name of a missing attribute value
+
+Condition = tuple[tuple[str, str], ...]  # (attribute, value) pairs that hold together, by attribute: os=ios & country=RU
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """A checked table of leaves without duplicates, sorted, so that nothing depends on the order of the rows.
+
+    `codes` (n, k) int: value of each attribute; `names[k]`: what a code means; `numbers`: column -> (n,) float64.
+    """
+
+    attributes: tuple[str, ...]
+    codes: np.ndarray
+    names: tuple[tuple[str, ...], ...]
+    numbers: dict[str, np.ndarray]
+
+
+def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequence[str], spread: bool = True) -> Leaves:
+    """Return one leaf per combination of `attributes`; number `columns` are summed, a column `spread` by squares.
+
+    Raises ValueError where a column is missing or a number is negative or not finite. A leaf that was not expected, or did
+    not come, has 0.
+    """
+    attributes, wanted = sorted(attributes), [*columns, *(["spread"] if spread and "spread" in table else [])]
+    if missing := [c for c in (*attributes, *columns) if c not in table]:
+        raise ValueError(f"leaves: no column {', '.join(missing)}")
+    numbers = table[wanted].astype("float64")
+    if bad := [c for c in wanted if not (np.isfinite(numbers[c]) & (numbers[c] >= 0)).all()]:
+        raise ValueError(f"leaves: {', '.join(bad)} must be finite and not negative; write 0 for a leaf without rows")
+    if "spread" in wanted:
+        numbers = numbers.assign(spread=numbers["spread"] ** 2)
+
+    codes, names = [], []
+    for attribute in attributes:
+        own, different = pd.factorize(table[attribute], use_na_sentinel=False)
+        texts = [MISSING_VALUE if pd.isna(value) else str(value) for value in different]  # each once, however many leaves
+        known, position = np.unique(texts, return_inverse=True)
+        codes.append(position[own] if len(own) else own)
+        names.append(tuple(map(str, known)))
+
+    # Numbers among the keys: sums of floats are then added in the same order, however the rows came.
+    order = np.lexsort([*(numbers[c].to_numpy() for c in wanted), *codes[::-1]])
+    rows = np.stack(codes, axis=1)[order] if codes else np.zeros((len(table), 0), int)
+    first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)]) if len(rows) else np.zeros(0, int)
+    summed = {c: np.add.reduceat(numbers[c].to_numpy()[order], first) if len(first) else np.zeros(0) for c in wanted}
+    if "spread" in wanted:
+        summed["spread"] = np.sqrt(summed["spread"])
+    return Leaves(tuple(attributes), rows[first], tuple(names), summed)
 
 
 @dataclass(frozen=True)
@@ -49,53 +102,49 @@ class ConditionSet:
     factor: float = 1.0
 
 
-@dataclass(frozen=True)
 class SearchSpace:
-    """Leaves with their curves (n, columns) and signed deviations (n,), ready to be searched."""
+    """Leaves with their curves (n, columns) and signed deviations (n,), ready to be searched.
 
-    leaves: Leaves
-    curves: np.ndarray
-    deviation: np.ndarray
-    expected: float  # total in the units of `deviation`
-    options: SearchOptions
-    direction: str = BOTH
-    lattice: ConditionLattice = field(init=False)
-    _alone: np.ndarray = field(init=False, repr=False)  # (m, columns) curves of the conditions, once they were summed
+    `expected`: the total in the units of `deviation`. `min_moved`: the smallest change that a condition of a cause may have.
+    """
 
-    def __post_init__(self) -> None:
-        moved = np.abs(self.deviation)
-        object.__setattr__(self, "lattice", ConditionLattice(self.leaves, self.options.order, moved, self.min_moved))
-        object.__setattr__(self, "_alone", np.empty((len(self.lattice), self.curves.shape[1])))
+    def __init__(
+        self,
+        leaves: Leaves,
+        curves: np.ndarray,
+        deviation: np.ndarray,
+        expected: float,
+        options: SearchOptions,
+        direction: str = BOTH,
+    ) -> None:
+        self.curves, self.deviation, self.expected, self.options, self.direction = curves, deviation, expected, options, direction
+        changed = abs(deviation.sum())
+        self.min_moved = max(options.min_change * expected, options.min_share * changed, 1e-9)
+        self.lattice = ConditionLattice(leaves, options.order, np.abs(deviation), self.min_moved)
+        self._alone = np.empty((self.lattice.size, curves.shape[1]))  # curves of the conditions, once they were summed
 
-    @property
-    def min_moved(self) -> float:
-        """The smallest change that a condition of a cause may have."""
-        o = self.options
-        return max(o.min_change * self.expected, o.min_share * abs(self.deviation.sum()), 1e-9)
+        # Log prior of the factor of the rest: the leaves of the rest never change each by their own factor
+        self._drift = np.full(curves.shape[1], -np.inf)
+        self._drift[: len(GRID)] = -0.5 * (np.log(GRID) / options.rest) ** 2
+        self._total = curves.sum(axis=0)
+        self._only_drift = curve_peak((self._total + self._drift)[None])[0][0]  # "nothing but a drift of everything"
 
     def share(self, mask: np.ndarray) -> float:
         """Return the share of these leaves, (n,) bool, in the total deviation."""
         total = self.deviation.sum()
         return float(self.deviation[mask].sum() / total) if total else 0.0
 
-    @property
-    def drift(self) -> np.ndarray:
-        """The (columns of `curves`,) log prior of the factor of the rest."""
-        prior = np.full(self.curves.shape[1], -np.inf)  # the leaves of the rest never change each by their own factor
-        prior[: len(GRID)] = -0.5 * (np.log(GRID) / self.options.rest) ** 2
-        return prior
-
     def everything(self) -> ConditionSet:
         """Return the set of all leaves: one factor for everything is a cause, too, and the shortest."""
-        total = self.curves.sum(axis=0)
-        inside, factor = curve_peak(total[None, : len(GRID)])
-        gain = float(inside[0] - curve_peak((total + self.drift)[None])[0][0])
+        inside, factor = curve_peak(self._total[None, : len(GRID)])
+        gain = float(inside[0] - self._only_drift)
         score = gain * (1 + self.options.pair_cost) - self.options.min_gain
-        return ConditionSet(frozenset(), np.ones(len(self.leaves), bool), total, 0, False, gain, score, float(factor[0]))
+        mask = np.ones(len(self.deviation), bool)
+        return ConditionSet(frozenset(), mask, self._total, 0, False, gain, score, float(factor[0]))
 
     def sets(self) -> list[ConditionSet]:
         """Return sets of 1 .. `options.conditions` conditions, best score first."""
-        beam = [ConditionSet(frozenset(), np.zeros(len(self.leaves), bool), np.zeros(self.curves.shape[1]))]
+        beam = [ConditionSet(frozenset(), np.zeros(len(self.deviation), bool), np.zeros(self.curves.shape[1]))]
         found: dict[frozenset[int], ConditionSet] = {}
         for _ in range(self.options.conditions):
             new = {f.rows: f for base in beam for f in self._extensions(base) if f.rows not in found}
@@ -116,10 +165,15 @@ class SearchSpace:
         near = np.flatnonzero(np.abs(moved) >= self.min_moved)
         if not len(near):
             return []
-        curves = base.curve + self._free_curves(base, near)
-        total = self.curves.sum(axis=0)
+        if not base.rows:
+            self._alone[near] = self.lattice.sums(self.curves, near)
+        added = self._alone[near]  # a condition that shares no leaf with the set was summed before
+        shared = self.lattice.sums(base.mask.astype(float))[near] > 0
+        if shared.any():
+            added[shared] = self.lattice.sums(self.curves * free[:, None], near[shared])
+        curves = base.curve + added
         inside, factor = curve_peak(curves)
-        gain = inside + curve_peak(total - curves + self.drift)[0] - curve_peak((total + self.drift)[None])[0]
+        gain = inside + curve_peak(self._total - curves + self._drift)[0] - self._only_drift
 
         size, pairs = len(base.rows) + 1, base.pairs + self.lattice.pairs[near]
         mixed = base.mixed | np.isin(self.lattice.cuboid[near], self.lattice.cuboid[sorted(base.rows)], invert=bool(base.rows))
@@ -139,17 +193,6 @@ class SearchSpace:
             for j in best
         ]  # fmt: skip
 
-    def _free_curves(self, base: ConditionSet, near: np.ndarray) -> np.ndarray:
-        """Return the (len(near), columns) curves of these conditions without the leaves of the set."""
-        if not base.rows:
-            self._alone[near] = self.lattice.sums(self.curves, near)
-            return self._alone[near]
-        shared = self.lattice.sums(base.mask.astype(float))[near] > 0
-        sums = self._alone[near]  # a condition that shares no leaf with the set was summed before
-        if shared.any():
-            sums[shared] = self.lattice.sums(self.curves * ~base.mask[:, None], near[shared])
-        return sums
-
 
 class ConditionLattice:
     """All conditions of 1 .. `order` attributes (rows 0 .. m-1) whose leaves moved enough, with fast sums over the leaves.
@@ -163,54 +206,43 @@ class ConditionLattice:
         # Few values first: of two names for the same leaves the coarser one, a country and not its only city, comes first.
         coarse = sorted(range(len(leaves.attributes)), key=lambda a: (len(leaves.names[a]), leaves.attributes[a]))
         self._cuboids = [c for size in range(1, order + 1) for c in combinations(coarse, size)]
-        found = [_kept_conditions(leaves, cuboid, moved, min_moved) for cuboid in self._cuboids]
-        self._rows = [rows for rows, _ in found]
-        self._starts = [starts for _, starts in found]
-        counts = [len(starts) for starts in self._starts]
-        self._offsets = np.cumsum([0, *counts])
-        self.cuboid = np.repeat(np.arange(len(found)), counts)
+        self._parts = [_kept_conditions(leaves, cuboid, moved, min_moved) for cuboid in self._cuboids]
+        counts = [len(starts) for _, starts in self._parts]
+        self.size = sum(counts)
+        self.cuboid = np.repeat(np.arange(len(counts)), counts)
         self.pairs = np.repeat([len(c) for c in self._cuboids], counts)
-
-    def __len__(self) -> int:
-        return len(self.cuboid)
+        self._members = [m for rows, starts in self._parts if len(starts) for m in np.split(rows, starts[1:])]  # views
 
     def sums(self, numbers: np.ndarray, conditions: np.ndarray | None = None) -> np.ndarray:
         """Sum (n, ...) numbers of the leaves to (m, ...) sums of all conditions, or to those of some `conditions` (rows)."""
         if conditions is not None:
-            members = [self._members(row) for row in conditions]
+            members = [self._members[row] for row in conditions]
             rows, starts = np.concatenate(members), np.cumsum([0, *(len(m) for m in members[:-1])])
             # Column by column, whose numbers lie together: three times as fast as adding rows.
             return np.stack([np.add.reduceat(column[rows], starts) for column in np.ascontiguousarray(numbers.T)], axis=1)
-        parts = [np.add.reduceat(numbers[r], s, axis=0) for r, s in zip(self._rows, self._starts, strict=True) if len(s)]
+        parts = [np.add.reduceat(numbers[rows], starts, axis=0) for rows, starts in self._parts if len(starts)]
         return np.concatenate(parts) if parts else np.zeros((0, *numbers.shape[1:]))
 
     def mask(self, row: int) -> np.ndarray:
         """Return (n,) bool: the leaves of a condition."""
-        mask = np.zeros(len(self._leaves), bool)
-        mask[self._members(row)] = True
+        mask = np.zeros(len(self._leaves.codes), bool)
+        mask[self._members[row]] = True
         return mask
 
     def condition(self, row: int) -> Condition:
         """Return the (attribute, value) pairs of a condition."""
-        codes = self._leaves.codes[self._members(row)[0]]
+        codes = self._leaves.codes[self._members[row][0]]
         cuboid = self._cuboids[self.cuboid[row]]
         return tuple((self._leaves.attributes[a], self._leaves.names[a][codes[a]]) for a in sorted(cuboid))
-
-    def _members(self, row: int) -> np.ndarray:
-        cuboid = self.cuboid[row]
-        starts, rows = self._starts[cuboid], self._rows[cuboid]
-        position = row - self._offsets[cuboid]
-        end = starts[position + 1] if position + 1 < len(starts) else len(rows)
-        return rows[starts[position] : end]
 
 
 def _kept_conditions(
     leaves: Leaves, cuboid: tuple[int, ...], moved: np.ndarray, min_moved: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the leaves sorted by condition, and where each condition that moved enough begins."""
-    if not len(leaves):
+    if not len(leaves.codes):
         return np.zeros(0, int), np.zeros(0, int)
-    key = np.zeros(len(leaves), np.int64)
+    key = np.zeros(len(leaves.codes), np.int64)
     for attribute in cuboid:
         key = key * len(leaves.names[attribute]) + leaves.codes[:, attribute]
     small = key.max() < 2**16  # then numpy sorts by digits, five times as fast

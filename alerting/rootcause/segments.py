@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.rootcause.likelihood import NORMAL_MEDIAN, UNIT_CORRELATION
-from alerting.rootcause.types import make_leaves
+from alerting.rootcause.search import make_leaves
 
 MIN_EXPECTED_UNITS = 5.0  # below 5 expected, an empty segment may be chance (p ~ 1/150)
 DECAY_BUCKETS = 1.25  # the weight of a past bucket falls by e over so many; best of 0.5 .. 4 for segments of 2 % and more
