@@ -77,7 +77,7 @@ def column_list(columns: Iterable[object]) -> str:
 
 
 def count(column: str, **labels: str) -> Value:
-    """Return one column of the query as the value. If the query has columns of text, name the labels: count("views", os="iOS")."""
+    """Return one column of the query as the value. With columns of text in the query, name labels: count("views", os="iOS")."""
     return Labelled(_with_labels(labels, column)) if labels else Columns((column,))
 
 
