@@ -17,7 +17,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
-JOIN_RELATED_WITHIN = timedelta(hours=12)  # an episode of a related metric joins within this time; later it opens its own incident
+JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
 REOPEN_WITHIN = timedelta(hours=3)  # an anomaly within this time after the end reopens the incident
 MAX_REOPEN_MESSAGES = 2  # reopenings that send a message; later ones send only reminders
 OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
