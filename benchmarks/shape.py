@@ -208,7 +208,7 @@ def table_of_a_fall(path: Path) -> Path:
 
 
 def trace(house: Path, folder: Path, source: str) -> dict[str, list[Function]]:
-    """Run `trace_run` over the source with all files in `folder`. Return its result. Raises SystemExit if it composed no message."""
+    """Run `trace_run` over the source, with files in `folder`. Return its result. Raises SystemExit if it composed nothing."""
     script, out = ROOT / "benchmarks" / "trace_run.py", house.parent / f"{folder.name}.json"
     command = [sys.executable, str(script), str(house), f"notebooks/{RUN}", PACKAGE, AT.isoformat(), str(out)]
     env = {**environ_of(folder), "ALERTING_SOURCE": source}

@@ -1,4 +1,4 @@
-"""People answer in the chat: what a press does, who may press, and that it counts once. A real Bot API server, a real memory."""
+"""Button presses: their effect, who may press, and that each counts once. With a real Bot API server and state database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

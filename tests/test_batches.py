@@ -1,4 +1,4 @@
-"""Many series at once, from a position on, with figures of earlier nights: the same to the last bit as one by one and whole."""
+"""Series judged in batches, from a position on, with cached statistics, give the same bits as each series judged as a whole."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The detection bench on a folder of its shape, with a scoring script that counts flags."""
+"""The detection benchmark on a small folder of data, with a scoring script that counts anomalous buckets."""
 
 import json
 from pathlib import Path

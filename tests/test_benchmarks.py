@@ -1,4 +1,4 @@
-"""The benches run and say what they measure; how fast anything is, is no test."""
+"""The benchmarks run and print their figures. Speed itself is not tested."""
 
 import ast
 import json

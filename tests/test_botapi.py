@@ -1,4 +1,4 @@
-"""The local Bot API itself: it serves as a process, stalls, and paces as Telegram does."""
+"""The local Bot API server: it runs as a process, can stall, and limits the rate as Telegram does."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The pages in a real browser, from the disk: no data runs, nothing is asked of any network, filters and links work."""
+"""The pages in a real browser, from disk: no data is executed, nothing is loaded from a network, filters and links work."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A cluster of real servers, a shard of which dies; and the manners of a guest: limits, a name, nothing left running."""
+"""A cluster of real servers with a shard that dies; limits and names of our queries, and that none is left running."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""A half-arrived bucket is waited for, not taken for a drop; and a drop is not taken for a half-arrived bucket."""
+"""An incomplete bucket is judged later and is no drop; a real drop is not taken for an incomplete bucket."""
 
 from datetime import UTC, datetime, timedelta
 

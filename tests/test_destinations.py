@@ -1,4 +1,4 @@
-"""All destinations beside the chat: routes, one outbox for all, a whole incident by the settings, and the page about it."""
+"""Destinations other than the chat: routes, the common outbox, a whole incident with real settings, and the docs page."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Laws that every detector keeps, and the numbers that each width rule gives."""
+"""The laws of all detectors, and the numbers of each width rule."""
 
 import itertools
 import os

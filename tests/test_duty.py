@@ -1,4 +1,4 @@
-"""What the person on duty does at the keyboard: silence, listen, drill, status; as processes, against a real chat server."""
+"""Commands of the person on duty (silence, listen, drill, status), run as processes against a real chat server."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Mail: what a letter holds, how it goes over, and what a mail server's answers mean."""
+"""E-mail: the content of an e-mail, its delivery, and the meaning of a mail server's answers."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The fault runs in their short form; and that they would see what they are there to see."""
+"""The fault scenarios in their short form, and tests that they detect the losses they look for."""
 
 import random
 import sqlite3

@@ -1,4 +1,4 @@
-"""The history cache gives what the source would give, to the last digit; and little is read for it."""
+"""The history cache returns the same numbers as the source, to the last digit, and reads little."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The file of the history cache: faults, dry runs, how long it keeps what, and real sources in front of it."""
+"""The file of the history cache: faults, dry runs, how long data is kept, and real sources."""
 
 import sqlite3
 import threading

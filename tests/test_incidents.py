@@ -1,6 +1,6 @@
-"""Which episodes are one incident, and how it is notified. Each metric's verdicts go in as letters, one bucket after the other.
+"""The grouping of episodes into incidents, and their notifications. The verdicts of each metric are a string of letters.
 
-N normal, A anomalous (20 % more than the last A: worse), M missing; notifications come out as kind(metrics), '-' for nothing.
+N normal, A anomalous (20 % more than the last A: worse), M missing. Notifications are written as kind(metrics), '-' for none.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What runs judge one after the other is what judging all of the past at once gives, however the buckets came to them."""
+"""Runs one after the other give the same verdicts as judging the whole past at once, in any division of the buckets."""
 
 from contextlib import closing
 from dataclasses import replace

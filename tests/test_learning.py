@@ -1,4 +1,4 @@
-"""Labels of incidents change what later bands are computed from, and never the values that are judged."""
+"""Labels of incidents change the history for later bands, never the values that are judged."""
 
 from datetime import UTC, datetime, timedelta
 

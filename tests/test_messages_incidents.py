@@ -1,4 +1,4 @@
-"""Buttons, threads, severity, calendar and lists: what the texts of incidents and of runs say when."""
+"""The texts of incidents and runs: buttons, threads, severity, calendar and lists."""
 
 from __future__ import annotations
 

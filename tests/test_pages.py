@@ -1,4 +1,4 @@
-"""The pages as text: what they say, what can not get through them, what they cost; and the end of old records."""
+"""The HTML of the pages: content, safety against hostile data, size; and the pruning of old records."""
 
 import ast
 import gzip

@@ -1,4 +1,4 @@
-"""The steps of a run over a real table, a real memory file and a real chat server."""
+"""The steps of a run with a real table, a real state file and a real chat server."""
 
 import time
 from dataclasses import replace

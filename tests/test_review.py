@@ -1,4 +1,4 @@
-"""A week looked back at, a moment explained, widths by hand, and how results show themselves in a cell."""
+"""The review of a week, the explanation of a moment, sliders for widths, and the HTML of results in a cell."""
 
 import json
 import re

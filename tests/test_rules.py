@@ -1,4 +1,4 @@
-"""The composed detectors: what each finds, what it leaves to the others, and what is new for a person."""
+"""The composed detectors: the anomalies that each finds or leaves to the others, and the buckets that are reported."""
 
 from datetime import timedelta
 

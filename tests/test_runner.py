@@ -1,4 +1,4 @@
-"""Runs around small notebooks with real kernels, real kills and real limits; and the folder of records."""
+"""Runs of small notebooks with real kernels, kills and time limits; and the folder of records."""
 
 import base64
 import json

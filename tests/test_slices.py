@@ -1,6 +1,6 @@
-"""What explains a change: planted causes are found, the laws hold, and the bench writes what its scoring script reads.
+"""The root-cause search: planted causes are found, its laws hold, and the benchmark writes the files of its scoring script.
 
-`SLICES_SEEDS=200 pytest tests/test_slices.py -k planted` runs the whole simulation; a test run takes a few seeds of each.
+`SLICES_SEEDS=200 pytest tests/test_slices.py -k planted` runs the whole simulation; the default is a few seeds of each kind.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""A table that is slow holds up nobody else: its metrics are judged and told by the same run, after the others."""
+"""A slow table delays no other: the same run judges and reports its metrics after the others."""
 
 import threading
 import time

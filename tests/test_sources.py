@@ -1,4 +1,4 @@
-"""One contract for every source: windows, buckets and counts; and how a query is bound to its window and table."""
+"""The contract of every source: windows, buckets and counts; and binding a query to its window and table."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The records of the state database come back as they were, and go when they are old."""
+"""The records of the state database are read as they were written, and are deleted when they are old."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""The file of the state database holds all of a transaction or nothing, whatever happens to the process, the file or the disk."""
+"""The file of the state database has all of a transaction or nothing, after any fault of the process, the file or the disk."""
 
 import os
 import resource

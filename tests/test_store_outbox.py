@@ -1,4 +1,4 @@
-"""The outbox: in which order messages go, and what becomes of each."""
+"""The outbox: the order of messages, and the result of each."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The house: imports go one way, the core is pure, the notebooks are thin, and nothing speaks of a machine."""
+"""The structure of the repository: imports go one way, the core is pure, notebooks are thin, no file names a machine."""
 
 import ast
 import json

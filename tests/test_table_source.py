@@ -1,4 +1,4 @@
-"""Tables of KPIs as CSV or Parquet: how rows are read, and what is said of those that cannot be."""
+"""Tables of KPIs as CSV or Parquet: reading rows, and notes about invalid rows."""
 
 import re
 from datetime import UTC, datetime, timedelta
