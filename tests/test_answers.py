@@ -61,7 +61,7 @@ def press(ctx, bot, button, user=ANNA, now=NOW):
     return incident, feedback, [m.plain for m in bot.messages[before:]]
 
 
-def test_taken(ctx, bot):
+def test_im_on_it_acknowledges_the_incident(ctx, bot):
     incident, feedback, said = press(ctx, bot, "take")
     assert incident.acknowledged_by == "Anna"
     assert said == ["👀 Anna is on it"]

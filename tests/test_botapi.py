@@ -28,7 +28,7 @@ def test_a_stall_that_is_sat_out_is_an_answer(bot):
     assert len(bot.messages) == 2
 
 
-def test_what_comes_later_is_there(bot):
+def test_edits_and_updates_are_answered_as_by_telegram(bot):
     def request(method, fields):
         kind = {"Content-Type": "application/json"}
         return urllib.request.Request(f"{bot.url}/bot{bot.token}/{method}", json.dumps(fields).encode(), kind)

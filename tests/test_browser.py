@@ -178,7 +178,7 @@ def test_links_and_keys_lead_on(visit, world):
     assert visit.well()
 
 
-def test_nothing_of_the_data_runs(visit, tmp_path):
+def test_no_text_from_data_is_executed_by_the_browser(visit, tmp_path):
     world = hostile(tmp_path)
     world.index()
     for path in sorted(world.reports.rglob("*.html")):

@@ -256,7 +256,7 @@ def metric(name: str, *parents: str, product: str = "") -> Metric:
     return Metric(name, {"en": name}, name, lambda counts: counts, None, parents=parents, product=product)
 
 
-def test_the_tree():
+def test_the_metric_tree():
     tree = MetricTree(METRICS)
     assert tree.first(["ctr", "likes", "views"]) == "views"
     assert tree.depth("ctr") == 3

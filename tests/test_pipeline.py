@@ -119,7 +119,7 @@ def test_first_run_tells_what_is_going_on_and_nothing_of_what_is_over(world):
     assert [r.state for r in receipts] == ["sent", "sent"]  # the text, and the picture that answers it
 
 
-def test_the_same_moment_twice_says_nothing_twice(world):
+def test_a_second_run_at_the_same_moment_sends_nothing(world):
     values = kpi()
     values.iloc[-1] = 10
     ctx = world({"a": values})

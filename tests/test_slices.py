@@ -244,7 +244,7 @@ def test_new_and_vanished_values_are_named():
     ("change", "words"),
     [({"value": [1.0, float("nan")]}, "value must be finite"), ({"expected": [-1.0, 2.0]}, "expected must be finite")],
 )
-def test_numbers_that_cannot_be_are_refused(change, words):
+def test_invalid_leaves_and_arguments_are_refused(change, words):
     leaves = pd.DataFrame({"os": ["a", "b"], "value": [1.0, 2.0], "expected": [1.0, 2.0]})
     with pytest.raises(ValueError, match=words):
         explain(leaves.assign(**change), ["os"])
