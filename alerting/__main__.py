@@ -100,11 +100,11 @@ def demo() -> int:
 @click.option(
     "--value",
     default="",
-    help="How the value is made of the query's columns: \"count('likes')\", total, ratio, mean or measured"
+    help="How to compute the value from the query's columns: \"count('likes')\", total, ratio, mean or measured"
     " (default: the column called NAME).",
 )
-@click.option("--title", default="", help="Name of the metric for people (default: made of NAME).")
-@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: as the query says).")
+@click.option("--title", default="", help="Name of the metric in messages (default: derived from NAME).")
+@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: the step in the query).")
 @click.option("--write", is_flag=True, help="Write the query's file and the line in metrics.py; without it they are printed.")
 def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bool) -> int:
     """Draft the catalogue line of a new metric from a query.
@@ -143,7 +143,7 @@ def unsilence(number: int) -> int:
 
 
 @commands.command()
-@click.option("--weeks", default=8, show_default=True, help="Weeks back.")
+@click.option("--weeks", default=8, show_default=True, help="Number of past weeks.")
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
     return cli.on_call.labels(weeks)
@@ -157,7 +157,7 @@ def listen(turns: int) -> int:
 
 
 @commands.command()
-@click.option("--metric", default="", metavar="NAME", help="Drill the table of this metric (default: the catalogue's first).")
+@click.option("--metric", default="", metavar="NAME", help="Use the table of this metric (default: the first metric).")
 def drill(metric: str) -> int:
     """Send a fake incident as a drill; check that it arrives."""
     return cli.drill.drill(metric)
@@ -226,7 +226,7 @@ def bench_detection(data: str, out: str) -> int:
 
 @commands.command("bench-rootcause")
 @click.option("--data", default="", metavar="FOLDER", help="Folder with NAME.parquet and NAME_truth.csv for each data set.")
-@click.option("--out", default="reports/bench", show_default=True, metavar="FOLDER", help="For predictions.csv, rootcause.json.")
+@click.option("--out", default="reports/bench", show_default=True, metavar="FOLDER", help="Folder for the result files.")
 @click.option("--calm", default=0, metavar="BUCKETS", help="Instead, count false segment alerts in so many normal buckets.")
 def bench_rootcause(data: str, out: str, calm: int) -> int:
     """Score the root-cause search on labelled cases. Figures need a scoring script beside the data."""

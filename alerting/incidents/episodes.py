@@ -138,7 +138,7 @@ def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode
 
 
 def _answers(episode: Episode, letter: str, policy: Policy) -> str:
-    """Return the verdicts that decide whether the episode is over, newest last."""
+    """Return the letters (n, a) of the verdicts that decide whether the episode is over, newest last."""
     return (episode.answers + letter)[-(policy.recover_window or policy.recover) :]
 
 
