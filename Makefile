@@ -1,5 +1,5 @@
-# Every target is one line: the work is done by `python -m alerting`. Paths are relative to this folder: `make -C "/path with spaces"` works.
-#   ARGS="..." is passed on to the command; PYTHON=python3.13 selects another Python, which gets environments of its own.
+# Every target is one line: `python -m alerting` does the work. Paths are relative to this folder, so `make -C "/path with spaces"` works.
+#   ARGS="..." is passed on to the command. PYTHON=python3.13 selects another Python, which gets its own environments.
 PYTHON ?= python3
 AT ?=
 DATA ?= data
@@ -14,25 +14,25 @@ LAB := $(VENV)-lab/bin/python -m
 
 .PHONY: help run-alerts rehearse backtest budget demo status listen drill faults doctor index prune cron env lab notebooks test lint check bench bench-detection bench-rootcause lock again
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
-run-alerts: $(VENV)/.ready ## the main job: check every metric now, send alerts, save the run
+run-alerts: $(VENV)/.ready ## check every metric now, send alerts, save the run (the main command)
 	@$(RUN) run-alerts $(ARGS)
 
 rehearse: $(VENV)/.ready ## show what a run would have sent: AT=2026-11-20T12:15Z; nothing is saved or sent
 	@$(RUN) rehearse "$(AT)" $(ARGS)
 
-backtest: $(VENV)/.ready ## replay the last weeks: incidents and number of messages: ARGS="--days 28"
+backtest: $(VENV)/.ready ## replay the last weeks, print incidents and number of messages: ARGS="--days 28"
 	@$(RUN) backtest $(ARGS)
 
-budget: $(VENV)/.ready ## band widths that keep false alerts within a budget: ARGS='"2 a week" --weeks 6'
+budget: $(VENV)/.ready ## find band widths that keep false alerts within a budget: ARGS='"2 a week" --weeks 6'
 	@$(RUN) budget $(ARGS)
 
-demo: $(VENV)/.ready ## the sample app's planted incidents, shown as alerts
+demo: $(VENV)/.ready ## show the sample app's planted incidents as alerts
 	@$(RUN) demo $(ARGS)
 
-status: $(VENV)/.ready ## last runs, open incidents, outbox, silences, disk use, next run
+status: $(VENV)/.ready ## show last runs, open incidents, outbox, silences, disk use, next run
 	@$(RUN) status $(ARGS)
 
 listen: $(VENV)/.ready ## process button presses at once, instead of at the next run
@@ -53,7 +53,7 @@ prune: $(VENV)/.ready ## delete or compress old runs, keep failed ones and those
 cron: $(VENV)/.ready ## print the crontab line that runs the check every 15 minutes
 	@$(RUN) cron $(ARGS)
 
-env: $(VENV)/.ready ## make the environment of a run (every target makes the one it needs)
+env: $(VENV)/.ready ## create the environment of a run (every target creates the one it needs)
 
 lab: $(VENV)-lab/.ready ## open Jupyter Lab on the notebooks, with the research packages
 	@$(LAB) jupyterlab --notebook-dir=notebooks $(ARGS)
@@ -61,20 +61,20 @@ lab: $(VENV)-lab/.ready ## open Jupyter Lab on the notebooks, with the research 
 notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studies
 	@$(LAB) alerting notebooks $(ARGS)
 
-test: $(VENV)-test/.ready ## the tests: ARGS="-k episodes", "-m fast", "-n 0"; REQUIRE_SERVICES=1 fails where it would skip
+test: $(VENV)-test/.ready ## run the tests: ARGS="-k episodes", "-m fast", "-n 0"; with REQUIRE_SERVICES=1 a test fails instead of being skipped
 	@$(TEST) pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-faults: $(VENV)-test/.ready ## kill runs at every step, break chat, database and disk, and count lost and repeated alerts: ARGS="--runs 300"
+faults: $(VENV)-test/.ready ## kill runs at every step, break chat, database and disk; count lost and repeated alerts: ARGS="--runs 300"
 	@$(TEST) tests.faults $(ARGS)
 
-lint: $(VENV)-test/.ready ## style and types
+lint: $(VENV)-test/.ready ## check style and types
 	@$(TEST) ruff check .
 	@$(TEST) ruff format --check .
 	@$(TEST) mypy
 
-check: lint test ## everything a change must pass: style, types, tests
+check: lint test ## run every check that a change must pass: style, types, tests
 
-bench: $(VENV)-test/.ready $(VENV)-lab/.ready ## speed and memory, as ratios within one run: ARGS="--only floor,course --runs 9"
+bench: $(VENV)-test/.ready $(VENV)-lab/.ready ## measure speed and memory, as ratios within one session: ARGS="--only floor,course --runs 9"
 	@$(TEST) benchmarks $(ARGS)
 
 bench-detection: $(VENV)/.ready ## score the detectors on labelled series: DATA=folder OUT=folder
@@ -86,7 +86,7 @@ bench-rootcause: $(VENV)/.ready ## score the root-cause search on labelled cases
 lock: ## renew requirements*.txt from requirements*.in: ARGS=--upgrade takes the newest
 	@"$(PYTHON)" -m alerting.environment lock $(ARGS)
 
-# A stamp file in each environment: it is made again only when requirements*.txt change or its Python is gone from the system.
+# Each environment has a stamp file. It is created again only when requirements*.txt change or its Python was removed from the system.
 gone = $(if $(realpath $(1)/bin/python),,again)
 
 $(VENV)/.ready: requirements.txt $(call gone,$(VENV))

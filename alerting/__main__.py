@@ -1,6 +1,6 @@
-"""The command line: `python -m alerting COMMAND`. It declares the commands; `alerting/cli/` and the other rooms do the work.
+"""The command line: `python -m alerting COMMAND`. This module declares the commands; `alerting/cli/` and others implement them.
 
-Exit codes: 0 success; 1 some data was not read or some message not delivered; 2 a wrong command or setting; 75 another run is in
+Exit codes: 0 success; 1 data was not read or a message was not delivered; 2 wrong command or setting; 75 another run is in
 progress; 130 interrupted.
 """
 
@@ -25,14 +25,14 @@ from alerting.settings import PREFIX, Settings, load_settings, retired
 
 
 class _Commands(click.Group):
-    """A group that lists its commands in the order of this file, where click sorts them by name."""
+    """A group whose help lists the commands in the order of this file; click's default is by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
 
 class _Instant(click.ParamType):
-    """A moment in ISO 8601 with a zone, passed on in UTC; an empty text means now. Raises SettingsError for any other text."""
+    """A parameter type: an ISO 8601 time with a zone, converted to UTC. "" means now. Raises SettingsError for any other text."""
 
     name = "time"
 
@@ -100,11 +100,11 @@ def demo() -> int:
 @click.option(
     "--value",
     default="",
-    help="How the value is made of the query's columns: \"count('likes')\", total, ratio, mean or measured"
+    help="How to compute the value from the query's columns: \"count('likes')\", total, ratio, mean or measured"
     " (default: the column called NAME).",
 )
-@click.option("--title", default="", help="Name of the metric for people (default: made of NAME).")
-@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: as the query says).")
+@click.option("--title", default="", help="Name of the metric in messages (default: derived from NAME).")
+@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: the step in the query).")
 @click.option("--write", is_flag=True, help="Write the query's file and the line in metrics.py; without it they are printed.")
 def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bool) -> int:
     """Draft the catalogue line of a new metric from a query.
@@ -143,7 +143,7 @@ def unsilence(number: int) -> int:
 
 
 @commands.command()
-@click.option("--weeks", default=8, show_default=True, help="Weeks back.")
+@click.option("--weeks", default=8, show_default=True, help="Number of past weeks.")
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
     return cli.on_call.labels(weeks)
@@ -157,7 +157,7 @@ def listen(turns: int) -> int:
 
 
 @commands.command()
-@click.option("--metric", default="", metavar="NAME", help="Drill the table of this metric (default: the catalogue's first).")
+@click.option("--metric", default="", metavar="NAME", help="Use the table of this metric (default: the first metric).")
 def drill(metric: str) -> int:
     """Send a fake incident as a drill; check that it arrives."""
     return cli.drill.drill(metric)
@@ -217,7 +217,7 @@ def notebooks(names: tuple[str, ...]) -> int:
 @click.option("--data", required=True, metavar="FOLDER", help="Folder with series.csv and one parquet file for each data set.")
 @click.option("--out", required=True, metavar="FOLDER", help="Folder for scores.parquet and detection.json.")
 def bench_detection(data: str, out: str) -> int:
-    """Score the default detector on labelled series. Figures are made where a scorer lies beside the data."""
+    """Score the default detector on labelled series. Figures need a scoring script beside the data."""
     with _checkout():
         from benchmarks import detection
 
@@ -226,10 +226,10 @@ def bench_detection(data: str, out: str) -> int:
 
 @commands.command("bench-rootcause")
 @click.option("--data", default="", metavar="FOLDER", help="Folder with NAME.parquet and NAME_truth.csv for each data set.")
-@click.option("--out", default="reports/bench", show_default=True, metavar="FOLDER", help="For predictions.csv, rootcause.json.")
+@click.option("--out", default="reports/bench", show_default=True, metavar="FOLDER", help="Folder for the result files.")
 @click.option("--calm", default=0, metavar="BUCKETS", help="Instead, count false segment alerts in so many normal buckets.")
 def bench_rootcause(data: str, out: str, calm: int) -> int:
-    """Score the root-cause search on labelled cases. Figures are made where a scorer lies beside the data."""
+    """Score the root-cause search on labelled cases. Figures need a scoring script beside the data."""
     with _checkout():
         from benchmarks import false_segments, rootcause
 
@@ -238,7 +238,7 @@ def bench_rootcause(data: str, out: str, calm: int) -> int:
 
 @contextmanager
 def _checkout() -> Iterator[None]:
-    """Turn a failed import from `benchmarks/`, which only a checkout has, into a SettingsError."""
+    """Raise a SettingsError instead of an ImportError for `benchmarks/`, which exists only in a checkout."""
     try:
         yield
     except ImportError as error:
@@ -250,12 +250,12 @@ def _checkout() -> Iterator[None]:
 @commands.command(hidden=True, context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1)
 def rollup(words: tuple[str, ...]) -> int:
-    """Gone. docs/scale.md has the SQL that takes its place."""
+    """Raise a SettingsError: the command was removed, and docs/scale.md has the SQL that replaces it."""
     raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. Errors become one line on stderr. Without arguments the commands are listed."""
+    """Run one command and return its exit code. An error is printed as one line on stderr. Without arguments, print the help."""
     try:
         return int(commands.main(list(arguments) or ["--help"], prog_name="python -m alerting", standalone_mode=False))
     except click.UsageError as error:

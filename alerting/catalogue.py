@@ -1,4 +1,4 @@
-"""Reads METRICS of alerting/metrics.py, checks it, and reports every fault with its line and the reason."""
+"""Load and check METRICS of alerting/metrics.py. Every error is reported with its line and the reason."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from alerting.sources.query import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
-ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # any window shows whether a query can be bound
+ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # any time will do: the query is bound only to check it
 DAY = timedelta(days=1)
 
 
 def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
-    """Return METRICS, where a rule that only gives a band is made a detector.
+    """Return METRICS. A rule that only computes a band is wrapped in a detector.
 
-    Raises SettingsError that names every line that cannot be watched, and why.
+    Raises one SettingsError for all invalid lines: each with its number and the reason.
     """
     try:
         metrics: Sequence[Metric] = importlib.import_module("alerting.metrics").METRICS
     except SyntaxError as error:
         raise SettingsError(f"{FILE_NAME}:{error.lineno}: {error.msg}") from None
-    except Exception as error:  # noqa: BLE001  an analyst's file: whatever it raises is about one of its lines
+    except Exception as error:  # noqa: BLE001  analysts edit the file: any error in it is reported with its line
         lines = [frame.lineno for frame in traceback.extract_tb(sys.exc_info()[2]) if frame.filename == str(FILE)]
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise SettingsError(f"{FILE_NAME}:{lines[-1] if lines else 1}: {text}") from None
@@ -41,14 +41,14 @@ def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[st
 
 
 def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
-    """Raise SettingsError as `load_metrics` does, for all faults at once."""
+    """Raise one SettingsError that lists all errors of the catalogue; return None if there are none."""
     faults = [f"{_line_of(name)}: {text}" for name, text in _faults(metrics, language, queries, slices)]
     if faults:
         raise SettingsError("; ".join(faults))
 
 
 def _line_of(name: str) -> str:
-    """Return alerting/metrics.py:57, the last line that makes a metric of this name."""
+    """Return the place of the last Metric(...) with this name, such as alerting/metrics.py:57."""
     lines = [0]
     for node in ast.walk(ast.parse(FILE.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
@@ -61,7 +61,7 @@ def _line_of(name: str) -> str:
 def _faults(
     metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the name of a metric, and what is wrong with it."""
+    """Yield each error of the catalogue: the name of the metric, and the text of the error."""
     if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
         yield "", "METRICS must be a list of Metric(...), and not an empty one"
         return
@@ -80,7 +80,7 @@ def _faults(
 def _faults_of(
     metric: Metric, names: Sequence[str], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]
 ) -> Iterator[str]:
-    """Yield what is wrong with one metric. Any argument of it may be of a wrong type: an analyst wrote it."""
+    """Yield the errors of one metric. Its arguments may have any type, because analysts write them by hand."""
     if not isinstance(metric.title, Mapping) or not metric.title.get(language):
         yield f"title has no words in {language!r}, the language of messages: {{{language!r}: ...}}"
     query = queries.get(metric.query)
@@ -104,7 +104,7 @@ def _faults_of(
 
 
 def unbound_query(query: Query) -> str:
-    """Return why a run could not put its window and table into the query; "" where it can."""
+    """Return the reason why time window and table cannot be put into the query; "" if they can."""
     try:
         bind(query, f"`{query.name}`", ANY_DAY, ANY_DAY + DAY)
     except SourceError as error:

@@ -1,4 +1,4 @@
-"""Opens what a run works with: source, metrics, state, notifier and calendar, as the settings say."""
+"""Open the connections of a run, as the settings say: source, metrics, state database, notifier and calendar."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 SQL = Path(__file__).parent / "sql"
 STATE_FILE = "alerts.sqlite"
-SAMPLE_APP_PERIOD = 60.0  # seconds: the sample app gets rows once a minute
+SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
 def connect(dry_run: bool = False, settings: Settings | None = None, now: datetime | None = None) -> RunContext:
     """Open everything a run needs. A dry run reads the same source, keeps its state in memory and prints its messages.
 
-    `now`: the moment at which the run starts, and up to which the sample app gets rows; None: the clock's.
+    `now` (aware UTC): the moment at which the run starts; rows of the sample app end there. None: the present moment.
     Raises SettingsError, SourceError or StoreError.
     """
     retired = "" if settings else settings_module.retired()
@@ -73,7 +73,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 
 def connect_chat(settings: Settings) -> RunContext:
-    """Open state and chat only, for a command that reads no metrics. Raises SettingsError, StoreError."""
+    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError."""
     return RunContext(
         metrics=load_catalogue(settings),
         queries={},
@@ -92,13 +92,13 @@ class _NoSource(BaseSource):
         raise SourceError("no source was opened")
 
 
-# The source and its metrics. `open_source` is the one place that decides by the setting which source it is.
+# The source and its metrics. Only `open_source` chooses the kind of source.
 
 
 def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source, list[Metric]]:
     """Open the configured source. Return it with the metrics to watch there.
 
-    `now`: the moment up to which the sample app gets rows; None: the clock's. Raises SourceError or SettingsError.
+    `now` (aware UTC): rows of the sample app end there; None: the present moment. Raises SourceError or SettingsError.
     """
     if not _has_catalogue(settings):
         from alerting.metrics import metrics_of_table
@@ -126,7 +126,7 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
 
 
 def _has_catalogue(settings: Settings) -> bool:
-    """Whether the source's metrics are those of alerting/metrics.py, and not one for each series of a file."""
+    """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
     return settings.source == "embedded" or settings.source.startswith(("http://", "https://"))
 
 
@@ -147,14 +147,14 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
 
 
 def load_catalogue(settings: Settings) -> list[Metric]:
-    """Return the metrics that this source has. Raises SettingsError, and SourceError where a table cannot be read."""
+    """Return the metrics to watch in the configured source. Raises SettingsError; SourceError if a table file cannot be read."""
     if not _has_catalogue(settings):
         return open_source(settings)[1]
     return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
 
 
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError where a setting names an unknown one."""
+    """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError if a setting names an unknown metric."""
     known = [metric.name for metric in metrics]
     words = [word for route in effective_routes(vars(settings)).routes for word in route.words]
     if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
@@ -166,18 +166,18 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
 
 
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return the SQL files of a folder by name."""
+    """Return the queries in the SQL files of a folder: name of the file without .sql -> query."""
     return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
 
 
 def source_tables(settings: Settings) -> dict[str, str]:
-    """Return query name -> table in the source."""
+    """Return the table in the source for each query: name of the query -> name of the table."""
     configured = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
     return configured | {name: configured.get(query.table, query.table) for name, query in load_queries().items()}
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:
-    """Return the source behind a cache of its final buckets, which a dry run only reads. A file is read whole instead."""
+    """Return the source behind a history cache of final buckets; a dry run does not write to it. Table files are not cached."""
     if not source.runs_sql:
         return source
     from alerting.sources.cache import CachedSource
@@ -185,7 +185,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
 
     history: HistoryCache = store
     if dry_run:
-        with suppress(StoreError):  # no cache yet, or none that can be read: then all is read from the source
+        with suppress(StoreError):  # the cache does not exist or cannot be read: read everything from the source
             history = HistoryReader(settings.data / STATE_FILE)
     tables = source_tables(settings)
     server = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
@@ -202,7 +202,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
 
 
 def _print_progress(line: str | Progress) -> None:
-    """Print a line. In a notebook a Progress is displayed, so that the runner finds it as a value and not among texts."""
+    """Print a line. In a notebook, display a Progress as a value of its own, which the runner can find in the outputs."""
     if isinstance(line, Progress) and "ipykernel" in sys.modules:
         from IPython.display import display
 
@@ -216,9 +216,9 @@ def _print_progress(line: str | Progress) -> None:
 
 
 def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
-    """Open the state database. A dry run gets an empty one in memory, whose messages go to the console (or where `routes` lead).
+    """Open the state database. A dry run gets an empty one in memory.
 
-    Raises StoreError.
+    `routes`: the routes of a dry run's messages; None: all go to the console. Raises StoreError.
     """
     from alerting.store.state import StateStore
 
@@ -228,7 +228,7 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
-    """Open the destinations of messages. Return them as one notifier, with a note where messages are only printed."""
+    """Open the destinations. Return them as one notifier, and a note if messages are only printed, otherwise ""."""
     from alerting.notifiers.console import Console
     from alerting.notifiers.routing import RoutingNotifier, open_destinations
 

@@ -1,7 +1,7 @@
-"""A deadline for one exchange over the network, however slowly its bytes come in.
+"""A deadline for one exchange over the network, even if bytes arrive slowly.
 
-The timeout of a socket starts anew with every byte that is received, so a peer that sends one byte a second holds a program for
-as long as it likes. Here a timer shuts the connections down when the time is over; whoever waits on them then sees their end.
+The timeout of a socket starts again with every byte received, so a peer that sends one byte a second can block a program for
+hours. Here a timer shuts the connections down at the deadline; a read that waits on them then ends.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from types import TracebackType
 
 
 class Deadline:
-    """A context in which the sockets given to `watch` live for `seconds`. `expired`: the time was over before the end.
+    """A context that shuts the sockets given to `watch` down after `seconds`. `expired`: the deadline came before the end.
 
-    Looking a name up cannot be cut short, nor can connecting: each address of the name has the timeout of the connection.
+    Resolving a name and connecting are not interrupted: each address of the name has the timeout of the connection.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -37,9 +37,9 @@ class Deadline:
             self._sockets.clear()
 
     def watch(self, connection: socket.socket) -> socket.socket:
-        """Shut the connection down when the time is over, and return it. Call this before TLS begins: a handshake may be slow."""
+        """Shut the connection down at the deadline, and return it. Call this before TLS begins: a handshake may be slow."""
         with self._lock:
-            # A duplicate, because TLS takes the descriptor away from the socket that it wraps: both lead to one connection.
+            # Keep a duplicate, because TLS takes the descriptor from the socket that it wraps. Both refer to one connection.
             self._sockets.append(socket.fromfd(connection.fileno(), connection.family, connection.type))
             if self.expired:
                 self._shut_down()
@@ -52,5 +52,5 @@ class Deadline:
 
     def _shut_down(self) -> None:
         for duplicate in self._sockets:
-            with suppress(OSError):  # the peer has gone already, or it was shut down before
+            with suppress(OSError):  # the connection is closed already
                 duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,10 +1,10 @@
-"""Makes the virtual environments: `.venv` for a run, and `.venv-test` and `.venv-lab` on top of it for the tests and Jupyter.
+"""Make the virtual environments: `.venv` for runs; on top of it `.venv-test` for tests and `.venv-lab` for Jupyter.
 
     python3 -m alerting.environment run|test|lab [FOLDER]      python3 -m alerting.environment lock [--upgrade]
 
-It runs before anything is installed: standard library only, and no syntax that an old Python cannot parse, so that it gets
-as far as the message that it is too old. A layer sees the packages of the run's folder and adds its own. So all three hold the
-same pins, and Jupyter's packages do not slow the run.
+This module runs before any package is installed, so it uses the standard library only. An old Python must be able to parse it,
+to print that it is too old. The upper environments see the packages of `.venv` and add their own: all three have the same pinned
+versions, and a run does not load Jupyter's packages.
 """
 
 import fcntl
@@ -18,22 +18,22 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-TYPE_CHECKING = False  # importing typing for it would cost more than everything else here
+TYPE_CHECKING = False  # importing typing would take longer than the rest of this module
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 VERSION = "{}.{}".format(*sys.version_info)
-LAYOUT = "1"  # raise it when a folder must be made anew although no requirement changed
-STAMP = ".ready"  # written last: a folder without it is half made
+LAYOUT = "1"  # increase it to rebuild every environment although no requirement changed
+STAMP = ".ready"  # written last: a folder without it is incomplete
 SOURCE_ONLY = "pandahouse"  # the one package that is published as source only ...
 OLD_NAMES = """
 import configparser
 configparser.SafeConfigParser = configparser.RawConfigParser
 configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
 """  # ... and whose build script uses names that Python 3.12 removed
-NOT_COMPILED = r"site-packages/.*/tests?/"  # nothing imports these; compiling them would double the time
+NOT_COMPILED = r"site-packages/.*/tests?/"  # never imported; compiling them would double the time
 
 
 class SetUpError(Exception):
@@ -41,7 +41,7 @@ class SetUpError(Exception):
 
 
 def main(arguments: "list[str]") -> int:
-    """Make the environment, or renew the pins, as the arguments say. Return the exit code."""
+    """Make an environment, or renew the pinned versions, as the arguments say. Return the exit code."""
     try:
         _check_python()
         kind, *rest = arguments or ["run"]
@@ -72,7 +72,7 @@ def _check_python() -> None:
 
 
 def set_up(kind: str, name: str) -> None:
-    """Make the run's folder `name`, and for test and lab the layer `name`-test or `name`-lab on it, each unless it is ready."""
+    """Make the run's environment `name` and, for test and lab, `name`-test or `name`-lab on top. Folders that are ready stay."""
     with _one_at_a_time():
         run = ROOT / name
         _ensure(run, ["requirements.txt"], lambda: _make_run(run))
@@ -83,7 +83,7 @@ def set_up(kind: str, name: str) -> None:
 
 @contextmanager
 def _one_at_a_time() -> "Iterator[None]":
-    """Wait for another set-up to end. The system's lock on the repo's folder ends with its process."""
+    """Hold a system lock on the repo's folder; wait while another set-up holds it. The lock ends with the process."""
     handle = os.open(str(ROOT), os.O_RDONLY)
     try:
         try:
@@ -97,14 +97,14 @@ def _one_at_a_time() -> "Iterator[None]":
 
 
 def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> None:
-    """Make the folder unless its stamp says that these files were installed with this Python."""
+    """Make the folder, unless its stamp file shows that these requirements are installed for this Python."""
     digest = hashlib.sha256()
     for file in files:
         digest.update((ROOT / file).read_bytes())
     stamp, content = folder / STAMP, f"{LAYOUT} {digest.hexdigest()} {VERSION}\n"
     if (folder / "bin" / "python").exists() and stamp.is_file() and stamp.read_text() == content:
-        with suppress(PermissionError):  # a user who may only run it
-            stamp.touch()  # for make, which looks at the time only
+        with suppress(PermissionError):  # this user may run the environment but not write to it
+            stamp.touch()  # make compares times of files
         return
     _say(f"setting up {folder.name} with Python {VERSION}: once, about a minute")
     if folder.exists():
@@ -114,7 +114,7 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
 
 
 def _make_run(folder: Path) -> None:
-    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11, not python3, which may move on
+    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11: python3 may change
     _call([base, "-m", "venv", str(folder)])
     _add_to_path(folder, ROOT)
     with tempfile.TemporaryDirectory() as tools:
@@ -128,7 +128,7 @@ def _make_run(folder: Path) -> None:
 def _make_layer(folder: Path, run: Path, file: str) -> None:
     base = os.path.realpath(str(run / "bin" / "python"))
     _call([base, "-m", "venv", "--without-pip", str(folder)])
-    _add_to_path(folder, ROOT, _site(run))  # pip's, too: it sees the run's packages, and does not install them again
+    _add_to_path(folder, ROOT, _site(run))  # also for pip, which then does not install the run's packages again
     _pip(folder, "--no-compile", "-r", str(ROOT / file))
     _compile(folder, _site(folder))
 
@@ -138,14 +138,14 @@ def _site(folder: Path) -> Path:
 
 
 def _add_to_path(folder: Path, *added: Path) -> None:
-    """Put folders on the path of an environment's Python, as relative paths: a repo that moves takes them along."""
+    """Add folders to the import path of an environment's Python, as relative paths: they stay valid when the repo moves."""
     site = _site(folder)
     lines = [os.path.relpath(str(path), str(site)) for path in added]
     (site / "alerting.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _pip(folder: Path, *arguments: str, path: str = "") -> None:
-    """Install exactly the hashed pins of a file, from wheels only (but for the exceptions in `arguments`)."""
+    """Install the pinned versions of a file, checked by hash, from wheels only (`arguments` may list exceptions)."""
     fixed = ["install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
     unset = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environ = {name: text for name, text in os.environ.items() if name not in unset}
@@ -154,9 +154,9 @@ def _pip(folder: Path, *arguments: str, path: str = "") -> None:
 
 
 def _compile(folder: Path, *compiled: Path) -> None:
-    """Write .pyc files: without them a run takes twice as long, and a cron user may not be able to write them."""
+    """Compile all packages to .pyc files. Without them a run takes twice as long, and cron's user may lack the right to write."""
     command = [str(folder / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0", "-x", NOT_COMPILED, *map(str, compiled)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # some packages carry files that no Python 3 can compile
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # some packages have files that are not valid Python 3
 
 
 def _call(command: "list[str]", environ: "dict[str, str] | None" = None) -> None:
@@ -167,9 +167,9 @@ def _call(command: "list[str]", environ: "dict[str, str] | None" = None) -> None
 
 
 def lock(options: "list[str]") -> None:
-    """Renew requirements*.txt from requirements*.in with uv, with the hash of each file of a release, for every supported Python.
+    """Renew requirements*.txt from requirements*.in with uv, for every supported Python, with the hash of each released file.
 
-    Pins stay as they are where they fit; --upgrade takes the newest.
+    Pinned versions stay where they still satisfy requirements*.in; --upgrade takes the newest.
     """
     uv = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
     if not uv:

@@ -1,4 +1,4 @@
-"""The calendar: releases, pushes, campaigns and experiments from a CSV file, and public holidays."""
+"""The calendar: releases, push notifications, campaigns and experiments from a CSV file, and public holidays."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DAY = timedelta(days=1)
 def load_calendar(
     path: Path, zone: str, metrics: Collection[str], countries: str, around: datetime
 ) -> tuple[tuple[CalendarEvent, ...], list[str]]:
-    """Return the events of the file and the countries' holidays, oldest first, and notes about what could not be read."""
+    """Return calendar events (the file's and public holidays, oldest first), and a note for each error in file or countries."""
     events, notes = read_calendar(path, zone, metrics)
     holidays, holiday_notes = public_holidays(countries, zone, around)
     return tuple(sorted([*events, *holidays], key=lambda event: event.start)), [*notes, *holiday_notes]
 
 
 def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[CalendarEvent], list[str]]:
-    """Return the events of the file, and a note for each line that cannot be read. Without a file there are none.
+    """Return the events of the file, and a note for each invalid line; two empty lists if there is no file.
 
-    `zone`: that of times without an offset. `metrics`: names that the last column may hold.
+    `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
     if not path.exists():
         return [], []
@@ -66,7 +66,7 @@ def _event(row: list[str], zone: ZoneInfo, metrics: Collection[str]) -> Calendar
 
 
 def _span(text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return start and end (aware UTC) of a written time: the same twice, or the whole day for a date. Raises ValueError."""
+    """Parse a time or a date. Return start and end (aware UTC): equal for a time, a whole day for a date. Raises ValueError."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -78,13 +78,13 @@ def _span(text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:
-    """Return the public holidays of countries ("RU,DE-BY") in the years around a time, and notes about unknown countries.
+    """Return the public holidays of countries ("RU,DE-BY") in the years around a time, and a note for each unknown country.
 
-    Their names are those of the package `holidays`, in the country's own language. Days are those of `zone`.
+    A holiday lasts from midnight to midnight in `zone`. The package `holidays` names it in the country's language.
     """
     if not countries:
         return [], []
-    import holidays  # only where they are wanted: it takes time to load
+    import holidays  # late: it is slow to load, and most installations have no holidays
 
     events, notes = [], []
     years = {(around - 100 * DAY).year, (around + 30 * DAY).year}

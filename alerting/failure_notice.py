@@ -1,4 +1,4 @@
-"""Tell the chat that a run failed: by the outbox or, where the state database cannot be used, directly."""
+"""Notify the chat that a run failed: through the outbox or, if the state database cannot be used, directly."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from alerting.settings import Settings, effective_routes
 if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
-MIN_INTERVAL = timedelta(hours=1)  # between two notices, however many runs fail
+MIN_INTERVAL = timedelta(hours=1)  # between two notices, even if every run fails
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    """Send a notice that the run failed, at most once an hour, and the messages that wait. Return a line about the result.
+    """Send a notice that the run failed (at most once an hour) and the waiting messages. Return the result as one log line.
 
-    If the state database cannot be read or written, the notice is sent without it. Raises NotifyError.
+    If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
     notifier, _ = open_notifier(settings)
     try:
@@ -45,7 +45,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
 def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
     """Send the notice to its destinations, unless one was sent within the hour.
 
-    The time of the last notice is kept as that of an empty file, because a full disk still allows that.
+    The time of the last notice is the modification time of an empty file, because that works on a full disk too.
     """
     mark = settings.data / "failure-told"
     with suppress(OSError):
@@ -66,12 +66,12 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
-    """The time until which all metrics with the finest step were judged; None for a table, which may end in the past."""
+    """Return the time until which all metrics of the shortest step were judged; None for a table, which may end in the past."""
     if settings.source != "embedded" and not settings.source.startswith("http"):
         return None
     try:
         metrics = load_catalogue(settings)
-    except SettingsError:  # perhaps the reason why the run failed
+    except SettingsError:  # the settings may be the reason why the run failed
         return None
     judged, finest = store.last_judged(), min(metric.step for metric in metrics)
     ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
@@ -83,5 +83,5 @@ def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: dat
     from alerting.messages.system import run_failed
 
     reader = messages.Audience(settings.language, settings.zone, at, run, settings.owner)
-    next_run = last_closed_bucket(at, timedelta()) + 2 * STEP  # cron's next quarter of an hour
+    next_run = last_closed_bucket(at, timedelta()) + 2 * STEP  # the next start by cron, 15 minutes later
     return run_failed(at, reason, judged, next_run, reader)

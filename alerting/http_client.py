@@ -1,10 +1,10 @@
-"""One HTTP request with bounds: on its whole time, on the size of the answer, on redirects, and on what a failure shows.
+"""An HTTP client with limits on total time and size of the answer, no redirects, and failures that contain no secrets.
 
-URLs, headers and bodies hold secrets: a bot's token, the path of a webhook, a password. So a request that fails raises nothing.
-It comes back as an `HttpFailure`, a value without the texts of the library: neither an exception nor a frame of a traceback that
-holds a secret leaves this module.
+URLs, headers and bodies contain secrets: a bot's token, the path of a webhook, a password. So a failed request raises no
+exception. It returns an `HttpFailure`, a value without the texts of the library, so that no exception and no frame of a
+traceback with a secret leaves this module.
 
-Import this module where a request is made, not at the top of a module that may do without: requests takes 0.1 s to load.
+Import this module late, where a request is made: requests takes 0.1 s to load.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXCERPT = 8192  # bytes of a body that are searched for an error
 
 
 class HttpFailureKind(Enum):
-    """The reason why there is no answer."""
+    """The reason why a request has no answer."""
 
     UNREACHABLE = "the connection was refused, or there is no such host"
     CONNECT_TIMEOUT = "no connection came about in time"
@@ -70,7 +70,7 @@ class HttpAnswer:
 
     @property
     def tail(self) -> str:
-        """The end of the body, where an error stands that came after some rows."""
+        """The end of the body: an error that came after some rows is there."""
         return self.body[-EXCERPT:].decode("utf-8", "replace")
 
 
@@ -84,18 +84,18 @@ class HttpFailure:
 
     @property
     def unsure(self) -> bool:
-        """Whether the request may have arrived."""
+        """True if the request may have arrived although there is no answer."""
         return self.why not in NEVER_SENT
 
 
 @dataclass(frozen=True)
 class HttpClient:
-    """Makes requests; threads may share it. Redirects are not followed: they would carry the secrets to another host.
+    """A client that threads may share. It follows no redirects: they would send the secrets to another host.
 
-    `timeout`: seconds for a try from connecting to the last byte. `verify`: True, or the file of a CA certificate.
-    `max_body`: bytes that are read of an answer. `retry_pause`: seconds before one more try where no connection came about, as
-    nothing has arrived then; None: no other try. `log`: turns a line that the library logs, with the URL in it, into one that
-    may be logged; None: nothing is logged.
+    `timeout`: seconds of one attempt, from connecting to the last byte. `verify`: True, or the path of a CA certificate.
+    `max_body`: maximum number of bytes read of an answer. `retry_pause`: seconds before a second attempt when no connection was
+    made (the request has not arrived then); None: one attempt only. `log`: a function that redacts a log line of the library,
+    which may contain the URL; None: these lines are dropped.
     """
 
     timeout: float = 15.0
@@ -106,7 +106,7 @@ class HttpClient:
     log: Callable[[str], str] | None = None
 
     def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
-        """Return the answer, or why there is none. `parts` (params, data, files, headers) are those of `requests.Request`."""
+        """Return the answer or the failure. `parts` (params, data, files, headers) are arguments of `requests.Request`."""
         answer = self._try(method, url, parts)
         if isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE and self.retry_pause is not None:
             time.sleep(self.retry_pause)
@@ -114,7 +114,7 @@ class HttpClient:
         return answer
 
     def _try(self, method: str, url: str, parts: Mapping[str, Any]) -> HttpAnswer | HttpFailure:
-        """Make one try in a session of its own: threads cannot share one, and a stale connection looks like a lost answer."""
+        """Make one attempt in a new session: threads cannot share one, and a stale connection looks like a lost answer."""
         with Deadline(self.timeout) as deadline, _filtered_log(self.log), requests.Session() as session:
             try:
                 for scheme in ("https://", "http://"):
@@ -122,19 +122,19 @@ class HttpClient:
                 answer = self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
             except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
                 return _failure(error, deadline.expired)
-            if deadline.expired:  # a body without a length ends well where the connection was shut down
+            if deadline.expired:  # a body of unknown length seems complete when the connection was shut down
                 return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
             return answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
-        """Send by the adapter: `session.send` reads the whole body of a redirect, however long, and looks where it leads."""
+        """Send through the adapter, because `session.send` reads the whole body of a redirect and parses its target."""
         prepared = session.prepare_request(request)
         url = prepared.url or ""
         settings = session.merge_environment_settings(url, {}, True, self.verify, None)  # proxies, REQUESTS_CA_BUNDLE
         timeout = (min(self.connect_timeout, self.timeout), self.timeout)
         with closing(session.get_adapter(url).send(prepared, timeout=timeout, **settings)) as response:
             body = bytearray()
-            # One byte more than `max_body` is read, to see whether the body is longer.
+            # Read one byte more than `max_body`, to detect a longer body.
             for piece in response.iter_content(min(CHUNK, self.max_body + 1)) if self.max_body else ():
                 body += piece
                 if len(body) > self.max_body:
@@ -144,7 +144,7 @@ class HttpClient:
 
 
 class _Adapter(HTTPAdapter):
-    """Gives every connection to the deadline as soon as it exists, before TLS and before a proxy is asked."""
+    """An adapter that puts each new connection under the deadline, before TLS and before the request to a proxy."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -161,7 +161,7 @@ class _Adapter(HTTPAdapter):
 
             def _tunnel(self) -> None:
                 super()._tunnel()
-                if deadline.expired:  # headers of a proxy end where the line was shut down, and TLS would go on with that
+                if deadline.expired:  # a proxy's headers seem complete after a shutdown, and TLS would start
                     raise TimeoutError
 
         pool.ConnectionCls = Watched
@@ -169,14 +169,14 @@ class _Adapter(HTTPAdapter):
 
 
 def _login_of_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Use a login in the URL. Given as `auth`, this also keeps requests from adding one that it finds in ~/.netrc."""
+    """Use the login in the URL, if there is one. As `auth`, this function also stops requests from using ~/.netrc."""
     user, password = get_auth_from_url(request.url or "")
     return HTTPBasicAuth(user, password)(request) if user or password else request
 
 
 @contextmanager
 def _filtered_log(log: Callable[[str], str] | None) -> Iterator[None]:
-    """Rewrite, or drop, what the library logs in this thread: paths at DEBUG, and whole URLs where it warns."""
+    """Redact or drop the library's log lines of this thread: they contain paths (DEBUG) and whole URLs (WARNING)."""
     logger, this_thread = logging.getLogger("urllib3.connectionpool"), threading.get_ident()
 
     def rewrite(record: logging.LogRecord) -> bool:
@@ -203,7 +203,7 @@ _BROKEN = (
 
 
 def _failure(error: Exception, expired: bool) -> HttpFailure:
-    """Return the kind of an error. Of its text only the system's part is kept: the rest repeats URLs and headers."""
+    """Return the failure for an error. Only the system's part of its text is kept, because the rest repeats URLs and headers."""
     text, inner = str(error), error.args[0] if error.args else None
     cause = inner.args[-1] if isinstance(inner, ProtocolError) and inner.args else inner  # the system's error
     name = type(error).__name__

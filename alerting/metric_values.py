@@ -1,4 +1,4 @@
-"""Functions that make a metric's value of the columns of its query: count, ratio, total, mean, measured."""
+"""Functions that compute a metric's value from the columns of its query: count, ratio, total, mean, measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = Callable[[pd.DataFrame], pd.Series]
 
 @dataclass(frozen=True)
 class Columns:
-    """A value made of one column as it is, or of two as part / whole. Segments of the data add up to it."""
+    """A value that is one column, or the ratio part / whole of two. The columns of its segments add up to those of the total."""
 
     columns: tuple[str, ...]
 
@@ -24,7 +24,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Measured:
-    """A value made like that of `Columns` which is no sum: its segments do not add up, and explain nothing."""
+    """A value computed as in `Columns`, of columns that are not sums. Its segments do not add up, so it has no root cause."""
 
     made_of: tuple[str, ...]
 
@@ -34,12 +34,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A value for one combination of labels: `views[os=iOS]`, or two such as part / whole."""
+    """A value for one combination of labels, such as `views[os=iOS]`, or the ratio part / whole of two of them."""
 
     made_of: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        """Raises ValueError where the query gives no labels, or none of these numbers with any labels."""
+        """Compute the value. Raises ValueError if the query has no columns of labels, or has no such column of numbers."""
         if "groups" not in counts:
             raise ValueError(f"no labels: the query gives no column of text, but {column_list(counts.columns)}")
         has_rows = ~np.isnan(counts["groups"].to_numpy())
@@ -48,7 +48,7 @@ class Labelled:
             return pd.Series(np.where(rest[0] != 0, part / rest[0], np.nan) if rest else part, counts.index)
 
     def _column(self, counts: pd.DataFrame, name: str, has_rows: np.ndarray) -> np.ndarray:
-        """Return a column, 0 where a bucket has rows and none with these labels."""
+        """Return a column; 0 where a bucket has rows but none with these labels, NaN where it has no rows."""
         if name in counts:
             values = counts[name].to_numpy(float)
             return np.where(np.isnan(values) & has_rows, 0.0, values)
@@ -59,7 +59,7 @@ class Labelled:
 
 
 def _column_or_ratio(counts: pd.DataFrame, names: tuple[str, ...]) -> pd.Series:
-    """Return the column, or part / whole, NaN where the whole is 0. Raises ValueError that names absent columns."""
+    """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError, which names the absent columns."""
     if absent := [name for name in names if name not in counts]:
         raise ValueError(f"no column {', '.join(absent)}: the query gives {column_list(counts.columns)}")
     part, *rest = (counts[name] for name in names)
@@ -67,41 +67,41 @@ def _column_or_ratio(counts: pd.DataFrame, names: tuple[str, ...]) -> pd.Series:
 
 
 def column_list(columns: Iterable[object]) -> str:
-    """Return the names of columns as a text, at most MAX_COLUMNS_NAMED: labels make thousands."""
+    """Return the names of columns as a text, at most MAX_COLUMNS_NAMED, because labels can make thousands of columns."""
     names = [str(column) for column in columns]
     more = f" and {len(names) - MAX_COLUMNS_NAMED:,} more" if len(names) > MAX_COLUMNS_NAMED else ""
     return ", ".join(names[:MAX_COLUMNS_NAMED]) + more
 
 
-# What analysts write in alerting/metrics.py.
+# The functions for alerting/metrics.py.
 
 
 def count(column: str, **labels: str) -> Value:
-    """Return a column of the query as it is; of a query with columns of text, that for these labels: count("views", os="iOS")."""
+    """Return one column of the query as the value. With columns of text in the query, name labels: count("views", os="iOS")."""
     return Labelled(_with_labels(labels, column)) if labels else Columns((column,))
 
 
 def ratio(part: str, whole: str, **labels: str) -> Value:
-    """Return part / whole, divided here and never in SQL; NaN where `whole` is 0. Labels as for `count`."""
+    """Return the value part / whole, NaN where `whole` is 0. It is divided here, never in SQL. Labels as for `count`."""
     return Labelled(_with_labels(labels, part, whole)) if labels else Columns((part, whole))
 
 
 def _with_labels(labels: dict[str, str], *columns: str) -> tuple[str, ...]:
-    """Return the columns' names as `sources.query.to_counts` writes them."""
+    """Return the names of the columns for these labels, as `sources.query.to_counts` writes them."""
     group = ",".join(f"{name}={labels[name]}" for name in sorted(labels))
     return tuple(f"{column}[{group}]" for column in columns)
 
 
 def total(column: str) -> Value:
-    """Return a sum, such as sum(amount) AS revenue: like those of a count, its buckets and segments add up."""
+    """Return the value that is a sum, such as sum(amount) AS revenue. Its buckets and segments add up, as those of a count."""
     return Columns((column,))
 
 
 def mean(sum_of: str, number: str) -> Value:
-    """Return sum / number of rows, the mean of what was summed. Its metric has form="number", adds=False."""
+    """Return the mean: a column of sums / a column of numbers of rows. Its metric has form="number", adds=False."""
     return Measured((sum_of, number))
 
 
 def measured(column: str) -> Value:
-    """Return a column that is neither a count nor a sum: quantile(0.95)(seconds) AS slow. Its metric as for `mean`."""
+    """Return a column that is no count or sum: quantile(0.95)(seconds) AS slow. Its metric has form="number", adds=False."""
     return Measured((column,))

@@ -1,10 +1,10 @@
-"""The catalogue: which metrics are watched, by which rule, and when they alert. The one file that analysts edit.
+"""The catalogue: the metrics that are watched, their detectors, and when they alert. Analysts edit this file only.
 
-A metric is one entry of METRICS: a name, a title per language, the SQL file that counts it (alerting/sql/NAME.sql) and how
-its value is made of those counts; `python -m alerting new-metric` drafts one from a query (docs/metrics.md). `rule` gives the
-band of normal values, `policy=Policy(...)` when a verdict is worth a message, and `parents` the metrics it depends on (related
-metrics that are anomalous together are one incident). `slices` says what to do about a segment that breaks while the total is
-normal: off, digest (a line of the daily message) or alert.
+A metric is one entry of METRICS: a name, a title per language, the query that counts it (alerting/sql/NAME.sql) and the function
+that computes its value from these counts. `python -m alerting new-metric` drafts an entry from a query (docs/metrics.md).
+`rule`: the detector, which gives the band of normal values. `policy=Policy(...)`: the verdicts that are worth a message.
+`parents`: the metrics it depends on; related metrics that are anomalous at the same time are one incident. `slices`: the reaction
+to a segment that is anomalous while the total is normal: off, digest (a line of the daily message) or alert.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from alerting.detectors.auto import AutoDetector
 from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
 from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 
-# The rule of every metric that names no other. It finds sudden changes and lasting deviations; for bursty metrics, values further
-# out than their usual bursts. To pin one of them, or a band of your own choice: `Sudden()`, `Level()`,
-# `IQR(k=3, over=SameSlot(days=28, near=1))`.
+# The default detector. It finds sudden changes and lasting deviations and, in bursty metrics, values beyond their usual bursts.
+# To use one fixed detector or another band, write `Sudden()`, `Level()` or `IQR(k=3, over=SameSlot(days=28, near=1))`.
 RULE = AutoDetector()
 
-# The widths give two false alerts a week on the sample app; `make budget` finds those for your own history.
+# These widths cost two false alerts a week on the sample app; `make budget` finds the widths for your own history.
 METRICS = [
     Metric(
         "feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE,
@@ -53,8 +52,8 @@ METRICS = [
 def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
     """Return a catalogue for a tidy table: one metric per series, at the series' own step, with the default rule and policy.
 
-    `steps`: series -> step. A metric's name is the series' without other characters than letters, digits, '_', '-' and '.',
-    and with a number where two series would have the same.
+    `steps`: series -> step. The name of a metric is that of its series, with '_' for each character that is no letter, digit,
+    '_', '-' or '.'; where two series would get the same name, a number is added.
     """
     plain = [re.sub(r"[^\w.-]", "_", series).strip("_") or "series" for series in steps]
     names = [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]

@@ -1,4 +1,4 @@
-"""Replace secrets in everything that is written: the second line of defence, behind cells that never show one."""
+"""Redact the secrets of the settings in texts that are written. It is a second line of defence: no cell prints a secret."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from urllib.parse import quote
 from alerting.settings import Settings
 
 MARK = "«secret»"
-MIN_LENGTH = 6  # a shorter secret would be found in innocent words
+MIN_LENGTH = 6  # a shorter secret may be part of an ordinary word
 
 
 def redact(text: str, settings: Settings) -> tuple[str, int]:
-    """Return the text with MARK in place of each secret, in all spellings that a secret takes, and their number."""
+    """Return the text with MARK in place of each secret (plain or encoded), and the number of replacements."""
     count = 0
     for spelling in _spellings(settings):
         count += text.count(spelling)
@@ -25,12 +25,12 @@ def redact(text: str, settings: Settings) -> tuple[str, int]:
 
 
 def _spellings(settings: Settings) -> list[str]:
-    """All spellings of all secrets, the longest first."""
+    """Return every secret in each encoding that may occur in a text, the longest first."""
     secrets = [str(vars(settings)[f.name]) for f in fields(settings) if f.metadata["secret"]]
-    secrets += [secret.partition(":")[2] for secret in secrets]  # the second half of a bot token is the secret one
-    # Libraries report an address that cannot be reached by its path.
+    secrets += [secret.partition(":")[2] for secret in secrets]  # only the second half of a bot token is secret
+    # For an unreachable address, libraries print the path of the URL alone.
     secrets += [found[1] for secret in secrets if (found := re.match(r"https?://[^/?#]+(.*)", secret)) and found[1]]
-    if settings.clickhouse_password:  # as in the header of a request
+    if settings.clickhouse_password:  # the encoding in the header of a request
         secrets.append(base64.b64encode(f"{settings.clickhouse_user}:{settings.clickhouse_password}".encode()).decode())
 
     spellings = set()

@@ -1,1 +1,1 @@
-"""What a run costs, as ratios of two things timed in one run: `make bench`. docs/performance.md explains each figure."""
+"""The costs of a run, as ratios of two things timed in one session: `make bench`. docs/performance.md explains each figure."""

@@ -1,4 +1,4 @@
-"""`make bench`: every figure of docs/performance.md, or some of them, in one table; exit code 1 when one does not hold.
+"""`make bench`: measure all figures of docs/performance.md, or some of them. The exit code is 1 if one misses its target.
 
 make bench ARGS="--only floor,course --runs 9"
 """
@@ -25,7 +25,7 @@ SERVER = ("first_fill", "rows_read", "slices")  # parts that need a ClickHouse s
 
 
 def parts(times: int) -> dict[str, Callable[[], Iterator[Figure]]]:
-    """Return the functions that measure, by name. `times`: pairs of runs for each ratio."""
+    """Return the parts of the benchmark: name -> function that measures. `times`: pairs of runs for each ratio."""
     whole = {make.__name__: partial(make, times) for make in (runs.floor, runs.course, runs.history, runs.many)}
     return {**whole, **{name: getattr(engines, name) for name in ("bands", "chosen", *SERVER)}, "shape": shape}
 
@@ -56,7 +56,7 @@ def machine() -> str:
 
 
 def _measured(name: str, make: Callable[[], Iterator[Figure]]) -> Iterator[Figure]:
-    """Yield each figure as soon as it is measured, and print it."""
+    """Print and yield each figure as soon as it is measured."""
     if name in SERVER and not (shutil.which("clickhouse-server") or shutil.which("/usr/sbin/clickhouse-server")):
         sys.stdout.write(f"--  {name}: not measured, as there is no clickhouse-server here\n")
         return

@@ -1,9 +1,9 @@
-"""A first alerting script, as such scripts are written: the yardstick of a run that does more.
+"""A typical first alerting script, for comparison with a run, which does more.
 
     python course_script.py APP_FOLDER AT      (chat: TELEGRAM_URL, TELEGRAM_TOKEN, TELEGRAM_CHAT)
 
-Per metric one query over two days, the interquartile range of the last five buckets, and for what lies outside a picture and a
-message. No memory, no notebook, no season, no incident.
+For each metric: one query over two days, a band from the interquartile range of the last five buckets, and a chart and a message
+for a value outside it. It has no state, no notebook, no daily rhythm and no incidents.
 """
 
 import io

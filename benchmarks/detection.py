@@ -1,7 +1,7 @@
-"""`make bench-detection`: the default rule on labelled series, scored by the script that lies beside them.
+"""`make bench-detection`: score the default detector on labelled series with the scoring script beside the data.
 
-A folder holds series.csv (series, freq_s) and parquet files (series, ts, value): one table per set of series. Every
-series is judged by the catalogue's RULE and policy, as a run judges it; no series has settings of its own.
+The folder of data has series.csv (series, freq_s) and Parquet files (series, ts, value), one per set of series. Every series is
+judged by the catalogue's RULE and the default policy, as in a run; there are no settings per series.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.judge import judge_series, verdicts
 
-TOLD_ALREADY = 0.5  # score of an anomalous bucket about which the person on call is not told again
+TOLD_ALREADY = 0.5  # score of an anomalous bucket without a notification
 TELLING = (EventKind.OPENED, EventKind.WORSENED, EventKind.REMINDER, EventKind.NO_DATA)
-COST = 5.0  # ms per 1,000 buckets that were asked for
-LEAST_EVENTS = 3  # a cluster with fewer says nothing by itself
-INJECTED = {  # kind of fault: which recall, and what was asked of it
+COST = 5.0  # ms per 1,000 buckets: the target
+LEAST_EVENTS = 3  # a cluster with fewer events has no figure of its own
+INJECTED = {  # kind of fault -> which recall, and its target
     "missing_1h": ("recall_1h", 1.0),
     "outage_2h": ("recall_1h", 1.0),
     "drop50_2h": ("recall_1h", 0.9),
@@ -54,7 +54,7 @@ ASKED = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the result. `asked` is on the hidden half; `holds`: None where nothing was asked."""
+    """One line of the result. `asked`: the target, set for the hidden half of the data. `holds`: None without a target."""
 
     name: str
     value: float
@@ -64,9 +64,9 @@ class Figure:
 
 
 def main(data: Path, out: Path, scorer: Path | None = None) -> int:
-    """Write OUT/scores.parquet and, where the scoring script is found, OUT/detection.json; print what it says.
+    """Write OUT/scores.parquet and, if the scoring script exists, OUT/detection.json; print its output.
 
-    `scorer`: path of score.py; by default DATA/../../bench/score.py. Exit code 1 when it is there and fails.
+    `scorer`: path of score.py (default: DATA/../../bench/score.py). The exit code is 1 if the script fails.
     """
     out.mkdir(parents=True, exist_ok=True)
     scores, seconds = _scores(data)
@@ -85,7 +85,7 @@ def main(data: Path, out: Path, scorer: Path | None = None) -> int:
 
 
 def _scores(data: Path) -> tuple[pd.DataFrame, float]:
-    """series, ts (naive UTC), score of every bucket; and the seconds of processor time that judging took."""
+    """Return a frame (series, ts as naive UTC, score) of all buckets, and the processor time of judging in seconds."""
     parts, seconds = [], 0.0
     for metric, series in _series(data):
         start = time.process_time()
@@ -108,10 +108,10 @@ def _series(data: Path) -> Iterator[tuple[Metric, pd.Series]]:
 
 
 def score(metric: Metric, judged: pd.DataFrame) -> np.ndarray:
-    """(n,) scores of what reaches the person on call: |score| > 1 where an event was told, by the fold of a live run.
+    """Return (n,) scores: |score| > 1 exactly in the buckets with a notification, by the episodes of a live run.
 
-    Opened, worsened, reminder and "no data" count. An anomalous bucket about which nothing is said is put down to half, on
-    its side; a missing bucket with an event is -inf, any other missing bucket is no opinion.
+    Opened, worsened, reminder and "no data" count as notifications. An anomalous bucket without a notification gets +-0.5; a
+    missing bucket with a notification gets -inf, without one NaN.
     """
     whole = DueBuckets(metric, judged.index[0].to_pydatetime(), judged.index[-1].to_pydatetime())
     events = fold_episodes([metric], verdicts([whole], {metric.name: judged}), {})[1]
@@ -122,7 +122,7 @@ def score(metric: Metric, judged: pd.DataFrame) -> np.ndarray:
 
 
 def _scored(data: Path, out: Path, scorer: Path) -> dict[str, dict] | None:
-    """What the scoring script says (and prints): table -> figures."""
+    """Run the scoring script. Return its result: table -> figures; None if it fails."""
     subset, said = "injected" if list(data.glob("*_truth.csv")) else "all", out / "score.json"
     told = [str(scorer), "--data", str(data), "--scores", str(out / "scores.parquet"), "--subset", subset, "--json", str(said)]
     sys.stdout.flush()
@@ -149,7 +149,7 @@ def _figure(name: str, value: float, unit: str, least: float | None) -> Figure:
 
 
 def _without_a_cluster(name: str, series: list[dict]) -> Iterator[Figure]:
-    """The same configuration scored without each cluster of sibling series: does the figure hang on one of them?"""
+    """Yield F1 with each cluster of sibling series left out, which shows whether the figure depends on one cluster."""
     counts = pd.DataFrame(series).groupby("cluster")[["events", "hit", "false"]].sum()
     if len(counts) < 2:
         return

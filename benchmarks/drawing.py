@@ -1,4 +1,4 @@
-"""The growth curves of docs/performance.md, from what `make bench` has measured last: reports/bench/growth.png.
+"""Draw the growth curves of docs/performance.md from the last results of `make bench`: reports/bench/growth.png.
 
 .venv-test/bin/python -m benchmarks.drawing
 """
@@ -17,7 +17,7 @@ BENCH = ROOT / "reports" / "bench"
 
 
 def main() -> int:
-    """Draw every curve there is, time against size, both on scales of powers of ten."""
+    """Draw every measured curve, time against size, both on logarithmic scales."""
     figures = json.loads((BENCH / "speed.json").read_text(encoding="utf-8"))["figures"]
     curves = {figure["name"]: figure["curve"] for figure in figures if figure["curve"]}
     picture = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")

@@ -1,4 +1,4 @@
-"""The parts: bands, the first fill, what a run reads of a server, and what explains an incident."""
+"""Parts of `make bench`: bands, the default detector, the first fill, the rows a run reads, and the search for a root cause."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from benchmarks.slices import NOW
 STEP, MONTH = timedelta(minutes=15), timedelta(days=28)
 BUCKETS = 400_000
 SIZES = (1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000)
-LARGE = 3  # of them say how it grows: at the smallest, fixed costs do
+LARGE = 3  # the growth is fitted on this many of the largest; fixed costs dominate the smaller ones
 
 
 def bands() -> Iterator[Figure]:
-    """Bands over 84 values of the past, some of them NaN, on one core."""
+    """Measure bands over 84 past values, some of them NaN, on one core."""
     values = np.random.default_rng(0).gamma(50, 10, BUCKETS)
     values[::17] = np.nan
     series = pd.Series(values, pd.date_range("2000-01-01", periods=BUCKETS, freq="15min", tz="UTC"))
@@ -54,7 +54,7 @@ def bands() -> Iterator[Figure]:
 
 
 def chosen() -> Iterator[Figure]:
-    """The default rule: the newest bucket of a series against all of its past."""
+    """Measure the default detector on the newest bucket of a series with all of its history."""
     from alerting.detectors.auto import AutoDetector
     from alerting.detectors.series_grid import SeriesGrid
 
@@ -76,7 +76,7 @@ def chosen() -> Iterator[Figure]:
 
 
 def first_fill() -> Iterator[Figure]:
-    """Reading 28 days for the first time, over more and more events; on either engine."""
+    """Measure the first read of 28 days for a growing number of events, on both engines."""
     from benchmarks.slices import made, served
 
     seconds: dict[str, list[float]] = {"embedded": [], "ClickHouse server": []}
@@ -85,7 +85,7 @@ def first_fill() -> Iterator[Figure]:
             app = made(Path(folder), size)
             with served(app) as server, closing(EmbeddedSource(app)) as embedded:
                 for name, source in (("embedded", embedded), ("ClickHouse server", server)):
-                    fill(source)  # the files from the disk, once
+                    fill(source)  # read the files from disk once before timing
                     seconds[name].append(median(fill(source) for _ in range(3)))
     for name, taken in seconds.items():
         told = " ".join(f"{size / 1e6:g}M {second:.2f}s" for size, second in zip(SIZES, taken, strict=True))
@@ -95,14 +95,14 @@ def first_fill() -> Iterator[Figure]:
 
 
 def fill(source: Source) -> float:
-    """Seconds of a first fetch of 28 days through an empty history."""
+    """Return the seconds of a first fetch of 28 days through an empty history cache."""
     with tempfile.TemporaryDirectory() as folder:
         cached = CachedSource(source, StateStore(Path(folder) / "alerts.sqlite"), lambda name: name, clock=lambda: NOW)
         return timed(lambda: cached.fetch(load_queries()["feed_actions"], NOW - MONTH, NOW))
 
 
 def rows_read(events: int = 8_000_000) -> Iterator[Figure]:
-    """What a run after the first reads of a ClickHouse server, of all that 28 days hold."""
+    """Measure the rows that a later run reads from a ClickHouse server, as a share of the rows of 28 days."""
     from benchmarks.slices import made, served
 
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ def rows_read(events: int = 8_000_000) -> Iterator[Figure]:
 
 
 class Counted:
-    """A server's source that knows how many rows the server has read for it."""
+    """A ClickHouse source that counts the rows that the server has read."""
 
     def __init__(self, source: ClickHouseSource) -> None:
         self.source, self.rows, self.now = source, 0, NOW - STEP
@@ -142,7 +142,7 @@ class Counted:
 
 
 def slices(events: int = 8_000_000) -> Iterator[Figure]:
-    """What explains an incident, from one SQL text on both engines."""
+    """Measure the search for a root cause, with one SQL text on both engines."""
     from benchmarks.slices import ratios
 
     for name, cost in ratios(events).items():

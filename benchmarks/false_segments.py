@@ -1,4 +1,4 @@
-"""`make bench-rootcause ARGS="--calm 448"`: how often a watched slice is called odd where nothing is."""
+"""`make bench-rootcause ARGS="--calm 448"`: count the false alerts of watched segments when nothing is anomalous."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from alerting.sources.embedded import EmbeddedSource
 
 
 def main(buckets: int) -> int:
-    """How often a watched slice is called odd where nothing is: every third bucket of a sample app without incidents, newest
-    first. Prints how many findings there were, and the furthest."""
+    """Count the false alerts of watched segments in every third bucket of a sample app without incidents, newest
+    first. Print the number of false alerts, and the highest evidence."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     scores = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""One line of the table, and how a ratio is measured: two things in turn, so that what disturbs one disturbs the other."""
+"""Figures of `make bench`, and the measurement of a ratio: two actions timed alternately, so that load affects both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Figure:
-    """`most`: what was asked for; None: only told. `told`: what it was made of."""
+    """One line of the table. `most`, `least`: the target; None for both: no target. `told`: details of the measurement."""
 
     name: str
     value: float
@@ -19,7 +19,7 @@ class Figure:
     unit: str = "times"
     least: float | None = None
     told: str = ""
-    curve: tuple[tuple[float, float], ...] = ()  # of what grows: how much of it, and seconds
+    curve: tuple[tuple[float, float], ...] = ()  # points of a growth curve: size, seconds
 
     @property
     def holds(self) -> bool:
@@ -39,7 +39,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def in_turn(one: Callable[[], object], other: Callable[[], object], runs: int) -> tuple[float, float, float]:
-    """Median of the ratios one / other, and both medians in seconds."""
+    """Time both actions alternately. Return the median of the ratios one / other, and both medians in seconds."""
     pairs = [(timed(one), timed(other)) for _ in range(runs)]
     first, second = (median(column) for column in zip(*pairs, strict=True))
     return median(a / b for a, b in pairs), first, second
@@ -51,7 +51,7 @@ def ratio(name: str, one: Callable[[], object], other: Callable[[], object], run
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Slope of log time against log size (least squares)."""
+    """Return the slope of log time against log size (least squares)."""
     xs, ys = [math.log(size) for size in sizes], [math.log(second) for second in seconds]
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)

@@ -1,4 +1,4 @@
-"""Peak memory of the processes that something starts, as the system keeps it."""
+"""Peak memory of the processes that an action starts, as recorded by the system."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from threading import Event, Thread
 
 
 def peaks(action: Callable[[], object]) -> tuple[float, float]:
-    """MB of the largest process that `action` starts, and of all of them at once without what they only map from files.
+    """Run `action`. Return the peak memory (MB) of the largest process it starts, and of all at once without mapped files.
 
-    Looked at every 10 ms; the system itself keeps the peak of each process.
+    Processes are polled every 10 ms; the system records the peak of each process.
     """
     done, seen = Event(), list[tuple[float, float]]()
 
@@ -30,9 +30,9 @@ def peaks(action: Callable[[], object]) -> tuple[float, float]:
 
 
 def _now(root: int) -> tuple[float, float]:
-    """Of the descendants of a process, in MB: the highest peak of one, and what is their own now, summed up.
+    """Return, for the descendants of a process, the highest peak of one and the present sum of their own memory, in MB.
 
-    Without its children: they are `make`, and before that, for a moment, a second name of the memory of the process itself.
+    Its direct children are left out: they are `make` and, just after the fork, copies that share the memory of the process.
     """
     parents: dict[int, int] = {}
     highest: dict[int, float] = {}
@@ -41,7 +41,7 @@ def _now(root: int) -> tuple[float, float]:
         try:
             lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         except (OSError, ValueError):
-            continue  # it ended while we looked
+            continue  # the process ended meanwhile
         pid = int(status.parent.name)
         parents[pid] = int(lines["PPid"])
         highest[pid], own[pid] = (int(lines.get(name, "0").split()[0]) * 1024 / 1e6 for name in ("VmHWM", "RssAnon"))

@@ -1,8 +1,8 @@
-"""`make bench-rootcause`: what the slices room names as the cause of real incidents, scored by the script beside the data.
+"""`make bench-rootcause`: score the root-cause search on real incidents with the scoring script beside the data.
 
-A folder holds NAME_*.parquet (the leaves of the cases) and NAME_*_truth.csv (of which only case, ts and attributes are read
-here). A set with the columns value and cnt is a ratio over minutes; one with m05 ... is a count with its past beside it. One
-configuration for all sets: the room's defaults.
+The folder of data has NAME_*.parquet (the leaves of the cases) and NAME_*_truth.csv (only case, ts and attributes are read here).
+A set with the columns value and cnt is a ratio per minute; a set with m05 ... is a count with its past values in columns. All
+sets use the defaults of `alerting.rootcause`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from alerting.rootcause.explain import Candidate, explain
 from alerting.rootcause.segments import expected_counts, expected_ratio
 
 TOP = 3
-MINUTES = 10  # of a ratio's past
-SECONDS = 1.0  # asked of a case
+MINUTES = 10  # minutes of history of a ratio
+SECONDS = 1.0  # target per case
 ASKED = {
     "rs": {"top1": 0.75, "top3": 0.9, "f1": 0.75},
     "slices": {"top1": 0.6, "top3": 0.75, "f1": 0.65},
@@ -32,7 +32,7 @@ ASKED = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the result. `holds`: None where nothing was asked."""
+    """One line of the result. `holds`: None without a target."""
 
     name: str
     value: float
@@ -42,10 +42,10 @@ class Figure:
 
 
 def main(data: Path, out: Path, scorer: Path | None = None) -> int:
-    """Write OUT/predictions.csv (dataset, case, rank, root_cause) and, where the scoring script is found, OUT/rootcause.json.
+    """Write OUT/predictions.csv (dataset, case, rank, root_cause) and, if the scoring script exists, OUT/rootcause.json.
 
-    `scorer`: path of rootcause_score.py; by default DATA/../../bench/rootcause_score.py. Exit code 1 when it is there and
-    fails, or when the folder holds no cases.
+    `scorer`: path of rootcause_score.py (default: DATA/../../bench/rootcause_score.py). The exit code is 1 if the script
+    fails, or if the folder has no cases.
     """
     out.mkdir(parents=True, exist_ok=True)
     found, seconds = _predictions(data)
@@ -65,7 +65,7 @@ def main(data: Path, out: Path, scorer: Path | None = None) -> int:
 
 
 def _predictions(data: Path) -> tuple[pd.DataFrame, dict[str, list[float]]]:
-    """Ranked answers of all cases, and the seconds of processor time each case of a set took."""
+    """Return the ranked causes of all cases, and the processor time in seconds per case of each set."""
     rows: list[tuple[str, str, int, str]] = []
     seconds: dict[str, list[float]] = {}
     for path in sorted(data.glob("*_truth.csv")):
@@ -81,7 +81,7 @@ def _predictions(data: Path) -> tuple[pd.DataFrame, dict[str, list[float]]]:
 
 
 def _cases(table: Path, truth: Path) -> Iterator[tuple[str, str, pd.DataFrame, list[str]]]:
-    """Data set, case, its rows of before and at the odd moment, and its attributes. The recorded cause is not read."""
+    """Yield each case: data set, case, rows before and at the anomaly, attributes. The recorded cause is not read."""
     known = pd.read_csv(truth, dtype=str, usecols=["dataset", "case", "ts", "attributes"])
     cases = dict(list(pd.read_parquet(table).groupby("case", sort=False)))
     for case in known.itertuples():
@@ -95,7 +95,7 @@ def _cases(table: Path, truth: Path) -> Iterator[tuple[str, str, pd.DataFrame, l
 
 
 def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Candidate, ...]:
-    """Up to three ranked causes of one case, also where the room itself would rather say nothing: silence scores nothing."""
+    """Return up to three ranked causes of one case, even if the evidence is below the threshold: an empty answer scores 0."""
     if "cnt" in rows:
         told = explain(ratio_leaves(rows, attributes), attributes, "ratio", direction="up")
     else:
@@ -104,9 +104,9 @@ def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Candidate, ...]:
 
 
 def ratio_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
-    """Leaves of a ratio (higher is worse) with the calmer half of up to ten minutes before as their expectation.
+    """Return the leaves of a ratio (higher is worse). Expected is the lower half of up to ten minutes before.
 
-    `rows`: value, cnt, the attributes, and `back`, minutes before the odd one (0).
+    `rows`: value, cnt, the attributes, and `back`, the minutes before the anomaly (0).
     """
     rows = rows[rows["back"] <= MINUTES]
     wide = rows.groupby([*attributes, "back"], dropna=False)[["value", "cnt"]].sum().unstack("back", fill_value=0.0)
@@ -120,7 +120,7 @@ _NOW = {"part": "value", "whole": "cnt"}
 
 
 def count_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
-    """Leaves of a count with a forecast from the hour before (columns m05 .. m60, minutes back)."""
+    """Return the leaves of a count with a forecast from the hour before (columns m05 .. m60: minutes before)."""
     past = sorted(c for c in rows if c[0] == "m" and c[1:].isdigit())
     expected, spread = expected_counts(np.nan_to_num(rows[past].to_numpy(float)))
     return rows[attributes].assign(value=rows["value"].to_numpy(float), expected=expected, spread=spread)
@@ -132,7 +132,7 @@ def _cost(name: str, times: list[float]) -> Figure:
 
 
 def _scored(data: Path, out: Path, scorer: Path) -> dict[str, dict] | None:
-    """What the scoring script says (and prints): data set -> figures."""
+    """Run the scoring script. Return its result: data set -> figures; None if it fails."""
     said = out / "rootcause_score.json"
     told = [str(scorer), "--data", str(data), "--predictions", str(out / "predictions.csv"), "--json", str(said)]
     sys.stdout.flush()

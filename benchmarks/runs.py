@@ -1,4 +1,4 @@
-"""Whole runs: against papermill's floor, against the course script, over more history, more events and many more series."""
+"""Parts of `make bench` that time whole runs: against papermill alone, the course script, and over more history and series."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.world import SPARE, STEP, World, copy_of_the_house
 
 SERIES = 2_000
 A_MONTH = 30
-AFTER = timedelta(minutes=6)  # the end of a bucket at which it is judged
+AFTER = timedelta(minutes=6)  # a bucket is judged this long after its end
 PER_COHORT = 4  # users, views, likes, messages
 
 FEED = """WITH 0 AS since, 0 AS until, 900 AS step
@@ -47,10 +47,10 @@ METRICS += [
 
 
 def floor(runs: int) -> Iterator[Figure]:
-    """A quiet run against papermill on an empty notebook, and what a run takes of the machine."""
+    """Measure a quiet run against papermill on an empty notebook, and the memory of a run."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
-        world.quiet()  # fonts, caches, the first fill
+        world.quiet()  # fonts, caches and the first fill, before timing
         world.empty()
         yield ratio("a quiet `make run-alerts` / papermill on an empty notebook", world.quiet, world.empty, runs, 1.5)
         largest, own = peaks(world.quiet)
@@ -59,7 +59,7 @@ def floor(runs: int) -> Iterator[Figure]:
 
 
 def course(runs: int) -> Iterator[Figure]:
-    """Against the course script, quiet and when all six metrics fall."""
+    """Measure a run against the course script: quiet, and when all six metrics fall."""
     from tests.servers import BotApi
 
     with tempfile.TemporaryDirectory() as folder, BotApi() as bot:
@@ -79,7 +79,7 @@ def course(runs: int) -> Iterator[Figure]:
 
 
 def _six(world: World) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Both commands on a bucket in which all six metrics have fallen; each run remembers what was known before it."""
+    """Time both commands on a bucket in which all six metrics have fallen. Each run starts from the state before it."""
     bucket = datetime.fromtimestamp(world.now.timestamp() // 900 * 900, UTC) - SPARE // 2 * STEP
     world.forget()
     world.at = bucket + AFTER
@@ -98,7 +98,7 @@ def _six(world: World) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def history(runs: int) -> Iterator[Figure]:
-    """Run time over a table of a year against one of a month, and over ten times the events."""
+    """Measure a run over a year of history against a month, and over ten times the events."""
     with tempfile.TemporaryDirectory() as folder:
         month, year = (World(Path(folder) / str(days), days=days) for days in (30, 365))
         for world in (month, year):
@@ -113,7 +113,7 @@ def history(runs: int) -> Iterator[Figure]:
 
 
 def many(runs: int) -> Iterator[Figure]:
-    """A run with 2,000 series more, against the run with six."""
+    """Measure a run with 2,000 more series against a run with six."""
     with tempfile.TemporaryDirectory() as folder:
         house = copy_of_the_house(Path(folder) / "house")
         cohorts = SERIES // PER_COHORT

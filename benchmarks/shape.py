@@ -1,9 +1,9 @@
-"""The shape of the code in numbers, so that a change can be held against the state before it.
+"""The size and shape of the code in numbers, to compare a change with the state before it.
 
 The static part parses the files. The other part traces two runs of the alert notebook (`trace_run`) at a fixed moment: one over
-the sample app, which has an incident going on at its end, and one over a table of a single series that falls.
-Nothing here names a module of the package, except the notebook, the folder `messages` and the step `compose`. On a machine so
-busy that the cause is not found before the alert is sent, the counts of the sample app's run differ: repeat it.
+the sample app, with an open incident at its end, and one over a table of a single series that drops.
+No module of the package is named here except the notebook, the folder `messages` and the step `compose`. On a very busy machine
+the cause may be found after the alert was sent; the counts of the sample app's run then differ: repeat the measurement.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from benchmarks.world import ROOT, STEP, World, copy_of_the_house, environ_of
 
 PACKAGE = "alerting"
 RUN = "alert.ipynb"  # every other notebook is a study
-AT = datetime.fromisoformat("2024-11-22T12:00:00+00:00")  # a moment in the past on every machine; a run refuses a later one
-HISTORY, FALL = timedelta(days=60), 0.3  # of the table's series; what is left of its last values
-SHORT = 3  # a body of so many lines or fewer counts as short
+AT = datetime.fromisoformat("2024-11-22T12:00:00+00:00")  # in the past on every machine: a run refuses a moment in the future
+HISTORY, FALL = timedelta(days=60), 0.3  # length of the table's series; factor of its last values
+SHORT = 3  # a function body of at most so many lines is short
 TEMPLATES = {".sql", ".j2", ".html", ".css", ".js"}
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
@@ -41,13 +41,13 @@ Function = tuple[str, str]  # module, qualified name
 
 
 def shape() -> Iterator[Figure]:
-    """All figures."""
+    """Yield all figures."""
     yield from static()
     yield from traced()
 
 
 def static() -> Iterator[Figure]:
-    """What the files say."""
+    """Yield the figures of the static part."""
     files = sorted((ROOT / PACKAGE).rglob("*.py"))
     sources = {path: path.read_text(encoding="utf-8") for path in files}
     trees = {path: ast.parse(source) for path, source in sources.items()}
@@ -86,7 +86,7 @@ def _functions(trees: Sequence[ast.Module]) -> Iterator[Figure]:
 
 
 def body_lines(function: Def) -> int:
-    """Lines from the first statement after the docstring to the function's last; 0 where there is only a docstring."""
+    """Return the number of lines of a function's body without its docstring."""
     first = function.body[0]
     documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
     body = function.body[documented:]
@@ -113,7 +113,7 @@ def _names(trees: dict[Path, ast.Module], sources: dict[Path, str]) -> Iterator[
 
 
 def uses_of_private_functions(tree: ast.Module) -> list[tuple[str, int]]:
-    """Each private function of a module's or a class's own level, and how often the module refers to its name."""
+    """Return the private functions and methods of a module, each with the number of references to it in the module."""
     places = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef)]
     names = [
         node.name for place in places for node in place.body if isinstance(node, Def) and re.match(r"_(?!_)\w*(?<!_)$", node.name)
@@ -145,7 +145,7 @@ def _code(path: Path) -> list[dict[str, Any]]:
 
 
 def names_of_package(cells: Sequence[dict[str, Any]]) -> set[str]:
-    """Dotted names of the package that code cells import or reach from an imported module."""
+    """Return the dotted names of the package that code cells import, or use through an imported module."""
     nodes = [node for cell in cells for node in ast.walk(ast.parse("".join(cell["source"])))]
     bound: dict[str, str] = {}
     for node in nodes:
@@ -159,7 +159,7 @@ def names_of_package(cells: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def _dotted(node: ast.expr, bound: dict[str, str]) -> str:
-    """The dotted name of an expression that reaches into a module of the package, else ""."""
+    """Return the dotted name of an expression that refers to a module of the package, otherwise ""."""
     if isinstance(node, ast.Name):
         return bound.get(node.id, "")
     inner = _dotted(node.value, bound) if isinstance(node, ast.Attribute) else ""
@@ -176,12 +176,12 @@ def _documents() -> Iterator[Figure]:
 
 
 def traced() -> Iterator[Figure]:
-    """What two runs call. Raises SystemExit when a run fails or has composed nothing."""
+    """Yield the figures of the two traced runs. Raises SystemExit if a run fails or composes no message."""
     with tempfile.TemporaryDirectory() as folder:
-        house = copy_of_the_house(Path(folder) / "house")  # has no .env, so nobody's chat is told
+        house = copy_of_the_house(Path(folder) / "house")  # has no .env, so no real chat gets a message
         plain = trace(house, Path(folder) / "plain", str(table_of_a_fall(Path(folder) / "fall.parquet")))
         app = World(Path(folder) / "app", AT, incidents="default")
-        run = trace(house, app.folder, "embedded")  # within a minute of its making: later, it would live on to today
+        run = trace(house, app.folder, "embedded")  # within a minute of its creation: later, the app would be extended to today
     how = "every def called in any thread of the kernel process after import; no lambda, comprehension, generated method"
     yield _count("functions called by a run that alerts (sample app)", len(run["called"]), "functions", how)
     yield _count("modules called by a run that alerts (sample app)", _modules(run["called"]), "modules")
@@ -198,17 +198,17 @@ def _modules(functions: Sequence[Function]) -> int:
 
 
 def table_of_a_fall(path: Path) -> Path:
-    """Write a table of one series with a daily rhythm, whose last half an hour before AT has fallen."""
+    """Write a table of one series with a daily rhythm and a drop in the last half an hour before AT."""
     ts = pd.date_range(AT - HISTORY, AT - STEP, freq=STEP)
     rhythm = 1000 * (1 + 0.5 * np.sin(2 * np.pi * np.arange(len(ts)) / (timedelta(days=1) / STEP)))
     values = rhythm * np.random.default_rng(0).lognormal(0, 0.03, len(ts))
-    values[-2:] *= FALL  # the last of them is too fresh to be judged
+    values[-2:] *= FALL  # the last bucket is too new to be judged
     pd.DataFrame({"series": "orders", "ts": ts, "value": values.round()}).to_parquet(path, index=False)
     return path
 
 
 def trace(house: Path, folder: Path, source: str) -> dict[str, list[Function]]:
-    """What `trace_run` found in one run over that source, kept in `folder`. Raises SystemExit when it told of nothing."""
+    """Run `trace_run` over the source, with files in `folder`. Return its result. Raises SystemExit if it composed nothing."""
     script, out = ROOT / "benchmarks" / "trace_run.py", house.parent / f"{folder.name}.json"
     command = [sys.executable, str(script), str(house), f"notebooks/{RUN}", PACKAGE, AT.isoformat(), str(out)]
     env = {**environ_of(folder), "ALERTING_SOURCE": source}

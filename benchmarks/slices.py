@@ -1,9 +1,9 @@
-"""What explains one incident, against the plain sums of the same window, on a real ClickHouse server and on the embedded engine.
+"""Time the root cause of one incident against plain sums of the same window, on a ClickHouse server and on the embedded engine.
 
     .venv-test/bin/python benchmarks/slices.py [--events 8000000] [--runs 9]
 
-One SQL text (`alerting/sql/slices/feed_actions.sql`) runs on both, over the same rows. A ratio is the query, its decoding and
-the search, over the plain sums per day of the same rows, asked in turn in one run.
+The same SQL (`alerting/sql/slices/feed_actions.sql`) runs on both engines over the same rows. A ratio is the time of the query,
+its decoding and the search over the time of plain sums per day of the same rows, measured alternately in one session.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ COLUMNS = {
 
 
 class Cost(NamedTuple):
-    """Seconds of one explanation and of the plain sums (medians), the median of the ratios of both, and the ratio of the
-    least of each, which a busy machine moves less."""
+    """Median seconds of the query, the search and the plain sums, the median of their ratios, and the ratio of the minima,
+    which depends less on load."""
 
     query: float
     search: float
@@ -58,14 +58,14 @@ class Cost(NamedTuple):
 
 
 def made(folder: Path, events: int) -> Path:
-    """The folder of an app with so many feed actions in the 28 days before NOW and the day itself."""
+    """Make a sample app with about `events` feed actions in the 28 days before NOW and on that day. Return its folder."""
     simulate_app(folder / "app", NOW, days=HISTORY_DAYS + 1, events_per_day=events // HISTORY_DAYS, incidents="none")
     return folder / "app"
 
 
 @contextmanager
 def served(app: Path) -> Iterator[ClickHouseSource]:
-    """A source over a real server that holds the app's feed actions."""
+    """Start a ClickHouse server with the app's feed actions, and give a source over it."""
     import pandas as pd
 
     from tests.servers import running_clickhouse
@@ -82,7 +82,7 @@ def served(app: Path) -> Iterator[ClickHouseSource]:
 
 
 def cost(source: ClickHouseSource | EmbeddedSource, minutes: int = 15, runs: int = 9) -> Cost:
-    """Of the explanation of what happened in the last `minutes` before NOW."""
+    """Measure the cost of the root cause for the last `minutes` before NOW."""
     views = next(metric for metric in METRICS if metric.name == "views")
     query, sums = load_queries(SQL / "slices")[views.query], Query(views.query, PLAIN)
     start, verdict = (
@@ -95,7 +95,7 @@ def cost(source: ClickHouseSource | EmbeddedSource, minutes: int = 15, runs: int
         searching, _ = _timed(lambda rows=rows: find_root_cause(views, rows, verdict))
         plain, _ = _timed(lambda: source.rows(sums, start, NOW))
         seen.append((asking, searching, plain, (asking + searching) / plain))
-    columns = list(zip(*seen[1:], strict=True))  # the first reads the files from disk
+    columns = list(zip(*seen[1:], strict=True))  # leave the first out: it reads the files from disk
     least = min(a + b for a, b in zip(*columns[:2], strict=True)) / min(columns[2])
     return Cost(*(median(column) for column in columns), least)
 
@@ -107,7 +107,7 @@ def _timed(action: Callable[[], object]) -> tuple[float, object]:
 
 
 def ratios(events: int, runs: int = 9) -> dict[str, Cost]:
-    """Engine and length of the window -> cost."""
+    """Return the costs: engine and length of the window -> cost."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         app = made(Path(folder), events)

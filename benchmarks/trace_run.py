@@ -1,9 +1,9 @@
-"""Trace one run of the alert notebook: which functions of a package it calls, and how deep.
+"""Trace one run of the alert notebook: the functions of a package that it calls, and the depth of calls.
 
     python trace_run.py HOUSE NOTEBOOK PACKAGE AT OUT
 
-The notebook's code cells run in this process, in plain Python, with `at` set after the cell tagged "parameters"; the value that a
-cell ends in is formatted as a kernel would. Settings come from the environment. OUT is written as JSON.
+The notebook's code cells run in this process, without a kernel, with `at` set after the cell tagged "parameters". The last value
+of a cell is formatted as a kernel would format it. Settings come from the environment. The result is written to OUT as JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Function = tuple[str, str]  # module (a path below the package), qualified name
 
 @dataclass
 class Stack:
-    """The package's open calls in one thread: its functions, and how many of its modules are being imported."""
+    """The stack of the package's calls in one thread: functions, and the number of its modules that are being imported."""
 
     functions: list[Function] = field(default_factory=list)
     imports: int = 0
@@ -33,15 +33,15 @@ class Stack:
 class Trace:
     """A profile function for `sys.setprofile` that collects calls of the package's functions.
 
-    A function is a `def` in a Python file: lambdas, comprehensions and generator expressions are left out, and so are module
-    and class bodies, whatever they call while a module is imported, templates, and generated methods (of dataclasses).
+    A function is a `def` in a Python file. Left out are lambdas, comprehensions, generator expressions, module and class bodies,
+    calls during the import of a module, templates, and generated methods (of dataclasses).
     """
 
     def __init__(self, package: Path, text: str) -> None:
         self.package, self.text = f"{package}/", f"{text}/"
         self.called: set[Function] = set()
         self.chain: list[Function] = []
-        self.texts: set[Function] = set()  # called by `compose` in the text package or below it
+        self.texts: set[Function] = set()  # functions of `messages` that `compose` calls, directly or not
         self._stacks = threading.local()
         self._known: dict[CodeType, Function | None] = {}
 
@@ -79,7 +79,7 @@ class Trace:
 
 
 def run(cells: list[dict[str, Any]], at: str, trace: Callable[..., None]) -> None:
-    """Run the cells' sources one after the other; the profile is on from the first to the last."""
+    """Run the sources of the cells one after the other, with the profile on."""
     from IPython.core.formatters import DisplayFormatter
 
     formatter, namespace = DisplayFormatter(), dict[str, Any](__name__="__main__")

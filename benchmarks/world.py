@@ -1,4 +1,4 @@
-"""The commands that are timed: `make run-alerts` over an app of its own, papermill on an empty notebook, the course script."""
+"""The timed commands: `make run-alerts` over a sample app in a folder, papermill on an empty notebook, the course script."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv" / "bin" / "python"
-SEABORN = ROOT / ".venv-lab" / "bin" / "python"  # a run has none
+SEABORN = ROOT / ".venv-lab" / "bin" / "python"  # the environment of a run has no seaborn
 STEP = timedelta(minutes=15)
 EMPTY = {"cells": [], "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
-SPARE = 24  # buckets before now in which runs stand: all of them within the hours that every run reads again
+SPARE = 24  # buckets before now for runs; all within the hours that every run reads again
 
 
 class World:
-    """An app's folder, and a clock that goes on by a bucket with every run."""
+    """A sample app in a folder, and a clock that advances by a bucket with every run."""
 
     def __init__(self, folder: Path, now: datetime | None = None, root: Path = ROOT, **shape: Any) -> None:
         from alerting.sample.folder import simulate_app
@@ -43,21 +43,21 @@ class World:
         return {**environ_of(self.folder), "ALERTING_SOURCE": "embedded", **self.more}
 
     def quiet(self) -> None:
-        """A run of the next bucket."""
+        """Run the next bucket."""
         self.at += STEP
         self.again()
 
     def again(self) -> None:
-        """A run at the moment where the last one stood."""
+        """Run again at the moment of the last run."""
         at = f"ARGS=--at {self.at:%Y-%m-%dT%H:%MZ}"
         self._call("make", "--no-print-directory", "-C", str(self.root), "run-alerts", at)
 
     def memory(self) -> list[Path]:
-        """The files of what runs remember."""
+        """Return the files of the state database."""
         return sorted((self.folder / "data").glob("alerts.sqlite*"))
 
     def forget(self) -> None:
-        """As if there had been no run."""
+        """Delete the state database."""
         for path in self.memory():
             path.unlink()
 
@@ -65,12 +65,12 @@ class World:
         self._call(str(PYTHON), "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "empty.ipynb", "out.ipynb")
 
     def course(self, every: bool = False) -> None:
-        """The course script; `every`: as if all six metrics were off."""
+        """Run the course script. `every`: it reports all six metrics as anomalous."""
         script = ROOT / "benchmarks" / "course_script.py"
         self._call(str(SEABORN), str(script), str(self.app), f"{self.at:%Y-%m-%dT%H:%M+00:00}", EVERY_METRIC="1" if every else "")
 
     def halved(self, bucket: datetime) -> None:
-        """Take most people, and half of the likes of the others, out of one bucket: all six metrics fall."""
+        """Remove most users, and half of the others' likes, from one bucket, so that all six metrics fall."""
         for path in self.app.glob(f"*/{bucket:%Y-%m-%d}.parquet"):
             rows = pd.read_parquet(path)
             inside = (rows["time"] >= bucket) & (rows["time"] < bucket + STEP)
@@ -80,7 +80,7 @@ class World:
             rows[~gone].to_parquet(path, index=False)
 
     def record(self) -> dict[str, Any]:
-        """The newest run's notebook."""
+        """Return the notebook of the newest run."""
         newest = max((self.folder / "reports" / "runs").glob("*/*.ipynb"), key=lambda path: path.stat().st_mtime)
         found: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
         return found
@@ -93,13 +93,13 @@ class World:
 
 
 def environ_of(folder: Path) -> dict[str, str]:
-    """The environment of a run that keeps everything in `folder`, without the settings that hold here."""
+    """Return the environment variables of a run with all files in `folder`, and without the settings of this process."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith(("ALERTING_", "PYTEST"))}
     return {**clean, "ALERTING_DATA": str(folder / "data"), "ALERTING_REPORTS": str(folder / "reports")}
 
 
 def copy_of_the_house(folder: Path) -> Path:
-    """The package, its notebooks and its Makefile in another folder, to be edited there; it runs in the same environment."""
+    """Copy the package, its notebooks and its Makefile to a folder, to be changed there. It uses the same environment."""
     shutil.copytree(ROOT / "alerting", folder / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):

@@ -1,4 +1,4 @@
-"""A chat at the local Bot API, and messages for it."""
+"""A chat on the local Bot API server, and messages for it."""
 
 import traceback
 from datetime import UTC, datetime

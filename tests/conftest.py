@@ -1,4 +1,4 @@
-"""Fixtures for all tests. Servers are real: a ClickHouse of the machine's package, a local Bot API over HTTP."""
+"""Fixtures for all tests. Servers are real: the installed ClickHouse, a local Bot API server over HTTP."""
 
 import os
 import signal

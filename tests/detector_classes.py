@@ -1,4 +1,4 @@
-"""The detectors that the laws run for, found in the modules of `alerting.detectors`: a new one is named in no test."""
+"""The detectors that the laws are tested on. They are found in the modules of `alerting.detectors`, so a new one is included."""
 
 from __future__ import annotations
 

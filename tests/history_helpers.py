@@ -1,4 +1,4 @@
-"""A source with a history cache in front of it, and a clock: what tests of the cache share."""
+"""Helpers for tests of the history cache: a source behind a cache, and a clock."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

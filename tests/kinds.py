@@ -1,6 +1,6 @@
-"""Which tests are `fast` (they start no process, server, notebook or browser) and which are `dates` (they go by the clock).
+"""The markers `fast` (the test starts no process, server, notebook or browser) and `dates` (it depends on the clock).
 
-Found by the names that a test, its fixtures and the helpers that they call use, so that nobody has to mark a test by hand.
+They are derived from the names that a test, its fixtures and their helpers use, so no test is marked by hand.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ OUTSIDE = {
     "subprocess", "os.fork", "Popen", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
     "connect", "BotApi", "BrokenServer", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
-running: pytest.Item | None = None  # the test that is under way
-LONG = {  # modules that take too much of the processor to be fast
+running: pytest.Item | None = None  # the test in progress
+LONG = {  # modules that need too much processor time to be fast
     "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_simulate", "test_store_stateful",
 }  # fmt: skip
-LONGEST = {  # begun first, so that two processes end together
+LONGEST = {  # started first, so that two processes end at about the same time
     "test_clickhouse", "test_destinations", "test_embedded", "test_end_to_end", "test_faults", "test_new_metric", "test_runner",
     "test_simulate", "test_sources", "test_store_stateful", "test_studies",
 }  # fmt: skip
-CLOCK = {  # modules that ask the clock, or whose code under test does
+CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
     "test_learning", "test_new_metric", "test_pages", "test_review", "test_settings", "test_store",
     "test_store_file", "test_store_outbox",
@@ -32,10 +32,10 @@ CLOCK = {  # modules that ask the clock, or whose code under test does
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Add both markers to the tests that they are for, and put the longest modules first.
+    """Add both markers to their tests, and put the longest modules first.
 
-    At a false date (see .ci/run) run those in this process, and those on the sample app; servers, browsers and
-    waits of threads with a limit (test_pipeline, test_studies) bear none.
+    CI runs the tests marked `dates` at false dates (see .ci/run): those in this process and those on the sample app. Servers,
+    browsers and waits of threads with a limit (test_pipeline, test_studies) do not work at a false date.
     """
     for item in items:
         module, alone = item.path.stem, not reaches_outside(item)
@@ -53,7 +53,7 @@ def reaches_outside(item: Any) -> bool:
 
 @functools.cache
 def _uses(thing: Any) -> bool:
-    """Whether a function, or one of ours that it calls, names something outside of this process."""
+    """Return whether a function, or a helper that it calls, uses something outside of this process."""
     return any(name in OUTSIDE for name in _names(thing, set()))
 
 

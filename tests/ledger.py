@@ -1,4 +1,4 @@
-"""A source that is all in the test's hands: rows with the moment they arrived, and how it answers."""
+"""A source that a test controls completely: rows with their times of arrival, and the behaviour of its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and a mailbox that tests of several destinations send."""
+"""Messages and a mailbox, shared by the tests of several destinations."""
 
 from datetime import UTC, datetime, timedelta
 

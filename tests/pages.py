@@ -1,4 +1,4 @@
-"""A folder of reports as runs leave it, with whatever text hostile data may hold, for the tests of the pages."""
+"""A folder of reports like that of real runs, with hostile texts, for the tests of the pages."""
 
 import base64
 import struct

@@ -1,4 +1,4 @@
-"""A small past of two metrics, also for the lab's Python, which has no pytest."""
+"""A small past of two metrics. The lab's Python uses it too, so this module does not import pytest."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The events that tests of sources share: in a ClickHouse, in Parquet files, and the truth about them by pandas."""
+"""Events for tests of sources: in ClickHouse, in Parquet files, and the expected counts computed by pandas."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

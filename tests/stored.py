@@ -1,4 +1,4 @@
-"""What tests of the store write into it."""
+"""Records that tests of the store write."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

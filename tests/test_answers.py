@@ -1,4 +1,4 @@
-"""People answer in the chat: what a press does, who may press, and that it counts once. A real Bot API server, a real memory."""
+"""Button presses: their effect, who may press, and that each counts once. With a real Bot API server and state database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -61,7 +61,7 @@ def press(ctx, bot, button, user=ANNA, now=NOW):
     return incident, feedback, [m.plain for m in bot.messages[before:]]
 
 
-def test_taken(ctx, bot):
+def test_im_on_it_acknowledges_the_incident(ctx, bot):
     incident, feedback, said = press(ctx, bot, "take")
     assert incident.acknowledged_by == "Anna"
     assert said == ["👀 Anna is on it"]

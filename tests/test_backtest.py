@@ -1,4 +1,4 @@
-"""Faults, scores, budgets and power: what the studies rest on. Every replay here is the live steps."""
+"""Injected faults, scores, budgets and power, which the studies use. Every replay runs the live steps."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Many series at once, from a position on, with figures of earlier nights: the same to the last bit as one by one and whole."""
+"""Series judged in batches, from a position on, with cached statistics, give the same bits as each series judged as a whole."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,7 +116,7 @@ def length(rule, step):
 @named("rule", [*DETECTORS, *ODD], ids=lambda rule: type(rule).__name__)
 @named("zone", ZONES)
 @named("step", ["1h", "1D"])
-def test_a_batch_from_a_position_on_is_the_whole_of_each(rule, zone, step):
+def test_a_batch_from_a_position_on_equals_each_series_as_a_whole(rule, zone, step):
     index, values = mixed(length(rule, step), step)
     whole = check(rule, index, values, zone, positions(index, zone))
     known = [frame.expected.iloc[-max(3, len(index) // 40) :].notna().any() for frame in whole]
@@ -125,7 +125,7 @@ def test_a_batch_from_a_position_on_is_the_whole_of_each(rule, zone, step):
 
 @named("rule", [*PLAIN, OneByOne(OwnRule())], ids=lambda rule: type(rule).__name__)
 @named(("step", "zone"), [("1D", "UTC"), ("1h", "Europe/Berlin"), ("15min", "Australia/Lord_Howe")])
-def test_so_is_a_batch_of_a_plain_detector_or_of_one_that_takes_one_series_at_a_time(rule, step, zone):
+def test_a_batch_of_a_plain_or_one_by_one_detector_equals_each_series_as_a_whole(rule, step, zone):
     index, values = mixed(60, step)
     check(rule, index, values, zone, positions(index, zone, 2))
 
@@ -135,7 +135,7 @@ FINEST = [(rule, "5min", "Australia/Lord_Howe") for rule in ODD]  # they look ba
 
 
 @named(("rule", "step", "zone"), [*FINER, *FINEST], ids=lambda part: part if isinstance(part, str) else type(part).__name__)
-def test_so_are_finer_buckets(rule, step, zone):
+def test_a_batch_of_finer_buckets_equals_each_series_as_a_whole(rule, step, zone):
     index, values = mixed(length(rule, step), step)
     check(rule, index, values, zone, positions(index, zone, 1)[-9:])
 
@@ -197,7 +197,7 @@ numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3)) | st.just(float("nan")
     step=st.sampled_from(["2h", "6h", "40min"]),
     share=st.floats(0, 1),
 )
-def test_the_law_on_anything(rule, rows, repeat, zone, step, share):
+def test_a_batch_of_random_series_equals_each_series_as_a_whole(rule, rows, repeat, zone, step, share):
     values = np.tile(np.array(rows), repeat)
     index = pd.date_range(end="2026-04-08", periods=values.shape[1], freq=step, tz="UTC")
     whole, since = [rule.band(pd.Series(row, index), zone) for row in values], round(share * len(index))
@@ -208,7 +208,7 @@ def test_the_law_on_anything(rule, rows, repeat, zone, step, share):
 
 
 @named("rule", ODD, ids=lambda rule: type(rule).__name__)
-def test_a_memo_that_knows_some_of_the_series_gives_each_its_own_figures(rule):
+def test_a_cache_of_some_of_the_series_gives_each_its_own_statistics(rule):
     """From the first bucket on a rule shares what it has made of all the series: not with those that are left to make."""
     index, values = mixed(length(rule, "1h"), "1h")
     whole, known = [rule.band(pd.Series(row, index)) for row in values], {}

@@ -1,4 +1,4 @@
-"""The detection bench on a folder of its shape, with a scoring script that counts flags."""
+"""The detection benchmark on a small folder of data, with a scoring script that counts anomalous buckets."""
 
 import json
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_a_scoring_script_that_fails_fails_the_bench(tmp_path, capfd):
     assert detection.main(data, tmp_path / "out", scorer=Path(tmp_path / "none.py")) == 0
 
 
-def test_what_is_told_already_is_below_one():
+def test_an_anomaly_without_a_notification_scores_below_one():
     """A level held wrong for two days is one opening, reminders six hours apart, and nothing between."""
     index = pd.date_range("2026-01-05", periods=96 * 60, freq="15min", tz="UTC")
     values = pd.Series((100 + 30 * np.sin(np.arange(len(index)) / 96 * 2 * np.pi)), index)

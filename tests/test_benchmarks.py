@@ -1,4 +1,4 @@
-"""The benches run and say what they measure; how fast anything is, is no test."""
+"""The benchmarks run and print their figures. Speed itself is not tested."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ def bench(*arguments):
     return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_some_of_them_in_one_table(tmp_path):
+def test_only_prints_the_figures_of_one_part_and_saves_them(tmp_path):
     done = bench("--only", "chosen", "--out", str(tmp_path))
     assert done.returncode in (0, 1), done.stderr
     machine, *lines = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""The local Bot API itself: it serves as a process, stalls, and paces as Telegram does."""
+"""The local Bot API server: it runs as a process, can stall, and limits the rate as Telegram does."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def test_a_stall_that_is_sat_out_is_an_answer(bot):
     assert len(bot.messages) == 2
 
 
-def test_what_comes_later_is_there(bot):
+def test_edits_and_updates_are_answered_as_by_telegram(bot):
     def request(method, fields):
         kind = {"Content-Type": "application/json"}
         return urllib.request.Request(f"{bot.url}/bot{bot.token}/{method}", json.dumps(fields).encode(), kind)

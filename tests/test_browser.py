@@ -1,4 +1,4 @@
-"""The pages in a real browser, from the disk: no data runs, nothing is asked of any network, filters and links work."""
+"""The pages in a real browser, from disk: no data is executed, nothing is loaded from a network, filters and links work."""
 
 import os
 import re
@@ -178,7 +178,7 @@ def test_links_and_keys_lead_on(visit, world):
     assert visit.well()
 
 
-def test_nothing_of_the_data_runs(visit, tmp_path):
+def test_no_text_from_data_is_executed_by_the_browser(visit, tmp_path):
     world = hostile(tmp_path)
     world.index()
     for path in sorted(world.reports.rglob("*.html")):

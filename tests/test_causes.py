@@ -1,6 +1,6 @@
-"""Rows of slices -> a cause: planted ones are named first, a total outage names none; the SQL counts the same on both engines.
+"""Root causes from segment rows: a planted cause is ranked first, a total outage has none; the SQL is equal on both engines.
 
-CAUSE_SEEDS=200 runs that many seeds of each kind (default 10).
+CAUSE_SEEDS=200 runs 200 seeds of each kind (default 10).
 """
 
 import json

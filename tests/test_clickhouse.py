@@ -1,4 +1,4 @@
-"""ClickHouse over HTTP: what stands where it should be, what the real server refuses, and that the password stays here."""
+"""ClickHouse over HTTP: the requests, the refusals of a real server, and that the password does not leak."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A cluster of real servers, a shard of which dies; and the manners of a guest: limits, a name, nothing left running."""
+"""A cluster of real servers with a shard that dies; limits and names of our queries, and that none is left running."""
 
 import re
 import signal
@@ -192,7 +192,7 @@ def endless(server, user="", **more):
     return asking(server, user, database="system", tables={"endless": "numbers"}, **more)[0]
 
 
-def test_who_asks_stands_before_the_query(cluster):
+def test_a_comment_before_the_query_names_the_program(cluster):
     server = cluster[0]
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(endless(server, timeout=5).fetch, ENDLESS, START, END)

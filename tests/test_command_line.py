@@ -1,4 +1,4 @@
-"""`python -m alerting ...` as a person at the keyboard meets it."""
+"""The command line `python -m alerting ...`: output, errors and exit codes."""
 
 import importlib.util
 import os

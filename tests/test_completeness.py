@@ -1,4 +1,4 @@
-"""A half-arrived bucket is waited for, not taken for a drop; and a drop is not taken for a half-arrived bucket."""
+"""An incomplete bucket is judged later and is no drop; a real drop is not taken for an incomplete bucket."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,7 @@ def arrivals(share, age=timedelta(minutes=21), count=40):
         (table() * np.nan, [], None),
     ],
 )
-def test_which_bucket_is_waited_for(counts, past, waits):
+def test_the_incomplete_bucket_is_found(counts, past, waits):
     assert incomplete_buckets({"feed": counts}, past, NOW) == ({"feed": waits} if waits else {})
 
 
@@ -65,7 +65,7 @@ def test_an_outage_that_began_within_a_bucket_does_not_spoil_what_is_usual():
     assert incomplete_buckets({"feed": counts}, [], NOW) == {"feed": END}
 
 
-def test_what_has_arrived_is_kept_for_later():
+def test_the_arrivals_of_each_table_are_recorded():
     (kept,) = arrivals_now({"feed": table(breaks_off=400, rows_of_last=45, gap=1), "empty": table() * np.nan}, NOW)
     assert kept == Arrival("feed", NOW, END - STEP, 45.0, END - STEP + timedelta(seconds=400))
 

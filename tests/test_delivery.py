@@ -1,4 +1,4 @@
-"""The outbox on its way to a real Bot API server: within its limits, in order, told late or as a digest, never lost."""
+"""Delivery from the outbox to a real Bot API server: within its limits, in order, late or in a digest, never lost."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,5 +1,5 @@
-"""The contract of a destination, for each that DESTINATIONS declares: what it is opened by, and what comes out of it when nothing
-at the other end works. A destination that is added is tested here without a change; how it sends has tests of its own."""
+"""The contract of every destination in DESTINATIONS: the settings that open it, and its results when the server fails. A new
+destination is tested here without a change; its sending has tests of its own."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""All destinations beside the chat: routes, one outbox for all, a whole incident by the settings, and the page about it."""
+"""Destinations other than the chat: routes, the common outbox, a whole incident with real settings, and the docs page."""
 
 import json
 import os
@@ -290,7 +290,7 @@ def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["i/opened/text", "20261120T1236Z-views: all/opened/text", ":x", "A:b", ""])
-def test_a_key_of_home_is_no_copy(key):
+def test_a_plain_key_belongs_to_the_default_destination(key):
     assert (destination_of(key), plain_key(key), copy_key(key, "telegram")) == ("telegram", key, key)
 
 

@@ -1,4 +1,4 @@
-"""Laws that every detector keeps, and the numbers that each width rule gives."""
+"""The laws of all detectors, and the numbers of each width rule."""
 
 import itertools
 import os
@@ -76,7 +76,7 @@ def test_prefix_law(rule, zone):
 
 
 @EVERY
-def test_what_comes_later_changes_nothing(rule):
+def test_later_values_do_not_change_a_band(rule):
     values = long_enough(rule)
     other, cut = values.copy(), len(values) - 300
     other.iloc[cut:] = 7.0
@@ -315,9 +315,9 @@ def test_a_detector_in_a_new_module_is_under_the_laws_without_being_named(tmp_pa
     assert {law for law, name, answer in answers if (name, answer) == ("TenDays", "PASSED")} >= {
         "test_prefix_law",
         "test_prefix_law_on_anything",
-        "test_what_comes_later_changes_nothing",
+        "test_later_values_do_not_change_a_band",
         "test_an_outage_is_seen_however_wide_the_band",
-        "test_a_batch_from_a_position_on_is_the_whole_of_each",
+        "test_a_batch_from_a_position_on_equals_each_series_as_a_whole",
         "test_a_live_run_equals_a_backtest_bit_for_bit",
     }
-    assert ("test_what_comes_later_changes_nothing", "PeeksAhead", "FAILED") in answers
+    assert ("test_later_values_do_not_change_a_band", "PeeksAhead", "FAILED") in answers

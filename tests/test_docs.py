@@ -1,4 +1,4 @@
-"""The pages say what is so: their commands run, the names, paths and errors in them exist, their links lead somewhere."""
+"""The documentation is correct: its commands run, its names, paths and errors exist, its links lead somewhere."""
 
 import ast
 import hashlib

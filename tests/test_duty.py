@@ -1,4 +1,4 @@
-"""What the person on duty does at the keyboard: silence, listen, drill, status; as processes, against a real chat server."""
+"""Commands of the person on duty (silence, listen, drill, status), run as processes against a real chat server."""
 
 import os
 import re
@@ -85,7 +85,7 @@ def test_lengths(text, length):
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "0m", "2h!", "1000d"])
-def test_lengths_that_are_none_are_refused(text):
+def test_invalid_lengths_are_refused(text):
     with pytest.raises(SettingsError, match="a time such as 90m"):
         parse_length(text)
 

@@ -1,4 +1,4 @@
-"""Mail: what a letter holds, how it goes over, and what a mail server's answers mean."""
+"""E-mail: the content of an e-mail, its delivery, and the meaning of a mail server's answers."""
 
 import re
 import shlex
@@ -178,7 +178,7 @@ def test_a_server_that_does_not_say_goodbye_has_taken_the_letter(mail):
     assert len(mail.letters) == 1
 
 
-def test_nobody_there(mail):
+def test_a_refused_connection_is_named(mail):
     error = refused(Mailbox(SmtpServer("smtp://127.0.0.1:9"), "a@b.example", "c@d.example").send, message())
     assert "connection ConnectionRefusedError" in str(error)
 

@@ -176,7 +176,7 @@ def test_a_crash_is_said_and_the_next_query_is_answered(engine):
     assert pid() != first
 
 
-def test_what_ended_between_two_queries_is_only_started_again(engine):
+def test_a_process_that_died_between_two_queries_is_started_again(engine):
     source, pid = engine
     assert len(source.fetch(FEED, START, END)) == 284
     os.kill(pid(), signal.SIGSEGV)
@@ -235,7 +235,7 @@ def test_a_process_whose_parent_was_killed_ends_in_the_middle_of_a_query(folder,
 
 
 @pytest.mark.parametrize("end", ["source.close(); source.close()", "source.other = source; del source", "pass"])
-def test_nothing_stays_behind(folder, tmp_path, end):
+def test_no_process_file_or_output_is_left_behind(folder, tmp_path, end):
     code = (
         "import sys, gc; from tests.test_embedded import *\n"
         f"source = EmbeddedSource(sys.argv[1]); source.columns('feed_actions'); {end}; gc.collect(); print(*children())"

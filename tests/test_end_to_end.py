@@ -1,4 +1,4 @@
-"""`make run-alerts`, as cron calls it, through a whole incident: a real ClickHouse, a real Bot API server, real processes."""
+"""A whole incident through `make run-alerts`, as cron calls it: real ClickHouse, real Bot API server, real processes."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""The pins, what else must agree with them, and the life of an environment: made once, never half, never twice."""
+"""The pinned versions and the files that must agree with them; environments are created once and completely."""
 
 import ast
 import hashlib

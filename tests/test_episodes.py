@@ -1,4 +1,7 @@
-"""Verdict sequences to event sequences. N normal, A anomalous, M missing, ? unknown; one event or '-' for each."""
+"""The state machine of episodes: sequences of verdicts (N normal, A anomalous, M missing, ? unknown) and of their events.
+
+Each bucket gives one event, or '-' for none.
+"""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The calendar file and the public holidays; a line that is wrong costs that line only."""
+"""The calendar file and the public holidays. A wrong line loses only that line."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The fault runs in their short form; and that they would see what they are there to see."""
+"""The fault scenarios in their short form, and tests that they detect the losses they look for."""
 
 import random
 import sqlite3
@@ -44,20 +44,20 @@ def audited(world, planted=None, last=FIRST):
     return row
 
 
-def test_what_is_well_is_ok(told):
+def test_the_audit_passes_when_the_incident_was_reported(told):
     row = audited(told)
     assert (row.ok, row.wrong, row.runs) == (True, [], 2)
     (opening,) = openings(told.chat(), one()[0])
     assert opening.first.startswith("🔴 bravo −4")
 
 
-def test_an_incident_that_nobody_heard_of_is_seen(told):
+def test_the_audit_finds_an_incident_that_was_never_reported(told):
     other = replace(one()[0], metric="alpha")
     row = audited(told, [*one(), other])
     assert (row.lost, row.wrong, row.ok) == (1, [f"{other.id} was not told"], False)
 
 
-def test_an_alarm_that_nobody_planted_is_seen(told):
+def test_the_audit_finds_an_alert_without_a_planted_incident(told):
     row = audited(told, [])
     assert [text.partition(" says")[0].split("−")[0] for text in row.wrong] == ["nobody planted what '🔴 bravo "]
 
@@ -70,7 +70,7 @@ CHANGES = [  # what happens to the memory, and what is said of it
 
 
 @pytest.mark.parametrize(("change", "said"), CHANGES)
-def test_a_memory_with_a_hole_is_seen(told, tmp_path, change, said):
+def test_the_audit_finds_buckets_not_judged_and_messages_still_waiting(told, tmp_path, change, said):
     (tmp_path / "data").mkdir()
     with closing(sqlite3.connect(told.memory)) as now, closing(sqlite3.connect(tmp_path / "data" / told.memory.name)) as then:
         now.backup(then)
@@ -85,14 +85,14 @@ def test_a_memory_with_a_hole_is_seen(told, tmp_path, change, said):
         assert per_crash(world, {opening.id}) == ["a message came again without a crash"]
 
 
-def test_a_bound_is_a_bound():
+def test_a_row_is_ok_up_to_its_allowed_repeats_without_secrets_and_losses():
     assert Row("", repeated=2, bound=2).ok
     assert not Row("", repeated=3, bound=2).ok
     assert not Row("", secrets=1).ok
     assert not Row("", lost=1).ok
 
 
-def test_what_breaks_or_comes_too_late_costs_its_row(tmp_path):
+def test_a_scenario_that_raises_or_is_too_late_fails_its_row(tmp_path):
     def broken(row, task):
         raise ValueError("no server")
 

@@ -1,4 +1,4 @@
-"""The history cache gives what the source would give, to the last digit; and little is read for it."""
+"""The history cache returns the same numbers as the source, to the last digit, and reads little."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ def world(tmp_path):
 # The same, to the last digit
 
 
-def test_run_by_run_the_same_and_little_is_read(world):
+def test_each_run_gets_the_values_of_the_source_and_reads_little(world):
     asked, _ = world.run()
     assert asked == WINDOW // STEP
     for _ in range(30):
@@ -72,7 +72,7 @@ def test_a_window_that_grows_backwards_reads_what_is_missing(world):
     assert world.run(6 * DAY)[0] <= SOME
 
 
-def test_a_look_at_old_times_drops_nothing(world):
+def test_reading_old_times_keeps_the_cached_span(world):
     world.run(5 * DAY)
     held = world.span()
     start, end = NOW - 30 * DAY, NOW - 20 * DAY
@@ -207,7 +207,7 @@ def test_two_processes_that_fill_at_once_hold_the_same(tmp_path):
     assert world.run()[0] <= SOME
 
 
-def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
+def test_a_cache_dropped_by_another_process_during_a_read_is_read_from_the_source(world):
     """Between what is held and its values another process has begun anew: the source is asked."""
     world.run()
     world.now += STEP
@@ -223,7 +223,7 @@ def test_one_that_drops_it_while_another_reads_makes_no_gap(world):
     assert "another process" in notes[0]
 
 
-def test_what_lies_elsewhere_is_left_to_who_was_faster(world):
+def test_a_span_that_does_not_touch_the_cached_one_is_not_cached(world):
     key, frame = "k", world.truth(NOW - 9 * DAY, NOW)
     at = [datetime(2026, 11, day, tzinfo=UTC) for day in range(12, 20)]
     world.store.extend(key, "t", frame, CachedSpan(at[4], at[5], STEP), NOW)
@@ -325,7 +325,7 @@ def test_a_source_whose_answers_vary_is_not_read_whole_by_every_run(world):
     assert sum("raise ALERTING_MUTABLE" in note for note in said) >= 18
 
 
-def test_what_has_gone_is_held_anew_where_only_that_hour_is(world):
+def test_an_hour_without_rows_replaces_the_cached_rows_of_that_hour_only(world):
     """An hour without rows takes the place of one that had some."""
     key, frame = world.cached._key(QUERY), world.truth(NOW - 9 * DAY, NOW)
     at = datetime(2026, 11, 15, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The file of the history cache: faults, dry runs, how long it keeps what, and real sources in front of it."""
+"""The file of the history cache: faults, dry runs, how long data is kept, and real sources."""
 
 import sqlite3
 import threading
@@ -64,7 +64,7 @@ def test_a_file_that_was_corrupted_is_filled_again(world):
     assert world.run()[0] <= SOME
 
 
-def test_a_row_that_makes_no_sense_is_not_believed(world):
+def test_an_unreadable_row_of_the_cache_is_read_again_from_the_source(world):
     world.run()
     world.store._file.write(("UPDATE history SET body = ?", [(b"short",)]))
     asked, notes = world.run()
@@ -207,7 +207,7 @@ def exact(cached, source, start, end):
     return got
 
 
-def test_of_a_real_clickhouse_the_same_to_the_last_digit(clickhouse, tmp_path):
+def test_cached_values_equal_those_of_a_real_clickhouse_to_the_last_digit(clickhouse, tmp_path):
     def insert(frame):
         lines = frame.to_csv(sep="\t", header=False, index=False)
         clickhouse.execute("INSERT INTO default.ticks FORMAT TSV", lines)
@@ -233,7 +233,7 @@ def test_of_a_real_clickhouse_the_same_to_the_last_digit(clickhouse, tmp_path):
     clickhouse.execute("DROP TABLE default.ticks")
 
 
-def test_of_the_embedded_engine_too(tmp_path):
+def test_cached_values_equal_those_of_the_embedded_engine_to_the_last_digit(tmp_path):
     folder = tmp_path / "app"
     (folder / "ticks").mkdir(parents=True)
     frame = ticks(NOW - 6 * DAY, NOW)

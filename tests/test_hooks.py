@@ -1,4 +1,4 @@
-"""Slack and the webhook: what each is given, and what an answer over HTTP means."""
+"""Slack and the webhook: the requests that they receive, and the meaning of an HTTP answer."""
 
 import base64
 import email.utils

@@ -1,4 +1,4 @@
-"""One request: its time, its size, what it follows and what it tells, against servers that take what they can get."""
+"""The HTTP client against hostile servers: limits of time and size, redirects, and failures without secrets."""
 
 import logging
 import os

@@ -1,6 +1,6 @@
-"""Which episodes are one incident, and how it is notified. Each metric's verdicts go in as letters, one bucket after the other.
+"""The grouping of episodes into incidents, and their notifications. The verdicts of each metric are a string of letters.
 
-N normal, A anomalous (20 % more than the last A: worse), M missing; notifications come out as kind(metrics), '-' for nothing.
+N normal, A anomalous (20 % more than the last A: worse), M missing. Notifications are written as kind(metrics), '-' for none.
 """
 
 from dataclasses import replace
@@ -256,7 +256,7 @@ def metric(name: str, *parents: str, product: str = "") -> Metric:
     return Metric(name, {"en": name}, name, lambda counts: counts, None, parents=parents, product=product)
 
 
-def test_the_tree():
+def test_the_metric_tree():
     tree = MetricTree(METRICS)
     assert tree.first(["ctr", "likes", "views"]) == "views"
     assert tree.depth("ctr") == 3

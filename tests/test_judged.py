@@ -1,4 +1,4 @@
-"""What runs judge one after the other is what judging all of the past at once gives, however the buckets came to them."""
+"""Runs one after the other give the same verdicts as judging the whole past at once, in any division of the buckets."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -213,7 +213,7 @@ def test_a_metric_that_joins_later_changes_nothing_for_the_others(tmp_path, trut
         alike(judged[name].iloc[-3:], truth[name])
 
 
-def test_when_nothing_is_due_nothing_is_answered_and_all_can_be_looked_at(tmp_path):
+def test_without_due_buckets_there_are_no_verdicts_and_the_stored_ones_are_shown(tmp_path):
     ctx = connect(tmp_path / "alerts.sqlite")
     run(ctx, after(END))
     due, judged, answers = run(ctx, after(END))

@@ -1,4 +1,4 @@
-"""Labels of incidents change what later bands are computed from, and never the values that are judged."""
+"""Labels of incidents change the history for later bands, never the values that are judged."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -44,7 +44,7 @@ def test_real_and_expected_buckets_are_left_out_and_nothing_else(label):
         (Label.REAL, UNTIL, UNTIL + STEP),  # it has only just ended
     ],
 )
-def test_everything_else_is_learned_from(label, until, first):
+def test_open_incidents_recent_ones_and_false_alarms_stay_in_the_history(label, until, first):
     assert_series_equal(mask_incidents("views", series(), [incident(label, until)], first), series())
 
 

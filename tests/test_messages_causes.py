@@ -161,7 +161,7 @@ def test_what_is_not_known_to_be_unusual_is_not_said():
         (SimilarIncident(moscow("09:00", -9), None, "/srv/runs/a.ipynb", LIKE.off), "3 Oct (−36 %)"),
     ],
 )
-def test_what_it_is_most_like(past, said):
+def test_the_most_similar_incident_is_named(past, said):
     text = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), yesterday=2015, similar=past)).text
     assert f"Yesterday 2,015 · most like: {said}" in plain_spaces(plain(text)).splitlines()
     assert (f'<a href="{past.url}">' in text) == past.url.startswith("https")

@@ -1,4 +1,4 @@
-"""How numbers, plurals, times and titles are written: tables."""
+"""The format of numbers, plurals, times and titles, as tables."""
 
 from __future__ import annotations
 

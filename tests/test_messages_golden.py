@@ -1,6 +1,6 @@
-"""The texts of every kind and language against golden files, and what the two languages have in common.
+"""The texts of every kind and language against golden files, and the parts that both languages must have in common.
 
-After a change of words: GOLDEN_UPDATE=1 make test, then read the difference as a person woken at 3 a.m.
+After a change of texts: GOLDEN_UPDATE=1 make test, then read the difference as a person woken at 3 a.m.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Buttons, threads, severity, calendar and lists: what the texts of incidents and of runs say when."""
+"""The texts of incidents and runs: buttons, threads, severity, calendar and lists."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_incident_is_one_thread():
     assert resolved_untold("en").reply_to == ""  # there is nothing to answer
 
 
-def test_what_makes_a_sound():
+def test_messages_about_problems_make_a_sound_and_confirmations_do_not():
     loud = [opened_incident, no_data_incident, worsened_incident, reminder_open, resolved_incident, corrected, digest]
     assert not any(make("en").quiet for make in loud)
     assert all(make("en").quiet for make in (taken, silenced, muted, unsilenced, daily, labelled(Label.REAL)))
@@ -173,7 +173,7 @@ def test_severity_is_said_in_words_too(score, icon, said):
 
 
 @pytest.mark.parametrize(("score", "said"), [(2, "2 раза"), (2.3, "2,3 раза"), (5, "5 раз"), (21, "21 раз"), (24, "24 раза")])
-def test_how_far_in_russian(score, said):
+def test_the_deviation_in_russian(score, said):
     text = messages.compose(event(EventKind.OPENED, replace(DROP, score=score)), context(metric(), reader("ru"))).text
     assert f"отклонение в {said} больше допустимого" in plain_spaces(text)
 
@@ -267,7 +267,7 @@ def test_what_joined_is_named_even_when_little_is_known_of_it():
     assert "Also now: sign_ups −70\u202f%" in text
 
 
-def test_nobody_is_called_when_it_is_over():
+def test_the_owner_is_not_mentioned_when_the_incident_is_over():
     assert "@duty" in opened_incident_edited("en").text
     for make in (opened_incident_over, no_data_over, resolved_incident, resolved_untold, data_back_incident, corrected):
         assert "@duty" not in make("en").text, make

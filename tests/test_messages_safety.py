@@ -1,4 +1,4 @@
-"""Laws for escaping and length: no text from data breaks a message, and what is unknown is not mentioned."""
+"""Escaping and length: no text from data breaks a message, and unknown facts are left out."""
 
 from __future__ import annotations
 

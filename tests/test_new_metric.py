@@ -1,4 +1,4 @@
-"""`python -m alerting new-metric`: what it refuses and why, what it drafts, and that what it writes is watched."""
+"""`python -m alerting new-metric`: its errors and drafts, and that the next run watches a metric it has written."""
 
 import json
 import os

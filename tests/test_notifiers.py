@@ -97,7 +97,7 @@ def test_anything_at_all_can_be_cut(words, limit):
         ("&lt;b&gt;", "<b>"),
     ],
 )
-def test_plain(words, read):
+def test_telegram_html_becomes_plain_text(words, read):
     assert html_to_text(words) == read
 
 

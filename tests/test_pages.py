@@ -1,4 +1,4 @@
-"""The pages as text: what they say, what can not get through them, what they cost; and the end of old records."""
+"""The HTML of the pages: content, safety against hostile data, size; and the pruning of old records."""
 
 import ast
 import gzip
@@ -384,7 +384,7 @@ def test_old_cards_stay_when_the_memory_is_gone_for_a_while(world):
     assert f"incidents/{one.id}.html" in world.index().read_text()
 
 
-def test_nothing_of_the_data_becomes_more_than_text(tmp_path):
+def test_text_from_data_stays_text(tmp_path):
     world = hostile(tmp_path)
     found = pages(world)
     assert len(found) == 5
@@ -562,7 +562,7 @@ def test_ninety_days_take_less_than_half_a_gigabyte(world):
     assert world.prune(90).startswith("0 runs deleted, 0 packed; "), "once is enough"
 
 
-def test_what_told_of_something_stays_and_the_rest_is_thinned_out(world):
+def test_runs_that_sent_a_message_are_kept_and_quiet_ones_are_thinned_out(world):
     copied(world, 40, usual(), usual(picture=png()))
     world.prune(35)
     today = NOW.date()

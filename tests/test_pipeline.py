@@ -1,4 +1,4 @@
-"""The steps of a run over a real table, a real memory file and a real chat server."""
+"""The steps of a run with a real table, a real state file and a real chat server."""
 
 import time
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_first_run_tells_what_is_going_on_and_nothing_of_what_is_over(world):
     assert [r.state for r in receipts] == ["sent", "sent"]  # the text, and the picture that answers it
 
 
-def test_the_same_moment_twice_says_nothing_twice(world):
+def test_a_second_run_at_the_same_moment_sends_nothing(world):
     values = kpi()
     values.iloc[-1] = 10
     ctx = world({"a": values})

@@ -1,4 +1,4 @@
-"""The pictures: what is drawn equals the data, odd input draws without a warning, nothing comes from outside."""
+"""Charts: the drawing equals the data, unusual input draws without a warning, and no outside settings have an effect."""
 
 from __future__ import annotations
 

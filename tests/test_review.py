@@ -1,4 +1,4 @@
-"""A week looked back at, a moment explained, widths by hand, and how results show themselves in a cell."""
+"""The review of a week, the explanation of a moment, sliders for widths, and the HTML of results in a cell."""
 
 import json
 import re
@@ -95,7 +95,7 @@ def test_near_misses_are_the_highest_scores_that_opened_nothing(nothing):
     assert all(v.score > 0 for v in near_misses(replace(past(), metrics=falling).replay_all()))
 
 
-def test_wider_bands_tell_less_and_name_what_they_lose():
+def test_wider_bands_find_fewer_incidents_and_name_the_lost_ones():
     shallow = replace(past(), series={**past().series, "a": past().series["a"].where(past().series["a"] > 600, 930)})
     table = at_widths(shallow, [dip(50, 46), dip(100, 98)], [0.7, 1.0, 9.0])
     assert table["incidents a week"].is_monotonic_decreasing

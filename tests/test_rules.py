@@ -1,4 +1,4 @@
-"""The composed detectors: what each finds, what it leaves to the others, and what is new for a person."""
+"""The composed detectors: the anomalies that each finds or leaves to the others, and the buckets that are reported."""
 
 from datetime import timedelta
 
@@ -133,7 +133,7 @@ def test_a_day_off_does_not_page_all_day():
 
 
 @pytest.mark.parametrize("rule", [Sudden(), AutoDetector()], ids=["sudden", "chosen"])
-def test_slots_follow_local_time_over_a_change_of_the_clocks(rule):
+def test_composed_detectors_follow_local_time_over_a_change_of_the_clocks(rule):
     """What happens at 9:00 in Berlin happens an hour earlier in UTC from 29 March on."""
     index = pd.date_range("2026-01-05", "2026-04-05", freq="15min", tz="UTC", inclusive="left")
     local = index.tz_convert("Europe/Berlin")

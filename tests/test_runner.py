@@ -1,4 +1,4 @@
-"""Runs around small notebooks with real kernels, real kills and real limits; and the folder of records."""
+"""Runs of small notebooks with real kernels, kills and time limits; and the folder of records."""
 
 import base64
 import json
@@ -310,7 +310,7 @@ def test_a_long_first_read_says_how_far_it_is_while_it_goes_on(house):
         assert process.stdout.readline() == "history of views: 1 of 9 days read\n"
 
 
-def test_that_nobody_listens_does_not_end_the_watch_over_the_time(house):
+def test_a_closed_stdout_does_not_stop_the_watchdog_of_the_time_limit(house):
     with apart(house, READ_A_DAY, "import time; time.sleep(600)", limit=4) as process:
         process.stdout.close()
         process.wait(PATIENCE)
@@ -385,7 +385,7 @@ def test_secrets_do_not_reach_the_record(house, capsys):
     assert "the notebook showed a secret" in house.last_notified[0][0]
 
 
-def test_a_leak_alone_is_red(house):
+def test_a_leaked_secret_alone_fails_the_row(house):
     house.settings = replace(house.settings, telegram_token=TOKEN)
     assert house.run(f"print('{TOKEN[:8]}' + '{TOKEN[8:]}')") == 1
     assert house.last_notified[0][0] == f"the notebook showed a secret once; {MARK} stands there now"

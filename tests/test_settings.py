@@ -1,4 +1,4 @@
-"""Strict reading of the environment: what is refused, and in which words."""
+"""The settings in the environment are read strictly: errors and their texts."""
 
 import pytest
 

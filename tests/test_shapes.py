@@ -1,5 +1,5 @@
-"""Metrics of other shapes than a count in a quarter of an hour: sums, means, percentiles, hours and days, in one run; and a
-catalogue that is wrong, refused by line."""
+"""Metrics other than a count per 15 minutes (sums, means, percentiles; hours and days) in one run; and a catalogue with errors,
+which is refused with line numbers."""
 
 import os
 import re

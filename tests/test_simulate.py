@@ -1,4 +1,4 @@
-"""The simulated app: what a stranger's first run sees, and the truth that detection is scored against."""
+"""The sample app: the data of a first run, and the known incidents that detection is scored against."""
 
 import json
 import multiprocessing

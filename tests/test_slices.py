@@ -1,6 +1,6 @@
-"""What explains a change: planted causes are found, the laws hold, and the bench writes what its scoring script reads.
+"""The root-cause search: planted causes are found, its laws hold, and the benchmark writes the files of its scoring script.
 
-`SLICES_SEEDS=200 pytest tests/test_slices.py -k planted` runs the whole simulation; a test run takes a few seeds of each.
+`SLICES_SEEDS=200 pytest tests/test_slices.py -k planted` runs the whole simulation; the default is a few seeds of each kind.
 """
 
 import itertools
@@ -243,7 +243,7 @@ def test_new_and_vanished_values_are_named():
     ("change", "words"),
     [({"value": [1.0, float("nan")]}, "value must be finite"), ({"expected": [-1.0, 2.0]}, "expected must be finite")],
 )
-def test_numbers_that_cannot_be_are_refused(change, words):
+def test_invalid_leaves_and_arguments_are_refused(change, words):
     leaves = pd.DataFrame({"os": ["a", "b"], "value": [1.0, 2.0], "expected": [1.0, 2.0]})
     with pytest.raises(ValueError, match=words):
         explain(leaves.assign(**change), ["os"])

@@ -1,4 +1,4 @@
-"""A table that is slow holds up nobody else: its metrics are judged and told by the same run, after the others."""
+"""A slow table delays no other: the same run judges and reports its metrics after the others."""
 
 import threading
 import time
@@ -99,7 +99,7 @@ def test_the_others_are_judged_remembered_and_told_before_it_answers(world, bot)
     assert pipeline.finish(ctx, reading, [*receipts, *more], NOW).startswith("all seen; ")
 
 
-def test_it_is_the_same_as_if_it_had_been_quick(world, tmp_path):
+def test_a_slow_table_gives_the_same_verdicts_as_a_quick_one(world, tmp_path):
     """Run by run: the verdicts, and what opens and closes."""
     answers = {}
     for name, patience in (("late", 0.3), ("quick", None)):

@@ -179,7 +179,7 @@ def test_types_as_other_servers_write_them(web, declared, text, expected):
 
 
 @pytest.mark.parametrize(("declared", "text", "said"), CANNED_AND_REFUSED)
-def test_types_and_texts_that_make_no_value(web, declared, text, said):
+def test_values_that_cannot_be_parsed_are_refused(web, declared, text, said):
     web.will(says(f"x\ty\n{declared}\tString\n{text}\tafter\n"))
     with pytest.raises(SourceError, match="`x`") as caught:
         only(ClickHouseSource(web.url), "1")

@@ -1,4 +1,4 @@
-"""One contract for every source: windows, buckets and counts; and how a query is bound to its window and table."""
+"""The contract of every source: windows, buckets and counts; and binding a query to its window and table."""
 
 import math
 import re
@@ -109,7 +109,7 @@ class TestContract:
         assert as_promised(frame)
         assert set(frame.index.astype("int64") % (minutes * 60 * 10**9)) == {0}
 
-    def test_asking_again_says_the_same(self, case):
+    def test_a_repeated_fetch_returns_the_same_counts(self, case):
         assert_frame_equal(case.source.fetch(case.query, START, END), case.source.fetch(case.query, START, END))
 
     def test_a_window_without_a_zone_is_refused(self, case):

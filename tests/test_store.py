@@ -1,4 +1,4 @@
-"""The records of the state database come back as they were, and go when they are old."""
+"""The records of the state database are read as they were written, and are deleted when they are old."""
 
 import json
 import sqlite3
@@ -86,7 +86,7 @@ def test_every_field_comes_back_as_it_was(seen, changed, told):
 
 @settings(max_examples=50, deadline=None)
 @given(*(st.lists(any_of(noun), max_size=3) for noun in (Incident, Arrival, Silence, Run)))
-def test_and_every_field_of_what_runs_leave_for_each_other(incidents, arrivals, silences, runs):
+def test_every_field_of_incidents_arrivals_silences_and_runs_comes_back(incidents, arrivals, silences, runs):
     with closing(StateStore(":memory:")) as store:
         arrivals = [replace(a, at=AT) for a in arrivals]
         silences = [replace(s, id=i + 1) for i, s in enumerate(silences)]
@@ -201,7 +201,7 @@ def test_a_silence_lasts_until_it_is_over_or_ended(store):
     assert [s.scope for s in store.silences(AT)] == ["ctr", "ctr"]
 
 
-def test_how_far_the_chat_was_heard(store):
+def test_the_number_of_the_next_update_is_stored(store):
     remember(store, next_update=8)
     remember(store)
     assert store.next_update() == 8
@@ -269,7 +269,7 @@ def test_of_very_many_metrics_verdicts_are_forgotten_earlier_but_not_within_two_
     assert [v.bucket for v in store.judged()] == [AT - 13 * DAY, AT]
 
 
-def test_of_what_is_over_nothing_older_is_kept_either(store):
+def test_old_closed_incidents_silences_and_runs_are_deleted_too(store):
     old, silences = AT - 500 * DAY, [Silence("ctr", AT - 500 * DAY, at) for at in (AT - 450 * DAY, AT)]
     closed = incident("closed", old, closed=old + HOUR)
     remember(store, verdicts=[verdict()], incidents=[incident("open", old), closed], silences=silences)

@@ -1,4 +1,4 @@
-"""The file of the state database holds all of a transaction or nothing, whatever happens to the process, the file or the disk."""
+"""The file of the state database has all of a transaction or nothing, after any fault of the process, the file or the disk."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ from tests.waiting import PATIENCE, ended
 # The file
 
 
-def test_nobody_else_reads_it(tmp_path):
+def test_only_the_owner_may_read_the_state_file(tmp_path):
     with closing(StateStore(tmp_path / "data" / "alerts.sqlite")) as store:
         fill(store)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
@@ -35,7 +35,7 @@ def test_nobody_else_reads_it(tmp_path):
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
-def test_what_was_left_open_to_others_is_closed(tmp_path):
+def test_access_of_other_users_to_the_state_file_is_removed(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
         remember(store, text("a"))
@@ -149,7 +149,7 @@ def test_a_corrupted_file_is_moved_aside_loudly_and_the_run_goes_on(tmp_path, da
         assert (len(store.judged()), store.notes) == (1, [])
 
 
-def test_whoever_has_a_corrupted_file_open_goes_on_with_the_fresh_one(tmp_path):
+def test_a_store_with_a_corrupted_file_open_continues_with_the_new_file(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
         fill(store)

@@ -1,4 +1,4 @@
-"""The outbox: in which order messages go, and what becomes of each."""
+"""The outbox: the order of messages, and the result of each."""
 
 import sqlite3
 from contextlib import closing
@@ -189,7 +189,7 @@ def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left)
         (EventKind.OPENED, AT, "sent", False),
     ],
 )
-def test_told_recently(store, kind, bucket, state, told):
+def test_sent_recently(store, kind, bucket, state, told):
     remember(store, text("a", kind, bucket))
     if state != "waiting":
         store.record(Receipt("a", state.split()[0]), AT - timedelta(hours=2 if "ago" in state else 0))

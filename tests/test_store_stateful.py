@@ -1,4 +1,4 @@
-"""Whatever is done to the memory, in any order, by two processes, with kills in between: it holds what a plain model holds."""
+"""Random operations on the state by two processes, with kills: the state always equals that of a plain model."""
 
 import shutil
 import sqlite3

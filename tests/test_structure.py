@@ -1,4 +1,4 @@
-"""The house: imports go one way, the core is pure, the notebooks are thin, and nothing speaks of a machine."""
+"""The structure of the repository: imports go one way, the core is pure, notebooks are thin, no file names a machine."""
 
 import ast
 import json
@@ -162,7 +162,7 @@ def test_every_make_target_that_a_text_names_exists():
     assert {name: absent for name, found in named.items() if (absent := found - targets)} == {}
 
 
-def test_nothing_speaks_of_a_machine():
+def test_no_file_names_a_machine():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
     needs(any(tracked), "not a git checkout")
     found = []

@@ -1,4 +1,4 @@
-"""The study notebooks run on small data of any source, end in a line of metrics.py, and carry no outputs in git."""
+"""The study notebooks run on small data of every source, end in a line of metrics.py, and have no outputs in git."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Tables of KPIs as CSV or Parquet: how rows are read, and what is said of those that cannot be."""
+"""Tables of KPIs as CSV or Parquet: reading rows, and notes about invalid rows."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -131,7 +131,7 @@ def test_a_table_that_cannot_be_read_says_where(tmp_path, text, said):
     assert "kpi.csv" in str(caught.value)
 
 
-def test_files_that_are_none(tmp_path):
+def test_missing_and_malformed_files_are_refused(tmp_path):
     with pytest.raises(SourceError, match=r"kpi\.csv cannot be read \(No such file or directory\)"):
         read(TableSource(tmp_path / "kpi.csv"))
     with pytest.raises(SourceError, match=r"kpi\.parquet cannot be read"):

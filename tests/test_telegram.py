@@ -1,4 +1,4 @@
-"""Messages to a Telegram chat: what is sent, what is refused, edits, and asking whether it would work."""
+"""Messages to a Telegram chat: sending, refusals, edits, and the check of the set-up."""
 
 import json
 import logging

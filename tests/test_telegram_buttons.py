@@ -199,7 +199,7 @@ def test_buttons_never_cost_an_alert(bot, act):
 # Answers
 
 
-def test_what_has_to_be_remembered_is_not_forgotten_by_telegram_before(bot):
+def test_telegram_keeps_presses_until_they_were_stored(bot):
     chat = telegram(bot)
     number = chat.send(question())
     presses = [bot.press(number, "take")["update_id"] for _ in range(250)]
@@ -221,7 +221,7 @@ def test_refused_presses_do_not_hold_up_the_others(bot):
     assert [a.update_id for a in told if not a.refused] == [anna]
 
 
-def test_numbers_that_begin_again_are_read(bot):
+def test_presses_are_read_when_update_numbers_begin_again(bot):
     chat = telegram(bot)
     number = chat.send(question())
     before = bot.press(number, "take")["update_id"]
@@ -344,7 +344,7 @@ def test_waiting_for_an_answer_ends_with_it(bot):
         assert time.monotonic() - began < 25
 
 
-def test_who_waits_is_ended_by_another_who_waits(bot):
+def test_a_second_listener_ends_the_first_with_an_error(bot):
     with ThreadPoolExecutor() as aside:
         first = aside.submit(telegram(bot).button_presses, 0, wait=20)
         until(lambda: bot.inside.queue.polls)
@@ -356,7 +356,7 @@ def test_who_waits_is_ended_by_another_who_waits(bot):
 
 
 @pytest.mark.parametrize(("user", "alert"), [(4242, "false"), (7, "true")])
-def test_whoever_pressed_is_told(bot, user, alert):
+def test_the_person_who_pressed_sees_the_confirmation(bot, user, alert):
     chat = telegram(bot)
     bot.press(chat.send(question()), "take", user=user)
     (told,) = chat.button_presses(0)

@@ -1,6 +1,6 @@
-"""What an older version has left in data/, reports/ and the catalogue is taken up by this one (see fixtures/state/README.md).
+"""This version continues with the data/, reports/ and catalogue of an older version (see fixtures/state/README.md).
 
-The fixture stays as it is when classes, fields and modules are renamed: that is what it is for.
+Never change the fixture when classes, fields or modules are renamed: the test exists to detect such changes.
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""Settings -> connections, against a real ClickHouse and a real Bot API: what a broken world looks like from a run."""
+"""Connections opened from settings, with a real ClickHouse and a real Bot API server, and runs when these are broken."""
 
 import sqlite3
 from contextlib import closing

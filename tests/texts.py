@@ -1,4 +1,4 @@
-"""Events, incidents and messages for the tests of texts. Likes are the root, CTR and messages come with them."""
+"""Events, incidents and messages for the tests of texts. Likes are the root metric; CTR and messages are the other members."""
 
 from __future__ import annotations
 

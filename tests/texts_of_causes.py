@@ -1,4 +1,4 @@
-"""Root causes, and the messages that give them. A segment is written as in a bench, os=iOS&country=Russia;os=iPadOS."""
+"""Root causes, and the messages that report them. A segment is written as os=iOS&country=Russia;os=iPadOS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits that come to an end: for a condition to hold, and for a process that a test has started."""
+"""Waits with a time limit: for a condition, and for a process that a test has started."""
 
 from __future__ import annotations
 

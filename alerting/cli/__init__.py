@@ -1,6 +1,6 @@
 """The commands of the command line, one module per noun: on_call, drill, doctor, backtest, new_metric.
 
-`cli.on_call` is imported when it is first used: most modules load pandas, and `run-alerts` needs none of them.
+Each module, such as `cli.on_call`, is imported at its first use: most of them load pandas, and `run-alerts` needs none.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Commands that replay the past and print what they find: backtest, budget, demo. They save no state and send nothing."""
+"""Commands that replay the past and print the results: backtest, budget, demo. They save no state and send nothing."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
 DEMO_SPAN = timedelta(days=27)  # the sample app's planted incidents lie in its last four weeks
-DROPS_PER_CASE = 20  # drops put in per metric, depth and part of the day: takes about a minute
+DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes about a minute
 
 
 def backtest(days: int, until: str, names: list[str]) -> int:
-    """Print the incidents of the `days` before `until` (or now), then how many messages they cost.
+    """Print the incidents of the `days` before `until` (or now), then the number of messages.
 
-    `names` selects metrics, all by default. Raises SettingsError for a metric that is not in the catalogue.
+    `names`: metrics to replay (default: all). Raises SettingsError for a metric that is not in the catalogue.
     """
     ctx = connections.connect(dry_run=True)
     absent = sorted(set(names) - {metric.name for metric in ctx.metrics})
@@ -45,7 +45,7 @@ def backtest(days: int, until: str, names: list[str]) -> int:
     metrics = [metric for metric in ctx.metrics if not names or metric.name in names]
 
     now = pipeline.clock(until)
-    if not until:  # a table of the past ends earlier than now
+    if not until:  # a table file may end in the past
         ends = ctx.source.ends()
         now = min(now, max((ends[m.query] + ctx.delay for m in metrics if m.query in ends), default=now))
     replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
@@ -55,10 +55,10 @@ def backtest(days: int, until: str, names: list[str]) -> int:
 
 
 def budget(text: str, weeks: int = 4) -> int:
-    """Print the widths for a budget such as "2 a week", the lines of metrics.py that they change, the drops that are found with
-    them and the messages of each of the last `weeks`.
+    """Print the widths for a budget such as "2 a week", the lines of metrics.py to change, the drops that these widths detect,
+    and the number of messages in each of the last `weeks`.
 
-    The exit code is 1 when no widths hold the budget. Raises SettingsError for a budget that cannot be read, or less than a week.
+    The exit code is 1 if no widths keep to the budget. Raises SettingsError for an invalid budget, or less than one week.
     """
     allowed = parse_budget(text)
     if weeks < 1:
@@ -79,7 +79,7 @@ def budget(text: str, weeks: int = 4) -> int:
 
 
 def demo() -> int:
-    """Print the sample app's planted incidents, each with the messages that the chat would get. Raises SettingsError."""
+    """Print the sample app's planted incidents, each with its messages as in the chat. Raises SettingsError."""
     settings = load_settings()
     ctx = replace(connections.connect(dry_run=True), daily="")
     if settings.source != "embedded":
@@ -110,7 +110,7 @@ def _print_table(title: str, frame: pd.DataFrame) -> None:
 
 
 def _print_errors(reading: Reading) -> int:
-    """Print the metrics that could not be read; return the exit code, 1 if there are any."""
+    """Print the metrics that could not be read. Return the exit code: 1 if there are any, otherwise 0."""
     for metric, reason in reading.errors.items():
         click.echo(f"{metric} was not judged: {reason}", err=True)
     return 1 if reading.errors else 0
@@ -126,11 +126,11 @@ def _planted_line(incident: PlantedIncident) -> str:
 def _print_messages(
     ctx: RunContext, replay: Replay, reading: Reading, events: list[Event], console: Console, folder: Path
 ) -> None:
-    """Print the messages of the events as the chat would get them, and save their pictures in `folder`."""
-    ids: dict[str, str] = {}  # the console's id of a message, by the message's key
+    """Print the messages of the events as in the chat, and save their pictures in `folder`."""
+    ids: dict[str, str] = {}  # key of a message -> id that the console gave it
     judged = JudgedMetrics.of_frames(ctx, replay.judged, reading)
     for event in update_incidents([], events, ctx.metrics, lambda metric, bucket: False)[1]:
-        # What the run that judged this bucket knew, and the time at which it ran.
+        # The verdicts, episodes and time of the run that judged this bucket.
         newest = {verdict.metric: verdict for verdict in replay.verdicts if verdict.bucket == event.bucket}
         episodes = {member.metric: member.episode for member in (event, *event.also)}
         due = [DueBuckets(metric, event.bucket, event.bucket) for metric in ctx.metrics]

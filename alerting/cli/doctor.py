@@ -1,4 +1,4 @@
-"""`python -m alerting doctor`: check that everything a run needs is there, and say what to do about each thing that is not."""
+"""`python -m alerting doctor`: check everything that a run needs, and print for each failed check how to fix it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alerting.settings import Settings, configured_destinations, effective_route
 MIN_FREE_SPACE = 200  # MB that a week of runs may need
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
 MAX_QUERIES_LISTED = 8
-REQUIRED_COLUMNS = {  # by table: the columns that the queries and the segments use
+REQUIRED_COLUMNS = {  # table -> the columns that the queries and the segments use
     "feed_actions": ["user_id", "post_id", "action", "time", "gender", "age", "country", "city", "os", "source", "exp_group"],
     "message_actions": ["user_id", "reciever_id", "time", "source", "exp_group", "gender", "age", "country", "city", "os"],
 }
@@ -32,7 +32,7 @@ REQUIRED_COLUMNS = {  # by table: the columns that the queries and the segments 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check. `details`: what was found, and what to do if that is wrong."""
+    """The result of one check. `details`: the finding and, if the check failed, how to fix it."""
 
     name: str
     ok: bool
@@ -40,7 +40,7 @@ class CheckResult:
 
 
 def doctor() -> int:
-    """Print a line for each check. The exit code is 1 when one of them failed."""
+    """Print a line for each check. The exit code is 1 if any check failed."""
     code = 0
     for result in examine(load_settings()):
         click.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.details}")
@@ -49,7 +49,7 @@ def doctor() -> int:
 
 
 def examine(settings: Settings) -> Iterator[CheckResult]:
-    """Make the checks one after the other; a failed one does not stop the next."""
+    """Run the checks one after the other, and yield their results. A failed check does not stop the next."""
     for name, folder in (("data", settings.data), ("reports", settings.reports)):
         yield _check(f"folder {name}", partial(_check_folder, folder, name))
     yield _check("memory", partial(_check_state, settings))
@@ -58,7 +58,7 @@ def examine(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check(name: str, function: Callable[[], str]) -> CheckResult:
-    """Return the result of a check that returns its details, or raises AlertingError with them."""
+    """Run a check, which returns its details or raises AlertingError with them. Return the result."""
     try:
         return CheckResult(name, True, function())
     except AlertingError as error:
@@ -92,7 +92,7 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("source", False, str(error))
         return
     yield CheckResult("source", True, settings.source)
-    if settings.source.startswith("http"):  # any other source is on this machine, and has its clock
+    if settings.source.startswith("http"):  # any other source is on this machine and uses the same clock
         yield _check("clock", lambda: _check_clock(source.now()))
     if source.runs_sql:
         for table in dict.fromkeys(metric.table for metric in metrics if metric.table in REQUIRED_COLUMNS):
@@ -118,7 +118,7 @@ def _check_columns(source: Source, table: str) -> str:
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
-    """Return the newest bucket of each query. A table without rows of the last day is named but passes: it may be new."""
+    """Return the newest bucket of each query. A table without rows in the last day passes with a note, because it may be new."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
     for name, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
         sql = queries[name].sql if name in queries else ""
@@ -129,7 +129,7 @@ def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
 
 
 def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
-    """Check each configured destination without sending anything, and that a route leads there."""
+    """Check each configured destination without sending anything, and check that a route leads to it."""
     _, note = open_notifier(settings)
     if note:
         yield CheckResult("chat", True, note)

@@ -25,13 +25,13 @@ from alerting.pipeline.deliver import send_waiting
 from alerting.settings import effective_routes, load_settings
 from alerting.sources.base import BaseSource
 
-REMAINING_ROWS = 0.2  # share of its rows that the newest bucket of the drilled table keeps
+REMAINING_ROWS = 0.2  # share of rows that the newest bucket of the drilled table keeps
 DrillStep = tuple[bool, str, str]  # whether it succeeded, its name, and the details
 
 
 @dataclass(frozen=True)
 class DrillSource(BaseSource):
-    """The source, except that the newest bucket of one query has lost most of its rows."""
+    """The source, with most rows removed from the newest bucket of one query."""
 
     source: Source
     query: str
@@ -50,10 +50,10 @@ class DrillSource(BaseSource):
 
 
 def drill(metric: str = "") -> int:
-    """Read, judge, send by the default route and check; print a line for each step. The state database is left alone.
+    """Read, judge, send by the default route and check; print a line for each step. The state database is not changed.
 
-    `metric` selects the table whose newest bucket is cut, by default the first one of the catalogue. The exit code is 1 when the
-    drill did not arrive. Raises SettingsError for a metric that is not in the catalogue.
+    `metric`: its table gets the fake incident (default: the catalogue's first metric). The exit code is 1 if the drill did not
+    arrive. Raises SettingsError for a metric that is not in the catalogue.
     """
     settings = load_settings()
     rehearsal = connections.connect(dry_run=True, settings=settings)
@@ -82,14 +82,14 @@ def drill(metric: str = "") -> int:
 
 
 def _steps(ctx: RunContext) -> Iterator[DrillStep]:
-    """Run the steps of the alert notebook on the cut source, and yield how each one went."""
+    """Run the steps of the alert notebook on the DrillSource, and yield the result of each."""
     now = pipeline.clock()
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due)
     errors = "; ".join(dict.fromkeys(reading.errors.values()))
     yield not errors, "source", errors or f"{len(reading.series)} metrics read, the newest bucket cut to {REMAINING_ROWS:.0%}"
 
-    # Only the newest bucket counts: a real incident in the buckets before it is no part of the drill.
+    # Use only the newest bucket: a real incident in earlier buckets must not become part of the drill.
     judged = pipeline.judge(ctx, due, reading)
     last = max((verdict.bucket for verdict in judged.verdicts), default=now)
     changes = advance_state(due, [v for v in judged.verdicts if v.bucket == last], PreviousState(ctx.metrics))
@@ -112,7 +112,7 @@ def _steps(ctx: RunContext) -> Iterator[DrillStep]:
 
 
 def _arrivals(receipts: list[Receipt], count: int) -> Iterator[DrillStep]:
-    """Yield a step for each receipt, then one for each destination: how many of `count` messages it accepted."""
+    """Yield a step for each receipt, then a step for each destination with the number of messages, of `count`, it accepted."""
     for receipt in receipts:
         ok = receipt.state == "sent" and bool(receipt.message_id)
         details = f"accepted as message {receipt.message_id}" if ok else f"{receipt.state}: {receipt.reason}"

@@ -1,4 +1,4 @@
-"""`python -m alerting new-metric`: make a catalogue line of a query, show its history, and write both if asked to."""
+"""`python -m alerting new-metric`: draft a catalogue line from a query, show its history, and with --write save both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from alerting.pipeline.segment_watch import SUFFIX
 from alerting.settings import Settings, load_settings
 
 DAY = timedelta(days=1)
-FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # what --value may call, and an example of the columns
+FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functions for --value, each with example columns
     "count": (metric_values.count, ("a",)),
     "total": (metric_values.total, ("a",)),
     "measured": (metric_values.measured, ("a",)),
@@ -41,7 +41,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # what -
     "mean": (metric_values.mean, ("sum", "number")),
 }
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
-TIME_UNITS = {  # as timedelta spells them, longest first
+TIME_UNITS = {  # arguments of timedelta, longest unit first
     "days": DAY,
     "hours": timedelta(hours=1),
     "minutes": timedelta(minutes=1),
@@ -62,7 +62,7 @@ _STEP = re.compile(r"(\d+)\s+AS\s+step\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class WrittenValue:
-    """A value as the catalogue writes it: count("likes")."""
+    """A value and its source text in the catalogue, such as count("likes")."""
 
     function: str
     columns: tuple[str, ...]
@@ -73,7 +73,7 @@ class WrittenValue:
 
 @dataclass(frozen=True)
 class MetricDraft:
-    """A metric whose value is not known yet. `query`: name of its file without .sql; `new`: whether that file must be written."""
+    """A metric without its value. `query`: name of the SQL file without .sql. `new`: True if that file must be written."""
 
     name: str
     title: str
@@ -85,7 +85,7 @@ class MetricDraft:
 
 @dataclass(frozen=True)
 class DraftHistory:
-    """The values of a draft, one per bucket, NaN for gaps. `judged`: the frame of `detectors.judge` with the default rule."""
+    """The values of a draft, one per bucket, NaN for gaps. `judged`: the result of `detectors.judge` with the default rule."""
 
     metric: Metric
     written: WrittenValue
@@ -94,7 +94,7 @@ class DraftHistory:
     zone: str
 
     def lines(self) -> Iterator[str]:
-        """Yield lines that tell an analyst whether the metric is worth watching."""
+        """Yield lines about the history that help an analyst decide whether to watch the metric."""
         values = self.values.dropna()
         grid = self.values.loc[values.index[0] :]
         numbers = NumberFormat.fitting(self.metric.form, "en", *values.tail(LAST_VALUES))
@@ -114,9 +114,9 @@ class DraftHistory:
 
 
 def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str = "", write: bool = False) -> int:
-    """Check the query, read its history, print what it is like and the catalogue line; `write` changes the files.
+    """Check the query, read its history, and print a description and the catalogue line. `write`: also change the files.
 
-    `sql` is the path of a file, or "-". Raises SettingsError with what is wrong, SourceError when the query cannot be run.
+    `sql`: the path of a file, or "-" for standard input. Raises SettingsError for invalid input, SourceError if the query fails.
     """
     settings = load_settings()
     if settings.source != "embedded" and not settings.source.startswith("http"):
@@ -160,7 +160,7 @@ def _read_query(path: str) -> str:
 
 def _draw(settings: Settings, history: DraftHistory) -> Path:
     """Save a chart of the newest values with their band, and return its path."""
-    from alerting import charts  # late: matplotlib is slow to load, and most mistakes are found before it is needed
+    from alerting import charts  # late: matplotlib is slow to load, and most errors are found earlier
 
     span = max(CHART_SPAN, MIN_CHART_BUCKETS * history.metric.step)
     recent = history.judged.loc[history.judged.index[-1] - span :]
@@ -173,9 +173,9 @@ def _draw(settings: Settings, history: DraftHistory) -> Path:
 def draft_metric(
     name: str, sql: str, title: str, step: timedelta | None, queries: Mapping[str, Query], names: list[str]
 ) -> MetricDraft:
-    """Return what name, query and options say of the metric, before the source is read.
+    """Return the draft of a metric from name, query and options. The source is not read.
 
-    `queries`: those in alerting/sql by name; `names`: the catalogue's metrics. Raises SettingsError.
+    `queries`: the queries in alerting/sql by name. `names`: names of the catalogue's metrics. Raises SettingsError.
     """
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SUFFIX):
         raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
@@ -184,7 +184,7 @@ def draft_metric(
     if name in ROUTE_WORDS:
         raise SettingsError(f"name {name!r} means something in ALERTING_ROUTES: take another")
 
-    # The file: an existing one with the same query, or a new one named after the table, and the metric if that name is taken.
+    # Use an existing file with the same query. Otherwise name a new file after the table; if that exists, add the metric's name.
     table = _table_of(name, sql)
     same = next((query.name for query in queries.values() if _normalized(query.sql) == _normalized(sql)), "")
     file = same or (table if table not in queries else f"{table}.{name}")
@@ -201,7 +201,7 @@ def draft_metric(
 
 
 def _table_of(name: str, sql: str) -> str:
-    """Return the table that the query reads, if the query keeps the rules of alerting/sql. Raises SettingsError."""
+    """Return the table that the query reads. Raises SettingsError if the query breaks a rule of alerting/sql."""
     tables = list(dict.fromkeys(_FROM.findall(_COMMENT.sub(" ", sql))))
     if not tables:
         raise SettingsError(
@@ -215,14 +215,14 @@ def _table_of(name: str, sql: str) -> str:
 
 
 def _normalized(sql: str) -> str:
-    """Return the query without comments, line breaks and a last semicolon."""
+    """Return the query without comments, line breaks and final semicolon."""
     return " ".join(_COMMENT.sub(" ", sql).split()).rstrip("; ")
 
 
 def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
-    """Return the value that `expression` writes; if it is empty, the column called `name`, or the only one. Raises SettingsError.
+    """Parse the value `expression`; if it is empty, take the column called `name`, or the only column. Raises SettingsError.
 
-    `columns` are those of the query. The expression is read, never evaluated.
+    `columns`: the columns of the query. The expression is parsed, never evaluated.
     """
     present = [column for column in columns if column not in ("newest", "groups")]
     if not expression:
@@ -255,9 +255,9 @@ def _parse_call(expression: str) -> WrittenValue:
 
 
 def read_history(draft: MetricDraft, expression: str, source: Source, now: datetime, delay: timedelta, zone: str) -> DraftHistory:
-    """Read as much history as the default rule needs, and judge it.
+    """Read the history that the default rule needs, and judge it.
 
-    Raises SettingsError for a query without rows or a value that cannot be made, SourceError when the source cannot be read.
+    Raises SettingsError for a query without rows or a value that fails, SourceError if the source cannot be read.
     """
     last = last_closed_bucket(now, delay, draft.step)
     first = last - (RULE.history + 3 * DAY) // draft.step * draft.step
@@ -280,7 +280,7 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
 
 
 def _form(function: str, values: pd.Series) -> str:
-    """Return the form in which such values are written: count, ratio or number."""
+    """Return the `form` that fits these values: count, ratio or number."""
     if function == "ratio":
         return "ratio" if values.between(0, 1).all() else "number"
     whole = bool((values == values.round()).all() and (values >= 0).all())
@@ -288,13 +288,13 @@ def _form(function: str, values: pd.Series) -> str:
 
 
 def is_distinct(sql: str, column: str) -> bool:
-    """Return whether the column counts distinct users, so that its buckets do not add up. `column` may be users[os=iOS]."""
+    """Return whether the column counts distinct users, whose buckets do not add up. `column` may be users[os=iOS]."""
     number = re.escape(column.partition("[")[0])
     return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{number}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
 
 
 def sparkline(values: pd.Series) -> str:
-    """Return the values as a line of bars, ▁▂▅▇, from 0 (or the lowest below it) to the highest; a gap is a space."""
+    """Return the values as a line of bars, ▁▂▅▇, scaled from 0 (or a lower minimum) to the maximum; a gap is a space."""
     low, high = min(0.0, float(values.min())), float(values.max())
     width = (high - low) or 1.0
     levels = (values - low) / width * len(SPARKLINE)
@@ -320,7 +320,7 @@ def _quoted(text: str) -> str:
 
 
 def insert_line(source: str, line: str) -> str:
-    """Return the text of the catalogue with `line` at the end of METRICS. Raises SettingsError where there is no such list."""
+    """Return the text of the catalogue with `line` at the end of METRICS. Raises SettingsError if METRICS is not found."""
     lists = [
         node.value
         for node in ast.parse(source).body
@@ -341,7 +341,7 @@ def insert_line(source: str, line: str) -> str:
 
 
 def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path) -> list[Path]:
-    """Write the catalogue and a new query's file; return the files. Raises SettingsError, and changes nothing then."""
+    """Write the catalogue and the file of a new query. Return the files. Raises SettingsError; then no file is changed."""
     text = insert_line(catalogue.read_text(encoding="utf-8"), line)
     file = folder / f"{draft.query}.sql"
     try:
@@ -356,7 +356,7 @@ def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file completely or not at all, and keep its permissions."""
+    """Replace a file atomically, and keep its permissions."""
     temporary = file.with_name(f".{file.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -30,17 +30,17 @@ from alerting.settings import Settings, load_settings
 
 MINUTE = timedelta(minutes=1)
 LENGTH_UNITS = {"m": MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-MAX_LENGTH = timedelta(days=90)  # a forgotten silence hides outages
+MAX_LENGTH = timedelta(days=90)  # a limit, because a forgotten silence hides outages
 RUNS_IN_STATUS = 5
-CHAT_WAIT = 25.0  # seconds one request waits for a button press
-CHAT_RETRY_AFTER = 5.0  # seconds after a request that failed
-LOCK_RETRY_AFTER = 1.0  # seconds; a run takes a few
+CHAT_WAIT = 25.0  # seconds that one request waits for a button press
+CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
+LOCK_RETRY_AFTER = 1.0  # seconds to wait for the lock of a run
 
 
 def status() -> int:
-    """Print last runs, judged buckets, open incidents, silences, outbox, disk use and when the next bucket is due.
+    """Print last runs, judged buckets, open incidents, silences, outbox, disk use, and the time when the next bucket is due.
 
-    The exit code is 1 when the last run failed or the next one is overdue. Raises StoreError.
+    The exit code is 1 if the last run failed or the next one is overdue. Raises StoreError.
     """
     settings, now = load_settings(), datetime.now(UTC)
     store = open_store(settings)
@@ -83,11 +83,11 @@ def _incident_line(incident: Incident, zone: str) -> str:
 
 
 def _print_next_due(judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime) -> bool:
-    """Print when the next bucket can be judged; return whether that is overdue. `judged`: last bucket by metric."""
+    """Print when the next bucket can be judged. Return True if that is overdue. `judged`: metric -> its last judged bucket."""
     if not judged:
         click.echo("next due: now (nothing was judged yet)")
         return False
-    newest: dict[timedelta, datetime] = {}  # by step: a metric that lags behind the others of its step is not waited for
+    newest: dict[timedelta, datetime] = {}  # step -> newest judged bucket; a metric that lags behind is ignored
     for name, bucket in judged.items():
         newest[steps[name]] = max(bucket, newest.get(steps[name], bucket))
     due = min(bucket + 2 * step for step, bucket in newest.items()) + timedelta(minutes=settings.delay)
@@ -109,7 +109,7 @@ def silence(scope: str, length: str, why: str) -> int:
         raise SettingsError(f"no metric {scope!r}: there are {', '.join(names)}; or all")
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
+    except (KeyError, OSError):  # the user has no name, as in some containers
         user = ""
     planned = Silence("*" if scope == "all" else scope, now, now + parse_length(length), why, user)
     number = open_store(settings).add_silence(planned)
@@ -129,7 +129,7 @@ def silences() -> int:
 
 
 def unsilence(number: int) -> int:
-    """End a silence now. Raises SettingsError if no current silence has that number, StoreError."""
+    """End a silence now. Raises StoreError, and SettingsError if no current silence has this number."""
     if not open_store(load_settings()).end_silence(number, datetime.now(UTC)):
         raise SettingsError(f"no silence {number}: `python -m alerting silences` lists those that are not over")
     click.echo(f"silence {number} has ended")
@@ -137,7 +137,7 @@ def unsilence(number: int) -> int:
 
 
 def parse_length(text: str, option: str = "--for") -> timedelta:
-    """Return "2h", "1d 6h" or "90m" as a duration of at most MAX_LENGTH. Raises SettingsError, which names `option`."""
+    """Parse "2h", "1d 6h" or "90m", at most MAX_LENGTH. Raises SettingsError, whose text names `option`."""
     parts = re.findall(r"(\d+)\s*([mhdw])", text.lower())
     rest = re.sub(r"(\d+)\s*([mhdw])", "", text.lower()).strip()
     length = sum((int(number) * LENGTH_UNITS[unit] for number, unit in parts), timedelta())
@@ -162,9 +162,9 @@ def labels(weeks: int) -> int:
 
 
 def listen(turns: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Process button presses as they come, until Ctrl-C or for `turns` requests; without this they wait for the next run.
+    """Process button presses at once, until Ctrl-C or for `turns` requests. Otherwise the next run processes them.
 
-    It polls the chat: no server, no open port. Raises SettingsError without a chat, StoreError.
+    It polls the chat, so it needs no server and no open port. Raises StoreError, and SettingsError if no chat is configured.
     """
     settings = load_settings()
     if not settings.telegram_token:
@@ -185,7 +185,7 @@ def listen(turns: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
 
 
 def _process_presses(settings: Settings, ctx: RunContext, sleep: Callable[[float], None]) -> None:
-    """Apply the presses and send the replies, under the lock of a run: a run in progress would overwrite the answers."""
+    """Apply the presses and send the replies. Hold the lock of runs, because a run in progress would overwrite the changes."""
     while True:
         now = datetime.now(UTC)
         try:

@@ -1,7 +1,7 @@
-"""Incidents: episodes of one metric each (a state machine), and which episodes belong together. Pure.
+"""Incidents: the episodes of each metric (a state machine), and the grouping of episodes into incidents. Pure.
 
-Grouping and the one thread follow Alertmanager's notification groups. Two differences: the metrics' own tree says what belongs
-together, and the end of a group is notified.
+The grouping, with one thread per incident, follows Alertmanager's notification groups, with two differences: the tree of metrics
+decides which episodes belong together, and the end of a group is notified.
 """
 
 from alerting.incidents.metric_tree import MetricTree

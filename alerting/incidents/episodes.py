@@ -1,12 +1,13 @@
-"""State machine of one metric's episodes: takes a verdict, returns the new episode and its events. Pure.
+"""The state machine of one metric's episodes: it takes a verdict and returns the new episode and its events. Pure.
 
     OK          anomalous -> PENDING; `need` anomalous of the last `window` buckets -> FIRING (opened)
-    PENDING     the same; no anomalous bucket left in the window -> OK
+    PENDING     as OK; no anomalous bucket left in the window -> OK
     FIRING      anomalous -> FIRING (worsened, reminder); normal -> RECOVERING
-    RECOVERING  anomalous -> FIRING; `recover` normal of the last `recover_window` answers -> OK (resolved)
+    RECOVERING  anomalous -> FIRING; `recover` normal of the last `recover_window` verdicts -> OK (resolved)
 
-Missing and unknown buckets change no state: a metric that cannot be seen has not recovered. Beside the states runs the gap of
-missing buckets (no data, data back). The states are those of an alert in Prometheus, with recovering added.
+Missing and unknown buckets do not change the state, because they do not show that a metric has recovered. The gap of missing
+buckets is tracked independently of the states (events: no data, data back). The states are those of an alert in Prometheus, with
+RECOVERING added.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Ver
 
 STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
-HOLD_BASELINE = timedelta(hours=6)  # so long values are compared with the level before a sudden change; then the band decides
+HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
 QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many buckets
-RECOVERED_SHARE = 0.5  # of the change: nearer than that to the level before is recovered
+RECOVERED_SHARE = 0.5  # of the change: with a smaller remaining deviation the value has recovered
 
 Step = tuple[Episode, tuple[Event, ...]]
 
 
 def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Return the episode after one more bucket, and its events (mostly none). Verdicts come in the order of their buckets."""
+    """Return the episode after one more bucket, and its events (usually none). Verdicts must be in the order of their buckets."""
     length = max(policy.window, policy.patience, policy.recover, QUIET_AFTER_GAP)
     episode = replace(episode, recent=(episode.recent + STATUS_LETTER[verdict.status])[-length:])
     if verdict.status is Status.MISSING:
@@ -46,7 +47,7 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Report "no data" after `patience` missing buckets in a row, unless gaps as long are usual at this time."""
+    """Report "no data" after `patience` missing buckets in a row, unless gaps of this length are usual at this time."""
     episode = replace(episode, gap_since=episode.gap_since or verdict.bucket)
     usual = bool(verdict.reason) and not verdict.is_new
     if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_notified:
@@ -55,7 +56,7 @@ def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 
 def _when_closed(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """OK or PENDING: open after enough anomalous buckets, forget a pending episode when none is left in the window."""
+    """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window."""
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
         still_pending = episode.state is EpisodeState.PENDING and "a" in window
@@ -64,13 +65,13 @@ def _when_closed(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     episode = _with_anomaly(episode, verdict, policy)
     if not verdict.is_new or window.count("a") < policy.need:
         return replace(episode, state=EpisodeState.PENDING), ()
-    if verdict.usual and verdict.expected != verdict.value:  # the level before and after, for `against_level_before`
+    if verdict.usual and verdict.expected != verdict.value:  # levels before and after the change, for `against_level_before`
         episode = replace(episode, expected_share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)
     return _notify(EventKind.OPENED, verdict, replace(episode, state=EpisodeState.FIRING, opened=verdict.bucket))
 
 
 def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """FIRING or RECOVERING: worsen, remind, or resolve after enough normal buckets."""
+    """Advance a FIRING or RECOVERING episode: worsen, remind, or resolve it after enough normal buckets."""
     if verdict.status is Status.ANOMALOUS:
         episode = replace(_with_anomaly(episode, verdict, policy), state=EpisodeState.FIRING)
         if verdict.is_new and _is_worse(episode.last_notified_verdict, verdict, policy):
@@ -87,10 +88,10 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 
 def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
-    """Return the verdict against the level before a sudden change, while the episode is open (for six hours at most).
+    """Return the verdict compared with the level before a sudden change, while the episode is open (at most HOLD_BASELINE).
 
-    The band of a sudden change follows the values down (or up), so by the band alone an outage would be normal one bucket later,
-    and its end an alarm. The level before is carried along the day as its share of the usual value of each time.
+    The band of the sudden detector follows the values down (or up). By the band alone, an outage would be normal one bucket
+    later, and its end an anomaly. The level before is stored as a share of the usual value, so it follows the daily rhythm.
     """
     share = verdict.value / verdict.usual if verdict.usual and episode.state in OPEN_STATES else float("nan")
     fall = episode.fell_to - episode.expected_share
@@ -110,14 +111,14 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
-    """Return whether the value jumps from the few or incomplete buckets around a gap to about the usual level."""
+    """Return whether the value returns to about the usual level after a gap and the incomplete buckets around it."""
     if not {"m", "u"} & set(episode.recent[-QUIET_AFTER_GAP:]):
         return False
     return abs(verdict.value - verdict.usual) < RECOVERED_SHARE * abs(verdict.expected - verdict.usual)
 
 
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
-    """Return whether the residual has grown by the policy's share, on the same side, since it was last notified."""
+    """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification."""
     if notified is None:
         return False
     before, now = notified.value - notified.expected, verdict.value - verdict.expected
@@ -137,18 +138,18 @@ def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode
 
 
 def _answers(episode: Episode, letter: str, policy: Policy) -> str:
-    """Return the answers that decide whether the episode is over, the newest last."""
+    """Return the letters (n, a) of the verdicts that decide whether the episode is over, newest last."""
     return (episode.answers + letter)[-(policy.recover_window or policy.recover) :]
 
 
 def _remind(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Send a reminder when the last notification is `policy.remind` old."""
+    """Add a reminder if the last notification is at least `policy.remind` old."""
     due = episode.last_notified is not None and verdict.bucket - episode.last_notified >= policy.remind
     return _notify(EventKind.REMINDER, verdict, episode) if due else (episode, ())
 
 
 def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
-    """Return the episode with this notification, and the event, which still has the verdict that was notified before."""
+    """Return the episode with this notification, and the event. The event's episode still has the previously notified verdict."""
     episode = replace(episode, last_notified=verdict.bucket)
     after = episode if verdict.status is Status.MISSING else replace(episode, last_notified_verdict=verdict)
     return after, (Event(kind, verdict.metric, verdict.bucket, verdict, episode),)

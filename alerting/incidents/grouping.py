@@ -1,7 +1,7 @@
 """Incidents: groups of episodes that belong together, each notified in one thread. Pure.
 
-Events of episodes go in, bucket by bucket; the incidents and their notifications come out. A notification is an event too: the
-one of the root metric, with its `incident`, and the other metrics' events as `also`.
+The input is the events of episodes, bucket by bucket; the output is incidents and notifications. A notification is an Event too:
+that of the root metric, with its `incident`, and with the events of the other metrics as `also`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
-JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens so soon after an incident joins it, related or not
-JOIN_RELATED_WITHIN = timedelta(hours=12)  # so long a related metric joins; later it opens an incident of its own
-REOPEN_WITHIN = timedelta(hours=3)  # a metric that is anomalous again so soon after the end reopens the incident
-MAX_REOPEN_MESSAGES = 2  # reopenings with a message of their own; after that reminders are enough
+JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
+JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
+REOPEN_WITHIN = timedelta(hours=3)  # an anomaly within this time after the end reopens the incident
+MAX_REOPEN_MESSAGES = 2  # reopenings that send a message; later ones send only reminders
 OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 
 IsSilenced = Callable[[str, datetime], bool]  # (metric, bucket) -> whether a silence covers it
@@ -30,9 +30,10 @@ def update_incidents(
 ) -> tuple[list[Incident], list[Event]]:
     """Return the incidents after the metrics' events, and the notifications in the order in which the buckets ended.
 
-    An event of a metric in an open incident belongs to that. A new episode reopens the metric's own incident that closed less
-    than REOPEN_WITHIN ago; or joins an open incident that opened less than JOIN_ANY_WITHIN ago, or (for a related metric)
-    JOIN_RELATED_WITHIN; or opens a new one with all others of its bucket. Silenced events change incidents in the same way.
+    An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
+    it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
+    JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
+    Silenced events change incidents in the same way.
     """
     grouping = IncidentGrouping({incident.id: incident for incident in known}, MetricTree(metrics), silenced)
     step = {metric.name: metric.step for metric in metrics}
@@ -43,9 +44,9 @@ def update_incidents(
 
 
 def one_event_each(notifications: Sequence[Event], after: Sequence[Incident]) -> list[Event]:
-    """Return one event per incident of a run that judged many buckets: with its true times, as it stands at the end.
+    """Merge the notifications of a run that judged many buckets: one event per incident, with its state after the run.
 
-    An incident that opened and closed within the run is notified once, as over (its `last_notified` is None then).
+    An incident that opened and closed within the run is notified once, as resolved; its `last_notified` is None then.
     """
     by_incident: dict[str, list[Event]] = {}
     for event in notifications:
@@ -55,7 +56,7 @@ def one_event_each(notifications: Sequence[Event], after: Sequence[Incident]) ->
 
 
 def _merged(events: list[Event], incident: Incident | None) -> Event:
-    """Return the one event that stands for all events of an incident."""
+    """Return one event in place of all events of an incident."""
     first, last = events[0], events[-1]
     opened = first.kind in OPENING_KINDS and not first.again
     if incident is None or first is last:
@@ -68,14 +69,14 @@ def _merged(events: list[Event], incident: Incident | None) -> Event:
 
 
 def is_silent(incident: Incident, verdict: Verdict, silenced: IsSilenced) -> bool:
-    """Return whether nothing may be sent about this metric and bucket of the incident."""
+    """Return whether messages about this metric and bucket are silenced, muted or snoozed."""
     snoozed = incident.snoozed_until is not None and verdict.bucket < incident.snoozed_until
     return snoozed or (incident.muted and incident.open) or silenced(verdict.metric, verdict.bucket)
 
 
 @dataclass
 class IncidentGrouping:
-    """The incidents as they stand, and their notifications so far."""
+    """The current incidents, and the notifications so far."""
 
     incidents: dict[str, Incident]
     tree: MetricTree
@@ -83,7 +84,7 @@ class IncidentGrouping:
     notifications: list[Event] = field(default_factory=list)
 
     def add(self, events: list[Event]) -> None:
-        """Add all events of one bucket: ends first, because an incident that ends may be reopened in the same bucket."""
+        """Add all events of one bucket. Process ends first, because an incident may end and reopen in the same bucket."""
         opening, by_incident = list[Event](), dict[str, list[Event]]()
         for event in sorted(events, key=lambda event: event.kind in OPENING_KINDS):
             incident = self._incident_of(event)
@@ -97,7 +98,7 @@ class IncidentGrouping:
             self._update(self.incidents[name], group, new=group is opening)
 
     def _incident_of(self, event: Event) -> Incident | None:
-        """Return the incident of an event: the metric's own first, then the newest that it may join."""
+        """Return the incident of an event: one of the same metric, otherwise the newest that it may join, otherwise None."""
         newest = sorted(self.incidents.values(), key=lambda incident: incident.opened, reverse=True)
         own = [incident for incident in newest if incident.member(event.metric)]
         for incident in own:
@@ -111,21 +112,21 @@ class IncidentGrouping:
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
     def _was_notified(self, event: Event) -> bool:
-        """Return whether the bucket lies in a closed incident of the metric: judged again because of late rows."""
+        """Return whether a closed incident of the metric covers the bucket, which late rows caused to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
         return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
 
     def _may_join(self, incident: Incident, event: Event) -> bool:
         age = event.bucket - incident.opened
         snoozed = incident.snoozed_until is not None and event.bucket < incident.snoozed_until
-        if incident.muted or incident.label or snoozed:  # a person's decision is about what they saw, not about what comes later
+        if incident.muted or incident.label or snoozed:  # a person's decision covers what they saw, not later anomalies
             return False
         if age <= JOIN_ANY_WITHIN:
             return True
         return age <= JOIN_RELATED_WITHIN and any(self.tree.related(event.metric, m.metric) for m in incident.affected)
 
     def _opened(self, events: list[Event]) -> Incident:
-        """Return a new incident of these events, its root first; its id is not used yet."""
+        """Add a new incident of these events, with the root metric first and an unused id. Return it."""
         root = self.tree.first(event.metric for event in events)
         members = {event.metric: _member(event) for event in sorted(events, key=lambda event: event.metric != root)}
         bucket = members[root].joined
@@ -136,7 +137,7 @@ class IncidentGrouping:
         return self.incidents[name]
 
     def _update(self, before: Incident, events: list[Event], new: bool) -> None:
-        """Change the incident by its events of one bucket, and add the notification, if there is one."""
+        """Update the incident with its events of one bucket, and add the notification, if there is one."""
         after = before
         for event in events:
             after = _with_event(after, event)
@@ -149,13 +150,13 @@ class IncidentGrouping:
             after = replace(after, muted=False, snoozed_until=None)
         if notification is not None:
             after = replace(after, last_notified=bucket)
-            unannounced = over and before.last_notified is None  # the opening was silenced: the end is the first notification
+            unannounced = over and before.last_notified is None  # the opening was silenced, so the end is the first notification
             shown = replace(after, last_notified=None) if unannounced else after
             self.notifications.append(replace(notification, incident=shown))
         self.incidents[after.id] = after
 
     def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
-        """Return the notification of an incident's events of one bucket, with the others as `also`; None for none."""
+        """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""
         if not after.open:
             ended = [event for event in events if event.kind in ENDING_KINDS]
             unannounced = before.last_notified is None and silent
@@ -172,7 +173,7 @@ class IncidentGrouping:
         if worse:
             return replace(self._combined(worse, after), kind=EventKind.WORSENED)
 
-        # A metric's own reminder is due, and so is the incident's, whichever metric was notified last
+        # A reminder of one metric is sent only if the last notification of the whole incident is old enough
         reminders = [event for event in events if event.kind is EventKind.REMINDER]
         if not reminders:
             return None
@@ -183,8 +184,8 @@ class IncidentGrouping:
     def _is_notable(self, before: Incident, event: Event) -> bool:
         """Return whether an opening within an incident is worth a message.
 
-        A metric below the root that follows soon is no surprise; any other metric that joins is. A member is notable when it
-        changes from anomalous to missing, or back.
+        A metric below the root that becomes anomalous soon after it is not notable; any other metric that joins is. A member is
+        notable when it changes from anomalous to missing, or back.
         """
         member, root = before.member(event.metric), before.root.metric
         if member is not None:
@@ -193,7 +194,7 @@ class IncidentGrouping:
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
     def _combined(self, events: list[Event], after: Incident) -> Event:
-        """Return one event for all of them: the root's, or the highest metric's, with the others as `also`."""
+        """Return one event for all: the root's, otherwise that of the highest metric in the tree, with the others in `also`."""
         names = [event.metric for event in events]
         first = after.root.metric if after.root.metric in names else self.tree.first(names)
         lead = next(event for event in events if event.metric == first)
@@ -201,26 +202,26 @@ class IncidentGrouping:
 
 
 def _member(event: Event) -> Member:
-    """Return the member that an opening event makes."""
+    """Return the member of an incident for an opening event."""
     gap = event.kind is EventKind.NO_DATA
     since = (event.episode.gap_since if gap else event.episode.since) or event.bucket
     return Member(event.metric, since, event.bucket, event.verdict, gap, worst=None if gap else event.episode.worst)
 
 
 def _with_event(incident: Incident, event: Event) -> Incident:
-    """Return the incident with the event's metric as it is now."""
+    """Return the incident after the event: its metric is added or updated."""
     member, episode = incident.member(event.metric), event.episode
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
     now = member
     ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
-        now = _member(event)  # no "data back" came before it: by late rows it never was a gap
+        now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS:
         now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=member.worst or episode.worst)
     elif event.kind is EventKind.RESOLVED:
         now = replace(ended, until=episode.normal_since or event.bucket)
-    elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly from before it may go on
+    elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
         now = replace(member, gap=False) if episode.opened else replace(ended, until=event.bucket)
     elif episode.worst is not None:
         now = replace(member, worst=episode.worst)
@@ -230,7 +231,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
 def announce_unsilenced(
     incidents: Sequence[Incident], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], silenced: IsSilenced
 ) -> tuple[list[Incident], list[Event]]:
-    """Return the incidents, and the opening events of those that were silenced, go on, and may be notified now.
+    """Return the incidents, and an opening event for each open one that was never notified and is not silent any more.
 
     `newest`: metric -> the verdict of its newest bucket.
     """
@@ -245,12 +246,12 @@ def announce_unsilenced(
 
 
 def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
-    """Return the event that opened the incident, made again from what is stored."""
+    """Return the event that opened the incident, rebuilt from the stored incident and `episodes`."""
     root = incident.root
     episode = episodes.get(root.metric) or Episode(root.metric)
-    if root.gap or root.first.status is Status.MISSING:  # it began as a gap, whatever came after
+    if root.gap or root.first.status is Status.MISSING:  # it began as a gap, even if an anomaly followed
         return Event(EventKind.NO_DATA, root.metric, root.joined, root.first, replace(episode, gap_since=root.since), incident)
-    if episode.since != root.since:  # the root's episode is over, or another one by now
+    if episode.since != root.since:  # the episode of the root is over, or a later one has begun
         episode = Episode(root.metric, EpisodeState.OK, since=root.since, worst=root.worst, lost=root.lost)
     return Event(EventKind.OPENED, root.metric, root.joined, root.first, episode, incident)
 
@@ -258,9 +259,9 @@ def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
 def withdrawn_members(
     incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
 ) -> list[Member]:
-    """Return the members without an anomaly after late rows came.
+    """Return the members that are no longer anomalous after late rows changed their buckets.
 
-    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the results of that.
+    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
     """
     opened = {event.metric for event in events if event.kind in OPENING_KINDS}
     withdrawn = []
@@ -273,7 +274,7 @@ def withdrawn_members(
 
 
 def without_members(incident: Incident, gone: Sequence[Member], bucket: datetime) -> Incident:
-    """Return the incident without these members; closed at `bucket` and marked as corrected when none is left."""
+    """Return the incident without these members. If none is left, it is closed at `bucket` and marked as corrected."""
     left = tuple(member for member in incident.members if member not in gone)
     if not left:
         return replace(incident, closed=bucket, corrected=True)

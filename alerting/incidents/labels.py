@@ -1,4 +1,4 @@
-"""The precision of alerts, from people's labels of incidents. Pure."""
+"""The precision of alerts, computed from people's labels of incidents. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "week")) -> pd.DataFrame:
-    """Return one row per root metric and week (its Monday, UTC), or per one of them.
+    """Return one row per root metric and week (its Monday, UTC), or per metric or week alone, as `by` says.
 
-    Columns: the number of incidents, of each label (int), and precision (float64): the share of the labelled incidents that were
-    no false alarm, NaN where none is labelled. Incidents that nobody was notified of, or that were corrected, are left out.
+    Columns: number of incidents (int), number of each label (int), and precision (float64): the share of labelled incidents
+    that are not false alarms, NaN if none is labelled. Incidents that were not notified or were corrected are left out.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The tree of metrics, by the `parents` of the catalogue."""
+"""The tree of metrics, defined by `parents` in the catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MetricTree:
     """A forest of metrics; a metric may have two parents. Parents that are not in the catalogue are ignored."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
-        """Raises ValueError when the parents of a metric lead back to itself."""
+        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
         self.metrics = metrics
         self._by_name = {metric.name: metric for metric in metrics}
         self._order = {metric.name: position for position, metric in enumerate(metrics)}
@@ -30,11 +30,11 @@ class MetricTree:
         return self._by_name[name]
 
     def depth(self, name: str) -> int:
-        """Return the number of steps from a root, by the longest way."""
+        """Return the length of the longest path from a root metric; 0 for a root metric."""
         return max((1 + self.depth(parent) for parent in self._parents(name)), default=0)
 
     def roots(self, name: str) -> frozenset[str]:
-        """Return the metrics without parents above this one; itself if it has none."""
+        """Return the root metrics (those without parents) above this metric; the metric itself if it is a root."""
         parents = self._parents(name)
         return frozenset().union(*map(self.roots, parents)) if parents else frozenset({name})
 
@@ -43,7 +43,7 @@ class MetricTree:
         return bool(self.roots(one) & self.roots(other))
 
     def first(self, names: Iterable[str]) -> str:
-        """Return the metric that the others may depend on: highest in the tree, then first in the catalogue."""
+        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
         return min(names, key=lambda name: (self.depth(name), self._order[name]))
 
     def is_platform(self, names: Iterable[str]) -> bool:

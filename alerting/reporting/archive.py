@@ -1,4 +1,4 @@
-"""The folder of records: reports/runs has a folder per day (UTC) with the records of its runs and their list in lines of JSON."""
+"""The folder of records. reports/runs has a folder per day (UTC), with the records of its runs and their list (JSON lines)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older 
 
 
 def day_folders(reports: Path) -> list[Path]:
-    """Return the folders of days, newest first, without whatever else lies there."""
+    """Return the folders of days, newest first. Anything else in reports/runs is ignored."""
     with suppress(OSError):
         found = [day for day in (reports / "runs").iterdir() if _DAY.fullmatch(day.name)]
         return sorted((day for day in found if day.is_dir() and not day.is_symlink()), reverse=True)
@@ -35,7 +35,7 @@ def day_folders(reports: Path) -> list[Path]:
 
 
 def day_lines(day: Path) -> dict[str, dict[str, Any]]:
-    """Return the list of a day by name of run, in the order of writing. Damaged lines are left out."""
+    """Return the list of a day, in the order of writing: name of the run -> its line. Damaged lines are left out."""
     lines: dict[str, dict[str, Any]] = {}
     with suppress(OSError):
         for text in (day / LIST).read_text(encoding="utf-8", errors="replace").splitlines():
@@ -47,7 +47,7 @@ def day_lines(day: Path) -> dict[str, dict[str, Any]]:
 
 
 def day_entries(day: Path) -> list[RunRecord]:
-    """Return the runs of a day, newest first: those on its list, and those whose notebook lies there without being listed."""
+    """Return the runs of a day, newest first: those on its list, and those with a notebook but no line on the list."""
     files = set[str]()
     with suppress(OSError):
         files = set(os.listdir(day))
@@ -61,7 +61,7 @@ def day_entries(day: Path) -> list[RunRecord]:
 
 
 def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> RunRecord:
-    """Return a run by its line on the list, which may be damaged or of an older version; `files`: names in its folder."""
+    """Return a run from its line on the list, which may be damaged or of an older version. `files`: names in its folder."""
     from alerting.reporting.types import RunRecord
 
     ok, affected, sent, summary = line.get("ok"), line.get("off"), line.get("sent"), str(line.get("said", ""))
@@ -85,7 +85,7 @@ def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) 
 
 
 def _started(listed: Any, name: str) -> datetime:
-    """Return the start of a run by the list, or else by its name, or else 1970."""
+    """Return the start of a run (aware UTC): from the list, otherwise from its name, otherwise 1970."""
     with suppress(ValueError, TypeError):
         at = datetime.fromisoformat(listed)
         if at.tzinfo:
@@ -96,13 +96,13 @@ def _started(listed: Any, name: str) -> datetime:
 
 
 def last_runs(settings: Settings, count: int) -> list[tuple[str, bool | None, str]]:
-    """Return the newest runs: file name, whether it succeeded (None: unknown), its result in one line."""
+    """Return the newest runs. Of each: file name, True if it succeeded (None: unknown), its result in one line."""
     runs = [run for day in day_folders(settings.reports)[:3] for run in day_entries(day) if not run.rehearsal]
     return [(f"{run.name}.ipynb", run.ok, run.summary) for run in runs[:count]]
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file as a whole or not at all. Raises OSError."""
+    """Write a file atomically: other processes see the old content or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")  # a rehearsal may write beside a run
     part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
@@ -111,7 +111,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def os_error(what: str) -> Iterator[None]:
-    """Raise an OSError as AlertingError that begins with `what`."""
+    """Turn an OSError inside the block into an AlertingError whose text begins with `what`."""
     try:
         yield
     except OSError as error:
@@ -119,13 +119,13 @@ def os_error(what: str) -> Iterator[None]:
 
 
 def disk_sizes(settings: Settings) -> dict[str, int]:
-    """Return the bytes on the disk of the reports and of the database (`memory`)."""
+    """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
     database = settings.data.glob("alerts.sqlite*") if settings.data.is_dir() else ()
     return {"reports": folder_size(settings.reports), "memory": _disk_usage(database)}
 
 
 def folder_size(path: Path) -> int:
-    """Return the bytes on the disk of all files below `path`."""
+    """Return the bytes on disk of all files below `path`."""
     return _disk_usage(Path(top) / name for top, _, names in os.walk(path) for name in names)
 
 
@@ -138,5 +138,5 @@ def _disk_usage(paths: Iterable[Path]) -> int:
 
 
 def format_size(size: int) -> str:
-    """12.3 MB"""
+    """Return a number of bytes as text, such as 12.3 MB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,6 +1,6 @@
-"""The failure of a run: how it is found in the notebook, put in words, and shown at the top of the record.
+"""Find the failure of a run in its notebook, describe it, and show it at the top of the record.
 
-Works on the JSON of a notebook, so that it also works where nothing of Jupyter can be imported.
+The functions work on the JSON of a notebook, so they work even if Jupyter cannot be imported.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from alerting.model.run import Outcome
 
 Notebook = dict[str, Any]
 EMPTY: Notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-TAG = "run-failed"  # of the cells that `with_banner` inserts, and the id of the sign to which the banner links
-PAPERMILL_TAG = "papermill-error-cell-tag"  # of the cells that papermill inserts for the same purpose
+TAG = "run-failed"  # tag of the cells that `with_banner` inserts; also the id that the banner links to
+PAPERMILL_TAG = "papermill-error-cell-tag"  # tag of the cells that papermill inserts to show an error
 RED = "border-left: 6px solid #c62828; background: #fdecea; color: #222; padding: 0.6em 1em"
 PRE = "background: none; white-space: pre-wrap; margin: 0 0 0.6em"
 MAX_REASON, MAX_SUMMARY = 500, 200  # characters
@@ -24,18 +24,18 @@ MAX_REASON, MAX_SUMMARY = 500, 200  # characters
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run: the error, what to do, and the cell (as in `cell_name`) or "". `detail` is long: for the notebook only."""
+    """A failed run: the error, the advice, and the cell (see `cell_name`) or "". `detail`: a long text for the notebook only."""
 
     what: str
     advice: str
     where: str = ""
     detail: str = ""
-    told: bool = True  # False: no message about it
-    stopped: bool = False  # by the person at the keyboard
+    told: bool = True  # False: send no message about it
+    stopped: bool = False  # interrupted by a person at the keyboard
 
     @property
     def reason(self) -> str:
-        """One line for the message, the log and the list of runs."""
+        """The failure in one line, for the message, the log and the list of runs."""
         return one_line(f"{self.where}: {self.what}" if self.where else self.what, MAX_REASON)
 
 
@@ -60,7 +60,7 @@ def one_line(text: str, length: int) -> str:
 
 
 def unfinished(notebook: Notebook) -> Failure | None:
-    """Return the failure that papermill does not report: a cell that was not completed, or no last cell tagged "finish"."""
+    """Return a failure that papermill does not report: an incomplete cell, or a last cell without the tag "finish"; else None."""
     codes = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
     cells = [(n, cell) for n, cell in codes if "".join(cell["source"]).strip()]
     for index, cell in cells:
@@ -76,7 +76,7 @@ def unfinished(notebook: Notebook) -> Failure | None:
 
 
 def cell_name(notebook: Notebook, index: int | None) -> str:
-    """Return the number of a cell among the code cells, and the heading above it: cell 2 (What data). None gives ""."""
+    """Return the name of a cell: its number among the code cells and the heading above it, as cell 2 (Data); "" for None."""
     if index is None:
         return ""
     before = notebook["cells"][: index + 1]
@@ -87,13 +87,13 @@ def cell_name(notebook: Notebook, index: int | None) -> str:
 
 
 def outcome(notebook: Notebook) -> dict[str, Any]:
-    """Return the outcome (`said`, `sent`) that the last cell of a run left in its output; {} without one."""
+    """Return the outcome of a run (`said`, `sent`) from the output of its last cell; {} if there is none."""
     data = [output.get("data", {}) for output in _last_outputs(notebook)]
     return next((found[Outcome.MIME] for found in data if isinstance(found.get(Outcome.MIME), dict)), {})
 
 
 def run_summary(notebook: Notebook) -> str:
-    """Return the result of a run in one line: its outcome, or else the last line that its last cell showed."""
+    """Return the result of a run in one line: its outcome, otherwise the last line of output of its last cell."""
     if words := outcome(notebook).get("said"):
         return one_line(str(words), MAX_SUMMARY)
     for output in reversed(_last_outputs(notebook)):
@@ -105,16 +105,16 @@ def run_summary(notebook: Notebook) -> str:
 
 
 def printed_messages(notebook: Notebook) -> str:
-    """Return the output of the cell tagged "said": the messages, where no chat is configured."""
+    """Return the text printed by the cell tagged "said": the messages, if no chat is configured."""
     cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
     outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
     return "".join("".join(output["text"]) for output in outputs)
 
 
 def with_banner(notebook: Notebook, failure: Failure) -> Notebook:
-    """Return the notebook with a banner on top, a sign at the cell that failed, and a mark in cells that were not executed."""
+    """Return the notebook with a banner at the top, a note at the failed cell, and a note in each cell that was not executed."""
     facts = {"What": failure.what, "Where": failure.where, "What to do": failure.advice, "More": failure.detail}
-    # In <pre>: no line of an error's text becomes markup.
+    # <pre> keeps the lines of an error's text from becoming Markdown.
     rows = [f"<b>{name}</b>\n<pre style='{PRE}'>{_literal(text)}</pre>" for name, text in facts.items() if text]
     rows += [f'<a href="#{TAG}">To the cell</a>' if failure.where else ""]
     banner = f'<div style="{RED}">\n<h2>This run failed</h2>\n' + "\n".join(rows) + "\n</div>"

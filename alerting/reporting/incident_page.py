@@ -18,17 +18,17 @@ from alerting.reporting.sanitize import is_safe, sanitize
 from alerting.reporting.types import IncidentStory, PageContext
 
 MAX_SEGMENTS = 12  # rows of each kind in the table of segments
-STAYS_OPEN = timedelta(days=3650)  # the end of an open incident, for the filter by date
+STAYS_OPEN = timedelta(days=3650)  # the filter by date treats an open incident as ending this far in the future
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
 
 def incident_file(id: str) -> str:
-    """Return the path of an incident's page from the folder of reports; whatever the id holds, it stays in that folder."""
+    """Return the path of an incident's page, relative to the folder of reports. No id can lead out of that folder."""
     return f"incidents/{_UNSAFE_IN_FILE_NAME.sub('_', id)[:150].lstrip('.') or '_'}.html"
 
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
-    """Return the HTML of the page. `stamp` is written into it, for `publish` to see whether the page is up to date."""
+    """Return the HTML of the page. `stamp` is written into it; `publish` compares it to see whether the page is up to date."""
     incident = story.incident
     until = _recovered(incident)
     silent = page.text("muted") if incident.muted else ""
@@ -62,7 +62,7 @@ def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> s
 
 
 def incident_card(story: IncidentStory, page: PageContext) -> Markup:
-    """Return the HTML of an incident on the index, in one line."""
+    """Return the HTML of an incident's entry on the index, in one line."""
     incident = story.incident
     card = render(
         "card",
@@ -80,25 +80,25 @@ def incident_card(story: IncidentStory, page: PageContext) -> Markup:
 
 
 def wall_time(local: datetime) -> int:
-    """Return local time as seconds since 1970 as if it were UTC: the filter compares it with dates of the local calendar."""
+    """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
     return int((local.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
 
 
 def cause_line(incident: Incident, page: PageContext) -> str:
-    """Return the root cause as plain text: os Android carries 96 % of it (−90 %)"""
+    """Return the root cause as plain text, such as: os Android carries 96 % of it (−90 %)"""
     cause = incident.cause
     if cause is None:
         return page.text("no cause")
     if cause.answer != "carried" or cause.slice is None:
         return page.text("alike" if cause.answer == "alike" else "unclear")
-    share_is_known = cause.share == cause.share  # otherwise NaN
+    share_is_known = cause.share == cause.share  # False for NaN
     share = page.text("carries", share=percent(cause.share, page.language)) if share_is_known else ""
     change = signed_percent(cause.slice.value, cause.slice.expected, page.language)
     return " ".join(filter(None, [_segment(cause.slice, page), share, f"({change})" if change else ""]))
 
 
 def _name(story: IncidentStory, page: PageContext) -> str:
-    """Return the first line of the opening message as it reads now; of an incident without one the metric and the time."""
+    """Return the first line of the opening message after its edits; without such a message, the metric and the time."""
     incident = story.incident
     opening = next((message for message in story.thread if message.key == incident.key), None)
     line = _plain_text(story.versions(opening)[-1].text.partition("\n")[0]).strip() if opening else ""
@@ -110,7 +110,7 @@ def _plain_text(html: str) -> str:
 
 
 def _state(incident: Incident, page: PageContext) -> str:
-    """Return when it began, how long it lasts, who takes care of it, and its label, in one line."""
+    """Return the state of the incident in one line: its start, its duration, who acknowledged it, and its label."""
     lasted = duration((_recovered(incident) or page.now) - incident.root.since, page.language)
     pieces = [page.time(incident.root.since), page.text("going on" if incident.open else "lasted", lasted=lasted)]
     pieces += [f"👀 {incident.acknowledged_by}"] if incident.acknowledged_by else []
@@ -120,7 +120,7 @@ def _state(incident: Incident, page: PageContext) -> str:
 
 
 def _recovered(incident: Incident) -> datetime | None:
-    """Return the first bucket in which all its metrics were normal again; None while it is open."""
+    """Return the first bucket in which all metrics of the incident were normal again; None while it is open."""
     ends = [member.until for member in incident.members if member.until]
     return (max(ends) if ends else incident.closed) if not incident.open else None
 
@@ -144,8 +144,8 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
-    """Return name, value, expected value and change: of the segment that carries the change, of the rest and of other segments;
-    then shares of segments that are new or gone, and of groups that are out of balance."""
+    """Return rows (name, value, expected value, change) of the segment that explains the change, of the rest, of other segments;
+    then rows with the shares of segments that are new or gone, and of groups that are out of balance."""
     cause = incident.cause
     if cause is None:
         return []

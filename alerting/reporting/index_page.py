@@ -1,4 +1,4 @@
-"""The index: the newest run, the calendar, the incidents, the runs, and a filter for the last two."""
+"""The index page: newest run, calendar, incidents, runs, and a filter for incidents and runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alerting.reporting.layout import render
 from alerting.reporting.types import STEP, PageContext, RunRecord
 
 CALENDAR_DAYS = 31  # lines
-MIN_CRON_RUNS = 4  # runs in a row beside a gap that show that cron was running, and not a person by hand
+MIN_CRON_RUNS = 4  # so many runs in a row beside a gap show that cron started them, not a person
 WORST_LAST = ("ok", "unknown", "alert", "failed")  # a cell shows the worst of its runs
 LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u", "missing": "m"}  # CSS classes of cells: there are thousands
 STATE_FILTERS = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
@@ -25,8 +25,8 @@ RUN_COLUMNS = ("time", "state", "off", "said", "took")
 
 @dataclass(frozen=True)
 class IndexData:
-    """The content of the index. `runs`: all that the lists name, newest first; `cards`: the incidents, newest first; `note`: why
-    the database could not be read."""
+    """The content of the index. `runs`: all runs on the lists, newest first; `cards`: the incidents, newest first; `note`: the
+    reason why the database could not be read."""
 
     runs: Sequence[RunRecord] = ()
     cards: Sequence[Markup] = ()
@@ -35,7 +35,7 @@ class IndexData:
 
 @dataclass
 class CalendarDay:
-    """A line of the calendar: a cell per quarter of an hour (letter of its state, href, title) and the number of each state."""
+    """A row of the calendar: a cell per 15 minutes (letter of its state, href, title), and the number of cells of each state."""
 
     day: date
     cells: list[tuple[str, str, str]] = field(default_factory=list)
@@ -67,11 +67,11 @@ def index_page(data: IndexData, page: PageContext) -> str:
 
 
 def missed_checks(taken: Iterable[int], now: int) -> set[int]:
-    """Return the quarters of an hour without a run while cron was running: four runs in a row lie right before or after the gap.
+    """Return the 15-minute intervals without a run while cron was active: four runs in a row are right before or after the gap.
 
-    `taken`: quarters that have a run, counted from 1970; `now`: the present quarter, which is not over.
+    Intervals are counted from 1970. `taken`: intervals that have a run; `now`: the present interval, which is not over.
     """
-    stretches: list[tuple[int, int]] = []  # first and last quarter of runs in a row
+    stretches: list[tuple[int, int]] = []  # first and last interval of runs in a row
     for quarter in sorted(set(taken)):
         if stretches and quarter == stretches[-1][1] + 1:
             stretches[-1] = (stretches[-1][0], quarter)
@@ -85,7 +85,7 @@ def missed_checks(taken: Iterable[int], now: int) -> set[int]:
 
 
 def calendar_heatmap(runs: Sequence[RunRecord], page: PageContext) -> list[CalendarDay]:
-    """Return the last days in local time, newest first, from the first run on; `runs` includes those that are no longer kept."""
+    """Return the rows of the last days (local time), newest first, back to the first run. `runs` includes deleted runs."""
     worst: dict[int, RunRecord] = {}
     for run in runs:
         quarter = int(run.started.timestamp()) // STEP
@@ -100,7 +100,7 @@ def calendar_heatmap(runs: Sequence[RunRecord], page: PageContext) -> list[Calen
 
 
 def _calendar_day(day: date, worst: dict[int, RunRecord], missed: set[int], page: PageContext) -> CalendarDay:
-    """A day has 96 cells; 92 or 100 where the clocks go forward or back."""
+    """Return the row of one day: 96 cells; 92 or 100 on days when the clocks change."""
     zone = ZoneInfo(page.zone)
     start, end = (int(datetime.combine(d, time(), zone).timestamp()) // STEP for d in (day, day + timedelta(days=1)))
     line = CalendarDay(day)

@@ -1,4 +1,4 @@
-"""Render a template of `templates/`: what is not ours is escaped, style and script are inlined, and a policy stops all else."""
+"""Render a template of `templates/`. Values are escaped, style and script are inlined, and a policy blocks any other script."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from alerting.reporting.types import PageContext
 
-# Control characters, halves of surrogate pairs, and characters that reverse the direction of the text after them.
+# Control characters, halves of surrogate pairs, and characters that change the direction of the text.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Terminal escape sequences: colours, window titles, character sets.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[()][0-9A-Z]|\x1b[@-Z\\^_]?")
@@ -24,7 +24,7 @@ def render(template: str, page: PageContext, **values: object) -> str:
     Every value is escaped, unless it is `Markup`; unprintable characters are replaced.
     """
     html = _environment().get_template(f"{template}.html.j2").render(values, page=page, text=page.text)
-    return printable(html).replace("&#34;", "&quot;").replace("&#39;", "&#x27;")  # the spellings that `redact` looks for
+    return printable(html).replace("&#34;", "&quot;").replace("&#39;", "&#x27;")  # the encodings that `redact` searches for
 
 
 def printable(text: str) -> str:
@@ -51,7 +51,7 @@ def _environment() -> Environment:
 
     for name, file in (("style", "style.css"), ("filter_script", "filter.js")):
         code = loader.get_source(environment, file)[0]
-        # The policy names the hash of what is inlined.
+        # The policy contains the hash of each inlined style and script.
         sha = b64encode(sha256(code.encode()).digest()).decode()
         environment.globals.update({name: Markup(code), f"{name}_hash": f"sha256-{sha}"})
     return environment

@@ -1,8 +1,8 @@
-"""Delete old records and pack the rest. Runs that alerted stay, runs without an alert are thinned out.
+"""Delete or compress old records. Runs that alerted are kept; runs without an alert are thinned out.
 
-A week is kept whole. Then one run without an alert is kept per hour, after a month one per day, and none after `keep_days`. Runs
-that failed or sent a message stay as long as the database keeps their incidents; of runs during which an incident only went on,
-one per hour stays as long. Rehearsals go after a week.
+All runs of the last week are kept. Of older runs without an alert, one per hour is kept, after a month one per day, and none
+after `keep_days`. Runs that failed or sent a message are kept as long as the database keeps their incidents, and so is one run
+per hour of those during an open incident that sent nothing. Rehearsals are deleted after a week.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from alerting.settings import Settings
 
 SECONDS_PER_DAY = 24 * 3600
 DAYS_WHOLE, DAYS_HOURLY = 7, 30
-DAYS_ALERTS = 400  # the database keeps incidents as long
+DAYS_ALERTS = 400  # the database keeps incidents for the same time
 _PICTURE_SOURCE = re.compile(rf'src="{re.escape(PNG)}([A-Za-z0-9+/=\s]*)"')
 
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """The records of one day that are to be deleted and to be packed; `whole`: delete the folder with its list."""
+    """The records of one day to delete and to compress. `whole`: delete the whole folder with its list."""
 
     day: Path
     age: int  # days
@@ -46,9 +46,9 @@ class PrunePlan:
 
 
 def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
-    """Delete and pack the records that are old at `now` (default: the clock), and rebuild the index.
+    """Delete and compress the records that are old at `now` (default: the present moment), and rebuild the index.
 
-    Return one line about the number of runs and the space. `dry_run`: only count. Raises AlertingError.
+    Return one line about the number of runs and the freed space. `dry_run`: only count. Raises AlertingError.
     """
     if keep_days < 0:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
@@ -108,14 +108,14 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> None:
     for run in plan.deleted:
         for path in list(plan.day.glob(f"{run.name}.*")):
             path.unlink()
-    if plan.age > CALENDAR_FOLDERS and plan.deleted:  # until then the calendar shows them
+    if plan.age > CALENDAR_FOLDERS and plan.deleted:  # the calendar shows younger days
         deleted = {run.name for run in plan.deleted}
         lines = [json.dumps(line, ensure_ascii=False) + "\n" for name, line in day_lines(plan.day).items() if name not in deleted]
         write_file(plan.day / LIST, "".join(lines))
 
 
 def _pack(day: Path, name: str) -> None:
-    """Compress a notebook; pictures that lie beside it become links to the files. A damaged one is compressed as it is."""
+    """Compress a notebook. Pictures that are files beside it become links to them. A damaged notebook is compressed unchanged."""
     path, page = day / f"{name}.ipynb", day / f"{name}.html"
     content = path.read_bytes()
     with suppress(ValueError, KeyError, TypeError, AttributeError):
@@ -127,7 +127,7 @@ def _pack(day: Path, name: str) -> None:
 
 
 def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, Any]:
-    """Replace each picture that is equal to its file by a link; return the notebook. `run_page` numbers them in this order."""
+    """Return the notebook with a link for each picture that equals its file. The numbers are those that `run_page` gives."""
     numbers = count(1)
 
     def file_of(encoded: str) -> str:
@@ -148,7 +148,7 @@ def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, 
 
 
 def _delete_leftovers(reports: Path) -> None:
-    """Delete records of rehearsals that were killed (the next run publishes a killed run), and caches of older versions."""
+    """Delete records of killed rehearsals, and caches of older versions. (The next run publishes the record of a killed run.)"""
     for path in (reports / ".running").glob("rehearsal-*.ipynb"):
         if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
             path.unlink()

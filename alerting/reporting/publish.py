@@ -1,6 +1,6 @@
-"""Write the pages: of a run when it has ended, of incidents that changed, and reports/index.html.
+"""Write the pages: the page of a run that has ended, pages of incidents that changed, and reports/index.html.
 
-This module loads jinja2, nh3 and SQLite, so the runner imports it while it waits for the notebook's kernel, not before.
+This module loads jinja2, nh3 and SQLite. The runner imports it while it waits for the notebook's kernel, to save time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, Ru
 from alerting.settings import NAMES, ROOT, Settings
 from alerting.store.readonly import ReadOnlyState
 
-MAX_RUNS_ON_INDEX = 3000  # a month of them, or three months that were thinned out
+MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or the kept ones of three months
 CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days
-INCIDENT_AGE = timedelta(days=90)  # of the incidents on the index; pages of older ones stay
+INCIDENT_AGE = timedelta(days=90)  # maximum age of incidents on the index; the pages of older ones stay
 MAX_INCIDENTS_ON_INDEX = 300
 ONE_DAY = timedelta(days=1)
 NO_END = timedelta(days=36500)
@@ -45,10 +45,10 @@ _CARD = re.compile(r"^<li data-t=.*</li>$", re.MULTILINE)
 
 
 def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dict[str, Any]) -> dict[str, Any]:
-    """Write the page of the run whose notebook lies at `path`, with its pictures.
+    """Write the page of the run whose notebook is at `path`, and its pictures.
 
     Return its `line` for the list of the day, completed from the database: metrics with an open incident (`off`), number of
-    messages (`sent`), and the files of their `pictures` by key. Raises OSError.
+    messages (`sent`), and `pictures` (key of a message -> file). Raises OSError.
     """
     facts = _database_facts(settings, notebook, line) if line["kind"] == "alert" else {}
     keys = facts.pop("pictures", [])
@@ -58,7 +58,7 @@ def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dic
 
 
 def write_missing_page(settings: Settings, day: Path, run: RunRecord) -> None:
-    """Write the page of a run that has none, such as one of an older version. A damaged notebook gets none."""
+    """Write the page of a run without a page, such as a run of an older version. A damaged notebook is skipped."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         content = (day / f"{run.name}{run.notebook}").read_bytes()
         content = gzip.decompress(content) if run.notebook.endswith(".gz") else content
@@ -75,7 +75,7 @@ def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> Render
 
 
 def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]) -> dict[str, Any]:
-    """Read what a run left in the database. Its messages carry the moment `at` that it was given, or one since it started."""
+    """Read the open incidents and the messages of a run. Its messages have its parameter `at`, or a moment since its start."""
     path = settings.data / "alerts.sqlite"
     started = datetime.fromisoformat(line["started"])
     since, until = started, started + NO_END
@@ -91,9 +91,9 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
 
 
 def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
-    """Write the index and the pages of incidents that changed; return the path of the index. Raises AlertingError.
+    """Write the index and the pages of incidents that changed. Return the path of the index. Raises AlertingError.
 
-    `fresh`: write the pages of all incidents, and of runs that have none. `now`: the moment of writing (default: the clock).
+    `fresh`: also write the pages of all other incidents, and of runs without a page. `now`: default is the present moment.
     """
     with os_error("the list of runs could not be written"):
         days, runs = day_folders(settings.reports), list[RunRecord]()
@@ -112,7 +112,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
             cards = _write_incident_pages(settings, page, fresh)
         except StoreError as error:
             note = str(error)
-            with suppress(OSError):  # the incidents stay as the present index shows them
+            with suppress(OSError):  # take the incidents from the present index
                 cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
         write_file(path, redact(index_page(IndexData(runs, cards, note), page), settings)[0])
     return path
@@ -122,7 +122,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
 
 
 def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) -> list[Markup]:
-    """Write the pages of incidents that changed; return the cards of the newest incidents. Raises OSError, StoreError."""
+    """Write the pages of incidents that changed. Return index entries of the newest incidents. Raises OSError, StoreError."""
     path = settings.data / "alerts.sqlite"
     if not path.is_file():
         return []
@@ -134,7 +134,7 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
     for story in stories:
         file = settings.reports / incident_file(story.incident.id)
         stamp = blake2b(f"{version} {story}".encode("utf-8", "replace"), digest_size=12).hexdigest()
-        # The page of an open incident says how long it has lasted, so it is always written.
+        # The page of an open incident contains its duration, so it is always written.
         old = ""
         with suppress(OSError):
             old = file.read_text(encoding="utf-8", errors="replace")
@@ -145,16 +145,16 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
 
 
 def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Incident]) -> list[IncidentStory]:
-    """Read the threads of incidents, and find the run behind each message. Raises StoreError."""
+    """Read the threads of incidents, and find the run that sent each message. Raises StoreError."""
     if not incidents:
         return []
-    starts = state.runs(min(incident.opened for incident in incidents))  # moment that a message carries -> start of its notebook
+    starts = state.runs(min(incident.opened for incident in incidents))  # moment in a message -> start of its run
 
     entries = cache(lambda day: day_entries(settings.reports / "runs" / str(day)))
 
     def run_behind(created: datetime) -> RunRecord | None:
         if start := starts.get(created):
-            days = start.date(), start.date() - ONE_DAY  # a run may begin just before midnight
+            days = start.date(), start.date() - ONE_DAY  # the run may have started just before midnight
             runs = (run for day in days for run in entries(day) if not run.rehearsal)
             return next((run for run in runs if run.started <= start), None)
         return None
@@ -173,7 +173,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
 
 
 def _version(paths: Iterable[Path]) -> str:
-    """Return a text that changes with each of the files."""
+    """Return a text that changes when any of the files changes."""
     versions = []
     for path in sorted(paths):
         with suppress(OSError):
@@ -185,9 +185,9 @@ def _version(paths: Iterable[Path]) -> str:
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
-    """Return the readers of the pages with the titles of the metrics; a table's series are called as they are in the table.
+    """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles.
 
-    The titles are kept in a file beside the pages: loading the catalogue takes half a second, and it seldom changes.
+    The titles are cached in a file beside the pages, because loading the catalogue takes half a second.
     """
     if settings.source != "embedded" and not settings.source.startswith("http"):
         return PageContext(settings.language, settings.zone, now)
@@ -210,7 +210,7 @@ def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
 
     try:
         metrics = load_catalogue(settings)
-    except Exception:  # noqa: BLE001 - analysts edit that file: the run reports its error, and the pages show names instead
+    except Exception:  # noqa: BLE001 - analysts edit that file: the run reports its error, and the pages show names
         return {}
     words = {metric.name: metric.title.get(settings.language) or metric.title.get("en") or metric.name for metric in metrics}
     return {metric.name: MetricTitle(redact(words[metric.name], settings)[0], metric.form) for metric in metrics}

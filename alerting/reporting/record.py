@@ -1,6 +1,6 @@
-"""The record of a run: reports/.running/NAME while it goes on, reports/runs/DATE/NAME, whole, as soon as it has ended.
+"""The record of a run: reports/.running/NAME while it runs, reports/runs/DATE/NAME, complete, when it has ended.
 
-Beside it lies the page that people read, and the list of the day's runs, so that nobody has to open the notebooks for it.
+Beside it are the page for people, and the list of the day's runs, which saves reading the notebooks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alerting.settings import ROOT, Settings
 
 
 class Record:
-    """The files of one run. `kind`: alert or rehearsal; `running`: the unfinished record of a run that was killed."""
+    """The files of one run. `kind`: alert or rehearsal. `running`: the unfinished record, if the run was killed."""
 
     def __init__(self, settings: Settings, started: datetime, kind: str, running: Path | None = None) -> None:
         self.settings, self.started, self.kind = settings, started, kind
@@ -30,19 +30,19 @@ class Record:
 
     @property
     def link(self) -> str:
-        """The link for a message: the URL of the page where reports/ is served, otherwise the path of the notebook."""
+        """The link for messages: the URL of the page if reports/ is served, otherwise the path of the notebook."""
         if self.settings.runs_url:
             page = self.path.with_suffix(".html").relative_to(self.settings.reports)
             return f"{self.settings.runs_url}/{quote(page.as_posix())}"
         return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
 
     def keep(self, notebook: Notebook) -> None:
-        """Save the notebook as far as it has been executed: the evidence if this process is killed. Errors are ignored."""
-        with suppress(OSError, RuntimeError, ValueError):  # no room; or the notebook changed meanwhile: the next call saves it
+        """Save the notebook as far as it was executed, as evidence in case this process is killed. Errors are ignored."""
+        with suppress(OSError, RuntimeError, ValueError):  # disk full, or the notebook changed meanwhile: the next call saves it
             self._write(json.dumps(notebook, ensure_ascii=False))
 
     def publish(self, notebook: Notebook, failure: Failure | None) -> Failure | None:
-        """Put the finished notebook in its place and on the list; return `failure` with what went wrong here."""
+        """Move the finished notebook to its day and add it to the list. Return `failure`, with any error that happened here."""
         text, secrets = redact(_notebook_text(notebook, failure), self.settings)
         if secrets:
             times = "once" if secrets == 1 else f"{secrets} times"
@@ -63,7 +63,7 @@ class Record:
             advice = "Make room, or let this user write there: make doctor tells which."
             failure = combine(failure, Failure(f"the record could not be saved: {why}", advice))
             with suppress(OSError):
-                self.running.unlink(missing_ok=True)  # half of it must not be taken for a run that was killed
+                self.running.unlink(missing_ok=True)  # a partial file must not look like the record of a killed run
         return failure
 
     def _write(self, text: str) -> None:
@@ -71,7 +71,7 @@ class Record:
         self.running.write_bytes(redact(text, self.settings)[0].encode("utf-8", "backslashreplace"))
 
     def _add_to_list(self, notebook: Notebook, failure: Failure | None) -> None:
-        """Write the page, which adds facts to the line of the run, then the line. The field names are those of older versions."""
+        """Write the page, then the run's line on the list with facts from the page. Older versions use the same field names."""
         line = {
             "name": self.path.name,
             "kind": self.kind,
@@ -83,19 +83,19 @@ class Record:
         sent = outcome(notebook).get("sent")
         line |= {"sent": sent} if isinstance(sent, int) else {}
         try:
-            from alerting.reporting.publish import write_run_page  # late: the runner loads it while the kernel starts
+            from alerting.reporting.publish import write_run_page  # late: the runner imports it while the kernel starts
 
             line = write_run_page(self.settings, with_banner(notebook, failure) if failure else notebook, self.path, line)
-        except Exception as error:  # noqa: BLE001 - a run does not fail for its page, which can be made later: make index
+        except Exception as error:  # noqa: BLE001 - no reason for a run to fail: `make index` can write the page later
             self.trouble = f"the page of the run could not be written: {type(error).__name__}: {error}; make index tries again"
         with (self.path.parent / LIST).open("a", encoding="utf-8", errors="backslashreplace") as lines:
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def rescue(settings: Settings) -> Failure | None:
-    """Publish the records that killed runs left behind, as failures; return the newest failure.
+    """Publish the records of killed runs as failures. Return the newest failure, or None.
 
-    The caller must hold the lock of runs: without it, a record may be of a run that goes on.
+    The caller must hold the lock of runs; otherwise a record may belong to a run in progress.
     """
     failure, left = None, list[Path]()
     with suppress(OSError):
@@ -115,7 +115,7 @@ def rescue(settings: Settings) -> Failure | None:
 
 
 def _unused_name(reports: Path, started: datetime, kind: str) -> str:
-    """Return a file name that no earlier run has: alert-20261125T071048Z.ipynb, or ...Z-2.ipynb"""
+    """Return an unused file name, such as alert-20261125T071048Z.ipynb, or ...Z-2.ipynb"""
     stem = f"{kind}-{started.strftime(TIME_IN_NAME)}"
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         name = f"{stem}{suffix}.ipynb"

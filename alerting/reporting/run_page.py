@@ -1,4 +1,4 @@
-"""The page of a run: its executed notebook with the summary first (verdicts, chart, changes, messages), then everything else."""
+"""The page of a run: its executed notebook, the summary first (verdicts, chart, changes, messages), then all other sections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from alerting.reporting.layout import render, strip_ansi
 from alerting.reporting.sanitize import png_data, sanitize
 from alerting.reporting.types import PageContext, RunRecord
 
-SUMMARY_TAG = "summary"  # of the code cells whose sections come first, in the notebook's order
-# Headings of these sections in records of older versions, which have no such tag.
+SUMMARY_TAG = "summary"  # tag of the code cells whose sections come first, in the order of the notebook
+# Headings of these sections in records of older versions, whose cells have no tag.
 OLD_SUMMARY_HEADINGS = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
 
 
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass
 class RenderedRun:
-    """A page and the pictures that lie beside it (file name -> PNG); `message_pictures` are the files that messages show."""
+    """A page and the pictures beside it (file name -> PNG). `message_pictures`: files of the pictures that messages show."""
 
     html: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class RenderedRun:
 
 
 def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> RenderedRun:
-    """Render an executed notebook, given as its JSON. Its pictures become files that the page links to."""
+    """Render the JSON of an executed notebook as a page. Its pictures become files that the page links to."""
     outputs = _OutputRenderer(run.name, page)
     banner, sections = _split(notebook, outputs)
     summary = [section for section in sections if section.in_summary]
@@ -80,7 +80,7 @@ def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Marku
 
 
 def _parse_markdown(source: str) -> Iterator[Section]:
-    """Read the part of Markdown that our notebooks use: headings and paragraphs."""
+    """Parse the Markdown that our notebooks use: headings and paragraphs."""
     section = None
     for block in re.split(r"\n\s*\n|(?<=\n)(?=#)", source):
         heading = re.match(r"#+ +([^\n]*)\n?", block)
@@ -97,12 +97,12 @@ def _parse_markdown(source: str) -> Iterator[Section]:
 
 @dataclass
 class _OutputRenderer:
-    """Renders the outputs of cells and numbers the pictures in them, in the order of the notebook."""
+    """A renderer of cell outputs, which numbers the pictures in the order of the notebook."""
 
-    name: str  # of the run
+    name: str  # name of the run
     page: PageContext
     rendered: RenderedRun = field(default_factory=RenderedRun)
-    heading: str = ""  # above the present cell: it names pictures and tables for those who cannot see them
+    heading: str = ""  # heading above the present cell: the name of pictures and tables for screen readers
 
     def render(self, output: Mapping[str, Any]) -> Markup:
         kind, data = output.get("output_type"), output.get("data", {})
@@ -119,7 +119,7 @@ class _OutputRenderer:
         return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
 
     def message_picture(self, png: bytes, line: str) -> Markup:
-        """Render the picture of a message. `line`: the first one of its text."""
+        """Render the picture of a message. `line`: the first line of its text."""
         shown = self._picture(png, self.page.text("picture of", first=line))
         self.rendered.message_pictures.append(next(reversed(self.rendered.pictures)))
         return shown
@@ -127,7 +127,7 @@ class _OutputRenderer:
     def _picture(self, png: bytes, alt: str) -> Markup:
         file = f"{self.name}.{len(self.rendered.pictures) + 1}.png"
         self.rendered.pictures[file] = png
-        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # in the first chunk of a PNG
+        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of a PNG has the size
         image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
         return Markup(image).format(file, width, height, alt)
 

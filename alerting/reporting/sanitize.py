@@ -1,7 +1,7 @@
-"""Make HTML from a notebook or from a chat harmless, take the pictures out of it, and make its tables easy to read.
+"""Sanitize HTML from notebooks and chats, extract its pictures, and reformat its tables.
 
-nh3 passes the tags and attributes that are listed here, and nothing else. The functions below work on its output, in which tags
-are balanced, attributes are quoted, and each "<" or ">" outside of a tag is escaped: a regular expression finds tags only.
+nh3 passes only the tags and attributes listed here. The functions below work on its output, in which tags are balanced,
+attributes are quoted, and each "<" or ">" outside of a tag is escaped, so a regular expression can find the tags.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TAGS = TABLE_TAGS | {
     "a", "b", "blockquote", "br", "code", "div", "em", "h2", "h3", "h4", "i", "img", "li", "ol", "p", "pre", "s", "span",
     "strong", "u", "ul",
 }  # fmt: skip
-REMOVED = {"iframe", "noscript", "object", "script", "style", "template", "textarea", "title"}  # with all that is inside
+REMOVED = {"iframe", "noscript", "object", "script", "style", "template", "textarea", "title"}  # removed with their content
 SPANS = {"colspan", "rowspan"}
 ATTRIBUTES = {"a": {"href"}, "div": {"id", "style"}, "img": {"src", "alt"}, "td": SPANS, "th": SPANS}
 PNG = "data:image/png;base64,"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-MAX_ALT = 500  # characters of the line that describes a picture
-HIGHLIGHTED = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that a reader looks for
-MAX_UNBROKEN = 32  # characters of a cell that stays on one line
+MAX_ALT = 500  # characters of a picture's description
+HIGHLIGHTED = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that are shown in colour
+MAX_UNBROKEN = 32  # a cell with more characters may be broken into lines
 
 _WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _ANCHOR = re.compile(r"#[\w-]+")
@@ -40,14 +40,14 @@ _IMAGE = re.compile(r'<img((?: \w+="[^"]*")*)>')
 _TABLE_TAG = re.compile(rf"(</?(?:{'|'.join(sorted(TABLE_TAGS))})(?: [^>]*)?>)")
 _NUMBER = re.compile(r"[-+−]?[\d,\u202f ]*\.?\d+(e[-+]?\d+)?\s?%?|nan|NaN|")
 
-ShowPicture = Callable[[bytes, str], str]  # the data of a PNG and a line that describes it -> HTML
+ShowPicture = Callable[[bytes, str], str]  # PNG, its description in one line -> HTML
 
 
 def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str = "") -> Markup:
-    """Return the harmless part of `html`.
+    """Return the safe part of `html`.
 
-    `show_picture` gives the HTML for each PNG; the line that describes it is the first one of the message above it, or its `alt`.
-    `table_label` is the accessible name of tables; `empty` stands in place of a table without rows.
+    `show_picture`: returns the HTML of a PNG; its description is the first line of the message above it, otherwise its `alt`.
+    `table_label`: the accessible name of tables. `empty`: the text in place of a table without rows.
     """
     html = printable(strip_ansi(html))
     html = nh3.clean(
@@ -65,12 +65,12 @@ def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str 
 
 
 def is_safe(url: str) -> bool:
-    """Return whether it is a web address or a place on the same page; javascript:, data: and file: are neither."""
+    """Return whether the link is a web address or an anchor on the same page. javascript:, data: and file: are not safe."""
     return bool(_WEB_ADDRESS.fullmatch(url) or _ANCHOR.fullmatch(url))
 
 
 def png_data(encoded: str) -> bytes:
-    """Decode a picture from base64; empty when it is no PNG."""
+    """Decode a picture from base64. Return b"" if it is not a PNG."""
     try:
         data = base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -79,7 +79,7 @@ def png_data(encoded: str) -> bytes:
 
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:
-    """Return the value that an attribute may have, or None to drop it. A block of preformatted text is marked as a message."""
+    """Return the value of an attribute, or None to drop it. Preformatted blocks get the class of messages."""
     if name == "style":
         return "message" if "pre-wrap" in value else None
     allowed = {
@@ -108,7 +108,7 @@ def _replace_image(match: re.Match[str], show_picture: ShowPicture) -> str:
 
 @dataclass
 class Cell:
-    """A cell of a table; `html` is harmless."""
+    """A cell of a table. `html` is sanitized."""
 
     tag: str  # td or th
     spans: str  # its attributes colspan and rowspan
@@ -119,7 +119,7 @@ Row = list[Cell]
 
 
 def _format_tables(html: str, label: str, empty: str) -> str:
-    """Write each table anew; a table inside of a cell gives its rows to the outer one."""
+    """Rewrite each table. The rows of a table inside a cell are moved into the outer table."""
     out, depth = list[str](), 0
     head, body = list[Row](), list[Row]()
     rows = body
@@ -148,7 +148,7 @@ def _format_tables(html: str, label: str, empty: str) -> str:
 
 
 def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> str:
-    """A table with a scope for each head, numbers set to the right, in a box that a narrow screen and a keyboard can scroll."""
+    """Return a table with a scope for each head and numbers aligned to the right, in a box that can scroll on narrow screens."""
     if not body:
         return f'<p class="none">{escape(empty)}</p>'
     for row in (*head, *body):
@@ -169,7 +169,7 @@ def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> s
 
 
 def _simplify(head: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Undo two habits of pandas: a line of its own for the name of the index, and a first column that counts the rows."""
+    """Remove two things that pandas adds: a line for the name of the index, and a first column that numbers the rows."""
     if len(head) == 2 and not head[0][0].html and not any(cell.html for cell in head[1][1:]):
         head = [[head[1][0], *head[0][1:]]]
     counted = all(row[0].tag == "th" and row[0].html == str(n) for n, row in enumerate(body))
@@ -179,7 +179,7 @@ def _simplify(head: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _format_cell(cell: Cell, is_number: bool, scope: str) -> str:
-    """`scope`: col in the head of the table, row below it."""
+    """Return the HTML of a cell. `scope`: "col" in the head of the table, "row" below it."""
     css = ' class="n"' if is_number else ""
     if scope == "col" and not cell.html:
         return f"<td{cell.spans}></td>"

@@ -1,4 +1,4 @@
-"""The values that pages are made of."""
+"""The data types from which pages are rendered."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
 from alerting.reporting.words import WORDS
 
-STEP = 900  # seconds between two runs of cron, and the width of a cell in the calendar
+STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as the list of its day describes it, and which of its files still exist."""
+    """One run: its line on the list of the day, and which of its files still exist."""
 
     name: str  # file name without its suffix: alert-20261125T071048Z
     day: str  # its folder: 2026-11-25, UTC
@@ -32,7 +32,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """failed | alert (a metric was affected, or a message was sent) | ok | unknown"""
+        """The state: failed, alert (a metric was affected, or a message was sent), ok, or unknown."""
         if not self.ok:
             return "unknown" if self.ok is None else "failed"
         return "alert" if self.affected or self.sent else "ok"
@@ -43,7 +43,7 @@ class RunRecord:
 
     @property
     def href(self) -> str:
-        """Path of its page, or else of its notebook, from the folder of reports; "" when both were deleted."""
+        """The path of the page, otherwise of the notebook, relative to the folder of reports; "" if both were deleted."""
         suffix = ".html" if self.has_page else self.notebook
         return f"runs/{self.day}/{self.name}{suffix}" if suffix else ""
 
@@ -82,13 +82,13 @@ class PageContext:
 
 @dataclass(frozen=True)
 class IncidentStory:
-    """An incident, the messages of its thread from oldest to newest, and the run behind each message."""
+    """An incident, the messages of its thread (oldest first), and the run that sent each message."""
 
     incident: Incident
     thread: tuple[ThreadMessage, ...] = ()
-    runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that made it
-    pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> its file, from the folder of reports
+    runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that sent it
+    pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> path of its picture below reports/
 
     def versions(self, message: ThreadMessage) -> list[ThreadMessage]:
-        """Return a message and the edits of it that were sent, oldest first."""
+        """Return a message and its edits that were sent, oldest first."""
         return [message, *(other for other in self.thread if other.edits == message.key and other.state == "sent")]

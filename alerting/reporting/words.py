@@ -1,4 +1,4 @@
-"""The words of the pages in each language. The languages have the same keys with the same {fields} (a test compares them)."""
+"""The words of the pages in each language. All languages have the same keys and the same {fields}; a test compares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connection of nbclient to a kernel that is already running. Imported late: jupyter_client takes 0.1 s to load."""
+"""The connection of nbclient to a running kernel. Import this module late: jupyter_client takes 0.1 s to load."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class KernelStartError(Exception):
-    """The kernel ended before it answered, or did not answer in time."""
+    """The error that the kernel ended before it answered, or did not answer in time."""
 
 
 class RunningKernel:
-    """The part of a kernel manager that nbclient needs for a kernel that it did not start."""
+    """A kernel manager for a kernel that nbclient did not start. It has only the methods that nbclient needs."""
 
     has_kernel = True
     kernel_id = None
     is_alive = cleanup_resources = staticmethod(lambda: False)  # nbclient would end the kernel; `execute` does
 
     def __init__(self, kernel: Kernel, timeout: float) -> None:
-        """`timeout`: seconds until the kernel must have answered."""
+        """Connect to the kernel. `timeout`: seconds within which it must answer."""
         self.kernel, self.timeout = kernel, timeout
         self.clients: list[_Client] = []
 
@@ -43,7 +43,7 @@ class RunningKernel:
 
 
 class _Client(AsyncKernelClient):
-    """A client that watches the kernel's process, not its heartbeat, and is ready at the first answer: 0.2 s faster."""
+    """A client that watches the kernel's process, not its heartbeat, and is ready at the first answer. This saves 0.2 s."""
 
     manager: RunningKernel
 
@@ -57,7 +57,7 @@ class _Client(AsyncKernelClient):
         """Wait for the kernel's answer. Raises KernelStartError."""
         kernel, limit = self.manager.kernel, self.manager.timeout
         deadline = time.monotonic() + limit
-        # Connecting before the kernel has made its sockets would cost a tenth of a second in retries.
+        # Wait for the kernel's sockets: an earlier connection would lose 0.1 s in retries.
         while not (all(socket.exists() for socket in kernel.sockets) and await self._answered()):
             if not kernel.alive:
                 raise KernelStartError(f"the kernel did not start: {kernel.exit_reason}")
@@ -66,7 +66,7 @@ class _Client(AsyncKernelClient):
             await asyncio.sleep(0.002)
 
     async def _answered(self) -> bool:
-        """Return whether a reply and a published message arrived: without the second, outputs would be lost."""
+        """Return whether a reply and a published message arrived. Both are needed: otherwise first outputs would be lost."""
         self.kernel_info()
         try:
             await self.shell_channel.get_msg(timeout=1)

@@ -1,6 +1,6 @@
-"""Execute the notebook of a run with papermill, within its time limits and with its evidence on disk.
+"""Execute the notebook of a run with papermill, within time limits, and save it to disk while it runs.
 
-The kernel is started before papermill and jupyter_client are imported, because all of them are slow to load.
+The kernel is started before papermill and jupyter_client are imported, so that these slow steps overlap.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from alerting.settings import ROOT, Settings
 KERNEL_MAIN = Path(__file__).with_name("kernel_main.py")
 KERNEL_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 KERNEL_START_TIMEOUT = 60.0  # seconds
-OUTPUT_TIMEOUT = 30.0  # seconds outputs may take to arrive after their cell; papermill's 4 are too few on a loaded machine
-SAVE_INTERVAL = 5.0  # seconds between two saves of the evidence; a quiet run is over before the first
-MAX_SOCKET_FOLDER = 90  # bytes of a folder's path that leave room for the socket's name: the system allows 104 to 108 in all
-STDERR_TAIL = 2000  # characters of the kernel's stderr that a failure shows
-LIBRARY_FOLDERS = {  # where libraries keep files, for a user without a home
+OUTPUT_TIMEOUT = 30.0  # seconds to wait for outputs after a cell has ended; papermill's 4 are too few on a busy machine
+SAVE_INTERVAL = 5.0  # seconds between two saves of the notebook; a quiet run ends before the first
+MAX_SOCKET_FOLDER = 90  # bytes of the folder's path; with the socket's name the system allows 104 to 108
+STDERR_TAIL = 2000  # last characters of the kernel's stderr, shown in a failure
+LIBRARY_FOLDERS = {  # where libraries keep files if the user has no home folder
     "IPYTHONDIR": "ipython",
     "JUPYTER_CONFIG_DIR": "jupyter/config",
     "JUPYTER_DATA_DIR": "jupyter/data",
     "JUPYTER_RUNTIME_DIR": "jupyter/runtime",
-    "MPLCONFIGDIR": "matplotlib",  # worth keeping: its list of fonts takes seconds to make
+    "MPLCONFIGDIR": "matplotlib",  # kept between runs: building its list of fonts takes seconds
 }
 SET_UP_ANEW = "rm -r .venv, then make env, sets the environment up anew."
 
 
 def execute(settings: Settings, record: Record, source: Path, parameters: dict[str, Any]) -> tuple[Notebook, Failure | None]:
-    """Return the notebook as far as it was executed, and why it did not complete (None if it did)."""
+    """Execute the notebook. Return it as far as it was executed, and the failure (None if it completed)."""
     try:
         with _sigterm_as_interrupt(), Kernel(settings, {"ALERTING_RUN": record.link}) as kernel:
             execution = _Execution(settings, record, source, kernel)
@@ -63,7 +63,7 @@ def execute(settings: Settings, record: Record, source: Path, parameters: dict[s
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Turn SIGTERM into a KeyboardInterrupt, as SIGINT is: asyncio lets no other exception through."""
+    """Turn SIGTERM into a KeyboardInterrupt, as Python does for SIGINT: asyncio would swallow any other exception."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
@@ -79,7 +79,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _unexecuted(source: Path) -> Notebook:
-    """Return the notebook as it is in the repo, or an empty one if it cannot be read: a record needs one to show its failure."""
+    """Return the notebook from the repo, or an empty one if it cannot be read, because a record needs a notebook."""
     try:
         notebook = json.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -94,28 +94,28 @@ def _stopped(error: KeyboardInterrupt) -> Failure:
 
 
 class _ExitCalledError(Exception):
-    """A cell called exit()."""
+    """The error that a cell called exit()."""
 
 
 class _Execution:
-    """One execution of a notebook: its cells and outputs so far, and which cells have run. nbclient calls the methods `on_*`."""
+    """One execution of a notebook: the cells and outputs so far. nbclient calls the methods `on_*`."""
 
     def __init__(self, settings: Settings, record: Record, source: Path, kernel: Kernel) -> None:
         self.settings, self.record, self.source, self.kernel = settings, record, source, kernel
         self.notebook = _unexecuted(source)
-        self.index: int | None = None  # of the cell that started last
+        self.index: int | None = None  # index of the cell that started last
         self.replied: set[str] = set()  # ids of the cells that ended
         self.expired = False  # the run's time limit was reached
         self.progress = ""  # the last line printed about a long read
 
     def run(self, parameters: dict[str, Any]) -> Failure | None:
-        """Execute all cells. Return why not all of them completed, or None."""
+        """Execute all cells. Return the failure, or None if all of them completed."""
         try:
             with self._watchdog():
                 failure = self._run_papermill(parameters)
         except KeyboardInterrupt as error:
             return _stopped(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the record is kept and the run is marked failed
+        except Exception as error:  # noqa: BLE001 - after any error the record is kept and the run is marked failed
             what = f"the notebook could not be executed: {type(error).__name__}: {error}"
             advice = f"make check tells whether the notebook is whole. If not: {SET_UP_ANEW}"
             return Failure(what, advice, detail=self.kernel.stderr)
@@ -126,7 +126,7 @@ class _Execution:
 
     @contextmanager
     def _watchdog(self) -> Iterator[None]:
-        """Save the evidence now and then; kill the kernel at the run's time limit, which nbclient notices within a second."""
+        """Save the notebook regularly. Kill the kernel at the run's time limit; nbclient notices that within a second."""
         deadline, done = time.monotonic() + self.settings.run_timeout, threading.Event()
 
         def watch() -> None:
@@ -146,9 +146,9 @@ class _Execution:
             thread.join()
 
     def _save(self) -> None:
-        """Save the evidence, and print how far a long read is."""
+        """Save the notebook, and print the progress of a long read."""
         self.record.keep(self.notebook)
-        with suppress(OSError, RuntimeError):  # stdout is closed; or papermill changed the notebook meanwhile
+        with suppress(OSError, RuntimeError):  # stdout is closed, or papermill changed the notebook meanwhile
             outputs = [output for cell in list(self.notebook["cells"]) for output in list(cell.get("outputs", ()))]
             lines = [output["data"].get("text/plain", "") for output in outputs if PROGRESS in output.get("data", ())]
             if lines and lines[-1] != self.progress:
@@ -157,18 +157,18 @@ class _Execution:
                 sys.stdout.flush()
 
     def _run_papermill(self, parameters: dict[str, Any]) -> Failure | None:
-        """Execute the notebook, and return papermill's and nbclient's errors as a failure."""
-        with without("pyarrow"):  # papermill would load it, for a file system that is not used here
+        """Execute the notebook. Return an error of papermill or nbclient as a failure; None if there was none."""
+        with without("pyarrow"):  # papermill would load it for a file system that we do not use
             import nbclient.exceptions
             import nbformat
             import papermill.execute
 
             from alerting.runner.client import KernelStartError, RunningKernel
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and the log say it better
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and our log describe errors better
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._save()
-        # While the kernel imports what the cells need, load what the end of the run needs.
+        # While the kernel imports modules for the cells, import here the modules for the end of the run.
         threading.Thread(target=import_module, args=("alerting.reporting.publish",), daemon=True).start()
 
         kernel, limit = RunningKernel(self.kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
@@ -194,7 +194,7 @@ class _Execution:
     def _execute_cells(self, execute_notebook: Any, kernel: Any, parameters: dict[str, Any]) -> None:
         execute_notebook(
             self.notebook,
-            None,  # the record is published by the runner: a full disk must not stop the run
+            None,  # no output file: the runner publishes the record, and a full disk must not stop the run
             parameters=parameters,
             kernel_name="python3",
             language="python",
@@ -209,15 +209,15 @@ class _Execution:
         )
 
     def on_notebook_start(self, notebook: Notebook) -> None:
-        """Take papermill's own copy of the notebook, which it fills with outputs."""
-        notebook["metadata"]["papermill"].pop("input_path", None)  # it holds the whole text: papermill was not given a path
+        """Keep a reference to papermill's copy of the notebook, into which it writes the outputs."""
+        notebook["metadata"]["papermill"].pop("input_path", None)  # the whole text: papermill was not given a path
         self.notebook = notebook
 
     def on_cell_start(self, cell: Mapping[str, Any], cell_index: int) -> None:
         self.index = cell_index
 
     def on_cell_executed(self, cell: Mapping[str, Any], cell_index: int, execute_reply: Mapping[str, Any]) -> None:
-        """Note that the cell ended. Raises _ExitCalledError after exit(), which papermill takes for success."""
+        """Note that the cell ended. Raises _ExitCalledError after exit(), because papermill would treat it as success."""
         if any(payload.get("source") == "ask_exit" for payload in execute_reply["content"].get("payload", ())):
             raise _ExitCalledError
         self.replied.add(cell["id"])
@@ -228,9 +228,9 @@ class _Execution:
 
     def _cell_failure(self, error: Any) -> Failure:
         """Return the failure of a cell that raised. `error`: papermill's, with ename, evalue and cell_index."""
-        if error.ename in ("RunFailed", "NotDelivered"):  # the pipeline ended the run itself, with its own words
+        if error.ename in ("RunFailed", "NotDelivered"):  # the pipeline ended the run with a text of its own
             advice = "The run itself says what it could not see or tell. make doctor checks the connections."
-            return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no second one
+            return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no failure notice
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
         advice = "The traceback stands below the cell. make rehearse AT=... repeats the run without telling anyone."
         return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))
@@ -246,14 +246,14 @@ class _Execution:
 
 
 class Kernel(AbstractContextManager["Kernel"]):
-    """A kernel process of this Python, independent of installed kernelspecs; leaving the `with` block kills it.
+    """A kernel process with this Python; installed kernelspecs are not used. Leaving the `with` block kills it.
 
-    It has a private folder for its key, its sockets (no ports), its stderr and its temporary files, which is deleted with it.
-    jupyter_client's KernelManager does the same, but importing it first made a quiet run a tenth slower.
+    A private folder has its key, its sockets (no ports), its stderr and its temporary files; it is deleted at the end.
+    jupyter_client's KernelManager does the same, but importing it first makes a quiet run 10 % slower.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Start the process, with `environ` added to its environment. Raises OSError when it cannot be started."""
+        """Start the process, with `environ` added to its environment. Raises OSError if it cannot be started."""
         self.folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-", dir=_temporary_folder()))
         self.file = self.folder / "connection.json"
         ports = {f"{name}_port": number for number, name in enumerate(KERNEL_CHANNELS, 1)}
@@ -290,7 +290,7 @@ class Kernel(AbstractContextManager["Kernel"]):
 
     @property
     def exit_reason(self) -> str:
-        """How the process ended: its exit code or the signal that killed it."""
+        """A text about the end of the process: its exit code, or the signal that killed it."""
         code = self.process.poll()
         if code is None:
             return "still running"
@@ -305,8 +305,8 @@ class Kernel(AbstractContextManager["Kernel"]):
             return ""
 
     def kill(self) -> None:
-        """Kill it and the processes it started, from any thread. The state database survives: it is written in transactions."""
-        with suppress(ProcessLookupError):  # all of them have ended already
+        """Kill the kernel and the processes it started, from any thread. The state database is safe: it uses transactions."""
+        with suppress(ProcessLookupError):  # the processes have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -316,7 +316,7 @@ class Kernel(AbstractContextManager["Kernel"]):
 
 
 def _temporary_folder() -> str | None:
-    """Return a folder whose path is short enough for sockets, or None for the system's default."""
+    """Return a folder with a path short enough for sockets; None if the system's default is short enough."""
     longest = MAX_SOCKET_FOLDER - len("/alerting-1234567-12345678")
     return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > longest else None
 
@@ -329,4 +329,4 @@ def remove_stale_folders() -> None:
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except (PermissionError, ValueError):
-            continue  # another user's, or another program's
+            continue  # a folder of another user or another program

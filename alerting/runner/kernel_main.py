@@ -1,7 +1,7 @@
-"""The program of the kernel: ipykernel, and beside it a thread that imports what the first cells need.
+"""The program of the kernel process: ipykernel, and a thread that imports the modules of the first cells.
 
-Meanwhile the runner imports papermill; a kernel that waited for its first cell would lose that time. It is started as a file,
-not as a module: importing `alerting.runner` would load what only the runner needs.
+The runner imports papermill at the same time, so the imports overlap. The program is started as a file, not as a module, because
+importing `alerting.runner` would load modules that only the runner needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main() -> None:
     """Start the imports in a thread, then the kernel."""
     sys.path.insert(0, str(ROOT))
-    gc.disable()  # imports allocate a lot and leave nothing to collect
+    gc.disable()  # imports allocate much memory but no garbage
     Thread(target=_import, daemon=True).start()
     from ipykernel import kernelapp
 
@@ -28,8 +28,8 @@ def main() -> None:
 
 
 def _import() -> None:
-    """Import what the cells need, by the source that is set."""
-    with suppress(Exception):  # a cell that fails in the same way shows it
+    """Import the modules that the cells need for the configured source."""
+    with suppress(Exception):  # the first cell will raise the same error and show it
         from alerting.settings import load_settings
 
         source = load_settings().source
@@ -38,7 +38,7 @@ def _import() -> None:
 
             start_ahead()
         http = source.startswith("http")
-        with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for texts; only a file needs it
+        with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for strings; only table files need it
             import_module("pandas")
         for name in ("pipeline", "connections", *["sources.clickhouse"] * http, "charts"):
             import_module(f"alerting.{name}")
@@ -48,7 +48,7 @@ def _import() -> None:
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Make imports of the modules `names` fail inside the block, except of those already imported."""
+    """Make imports of the modules `names` fail inside the block. Modules that are already imported stay available."""
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]

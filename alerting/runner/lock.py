@@ -1,4 +1,4 @@
-"""A lock that allows one run at a time: a system lock on a file, released when its process ends, however that happens."""
+"""A lock that allows one run at a time. It is a system lock on a file, which is released when the process ends or is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class AlreadyRunningError(Exception):
-    """Another run is in progress. The text names its process; `age`: its duration so far, zero if it could not be read."""
+    """The error that another run is in progress. The text names its process. `age`: its duration so far, 0 if unknown."""
 
     def __init__(self, text: str, age: timedelta) -> None:
         super().__init__(text)
@@ -20,7 +20,7 @@ class AlreadyRunningError(Exception):
 
 @contextmanager
 def locked(path: Path, started: datetime) -> Iterator[None]:
-    """Hold the lock, and note process and `started` in its file.
+    """Hold the lock inside the block. Write the process id and `started` into its file.
 
     Raises AlreadyRunningError when another run holds it, OSError when the file cannot be created.
     """
@@ -32,7 +32,7 @@ def locked(path: Path, started: datetime) -> Iterator[None]:
         except BlockingIOError:
             note = os.pread(handle, 100, 0).decode("ascii", "replace")
             raise _already_running(note, started) from None
-        with suppress(OSError):  # the disk is full: the lock works without its note
+        with suppress(OSError):  # the disk is full: the lock works without this text
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()} {started.isoformat()}".encode(), 0)
         yield

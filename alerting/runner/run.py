@@ -1,4 +1,4 @@
-"""One run: lock, notebook, record, log line, failure notice; and the crontab line that starts it."""
+"""One run: lock, notebook, record, log line, failure notice. Also the crontab line that starts runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
 OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
-HANG_TOLERANCE = timedelta(minutes=1)  # a run that holds the lock this long beyond its time limit hangs
+HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
@@ -38,8 +38,8 @@ def run_alerts(
 ) -> int:
     """Execute the notebook, publish it as the record of the run, and return the exit code.
 
-    0: every cell was executed. 1: the run failed; the record says why, and `notify` was called, which by default writes to the
-    chat. 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run notifies nobody, saves no state and needs no lock.
+    0: every cell was executed. 1: the run failed; the record has the reason, and `notify` was called (default: a message to the
+    chat). 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock.
     """
     started = datetime.now(UTC)
     run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
@@ -67,7 +67,7 @@ def run_alerts(
 
 @dataclass
 class _Run:
-    """A run that started at `started`: what it executes, logs and sends."""
+    """A run that started at `started`: it executes the notebook, logs the result, and sends failure notices."""
 
     settings: Settings
     started: datetime
@@ -76,11 +76,11 @@ class _Run:
     def execute(self, notebook: Path, parameters: dict[str, Any]) -> int:
         """Execute the notebook, publish record and pages, log the result, and return the exit code."""
         start = time.monotonic()
-        from alerting.runner.execute import execute, remove_stale_folders  # late: no other command needs subprocesses
+        from alerting.runner.execute import execute, remove_stale_folders  # late: only this command needs subprocesses
 
         rehearsal = "dry_run" in parameters
         record = Record(self.settings, self.started, "rehearsal" if rehearsal else "alert")
-        killed = None if rehearsal else rescue(self.settings)  # an earlier run that left its evidence behind
+        killed = None if rehearsal else rescue(self.settings)  # an earlier run that was killed
         if killed:
             remove_stale_folders()
         executed, failure = execute(self.settings, record, notebook, parameters)
@@ -101,9 +101,9 @@ class _Run:
         return RED if failure else OK
 
     def _update_index(self, trouble: str) -> None:
-        """Write the list of runs. An error here, or `trouble` with the run's own page, is logged and does not fail the run."""
+        """Write the index of runs. An error here, or `trouble` from the run's own page, is logged but does not fail the run."""
         try:
-            from alerting.reporting.publish import write_index  # late: loaded while the kernel started
+            from alerting.reporting.publish import write_index  # late: it was imported while the kernel started
 
             write_index(self.settings)
         except AlertingError as error:
@@ -114,7 +114,7 @@ class _Run:
             self.log(trouble)
 
     def _ping_heartbeat(self) -> None:
-        """Ping an outside monitor after a successful run: it raises the alarm when no ping comes."""
+        """Request the heartbeat URL after a successful run. The external monitor there raises an alarm when requests stop."""
         if self.settings.heartbeat_url:
             from alerting.notifiers.hook import ping
 
@@ -122,9 +122,9 @@ class _Run:
                 self.log(f"heartbeat: {trouble}")
 
     def notify(self, reason: str, link: str = "") -> None:
-        """Send a failure notice, by default to the chat. If that fails too, the exit code still says so: cron sees it."""
+        """Send a failure notice, by default to the chat. If that fails, log it; the exit code still shows the failed run."""
         if self.notifier is None:
-            from alerting.failure_notice import notify_failure  # late: only a failed run needs it in this process
+            from alerting.failure_notice import notify_failure  # late: only a failed run needs it
 
             self.notifier = notify_failure
         try:
@@ -141,15 +141,15 @@ class _Run:
 
 
 def crontab_line(settings: Settings) -> str:
-    """Return the line that starts a run every 15 minutes, ALERTING_DELAY minutes after a bucket has closed.
+    """Return the crontab line that starts a run every 15 minutes, ALERTING_DELAY minutes after a bucket has closed.
 
-    The variable PYTHON is passed on. In a crontab a % ends the command unless it is escaped.
+    The variable PYTHON is passed on. Each % is escaped, because an unescaped % ends the command in a crontab.
     """
     minute = math.ceil(settings.delay) % 15
     every = f"{minute}-59/15" if minute else "*/15"
     python = os.environ.get("PYTHON", "")
     variable = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""
-    with suppress(OSError):  # the shell opens the log before make could create its folder
+    with suppress(OSError):  # create the folder now: the shell opens the log before make runs
         settings.reports.mkdir(parents=True, exist_ok=True)
     log = shlex.quote(str(settings.reports / "cron.log"))
     command = f"make -s -C {shlex.quote(str(ROOT))} run-alerts{variable} >> {log} 2>&1"

@@ -1,4 +1,4 @@
-"""Runs that are killed, chats, databases and disks that fail: how many incidents are lost, how many messages repeated.
+"""Count lost incidents and repeated messages when runs are killed, or chat, database or disk fail.
 
-`python -m tests.faults` prints a table and ends with exit code 1 when a row of it is not ok; `--quick` is the form for CI.
+`python -m tests.faults` prints a table. The exit code is 1 if a row is not ok. `--quick` is the short form for CI.
 """

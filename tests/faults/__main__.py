@@ -1,4 +1,4 @@
-"""`python -m tests.faults --runs 300`: each scenario in a world of its own, two at a time; exit code 1 if a row is not ok."""
+"""`python -m tests.faults --runs 300`: run each scenario in its own folder, two at a time; exit code 1 if a row is not ok."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ QUICK_KILLS = 16
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--runs", type=int, default=300, help="runs that are killed (default 300)")
+    parser.add_argument("--runs", type=int, default=300, help="number of runs to kill (default 300)")
     parser.add_argument("--quick", action="store_true", help=f"the form for CI: {QUICK_KILLS} kills, and one or two of each kind")
-    parser.add_argument("--seed", type=int, default=1, help="of the incidents, the noise and the kills (default 1)")
-    parser.add_argument("--minutes", type=float, default=25, help="after that nothing new is begun (default 25)")
-    parser.add_argument("--only", default="", help="scenarios whose name holds this")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of incidents, noise and kills (default 1)")
+    parser.add_argument("--minutes", type=float, default=25, help="start no scenario after this time (default 25)")
+    parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")
     args = parser.parse_args(argv)
     chosen = [scenario for scenario in _all(args.quick, args.runs) if args.only in scenario.name]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))

@@ -1,4 +1,4 @@
-"""What a scenario has cost: incidents that nobody heard of, messages told twice, and whatever else is not as it must be."""
+"""The audit of a scenario: incidents that were never reported, messages sent twice, and any other fault."""
 
 from __future__ import annotations
 

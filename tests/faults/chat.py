@@ -1,4 +1,4 @@
-"""B. The Bot API misbehaves while an incident goes on."""
+"""B. The Bot API fails in several ways during an incident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""D. Clocks: back by an hour, ahead by a day; the night on which a local hour comes twice, and the one that has one less."""
+"""D. Clocks: an hour back, a day ahead; the nights in autumn and spring when the local clock changes."""
 
 from __future__ import annotations
 

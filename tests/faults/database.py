@@ -1,4 +1,4 @@
-"""C. ClickHouse is down for six hours, slow, or answers with less than it should."""
+"""C. ClickHouse is down for six hours, slow, or its answers are cut."""
 
 from __future__ import annotations
 

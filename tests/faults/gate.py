@@ -1,4 +1,4 @@
-"""An HTTP proxy of our own, between a run and a server: it hangs up, cuts answers or keeps them back, when it is told to."""
+"""An HTTP proxy between a run and a server, which on command closes connections, cuts answers or holds them back."""
 
 from __future__ import annotations
 

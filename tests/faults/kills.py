@@ -1,4 +1,4 @@
-"""A. SIGKILL for the runner, the kernel or both: between two steps, at any moment, and between acceptance and its mark."""
+"""A. SIGKILL for runner, kernel or both: between two steps, at a random moment, and between acceptance and mark."""
 
 from __future__ import annotations
 

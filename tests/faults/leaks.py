@@ -1,4 +1,4 @@
-"""E. Secrets in what runs leave behind, in any spelling that a file of ours could have, and on command lines."""
+"""E. Secrets in the files of runs, in every encoding that our files may use, and on command lines."""
 
 from __future__ import annotations
 

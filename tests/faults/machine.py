@@ -1,4 +1,4 @@
-"""D. The memory is locked, the disk full or read-only, and cron impatient."""
+"""D. The state file is locked, the disk is full or read-only, and cron starts two runs at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of a run: the runner, which we start, and its kernel, which it starts; and how either of them is killed."""
+"""The processes of a run (the runner that we start, and the kernel that it starts), and ways to kill them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario is, and the line of the table that comes of it."""
+"""A scenario, and its row in the table of results."""
 
 from __future__ import annotations
 

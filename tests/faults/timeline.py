@@ -1,4 +1,4 @@
-"""A tidy table of metrics in good health, with planted incidents: what must be told, and when it began."""
+"""A tidy table of normal metrics with planted incidents: the incidents that must be reported, and their starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A house of its own for one scenario: source, memory, records, a Bot API server as a process, and the runs it saw."""
+"""The surroundings of one scenario: source, state, records, a Bot API server as a process, and its runs."""
 
 from __future__ import annotations
 

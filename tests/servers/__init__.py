@@ -1,6 +1,6 @@
 """Real servers for tests: ClickHouse, an HTTP server, Telegram's Bot API and a mail server, all on this machine.
 
-Each module has a fixture (`clickhouse`, `web`, `bot`, `mail`); `python -m tests.servers` starts one as a process of its own.
+Each module has a fixture (`clickhouse`, `web`, `bot`, `mail`); `python -m tests.servers` starts a server as a process.
 """
 
 from tests.servers.botapi import BotApi

@@ -1,4 +1,4 @@
-"""A local HTTP server that speaks enough of Telegram's Bot API, refuses what Telegram refuses, and fails as it is told to.
+"""A local HTTP server that implements a part of Telegram's Bot API, with Telegram's refusals, and fails on command.
 
 In a test: `with BotApi() as bot: ...`, or the fixture `bot`. As a process of its own: `python -m tests.servers botapi PORTFILE
 LOGFILE` writes its port, appends every accepted message to LOGFILE as a line of JSON, and takes POST /control with

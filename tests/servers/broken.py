@@ -1,4 +1,4 @@
-"""A server that understands nobody: each connection gets the same bytes, and is closed."""
+"""A server that answers every connection with the same bytes, and closes it."""
 
 from __future__ import annotations
 

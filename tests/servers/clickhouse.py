@@ -1,4 +1,4 @@
-"""The ClickHouse of the machine's package, started for a test, alone or as a cluster."""
+"""The installed ClickHouse, started for a test as one server or as a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP server that gives the replies that a test has prepared, and keeps the requests."""
+"""An HTTP server that gives prepared replies, and records the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local SMTP server that speaks enough of RFC 5321 to be lied to: STARTTLS, AUTH PLAIN, and refusals as told."""
+"""A local SMTP server that implements a part of RFC 5321: STARTTLS, AUTH PLAIN, and refusals on command."""
 
 from __future__ import annotations
 

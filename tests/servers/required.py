@@ -1,4 +1,4 @@
-"""Programs that a test needs: it is skipped where they are absent, or fails where all have to be there."""
+"""Programs that a test needs. Without them it is skipped, or it fails if REQUIRE_SERVICES is set."""
 
 from __future__ import annotations
 

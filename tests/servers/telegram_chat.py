@@ -1,4 +1,4 @@
-"""The chat behind the local Bot API: what Telegram accepts, what it refuses and in which words."""
+"""The chat of the local Bot API server: the requests that Telegram accepts or refuses, and its error texts."""
 
 from __future__ import annotations
 
