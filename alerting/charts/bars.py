@@ -65,7 +65,7 @@ def _change_label(segment: Segment, form: str, language: str) -> str:
     if abs(segment.change) < ROUGH_BELOW:
         return roughly(segment.change, language) or f"0{NARROW}%"
     percent = signed_percent(segment.value, segment.expected, language)
-    return percent or NumberFormat.fitting(form, language, segment.value).difference(segment.value)
+    return percent or NumberFormat.of(form, language, [segment.value]).difference(segment.value)
 
 
 def bars_height(bars: list[Bar], font: float) -> float:
