@@ -37,10 +37,10 @@ def compose(event: Event, context: MessageContext) -> Message:
         template = "data_back" if facts.gap else "resolved"
     is_label_wanted = actions == ENDING_BUTTONS and not facts.incident.label
 
-    key = f"{event.key}/text"
-    is_first = incident is None or key == incident.key or (event.kind in GOOD_KINDS and facts.incident.is_unsent)
+    is_opening = event.kind in OPENING_KINDS and not event.again
+    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and facts.incident.is_unsent)
     return Message(
-        key,
+        f"{event.key}/text",
         event.kind,
         event.metric,
         event.bucket,

@@ -58,11 +58,6 @@ def segment_name(
     return enumerate_words(elements, language, hidden=len(where.elements) - len(elements))
 
 
-def segment_values(where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS) -> str:
-    """iOS and iPadOS · Russia & ads: a segment whose attributes are named already."""
-    return segment_name(where, language, clean, most, with_attributes=False)
-
-
 def segment_attributes(where: Segment) -> tuple[str, ...]:
     """Return the names of the attributes of a segment, in order."""
     return tuple(dict.fromkeys(name for pairs in where.elements for name, _ in pairs))
