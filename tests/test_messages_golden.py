@@ -17,7 +17,8 @@ import pytest
 from jinja2 import meta, nodes
 
 from alerting import messages
-from alerting.messages import facts, members, root_cause
+from alerting.messages import context as contexts
+from alerting.messages import facts, root_cause
 from alerting.messages.facts import EventFacts
 from alerting.messages.text import environment
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
@@ -107,7 +108,7 @@ def test_a_template_of_an_event_shows_nothing_but_facts(name):
 
 @pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "cause", "causes", "cause_found"])
 def test_a_template_reads_no_attribute_that_does_not_exist(name):
-    classes = [one for module in (facts, members, root_cause) for one in vars(module).values() if is_dataclass(one)]
+    classes = [one for module in (contexts, facts, root_cause) for one in vars(module).values() if is_dataclass(one)]
     known = {field.name for one in classes for field in fields(one)} | {"last"}  # of a loop
     macros = {macro.name for pieces in ("pieces", "causes") for macro in parsed(pieces, "en").find_all(nodes.Macro)}
     assert {node.attr for node in parsed(name, "en").find_all(nodes.Getattr)} <= known | macros

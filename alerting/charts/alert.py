@@ -117,7 +117,7 @@ def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) 
 
 def _draw_calendar(axes: Axes, events: Sequence[CalendarEvent], times: TimeAxis, until: datetime, font: float) -> None:
     """Draw the events within the time axis, whose last bucket ends at `until`. `axes` has its limits and its position."""
-    clock = ClockFormat(times.zone, times.language, times.end)
+    clock = ClockFormat(times.language, times.zone, times.end)
     seen = [event for event in events if event.start < until and max(event.start, event.end) >= times.start]
     days = [event for event in seen if clock.days(event.start, max(event.start, event.end))]
     moments = [event for event in seen if event not in days and event.start >= times.start]
@@ -171,7 +171,7 @@ def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxi
     figure.text(0.025, _from_top(figure, 0.925), title, fontsize=size, fontweight="bold", color=color)
 
     numbers = NumberFormat.of(metric.form, times.language, verdict)
-    when = ClockFormat(times.zone, times.language, times.end).span(verdict.bucket, verdict.bucket + metric.step)
+    when = ClockFormat(times.language, times.zone, times.end).span(verdict.bucket, verdict.bucket + metric.step)
     band = numbers.range(verdict.low, verdict.high)
     expected = band and WORDS[times.language]["expected"].format(value=band)
     facts = " · ".join(filter(None, [when, numbers.value(verdict.value) if anomalous else "", expected]))

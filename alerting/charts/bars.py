@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from alerting.charts.style import ANOMALY, INK, SOFT, VALUE, drawable_text, fit_text, text_width
 from alerting.messages.format import NARROW, NumberFormat, roughly, signed_percent
-from alerting.messages.root_cause import attribute_name, segment_attributes, segment_name, segment_values
+from alerting.messages.root_cause import attribute_name, segment_attributes, segment_name
 from alerting.messages.words import WORDS
 from alerting.model.incident import RootCause, Segment
 
@@ -46,8 +46,8 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
     others = [other for other in cause.others if not math.isnan(other.change)][: MAX_BARS - 1]
     named = []
     for segment in (cause.slice, *others):
-        name_of = segment_values if segment_attributes(segment) == attributes else segment_name  # the heading names them
-        name = name_of(segment, language, drawable_text)[:MAX_NAME_CHARACTERS]
+        is_other_kind = segment_attributes(segment) != attributes  # else the heading names the attributes
+        name = segment_name(segment, language, drawable_text, with_attributes=is_other_kind)[:MAX_NAME_CHARACTERS]
         named.append((fit_text(name, MAX_NAME_WIDTH, "bold"), segment))
     if not others and cause.rest and not math.isnan(cause.rest.change):
         named.append((WORDS[language]["the rest"], cause.rest))
@@ -65,7 +65,7 @@ def _change_label(segment: Segment, form: str, language: str) -> str:
     if abs(segment.change) < ROUGH_BELOW:
         return roughly(segment.change, language) or f"0{NARROW}%"
     percent = signed_percent(segment.value, segment.expected, language)
-    return percent or NumberFormat.fitting(form, language, segment.value).difference(segment.value)
+    return percent or NumberFormat.of(form, language, [segment.value]).difference(segment.value)
 
 
 def bars_height(bars: list[Bar], font: float) -> float:

@@ -97,7 +97,7 @@ class DraftHistory:
         """Yield lines about the history that help an analyst decide whether to watch the metric."""
         values = self.values.dropna()
         grid = self.values.loc[values.index[0] :]
-        numbers = NumberFormat.fitting(self.metric.form, "en", *values.tail(LAST_VALUES))
+        numbers = NumberFormat.of(self.metric.form, "en", list(values.tail(LAST_VALUES)))
         first, last = (f"{bucket.tz_convert(self.zone):%Y-%m-%d %H:%M}" for bucket in values.index[[0, -1]])
         yield f"history: {len(values):,} buckets of {duration(self.metric.step, 'en')}, {first} to {last} ({self.zone})"
         yield f"missing since then: {grid.isna().mean():.1%}"

@@ -1,29 +1,33 @@
-"""The input of a text besides its event: for whom it is written, and what is known around the event."""
+"""The context of an event: its readers, the metric that its text is about, and the other metrics of the incident."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from alerting.messages.format import NAN, ClockFormat
-from alerting.model.incident import Member, Rarity, SimilarIncident
+from markupsafe import Markup
+
+from alerting.messages.format import NAN, SPACE, ClockFormat, NumberFormat, signed_percent
+from alerting.messages.text import MAX_SHORT_TITLE, plain_line, title_of
+from alerting.messages.words import NOUNS, plural
+from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.verdict import Verdict
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
+
+OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
+END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
+MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
+BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
+TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
 
 
 @dataclass(frozen=True)
-class Audience:
+class Audience(ClockFormat):
     """The readers of a run's messages, and the moment of the run: the same for all its messages."""
 
-    language: str  # en | ru
-    zone: str  # IANA name: all times are written in its local time
-    now: datetime  # aware
     run_link: str = ""  # the saved run: URL, or path
     owner: str = ""  # mentioned for metrics that name no owner
-
-    @property
-    def clock(self) -> ClockFormat:
-        return ClockFormat(self.zone, self.language, self.now)
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,234 @@ class MessageContext:
     silenced_until: datetime | None = None
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An event about one metric of its incident, with what the facts are made from."""
+
+    event: Event
+    context: MessageContext
+    member: Member | None  # the metric in the incident
+    others: tuple[MemberContext, ...]  # of the incident, those that are not normal first
+    since: datetime | None  # the first anomalous bucket
+    gap: datetime | None  # the first missing bucket
+    is_gap: bool  # the text is about missing data, rather than anomalous data
+    worst: Verdict | None
+    until: datetime  # end of the newest bucket that the text is about
+    over: datetime | None  # the last bucket at which a metric of the incident became normal; None: not known
+
+    @classmethod
+    def of(cls, event: Event, context: MessageContext) -> Subject:
+        """Return the subject of the event's text.
+
+        The text of an end is about the incident's root, and a reminder about a metric that is not normal, whichever metric
+        the event comes from.
+        """
+        incident, parts, episode, kind = event.incident, context.members, event.episode, event.kind
+        members = [*(incident.members if incident else ()), *(part.member for part in parts)]
+        member = next((it for it in members if it.metric == event.metric), None)
+        others = sorted((p for p in parts if p.metric.name != event.metric), key=lambda part: part.member.until is not None)
+        other = None
+        if kind in END_KINDS:
+            other = next((part for part in others if incident and part.metric.name == incident.root.metric), None)
+        elif kind is EventKind.REMINDER and member and member.until:
+            other = next((part for part in others if part.member.until is None), None)
+        if other:
+            return cls.of(*_about(event, context, other, member, others))
+
+        gap = episode.gap_since or (member.since if member and member.gap else None)
+        is_gap = kind is EventKind.NO_DATA or (kind is EventKind.CORRECTED and gap is not None)
+        if kind in END_KINDS:
+            is_gap = incident.root.gap if incident else kind is EventKind.DATA_BACK
+        elif kind in (EventKind.WORSENED, EventKind.REMINDER):
+            is_gap = event.verdict.status is Status.MISSING
+        return cls(
+            event,
+            context,
+            member,
+            tuple(others),
+            episode.since or (member.since if member else None),
+            gap,
+            is_gap,
+            episode.worst or (member.worst if member else None),
+            (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
+            max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
+        )
+
+
+def _about(
+    event: Event, context: MessageContext, part: MemberContext, member: Member | None, others: Iterable[MemberContext]
+) -> tuple[Event, MessageContext]:
+    """Return the event as if it were about another metric of the incident. Its newest verdict may be unknown."""
+    it, name = part.member, part.metric.name
+    gap = it.since if it.gap else None
+    verdict = part.verdict or Verdict(name, event.bucket, Status.UNKNOWN)
+    episode = Episode(name, since=None if gap else it.since, worst=it.worst, lost=it.lost, gap_since=gap)
+    own = [MemberContext(context.metric, member, event.verdict)] if member else []
+    unknown = replace(context, yesterday=NAN, week_ago=NAN, latest=None, newest=None)
+    return (
+        replace(event, metric=name, verdict=verdict, episode=episode),
+        replace(unknown, metric=part.metric, members=(*own, *others), table=part.metric.query),
+    )
+
+
+@dataclass(frozen=True)
+class VerdictFacts:
+    """The numbers of a verdict, all with the same decimals."""
+
+    status: str  # normal | anomalous | missing | unknown
+    value: str  # 1,240
+    expected: str  # 2,020
+    range: str  # 1,930–2,110
+    difference: str  # −780: value minus expected, of an anomalous verdict
+    change: str  # −39 %: that as a share of expected
+    deviation: str  # −39 %, or the value where that says more: a zero, or a value when nothing was expected
+    is_share: bool  # the deviation is the change
+    is_zero: bool  # a true zero
+    is_lower: bool  # than expected
+    times: str  # 2.3 ×: how many times as far out as the edge of the band
+    is_barely_outside: bool
+
+
+def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
+    """Return the numbers of a verdict as a text shows them. `form`: the metric's."""
+    numbers = NumberFormat.of(form, language, verdict)
+    value, change = numbers.value(verdict.value), signed_percent(verdict.value, verdict.expected, language)
+    is_anomalous, score, times = verdict.status is Status.ANOMALOUS, abs(verdict.score), ""
+    is_outside = is_anomalous and 1 <= score < MAX_SCORE
+    if is_outside and score >= BARELY_OUTSIDE:  # two digits are enough; a fraction takes the noun's second form (2,3 раза)
+        rounded = float(f"{score:.2g}")
+        fraction = f"{NumberFormat('number', language, 1).value(rounded)}{SPACE}{NOUNS[language]['times'][1]}"
+        times = plural(round(rounded), "times", language) if rounded == round(rounded) else fraction
+    return VerdictFacts(
+        status=verdict.status.value,
+        value=value,
+        expected=numbers.value(verdict.expected),
+        range=numbers.range(verdict.low, verdict.high),
+        difference=numbers.difference(verdict.value - verdict.expected)
+        if is_anomalous and verdict.value and verdict.expected
+        else "",
+        change=change,
+        deviation=(change if verdict.value else "") or value,
+        is_share=bool(change and verdict.value),
+        is_zero=verdict.value == 0,
+        is_lower=verdict.value < verdict.expected,
+        times=times,
+        is_barely_outside=is_outside and not times,
+    )
+
+
+@dataclass(frozen=True)
+class LossFacts:
+    """The sum of what is missing, or too much, over an episode of a metric whose values can be summed."""
+
+    count: str  # 7,900
+    is_gain: bool
+
+
+def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) -> LossFacts | None:
+    """Return None for a metric whose values cannot be summed, and where the loss is next to nothing."""
+    is_sum = metric.form == "count" and metric.adds and abs(count) < float("inf")
+    if not is_sum or abs(count) < max(TINY_LOSS * abs(verdict.expected), 1):
+        return None
+    rounded = float(f"{abs(count):.2g}")  # it is an estimate: two digits
+    decimals = 0 if rounded >= 10 or rounded == round(rounded) else 1
+    return LossFacts(NumberFormat("number", language, decimals).value(rounded), is_gain=not count > 0)
+
+
+@dataclass(frozen=True)
+class TitledVerdict:
+    """A metric that joined or became worse in this event."""
+
+    title: Markup
+    verdict: VerdictFacts
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """Another metric of the incident."""
+
+    title: Markup
+    first: VerdictFacts  # as it joined
+    verdict: VerdictFacts  # its newest; as it joined, when the incident is over
+    worst: VerdictFacts
+    worst_at: str
+    loss: LossFacts | None
+    gap: str  # from when to when it had no data, where it had nothing but a gap
+
+
+@dataclass(frozen=True)
+class OtherMetrics:
+    """The other metrics of the incident, as lists."""
+
+    also: tuple[MemberFacts, ...] = ()  # not normal; of a gap, those that are not in it
+    still: tuple[MemberFacts, ...] = ()  # not normal, and this event says nothing new of them
+    normal_again: tuple[Markup, ...] = ()  # titles
+    joined: tuple[TitledVerdict, ...] = ()  # in this event
+    worsened: tuple[TitledVerdict, ...] = ()
+    corrected: tuple[Markup, ...] = ()  # titles of those that a correction takes back, too
+    in_gap: tuple[Markup, ...] = ()  # titles of those that are in the same gap
+    roots_first: tuple[MemberFacts, ...] = ()  # all: roots of other products, other roots, then what depends on them
+    ended: tuple[MemberFacts, ...] = ()  # those that mattered, when it is over
+
+
+def other_metrics(subject: Subject) -> OtherMetrics:
+    """Return the lists that a text may show of the incident's other metrics."""
+    event, incident, parts = subject.event, subject.event.incident, subject.others
+    is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
+    facts = {part.metric.name: _member_facts(subject, part) for part in parts}
+    with_news = {other.metric for other in event.also}
+
+    in_gap, rest = members_of_gap(subject)
+    listed = rest if subject.is_gap and event.kind in (EventKind.NO_DATA, *END_KINDS) else parts
+    anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
+    normal_again = [p.metric.name for p in parts if p.member.until is not None and incident and not is_over]
+    corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
+    unknown = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]
+
+    names = {event.metric, *facts}
+    roots = [part for part in parts if not names & set(part.metric.parents)]
+    roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
+    return OtherMetrics(
+        also=tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
+        still=tuple(facts[name] for name in anomalous if name not in with_news),
+        normal_again=tuple(facts[name].title for name in normal_again),
+        joined=tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
+        worsened=tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
+        corrected=(*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
+        in_gap=tuple(facts[p.metric.name].title for p in in_gap),
+        roots_first=tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
+        ended=tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),
+    )
+
+
+def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
+    """Return the others that are in the same gap, and the rest. None is in it when the incident is more than that gap."""
+    gaps = tuple(part for part in subject.others if part.member.gap)
+    alike = subject.context.is_platform or all(part.metric.query == subject.context.metric.query for part in gaps)
+    return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)
+
+
+def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
+    """Return the facts of another metric of the incident: as it joined, now, and at its worst."""
+    member, metric, reader, incident = part.member, part.metric, subject.context.reader, subject.event.incident
+    verdict = member.first if incident and incident.closed else part.verdict or member.first
+    worst, end = member.worst or member.first, member.until or subject.event.bucket + subject.context.metric.step
+    return MemberFacts(
+        title_of(metric, reader.language, MAX_SHORT_TITLE),
+        verdict_facts(member.first, metric.form, reader.language),
+        verdict_facts(verdict, metric.form, reader.language),
+        verdict_facts(worst, metric.form, reader.language),
+        reader.at(worst.bucket, near=subject.event.bucket),
+        loss_facts(metric, member.lost, worst, reader.language),
+        reader.span(member.since, end) if member.gap and member.worst is None else "",
+    )
+
+
+def _titled(subject: Subject, event: Event) -> TitledVerdict:
+    """Return the metric of an event that comes with this one, by its title where that is known."""
+    language = subject.context.reader.language
+    metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
+    title = title_of(metric, language, MAX_SHORT_TITLE) if metric else plain_line(event.metric, MAX_SHORT_TITLE)
+    return TitledVerdict(title, verdict_facts(event.verdict, metric.form if metric else "number", language))

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from alerting.messages.context import MessageContext
-from alerting.messages.format import ClockFormat, NumberFormat, change, duration
-from alerting.messages.members import (
+from alerting.messages.context import (
     END_KINDS,
     OPENING_KINDS,
+    Audience,
     LossFacts,
+    MessageContext,
     OtherMetrics,
     Subject,
     VerdictFacts,
-    ends_a_gap,
     loss_facts,
     members_of_gap,
     other_metrics,
     verdict_facts,
 )
+from alerting.messages.format import NumberFormat, change, duration
 from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
 from alerting.messages.text import MAX_REASON, MAX_TITLE, is_web, plain_line, title_of
 from alerting.messages.words import LABEL_WORDS, WORDS, plural
@@ -119,24 +120,10 @@ class EndFacts:
 
 
 @dataclass(frozen=True)
-class EventFacts:
-    """All that the template of an event may show."""
+class CourseFacts:
+    """How the incident stands, and the metric over time."""
 
-    icon: str
-    title: Markup
-    when: str  # the event's bucket
-    verdict: VerdictFacts
-    before: VerdictFacts | None  # the verdict that was sent last
-    detector: str  # why it is anomalous: sudden | sustained | level
-    is_detector_new: bool  # it is another one than the last time
-    is_again: bool  # opened once more
-    is_critical: bool
-    is_platform: bool
-    is_known_member: bool  # the metric was in the incident before this event
     incident: IncidentFacts
-    silent_until: str
-    late: str  # by so much
-    # the metric over time
     since: str  # when it began
     is_since_known: bool
     is_first_bucket: bool
@@ -150,6 +137,25 @@ class EventFacts:
     yesterday: str
     week_ago: str
     rarity: RarityFacts | None
+
+
+@dataclass(frozen=True)
+class EventFacts(CourseFacts):
+    """All that the template of an event may show."""
+
+    icon: str
+    title: Markup
+    when: str  # the event's bucket
+    verdict: VerdictFacts
+    before: VerdictFacts | None  # the verdict that was sent last
+    detector: str  # why it is anomalous: sudden | sustained | level
+    is_detector_new: bool  # it is another one than the last time
+    is_again: bool  # opened once more
+    is_critical: bool
+    is_platform: bool
+    is_known_member: bool  # the metric was in the incident before this event
+    silent_until: str
+    late: str  # by so much
     # what else there is
     others: OtherMetrics
     normal: tuple[Markup, ...]  # titles of the metrics that are normal
@@ -166,91 +172,96 @@ class EventFacts:
 
 def event_facts(event: Event, context: MessageContext) -> EventFacts:
     """Return all that the text of an event may show."""
-    late = context.reader.now - event.bucket - context.metric.step
-    is_called = event.kind not in GOOD_KINDS and (event.incident is None or event.incident.open)
-    owner, dashboard = context.metric.owner or context.reader.owner, context.dashboard
+    lateness, metric, reader = context.reader.now - event.bucket - context.metric.step, context.metric, context.reader
+    is_called = event.kind not in GOOD_KINDS and (event.incident is None or event.incident.closed is None)
+    owner = plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else Markup("")
 
     subject = Subject.of(event, context)
-    event, context, clock, language = subject.event, subject.context, subject.clock, subject.context.reader.language
-    metric, now, incident = context.metric, context.reader.now, _incident_facts(subject)
-    is_critical = event.is_critical(metric.policy, [part.member.first for part in subject.others] if context.is_platform else [])
-    is_edit = event.kind in OPENING_KINDS and bool(context.latest or incident.is_over)  # which is never late
-    is_late = late > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
-    silent_until = max((at for at in (incident.snoozed_until, context.silenced_until) if at and at > now), default=None)
-
-    verdict, before = event.verdict, event.episode.last_notified_verdict
+    event, context, metric = subject.event, subject.context, subject.context.metric
+    verdict, before, course = event.verdict, event.episode.last_notified_verdict, _course_facts(subject)
     if event.kind is EventKind.CORRECTED:
         before = subject.member.first if subject.member else None
-    numbers, start = NumberFormat.of(metric.form, language, verdict), subject.since or event.bucket
-    end = subject.over if incident.is_over and not incident.is_corrected else None
-    latest, worst = context.latest, subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    incident, more = course.incident, [part.member.first for part in subject.others] if context.is_platform else []
+    is_critical = event.is_critical(metric.policy, more)
+    is_edit = event.kind in OPENING_KINDS and bool(context.latest or incident.is_over)  # which is never late
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    until = max((at for at in (incident.snoozed_until, context.silenced_until) if at and at > reader.now), default=None)
     return EventFacts(
+        **vars(course),
         icon="↩️" if incident.is_corrected else "🟢" if incident.is_over else CRITICAL_ICON if is_critical else WARNING_ICON,
-        title=title_of(metric, language),
-        when=clock.span(event.bucket, event.bucket + metric.step),
-        verdict=verdict_facts(verdict, metric.form, language),
-        before=verdict_facts(before, metric.form, language) if before else None,
+        title=title_of(metric, reader.language),
+        when=reader.span(event.bucket, event.bucket + metric.step),
+        verdict=verdict_facts(verdict, metric.form, reader.language),
+        before=verdict_facts(before, metric.form, reader.language) if before else None,
         detector=verdict.reason if verdict.reason in DETECTORS else "",
         is_detector_new=before is None or before.reason != verdict.reason,
         is_again=event.again,
         is_critical=is_critical,
         is_platform=context.is_platform,
         is_known_member=subject.member is not None and subject.member.joined < event.bucket,
-        incident=incident,
-        silent_until=clock.at(silent_until, near=now) if silent_until and not incident.is_over else "",
-        late=duration(late, language) if is_late else "",
-        since=clock.at(start, near=event.bucket),
-        is_since_known=subject.since is not None,
-        is_first_bucket=start == event.bucket and latest is None,
-        lasted=duration(subject.until - start, language),
-        off=clock.span(start, end) if end else "",
-        lasted_in_all=duration(end - start, language) if end else "",
-        latest=verdict_facts(latest, metric.form, language) if latest else None,
-        latest_when=clock.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
-        worst=verdict_facts(worst, metric.form, language) if worst else None,
-        worst_at=clock.at(worst.bucket, near=event.bucket) if worst else "",
-        yesterday=numbers.value(context.yesterday),
-        week_ago=numbers.value(context.week_ago),
-        rarity=_rarity_facts(context.rarity, verdict, clock) if context.rarity else None,
+        silent_until=reader.at(until, near=reader.now) if until and not incident.is_over else "",
+        late=duration(lateness, reader.language) if is_late else "",
         others=other_metrics(subject) if subject.others or event.also else OtherMetrics(),
         normal=tuple(plain_line(title, MAX_TITLE) for title in context.normal),
         cause=_cause_facts(subject) if event.incident and event.incident.cause else RootCauseFacts(),
-        similar=_similar_facts(context.similar, event.bucket, clock) if context.similar else None,
+        similar=_similar_facts(context.similar, event.bucket, reader) if context.similar else None,
         calendar=_calendar(subject) if context.calendar else (),
-        gap=_gap_facts(subject) if _is_about_a_gap(subject) else None,
+        gap=_gap_facts(subject) if subject.is_gap else None,
         end=_end_facts(subject) if event.kind in END_KINDS else None,
-        dashboard=dashboard,
-        run=context.reader.run_link,
-        owner=plain_line(owner if is_called else "", MAX_TITLE),
+        dashboard=context.dashboard,
+        run=reader.run_link,
+        owner=owner,
     )
 
 
-def _incident_facts(subject: Subject) -> IncidentFacts:
-    incident, language, over = subject.event.incident, subject.context.reader.language, subject.over
-    if incident is None:
-        return IncidentFacts()
-    is_over = incident.closed is not None
-    return IncidentFacts(
-        exists=True,
-        is_over=is_over,
-        is_corrected=incident.corrected,
-        is_unsent=incident.last_notified is None,
-        ended=subject.clock.at(over, near=subject.event.bucket) if over and is_over and not incident.corrected else "",
-        acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
-        is_muted=incident.muted,
-        snoozed_until=incident.snoozed_until,
-        label=WORDS[language][LABEL_WORDS[incident.label]] if incident.label else "",
-        labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
+def _course_facts(subject: Subject) -> CourseFacts:
+    """Return how the incident stands, and what is known of the metric over time."""
+    event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
+    language, form, over = reader.language, context.metric.form, subject.over
+    stand = IncidentFacts()
+    if incident:
+        label = WORDS[language][LABEL_WORDS[incident.label]] if incident.label else ""
+        stand = IncidentFacts(
+            exists=True,
+            is_over=incident.closed is not None,
+            is_corrected=incident.corrected,
+            is_unsent=incident.last_notified is None,
+            ended=reader.at(over, near=event.bucket) if over and incident.closed and not incident.corrected else "",
+            acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
+            is_muted=incident.muted,
+            snoozed_until=incident.snoozed_until,
+            label=label,
+            labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
+        )
+
+    numbers, start = NumberFormat.of(form, language, event.verdict), subject.since or event.bucket
+    end = over if stand.is_over and not stand.is_corrected else None
+    latest, worst = context.latest, subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    return CourseFacts(
+        stand,
+        since=reader.at(start, near=event.bucket),
+        is_since_known=subject.since is not None,
+        is_first_bucket=start == event.bucket and latest is None,
+        lasted=duration(subject.until - start, language),
+        off=reader.span(start, end) if end else "",
+        lasted_in_all=duration(end - start, language) if end else "",
+        latest=verdict_facts(latest, form, language) if latest else None,
+        latest_when=reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
+        worst=verdict_facts(worst, form, language) if worst else None,
+        worst_at=reader.at(worst.bucket, near=event.bucket) if worst else "",
+        yesterday=numbers.value(context.yesterday),
+        week_ago=numbers.value(context.week_ago),
+        rarity=_rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
     )
 
 
-def _rarity_facts(rarity: Rarity, verdict: Verdict, clock: ClockFormat) -> RarityFacts | None:
+def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityFacts | None:
     """Return None where the value is as expected, or too little history was read."""
-    language, facts = clock.language, RarityFacts(is_lower=verdict.value < verdict.expected)
+    language, facts = reader.language, RarityFacts(is_lower=verdict.value < verdict.expected)
     if not (facts.is_lower or verdict.value > verdict.expected):
         return None
     if rarity.same >= MIN_SAME and rarity.beyond <= MAX_BEYOND * rarity.same:
-        weekday = SAME_WEEKDAYS[clock.local(verdict.bucket).weekday()]
+        weekday = SAME_WEEKDAYS[verdict.bucket.astimezone(ZoneInfo(reader.zone)).weekday()]
         rank = rarity.same - rarity.beyond if rarity.beyond else 0
         facts = replace(facts, same=plural(rarity.same, weekday, language), rank=rank)
     if rarity.weeks >= MIN_WEEKS and not rarity.times:
@@ -265,11 +276,12 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, clock: ClockFormat) -> Rarit
     return facts if facts.same else None
 
 
-def _similar_facts(past: SimilarIncident, bucket: datetime, clock: ClockFormat) -> SimilarFacts:
-    day, language = clock.local(past.at).date(), clock.language
-    when = clock.at(past.at, near=bucket) if day == clock.local(bucket).date() else clock.day(day)
-    label = WORDS[language][LABEL_WORDS[past.label]] if past.label else ""
-    deviation = change(past.off, language) if past.off else ""
+def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> SimilarFacts:
+    """Return when the past incident was, its page, what people said of it and how far off its metric was."""
+    day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
+    when = reader.at(past.at, near=bucket) if day == today else reader.day(day)
+    label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
+    deviation = change(past.off, reader.language) if past.off else ""
     return SimilarFacts(when, past.url if is_web(past.url) else "", tuple(filter(None, [label, deviation])))
 
 
@@ -288,51 +300,43 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
 
     The time: 14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day.
     """
-    clock, bucket, step = subject.clock, subject.event.bucket, subject.context.metric.step
-    calendar = []
+    reader, bucket, step = subject.context.reader, subject.event.bucket, subject.context.metric.step
+    zone, calendar = ZoneInfo(reader.zone), []
     for it in sorted(subject.context.calendar, key=lambda it: abs(it.start - bucket)):
         start, end = it.start, max(it.start, it.end)
-        day, days = clock.local(start).date(), clock.days(start, end)
+        day, days = start.astimezone(zone).date(), reader.days(start, end)
         if days > 1:
-            when = f"{clock.day(day)}–{clock.day(day + timedelta(days=days - 1))}"
+            when = f"{reader.day(day)}–{reader.day(day + timedelta(days=days - 1))}"
         elif days:
-            when = "" if day == clock.local(bucket).date() else clock.day(day)
+            when = "" if day == bucket.astimezone(zone).date() else reader.day(day)
         else:
-            until = f"–{clock.at(end, near=start)}" if end - start >= step else ""
-            when = f"{clock.at(start, near=bucket)}{until}"
+            until = f"–{reader.at(end, near=start)}" if end - start >= step else ""
+            when = f"{reader.at(start, near=bucket)}{until}"
         calendar.append((plain_line(it.title or it.kind, MAX_TITLE), when))
     return tuple(calendar)
 
 
-def _is_about_a_gap(subject: Subject) -> bool:
-    kind, is_missing = subject.event.kind, subject.event.verdict.status is Status.MISSING
-    if kind in END_KINDS:
-        return ends_a_gap(subject)
-    if kind is EventKind.CORRECTED:
-        return subject.gap is not None
-    return kind is EventKind.NO_DATA or (is_missing and kind in (EventKind.WORSENED, EventKind.REMINDER))
-
-
 def _gap_facts(subject: Subject) -> GapFacts:
-    event, context, clock, language = subject.event, subject.context, subject.clock, subject.context.reader.language
-    start, end, now = subject.gap or event.bucket, _end_of_gap(subject), context.reader.now
+    """Return the time without data, and what is known of the metric's table."""
+    event, context, reader, language = subject.event, subject.context, subject.context.reader, subject.context.reader.language
+    start, end, now = subject.gap or event.bucket, _end_of_gap(subject), reader.now
     newest, last, form = context.newest, event.episode.last, context.metric.form
     return GapFacts(
         is_start_known=subject.gap is not None,
-        since=clock.at(start, near=now),
-        back=clock.at(end, near=now),
-        when=clock.span(start, end),
+        since=reader.at(start, near=now),
+        back=reader.at(end, near=now),
+        when=reader.span(start, end),
         buckets=plural(round((end - start) / context.metric.step), "bucket", language),
         lasted=duration(end - start, language),
         reason=plain_line(event.verdict.reason, MAX_REASON),
         has_rows=newest is not None and start <= newest < subject.until,
         table=plain_line(context.table, MAX_TITLE),
-        newest=clock.at(newest, near=now) if newest else "",
+        newest=reader.at(newest, near=now) if newest else "",
         newest_age=duration(now - newest, language) if newest and newest <= now else "",
         usual_age=duration(context.usual_delay, language) if context.usual_delay is not None else "",
         complete_tables=tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
         last=verdict_facts(last, form, language) if last else None,
-        last_at=clock.at(last.bucket, near=now) if last else "",
+        last_at=reader.at(last.bucket, near=now) if last else "",
         is_all_normal=event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
     )
 
@@ -344,14 +348,15 @@ def _end_of_gap(subject: Subject) -> datetime:
         return (subject.member.until if subject.member else None) or event.bucket
     if event.kind is not EventKind.NO_DATA:
         return event.bucket + subject.context.metric.step
-    if subject.over and event.incident and not event.incident.open:
+    if subject.over and event.incident and event.incident.closed:
         return subject.over
     return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
 
 
 def _end_facts(subject: Subject) -> EndFacts:
-    event, incident, clock, language = subject.event, subject.event.incident, subject.clock, subject.context.reader.language
-    metric, now = subject.context.metric, subject.context.reader.now
+    """Return how the incident, or the metric's episode, ended."""
+    event, incident, metric, reader = subject.event, subject.event.incident, subject.context.metric, subject.context.reader
+    language, now = reader.language, reader.now
     normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
     last, over = subject.over or normal, subject.over or event.bucket
     is_whole = incident is not None and subject.since is not None and subject.context.is_platform
@@ -360,15 +365,15 @@ def _end_facts(subject: Subject) -> EndFacts:
     cause = incident.cause if incident and not incident.corrected else None
     where = cause.slice if cause and cause.answer == "carried" else None
     return EndFacts(
-        since=clock.at(last if is_whole else normal, near=now),
-        all_since=clock.at(last, near=normal) if last > normal and not is_whole else "",
+        since=reader.at(last if is_whole else normal, near=now),
+        all_since=reader.at(last, near=normal) if last > normal and not is_whole else "",
         is_of_platform=is_whole,
         lasted=duration(last - since, language) if since else "",
-        when=clock.span(subject.since, normal) if subject.since else "",
+        when=reader.span(subject.since, normal) if subject.since else "",
         worst=verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
         loss=loss_facts(metric, lost, worst, language),
         cause=Markup(segment_name(where, language)) if where else Markup(""),
         is_mix=cause is not None and cause.effect == "mix",
-        unsent_since=clock.at(over, near=now),
+        unsent_since=reader.at(over, near=now),
         unsent_lasted=duration(over - (subject.since or subject.gap or event.bucket), language),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS, plural
+from alerting.messages.words import MONTHS, WEEKDAYS, WORDS, plural
 from alerting.model.verdict import Verdict
 
 NAN = float("nan")
@@ -21,7 +22,7 @@ MILLION = {"en": "M", "ru": "млн"}
 BIG = {"en": ((1e12, "tn"), (1e9, "bn")), "ru": ((1e12, "трлн"), (1e9, "млрд"))}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TIMES_FROM = 5  # a value this many times the expected one is "×5.2": "+420 %" is hard to picture
-MAX_DECIMALS = 9  # smaller numbers are written as powers of ten
+MAX_DECIMALS, MAX_WITH_WORD = 9, 1e15  # smaller and larger numbers are written as powers of ten
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 CLEAR_WEEKDAY = 6  # days from today within which "Mon" can mean one day only
@@ -36,17 +37,18 @@ class NumberFormat:
     decimals: int = 0
 
     @classmethod
-    def of(cls, form: str, language: str, verdict: Verdict) -> NumberFormat:
-        """Return a format with enough decimals to tell value, expected and the edges of the band apart."""
-        value, low, expected, high = map(float, (verdict.value, verdict.low, verdict.expected, verdict.high))
-        return cls.fitting(form, language, value, low, expected, high, width=high - low)
+    def of(cls, form: str, language: str, numbers: Verdict | Sequence[float]) -> NumberFormat:
+        """Return a format with enough decimals to tell numbers apart: of a verdict, also the edges of its band.
 
-    @classmethod
-    def fitting(cls, form: str, language: str, *values: float, width: float = NAN) -> NumberFormat:
-        """Return a format for these values and, where known, a band of that width. Values that are not finite do not count."""
+        Values that are not finite do not count.
+        """
+        width = NAN  # of the band
+        if isinstance(numbers, Verdict):
+            width = float(numbers.high - numbers.low)
+            numbers = [numbers.value, numbers.low, numbers.expected, numbers.high]
         unit = 100 if form == "ratio" else 1
-        finite = [x for x in values if math.isfinite(x)]
-        scale = max((abs(x) for x in finite), default=0.0) * unit
+        finite = [float(x) for x in numbers if math.isfinite(x)]
+        scale = max(map(abs, finite), default=0.0) * unit
         if form == "count":
             return cls(form, language, 1 if scale < 10 else 0)
         if scale == 0 or (form == "number" and all(x == round(x) for x in finite)):
@@ -57,20 +59,34 @@ class NumberFormat:
         return cls(form, language, min(max(0, by_width, by_scale), MAX_DECIMALS))
 
     def value(self, x: float) -> str:
-        """1,240 · 13.1 % · 0.0042. Empty for NaN; only a true zero is written as 0."""
+        """1,240 · 13.1 % · 0.0042 · 12.3 bn. Empty for NaN; more decimals where a number would read as zero but is not."""
         if math.isnan(x):
             return ""
-        text = format_number(x * 100 if self.form == "ratio" else x, self.decimals, self.language)
-        if self.form == "count":
-            return text.removesuffix(f"{POINT[self.language]}0")
-        return f"{text}{PERCENT}" if self.form == "ratio" else text
+        x = x * 100 if self.form == "ratio" else x
+        size, unit, decimals, point = abs(x), "", self.decimals, POINT[self.language]
+        for least, word in BIG[self.language]:
+            if least <= size < MAX_WITH_WORD:
+                size, unit = size / least, f"{SPACE}{word}"
+                decimals = max(0, 2 - math.floor(math.log10(size)))
+
+        if size == 0 or math.isinf(size):
+            text = "∞" if size else "0"
+        elif size >= MAX_WITH_WORD or size < 10**-MAX_DECIMALS:
+            mantissa, power = f"{size:.1e}".split("e")
+            text = f"{mantissa.replace('.', point)}·10{str(int(power)).translate(SUPERSCRIPT)}"
+        else:
+            decimals = decimals if round(size, decimals) else -math.floor(math.log10(size))
+            text = f"{size:,.{decimals}f}".translate({ord(","): GROUP[self.language], ord("."): point})
+        if self.form == "count" and not unit:
+            text = text.removesuffix(f"{point}0")
+        return f"{MINUS if x < 0 else ''}{text}{unit}{PERCENT if self.form == 'ratio' else ''}"
 
     def short(self, x: float) -> str:
         """2.5 M: for the labels of an axis, which are round numbers."""
         if self.form == "ratio" or not 1e6 <= abs(x) < 1e9:
             return self.value(x)
         decimals = next((d for d in range(3) if math.isclose(round(x / 1e6, d), x / 1e6)), 3)
-        return f"{format_number(x / 1e6, decimals, self.language)}{SPACE}{MILLION[self.language]}"
+        return f"{NumberFormat('number', self.language, decimals).value(x / 1e6)}{SPACE}{MILLION[self.language]}"
 
     def range(self, low: float, high: float) -> str:
         """1,930–2,110 · 20.4–21.6 %: a low edge below 0 is written as 0 where values cannot be negative. Empty for NaN."""
@@ -89,26 +105,6 @@ class NumberFormat:
         return f"{'+' if x > 0 else ''}{self.value(x).removesuffix(PERCENT)}{unit}"
 
 
-def format_number(x: float, decimals: int, language: str) -> str:
-    """Return `x` with grouped digits, the language's decimal mark and a real minus; more decimals if it would read as zero."""
-    sign, size, unit = (MINUS if x < 0 else ""), abs(x), ""
-    if math.isinf(size):
-        return f"{sign}∞"
-    if size >= 1e15 or 0 < size < 10**-MAX_DECIMALS:
-        mantissa, power = f"{size:.1e}".split("e")
-        return f"{sign}{mantissa.replace('.', POINT[language])}·10{str(int(power)).translate(SUPERSCRIPT)}"
-    for least, word in BIG[language]:
-        if size >= least:
-            size, unit = size / least, f"{SPACE}{word}"
-            decimals = max(0, 2 - math.floor(math.log10(size)))
-            break
-    if size == 0:
-        return "0"
-    if round(size, decimals) == 0:
-        decimals = -math.floor(math.log10(size))
-    return sign + f"{size:,.{decimals}f}".translate({ord(","): GROUP[language], ord("."): POINT[language]}) + unit
-
-
 def signed_percent(value: float, expected: float, language: str) -> str:
     """−38 % · +8.4 % · ×12: the change from `expected`, as a share of it. Empty where expected is 0 or unknown."""
     share = (value - expected) / abs(expected) if expected else NAN
@@ -116,7 +112,7 @@ def signed_percent(value: float, expected: float, language: str) -> str:
         return ""
     if expected > 0 and share >= TIMES_FROM - 1:
         times = value / expected
-        return f"×{format_number(times, 1 if times < 10 else 0, language)}"
+        return f"×{NumberFormat('number', language, 1 if times < 10 else 0).value(times)}"
     percent = share * 100
     size = abs(percent)
     decimals = 0 if size >= 10 or size == 0 else 1 if size >= 1 else 2
@@ -124,7 +120,7 @@ def signed_percent(value: float, expected: float, language: str) -> str:
         percent, decimals = max(percent, -99.9), 1
     if round(percent, decimals) == 0:
         return f"0{PERCENT}"
-    return f"{'+' if percent > 0 else ''}{format_number(percent, decimals, language)}{PERCENT}"
+    return f"{'+' if percent > 0 else ''}{NumberFormat('number', language, decimals).value(percent)}{PERCENT}"
 
 
 def change(verdict: Verdict, language: str) -> str:
@@ -140,36 +136,22 @@ def percent_off(verdict: Verdict, form: str, language: str) -> str:
 
 def percent(share: float, language: str) -> str:
     """41 % · 0.4 %: a part of a whole."""
-    return f"{format_number(share * 100, 0 if abs(share) >= 0.01 else 1, language)}{PERCENT}"
+    return NumberFormat("ratio", language, 0 if abs(share) >= 0.01 else 1).value(share)
 
 
 def roughly(change: float, language: str) -> str:
     """−1 %: a change in whole percent. Empty where that is 0 or unknown."""
     if not math.isfinite(change) or abs(change) < 0.005:
         return ""
-    return f"{'+' if change > 0 else ''}{format_number(change * 100, 0, language)}{PERCENT}"
-
-
-def times(x: float, language: str) -> str:
-    """2.3 × · 3 × · 120 ×: two digits are enough. A fraction takes the noun's second form (2,3 раза)."""
-    rounded = float(f"{x:.2g}")
-    if rounded == round(rounded):
-        return plural(round(rounded), "times", language)
-    return f"{format_number(rounded, 1, language)}{SPACE}{NOUNS[language]['times'][1]}"
-
-
-def about(x: float, language: str) -> str:
-    """7,900 · 41,000 · 2.5: two digits of an estimate."""
-    rounded = float(f"{x:.2g}")
-    return format_number(rounded, 0 if rounded >= 10 or rounded == round(rounded) else 1, language)
+    return f"{'+' if change > 0 else ''}{NumberFormat('ratio', language).value(change)}"
 
 
 @dataclass(frozen=True)
 class ClockFormat:
-    """How instants are written: in the local time of `zone` and in `language`, as read at `now`. All instants are aware."""
+    """How instants are written: in `language`, in the local time of `zone`, as read at `now`. All instants are aware."""
 
-    zone: str
-    language: str
+    language: str  # en | ru
+    zone: str  # IANA name
     now: datetime
 
     def span(self, start: datetime, end: datetime, near: datetime | None = None) -> str:
@@ -177,24 +159,30 @@ class ClockFormat:
 
         The first day is left out when `near` is on it.
         """
-        first, last = self.local(start), self.local(end)
-        offset = _offset(first)
-        if offset and end - start <= HOUR:  # clocks go back: 02:45–02:00 is true, and nobody can read it
+        first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
+        since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # the offset, where there is one, goes last
+        if utc and end - start <= HOUR:  # clocks go back: 02:45–02:00 is true, and nobody can read it
             last = first + (end - start)  # wall time, as the zone is the same
-        other_day = last.date() != first.date() and last - first > HOUR
-        until = f"{self.day(last.date())} {last:%H:%M}" if other_day else f"{last:%H:%M}"
-        day = "" if near is not None and self.local(near).date() == first.date() else f"{self.day(first.date())} "
-        return f"{day}{first:%H:%M}–{until}{offset}"
+        is_other_day = last.date() != first.date() and last - first > HOUR
+        return f"{since}–{self.day(last.date()) + ' ' if is_other_day else ''}{last:%H:%M}{utc}{offset}"
 
     def at(self, instant: datetime, near: datetime | None = None) -> str:
-        """14:00, or Sun 23:45 when `near` is not on the same local day (or not given)."""
-        local = self.local(instant)
-        same_day = near is not None and self.local(near).date() == local.date()
-        return f"{'' if same_day else self.day(local.date()) + ' '}{local:%H:%M}{_offset(local)}"
+        """14:00, or Sun 23:45 when `near` is not on the same local day (or not given).
+
+        A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2.
+        """
+        zone, offset = ZoneInfo(self.zone), ""
+        local = instant.astimezone(zone)
+        if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+            minutes = int((local.utcoffset() or timedelta()) / MINUTE)
+            rest = f":{abs(minutes) % 60:02d}" if minutes % 60 else ""
+            offset = f"{SPACE}UTC{'+' if minutes >= 0 else MINUS}{abs(minutes) // 60}{rest}"
+        is_same_day = near is not None and near.astimezone(zone).date() == local.date()
+        return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{offset}"
 
     def day(self, day: date) -> str:
         """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""
-        today = self.local(self.now).date()
+        today = self.now.astimezone(ZoneInfo(self.zone)).date()
         if abs((today - day).days) <= CLEAR_WEEKDAY:
             return WEEKDAYS[self.language][day.weekday()]
         year = "" if day.year == today.year else f"{SPACE}{day.year}"
@@ -202,12 +190,9 @@ class ClockFormat:
 
     def days(self, start: datetime, end: datetime) -> int:
         """Return how many whole local days start <= t < end is; 0 when it begins or ends within one."""
-        first, last = self.local(start), self.local(end)
-        whole = first.time() == last.time() == time()
-        return (last.date() - first.date()).days if whole else 0
-
-    def local(self, instant: datetime) -> datetime:
-        return instant.astimezone(ZoneInfo(self.zone))
+        first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
+        is_whole = first.time() == last.time() == time()
+        return (last.date() - first.date()).days if is_whole else 0
 
 
 def duration(length: timedelta, language: str) -> str:
@@ -222,12 +207,3 @@ def duration(length: timedelta, language: str) -> str:
         f"{minutes}{SPACE}{words['min']}" if minutes and not days else "",
     ]
     return SPACE.join(part for part in parts if part)
-
-
-def _offset(local: datetime) -> str:
-    """Return " UTC+2" for a wall time that happens twice on its day, as clocks go back; empty for all others."""
-    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
-        return ""
-    minutes = int((local.utcoffset() or timedelta()) / MINUTE)
-    rest = f":{abs(minutes) % 60:02d}" if minutes % 60 else ""
-    return f"{SPACE}UTC{'+' if minutes >= 0 else '−'}{abs(minutes) // 60}{rest}"

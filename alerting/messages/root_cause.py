@@ -13,15 +13,7 @@ from markupsafe import Markup
 
 from alerting.messages.context import Audience
 from alerting.messages.format import NumberFormat, percent, roughly, signed_percent
-from alerting.messages.text import (
-    MAX_SHORT_TITLE,
-    enumerate_words,
-    inside_sentence,
-    join_lines,
-    plain_line,
-    render_lines,
-    title_of,
-)
+from alerting.messages.text import MAX_SHORT_TITLE, enumerate_words, inside_sentence, plain_line, render, title_of
 from alerting.messages.words import WORDS
 from alerting.model.incident import Incident, RootCause, Segment
 from alerting.model.message import Message
@@ -34,6 +26,7 @@ MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # characters of each (escaped), so that a tex
 MAX_ELEMENTS, MAX_PAIRS = 3, 3  # of a segment, of an element
 MAX_ATTRIBUTES = 8  # named where all moved alike
 MAX_UNAFFECTED = 4  # segments named that are not affected
+MAX_LISTED = 3  # segments named that are out of balance, new or gone
 
 NORMAL_CHANGE = 0.05  # a segment that changed less is normal, or
 NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
@@ -44,6 +37,7 @@ escape_text: CleanText = partial(plain_line, limit=MAX_VALUE)
 
 
 def attribute_name(name: str, language: str, clean: CleanText = escape_text) -> str:
+    """Return the reader's word for an attribute, or the attribute itself."""
     return WORDS[language].get(f"attribute {name}") or clean(name[:MAX_ATTRIBUTE])
 
 
@@ -55,18 +49,13 @@ def segment_name(
     Each text from data passes `clean`, as does the &. More than `most` elements are counted.
     """
     elements = []
-    for pairs in where.elements:
+    for pairs in where.elements[:most]:
         pieces = []
         for name, value in pairs[:MAX_PAIRS]:
             shown = clean(value) or WORDS[language]["empty"]
             pieces.append(f"{attribute_name(name, language, clean)} {shown}" if with_attributes else shown)
         elements.append(f" {clean('&')} ".join([*pieces, "…"] if len(pairs) > MAX_PAIRS else pieces))
-    return enumerate_words(elements, language, most)
-
-
-def segment_values(where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS) -> str:
-    """iOS and iPadOS · Russia & ads: a segment whose attributes are named already."""
-    return segment_name(where, language, clean, most, with_attributes=False)
+    return enumerate_words(elements, language, hidden=len(where.elements) - len(elements))
 
 
 def segment_attributes(where: Segment) -> tuple[str, ...]:
@@ -81,6 +70,14 @@ class SegmentFacts:
     name: Markup
     share: str  # 31 %: now
     usual: str  # 20 %
+
+
+@dataclass(frozen=True)
+class SegmentList:
+    """The first of several such segments, and how many more there are."""
+
+    shown: tuple[SegmentFacts, ...] = ()
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,9 @@ class RootCauseFacts:
     unaffected: tuple[Markup, ...] = ()  # segments that are normal
     is_overlap: bool = False
     attributes: Markup = Markup("")  # that were searched, where all moved alike
-    imbalance: tuple[SegmentFacts, ...] = ()
-    new: tuple[SegmentFacts, ...] = ()
-    gone: tuple[SegmentFacts, ...] = ()
+    imbalance: SegmentList = SegmentList()
+    new: SegmentList = SegmentList()
+    gone: SegmentList = SegmentList()
 
 
 def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> RootCauseFacts:
@@ -125,33 +122,32 @@ def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> Ro
     facts: dict[str, Any] = {
         "is_drop": change < 0,
         "title": inside_sentence(title_of(metric, language, MAX_SHORT_TITLE)),
-        "imbalance": _shares(cause.imbalance, language, with_attributes=False),
-        "new": _shares(cause.new, language),
-        "gone": _shares(cause.gone, language),
+        "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
+        "new": _segment_list(cause.new, language),
+        "gone": _segment_list(cause.gone, language),
     }
     if cause.answer == "alike":
-        names = dict.fromkeys(attribute_name(name, language) for name in cause.attributes)  # age and age_band have one name
-        facts |= {"effect": "alike", "attributes": Markup(enumerate_words(list(names), language, MAX_ATTRIBUTES))}
+        names = list(dict.fromkeys(attribute_name(name, language) for name in cause.attributes))  # age, age_band: one name
+        attributes = enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))
+        facts |= {"effect": "alike", "attributes": Markup(attributes)}
     elif cause.answer == "carried" and cause.slice is not None and not math.isnan(cause.slice.change):
         facts |= _segment_facts(cause, cause.slice, metric, language) | _rest_facts(cause, cause.slice, change < 0, language)
-    names = {"cause": facts.get("effect"), "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
-    return RootCauseFacts(tuple(name for name, there in names.items() if there), **facts)
+    names_of = {"cause": facts.get("effect"), "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
+    return RootCauseFacts(tuple(name for name, there in names_of.items() if there), **facts)
 
 
-def _shares(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> tuple[SegmentFacts, ...]:
-    return tuple(
-        SegmentFacts(
-            Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
-            percent(where.value, language),
-            percent(where.expected, language),
-        )
-        for where in segments
-    )
+def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> SegmentList:
+    """Return the first segments with their shares; of each the first element."""
+    shown = []
+    for where in segments[:MAX_LISTED]:
+        name = segment_name(where, language, most=1, with_attributes=with_attributes)
+        shown.append(SegmentFacts(Markup(name), percent(where.value, language), percent(where.expected, language)))
+    return SegmentList(tuple(shown), len(segments) - len(shown))
 
 
 def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
-    """The segment that explains the change, and how much of it."""
-    numbers = NumberFormat.fitting(metric.form, language, where.value, where.expected)
+    """Return the facts of the segment that explains the change: how it changed, and how much of the change it explains."""
+    numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
     return {
         "effect": "experiment" if cause.experiment and cause.effect != "mix" else cause.effect,
         "segment": Markup(segment_name(where, language)),
@@ -169,7 +165,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
 
 
 def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
-    """Everything but the segment: how it changed, and which of the other segments are normal."""
+    """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
     limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
     normal = [other for other in cause.others if abs(other.change) < limit]
     others, rest = cause.others or (cause.rest,), cause.rest
@@ -193,12 +189,12 @@ def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) 
 
 def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:
     """Return each finding in a line, the cause first where there is one."""
-    return render_lines("cause", language, {"cause": cause})
+    return render("cause", language, {"cause": cause}).splitlines()
 
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
     """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
     facts = {"title": title_of(metric, reader.language), "cause": root_cause_facts(incident, metric, reader)}
-    text = join_lines(render_lines("cause_found", reader.language, facts))
+    text = render("cause_found", reader.language, facts)
     key = f"{incident.id}/cause/text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)

@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from alerting.messages.context import Audience
-from alerting.messages.format import duration, format_number, roughly
-from alerting.messages.text import MAX_REASON, MAX_SHORT_TITLE, MAX_TEXT, MAX_TITLE, join_lines, plain_line, render_lines
+from alerting.messages.format import NumberFormat, duration, roughly
+from alerting.messages.text import MAX_REASON, MAX_SHORT_TITLE, MAX_TEXT, MAX_TITLE, plain_line, render
 from alerting.messages.words import LABEL_WORDS, WORDS, plural
 from alerting.model.incident import Incident
 from alerting.model.message import Message
@@ -44,10 +44,10 @@ def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_tr
     The key holds the (UTC) hour and no more, so that an hour of failures is one message.
     """
     facts = {
-        "at": reader.clock.at(at),
-        "judged_until": reader.clock.at(judged_until, near=at) if judged_until else "",
+        "at": reader.at(at),
+        "judged_until": reader.at(judged_until, near=at) if judged_until else "",
         "reason": plain_line(reason, MAX_REASON),
-        "next_try": reader.clock.at(next_try, near=at) if next_try else "",
+        "next_try": reader.at(next_try, near=at) if next_try else "",
     }
     text = _text("run_failed", reader, facts, owner=reader.owner)
     return Message(f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}/text", EventKind.RUN_FAILED, "", at, text)
@@ -60,7 +60,7 @@ def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader:
     """
     facts = {
         "is_one": first == last,
-        "when": reader.clock.at(first) if first == last else reader.clock.span(first, last),
+        "when": reader.at(first) if first == last else reader.span(first, last),
         "late": duration(reader.now - first, reader.language),
         "unusual": tuple(plain_line(title, MAX_TITLE) for title in unusual),
     }
@@ -83,12 +83,12 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) 
     lines = [Markup(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
     facts = {
         "messages": plural(len(unsent), "message", reader.language),
-        "when": (reader.clock.span(start, end) if end > start else reader.clock.at(start)) if unsent else "",
+        "when": (reader.span(start, end) if end > start else reader.at(start)) if unsent else "",
         "earlier": len(unsent) - len(lines),
         "lines": lines,
     }
     key = f"run/digest/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
-    return Message(key, EventKind.DIGEST, "", at, join_lines(render_lines("digest", reader.language, facts)))
+    return Message(key, EventKind.DIGEST, "", at, render("digest", reader.language, facts))
 
 
 def daily_message(summary: DailySummary, reader: Audience) -> Message:
@@ -107,8 +107,8 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
         "closest": closest
         and {
             "title": plain_line(closest[0], MAX_SHORT_TITLE),
-            "score": format_number(abs(closest[1]), 1, language),
-            "at": reader.clock.at(closest[2], near=summary.at),
+            "score": NumberFormat("number", language, 1).value(abs(closest[1])),
+            "at": reader.at(closest[2], near=summary.at),
         },
         "segments": [
             {
@@ -126,7 +126,7 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
 
 def _text(template: str, reader: Audience, facts: dict[str, Any], owner: str = "") -> str:
     links = {"dashboard": "", "run": reader.run_link, "owner": plain_line(owner, MAX_TITLE)}
-    return join_lines(render_lines(template, reader.language, facts | links))
+    return render(template, reader.language, facts | links)
 
 
 def as_drill(message: Message, language: str) -> Message:
@@ -147,7 +147,7 @@ def acknowledged_reply(incident: Incident, who: str, at: datetime, reader: Audie
 def silenced_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
     """🔕 Anna: silent until 15:35, as the incident says."""
     snoozed_until = None if incident.muted else incident.snoozed_until
-    until = reader.clock.at(snoozed_until, near=reader.now) if snoozed_until else ""
+    until = reader.at(snoozed_until, near=reader.now) if snoozed_until else ""
     return _reply(incident, EventKind.SILENCED, "silenced", at, reader, {"who": who, "until": until})
 
 
@@ -165,6 +165,6 @@ def labelled_reply(incident: Incident, who: str, at: datetime, reader: Audience)
 
 def _reply(incident: Incident, kind: EventKind, name: str, at: datetime, reader: Audience, facts: dict[str, str]) -> Message:
     who = plain_line(facts["who"], MAX_TITLE) or "?"
-    text = join_lines(render_lines(name, reader.language, facts | {"who": who}))
+    text = render(name, reader.language, facts | {"who": who})
     key = f"{incident.id}/{name}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
     return Message(key, kind, incident.root.metric, at, text, reply_to=incident.key, incident=incident.id, quiet=True)

@@ -115,7 +115,7 @@ class Event:
     def key(self) -> str:
         """Key made of what the event is about, so that the same event is not sent twice."""
         if self.incident and self.kind in (EventKind.OPENED, EventKind.NO_DATA) and not self.again:
-            return self.incident.key.removesuffix("/text")
+            return f"{self.incident.id}/opened"
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
 
@@ -124,12 +124,13 @@ class Event:
 
         Only openings and worsenings of an incident that goes on can be critical. An unknown score is: the value may be anything.
         """
-        over = self.incident is not None and (self.incident.corrected or not self.incident.open)
-        if over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
+        is_over = self.incident is not None and (self.incident.corrected or self.incident.closed is not None)
+        if is_over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
             return False
+        verdicts = (self.verdict, *others)
         if self.kind is EventKind.WORSENED:
-            return self.verdict.status is not Status.MISSING and policy.is_critical(self.verdict)
-        return any(policy.is_critical(verdict) for verdict in (self.verdict, *others))
+            verdicts = (self.verdict,) if self.verdict.status is not Status.MISSING else ()
+        return any(not abs(verdict.score) < policy.critical for verdict in verdicts)
 
 
 def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from alerting.model.verdict import Verdict
 
 STEP = timedelta(minutes=15)
 CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
@@ -47,10 +46,6 @@ class Policy:
             raise ValueError("Policy: min_change, min_units, min_volume and worsen cannot be negative")
         if self.critical < 1:
             raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
-
-    def is_critical(self, verdict: Verdict) -> bool:
-        """Return whether the score is at least `critical`, or unknown (NaN)."""
-        return not abs(verdict.score) < self.critical
 
 
 @runtime_checkable

@@ -8,10 +8,9 @@ from html import unescape
 
 from markupsafe import Markup, escape
 
-from alerting.messages.facts import LABEL_WORDS
 from alerting.messages.format import NumberFormat, change, duration, percent, signed_percent
 from alerting.messages.root_cause import segment_name
-from alerting.messages.words import WORDS
+from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment
 from alerting.reporting.layout import render
 from alerting.reporting.sanitize import is_safe, sanitize
@@ -157,7 +156,7 @@ def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
         found += [(it, f"{page.text(key)}: {_segment(it, page)}", "ratio") for it in segments[:MAX_SEGMENTS]]
     rows = []
     for segment, name, form in found:
-        numbers = NumberFormat.fitting(form, page.language, segment.value, segment.expected)
+        numbers = NumberFormat.of(form, page.language, (segment.value, segment.expected))
         change = signed_percent(segment.value, segment.expected, page.language)
         rows.append([name or _segment(segment, page), numbers.value(segment.value), numbers.value(segment.expected), change])
     return rows

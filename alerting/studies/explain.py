@@ -196,7 +196,7 @@ def _segment_rows(metric: Metric, cause: RootCause | None, reader: messages.Audi
     form = "ratio" if cause.effect != "count" else metric.form
     rows = []
     for name, segment in named:
-        numbers = NumberFormat.fitting(form, reader.language, segment.value, segment.expected)
+        numbers = NumberFormat.of(form, reader.language, (segment.value, segment.expected))
         values = {"value": numbers.value(segment.value), "expected": numbers.value(segment.expected)}
         rows.append({"slice": name, **values, "change": percent_change(segment.change)})
     return rows
