@@ -305,7 +305,7 @@ def test_a_detector_in_a_new_module_is_under_the_laws_without_being_named(tmp_pa
     root = Path(__file__).resolve().parent.parent
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     laws = ["tests/test_detectors.py", "tests/test_batches.py", "tests/test_rules.py"]
-    chosen = "TenDays or (PeeksAhead and comes_later)"
+    chosen = "TenDays or (PeeksAhead and later_values)"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "dropped_in", "-p", "no:cacheprovider", "-vv", "-k", chosen, *laws],
         cwd=root, env={**outside, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}, capture_output=True, text=True,
