@@ -12,7 +12,7 @@ import numpy as np
 from alerting.detectors.bands import BAND, SIGMA, BandColumns, BaseDetector, Limits
 from alerting.detectors.baselines import at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
-from alerting.detectors.windows import hold_until_next, lagged, max_around, recent_median, trailing_quantile, window_max
+from alerting.detectors.windows import hold_until_next, lagged, max_around, quantiles, recent_median, values_before, window_max
 
 SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
@@ -98,8 +98,8 @@ class Sudden(BaseDetector):
                 needed[max(0, night - week) : night] = True
             changes = [self._changes(grid, buckets, np.flatnonzero(needed)) for buckets in LEVEL_BUCKETS]
         shares, min_values = (0.5, 0.95) if grid.step > COARSE_STEP else (0.5,), max(4, grid.per_day // 4)
-        quantiles = [trailing_quantile(c.deviation, nights, week, min_values, share) for c in changes for share in shares]
-        return np.array(quantiles)
+        weeks = [values_before(change.deviation, nights, week) for change in changes]
+        return np.concatenate([quantiles(rows, *shares, min_values=min_values) for rows in weeks])
 
     def _expected(self, grid: SeriesGrid, changes: Changes, weekly: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the expected root of the requested buckets, and the sigma of the distance from it, for one recent level."""
@@ -111,7 +111,8 @@ class Sudden(BaseDetector):
         if grid.step > COARSE_STEP:
             sigma = sigma + self.tail * weekly[1]
         hours = grid.starts(HOUR)
-        last_day = trailing_quantile(changes.deviation, hours, grid.per_day, min(5, grid.per_day))
+        last_day = values_before(changes.deviation, hours, grid.per_day)
+        last_day = quantiles(last_day, 0.5, min_values=min(5, grid.per_day))[0]
         today = SIGMA * hold_until_next(last_day, hours, len(grid), grid.since)
         sigma = sigma + self.today * _fill(today, spread)
 

@@ -129,13 +129,13 @@ class Sums:
 
     def __init__(self, grid: SeriesGrid, first: int) -> None:
         at = np.arange(first, len(grid))
-        weeks = _median(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(at), 2)
-        days = _median(at_lags(grid, grid.values, day_lags(grid, 7))(at), 4)
+        weeks = quantiles(at_lags(grid, grid.values, day_lags(grid, 28, apart=7))(at), 0.5, min_values=2)[0]
+        days = quantiles(at_lags(grid, grid.values, day_lags(grid, 7))(at), 0.5, min_values=4)[0]
         weekly = _has_weekly_rhythm(grid, first)
         if weekly.any():
             lags = day_lags(grid, 10)
             same_kind = np.where(same_kind_of_day(grid, lags, at), at_lags(grid, grid.values, lags)(at), np.nan)
-            days = np.where(weekly, _median(same_kind, 2), days)
+            days = np.where(weekly, quantiles(same_kind, 0.5, min_values=2)[0], days)
         self.grid, self.values, self.expected = grid, grid.values[:, first:], (weeks, days)
 
     def over(self, hours: float, vote: str) -> list[SumPair]:
@@ -163,11 +163,6 @@ def _has_weekly_rhythm(grid: SeriesGrid, first: int) -> np.ndarray:
     near, far = (window_sum(np.where(both, distance, 0.0), width) for distance in (week, yesterday))
     weekly = lagged((near < RHYTHM_RATIO * far).astype(float))[:, nights]
     return hold_until_next(weekly, nights, len(recent), recent.since) == 1
-
-
-def _median(rows: np.ndarray, min_values: int) -> np.ndarray:
-    """Return the median of the last axis; NaN with fewer than `min_values` values."""
-    return np.where(np.isfinite(rows).sum(axis=-1) >= min_values, quantiles(rows, 0.5)[0], np.nan)
 
 
 def _nearest_rank(rows: np.ndarray, share: float) -> np.ndarray:

@@ -14,22 +14,24 @@ import numpy as np
 CHUNK_ROWS = 4096  # rows sorted at a time: they fit into the processor's cache
 
 
-def quantiles(rows: np.ndarray, *shares: float, is_sorted: bool = False) -> list[np.ndarray]:
-    """Return the quantile of the last axis for each share, interpolated linearly (numpy's default); NaN where all is missing.
+def quantiles(rows: np.ndarray, *shares: float, min_values: int = 1, is_sorted: bool = False) -> list[np.ndarray]:
+    """Return the quantile of the last axis for each share, interpolated linearly (numpy's default).
 
-    `is_sorted`: each row is in ascending order already, NaN last.
+    NaN where fewer than `min_values` are present. `is_sorted`: each row is in ascending order already, NaN last.
     """
     flat = rows.reshape(-1, rows.shape[-1])
     out = np.full((len(shares), len(flat)), np.nan)
     for first in range(0, len(flat), CHUNK_ROWS):
         part = flat[first : first + CHUNK_ROWS]
         part = part if is_sorted else np.sort(part, axis=1)  # NaN goes last
-        each, last = np.arange(len(part)), np.maximum(part.shape[1] - np.isnan(part).sum(axis=1) - 1, 0)
+        count = part.shape[1] - np.isnan(part).sum(axis=1)
+        each, last = np.arange(len(part)), np.maximum(count - 1, 0)
         for i, share in enumerate(shares):
             position = share * last
             below = position.astype(np.int64)
             left, right = part[each, below], part[each, np.minimum(below + 1, last)]
-            out[i, first : first + CHUNK_ROWS] = left + (right - left) * (position - below)
+            found = left + (right - left) * (position - below)
+            out[i, first : first + CHUNK_ROWS] = np.where(count >= min_values, found, np.nan)
     return list(out.reshape(len(shares), *rows.shape[:-1]))
 
 
@@ -102,13 +104,6 @@ def values_before(x: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
     """Return (..., len(at), width): the `width` values before each position of `at`, NaN before the start."""
     padded = np.concatenate([np.full((*x.shape[:-1], width), np.nan), x], axis=-1)
     return np.lib.stride_tricks.sliding_window_view(padded, width, axis=-1)[..., at, :]
-
-
-def trailing_quantile(x: np.ndarray, at: np.ndarray, width: int, min_values: int, share: float = 0.5) -> np.ndarray:
-    """Return (..., len(at)): quantile `share` of the `width` values before each position; NaN with fewer than `min_values`."""
-    rows = values_before(x, at, width)
-    enough = np.isfinite(rows).sum(axis=-1) >= min_values
-    return np.where(enough, quantiles(rows, share)[0], np.nan)
 
 
 def hold_until_next(statistics: np.ndarray, at: np.ndarray, n: int, since: int = 0) -> np.ndarray:
