@@ -125,6 +125,7 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
 
 
 def _text(template: str, reader: Audience, facts: dict[str, Any], owner: str = "") -> str:
+    """Return the text of a message about the run, with the run's link. `owner`: the one who is called."""
     links = {"dashboard": "", "run": reader.run_link, "owner": plain_line(owner, MAX_TITLE)}
     return render(template, reader.language, facts | links)
 
@@ -164,6 +165,7 @@ def labelled_reply(incident: Incident, who: str, at: datetime, reader: Audience)
 
 
 def _reply(incident: Incident, kind: EventKind, name: str, at: datetime, reader: Audience, facts: dict[str, str]) -> Message:
+    """Return a reply to the incident's opening message. `name`: of its template."""
     who = plain_line(facts["who"], MAX_TITLE) or "?"
     text = render(name, reader.language, facts | {"who": who})
     key = f"{incident.id}/{name}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
