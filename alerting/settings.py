@@ -218,7 +218,7 @@ def _path(text: str) -> Path:
 
 
 def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:
-    """Declare a setting: its default as text of the environment, and its reader. A secret may also come from NAME_FILE."""
+    """Declare a setting: its default, as written in the environment, and its parser. A secret may also come from NAME_FILE."""
     return field(default=None, repr=not secret, metadata={"default": default, "read": read, "secret": secret, "help": help})
 
 
@@ -304,7 +304,7 @@ def retired(environ: Mapping[str, str] | None = None, dotenv: Path | None = None
 
 
 def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
-    """The texts of all names that begin with ALERTING_, of the `.env` file and of the environment."""
+    """Return the texts of all names that begin with ALERTING_, of the `.env` file and of the environment."""
     path, texts = dotenv or ROOT / ".env", dict[str, str]()
     if path.is_file():
         from dotenv import dotenv_values  # only when there is a file

@@ -178,7 +178,7 @@ class BudgetPlan:
 
     @property
     def holds(self) -> bool:
-        """Whether the widths keep to the budget."""
+        """Return whether the widths keep to the budget."""
         return self.rate <= self.budget
 
     def applied_to(self, past: BacktestData) -> BacktestData:

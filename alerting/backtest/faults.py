@@ -72,7 +72,7 @@ class Fault:
 
     @property
     def end(self) -> datetime:
-        """The instant at which it is over (of a level shift: until which finding it counts)."""
+        """Return the end of the fault; for a level shift, the end of the time in which finding it counts."""
         return self.start + self.length
 
     @property

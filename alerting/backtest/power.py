@@ -75,7 +75,7 @@ def _delay(past: BacktestData, metric: Metric, at: pd.Timestamp, depth: float) -
 
 
 def power_lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return metric -> drop x "day, 1 h", "day, 15 min", "night, 1 h", "night, 15 min": the share found."""
+    """Return one frame per metric: rows are drops, columns part of day and time limit ("day, 1 h"), values the share found."""
     wide = table.pivot(index=["metric", "drop"], columns="part", values=list(HORIZONS))
     lines = {f"{part}, {name.removeprefix('within ')}": wide[name, part] for part in PARTS for name in reversed(HORIZONS)}
     return {str(metric): pd.DataFrame(lines).loc[metric] for metric in dict.fromkeys(table["metric"])}

@@ -43,7 +43,7 @@ class KnownSpan:
             raise ValueError(f"Span {self.start} .. {self.end}: it ends before it begins")
 
     def concerns(self, metric: str) -> bool:
-        """Whether it is about that metric."""
+        """Return whether it is about that metric."""
         return not self.metrics or metric in self.metrics
 
 

@@ -79,7 +79,7 @@ def at_widths(
 
 
 def is_found(event: Event, truth: KnownSpan, step: timedelta) -> bool:
-    """Whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
+    """Return whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
     in_time = truth.start - step < event.bucket < truth.end + RECOVERY
     return in_time and event.kind in OPENINGS and truth.concerns(event.metric)
 

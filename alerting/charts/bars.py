@@ -39,7 +39,10 @@ class Bar:
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
-    """Return the segment, then its others, or the rest where there are none; empty unless a segment explains the change."""
+    """Return bars for the explaining segment and the other values, or the rest if there are none.
+
+    Empty if no segment explains the change.
+    """
     if cause is None or cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
         return []
     attributes = segment_attributes(cause.slice)

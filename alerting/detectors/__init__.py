@@ -1,4 +1,4 @@
-"""Detectors: which past (baselines) x how wide (bands) -> the band of each bucket -> verdicts.
+"""Detectors: a detector combines a baseline and a width rule into a band; values are judged against it.
 
 A plain detector is a width rule over a baseline: `IQR(k=3, over=SameSlot(days=28))`. `Sudden` finds abrupt changes, `Sustained`
 deviations that last, `Level` values beyond all earlier ones; `AutoDetector` chooses what suits the metric.

@@ -29,7 +29,7 @@ class Baseline(Protocol):
 
     @property
     def history(self) -> timedelta:
-        """How far back it looks."""
+        """Return how far back it looks."""
 
     @property
     def min_values(self) -> int:
@@ -150,7 +150,7 @@ def day_lags(grid: SeriesGrid, days: int, apart: int = 1) -> np.ndarray:
 def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:
     """Return a function: ascending positions (k,) -> (..., k, len(lags)), `x` (..., n) that many buckets earlier.
 
-    Lags count on the local clock. NaN before the start.
+    Lags follow local time. NaN before the start.
     """
     pad = int(lags.max()) + grid.clock_change
     padded = np.concatenate([np.full((*x.shape[:-1], pad), np.nan), x], axis=-1)

@@ -1,4 +1,7 @@
-"""Level detector: is the value further from the median than it ever gets? For bursty metrics, whose buckets are independent."""
+"""The level detector finds values further from the median than almost all of the last four weeks.
+
+It is for bursty metrics, whose buckets are independent.
+"""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ class SeriesGrid:
         """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next.
 
         `compute` takes a grid (only the series that are absent from the cache) and the positions of midnights, and returns
-        (statistics, series, midnights), from no more than `history` before each midnight. `name` must stand for everything else
-        that the result depends on, such as the detector's parameters.
+        (statistics, series, midnights), from no more than `history` before each midnight. `name` must identify all
+        other inputs, such as the detector's parameters.
         """
         nights, uncached = self.starts(), replace(self, cache=None)
         if self.cache is None or not len(nights) or not len(self.values):

@@ -1,6 +1,6 @@
-"""Sustained detector: is the level of the last hours wrong? Compared with the same hours of earlier weeks and days.
+"""The sustained detector finds deviations that last for hours, by comparison with the same hours of earlier weeks and days.
 
-It finds leaks and shifts that are too small for a single bucket.
+They are leaks and shifts that are too small for a single bucket.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Sustained(BaseDetector):
 
     z = log(sum of values / sum of expected), against two expectations: the same weekday and local time (median of four weeks),
     and the same local time (median of seven days; with a weekly rhythm, of the days of the same kind among ten). Limit: `width`
-    times the 99 % quantile of |z| over the `days` before, at least `floor`. What was beyond `clean` times that limit counts as
-    the limit only, so that one incident does not blunt the detector; a level that lasts for weeks becomes normal. A rise must
+    times the 99 % quantile of |z| over the `days` before, at least `floor`. Earlier deviations beyond `clean` times the
+    limit are cut to the limit, so one incident does not widen the band; a level that lasts for weeks becomes normal. A rise must
     be `up` times as large. The last hour must deviate as far too: what has recovered is normal, whatever the hours before were.
 
     Needs a metric above zero; elsewhere the band is NaN. An own method: parameters and what was tried are in docs/detection.md.

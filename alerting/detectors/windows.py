@@ -1,7 +1,7 @@
 """Quantiles, sums and extremes over windows of the past. Pure numpy.
 
-A result depends on the values of its window only, never on where the loaded series begins, because no sum runs on from the
-first value. So a live run (which loads `history`) and a backtest over years give the same bits.
+A result depends on the values of its window only, never on where the loaded series begins, because there are no cumulative
+sums over the whole series. So a live run (which loads `history`) and a backtest over years give the same bits.
 
 All arrays are float64 with time as their last axis, so that many series are worked on at once. NaN is a missing value and is
 left out.

@@ -187,7 +187,7 @@ class LossFacts:
 
 
 def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) -> LossFacts | None:
-    """Return None for a metric whose values cannot be summed, and where the loss is next to nothing."""
+    """Return the loss or gain of the episode; None if values cannot be summed or it is below TINY_LOSS."""
     is_sum = metric.form == "count" and metric.adds and abs(count) < float("inf")
     if not is_sum or abs(count) < max(TINY_LOSS * abs(verdict.expected), 1):
         return None

@@ -44,7 +44,7 @@ SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturd
 
 @dataclass(frozen=True)
 class IncidentFacts:
-    """How the incident stands."""
+    """The present state of an incident."""
 
     exists: bool = False
     is_over: bool = False
@@ -60,7 +60,7 @@ class IncidentFacts:
 
 @dataclass(frozen=True)
 class RarityFacts:
-    """How unusual the value is: its rank among the same time of the weekday, and how often such a change happens."""
+    """The rarity of the value: its rank among the same time of the weekday, and how often such a change happens."""
 
     is_lower: bool  # than expected
     same: str = ""  # 12 same-time Mondays; "" nothing is known of the rank
@@ -104,7 +104,7 @@ class GapFacts:
 
 @dataclass(frozen=True)
 class EndFacts:
-    """How the incident, or the metric's episode, ended."""
+    """The end of the incident, or of the metric's episode."""
 
     since: str  # normal again since
     all_since: str  # since when all metrics are; "" when that is not later
@@ -121,7 +121,7 @@ class EndFacts:
 
 @dataclass(frozen=True)
 class CourseFacts:
-    """How the incident stands, and the metric over time."""
+    """The present state of the incident, and the metric over time."""
 
     incident: IncidentFacts
     since: str  # when it began
@@ -215,7 +215,7 @@ def event_facts(event: Event, context: MessageContext) -> EventFacts:
 
 
 def _course_facts(subject: Subject) -> CourseFacts:
-    """Return how the incident stands, and what is known of the metric over time."""
+    """Return the present state of the incident, and what is known of the metric over time."""
     event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
     language, form, over = reader.language, context.metric.form, subject.over
     stand = IncidentFacts()

@@ -1,4 +1,4 @@
-"""How numbers, instants and durations are written in a language. Pure; the results have nothing in them that must be escaped."""
+"""The formats of numbers, instants and durations in a language. Pure; the results have nothing in them that must be escaped."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def roughly(change: float, language: str) -> str:
 
 @dataclass(frozen=True)
 class ClockFormat:
-    """How instants are written: in `language`, in the local time of `zone`, as read at `now`. All instants are aware."""
+    """The format of instants: in `language`, in the local time of `zone`, as read at `now`. All instants are aware."""
 
     language: str  # en | ru
     zone: str  # IANA name

@@ -92,7 +92,7 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) 
 
 
 def daily_message(summary: DailySummary, reader: Audience) -> Message:
-    """Return one line in good times, a few in others. A day without a message would be a sign that no run happens."""
+    """Return one line if nothing happened, otherwise a few. A day without a message would be a sign that no run happens."""
     language, closest, words = reader.language, summary.closest, WORDS[reader.language]
     facts = {
         "day": summary,

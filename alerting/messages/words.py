@@ -1,6 +1,6 @@
 """Words that messages share with pages and pictures, in every language. Sentences of one message are in its template.
 
-The languages have the same keys, and each key takes the same {fields}; a test holds it.
+The languages have the same keys, and each key takes the same {fields}; a test checks it.
 """
 
 from __future__ import annotations

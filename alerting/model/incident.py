@@ -163,7 +163,7 @@ class RootCause:
     """The segments that explain an incident, if any.
 
     `answer`: carried (by `slice`, the smallest set of segments that explains the change), alike (all segments changed by the
-    same share), unclear. `others`: the other values of the slice's attributes, largest first: what is not affected.
+    same share), unclear. `others`: the other values of the slice's attributes, largest first, for comparison.
     """
 
     answer: str  # carried | alike | unclear
@@ -182,7 +182,7 @@ class RootCause:
 
 @dataclass(frozen=True)
 class Rarity:
-    """How unusual a value is, from the history that was read."""
+    """The rarity of a value, from the history that was read."""
 
     same: int = 0  # earlier values at this time of this weekday
     beyond: int = 0  # of those, how many are as extreme: 0 means that the value is lower (or higher) than all of them

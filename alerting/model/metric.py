@@ -54,7 +54,7 @@ class BandDetector(Protocol):
 
     @property
     def history(self) -> timedelta:
-        """How far back the band of one bucket looks."""
+        """Return how far back the band of one bucket looks."""
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
         """Return low, expected, high (float64) for every bucket, each row computed from earlier values only.
@@ -128,7 +128,7 @@ class Metric:
 
     @property
     def chart_span(self) -> timedelta:
-        """How much time a chart of the metric shows."""
+        """Return how much time a chart of the metric shows."""
         return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
     @property

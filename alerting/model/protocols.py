@@ -27,11 +27,11 @@ class Source(Protocol):
 
     @property
     def runs_sql(self) -> bool:
-        """Whether it is a database: it has `rows` and `columns`, threads may query it at once, and a cache in front pays off."""
+        """Return whether it is a database: it has `rows` and `columns`, threads can query it at once, a cache pays off."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """Invalid data that was left out, in words; the run shows them."""
+        """Notes about invalid data that was left out; the run shows them."""
 
     @property
     def loud(self) -> Sequence[str]:
@@ -102,7 +102,7 @@ class Store(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the run must report about the store, such as a file that was moved aside."""
+        """Notes that the run must report about the store, such as a file that was moved aside."""
 
     def episodes(self) -> dict[str, Episode]:
         """Return metric -> its present episode."""
@@ -161,8 +161,8 @@ class Store(Protocol):
     def waiting(self, at: datetime | None = None) -> list[Message]:
         """Return the messages that may be sent now, in the order of sending.
 
-        Edits and pictures wait for their text, replies for the message that they answer: ask again until nothing new comes. With
-        `at`, messages that the destination asked to hold back for longer are left out.
+        Edits and pictures wait for their text, replies for the message that they answer: call it again until it
+        returns nothing new. With `at`, messages that the destination asked to hold back for longer are left out.
         """
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:

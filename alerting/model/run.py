@@ -16,7 +16,7 @@ PROGRESS = "application/vnd.alerting.progress+json"  # MIME type by which the ru
 
 @dataclass(frozen=True)
 class Arrival:
-    """How much of a source table's newest closed bucket was there at one moment."""
+    """The part of a source table's newest closed bucket that was there at one moment."""
 
     query: str
     at: datetime  # when it was read
@@ -85,7 +85,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long read of a table is, in days of history. A notebook stores the numbers beside the printed line."""
+    """The progress of a long read of a table, in days of history. A notebook stores the numbers beside the printed line."""
 
     query: str
     read: float

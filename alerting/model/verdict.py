@@ -102,7 +102,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Episode:
-    """One metric's anomaly from its first to its last bucket; while the metric is normal, what the next one needs to start."""
+    """One metric's anomaly from its first to its last bucket; otherwise the recent statuses from which the next one starts."""
 
     metric: str
     state: EpisodeState = EpisodeState.OK

@@ -1,7 +1,7 @@
 """A run, step by step: begin_run, due, read, judge, advance, explain, compose, commit, deliver, process_slow_tables, finish.
 
-Each step takes values and returns new values. The world is behind `RunContext`, which `connections` opens; what a cell shows
-comes from `pipeline.display`.
+Each step takes values and returns new values. Connections and settings are in `RunContext`, which `connections` opens;
+what a cell shows comes from `pipeline.display`.
 """
 
 from alerting.pipeline.advance import advance

@@ -56,7 +56,7 @@ class StateChange:
     segments: SegmentResult = field(default_factory=SegmentResult)
 
     def with_incidents(self, new: Callable[[Incident], Incident]) -> StateChange:
-        """Return the change with `new` of every incident, in the events too."""
+        """Apply `new` to every incident, also to those in the events."""
         events = [replace(event, incident=new(event.incident)) if event.incident else event for event in self.events]
         return replace(self, events=events, incidents=[new(incident) for incident in self.incidents])
 
@@ -68,7 +68,10 @@ def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChang
 
 
 def load_state(ctx: RunContext, due: Sequence[DueBuckets], now: datetime) -> PreviousState:
-    """Return the state before the first due bucket, of buckets that are judged again too. Raises StoreError."""
+    """Return the state before the first due bucket or, for metrics that are judged again, before the first changed bucket.
+
+    Raises StoreError.
+    """
     episodes = ctx.store.episodes()
     for item in due:
         if item.changed_from and (before := ctx.store.episode_before(item.metric.name, item.changed_from)):
@@ -135,7 +138,8 @@ def fold_episodes(
 def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
     """Return the metric's events that are worth a message.
 
-    Of a new metric those of episodes that still go on; in a catch-up all but the reminders before the newest bucket.
+    For a new metric: events of episodes that are still open. In a catch-up: all events except reminders before the newest
+    bucket.
     """
     own = [event for event in events if event.metric == item.metric.name]
     if not item.first_look:
@@ -174,7 +178,7 @@ def _correct_incidents(
 
 
 def _correction(member: Member, verdict: Verdict, incident: Incident) -> Event:
-    """Return the event that withdraws a member; its episode is as it was reported."""
+    """Return the event that withdraws a member. The event has the episode as it was last reported."""
     gap_since = member.since if member.gap else None
     reported = Episode(member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=member.first)
     return Event(EventKind.CORRECTED, member.metric, member.joined, verdict, reported, incident)

@@ -36,8 +36,8 @@ DAY = timedelta(days=1)
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
     """Return the messages of a run.
 
-    First that runs were missed; then a text for each event, with a chart for what opens or gets worse; edits of opening
-    messages; the daily message when it is due. A correction is written only where the opening was sent. Raises StoreError.
+    In this order: a notice of missed runs; a text per event, with a chart if it opens or gets worse; edits of opening messages;
+    the daily message if it is due. A correction is written only if the opening was sent. Raises StoreError.
     """
     out = _missed_runs(ctx, changes, now)
     for event in changes.events:
@@ -87,7 +87,7 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
 def _context(
     ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime, edited: bool = False
 ) -> messages.MessageContext:
-    """Return what the event's text needs beyond the event. `edited`: also how the metric stands by now."""
+    """Return what the event's text needs beyond the event. `edited`: also the metric's newest verdict."""
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
@@ -229,7 +229,7 @@ def _summarize(
 
 
 def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:
-    """Return the metric whose highest score was the lowest, and the normal verdict that came nearest to a limit."""
+    """Return the quietest metric, and the normal verdict with the highest score."""
     highest: dict[str, Verdict] = {}
     for verdict in verdicts:
         if verdict.status is not Status.NORMAL or verdict.metric in left_out:

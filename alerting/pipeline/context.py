@@ -16,7 +16,7 @@ from alerting.model.run import Reading
 
 # A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
-FIRST_LOOK = timedelta(days=1)  # a new metric is judged over this time, so that an episode that goes on has a beginning
+FIRST_LOOK = timedelta(days=1)  # judge this much of a new metric's past, to find the start of an open episode
 INCOMPLETE = "incomplete"  # the rule of a bucket whose rows are still arriving
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
@@ -121,8 +121,7 @@ def due(ctx: RunContext, now: datetime) -> list[DueBuckets]:
 def find_changed_buckets(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading) -> list[DueBuckets]:
     """Return the due buckets, extended to those that late rows have changed since they were judged.
 
-    Looks `ctx.late_rows` back. A bucket can be judged again only where the store knows the episode before it.
-    Raises StoreError.
+    Check the last `ctx.late_rows`. A bucket is judged again only if the store has the episode before it. Raises StoreError.
     """
     if not due or not ctx.late_rows:
         return list(due)

@@ -69,7 +69,7 @@ def send_waiting(store: Store, notifier: Notifier, now: datetime, wait: Callable
     delivery = _Delivery(store, notifier, now, wait, sent_in_minute=store.sent_since(now - MINUTE, DEFAULT_DESTINATION))
     receipts: dict[str, Receipt] = {}
     while batch := [message for message in store.waiting(now) if message.key not in receipts]:
-        for message in batch:  # once these are sent others wait: a picture follows its text
+        for message in batch:  # after these others may be sent, such as the picture of a sent text
             receipts[message.key] = delivery.send(message)
     return list(receipts.values())
 

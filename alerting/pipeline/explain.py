@@ -85,7 +85,7 @@ def explain(
 
 
 def _has_segments(ctx: RunContext, event: Event) -> bool:
-    """Whether the event opens or worsens an incident, and its root metric is a sum, or a ratio of sums, of segments."""
+    """Return whether the event opens or worsens an incident, and its root metric is a sum, or a ratio of sums, of segments."""
     opened = event.kind in (EventKind.OPENED, EventKind.WORSENED) and not isnan(event.verdict.value)
     if not opened or event.incident is None or event.metric != event.incident.root.metric:
         return False

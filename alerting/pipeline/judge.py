@@ -28,7 +28,7 @@ NUMBERS = ("value", "low", "expected", "high", "score", "usual")
 VERDICT_COLUMNS = ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual")  # in the order of Verdict
 NO_BUCKETS = {name: np.empty(0, dtype=object) for name in VERDICT_COLUMNS}
 LABELS_FOR = timedelta(days=100)  # no detector looks back further than that: older labels change nothing
-MASK_AFTER = timedelta(hours=1)  # an incident is masked once it is over for so long: until then its values are the level
+MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's values may be a new level and are not masked
 MASKED_LABELS = (Label.REAL, Label.EXPECTED)
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
 MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
@@ -45,9 +45,9 @@ class JudgedTail:
 
 @dataclass
 class JudgedMetrics(Mapping[str, pd.DataFrame]):
-    """The judged metrics of a run. As a mapping: metric -> frame on its full UTC grid, made when it is asked for.
+    """The judged metrics of a run: a mapping of metric -> frame on its full UTC grid. A frame is built on first access.
 
-    A frame has the columns value, low, expected, high, score, status, rule, usual, news. Its verdicts are those of the due
+    It has the columns value, low, expected, high, score, status, rule, usual, news. Its verdicts are those of the due
     buckets and, for three days before them, those in the store; elsewhere they are NaN and "".
     """
 
@@ -240,7 +240,7 @@ def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:
 def _prior_verdicts(
     values: np.ndarray, index: pd.DatetimeIndex, step: timedelta, fired: Sequence[tuple[datetime, str]]
 ) -> PriorVerdicts:
-    """Return what a verdict needs of the buckets before, whose `values` are given: the present gap, and what has fired."""
+    """Return the earlier verdicts that judging needs: the length of the gap that is open after `values`, the rules that fired."""
     there = np.isfinite(values)
     missing = int(np.argmax(there[::-1])) if there.any() else len(values)
     if not fired:

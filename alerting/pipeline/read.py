@@ -175,7 +175,7 @@ def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arriva
 
 
 def arrivals_now(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival, ...]:
-    """Return for each table what it has at `now` of its newest bucket with rows."""
+    """Return, per table, the rows of its newest bucket with rows that have arrived by `now`."""
     out = []
     for query, frame, rows, last in _newest_buckets(counts):
         newest = float(frame["newest"].max()) if "newest" in frame else float("nan")
@@ -203,7 +203,7 @@ def _newest_buckets(counts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, p
 
 
 def _ends_early(frame: pd.DataFrame, last: pd.Timestamp) -> bool:
-    """Whether the rows of the bucket end longer before the bucket does than in nearly all buckets before."""
+    """Return whether the rows of the bucket end longer before the bucket does than in nearly all buckets before."""
     if "newest" not in frame or len(frame) < 2:
         return False
     step = (frame.index[1] - frame.index[0]).total_seconds()
@@ -216,7 +216,7 @@ def _ends_early(frame: pd.DataFrame, last: pd.Timestamp) -> bool:
 
 
 def _usually_incomplete(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arrival], now: datetime) -> bool:
-    """Whether earlier buckets of the table had only a part of their rows at the age that the bucket has `now`."""
+    """Return whether earlier buckets of the table had only a part of their rows at the age that the bucket has `now`."""
     age = now - last
     shares = [
         arrival.rows / rows[arrival.bucket]

@@ -81,7 +81,7 @@ def request_segments(ctx: RunContext, due: Sequence[DueBuckets]) -> dict[str, Fu
 def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Reading) -> SegmentResult:
     """Judge the segments of the newest bucket of each watched metric, by the rows that `reading.slices` brings.
 
-    Where the total itself is anomalous its root cause says more: then, and where it has no value, the verdict is unknown.
+    If the total is anomalous (its root cause covers the segments) or missing, the verdict is unknown.
     """
     newest = {verdict.metric: verdict for verdict in verdicts}
     out = SegmentResult()

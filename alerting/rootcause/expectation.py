@@ -109,7 +109,10 @@ def explain_rows(
 
 
 def _count_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> pd.DataFrame:
-    """Return leaves with value, expected and spread. The total is expected to differ from now as the verdict's value does."""
+    """Return leaves with value, expected and spread.
+
+    Expected values are scaled so that total expected / total value equals that of the verdict.
+    """
     past = SegmentHistory.of(rows, attributes, metric.columns[0])
     totals = past.before.sum(axis=0)
     weights = _day_weights(totals)
@@ -145,7 +148,7 @@ def _day_weights(totals: np.ndarray) -> np.ndarray:
 
 
 def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str]) -> RootCause:
-    """Return the first cause, with the rest and the other values of its attribute; or why there is none."""
+    """Return the first cause, with the rest and its attribute's other values, or one whose `answer` says that there is none."""
     if explained.answer != Conclusion.CARRIED:
         return RootCause(explained.answer.value, attributes=tuple(attributes))
     first = explained.causes[0]

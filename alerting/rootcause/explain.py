@@ -124,7 +124,7 @@ def explain(
 
 @dataclass(frozen=True)
 class _Effect:
-    """What is searched, and how a set of leaves, given as a mask (n,) bool, is measured: value and expected, its share of the
+    """The search space, and the measures of a set of leaves, given as a mask (n,) bool: value and expected, its share of the
     total's change."""
 
     name: str  # count | rate | mix

@@ -1,4 +1,4 @@
-"""How likely the numbers of each leaf are if it changed by a factor: a row of log-likelihoods over a grid of factors.
+"""The likelihood of each leaf's numbers if it changed by a factor: a row of log-likelihoods over a grid of factors.
 
 Sums of rows are the log-likelihood of a set of leaves that share one factor (the generative "ripple effect" of Squeeze, Li
 et al., ISSRE 2019, as a scan statistic: Kulldorff 1997; Neill, "Fast subset scan", 2012), so a search only adds.
@@ -68,9 +68,10 @@ def ratio_curves(part: np.ndarray, whole: np.ndarray, rate: np.ndarray, correlat
 
 
 def curve_peak(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (m,) maximum of each row and its factor, between the points of the grid by a parabola; inf: by its own.
+    """Return the (m,) maximum of each row and its factor, between the points of the grid by a parabola.
 
-    Without the parabola two neighbouring factors fit what one between them explains, and every noise becomes a cause.
+    A factor of inf: each leaf changed by its own factor. Without the parabola two neighbouring factors fit
+    what one between them explains, and every noise becomes a cause.
     """
     grid = curves[:, : len(GRID)]
     at = np.clip(grid.argmax(axis=1), 1, len(GRID) - 2)
@@ -94,9 +95,10 @@ class Noise:
 
 
 def estimate_noise(value: np.ndarray, expected: np.ndarray, spread: np.ndarray | None = None) -> Noise:
-    """Estimate the noise from each leaf's `spread` (standard deviation of past errors), or from the errors of most leaves now.
+    """Estimate the noise from each leaf's `spread` (standard deviation of past errors) if it is given.
 
-    The leaf's own variance is shrunk to the model (moderated variance: Smyth 2004).
+    Otherwise from the present errors, which are noise for most leaves. The leaf's own variance
+    is shrunk to the model (moderated variance: Smyth 2004).
     """
     if spread is None:
         big = expected >= 5

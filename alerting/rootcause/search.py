@@ -34,10 +34,10 @@ class Leaves:
 
 
 def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequence[str], spread: bool = True) -> Leaves:
-    """Return one leaf per combination of `attributes`; number `columns` are summed, a column `spread` by squares.
+    """Return one leaf per combination of `attributes`; number `columns` are summed.
 
-    Raises ValueError where a column is missing or a number is negative or not finite. A leaf that was not expected, or did
-    not come, has 0.
+    A column `spread` is combined as the root of the sum of squares. A leaf that was not expected, or did not come, has 0.
+    Raises ValueError where a column is missing or a number is negative or not finite.
     """
     attributes, wanted = sorted(attributes), [*columns, *(["spread"] if spread and "spread" in table else [])]
     if missing := [c for c in (*attributes, *columns) if c not in table]:
@@ -68,7 +68,7 @@ def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequenc
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How far to search, and the price of a longer cause.
+    """The limits of a search, and the price of a longer cause.
 
     Costs are shares of the evidence: the noise of segments is correlated, and evidence of thousands of nats would drown any
     fixed price. `min_gain` is the fixed part.
@@ -135,7 +135,7 @@ class SearchSpace:
         return float(self.deviation[mask].sum() / total) if total else 0.0
 
     def everything(self) -> ConditionSet:
-        """Return the set of all leaves: one factor for everything is a cause, too, and the shortest."""
+        """Return the candidate of all leaves: everything changed by one factor."""
         inside, factor = curve_peak(self._total[None, : len(GRID)])
         gain = float(inside[0] - self._only_drift)
         score = gain * (1 + self.options.pair_cost) - self.options.min_gain

@@ -49,7 +49,7 @@ class SampleApp:
         return max(round(self.users * self.size(day)), 1)
 
     def is_holiday(self, local: date) -> bool:
-        """Whether that local date is a public holiday."""
+        """Return whether that local date is a public holiday."""
         since = (local - self.birth.date()).days + HOLIDAY_BEFORE_BIRTH
         return local.weekday() == 2 and since % HOLIDAY_EVERY < 7
 

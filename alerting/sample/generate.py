@@ -79,7 +79,7 @@ class People:
 def make_population(app: SampleApp, day: int) -> People:
     """Make everybody who has signed up by that day.
 
-    One row of uniform numbers a user, drawn in order: more users later leave the earlier ones as they were.
+    Each user has one row of random numbers, drawn in order, so adding users does not change earlier ones.
     """
     draws = app.stream(0, "people").random((app.users_on(day), len(TRAITS)))
     trait = dict(zip(TRAITS, draws.T.copy(), strict=True))

@@ -35,7 +35,7 @@ class BaseSource(Source):
         return {}
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
 
 class SqlSource(BaseSource):

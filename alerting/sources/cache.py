@@ -1,7 +1,7 @@
 """A source in front of another that reads closed buckets once: a fetch reads what is new and what may still change.
 
-Cached are the buckets that were final when they were read: older than `mutable`, by the clock and by the newest row. Newer ones
-are read again each time. The first fill, and what a long gap has left out, is read in parts that grow while they are quick.
+Buckets are cached when they are final: older than `mutable`, by the clock and by the newest row. Newer ones are read each time.
+The first fill, and what a long gap has left out, is read in parts that grow while they are quick.
 At each fetch one hour of the cache is compared with the source. A difference is reported, and the cache is read anew.
 """
 
@@ -204,7 +204,7 @@ class CachedSource:
         return change
 
     def _rebuilt_lately(self, span: CachedSpan) -> bool:
-        """Whether it was read anew within a day: a source whose answers vary must not be read whole by every run."""
+        """Return whether it was read anew within a day: a source whose answers vary must not be read whole by every run."""
         return span.rebuilt is not None and timedelta() <= self.clock() - span.rebuilt < DAY
 
     def _rebuild(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime, change: str) -> pd.DataFrame:

@@ -92,7 +92,7 @@ class EmbeddedSource(SqlSource):
         raise SourceError(f"embedded ClickHouse ({name}): {failure}", failure.passing)
 
     def close(self) -> None:
-        """End chDB's process. It also ends with this object, and a query that comes after all starts another."""
+        """End chDB's process. It also ends with this object. A later query starts a new process."""
         self._worker.end()
 
 
@@ -131,7 +131,7 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
+        """Return whether the process still runs."""
         return self._process.poll() is None
 
     def ask(self, sql: str, timeout: float) -> WorkerAnswer:

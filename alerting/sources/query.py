@@ -25,7 +25,7 @@ _TABLE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
     """Return the query's SQL for all buckets with start <= bucket < end, reading from the table expression `table`.
 
-    Replaced are the expressions before `AS since`, `AS until` (epoch seconds) and `AS step` (seconds) in the WITH block,
+    It replaces the expressions before `AS since`, `AS until` (epoch seconds) and `AS step` (seconds) in the WITH block,
     and the name after FROM; the rest stays as the analyst wrote it. Both ends are rounded up to whole buckets, so that no
     bucket is counted in part. Raises SourceError where one of the four pieces is not there exactly once.
     """

@@ -39,7 +39,7 @@ class TsvColumn(NamedTuple):
 
     @property
     def native(self) -> bool:
-        """Whether pandahouse's decoder reads the column as it is."""
+        """Return whether pandahouse's decoder reads the column as it is."""
         return self.type == self.declared and bool(_NATIVE.fullmatch(self.type))
 
 
@@ -133,7 +133,7 @@ def _cells(columns: list[TsvColumn], rows: bytes) -> pd.DataFrame:
 
 
 def _floats(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """float() reads inf, -inf and nan as ClickHouse writes them."""
+    """Convert to float; float() reads inf, -inf and nan as ClickHouse writes them."""
     return pd.Series([np.nan if cell == NULL else float(cell) for cell in cells], dtype="float64")
 
 
@@ -151,7 +151,7 @@ def _booleans(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> p
 
 
 def _texts(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """FixedString is padded with NUL bytes."""
+    """Convert to text; FixedString is padded with NUL bytes."""
     texts = cells.str.rstrip("\0") if column.type.startswith("FixedString") and len(cells) else cells
     return texts.where(cells != NULL, None).astype("str")
 
@@ -162,7 +162,7 @@ def _dates(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.S
 
 
 def _times(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """ClickHouse writes local times. The hour that DST repeats is ambiguous, and is refused."""
+    """Convert to UTC; ClickHouse writes local times. The hour that DST repeats is ambiguous, and is refused."""
     named = re.search(r"'([^']+)'", column.type)
     try:
         local = _dates(cells, column, zone).dt.tz_localize(named[1] if named else zone(), ambiguous="raise")

@@ -37,7 +37,7 @@ class Outbox:
         """Return the messages that may be sent now: texts, then edits, then pictures, each in the order of creation.
 
         An edit and a picture wait until their text is sent, an answer until the message that it answers is sent or never will
-        be. So call this again after sending, until nothing new comes. `at`: leave out messages that a destination has asked to
+        be. So call it again after sending, until it returns nothing new. `at`: leave out messages that a destination has asked to
         hold back for longer.
         """
         # `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
@@ -81,7 +81,7 @@ class Outbox:
         return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
 
     def was_sent(self, key: str) -> bool:
-        """Whether any destination has accepted its copy of the message with this key."""
+        """Return whether any destination has accepted its copy of the message with this key."""
         keys = self._copy_keys(key)
         sql = f"SELECT 1 FROM messages WHERE key IN ({', '.join('?' * len(keys))}) AND state = 'sent'"
         return bool(self._file.read(bool, sql, *keys))
@@ -97,7 +97,7 @@ class Outbox:
         return {destination: (destination, True) in found for destination, _ in found}
 
     def sent_recently(self, kind: str, since: datetime) -> bool:
-        """Whether a message of this kind was sent after `since`, or waits and is about a time after it."""
+        """Return whether a message of this kind was sent after `since`, or waits and is about a time after it."""
         sql = """SELECT 1 FROM messages WHERE kind = ? AND
             CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
         return bool(self._file.read(bool, sql, kind, iso(since)))

@@ -34,7 +34,7 @@ def split_pages(frame: pd.DataFrame, span: CachedSpan) -> Iterator[tuple[int, Co
 
 
 def is_empty_page(page: CountPage) -> bool:
-    """Whether no column has a count."""
+    """Return whether no column has a count."""
     return all(np.isnan(column).all() for column in page.values())
 
 

@@ -16,7 +16,7 @@ from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, copy_key, 
 from alerting.store.codec import STORED, from_json, from_row, iso
 
 T = TypeVar("T")
-LIVELY = timedelta(days=2)  # an incident may still get messages so long after its end: a label, a message that had to wait
+LIVELY = timedelta(days=2)  # an incident may get messages until this long after its end, such as a label or a delayed message
 _AFTER_SLASH = "0"  # the character after "/": keys of an incident's messages lie between ID/ and ID0
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # messages of the newest run are among the last 500
 
@@ -49,12 +49,12 @@ class ReadOnlyState:
         return self._read(from_json(Incident), sql, iso(since), iso(until))
 
     def sent(self, since: datetime, until: datetime) -> int:
-        """Return how many of the newest messages were accepted between these, edits not counted."""
+        """Return how many of the newest messages were accepted between the two times; edits are not counted."""
         sql = f"SELECT COUNT(*) FROM messages WHERE {_NEWEST} AND state = 'sent' AND edits = '' AND changed BETWEEN ? AND ?"
         return self._read(int, sql, iso(since), iso(until))[0]
 
     def pictures(self, since: datetime, until: datetime) -> list[str]:
-        """Return the keys of the pictures among the newest messages that were created between these, oldest first.
+        """Return the keys of the pictures among the newest messages that were created between the two times, oldest first.
 
         A picture with several destinations has one key here.
         """

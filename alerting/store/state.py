@@ -30,7 +30,7 @@ MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
 ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
 _ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
-_LATER = "later than any time"  # as ISO text sorts
+_LATER = "later than any time"  # sorts after every ISO time
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the study notebooks share: a past read from the configured source, a week's review, an explained moment, sliders.
+"""The shared parts of the study notebooks: a past read from the configured source, a week's review, an explained moment, sliders.
 
 `sentences` and `suggest` turn results into conclusions and into lines of metrics.py.
 """

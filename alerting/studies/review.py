@@ -125,6 +125,6 @@ def _with_label(past: BacktestData, incident: Incident, recorded: Sequence[Incid
 
 
 def _meet(one: KnownSpan, other: KnownSpan) -> bool:
-    """Whether both have a metric in common and overlap, recovery included."""
+    """Return whether both have a metric in common and overlap, recovery included."""
     shared = any(one.concerns(name) for name in other.metrics) or not other.metrics
     return shared and one.start < other.end + RECOVERY and other.start < one.end + RECOVERY

@@ -1,4 +1,4 @@
-"""What is learned, in sentences that are written from the figures."""
+"""The conclusions of the study notebooks, in sentences that are written from the figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from alerting.studies.suggest import widest_harmless
 
 
 def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
-    """What 0.1 learned, in a sentence per finding. `behaviour`: metric x `history.summary`; `nearest`: `history.references`."""
+    """Return the conclusions of notebook 0.1, a sentence each.
+
+    `behaviour`: metric x `history.summary`; `nearest`: `history.references`.
+    """
     rhythm, days = behaviour["time of day"].median(), behaviour["day of week"].median()
     chance = behaviour["times chance"].dropna()
     counts = f"; counts vary {chance.min():.1f} to {chance.max():.1f} times as much as pure chance" if len(chance) else ""
@@ -26,7 +29,7 @@ def of_history(behaviour: pd.DataFrame, nearest: pd.DataFrame) -> str:
 
 
 def of_rules(best: pd.DataFrame, most: float) -> str:
-    """What 1.1 learned. `best`: the rules' best rows of a sweep, the best first."""
+    """Return the conclusions of notebook 1.1. `best`: the rules' best rows of a sweep, the best first."""
     if best.empty:
         return f"No rule stays within {most:g} false alerts a series and week at any width."
     name, row = best.index[0], best.iloc[0]
@@ -39,7 +42,7 @@ def of_rules(best: pd.DataFrame, most: float) -> str:
 
 
 def of_budget(plan: BudgetPlan, smallest: pd.DataFrame, unseen: float) -> str:
-    """What 1.2 learned. `unseen`: incidents a week in weeks that the widths were not chosen on."""
+    """Return the conclusions of notebook 1.2. `unseen`: incidents a week in weeks that the widths were not chosen on."""
     found = [f"{name} {drop:.0%}" for name, drop in smallest["day, 1 h"].items() if drop == drop]
     blind = [str(name) for name, drop in smallest["day, 1 h"].items() if drop != drop]
     none = f"; of {', '.join(blind)} no drop that was tried is told so surely" if blind else ""
@@ -51,7 +54,7 @@ def of_budget(plan: BudgetPlan, smallest: pd.DataFrame, unseen: float) -> str:
 
 
 def of_week(review: Review, widths: pd.DataFrame) -> str:
-    """What 2.1 learned. `widths`: `review.at_widths`."""
+    """Return the conclusions of notebook 2.1. `widths`: `review.at_widths`."""
     table, factor = review.by_metric(), widest_harmless(widths)
     return " ".join(filter(None, [_told(review, table), _loudest(review, table), _at_widths(review, widths, factor)]))
 

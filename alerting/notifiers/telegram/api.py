@@ -44,7 +44,7 @@ class BotResponse(NamedTuple):
     unsure: bool = False  # the request may have been carried out
 
     def refused_with(self, pattern: str) -> bool:
-        """Whether it is an error whose "code description" begins with this pattern."""
+        """Return whether it is an error whose "code description" begins with this pattern."""
         return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
 
     @property

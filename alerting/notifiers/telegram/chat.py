@@ -182,10 +182,10 @@ class Telegram:
         return press
 
     def _is_this_chat(self, chat: dict[str, Any]) -> bool:
-        """Whether an update's chat is ours, by its id before or after it became a supergroup.
+        """Return whether an update's chat is ours, by its id before or after it became a supergroup.
 
-        Only methods that write tell the new id (getChat does not), so the bot is "typing" for some seconds. Raises NotifyError
-        when the Bot API could not tell, so that a press is not refused for that.
+        A "typing" action is sent, because only writing methods return the new id of a migrated group. Raises NotifyError when the
+        Bot API could not tell, so that a press is not refused for that.
         """
         id, name = identifier(chat.get("id")), identifier(chat.get("username"))
         if id in self._same_chats or (name and f"@{name.lower()}" in self._same_chats):
