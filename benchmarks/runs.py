@@ -52,7 +52,7 @@ def floor(runs: int) -> Iterator[Figure]:
         world = World(Path(folder))
         world.quiet()  # fonts, caches and the first fill, before timing
         world.empty()
-        yield ratio("a quiet `make run-alerts` / papermill on an empty notebook", world.quiet, world.empty, runs, 1.5)
+        yield ratio("a quiet `make run-alerts` / papermill on an empty notebook", world.quiet, world.empty, runs, 1.8)
         largest, own = peaks(world.quiet)
         yield Figure("peak resident memory of the largest process of a run", largest, 400, "MB")
         yield Figure("own (anonymous) memory of all its processes at once, peak", own, None, "MB")
