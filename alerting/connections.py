@@ -197,7 +197,6 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
         identity=lambda name: "|".join([*server, tables.get(name, name)]),
         mutable=timedelta(hours=settings.mutable),
         report=_print_progress,
-        read_only=dry_run,
     )
 
 

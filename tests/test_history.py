@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting.model.errors import SourceError
+from alerting.model.errors import SourceError, StoreError
 from alerting.model.run import CachedSpan
 from alerting.sources.cache import CachedSource
 from alerting.store.state import StateStore
@@ -232,7 +232,10 @@ def test_a_span_that_does_not_touch_the_cached_one_is_not_cached(world):
     world.store.extend(key, "t", frame, CachedSpan(at[3], at[6], STEP), NOW)  # over both ends
     world.store.extend(key, "t", frame, CachedSpan(at[6], at[6], STEP), NOW)
     assert (world.store.cached_span(key).start, world.store.cached_span(key).until) == (at[3], at[6])
-    same(world.store.read(key, at[0], at[7]), frame.loc[at[3] : at[6] - STEP])
+    same(world.store.read(key, at[3], at[6]), frame.loc[at[3] : at[6] - STEP])
+    for start, end in ((at[2], at[6]), (at[3], at[7])):
+        with pytest.raises(StoreError):
+            world.store.read(key, start, end)
     world.store.extend("none", "t", frame, CachedSpan(at[0], at[0], STEP), NOW)
     assert world.store.cached_span("none") is None
 

@@ -92,10 +92,9 @@ def test_a_rehearsal_looks_and_writes_nothing(world, tmp_path, still_open):
     before = files(tmp_path)
     settings = given(tmp_path)
     looking = with_history_cache(world.ledger, settings, StateStore(":memory:"), dry_run=True)
-    assert looking.read_only
     assert isinstance(looking.history, HistoryReader)
     world.now += STEP
-    cached = replace(world.cached, history=looking.history, read_only=True)
+    cached = replace(world.cached, history=looking.history)
     assert world.run(10 * DAY, cached)[0] <= SOME
     world.run(20 * DAY, cached)  # longer than what is held: the rest is read, and given
     assert world.run(20 * DAY, cached)[0] > 9 * DAY // STEP

@@ -39,8 +39,7 @@ class CachedSource:
 
     `identity`: query name -> what else the counts depend on, such as server and table. `mutable`: the age from which a bucket
     is final. `report` gets a line now and then while much is read; where `progress` is set, that gets the query, the days read
-    so far and the days in all instead. `read_only`: nothing is cached, for a dry run. `loud`: notes that the run's last line
-    repeats.
+    so far and the days in all instead. `loud`: notes that the run's last line repeats.
     """
 
     source: Source
@@ -50,7 +49,6 @@ class CachedSource:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     report: Callable[[str | Progress], None] = lambda line: None
     progress: Callable[[str, float, float], None] | None = None
-    read_only: bool = False
     loud: list[str] = field(default_factory=list, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
 
@@ -86,8 +84,19 @@ class CachedSource:
         """
         if start.tzinfo is None or end.tzinfo is None or start >= end:
             return self.source.fetch(query, start, end).astype(float)
+        key, parts = self._key(query), list[pd.DataFrame]()
+        start, end = round_up(start, query.step), round_up(end, query.step)
         try:
-            return self._fetch(self._key(query), query, round_up(start, query.step), round_up(end, query.step))
+            span, begin = self.history.cached_span(key), start
+            if span and end < span.start:  # an old window, with a gap between it and the cache
+                return self.source.fetch(query, start, end).astype(float)
+            if span and start > span.until:  # the first run after a very long time
+                self.history.drop(key)
+            elif span:
+                parts, begin = self._read_cached(key, query, span, start, end), max(start, span.until)
+            if begin < end:
+                parts.append(self._read_forward(key, query, begin, end))
+            return join_counts(parts)
         except StoreError as error:
             self._notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
             return self.source.fetch(query, start, end).astype(float)
@@ -97,44 +106,22 @@ class CachedSource:
         parts = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
-    def _fetch(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the counts of a window of whole buckets. Raises SourceError, StoreError."""
-        span = self.history.cached_span(key)
-        if span and end < span.start:
-            return self.source.fetch(query, start, end).astype(float)  # an old window, with a gap between it and the cache
-        if span and start > span.until:
-            if not self.read_only:
-                self.history.drop(key)  # the first run after a very long time
-            span = None
-        if span is None:
-            return self._read_forward(key, query, start, end)
-
+    def _read_cached(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime) -> list[pd.DataFrame]:
+        """Return the counts of the window up to the end of the cache. It is compared with the source, and extended backward."""
         first, last = max(start, span.start), min(end, span.until)
         change = self._compare_sample(key, query, span, first, last)
         if change and not self._rebuilt_lately(span):
-            cached = self._rebuild(key, query, span, first, last, change)
+            parts = [self._rebuild(key, query, span, first, last, change)]
         else:
-            cached = self._cached(key, first, last)
-        early = list[pd.DataFrame]()
+            parts = [self.history.read(key, first, last)]
         for left, right, counts in self._parts(query, start, span.start, backward=True):
             self._cache(key, query, counts, left, right)
-            early.insert(0, counts)
-        late = [self._read_forward(key, query, max(start, span.until), end)] if end > span.until else []
-        return join_counts([*early, cached, *late])
+            parts.insert(0, counts)
+        return parts
 
-    def _cached(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the cached buckets of a window. Raises StoreError where another process has just dropped some of them."""
-        counts, span = self.history.read(key, start, end), self.history.cached_span(key)
-        if span is None or start < span.start or end > span.until:
-            raise StoreError("another process reads it anew just now")
-        return counts
-
-    def _cache(
-        self, key: str, query: Query, counts: pd.DataFrame, start: datetime, until: datetime, rebuilt: datetime | None = None
-    ) -> None:
+    def _cache(self, key: str, query: Query, counts: pd.DataFrame, start: datetime, until: datetime) -> None:
         """Cache the counts of start <= bucket < until; an empty span marks the cache as in use."""
-        if not self.read_only:
-            self.history.extend(key, query.name, counts, CachedSpan(start, until, query.step, rebuilt), self.clock())
+        self.history.extend(key, query.name, counts, CachedSpan(start, until, query.step), self.clock())
 
     # Reading the source: in parts, which are cached one by one, so that a run that is killed loses only the last.
 
@@ -188,12 +175,12 @@ class CachedSource:
         first = max(start, end - WEEK) if digest % 2 else start
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
-        now, then = self.source.fetch(query, begin, until), self._cached(key, begin, until)
+        now, then = self.source.fetch(query, begin, until), self.history.read(key, begin, until)
         change = first_difference(then, now)
         gone = then.index.difference(now.index)
         if not change and len(gone):
             # Where the source still has older rows, these were deleted, and not for their age.
-            past = self._cached(key, span.start, gone[0].to_pydatetime())
+            past = self.history.read(key, span.start, gone[0].to_pydatetime())
             oldest = past.index[0].to_pydatetime() if len(past) else None
             if oldest and len(self.source.fetch(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
                 change = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
@@ -213,13 +200,14 @@ class CachedSource:
         self._notes.append(text)
         self.loud.append(text)
         self.report(text)
-        old, parts, begin = self._cached(key, start, end), list[pd.DataFrame](), end
+        old, parts, begin = self.history.read(key, start, end), list[pd.DataFrame](), end
         for left, right, counts in self._parts(query, start, end):
             parts.append(counts)
             begin = min(begin, counts.index[0].to_pydatetime()) if len(counts) else begin
             if begin < right:
                 self._cache(key, query, counts, max(left, begin), right)
-        self._cache(key, query, old.iloc[:0], span.until, span.until, rebuilt=self.clock())
+        now = self.clock()
+        self.history.extend(key, query.name, old.iloc[:0], CachedSpan(span.until, span.until, query.step, rebuilt=now), now)
         return join_counts([old[old.index < begin], *parts])
 
 

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
@@ -77,7 +77,7 @@ class Database:
         self._path, self._notes, self._patience = path, notes, patience
         self._connection: sqlite3.Connection | None = None
         self._lock = RLock()  # threads read their tables at the same time
-        self._run(lambda db: None)
+        self.run(lambda db: None)
 
     def close(self) -> None:
         """Close the file. Nothing is lost without this call: every write was committed."""
@@ -87,7 +87,7 @@ class Database:
 
     def read(self, make: Callable[..., T], sql: str, *values: Any) -> list[T]:
         """Return `make(*columns)` of each row of the query."""
-        rows = self._run(lambda db: db.execute(sql, _bindable(values)).fetchall())
+        rows = self.run(lambda db: db.execute(sql, _bindable(values)).fetchall())
         try:
             return [make(*row) for row in rows]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -102,34 +102,34 @@ class Database:
             for sql, rows in batches:
                 db.executemany(sql, rows)
 
-        self.transact(work)
+        self.run(work, transaction)
 
     def change(self, sql: str, *values: Any) -> tuple[int, int]:
         """Run one statement in a transaction. Return the number of changed rows, and the id of the inserted one (0: none)."""
-        cursor = self.transact(lambda db: db.execute(sql, _bindable(values)))
+        cursor = self.run(lambda db: db.execute(sql, _bindable(values)), transaction)
         return cursor.rowcount, cursor.lastrowid or 0
 
-    def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return the result of `work`, which runs in one transaction."""
+    def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        within: Callable[[sqlite3.Connection], AbstractContextManager[sqlite3.Connection]] = nullcontext,
+    ) -> T:
+        """Return the result of `work`, which may run within one `transaction`.
 
-        def in_transaction(db: sqlite3.Connection) -> T:
-            with _transaction(db):
-                return work(db)
-
-        return self._run(in_transaction)
-
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return the result of `work`. If the file is corrupted, move it aside and run `work` on a new one."""
+        If the file is corrupted, move it aside and run `work` on a new one.
+        """
         with self._lock:
             try:
-                return work(self._current())
+                with within(self._current()) as db:
+                    return work(db)
             except (sqlite3.Error, OSError) as error:
                 if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                     raise self._store_error(error) from error
                 damage = error
             try:
                 self._move_aside(damage)
-                return work(self._current())
+                with within(self._current()) as db:
+                    return work(db)
             except (sqlite3.Error, OSError) as error:
                 raise self._store_error(error) from error
 
@@ -203,9 +203,6 @@ class ReadOnlyDatabase(Database):
         uri = f"{self._path.resolve().as_uri()}?mode=ro"
         db = sqlite3.connect(uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False)
         self._close_connection = weakref.finalize(self, db.close)
-        if _version(db) != len(MIGRATIONS):
-            self._close_connection()
-            raise StoreError(f"{self._path} was written by another version")
         self._opened = self._identity()
         return db
 
@@ -214,10 +211,10 @@ class ReadOnlyDatabase(Database):
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN IMMEDIATE")  # take the lock at the start: a transaction that begins as a reader may never get it
     try:
-        yield
+        yield db
         db.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):  # some errors have already rolled back
@@ -229,7 +226,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date. Raises StoreError for a file of a newer version."""
     if _version(db) == len(MIGRATIONS):
         return
-    with _transaction(db):
+    with transaction(db):
         version = _version(db)  # again: another process may have migrated while this one waited
         if version > len(MIGRATIONS):
             raise StoreError(f"{path} was written by a newer version ({version}): update, or set ALERTING_DATA to another folder")

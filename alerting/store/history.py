@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from alerting.model.errors import StoreError
 from alerting.model.run import CachedSpan
 from alerting.store.codec import iso
-from alerting.store.database import Database, ReadOnlyDatabase
+from alerting.store.database import MIGRATIONS, Database, ReadOnlyDatabase, transaction
 
 if TYPE_CHECKING:  # a process that reads incidents only does not load them
     import numpy as np
@@ -24,7 +24,11 @@ UNUSED = timedelta(days=7)  # a history that no run has read in that time belong
 FIGURES_FOR = timedelta(days=3)  # nightly statistics are kept
 
 _SPAN = "SELECT step, start, until, rebuilt FROM histories WHERE key = ?"
-_PAGES = "SELECT page, columns, body FROM history WHERE key = ? AND page BETWEEN ? AND ? ORDER BY page"
+_PAGE = "SELECT page, columns, body FROM history WHERE key = ? AND page = ?"
+# One statement, because another process may drop a history between two. Times are epoch seconds.
+_WINDOW = """SELECT step, start, until, page, columns, body FROM histories LEFT JOIN history
+      ON history.key = histories.key AND page BETWEEN ? / (step * ?) AND (? - 1) / (step * ?)
+    WHERE histories.key = ? ORDER BY page"""
 
 
 class HistoryTables:
@@ -37,17 +41,20 @@ class HistoryTables:
         return next(iter(self._file.read(_cached_span, _SPAN, key)), None)
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the cached counts with start <= bucket < end, float64; only buckets that have rows (see `model.Source`)."""
+        """Return the cached counts with start <= bucket < end, float64; only buckets that have rows (see `model.Source`).
+
+        Raises StoreError also where some of the window is not cached, because another process has just dropped it.
+        """
         from alerting.store.pages import PAGE_BUCKETS, join_pages
 
-        span = self.cached_span(key)
-        if span is None:
-            return join_pages([], 0, 0, 1)
-        step = int(span.step.total_seconds())
-        first, last = (int(max(start, span.start).timestamp()) // step, int(min(end, span.until).timestamp()) // step)
-        rows = self._file.read(lambda *row: row, _PAGES, key, first // PAGE_BUCKETS, (last - 1) // PAGE_BUCKETS)
+        first, last = int(start.timestamp()), int(end.timestamp())
+        rows = self._file.read(lambda *row: row, _WINDOW, first, PAGE_BUCKETS, last, PAGE_BUCKETS, key)
+        if not rows or first < rows[0][1] or last > rows[0][2]:
+            raise StoreError("another process reads it anew just now")
+        step = rows[0][0]
+        pages = [row[3:] for row in rows if row[3] is not None]
         try:
-            return join_pages(rows, first, last, step)
+            return join_pages(pages, first // step, last // step, step)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise StoreError(f"a row of what is held makes no sense ({error})") from None
 
@@ -57,7 +64,7 @@ class HistoryTables:
         A span that does not touch the cached one changes nothing: another process was faster. An empty span only marks the
         history as used at `at`.
         """
-        from alerting.store.pages import is_empty_page, overlay_page, pack_page, split_pages, unpack_page
+        from alerting.store.pages import page_numbers, updated_page
 
         def work(db: sqlite3.Connection) -> None:
             cached = next((_cached_span(*row) for row in db.execute(_SPAN, (key,))), None)
@@ -71,15 +78,12 @@ class HistoryTables:
             start, until = int(whole.start.timestamp()), int(whole.until.timestamp())
             row = (key, query, int(span.step.total_seconds()), start, until, iso(at), iso(whole.rebuilt))
             db.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            for number, page in split_pages(frame, span):
-                stored = db.execute(_PAGES, (key, number, number)).fetchone()
-                if stored:
-                    page = overlay_page(unpack_page(*stored[1:]), page, number, span)
-                elif is_empty_page(page):
-                    continue
-                db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", (key, number, *pack_page(page)))
+            for number in page_numbers(span):
+                stored = db.execute(_PAGE, (key, number)).fetchall()
+                if page := updated_page(stored, number, frame, span):
+                    db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", (key, number, *page))
 
-        self._file.transact(work)
+        self._file.run(work, transaction)
 
     def drop(self, key: str) -> None:
         """Delete this history from the cache."""
@@ -101,13 +105,21 @@ class HistoryTables:
 
 
 class HistoryReader(HistoryTables):
-    """The history cache in the state database at `path`, only to be read.
+    """The history cache in the state database at `path`, only to be read: what a dry run would cache is forgotten.
 
     Raises StoreError, as every method does, also where there is no such file, or one of another version.
     """
 
     def __init__(self, path: Path, patience: float = 10.0) -> None:
         self._file = ReadOnlyDatabase(path, [], patience)
+        if self._file.read(int, "PRAGMA user_version") != [len(MIGRATIONS)]:
+            raise StoreError(f"{path} was written by another version")
+
+    def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
+        """Do nothing."""
+
+    def drop(self, key: str) -> None:
+        """Do nothing."""
 
 
 def _cached_span(step: int, start: int, until: int, rebuilt: str) -> CachedSpan:
