@@ -272,7 +272,7 @@ def test_who_looks_back_sees_each_message_once_wherever_it_went(post, tmp_path):
             ("i/edit/1", "i/opened/text"),
         ]
         assert past.pictures(NOW, NOW) == ["i/opened/picture"]
-        assert past.stamps(NOW, NOW) == {}
+        assert past.open_or_recent_incidents(NOW) == []
 
 
 def test_the_outbox_serves_whatever_destinations_it_is_handed(tmp_path):

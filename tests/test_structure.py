@@ -183,7 +183,7 @@ REASONS = {  # module -> how often it asks an object what it has, or hides a typ
     "notifiers/email.py": (3, "smtplib's errors do not all have a code, and its way to a socket is a private method"),
     "runner/kernel_main.py": (1, "None in sys.modules makes an import fail, which typeshed does not know"),
     "store/database.py": (1, "sqlite3's errors have a code only where SQLite itself has failed"),
-    "store/codec.py": (4, "a table of columns: the names of the fields that are stored"),
+    "store/codec.py": (2, "a table of columns: the names of the fields that are stored"),
     "studies/suggest.py": (2, "the fields of any rule, also of an analyst's own with slots"),
 }
 

@@ -31,7 +31,7 @@ from alerting.connections import load_queries, open_notifier, open_store
 from alerting.metrics import METRICS
 from alerting.model.errors import StoreError
 from alerting.model.incident import Event
-from alerting.model.verdict import Verdict
+from alerting.model.verdict import Label, Verdict
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.judge import judge_series
 from alerting.reporting.prune import prune_records
@@ -476,6 +476,22 @@ def test_every_class_that_is_stored_has_a_name_for_every_field(noun):
             assert len({*STORED[kind].values()}) == len(STORED[kind]), "a field has two names"
             assert not {*STORED[kind]} & GONE.get(kind, set())
             assert UNSTORED.get(kind, set()) <= known
+
+
+def test_the_stored_values_are_those_of_the_older_versions():
+    assert {kind.__name__: [*values] for kind, values in VALUES.items()} == {
+        "Status": ["normal", "anomalous", "missing", "unknown"],
+        "EpisodeState": ["ok", "pending", "firing", "recovering"],
+        "EventKind": [
+            *("opened", "worsened", "reminder", "resolved", "no data", "data back", "corrected", "cause", "taken", "silenced"),
+            *("labelled", "run failed", "caught up", "digest", "daily"),
+        ],
+        "Label": ["real", "false alarm", "expected", "new trend"],
+        "Action": ["take", "snooze", "mute", "real", "false", "expected", "trend"],
+    }
+    assert [VALUES[Label][value] for value in ("real", "false alarm", "expected", "new trend")] == [
+        *(Label.REAL, Label.FALSE_ALARM, Label.EXPECTED, Label.NEW_TREND)
+    ]
 
 
 def test_a_field_without_a_stored_name_is_an_error():

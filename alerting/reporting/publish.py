@@ -127,8 +127,7 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
     if not path.is_file():
         return []
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
-        bodies = [body for body, _ in state.stamps(page.now - INCIDENT_AGE, page.now).values()]
-        stories = _load_stories(settings, state, [state.incident(body) for body in bodies])
+        stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
     files = [file for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*")]
     version = f"{_version(files)} {page.language} {page.zone} {page.titles}"
     for story in stories:

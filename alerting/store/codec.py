@@ -2,8 +2,8 @@
 
 Times are ISO text in UTC, NaN is NULL. What grows over the versions is JSON, so that a new field needs no migration.
 
-STORED says under which name each field is stored. To rename a field, change the right side of its entry only: the left side is
-in the databases of users. The type hints of a class say how its values are read.
+STORED says under which name each field is stored. To rename a field, give its new name behind the stored one, as in
+`told=last_notified`: the left side is in the databases of users. The type hints of a class say how its values are read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache, partial
 from math import isfinite, isnan
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from alerting.model.errors import StoreError
@@ -26,79 +27,45 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Stat
 
 T = TypeVar("T")
 
-# Stored name -> field. Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables;
-# those of ThreadMessage are columns, too.
+
+def _names(text: str) -> dict[str, str]:
+    """Return stored name -> field, of words NAME (the same for both) and NAME=FIELD."""
+    words = (word.partition("=") for word in text.split())
+    return {stored: field or stored for stored, _, field in words}
+
+
+# Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables; those of ThreadMessage are
+# columns, too.
 STORED: dict[type[Any], dict[str, str]] = {
-    Verdict: {
-        "metric": "metric", "bucket": "bucket", "status": "status", "value": "value", "low": "low", "expected": "expected",
-        "high": "high", "score": "score", "reason": "reason", "news": "is_new", "usual": "usual",
-    },
-    Episode: {
-        "metric": "metric", "state": "state", "since": "since", "opened": "opened", "told": "last_notified",
-        "said": "last_notified_verdict", "share": "expected_share", "fell_to": "fell_to", "worst": "worst", "last": "last",
-        "recent": "recent", "answers": "answers", "calm_since": "normal_since", "lost": "lost", "gap": "gap_since",
-        "gap_told": "gap_notified",
-    },
-    Member: {
-        "metric": "metric", "since": "since", "joined": "joined", "first": "first", "gap": "gap", "until": "until",
-        "worst": "worst", "lost": "lost",
-    },
-    Incident: {
-        "id": "id", "opened": "opened", "members": "members", "closed": "closed", "told": "last_notified",
-        "reopened": "reopened", "taken": "acknowledged_by", "snoozed": "snoozed_until", "muted": "muted", "label": "label",
-        "labelled": "labelled_by", "corrected": "corrected", "cause": "cause", "rarity": "rarity", "similar": "similar",
-        "run": "run",
-    },
-    RootCause: {
-        "answer": "answer", "effect": "effect", "slice": "slice", "share": "share", "rest": "rest", "others": "others",
-        "experiment": "experiment", "imbalance": "imbalance", "new": "new", "gone": "gone", "attributes": "attributes",
-        "overlap": "overlap",
-    },
-    Segment: {"elements": "elements", "value": "value", "expected": "expected"},
-    Rarity: {"same": "same", "beyond": "beyond", "weeks": "weeks", "times": "times"},
-    SimilarIncident: {"at": "at", "label": "label", "url": "url", "off": "off"},
-    Message: {
-        "key": "key", "kind": "kind", "metric": "metric", "bucket": "bucket", "text": "text", "photo": "photo",
-        "reply_to": "reply_to", "edits": "edits", "incident": "incident", "quiet": "quiet", "buttons": "buttons",
-    },
-    Button: {"text": "text", "action": "action"},
-    ThreadMessage: {
-        "key": "key", "kind": "kind", "text": "text", "state": "state", "created": "created", "reply_to": "reply_to",
-        "edits": "edits", "reason": "reason", "changed": "changed", "buttons": "buttons",
-    },
-    Arrival: {"query": "query", "at": "at", "bucket": "bucket", "rows": "rows", "newest": "newest"},
-    Silence: {"scope": "scope", "start": "start", "until": "until", "why": "why", "by": "by", "id": "id"},
-    Run: {"started": "started", "at": "at", "ended": "ended", "well": "ok", "said": "outcome"},
-}  # fmt: skip
+    Verdict: _names("metric bucket status value low expected high score reason news=is_new usual"),
+    Episode: _names(
+        "metric state since opened told=last_notified said=last_notified_verdict share=expected_share fell_to worst last recent "
+        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified"
+    ),
+    Member: _names("metric since joined first gap until worst lost"),
+    Incident: _names(
+        "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
+        "labelled=labelled_by corrected cause rarity similar run"
+    ),
+    RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap"),
+    Segment: _names("elements value expected"),
+    Rarity: _names("same beyond weeks times"),
+    SimilarIncident: _names("at label url off"),
+    Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons"),
+    Button: _names("text action"),
+    ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
+    Arrival: _names("query at bucket rows newest"),
+    Silence: _names("scope start until why by id"),
+    Run: _names("started at ended well=ok said=outcome"),
+}
 # Names that an older version stored, and that are ignored: their values are not needed any more.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
 # Fields that are not stored, on purpose.
 UNSTORED: dict[type[Any], frozenset[str]] = {Message: frozenset({"critical"})}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
-    Status: {
-        "normal": Status.NORMAL, "anomalous": Status.ANOMALOUS, "missing": Status.MISSING, "unknown": Status.UNKNOWN,
-    },
-    EpisodeState: {
-        "ok": EpisodeState.OK, "pending": EpisodeState.PENDING, "firing": EpisodeState.FIRING,
-        "recovering": EpisodeState.RECOVERING,
-    },
-    EventKind: {
-        "opened": EventKind.OPENED, "worsened": EventKind.WORSENED, "reminder": EventKind.REMINDER,
-        "resolved": EventKind.RESOLVED, "no data": EventKind.NO_DATA, "data back": EventKind.DATA_BACK,
-        "corrected": EventKind.CORRECTED, "cause": EventKind.CAUSE, "taken": EventKind.TAKEN, "silenced": EventKind.SILENCED,
-        "labelled": EventKind.LABELLED, "run failed": EventKind.RUN_FAILED, "caught up": EventKind.CAUGHT_UP,
-        "digest": EventKind.DIGEST, "daily": EventKind.DAILY,
-    },
-    Label: {
-        "real": Label.REAL, "false alarm": Label.FALSE_ALARM, "expected": Label.EXPECTED, "new trend": Label.NEW_TREND,
-    },
-    Action: {
-        "take": Action.TAKE, "snooze": Action.SNOOZE, "mute": Action.MUTE, "real": Action.REAL, "false": Action.FALSE_ALARM,
-        "expected": Action.EXPECTED, "trend": Action.NEW_TREND,
-    },
-}  # fmt: skip
-_STORED_VALUES = {kind: {member: value for value, member in values.items()} for kind, values in VALUES.items()}
+    kind: {member.value: member for member in kind} for kind in (Status, EpisodeState, EventKind, Label, Action)
+}
 
 
 def iso(at: datetime | None) -> str:
@@ -114,37 +81,38 @@ def iso(at: datetime | None) -> str:
 
 
 def to_row(record: Any) -> tuple[Any, ...]:
-    """Return the values of the record's columns, a tuple as JSON. Raises StoreError for a class that STORED does not describe."""
-    values = [getattr(record, field) for field in _field_names(record.__class__).values()]
-    return tuple(to_json(value) if isinstance(value, tuple) else plain(value) for value in values)
+    """Return the values of the record's columns: times as ISO text, tuples as JSON. SQLite stores NaN as NULL.
+
+    Raises StoreError for a class that STORED does not describe.
+    """
+    return tuple(_column(getattr(record, field)) for field in _field_names(record.__class__).values())
+
+
+def _column(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
+    if isinstance(value, datetime):
+        return iso(value)
+    return to_json(value) if isinstance(value, tuple) else float(value)  # a number of numpy
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(plain(value), separators=(",", ":"))
+    """Return JSON: a record as an object with its stored names, a time as ISO text, NaN as null, infinity as text."""
+    return json.dumps(value, default=_json_part, separators=(",", ":"))
 
 
-def verdict_row(v: Verdict) -> tuple[Any, ...]:
-    """Return the same as `to_row`, faster: a run has thousands of verdicts. Values may be numpy's; SQLite stores NaN as NULL."""
-    numbers = map(float, (v.value, v.low, v.expected, v.high, v.score))
-    return (v.metric, iso(v.bucket), plain(v.status), *numbers, v.reason, v.is_new, float(v.usual))
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON and SQLite have it: times as ISO text, members as their stored values, NaN as None, infinity as text."""
-    kind = type(value)
-    if kind is str or kind is int or value is None or kind is bool:
-        return value
-    if kind is float:
-        return value if isfinite(value) else None if isnan(value) else str(value)
+def _json_part(value: Any) -> Any:
+    """Return the part of JSON for a value that is not of Python's own types."""
     if isinstance(value, datetime):
         return iso(value)
-    if kind in _STORED_VALUES:
-        return _STORED_VALUES[kind][value]
-    if is_dataclass(value):
-        return {name: plain(getattr(value, field)) for name, field in _field_names(kind).items()}  # type: ignore[arg-type]
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return value if isinstance(value, str | int | bytes) else plain(float(value))  # a number of numpy
+    if not is_dataclass(value):
+        return _json_number(float(value))  # a number of numpy
+    parts = {name: getattr(value, field) for name, field in _field_names(value.__class__).items()}
+    return {name: _json_number(part) if isinstance(part, float) else part for name, part in parts.items()}
+
+
+def _json_number(number: float) -> float | str | None:
+    return number if isfinite(number) else None if isnan(number) else str(number)
 
 
 # Reading: a value that makes no sense raises ValueError, KeyError, TypeError or AttributeError
@@ -189,19 +157,24 @@ def _readers(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return the function that makes a value of this type of its stored form."""
-    if hint is float:
-        return lambda part: float("nan" if part is None else part)
-    if get_origin(hint) is tuple:
-        each = _reader(get_args(hint)[0])
-        return lambda parts: tuple(map(each, json.loads(parts) if isinstance(parts, str) else parts))  # a column has JSON
-    if get_args(hint):  # X | None
-        some = _reader(get_args(hint)[0])
-        return lambda part: None if part is None else some(part)
-    if isinstance(hint, type) and is_dataclass(hint):
-        return partial(_record, hint)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return partial(enum_member, hint)
-    return datetime.fromisoformat if hint is datetime else hint
+    optional = get_origin(hint) is UnionType  # X | None
+    inner, nested = get_args(hint)[0] if optional else hint, 0
+    while get_origin(inner) is tuple:
+        inner, nested = get_args(inner)[0], nested + 1
+    if is_dataclass(inner):
+        read: Callable[[Any], Any] = partial(_record, inner)
+    elif inner in VALUES:
+        read = partial(enum_member, inner)
+    else:
+        read = {float: lambda part: float("nan" if part is None else part), datetime: datetime.fromisoformat}.get(inner, inner)
+    for _ in range(nested):
+        read = _tuple_reader(read)
+    return (lambda part: None if part is None else read(part)) if optional else read
+
+
+def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that reads a tuple, each item with `read`. A column holds a tuple as JSON."""
+    return lambda parts: tuple(map(read, json.loads(parts) if isinstance(parts, str) else parts))
 
 
 # The map and the classes

@@ -19,7 +19,7 @@ from alerting.model.routing import Routes
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, Verdict
 from alerting.store import outbox
-from alerting.store.codec import STORED, from_json, from_row, iso, plain, to_json, to_row, verdict_row
+from alerting.store.codec import STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
@@ -137,12 +137,12 @@ class StateStore(Outbox, HistoryTables):
         prune_trail = """DELETE FROM trail WHERE metric = ?
             AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
         next_update = [(memory.next_update,)] if memory.next_update is not None else []
-        episodes = [(e.metric, plain(e.state), to_json(e)) for e in memory.episodes]
+        episodes = [(e.metric, e.state, to_json(e)) for e in memory.episodes]
         incidents = [(i.id, iso(i.opened), iso(i.closed), to_json(i)) for i in memory.incidents]
         trail = [(episode.metric, iso(bucket), to_json(episode)) for bucket, episode in memory.episode_trail]
         old_arrivals = [(arrival.query, iso(arrival.at - ARRIVALS_FOR)) for arrival in memory.arrivals]
         self._file.write(
-            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(verdict_row, memory.verdicts)),
+            ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(to_row, memory.verdicts)),
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
             ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
