@@ -69,10 +69,17 @@ class HistoryCache(Protocol):
         """Return the part of the history that is cached; None for nothing."""
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the cached buckets with start <= bucket < end, as `Source.fetch` does, float64."""
+        """Return the cached buckets with start <= bucket < end, as `Source.fetch` does, float64.
+
+        Raises StoreError also where some of the window is not cached, because another process has just dropped it.
+        """
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        """Cache the buckets of `span` too, which overlaps or touches what is cached."""
+        """Cache the counts of the buckets of `span`, which replace those that were cached.
+
+        A span that does not touch the cached one changes nothing: another process was faster. An empty span only marks the
+        history as used at `at`.
+        """
 
     def drop(self, key: str) -> None:
         """Remove all that is cached under the key."""
@@ -82,8 +89,10 @@ class HistoryCache(Protocol):
 class Commit:
     """The changes of one run, stored in one transaction.
 
-    A bucket that was judged again gets the new verdict. A message whose key exists is not enqueued again; an edit replaces one
-    that still waits, or changes the text of a message that was not sent yet.
+    A bucket that was judged again gets the new verdict. A message whose key is known is not enqueued again, but for an edit,
+    which takes the place of one that still waits. An edit of a message that still waits changes its text instead; one of a
+    message that was not and will not be sent is dropped. Messages with a withdrawn key that still wait are withdrawn, those of
+    this commit included.
     """
 
     verdicts: Sequence[Verdict] = ()
@@ -123,7 +132,7 @@ class Store(Protocol):
         """
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
-        """Return metric -> status of this bucket."""
+        """Return metric -> status of this bucket, of every metric that has an episode."""
 
     def nightly_statistics(self) -> dict[bytes, np.ndarray]:
         """Return the cached nightly statistics of detectors, keyed by a hash of their inputs."""
@@ -147,16 +156,22 @@ class Store(Protocol):
         """Return the number of the next update to read from the chat; 0 at first."""
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
-        """Store the changes of a run. `at`: the moment of the run, from which the age of its messages counts."""
+        """Store all changes of a run or, should anything happen, nothing.
+
+        `at`: the moment of the run, from which on its messages wait (None: from their bucket on).
+        """
 
     def unsent(self, incident: str) -> list[str]:
-        """Return the keys of all messages of an incident that were not sent yet."""
+        """Return the keys of all messages of an incident that wait, due or not."""
 
     def stale(self, before: datetime) -> list[Message]:
         """Return texts that have waited since before then, oldest first; neither edits nor pictures."""
 
     def merge_into_digest(self, keys: Sequence[str], digest: Message) -> None:
-        """Replace these messages, and the pictures and edits that belong to them, by the digest."""
+        """Enqueue the digest in place of those of these messages that still wait, and of their pictures and edits.
+
+        A digest whose key is known replaces nothing: it may be sent already, without these messages.
+        """
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
         """Return the messages that may be sent now, in the order of sending.
@@ -166,13 +181,16 @@ class Store(Protocol):
         """
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
-        """Store what became of a message; `retry_after`: seconds until it may be tried again."""
+        """Store what became of a message at `at`. One that is kept is not due again for `retry_after` seconds.
+
+        A key that is not known changes nothing. A message that is not tried again loses its picture, which the run's record has.
+        """
 
     def message_id(self, key: str) -> str:
         """Return the id of the message with this key at its destination (for an edit, of the edited one); "" for none."""
 
     def text(self, key: str) -> str:
-        """Return the newest text of the message with this key, edits included; "" if there is none."""
+        """Return the newest text of the message with this key at any destination, with edits that wait or were sent; else ""."""
 
     def sent_recently(self, kind: str, since: datetime) -> bool:
         """Return whether a message of this kind was sent after `since`, or waits and is about a time after it."""
@@ -184,7 +202,7 @@ class Store(Protocol):
         """Return how many messages, edits and pictures were accepted since then, by all destinations or by one (`place`)."""
 
     def save_run(self, run: Run) -> None:
-        """Add a run to the run log or, when it has ended, complete its line there."""
+        """Store a run: its start, unless the run is stored already; its outcome, also when its start is not stored."""
 
     def runs(self, since: datetime) -> list[Run]:
         """Return the runs whose moment is after that, oldest first."""

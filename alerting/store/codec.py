@@ -26,6 +26,7 @@ from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
 
 T = TypeVar("T")
+LATER = "later than any time"  # sorts after every ISO time
 
 
 def _names(text: str) -> dict[str, str]:

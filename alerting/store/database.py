@@ -76,6 +76,7 @@ class Database:
     def __init__(self, path: Path, notes: list[str], patience: float) -> None:
         self._path, self._notes, self._patience = path, notes, patience
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None  # identity of the file when it was opened
         self._lock = RLock()  # threads read their tables at the same time
         self.run(lambda db: None)
 
@@ -139,7 +140,7 @@ class Database:
             self._notes.append(f"{self._path} was moved or removed while it was open; it was opened again as it is now.")
             self.close()
         if self._connection is None:
-            self._connection = self._open()
+            self._connection, self._opened = self._open(), self._identity()
         return self._connection
 
     def _identity(self) -> tuple[int, int] | None:
@@ -164,8 +165,7 @@ class Database:
                     mode = os.stat(f"{self._path}{suffix}").st_mode
                     if stat.S_ISREG(mode) and mode & 0o077:
                         os.chmod(f"{self._path}{suffix}", mode & 0o600)
-        db = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
-        self._close_connection = weakref.finalize(self, db.close)
+        db = self._connect(self._path)
         try:
             with suppress(sqlite3.OperationalError):  # WAL is optional: some network file systems lack it
                 db.execute("PRAGMA journal_mode = WAL")
@@ -174,7 +174,11 @@ class Database:
         except BaseException:
             self._close_connection()
             raise
-        self._opened = self._identity()
+        return db
+
+    def _connect(self, file: Path | str, uri: bool = False) -> sqlite3.Connection:
+        db = sqlite3.connect(file, uri=uri, timeout=self._patience, isolation_level=None, check_same_thread=False)
+        self._close_connection = weakref.finalize(self, db.close)
         return db
 
     def _move_aside(self, damage: Exception) -> None:
@@ -200,11 +204,7 @@ class ReadOnlyDatabase(Database):
     """A file that is only read: it is never created, migrated or moved aside."""
 
     def _open(self) -> sqlite3.Connection:
-        uri = f"{self._path.resolve().as_uri()}?mode=ro"
-        db = sqlite3.connect(uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False)
-        self._close_connection = weakref.finalize(self, db.close)
-        self._opened = self._identity()
-        return db
+        return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
 
     def _move_aside(self, damage: Exception) -> None:
         raise damage

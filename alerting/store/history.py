@@ -23,7 +23,11 @@ if TYPE_CHECKING:  # a process that reads incidents only does not load them
 UNUSED = timedelta(days=7)  # a history that no run has read in that time belongs to a query that was edited
 FIGURES_FOR = timedelta(days=3)  # nightly statistics are kept
 
-_SPAN = "SELECT step, start, until, rebuilt FROM histories WHERE key = ?"
+# The cached span, and another one that it touches, become one. An empty span begins no history.
+_EXTEND = """INSERT INTO histories SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+      WHERE ?4 < ?5 OR EXISTS (SELECT 1 FROM histories WHERE key = ?1)
+    ON CONFLICT (key) DO UPDATE SET start = MIN(start, excluded.start), until = MAX(until, excluded.until), used = excluded.used,
+      rebuilt = MAX(rebuilt, excluded.rebuilt) WHERE start <= excluded.until AND excluded.start <= until"""
 _PAGE = "SELECT page, columns, body FROM history WHERE key = ? AND page = ?"
 # One statement, because another process may drop a history between two. Times are epoch seconds.
 _WINDOW = """SELECT step, start, until, page, columns, body FROM histories LEFT JOIN history
@@ -32,19 +36,18 @@ _WINDOW = """SELECT step, start, until, page, columns, body FROM histories LEFT 
 
 
 class HistoryTables:
-    """The history cache in the state database. Every method raises StoreError."""
+    """The history cache in the state database (see `model.protocols.HistoryCache`), and nightly statistics (see `Store`)."""
 
     _file: Database
 
     def cached_span(self, key: str) -> CachedSpan | None:
-        """Return the span of the cached buckets of this history; None if there are none."""
-        return next(iter(self._file.read(_cached_span, _SPAN, key)), None)
+        def make(step: int, start: int, until: int, rebuilt: str) -> CachedSpan:
+            begin, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (start, until))
+            return CachedSpan(begin, end, timedelta(seconds=step), datetime.fromisoformat(rebuilt) if rebuilt else None)
+
+        return next(iter(self._file.read(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)), None)
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the cached counts with start <= bucket < end, float64; only buckets that have rows (see `model.Source`).
-
-        Raises StoreError also where some of the window is not cached, because another process has just dropped it.
-        """
         from alerting.store.pages import PAGE_BUCKETS, join_pages
 
         first, last = int(start.timestamp()), int(end.timestamp())
@@ -59,25 +62,14 @@ class HistoryTables:
             raise StoreError(f"a row of what is held makes no sense ({error})") from None
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        """Cache the counts of the buckets of `span`, which replace those that were cached.
-
-        A span that does not touch the cached one changes nothing: another process was faster. An empty span only marks the
-        history as used at `at`.
-        """
         from alerting.store.pages import page_numbers, updated_page
 
+        start, until, step = int(span.start.timestamp()), int(span.until.timestamp()), int(span.step.total_seconds())
+        row = (key, query, step, start, until, iso(at), iso(span.rebuilt))
+
         def work(db: sqlite3.Connection) -> None:
-            cached = next((_cached_span(*row) for row in db.execute(_SPAN, (key,))), None)
-            touches = cached.start <= span.until and span.start <= cached.until if cached else span.start < span.until
-            if not touches:
+            if not db.execute(_EXTEND, row).rowcount:
                 return
-            whole = span
-            if cached:
-                rebuilt = max(filter(None, (cached.rebuilt, span.rebuilt)), default=None)
-                whole = CachedSpan(min(cached.start, span.start), max(cached.until, span.until), cached.step, rebuilt)
-            start, until = int(whole.start.timestamp()), int(whole.until.timestamp())
-            row = (key, query, int(span.step.total_seconds()), start, until, iso(at), iso(whole.rebuilt))
-            db.execute("INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             for number in page_numbers(span):
                 stored = db.execute(_PAGE, (key, number)).fetchall()
                 if page := updated_page(stored, number, frame, span):
@@ -86,17 +78,14 @@ class HistoryTables:
         self._file.run(work, transaction)
 
     def drop(self, key: str) -> None:
-        """Delete this history from the cache."""
         self._file.write(("DELETE FROM history WHERE key = ?", [(key,)]), ("DELETE FROM histories WHERE key = ?", [(key,)]))
 
     def nightly_statistics(self) -> dict[bytes, np.ndarray]:
-        """Return the statistics that detectors compute once a night, float64, by a digest of their data."""
         import numpy as np
 
         return dict(self._file.read(lambda key, body: (key, np.frombuffer(body)), "SELECT key, body FROM figures"))
 
     def save_nightly_statistics(self, figures: Mapping[bytes, np.ndarray], at: datetime) -> None:
-        """Store these for FIGURES_FOR, and delete older ones."""
         rows = [(key, iso(at), figure.astype(float).tobytes()) for key, figure in figures.items()]
         self._file.write(
             ("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", rows),
@@ -105,7 +94,7 @@ class HistoryTables:
 
 
 class HistoryReader(HistoryTables):
-    """The history cache in the state database at `path`, only to be read: what a dry run would cache is forgotten.
+    """The history cache in the state database at `path`, only to be read: `extend` and `drop` do nothing.
 
     Raises StoreError, as every method does, also where there is no such file, or one of another version.
     """
@@ -116,13 +105,7 @@ class HistoryReader(HistoryTables):
             raise StoreError(f"{path} was written by another version")
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        """Do nothing."""
+        pass
 
     def drop(self, key: str) -> None:
-        """Do nothing."""
-
-
-def _cached_span(step: int, start: int, until: int, rebuilt: str) -> CachedSpan:
-    """A row of `histories` as a span; its times are epoch seconds, but for `rebuilt`."""
-    rebuilt_at = datetime.fromisoformat(rebuilt) if rebuilt else None
-    return CachedSpan(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(until, UTC), timedelta(seconds=step), rebuilt_at)
+        pass

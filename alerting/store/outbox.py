@@ -9,7 +9,7 @@ from typing import Any
 
 from alerting.model.message import Message, Receipt
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, destination_of
-from alerting.store.codec import STORED, from_row, iso, to_json, to_row
+from alerting.store.codec import LATER, STORED, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 
 Statement = tuple[str, list[tuple[Any, ...]]]
@@ -28,18 +28,15 @@ _LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 
 
 class Outbox:
-    """The messages of the state database. With several destinations, each copy waits, is sent or is refused on its own."""
+    """The messages of the state database. With several destinations, each copy waits, is sent or is refused on its own.
+
+    Most methods are described in `model.protocols.Store`.
+    """
 
     _file: Database
     _routes: Routes | None
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
-        """Return the messages that may be sent now: texts, then edits, then pictures, each in the order of creation.
-
-        An edit and a picture wait until their text is sent, an answer until the message that it answers is sent or never will
-        be. So call it again after sending, until it returns nothing new. `at`: leave out messages that a destination has asked to
-        hold back for longer.
-        """
         # `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
         sql = f"""SELECT {", ".join(f"m.{name}" for name in STORED[Message])} FROM messages m
             LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
@@ -47,14 +44,9 @@ class Outbox:
             WHERE m.state = 'waiting' AND m.due <= ?
               AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') <> 'waiting' END
             ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
-        return self._file.read(from_row(Message), sql, iso(at) or "later than any time")
+        return self._file.read(from_row(Message), sql, iso(at) or LATER)
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
-        """Store the result of sending a message at `at`. One that is kept is not due again for `retry_after` seconds.
-
-        A key that is not known changes nothing. A message that is not tried again loses its picture, which the run's record
-        has, and keeps its row.
-        """
         sql = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
             photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
         due = iso(at + timedelta(seconds=retry_after)) if retry_after else ""
@@ -63,16 +55,11 @@ class Outbox:
         self._file.write((sql, [row]), (_FOLLOW, [()]))
 
     def message_id(self, key: str) -> str:
-        """Return the id of a sent message at its destination, for an edit that of the edited message; "" if it was not sent."""
         sql = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
             LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
         return next(iter(self._file.read(str, sql, key)), "")
 
     def text(self, key: str) -> str:
-        """Return the newest text of the message with this key at any destination, edits that wait or were sent included.
-
-        "" if there is none.
-        """
         keys = self._copy_keys(key)
         any_key = ", ".join("?" * len(keys))
         sql = f"""SELECT text FROM messages
@@ -81,7 +68,6 @@ class Outbox:
         return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
 
     def was_sent(self, key: str) -> bool:
-        """Return whether any destination has accepted its copy of the message with this key."""
         keys = self._copy_keys(key)
         sql = f"SELECT 1 FROM messages WHERE key IN ({', '.join('?' * len(keys))}) AND state = 'sent'"
         return bool(self._file.read(bool, sql, *keys))
@@ -97,32 +83,24 @@ class Outbox:
         return {destination: (destination, True) in found for destination, _ in found}
 
     def sent_recently(self, kind: str, since: datetime) -> bool:
-        """Return whether a message of this kind was sent after `since`, or waits and is about a time after it."""
         sql = """SELECT 1 FROM messages WHERE kind = ? AND
             CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
         return bool(self._file.read(bool, sql, kind, iso(since)))
 
     def sent_since(self, at: datetime, place: str = "") -> int:
-        """Return how many messages all destinations, or this one, have accepted since then, pictures and edits included."""
         destination = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
         sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {destination})"
         return self._file.read(int, sql, iso(at), place, DEFAULT_DESTINATION)[0]
 
     def unsent(self, incident: str) -> list[str]:
-        """Return the keys of all messages of an incident that wait, due or not."""
         return self._file.read(str, "SELECT key FROM messages WHERE state = 'waiting' AND incident = ? ORDER BY id", incident)
 
     def stale(self, before: datetime) -> list[Message]:
-        """Return the texts that have waited since before that, in the order of creation."""
         sql = f"""SELECT {_COLUMNS} FROM messages
             WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ? ORDER BY id"""
         return self._file.read(from_row(Message), sql, iso(before))
 
     def merge_into_digest(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
-        """Enqueue `digest` in place of the messages with these keys that still wait, and of their pictures.
-
-        A digest whose key is known replaces nothing: it may be sent already, without these messages.
-        """
         sql = """UPDATE messages SET state = 'folded', photo = NULL, changed = ? WHERE key = ? AND state = 'waiting'
             AND NOT EXISTS (SELECT 1 FROM messages digest WHERE digest.key = ?)"""
         rows = [(iso(at or digest.bucket), key, digest.key) for key in keys]

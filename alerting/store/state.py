@@ -19,7 +19,7 @@ from alerting.model.routing import Routes
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, Verdict
 from alerting.store import outbox
-from alerting.store.codec import STORED, from_json, from_row, iso, to_json, to_row
+from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
@@ -30,7 +30,6 @@ MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
 ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
 _ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
-_LATER = "later than any time"  # sorts after every ISO time
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,10 @@ class StateCounts:
 
 
 class StateStore(Outbox, HistoryTables):
-    """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run."""
+    """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run.
+
+    Most methods are described in `model.protocols`.
+    """
 
     def __init__(self, path: str | Path, patience: float = 10.0, routes: Routes | None = None) -> None:
         """Open the file, or create it; a corrupted file is moved aside.
@@ -66,17 +68,14 @@ class StateStore(Outbox, HistoryTables):
     # Verdicts, episodes and incidents
 
     def episodes(self) -> dict[str, Episode]:
-        """Return metric -> its episode."""
         found = self._file.read(from_json(Episode), "SELECT body FROM episodes ORDER BY metric")
         return {episode.metric: episode for episode in found}
 
     def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
-        """Return the metric's episode as it stood before `bucket` was judged; None if that is not stored any more."""
         sql = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
         return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
 
     def last_judged(self) -> dict[str, datetime]:
-        """Return metric -> its newest judged bucket."""
         # Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
         sql = """WITH RECURSIVE m(metric) AS (
               SELECT MIN(metric) FROM verdicts
@@ -85,17 +84,11 @@ class StateStore(Outbox, HistoryTables):
         return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), sql))
 
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
-        """Return the verdicts of one metric or of all, by bucket, of buckets from `since` on."""
         condition, values = ("AND metric = ?", [metric]) if metric is not None else ("", [])
         sql = f"SELECT {', '.join(STORED[Verdict])} FROM verdicts WHERE bucket >= ? {condition} ORDER BY bucket, metric"
         return self._file.read(from_row(Verdict), sql, iso(since), *values)
 
     def judged_values(self, since: datetime, rules: Sequence[str] = ()) -> list[tuple[str, datetime, float, str]]:
-        """Return metric, bucket, value and rule of the buckets from `since` on, of every metric that has an episode.
-
-        `rules`: only the buckets with one of these rules.
-        """
-
         def make(metric: str, bucket: str, value: float | None, rule: str) -> tuple[str, datetime, float, str]:
             return metric, datetime.fromisoformat(bucket), float("nan") if value is None else value, rule
 
@@ -106,31 +99,20 @@ class StateStore(Outbox, HistoryTables):
         return self._file.read(make, sql, iso(since), *rules)
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
-        """Return metric -> status of this bucket, of every metric that has an episode."""
         sql = "SELECT v.metric, v.status FROM episodes e CROSS JOIN verdicts v ON v.metric = e.metric AND v.bucket = ?"
         return dict(self._file.read(lambda metric, status: (metric, status), sql, iso(bucket)))
 
     def incidents(self, since: datetime | None = None) -> list[Incident]:
-        """Return the open incidents and those closed after `since`, oldest first."""
         sql = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
-        return self._file.read(from_json(Incident), sql, iso(since) or _LATER)
+        return self._file.read(from_json(Incident), sql, iso(since) or LATER)
 
     def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
-        """Return the incidents with since <= opened < until, oldest first."""
         sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
-        return self._file.read(from_json(Incident), sql, iso(since), iso(until) or _LATER)
+        return self._file.read(from_json(Incident), sql, iso(since), iso(until) or LATER)
 
     # Writing a run, and deleting what is old
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
-        """Store all of it or, should anything happen, nothing. `at`: the moment of the run, from which on its messages wait
-        (None: from their bucket on).
-
-        A bucket that was judged before gets the new verdict. A message whose key is known is not enqueued again, but for an
-        edit, which takes the place of one that still waits. An edit of a message that still waits changes its text instead; one
-        of a message that was not and will not be sent is dropped. Messages with a withdrawn key that still wait are withdrawn,
-        those of this commit included.
-        """
         messages = self._copies(memory.messages, self._routes) if self._routes else memory.messages
         metrics = {episode.metric for _, episode in memory.episode_trail}
         # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
@@ -182,22 +164,18 @@ class StateStore(Outbox, HistoryTables):
     # Runs, arrivals, silences and updates
 
     def save_run(self, run: Run) -> None:
-        """Store a run: its start, unless the run is stored already; its outcome, also when its start is not stored."""
         sql = """INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (started) DO UPDATE
             SET at = excluded.at, ended = excluded.ended, well = excluded.well, said = excluded.said
             WHERE excluded.ended IS NOT NULL"""
         self._file.write((sql, [to_row(run)]))
 
     def runs(self, since: datetime) -> list[Run]:
-        """Return the runs of moments after `since`, oldest first."""
         return self._file.read(from_row(Run), "SELECT * FROM runs WHERE at > ? ORDER BY at, started", iso(since))
 
     def arrivals(self, since: datetime) -> list[Arrival]:
-        """Return how many rows the tables had at each read from `since` on, oldest first."""
         return self._file.read(from_row(Arrival), "SELECT * FROM arrivals WHERE at >= ? ORDER BY at, query", iso(since))
 
     def silences(self, at: datetime) -> list[Silence]:
-        """Return the silences that end after `at`, by their start, which may lie in the future."""
         sql = "SELECT scope, start, until, why, by, id FROM silences WHERE until > ? ORDER BY start, id"
         return self._file.read(from_row(Silence), sql, iso(at))
 
@@ -212,7 +190,6 @@ class StateStore(Outbox, HistoryTables):
         return changed > 0
 
     def next_update(self) -> int:
-        """Return the number of the next update to read from the chat; 0 at first."""
         return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
 
     # Summary
