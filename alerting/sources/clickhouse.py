@@ -20,7 +20,6 @@ from alerting.http_client import HttpAnswer, HttpClient, HttpFailure, HttpFailur
 from alerting.model.errors import SourceError
 from alerting.sources.base import SqlSource
 from alerting.sources.clickhouse_errors import refused_settings, server_error
-from alerting.sources.query import quoted_table
 from alerting.sources.tsv import decode
 
 RETRY_PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
@@ -106,7 +105,12 @@ class ClickHouseSource(SqlSource):
             raise SourceError(f"the URL of ClickHouse at {self.url} must not hold a user or password: they have settings")
 
     def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
-        return quoted_table(self.tables.get(name, name), self.database)
+        """Return `database`.`table`; a database that the setting of the table names comes before `database`."""
+        table = self.tables.get(name, name)
+        full = table if "." in table or not self.database else f"{self.database}.{table}"
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", full):
+            raise SourceError(f"{full!r} is no table name: letters, digits and '_', with an optional 'database.' before it")
+        return ".".join(f"`{part}`" for part in full.split("."))
 
     def now(self) -> datetime:
         """Return the server's clock, aware UTC, to the second. Raises SourceError."""

@@ -19,7 +19,6 @@ MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a 
 # begins no comment.
 _OPAQUE = re.compile(r"--[^\n]*|#[ !][^\n]*|/\*.*?\*/|'(?:\\.|''|[^'\\])*'|(`[^`]*`|\"[^\"]*\")", re.DOTALL)
 _MARK = re.compile(r"[(),]|\b(?:WITH|SELECT)\b", re.IGNORECASE)
-_TABLE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 
 
 def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
@@ -52,14 +51,6 @@ def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
     for left, right, replacement in sorted(spans, reverse=True):
         sql = sql[:left] + replacement + sql[right:]
     return sql
-
-
-def quoted_table(name: str, database: str) -> str:
-    """Return `database`.`table` for SQL; a database written in `name` comes before `database`. Raises SourceError."""
-    full = name if "." in name or not database else f"{database}.{name}"
-    if not _TABLE_NAME.fullmatch(full):
-        raise SourceError(f"{full!r} is no table name: letters, digits and '_', with an optional 'database.' before it")
-    return ".".join(f"`{part}`" for part in full.split("."))
 
 
 def round_up(at: datetime, step: timedelta) -> datetime:

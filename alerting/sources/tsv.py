@@ -25,7 +25,7 @@ _WRAPPED = re.compile(r"(?:LowCardinality|Nullable)\((.*)\)|SimpleAggregateFunct
 _NATIVE = re.compile(r"U?Int(8|16|32|64)")
 _UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # as ClickHouse before 20.1 writes it
 
-# The texts of a column, the column, and what gives the server's time zone.
+# Takes the texts of a column, the column, and what gives the server's time zone.
 Converter = Callable[[pd.Series, "TsvColumn", Callable[[], str]], pd.Series]
 
 
@@ -35,12 +35,7 @@ class TsvColumn(NamedTuple):
     name: str
     declared: str  # the type as ClickHouse writes it
     type: str  # without LowCardinality, Nullable and the like
-    convert: Converter
-
-    @property
-    def native(self) -> bool:
-        """Return whether pandahouse's decoder reads the column as it is."""
-        return self.type == self.declared and bool(_NATIVE.fullmatch(self.type))
+    convert: Converter | None  # None: pandahouse's decoder reads the column as it is
 
 
 def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
@@ -55,7 +50,7 @@ def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
     out: dict[str, pd.Series] = {}
     for i, column in enumerate(columns):
         try:
-            out[column.name] = cells[i] if column.native else column.convert(cells[i], column, zone)
+            out[column.name] = column.convert(cells[i], column, zone) if column.convert else cells[i]
         except (ValueError, TypeError, OverflowError, KeyError) as error:  # zoneinfo raises KeyError
             why = (str(error).splitlines() or [type(error).__name__])[0]
             raise SourceError(f"column `{column.name}` ({column.declared}) cannot be read: {why[:120]}") from None
@@ -69,9 +64,13 @@ def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
     if not body.endswith(b"\n"):
         lines = body.count(b"\n") + 1
         raise SourceError(f"the answer breaks off in the middle of its line {lines} (two are header)", passing=True)
+
+    def excerpt(part: bytes) -> str:
+        return repr(" ".join(part[:200].decode("utf-8", "replace").split())[:80])
+
     head = body.split(b"\n", 2)
     if len(head) < 3 or head[0].count(b"\t") != head[1].count(b"\t"):
-        raise SourceError(f"the answer has no names and types but {_excerpt(body)}: a FORMAT in the SQL, or no ClickHouse")
+        raise SourceError(f"the answer has no names and types but {excerpt(body)}: a FORMAT in the SQL, or no ClickHouse")
     lines_of_cells = (line.decode("utf-8", "replace").split("\t") for line in head[:2])
     names, types = ([re.sub(r"\\(.)", r"\1", cell) for cell in cells] for cells in lines_of_cells)
     if len(set(names)) < len(names):
@@ -82,17 +81,15 @@ def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
     if rows.translate(None, _NO_SEPARATORS) != (b"\t" * (width - 1) + b"\n") * rows.count(b"\n"):
         widths = [row.count(b"\t") + 1 for row in rows.split(b"\n")[:-1]]
         number = next(i for i, found in enumerate(widths) if found != width)
-        excerpt = _excerpt(rows.split(b"\n")[number])
-        raise SourceError(f"row {number + 1} has {widths[number]} columns and not {width}: {excerpt}", passing=True)
+        text = excerpt(rows.split(b"\n")[number])
+        raise SourceError(f"row {number + 1} has {widths[number]} columns and not {width}: {text}", passing=True)
     return names, types, rows
-
-
-def _excerpt(body: bytes) -> str:
-    return repr(" ".join(body[:200].decode("utf-8", "replace").split())[:80])
 
 
 def _column(name: str, declared: str) -> TsvColumn:
     """Return the column with its converter. Raises SourceError for types that are no single value."""
+    if _NATIVE.fullmatch(declared):
+        return TsvColumn(name, declared, declared, None)
     inner = declared
     while found := _WRAPPED.fullmatch(inner):
         inner = found[1] or found[2]
@@ -116,17 +113,17 @@ def _cells(columns: list[TsvColumn], rows: bytes) -> pd.DataFrame:
     text = rows.decode("utf-8", "replace").encode()  # a String may hold any bytes, and the decoder's converters want UTF-8
     numbers = range(len(columns))
     try:
-        if b"\\" in rows or all(column.native for column in columns):
-            types = (column.type if column.native else "String" for column in columns)
+        if b"\\" in rows or not any(column.convert for column in columns):
+            types = ("String" if column.convert else column.type for column in columns)
             header = "\t".join(map(str, numbers)) + "\n" + "\t".join(types) + "\n"
             return to_dataframe(io.BytesIO(header.encode() + text), **options).set_axis(numbers, axis=1)
-        dtypes: Any = {i: column.type.lower() if column.native else "object" for i, column in enumerate(columns)}
+        dtypes: Any = {i: "object" if column.convert else column.type.lower() for i, column in enumerate(columns)}
         options |= {"header": None, "names": numbers, "dtype": dtypes, "na_values": [], "keep_default_na": False}
         frame = pd.read_table(io.BytesIO(text), **options)
     except (ValueError, OverflowError) as error:
         raise SourceError(f"the answer's whole numbers cannot be read: {str(error)[:200]}", passing=True) from None
     for i, column in enumerate(columns):
-        if not column.native:
+        if column.convert:
             codes, distinct = pd.factorize(frame[i].to_numpy())
             frame[i] = pd.array(distinct, dtype="str").take(codes)
     return frame
