@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import signal
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from multiprocessing.connection import Pipe
 from pathlib import Path
-from subprocess import PIPE, Popen, TimeoutExpired
+from subprocess import DEVNULL, Popen, TimeoutExpired
 from threading import Lock
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from alerting.model.errors import SourceError
 from alerting.sources import embedded_worker
 from alerting.sources.base import SqlSource
 from alerting.sources.clickhouse_errors import server_error
-from alerting.sources.embedded_worker import ABSENT, HEAD, QUERY, ROWS, WorkerAnswer
+from alerting.sources.embedded_worker import ABSENT, ROWS, WorkerAnswer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXIT_TIMEOUT = 5.0  # seconds that a process may take to end after it has closed its pipes
+EXIT_TIMEOUT = 5.0  # seconds that a process may take to end after it has closed its connection
 
 
 @dataclass
@@ -114,14 +113,18 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         """Start it in an empty folder of its own: chDB reads a config.xml of its working folder. Raises SourceError."""
-        command = [sys.executable, "-P", embedded_worker.__file__]
+        self._connection, theirs = Pipe()
+        handle = theirs.fileno()
+        command = [sys.executable, "-P", embedded_worker.__file__, str(handle)]
         try:
             # A name like those of the runner's folders: the runner removes what processes that were killed have left.
             self._folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-"))
             environ = {**os.environ, "TMPDIR": str(self._folder)}
             try:
-                with (self._folder / "stderr").open("wb") as log:
-                    self._process = Popen(command, cwd=self._folder, env=environ, stdin=PIPE, stdout=PIPE, stderr=log)
+                with theirs, (self._folder / "output").open("wb") as log:
+                    self._process = Popen(
+                        command, cwd=self._folder, env=environ, stdin=DEVNULL, stdout=log, stderr=log, pass_fds=[handle]
+                    )
             except OSError:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise
@@ -136,17 +139,10 @@ class WorkerProcess:
 
     def ask(self, sql: str, timeout: float) -> WorkerAnswer:
         """Return the answer to a query within `timeout` seconds. Raises SourceError where there is none, and ends the process."""
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None  # both pipes were asked for
-        assert answers is not None
-        deadline = time.monotonic() + timeout
         try:
-            body = sql.encode()
-            requests.write(HEAD.pack(QUERY, len(body)) + body)
-            requests.flush()
-            kind, size = HEAD.unpack(_read(answers, HEAD.size, deadline))
-            return kind, _read(answers, size, deadline)
-        except TimeoutError:
+            self._connection.send_bytes(sql.encode())
+            if self._connection.poll(timeout):
+                return self._connection.recv_bytes(), self._connection.recv_bytes()
             failure = f"it took longer than {timeout:g} s and was ended: ask for less"
         except (OSError, EOFError):
             failure = self._cause_of_death()
@@ -157,7 +153,7 @@ class WorkerProcess:
         raise SourceError(failure, passing=True)
 
     def _cause_of_death(self) -> str:
-        """Return how the process ended, with the last line that it wrote to stderr."""
+        """Return how the process ended, with the last line that it wrote."""
         with suppress(TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT)
         self._process.kill()  # which does nothing to what has ended
@@ -165,26 +161,12 @@ class WorkerProcess:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         texts = [f"chDB's process {how}" + " (mostly: memory ran out)" * (code == -signal.SIGKILL)]
         with suppress(OSError):
-            texts += (self._folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            texts += (self._folder / "output").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return ": ".join(texts)[:300]
-
-
-def _read(pipe: IO[bytes], size: int, deadline: float) -> bytes:
-    """Return the next `size` bytes. Raises TimeoutError, and EOFError when there will be no more."""
-    arrived, ready = bytearray(), select.poll()
-    ready.register(pipe, select.POLLIN)
-    while len(arrived) < size:
-        if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
-        piece = os.read(pipe.fileno(), min(size - len(arrived), 2**16))
-        if not piece:
-            raise EOFError
-        arrived += piece
-    return bytes(arrived)
 
 
 def _kill(process: Popen[bytes], folder: Path) -> None:
     """End the process at once: it has no state to save."""
-    with suppress(BrokenPipeError), process:  # closes the pipes, waits
+    with process:  # waits
         process.kill()
     shutil.rmtree(folder, ignore_errors=True)

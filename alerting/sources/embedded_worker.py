@@ -1,52 +1,45 @@
-"""The process that chDB runs in: queries come in on stdin, an answer to each goes out on stdout, until stdin ends.
+"""The process that chDB runs in: queries come in by a connection, an answer to each goes out, until the other side is gone.
 
 chDB's library maps 170 MB of code, cannot be stopped within a query, and takes its process along when it crashes. So it has
 a process of its own (`embedded` starts it, by the name of this file), which loads nothing else that is large.
-
-A message, either way, is a `HEAD` and as many bytes as that gives.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any
 
-HEAD = struct.Struct("!cQ")  # kind of the message, and its length in bytes
-QUERY, ROWS, REFUSED, ABSENT = b"?", b"+", b"-", b"!"
+ROWS, REFUSED, ABSENT = b"rows", b"refused", b"absent"
 WorkerAnswer = tuple[bytes, bytes]  # ROWS and TSVWithNamesAndTypes; or REFUSED (by chDB), ABSENT (chDB itself), and why
 
 SET_ZONE = "SET session_timezone = 'UTC'"  # of times without a zone, whatever the zone of this machine
 CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 
 
-def main() -> None:
-    """Load chDB at once, then answer queries one after the other."""
-    # Both pipes get other numbers: chDB then finds nothing on stdin, and what it prints goes to stderr.
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-
+def main(handle: int) -> None:
+    """Load chDB at once, then answer queries one after the other. `handle`: file descriptor of the connection."""
+    connection = Connection(handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: it ends this one, or goes on
     queries: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, queries), daemon=True).start()
+    threading.Thread(target=_listen, args=(connection, queries), daemon=True).start()
     answer = _load_chdb()
     while True:
-        kind, body = answer(queries.get())
-        answers.write(HEAD.pack(kind, len(body)))
-        answers.write(body)
-        answers.flush()
+        for part in answer(queries.get()):
+            connection.send_bytes(part)
 
 
-def _listen(requests: BinaryIO, queries: SimpleQueue[str]) -> None:
+def _listen(connection: Connection, queries: SimpleQueue[str]) -> None:
     """Queue what comes in. Once the other side is gone, end this process, even in the middle of a query."""
-    while head := requests.read(HEAD.size):
-        queries.put(requests.read(HEAD.unpack(head)[1]).decode())
+    with suppress(EOFError, OSError):
+        while True:
+            queries.put(connection.recv_bytes().decode())
     os._exit(0)
 
 
@@ -80,4 +73,4 @@ def _load_chdb() -> Callable[[str], WorkerAnswer]:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))
