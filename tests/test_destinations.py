@@ -32,8 +32,7 @@ from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.redaction import redact
 from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
-from alerting.store.readonly import ReadOnlyState
-from alerting.store.state import StateStore
+from alerting.store.state import ReadOnlyState, StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
 from tests.servers import Web, needs_make, says
 from tests.test_pipeline import kpi

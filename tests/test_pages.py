@@ -26,7 +26,7 @@ from alerting.reporting.run_page import run_page
 from alerting.reporting.sanitize import is_safe, sanitize
 from alerting.reporting.types import MetricTitle, PageContext, RunRecord
 from alerting.reporting.words import WORDS
-from alerting.store.readonly import ReadOnlyState
+from alerting.store.state import ReadOnlyState
 from tests.pages import HOSTILE, NOW, TOKEN, World, book, encoded, hostile, message, png, shown, table, usual
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,7 +28,7 @@ from alerting.reporting.index_page import IndexData, index_page
 from alerting.reporting.run_page import RenderedRun, run_page
 from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord
 from alerting.settings import NAMES, ROOT, Settings
-from alerting.store.readonly import ReadOnlyState
+from alerting.store.state import ReadOnlyState
 
 MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or the kept ones of three months
 CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days

@@ -7,20 +7,21 @@ moment leaves all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from alerting.model.incident import Incident
+from alerting.model.message import ThreadMessage
 from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
-from alerting.model.routing import Routes
+from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, Verdict
 from alerting.store import outbox
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
-from alerting.store.database import Database
+from alerting.store.database import Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
@@ -30,6 +31,7 @@ MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
 ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
 _ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
+_NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # messages of the newest run are among the last 500
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,9 @@ class StateStore(Outbox, HistoryTables):
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
         messages = self._copies(memory.messages, self._routes) if self._routes else memory.messages
-        metrics = {episode.metric for _, episode in memory.episode_trail}
         # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
-        prune_trail = """DELETE FROM trail WHERE metric = ?
-            AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?)"""
+        prune_trail = """DELETE FROM trail WHERE metric = ?1
+            AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?1)"""
         next_update = [(memory.next_update,)] if memory.next_update is not None else []
         episodes = [(e.metric, e.state, to_json(e)) for e in memory.episodes]
         incidents = [(i.id, iso(i.opened), iso(i.closed), to_json(i)) for i in memory.incidents]
@@ -128,7 +129,7 @@ class StateStore(Outbox, HistoryTables):
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
             ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
-            (prune_trail, [(metric, metric) for metric in metrics]),
+            (prune_trail, {(episode.metric,) for _, episode in memory.episode_trail}),
             *outbox.enqueue(messages, at),
             *outbox.withdraw(memory.withdrawn_keys, at),
             ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", map(to_row, memory.arrivals)),
@@ -200,3 +201,67 @@ class StateStore(Outbox, HistoryTables):
         messages = {state: found.get(state, 0) for state in ("waiting", "sent", "refused", "folded", "withdrawn")}
         (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
         return StateCounts(open=opened, **messages, last_judged=max(self.last_judged().values(), default=None))
+
+
+class ReadOnlyState:
+    """The state database at `path` for programs that only read it: nothing is created, migrated or moved. Waits are short.
+
+    All methods raise StoreError.
+    """
+
+    def __init__(self, path: Path, patience: float = 2.0, destinations: Iterable[str] = (DEFAULT_DESTINATION,)) -> None:
+        """Raises StoreError when there is no file. `patience`: seconds to wait for the lock of another process.
+        `destinations`: all that copies of a message may have.
+        """
+        self._file = ReadOnlyDatabase(path, [], patience)
+        self._destinations = tuple(destinations)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def affected_metrics(self) -> list[str]:
+        """Return the names of the metrics that are anomalous now by the open incidents."""
+        found = self._file.read(from_json(Incident), "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id")
+        return list(dict.fromkeys(member.metric for incident in found for member in incident.affected))
+
+    def all_incidents(self, since: datetime, until: datetime) -> list[Incident]:
+        """Return the incidents with since <= opened < until, oldest first."""
+        sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
+        return self._file.read(from_json(Incident), sql, iso(since), iso(until))
+
+    def open_or_recent_incidents(self, since: datetime) -> list[Incident]:
+        """Return the open incidents and those opened since then, by id."""
+        return self._file.read(
+            from_json(Incident), "SELECT body FROM incidents WHERE opened >= ? OR closed = '' ORDER BY id", iso(since)
+        )
+
+    def sent(self, since: datetime, until: datetime) -> int:
+        """Return how many of the newest messages were accepted between the two times; edits are not counted."""
+        sql = f"SELECT COUNT(*) FROM messages WHERE {_NEWEST} AND state = 'sent' AND edits = '' AND changed BETWEEN ? AND ?"
+        return self._file.read(int, sql, iso(since), iso(until))[0]
+
+    def pictures(self, since: datetime, until: datetime) -> list[str]:
+        """Return the keys of the pictures among the newest messages that were created between the two times, oldest first.
+
+        A picture with several destinations has one key here.
+        """
+        sql = f"SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND key LIKE '%/picture' ORDER BY id"
+        return list(dict.fromkeys(self._file.read(plain_key, sql, iso(since), iso(until))))
+
+    def thread(self, id: str) -> list[ThreadMessage]:
+        """Return all messages of an incident in the order of creation, as one destination has them.
+
+        That is the chat or, for an incident that was not sent there, the first destination that has messages of it.
+        """
+        columns = ", ".join(STORED[ThreadMessage]).replace("changed", "NULLIF(changed, '')")
+        sql = f"SELECT {columns} FROM messages WHERE key > ? || '/' AND key < ? || '0' ORDER BY id"  # "0" follows "/"
+        for destination in self._destinations:
+            prefix = copy_key(id, destination)
+            if found := self._file.read(from_row(ThreadMessage), sql, prefix, prefix):
+                return [addressed_to(message, DEFAULT_DESTINATION) for message in found]
+        return []
+
+    def runs(self, since: datetime) -> dict[datetime, datetime]:
+        """Return the moment of each run that started since then -> its start."""
+        sql = "SELECT at, started FROM runs WHERE started >= ?"
+        return dict(self._file.read(lambda *times: tuple(map(datetime.fromisoformat, times)), sql, iso(since)))

@@ -17,7 +17,7 @@ from alerting.model.incident import Incident
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Verdict
 from alerting.settings import Settings, load_settings
-from alerting.store.readonly import ReadOnlyState
+from alerting.store.state import ReadOnlyState
 
 REAL = (Label.REAL, Label.EXPECTED, Label.NEW_TREND)  # labels that say that something happened
 
