@@ -42,9 +42,21 @@ def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[st
 
 def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
     """Raise one SettingsError that lists all errors of the catalogue; return None if there are none."""
-    faults = [f"{_line_of(name)}: {text}" for name, text in _faults(metrics, language, queries, slices)]
+    if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
+        raise SettingsError(f"{_line_of('')}: METRICS must be a list of Metric(...), and not an empty one")
+    names = [metric.name for metric in metrics]
+    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
+    faults = [(name, f"metric {name}: the name is taken; each metric has one of its own") for name in twice]
+    for metric in metrics:
+        faults += [
+            (metric.name, f"metric {metric.name}: {text}") for text in _faults_of(metric, names, language, queries, slices)
+        ]
+    try:
+        MetricTree(metrics)
+    except (ValueError, RecursionError) as error:
+        faults.append((str(error).removeprefix("metric ").split(":")[0], str(error)))
     if faults:
-        raise SettingsError("; ".join(faults))
+        raise SettingsError("; ".join(f"{_line_of(name)}: {text}" for name, text in faults))
 
 
 def _line_of(name: str) -> str:
@@ -56,25 +68,6 @@ def _line_of(name: str) -> str:
             if any(isinstance(value, ast.Constant) and value.value == name for value in names):
                 lines.append(node.lineno)
     return f"{FILE_NAME}:{max(lines)}" if max(lines) else FILE_NAME
-
-
-def _faults(
-    metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]
-) -> Iterator[tuple[str, str]]:
-    """Yield each error of the catalogue: the name of the metric, and the text of the error."""
-    if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
-        yield "", "METRICS must be a list of Metric(...), and not an empty one"
-        return
-    names = [metric.name for metric in metrics]
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        yield name, f"metric {name}: the name is taken; each metric has one of its own"
-    for metric in metrics:
-        for text in _faults_of(metric, names, language, queries, slices):
-            yield metric.name, f"metric {metric.name}: {text}"
-    try:
-        MetricTree(metrics)
-    except (ValueError, RecursionError) as error:
-        yield str(error).removeprefix("metric ").split(":")[0], str(error)
 
 
 def _faults_of(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.model.errors import SourceError
-from alerting.model.metric import Query
+from alerting.model.metric import Query, table_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a user
@@ -42,9 +42,10 @@ def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
     since, until = (max(0, int(round_up(at, query.step).timestamp())) for at in (start, end))
     values = {"since": since, "until": until, "step": int(query.step.total_seconds())}
     spans = [_definition(query, text, name, value) for name, value in values.items()]
-    names = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(query.table)}`?)(?![\w.(`])", text))
+    written = table_name(query.name)
+    names = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(written)}`?)(?![\w.(`])", text))
     if len(names) != 1:
-        raise _cannot_run(query, f"it must read `FROM {query.table}` exactly once; it does so {len(names)} times")
+        raise _cannot_run(query, f"it must read `FROM {written}` exactly once; it does so {len(names)} times")
     spans.append((names[0].start(1), names[0].end(1), table))
 
     sql = query.sql[: len(text)]
