@@ -50,7 +50,8 @@ class EmbeddedSource(SqlSource):
 
     def __post_init__(self) -> None:
         self._lock = Lock()
-        self._worker = _take_worker()  # from the start, so that chDB loads while the run does other things
+        # From the start, so that chDB loads while the run does other things.
+        self._worker = _started_ahead.pop() if _started_ahead else WorkerProcess()
 
     def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
         """Return the table function over the files of the window, or over the newest file where the window has none."""
@@ -79,7 +80,7 @@ class EmbeddedSource(SqlSource):
         try:
             with self._lock:
                 if not self._worker.alive:
-                    self._worker = _take_worker()
+                    self._worker = WorkerProcess()
                 kind, body = self._worker.ask(sql, self.timeout)
             if kind == ROWS:
                 return decode(body, lambda: "UTC")
@@ -102,10 +103,6 @@ def start_ahead() -> None:
     """Start a process that the next EmbeddedSource takes: chDB loads while the process that asks it is still importing."""
     with suppress(SourceError):  # the source starts another, and raises what is wrong
         _started_ahead.append(WorkerProcess())
-
-
-def _take_worker() -> WorkerProcess:
-    return _started_ahead.pop() if _started_ahead else WorkerProcess()
 
 
 class WorkerProcess:
