@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Lock
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
@@ -96,7 +95,6 @@ class ClickHouseSource(SqlSource):
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     _refused: set[str] = field(default_factory=set, init=False, repr=False)  # settings; it only grows
     _profile_checked: bool = field(default=False, init=False, repr=False)
-    _profile_lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -151,11 +149,9 @@ class ClickHouseSource(SqlSource):
                 break
             self._refused.update(refused)
         if not self._profile_checked and self._refused & _COMPLETE_ROWS.keys() and sql != _SETTINGS_IN_FORCE:
-            with self._profile_lock:
-                if not self._profile_checked:  # by another thread, meanwhile
-                    rows = self._decoded(self._send_with_settings(_SETTINGS_IN_FORCE, "settings", deadline), "settings")
-                    check_profile(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
-                    self._profile_checked = True
+            rows = self._decoded(self._send_with_settings(_SETTINGS_IN_FORCE, "settings", deadline), "settings")
+            check_profile(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
+            self._profile_checked = True  # threads may have checked it twice
         return answer
 
     def _send(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
