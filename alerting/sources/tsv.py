@@ -25,8 +25,14 @@ _WRAPPED = re.compile(r"(?:LowCardinality|Nullable)\((.*)\)|SimpleAggregateFunct
 _NATIVE = re.compile(r"U?Int(8|16|32|64)")
 _UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # as ClickHouse before 20.1 writes it
 
-# Takes the texts of a column, the column, and what gives the server's time zone.
-Converter = Callable[[pd.Series, "TsvColumn", Callable[[], str]], pd.Series]
+_KINDS = {  # types -> how a column of them is read
+    r"U?Int(8|16|32|64)|Interval\w+": "integer",
+    r"Float(32|64)|BFloat16|U?Int(128|256)|Decimal\d*(\(.*\))?|Nothing": "float",
+    r"Bool": "boolean",
+    r"String|FixedString\(\d+\)|UUID|IPv[46]|Enum(8|16)\(.*\)": "text",
+    r"Date(32)?": "date",
+    r"DateTime(\(.*\)|64\(.*\))?": "time",
+}
 
 
 class TsvColumn(NamedTuple):
@@ -35,7 +41,7 @@ class TsvColumn(NamedTuple):
     name: str
     declared: str  # the type as ClickHouse writes it
     type: str  # without LowCardinality, Nullable and the like
-    convert: Converter | None  # None: pandahouse's decoder reads the column as it is
+    kind: str  # as in _KINDS; "" where pandahouse's decoder reads the column as it is
 
 
 def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
@@ -50,7 +56,7 @@ def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
     out: dict[str, pd.Series] = {}
     for i, column in enumerate(columns):
         try:
-            out[column.name] = column.convert(cells[i], column, zone) if column.convert else cells[i]
+            out[column.name] = _converted(cells[i], column, zone) if column.kind else cells[i]
         except (ValueError, TypeError, OverflowError, KeyError) as error:  # zoneinfo raises KeyError
             why = (str(error).splitlines() or [type(error).__name__])[0]
             raise SourceError(f"column `{column.name}` ({column.declared}) cannot be read: {why[:120]}") from None
@@ -87,15 +93,15 @@ def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
 
 
 def _column(name: str, declared: str) -> TsvColumn:
-    """Return the column with its converter. Raises SourceError for types that are no single value."""
+    """Return the column with its kind. Raises SourceError for types that are no single value."""
     if _NATIVE.fullmatch(declared):
-        return TsvColumn(name, declared, declared, None)
+        return TsvColumn(name, declared, declared, "")
     inner = declared
     while found := _WRAPPED.fullmatch(inner):
         inner = found[1] or found[2]
-    for pattern, convert in _CONVERTERS.items():
+    for pattern, kind in _KINDS.items():
         if re.fullmatch(pattern, inner, re.DOTALL):
-            return TsvColumn(name, declared, inner, convert)
+            return TsvColumn(name, declared, inner, kind)
     raise SourceError(
         f"column `{name}` has the type {declared}, which is no number, text or time: "
         f"make one of it in the SQL, for example with length(), toString() or finalizeAggregation()"
@@ -113,66 +119,45 @@ def _cells(columns: list[TsvColumn], rows: bytes) -> pd.DataFrame:
     text = rows.decode("utf-8", "replace").encode()  # a String may hold any bytes, and the decoder's converters want UTF-8
     numbers = range(len(columns))
     try:
-        if b"\\" in rows or not any(column.convert for column in columns):
-            types = ("String" if column.convert else column.type for column in columns)
+        if b"\\" in rows or not any(column.kind for column in columns):
+            types = ("String" if column.kind else column.type for column in columns)
             header = "\t".join(map(str, numbers)) + "\n" + "\t".join(types) + "\n"
             return to_dataframe(io.BytesIO(header.encode() + text), **options).set_axis(numbers, axis=1)
-        dtypes: Any = {i: "object" if column.convert else column.type.lower() for i, column in enumerate(columns)}
+        dtypes: Any = {i: "object" if column.kind else column.type.lower() for i, column in enumerate(columns)}
         options |= {"header": None, "names": numbers, "dtype": dtypes, "na_values": [], "keep_default_na": False}
         frame = pd.read_table(io.BytesIO(text), **options)
     except (ValueError, OverflowError) as error:
         raise SourceError(f"the answer's whole numbers cannot be read: {str(error)[:200]}", passing=True) from None
     for i, column in enumerate(columns):
-        if column.convert:
+        if column.kind:
             codes, distinct = pd.factorize(frame[i].to_numpy())
             frame[i] = pd.array(distinct, dtype="str").take(codes)
     return frame
 
 
-def _floats(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """Convert to float; float() reads inf, -inf and nan as ClickHouse writes them."""
-    return pd.Series([np.nan if cell == NULL else float(cell) for cell in cells], dtype="float64")
+def _converted(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
+    """Return the texts of a column as values of its type (see `decode`)."""
+    null = cells == NULL
+    if column.kind == "text":
+        texts = cells.str.rstrip("\0") if column.type.startswith("FixedString") and len(cells) else cells  # it is padded
+        return texts.where(~null, None).astype("str")
+    if column.kind == "boolean":
+        numbers = cells.map({"true": 1, "false": 0})
+        return numbers.astype("float64" if null.any() else "uint8")
+    if column.kind == "integer" and not null.any():
+        dtype = column.type.lower() if _NATIVE.fullmatch(column.type) else "int64"
+        return pd.Series(np.array([int(cell) for cell in cells], dtype=dtype))
+    if column.kind in ("integer", "float"):  # float() reads inf, -inf and nan as ClickHouse writes them
+        return pd.Series([np.nan if cell == NULL else float(cell) for cell in cells], dtype="float64")
 
-
-def _integers(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    if (cells == NULL).any():
-        return _floats(cells, column, zone)
-    dtype = column.type.lower() if _NATIVE.fullmatch(column.type) else "int64"
-    return pd.Series(np.array([int(cell) for cell in cells], dtype=dtype))
-
-
-def _booleans(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    if (cells == NULL).any():
-        return cells.map({"true": 1.0, "false": 0.0, NULL: np.nan})
-    return pd.Series(np.array([("false", "true").index(cell) for cell in cells], dtype="uint8"))
-
-
-def _texts(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """Convert to text; FixedString is padded with NUL bytes."""
-    texts = cells.str.rstrip("\0") if column.type.startswith("FixedString") and len(cells) else cells
-    return texts.where(cells != NULL, None).astype("str")
-
-
-def _dates(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    written = cells.where((cells != NULL) & ~cells.astype("str").str.fullmatch(_UNSET_DATE), None)
-    return pd.to_datetime(written, format="ISO8601").astype("datetime64[ns]")
-
-
-def _times(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> pd.Series:
-    """Convert to UTC; ClickHouse writes local times. The hour that DST repeats is ambiguous, and is refused."""
-    named = re.search(r"'([^']+)'", column.type)
+    unset = cells.astype("str").str.fullmatch(_UNSET_DATE)
+    advice = f"; ask for toUInt32({column.name}) instead" if column.kind == "time" else ""
     try:
-        local = _dates(cells, column, zone).dt.tz_localize(named[1] if named else zone(), ambiguous="raise")
+        written = pd.to_datetime(cells.where(~null & ~unset, None), format="ISO8601").astype("datetime64[ns]")
+        if column.kind == "date":
+            return written
+        # ClickHouse writes local times. The hour that DST repeats is ambiguous, and is refused.
+        named = re.search(r"'([^']+)'", column.type)
+        return written.dt.tz_localize(named[1] if named else zone(), ambiguous="raise").dt.tz_convert("UTC")
     except ValueError as error:
-        raise ValueError(f"{error}; ask for toUInt32({column.name}) instead") from None
-    return local.dt.tz_convert("UTC")
-
-
-_CONVERTERS: dict[str, Converter] = {
-    r"U?Int(8|16|32|64)|Interval\w+": _integers,
-    r"Float(32|64)|BFloat16|U?Int(128|256)|Decimal\d*(\(.*\))?|Nothing": _floats,
-    r"Bool": _booleans,
-    r"String|FixedString\(\d+\)|UUID|IPv[46]|Enum(8|16)\(.*\)": _texts,
-    r"Date(32)?": _dates,
-    r"DateTime(\(.*\)|64\(.*\))?": _times,
-}
+        raise ValueError(f"{error}{advice}") from None
