@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, opening_event
-from alerting.incidents.metric_tree import MetricTree
+from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, MetricTree, opening_event
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, incident_ref
 from alerting.model.metric import Metric, Policy, Silence

@@ -6,12 +6,12 @@ that of the root metric, with its `incident`, and with the events of the other m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
-from alerting.incidents.metric_tree import MetricTree
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
@@ -280,3 +280,49 @@ def without_members(incident: Incident, gone: Sequence[Member], bucket: datetime
         return replace(incident, closed=bucket, corrected=True)
     over = all(member.until for member in left)
     return replace(incident, members=left, closed=incident.closed or (bucket if over else None))
+
+
+class MetricTree:
+    """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
+        self.metrics = metrics
+        self._by_name = {metric.name: metric for metric in metrics}
+        self._order = {metric.name: position for position, metric in enumerate(metrics)}
+        try:
+            TopologicalSorter({metric.name: self._parents(metric.name) for metric in metrics}).prepare()
+        except CycleError as error:
+            first = self._by_name[min(error.args[1], key=lambda name: self._order[name])]
+            raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of that name. Raises KeyError."""
+        return self._by_name[name]
+
+    def depth(self, name: str) -> int:
+        """Return the length of the longest path from a root metric; 0 for a root metric."""
+        return max((1 + self.depth(parent) for parent in self._parents(name)), default=0)
+
+    def roots(self, name: str) -> frozenset[str]:
+        """Return the root metrics (those without parents) above this metric; the metric itself if it is a root."""
+        parents = self._parents(name)
+        return frozenset().union(*map(self.roots, parents)) if parents else frozenset({name})
+
+    def related(self, one: str, other: str) -> bool:
+        """Return whether two metrics have a root in common."""
+        return bool(self.roots(one) & self.roots(other))
+
+    def first(self, names: Iterable[str]) -> str:
+        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
+        return min(names, key=lambda name: (self.depth(name), self._order[name]))
+
+    def is_platform(self, names: Iterable[str]) -> bool:
+        """Return whether the root metrics of all products (two at least) are among `names`."""
+        chosen = set(names)
+        down = {metric.product for metric in self.metrics if metric.name in chosen and not self._parents(metric.name)}
+        products = {metric.product for metric in self.metrics if metric.product}
+        return len(products) > 1 and products <= down
+
+    def _parents(self, name: str) -> tuple[str, ...]:
+        return tuple(parent for parent in self._by_name[name].parents if parent in self._by_name)

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from alerting import incidents, messages
+from alerting import messages
 from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import opening_event
+from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.system import DailySummary, caught_up, daily_message
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
@@ -112,7 +112,7 @@ def _context(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
         ),
         latest=latest if latest and latest.bucket > event.bucket else None,
-        is_platform=incidents.MetricTree(ctx.metrics).is_platform(affected),
+        is_platform=MetricTree(ctx.metrics).is_platform(affected),
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),

@@ -12,11 +12,11 @@ import pandas as pd
 from alerting.model.incident import spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
 from alerting.rootcause.search import BOTH, Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
-from alerting.rootcause.segments import split_effects
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
+MIN_EXPECTED_UNITS = 5.0  # below 5 expected, an empty segment may be chance (p ~ 1/150)
 DEFAULT_OPTIONS = SearchOptions()
 MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
 
@@ -207,3 +207,53 @@ def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:
     """Return sum(part) / sum(whole), 0 where the whole is nothing."""
     total = whole.sum()
     return float(part.sum() / total) if total else 0.0
+
+
+def split_effects(
+    part: np.ndarray, whole: np.ndarray, expected_part: np.ndarray, expected_whole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (k,) rate and (k,) mix effects of k groups on the change of the ratio of the sums; zeros where a side has no whole.
+
+    Exact: all effects add up to the change. Shares and rates are weighed at the middle of before and after (Marshall 1863,
+    Bennet 1920), so neither is favoured. A group without whole on one side has no rate there: all of it is mix.
+    """
+    if not (whole.sum() > 0 and expected_whole.sum() > 0):
+        return np.zeros(len(part)), np.zeros(len(part))
+    now = part / np.where(whole > 0, whole, 1.0)
+    before = expected_part / np.where(expected_whole > 0, expected_whole, 1.0)
+    now, before = np.where(whole > 0, now, before), np.where(expected_whole > 0, before, now)
+    share, expected_share = whole / whole.sum(), expected_whole / expected_whole.sum()
+    middle = (part.sum() / whole.sum() + expected_part.sum() / expected_whole.sum()) / 2
+    return (share + expected_share) / 2 * (now - before), (share - expected_share) * ((now + before) / 2 - middle)
+
+
+@dataclass(frozen=True)
+class ValueChange:
+    """A value of an attribute that is new (expected 0) or gone (0 now)."""
+
+    attribute: str
+    value: str
+    gone: bool
+    amount: float  # units now, or units that were expected
+    share: float  # of all units now, or of all that were expected
+
+
+def new_and_gone_values(
+    leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS
+) -> tuple[ValueChange, ...]:
+    """Return values with at least `min_units` of which none were expected, or that were expected and did not come.
+
+    `leaves`: columns `value` and `expected` as of a count in `explain`. Largest share first. Raises ValueError as it.
+    """
+    table = make_leaves(leaves, attributes, ["value", "expected"], spread=False)
+    value, expected = table.numbers["value"], table.numbers["expected"]
+    out = []
+    for column, attribute in enumerate(table.attributes):
+        names, codes = table.names[column], table.codes[:, column]
+        now, usual = np.bincount(codes, value, len(names)), np.bincount(codes, expected, len(names))
+        for name, x, y in zip(names, now, usual, strict=True):
+            if y == 0 and x >= min_units:
+                out.append(ValueChange(attribute, name, False, float(x), float(x / value.sum())))
+            if x == 0 and y >= min_units:
+                out.append(ValueChange(attribute, name, True, float(y), float(y / expected.sum())))
+    return tuple(sorted(out, key=lambda change: (-change.share, change.attribute, change.value)))
