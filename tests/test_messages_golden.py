@@ -19,8 +19,8 @@ from jinja2 import meta, nodes
 from alerting import messages
 from alerting.messages import context as contexts
 from alerting.messages import facts, root_cause
+from alerting.messages.compose import environment
 from alerting.messages.facts import EventFacts
-from alerting.messages.text import environment
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.verdict import EventKind
 from tests import texts

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages import facts, system
-from alerting.messages.system import as_drill, digest_message
+from alerting.messages import facts
+from alerting.messages.compose import as_drill, digest_message, run_failed
 from alerting.model.incident import Event
 from alerting.model.message import Action, Message
 from alerting.model.metric import CalendarEvent
@@ -283,7 +283,7 @@ def test_keys_say_what_a_message_is_about():
 
 
 def test_failures_of_one_hour_share_a_key():
-    keys = [system.run_failed(moscow(at), "down", None, None, reader()).key for at in ("12:00", "12:15", "12:45", "13:00")]
+    keys = [run_failed(moscow(at), "down", None, None, reader()).key for at in ("12:00", "12:15", "12:45", "13:00")]
     assert keys[0] == keys[1] == keys[2] == "run/run-failed/20261012T09Z/text"
     assert keys[3] == "run/run-failed/20261012T10Z/text"
 

@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages import system
-from alerting.messages.root_cause import root_cause_reply
-from alerting.messages.system import (
+from alerting.messages.compose import (
     DailySummary,
     acknowledged_reply,
     daily_message,
     labelled_reply,
+    root_cause_reply,
+    run_failed,
     silenced_reply,
     unsilenced_reply,
 )
@@ -143,7 +143,7 @@ def test_a_name_is_shown_as_it_is():
 
 
 def test_a_reason_is_cut_and_escaped():
-    message = system.run_failed(moscow("12:15"), "<html>" * 10_000, None, None, reader())
+    message = run_failed(moscow("12:15"), "<html>" * 10_000, None, None, reader())
     assert plain(message.text).splitlines()[0] == "⚠️ The Mon 12:15 check failed"
     assert len(message.text) < 1024
 

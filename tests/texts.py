@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 from alerting import messages
-from alerting.messages import system
-from alerting.messages.system import (
+from alerting.messages.compose import (
     DailySummary,
     acknowledged_reply,
     as_drill,
@@ -19,6 +18,8 @@ from alerting.messages.system import (
     silenced_reply,
     unsilenced_reply,
 )
+from alerting.messages.compose import caught_up as caught_up_notice
+from alerting.messages.compose import run_failed as run_failed_notice
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.message import Message
 from alerting.model.metric import CalendarEvent, Metric
@@ -156,16 +157,16 @@ def data_back_low(language: str) -> messages.Message:
 def run_failed(language: str) -> messages.Message:
     reason = "ClickHouse did not answer within 10 s (3 tries)"
     here = reader(language, now=moscow("12:16"))
-    return system.run_failed(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
+    return run_failed_notice(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
 
 
 def caught_up(language: str) -> messages.Message:
-    return system.caught_up(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")))
+    return caught_up_notice(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")))
 
 
 def caught_up_unusual(language: str) -> messages.Message:
     titles = {"en": ("Likes", "CTR"), "ru": ("Лайки", "CTR")}[language]
-    return system.caught_up(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
+    return caught_up_notice(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
 
 
 TITLES = {

@@ -8,9 +8,18 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from alerting.messages.format import NAN, SPACE, ClockFormat, NumberFormat, signed_percent
-from alerting.messages.text import MAX_SHORT_TITLE, plain_line, title_of
-from alerting.messages.words import NOUNS, plural
+from alerting.messages.format import (
+    MAX_SHORT_TITLE,
+    NAN,
+    SPACE,
+    ClockFormat,
+    NumberFormat,
+    plain_line,
+    plural,
+    signed_percent,
+    title_of,
+)
+from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Episode, EventKind, Status, Verdict

@@ -25,10 +25,9 @@ from alerting.messages.context import (
     other_metrics,
     verdict_facts,
 )
-from alerting.messages.format import NumberFormat, change, duration
+from alerting.messages.format import MAX_REASON, MAX_TITLE, NumberFormat, change, duration, is_web, plain_line, plural, title_of
 from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
-from alerting.messages.text import MAX_REASON, MAX_TITLE, is_web, plain_line, title_of
-from alerting.messages.words import LABEL_WORDS, WORDS, plural
+from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Rarity, SimilarIncident
 from alerting.model.verdict import EventKind, Status, Verdict
 

@@ -1,24 +1,30 @@
-"""The facts of a root cause, how segments are named, and the reply that gives a cause that was found after the alert."""
+"""The facts of a root cause, and how segments are named."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from alerting.messages.context import Audience
-from alerting.messages.format import NumberFormat, percent, roughly, signed_percent
-from alerting.messages.text import MAX_SHORT_TITLE, enumerate_words, inside_sentence, plain_line, render, title_of
+from alerting.messages.format import (
+    MAX_SHORT_TITLE,
+    NumberFormat,
+    enumerate_words,
+    inside_sentence,
+    percent,
+    plain_line,
+    roughly,
+    signed_percent,
+    title_of,
+)
 from alerting.messages.words import WORDS
 from alerting.model.incident import Incident, RootCause, Segment
-from alerting.model.message import Message
 from alerting.model.metric import Metric
-from alerting.model.verdict import EventKind
 
 CleanText = Callable[[str], str]  # makes a text from data fit to be shown
 
@@ -185,16 +191,3 @@ def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) 
         facts |= {"is_rest_usual": not change, "is_rest_opposite": opposite, "is_rest_up": rest.change > 0}
         facts["rest"] = change.removeprefix("+") if opposite else change
     return facts
-
-
-def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:
-    """Return each finding in a line, the cause first where there is one."""
-    return render("cause", language, {"cause": cause}).splitlines()
-
-
-def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
-    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
-    facts = {"title": title_of(metric, reader.language), "cause": root_cause_facts(incident, metric, reader)}
-    text = render("cause_found", reader.language, facts)
-    key = f"{incident.id}/cause/text"
-    return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)

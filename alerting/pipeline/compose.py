@@ -15,7 +15,7 @@ import pandas as pd
 from alerting import messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
-from alerting.messages.system import DailySummary, caught_up, daily_message
+from alerting.messages.compose import DailySummary, caught_up, daily_message
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from alerting.messages.root_cause import root_cause_reply
-from alerting.messages.system import digest_message
+from alerting.messages.compose import digest_message, root_cause_reply
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import unescape
 
-from alerting.messages.system import acknowledged_reply, labelled_reply, silenced_reply
+from alerting.messages.compose import acknowledged_reply, labelled_reply, silenced_reply
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, Message
