@@ -20,7 +20,6 @@ from alerting import messages
 from alerting.messages import context as contexts
 from alerting.messages import facts, root_cause
 from alerting.messages.compose import environment
-from alerting.messages.facts import EventFacts
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.verdict import EventKind
 from tests import texts
@@ -102,7 +101,9 @@ def test_a_template_shows_the_same_facts_in_both_languages(name):
 
 @pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "footer", "links"])
 def test_a_template_of_an_event_shows_nothing_but_facts(name):
-    known = {field.name for field in fields(EventFacts)} | {"say", "is_label_wanted"}
+    said = contexts.Subject.of(event(EventKind.OPENED, DROP), context(metric(), reader()))
+    footer = {"late", "dashboard", "run", "owner", "is_label_wanted"}
+    known = {*facts.event_facts(said), *footer, "say"}
     assert meta.find_undeclared_variables(parsed(name, "en")) <= known
 
 

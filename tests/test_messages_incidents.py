@@ -255,10 +255,11 @@ def test_an_edit_is_not_late():
 
 def test_a_silence_is_said_while_it_lasts():
     def lines(**more) -> list[str]:
-        return messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), **more)).text.splitlines()
+        said = replace(event(EventKind.OPENED, DROP), incident=incident(member("likes"), **more))
+        return messages.compose(said, context(metric(), reader())).text.splitlines()
 
-    assert "🔕 Silent until 16:00" in lines(silenced_until=moscow("16:00"))
-    assert not any("🔕" in line for line in lines(silenced_until=moscow("14:00")))
+    assert "🔕 Silent until 16:00" in lines(snoozed_until=moscow("16:00"))
+    assert not any("🔕" in line for line in lines(snoozed_until=moscow("14:00")))
 
 
 def test_what_joined_is_named_even_when_little_is_known_of_it():

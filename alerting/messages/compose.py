@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from alerting.messages.context import END_KINDS, OPENING_KINDS, Audience, MessageContext
-from alerting.messages.facts import GOOD_KINDS, event_facts
+from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
+from alerting.messages.facts import event_facts
 from alerting.messages.format import (
     MAX_REASON,
     MAX_SHORT_TITLE,
@@ -40,6 +40,7 @@ from alerting.model.verdict import EventKind, Label
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
 MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
 OPENING_BUTTONS = ((Action.TAKE, Action.SNOOZE), (Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED))
 ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NEW_TREND))
@@ -49,36 +50,53 @@ DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 def compose(event: Event, context: MessageContext) -> Message:
     """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
-    incident, language, facts = event.incident, context.reader.language, event_facts(event, context)
+    incident, language, subject = event.incident, context.reader.language, Subject.of(event, context)
+    template = event.kind.value.replace(" ", "_")
+    if event.kind is EventKind.OPENED and context.is_platform and subject.others:
+        template = "platform"
+    elif event.kind is EventKind.WORSENED and (subject.is_gap or subject.before is None):
+        template = "joined"
+    elif event.kind in END_KINDS:
+        template = "data_back" if subject.is_gap else "resolved"
+
     actions: tuple[tuple[Action, ...], ...] = ()
-    if incident and event.kind in OPENING_KINDS and not facts.incident.is_over:
+    if incident and event.kind in OPENING_KINDS and incident.open:
         actions = OPENING_BUTTONS
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
-
-    template = event.kind.value.replace(" ", "_")
-    if event.kind is EventKind.OPENED and facts.is_platform and facts.others.roots_first:
-        template = "platform"
-    elif event.kind is EventKind.WORSENED and (facts.gap or facts.before is None):
-        template = "joined"
-    elif event.kind in END_KINDS:
-        template = "data_back" if facts.gap else "resolved"
-    is_label_wanted = actions == ENDING_BUTTONS and not facts.incident.label
+    is_label_wanted = actions == ENDING_BUTTONS and incident is not None and incident.label is None
 
     is_opening = event.kind in OPENING_KINDS and not event.again
-    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and facts.incident.is_unsent)
+    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and incident.last_notified is None)
+    footer = _footer_facts(event, context) | {"is_label_wanted": is_label_wanted}
     return Message(
         f"{event.key}/text",
         event.kind,
         event.metric,
         event.bucket,
-        render(template, language, vars(facts) | {"is_label_wanted": is_label_wanted}, footer="footer"),
+        render(template, language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",
         buttons=tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in actions),
         quiet=event.quiet,
-        critical=facts.is_critical,
+        critical=subject.is_critical,
     )
+
+
+def _footer_facts(event: Event, context: MessageContext) -> dict[str, Any]:
+    """Return what the last lines show: how late the text is, where it leads, and who is called."""
+    incident, metric, reader = event.incident, context.metric, context.reader
+    is_over = incident is not None and incident.closed is not None
+    lateness = reader.now - event.bucket - metric.step
+    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    is_called = event.kind not in GOOD_KINDS and not is_over
+    return {
+        "late": duration(lateness, reader.language) if is_late else "",
+        "dashboard": context.dashboard,
+        "run": reader.run_link,
+        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else "",
+    }
 
 
 def picture_message(event: Event, png: bytes, context: MessageContext) -> Message:
@@ -90,7 +108,7 @@ def picture_message(event: Event, png: bytes, context: MessageContext) -> Messag
 
 def rarity_text(event: Event, context: MessageContext) -> str:
     """Return how unusual the event is: lower than all 12 same-time Mondays · such a drop about once in 9 weeks. May be empty."""
-    return render("rarity", context.reader.language, vars(event_facts(event, context)))
+    return render("rarity", context.reader.language, event_facts(Subject.of(event, context)))
 
 
 def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:

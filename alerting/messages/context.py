@@ -26,6 +26,7 @@ from alerting.model.verdict import Episode, EventKind, Status, Verdict
 
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
 END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
+GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
 BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
@@ -66,7 +67,6 @@ class MessageContext:
     calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
-    silenced_until: datetime | None = None
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
 
@@ -123,6 +123,18 @@ class Subject:
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
+
+    @property
+    def before(self) -> Verdict | None:
+        """The verdict that was sent last; of a correction, the one that it takes back."""
+        if self.event.kind is EventKind.CORRECTED:
+            return self.member.first if self.member else None
+        return self.event.episode.last_notified_verdict
+
+    @property
+    def is_critical(self) -> bool:
+        others = [part.member.first for part in self.others] if self.context.is_platform else []
+        return self.event.is_critical(self.context.metric.policy, others)
 
 
 def _about(

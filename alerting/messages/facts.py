@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from alerting.messages.context import (
     END_KINDS,
-    OPENING_KINDS,
     Audience,
     LossFacts,
-    MessageContext,
-    OtherMetrics,
     Subject,
     VerdictFacts,
     loss_facts,
@@ -28,13 +26,11 @@ from alerting.messages.context import (
 from alerting.messages.format import MAX_REASON, MAX_TITLE, NumberFormat, change, duration, is_web, plain_line, plural, title_of
 from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Event, Rarity, SimilarIncident
+from alerting.model.incident import Rarity
 from alerting.model.verdict import EventKind, Status, Verdict
 
-GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 DETECTORS = ("sudden", "sustained", "level")  # reasons of an anomalous verdict that a text explains
 
-LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
 CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
 MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
 MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
@@ -52,7 +48,7 @@ class IncidentFacts:
     ended: str = ""  # since when all is normal
     acknowledged_by: Markup = Markup("")
     is_muted: bool = False
-    snoozed_until: datetime | None = None
+    silent_until: str = ""
     label: str = ""
     labelled_by: Markup = Markup("")
 
@@ -118,139 +114,86 @@ class EndFacts:
     unsent_lasted: str
 
 
-@dataclass(frozen=True)
-class CourseFacts:
-    """The present state of the incident, and the metric over time."""
-
-    incident: IncidentFacts
-    since: str  # when it began
-    is_since_known: bool
-    is_first_bucket: bool
-    lasted: str  # until now
-    off: str  # from when to when it was not normal, when it is over
-    lasted_in_all: str  # and how long that is
-    latest: VerdictFacts | None  # its newest verdict, in an opening message that is edited
-    latest_when: str
-    worst: VerdictFacts | None  # where that is not the event's own
-    worst_at: str
-    yesterday: str
-    week_ago: str
-    rarity: RarityFacts | None
+def event_facts(subject: Subject) -> dict[str, Any]:
+    """Return all that the template of an event may show, but for the footer."""
+    return {
+        **_headline_facts(subject),
+        **_course_facts(subject),
+        "incident": _incident_facts(subject),
+        "others": other_metrics(subject),
+        "cause": _cause_facts(subject),
+        "similar": _similar_facts(subject),
+        "calendar": _calendar(subject),
+        "gap": _gap_facts(subject) if subject.is_gap else None,
+        "end": _end_facts(subject) if subject.event.kind in END_KINDS else None,
+    }
 
 
-@dataclass(frozen=True)
-class EventFacts(CourseFacts):
-    """All that the template of an event may show."""
-
-    icon: str
-    title: Markup
-    when: str  # the event's bucket
-    verdict: VerdictFacts
-    before: VerdictFacts | None  # the verdict that was sent last
-    detector: str  # why it is anomalous: sudden | sustained | level
-    is_detector_new: bool  # it is another one than the last time
-    is_again: bool  # opened once more
-    is_critical: bool
-    is_platform: bool
-    is_known_member: bool  # the metric was in the incident before this event
-    silent_until: str
-    late: str  # by so much
-    # what else there is
-    others: OtherMetrics
-    normal: tuple[Markup, ...]  # titles of the metrics that are normal
-    cause: RootCauseFacts
-    similar: SimilarFacts | None
-    calendar: tuple[tuple[Markup, str], ...]  # title and time, the nearest first
-    gap: GapFacts | None
-    end: EndFacts | None
-    # the footer
-    dashboard: str
-    run: str
-    owner: Markup  # "": nobody is called
+def _headline_facts(subject: Subject) -> dict[str, Any]:
+    """Return what the event is about: the metric, its verdict, and the verdict that was sent last."""
+    event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
+    verdict, before, incident = event.verdict, subject.before, event.incident
+    icon = CRITICAL_ICON if subject.is_critical else WARNING_ICON
+    if incident and incident.closed:
+        icon = "🟢"
+    if incident and incident.corrected:
+        icon = "↩️"
+    return {
+        "icon": icon,
+        "title": title_of(metric, reader.language),
+        "when": reader.span(event.bucket, event.bucket + metric.step),
+        "verdict": verdict_facts(verdict, metric.form, reader.language),
+        "before": verdict_facts(before, metric.form, reader.language) if before else None,
+        "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
+        "is_detector_new": before is None or before.reason != verdict.reason,
+        "is_again": event.again,  # the incident was opened once more
+        "is_platform": context.is_platform,
+        "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # in the incident before
+        "normal": tuple(plain_line(title, MAX_TITLE) for title in context.normal),  # titles of the metrics that are normal
+    }
 
 
-def event_facts(event: Event, context: MessageContext) -> EventFacts:
-    """Return all that the text of an event may show."""
-    lateness, metric, reader = context.reader.now - event.bucket - context.metric.step, context.metric, context.reader
-    is_called = event.kind not in GOOD_KINDS and (event.incident is None or event.incident.closed is None)
-    owner = plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else Markup("")
-
-    subject = Subject.of(event, context)
-    event, context, metric = subject.event, subject.context, subject.context.metric
-    verdict, before, course = event.verdict, event.episode.last_notified_verdict, _course_facts(subject)
-    if event.kind is EventKind.CORRECTED:
-        before = subject.member.first if subject.member else None
-    incident, more = course.incident, [part.member.first for part in subject.others] if context.is_platform else []
-    is_critical = event.is_critical(metric.policy, more)
-    is_edit = event.kind in OPENING_KINDS and bool(context.latest or incident.is_over)  # which is never late
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
-    until = max((at for at in (incident.snoozed_until, context.silenced_until) if at and at > reader.now), default=None)
-    return EventFacts(
-        **vars(course),
-        icon="↩️" if incident.is_corrected else "🟢" if incident.is_over else CRITICAL_ICON if is_critical else WARNING_ICON,
-        title=title_of(metric, reader.language),
-        when=reader.span(event.bucket, event.bucket + metric.step),
-        verdict=verdict_facts(verdict, metric.form, reader.language),
-        before=verdict_facts(before, metric.form, reader.language) if before else None,
-        detector=verdict.reason if verdict.reason in DETECTORS else "",
-        is_detector_new=before is None or before.reason != verdict.reason,
-        is_again=event.again,
-        is_critical=is_critical,
-        is_platform=context.is_platform,
-        is_known_member=subject.member is not None and subject.member.joined < event.bucket,
-        silent_until=reader.at(until, near=reader.now) if until and not incident.is_over else "",
-        late=duration(lateness, reader.language) if is_late else "",
-        others=other_metrics(subject) if subject.others or event.also else OtherMetrics(),
-        normal=tuple(plain_line(title, MAX_TITLE) for title in context.normal),
-        cause=_cause_facts(subject) if event.incident and event.incident.cause else RootCauseFacts(),
-        similar=_similar_facts(context.similar, event.bucket, reader) if context.similar else None,
-        calendar=_calendar(subject) if context.calendar else (),
-        gap=_gap_facts(subject) if subject.is_gap else None,
-        end=_end_facts(subject) if event.kind in END_KINDS else None,
-        dashboard=context.dashboard,
-        run=reader.run_link,
-        owner=owner,
-    )
-
-
-def _course_facts(subject: Subject) -> CourseFacts:
-    """Return the present state of the incident, and what is known of the metric over time."""
+def _course_facts(subject: Subject) -> dict[str, Any]:
+    """Return what is known of the metric over time: since when it is not normal, its worst, newest and earlier values."""
     event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
-    language, form, over = reader.language, context.metric.form, subject.over
-    stand = IncidentFacts()
-    if incident:
-        label = WORDS[language][LABEL_WORDS[incident.label]] if incident.label else ""
-        stand = IncidentFacts(
-            exists=True,
-            is_over=incident.closed is not None,
-            is_corrected=incident.corrected,
-            is_unsent=incident.last_notified is None,
-            ended=reader.at(over, near=event.bucket) if over and incident.closed and not incident.corrected else "",
-            acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
-            is_muted=incident.muted,
-            snoozed_until=incident.snoozed_until,
-            label=label,
-            labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
-        )
-
+    language, form, latest = reader.language, context.metric.form, context.latest
     numbers, start = NumberFormat.of(form, language, event.verdict), subject.since or event.bucket
-    end = over if stand.is_over and not stand.is_corrected else None
-    latest, worst = context.latest, subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
-    return CourseFacts(
-        stand,
-        since=reader.at(start, near=event.bucket),
-        is_since_known=subject.since is not None,
-        is_first_bucket=start == event.bucket and latest is None,
-        lasted=duration(subject.until - start, language),
-        off=reader.span(start, end) if end else "",
-        lasted_in_all=duration(end - start, language) if end else "",
-        latest=verdict_facts(latest, form, language) if latest else None,
-        latest_when=reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
-        worst=verdict_facts(worst, form, language) if worst else None,
-        worst_at=reader.at(worst.bucket, near=event.bucket) if worst else "",
-        yesterday=numbers.value(context.yesterday),
-        week_ago=numbers.value(context.week_ago),
-        rarity=_rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+    end = subject.over if incident and incident.closed and not incident.corrected else None
+    worst = subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    return {
+        "since": reader.at(start, near=event.bucket),
+        "is_since_known": subject.since is not None,
+        "is_first_bucket": start == event.bucket and latest is None,
+        "lasted": duration(subject.until - start, language),  # until now
+        "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
+        "lasted_in_all": duration(end - start, language) if end else "",
+        "latest": verdict_facts(latest, form, language) if latest else None,  # in an opening message that is edited
+        "latest_when": reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
+        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not the event's own
+        "worst_at": reader.at(worst.bucket, near=event.bucket) if worst else "",
+        "yesterday": numbers.value(context.yesterday),
+        "week_ago": numbers.value(context.week_ago),
+        "rarity": _rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+    }
+
+
+def _incident_facts(subject: Subject) -> IncidentFacts:
+    """Return the present state of the incident."""
+    incident, reader, bucket = subject.event.incident, subject.context.reader, subject.event.bucket
+    if incident is None:
+        return IncidentFacts()
+    is_over, until = incident.closed is not None, incident.snoozed_until
+    return IncidentFacts(
+        exists=True,
+        is_over=is_over,
+        is_corrected=incident.corrected,
+        is_unsent=incident.last_notified is None,
+        ended=reader.at(subject.over, near=bucket) if subject.over and is_over and not incident.corrected else "",
+        acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
+        is_muted=incident.muted,
+        silent_until=reader.at(until, near=reader.now) if until and until > reader.now and not is_over else "",
+        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label else "",
+        labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
     )
 
 
@@ -275,8 +218,11 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityF
     return facts if facts.same else None
 
 
-def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> SimilarFacts:
+def _similar_facts(subject: Subject) -> SimilarFacts | None:
     """Return when the past incident was, its page, what people said of it and how far off its metric was."""
+    past, bucket, reader = subject.context.similar, subject.event.bucket, subject.context.reader
+    if past is None:
+        return None
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
     when = reader.at(past.at, near=bucket) if day == today else reader.day(day)
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
@@ -289,7 +235,7 @@ def _cause_facts(subject: Subject) -> RootCauseFacts:
     incident = subject.event.incident
     metrics = [subject.context.metric, *(part.metric for part in subject.others)]
     root = next((metric for metric in metrics if incident and metric.name == incident.root.metric), None)
-    if incident is None or incident.corrected or root is None:
+    if incident is None or incident.cause is None or incident.corrected or root is None:
         return RootCauseFacts()
     return root_cause_facts(incident, root, subject.context.reader)
 
