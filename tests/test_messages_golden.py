@@ -21,9 +21,10 @@ from alerting.messages import context as contexts
 from alerting.messages import facts, root_cause
 from alerting.messages.compose import environment
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
+from alerting.model.incident import SimilarIncident
 from alerting.model.verdict import EventKind
 from tests import texts
-from tests.texts import DROP, context, event, metric, opened, plain, plain_spaces, reader
+from tests.texts import DROP, context, event, metric, moscow, opened, plain, plain_spaces, reader
 from tests.texts_of_causes import CAUSES, FOUND, cause_edited, cause_resolved
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,7 +111,10 @@ def test_a_template_of_an_event_shows_nothing_but_facts(name):
 @pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "cause", "causes", "cause_found"])
 def test_a_template_reads_no_attribute_that_does_not_exist(name):
     classes = [one for module in (contexts, facts, root_cause) for one in vars(module).values() if is_dataclass(one)]
-    known = {field.name for one in classes for field in fields(one)} | {"last"}  # of a loop
+    past = SimilarIncident(moscow("14:00", -7))
+    said = facts.event_facts(contexts.Subject.of(event(EventKind.DATA_BACK, DROP), context(metric(), reader(), similar=past)))
+    known = {field.name for one in classes for field in fields(one)} | {*said["gap"], *said["end"], *said["similar"]}
+    known |= {"last"}  # of a loop
     macros = {macro.name for pieces in ("pieces", "causes") for macro in parsed(pieces, "en").find_all(nodes.Macro)}
     assert {node.attr for node in parsed(name, "en").find_all(nodes.Getattr)} <= known | macros
 

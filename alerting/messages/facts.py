@@ -15,9 +15,7 @@ from markupsafe import Markup
 from alerting.messages.context import (
     END_KINDS,
     Audience,
-    LossFacts,
     Subject,
-    VerdictFacts,
     loss_facts,
     members_of_gap,
     other_metrics,
@@ -64,54 +62,6 @@ class RarityFacts:
     once_in: str = ""  # 9 weeks
     is_weekly: bool = False
     times_a_week: str = ""  # 3 times
-
-
-@dataclass(frozen=True)
-class SimilarFacts:
-    """The past incident that is most like this one."""
-
-    when: str
-    url: str  # "": nothing to link
-    details: tuple[str, ...]  # label, deviation
-
-
-@dataclass(frozen=True)
-class GapFacts:
-    """A time without data, and what is known of its table."""
-
-    is_start_known: bool
-    since: str  # its first bucket
-    back: str  # the first bucket with data again
-    when: str  # from when to when
-    buckets: str  # 2 buckets
-    lasted: str
-    reason: Markup
-    has_rows: bool  # the table has rows of that time: no value can be made of them
-    table: Markup
-    newest: str  # the table's newest row; "": not known
-    newest_age: str  # "": the row is later than now
-    usual_age: str
-    complete_tables: tuple[Markup, ...]
-    last: VerdictFacts | None  # the last value before it
-    last_at: str
-    is_all_normal: bool  # the metric is normal, and nothing else of the incident goes on
-
-
-@dataclass(frozen=True)
-class EndFacts:
-    """The end of the incident, or of the metric's episode."""
-
-    since: str  # normal again since
-    all_since: str  # since when all metrics are; "" when that is not later
-    is_of_platform: bool  # the text is about the whole platform
-    lasted: str  # "": the start is not known
-    when: str  # from when to when it was not normal
-    worst: VerdictFacts | None
-    loss: LossFacts | None
-    cause: Markup  # the segment that explains it
-    is_mix: bool
-    unsent_since: str  # of an incident that was not sent before: normal again since
-    unsent_lasted: str
 
 
 def event_facts(subject: Subject) -> dict[str, Any]:
@@ -218,16 +168,18 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityF
     return facts if facts.same else None
 
 
-def _similar_facts(subject: Subject) -> SimilarFacts | None:
+def _similar_facts(subject: Subject) -> dict[str, Any] | None:
     """Return when the past incident was, its page, what people said of it and how far off its metric was."""
     past, bucket, reader = subject.context.similar, subject.event.bucket, subject.context.reader
     if past is None:
         return None
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
-    when = reader.at(past.at, near=bucket) if day == today else reader.day(day)
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
-    deviation = change(past.off, reader.language) if past.off else ""
-    return SimilarFacts(when, past.url if is_web(past.url) else "", tuple(filter(None, [label, deviation])))
+    return {
+        "when": reader.at(past.at, near=bucket) if day == today else reader.day(day),
+        "url": past.url if is_web(past.url) else "",
+        "details": tuple(filter(None, [label, change(past.off, reader.language) if past.off else ""])),
+    }
 
 
 def _cause_facts(subject: Subject) -> RootCauseFacts:
@@ -261,29 +213,29 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
     return tuple(calendar)
 
 
-def _gap_facts(subject: Subject) -> GapFacts:
+def _gap_facts(subject: Subject) -> dict[str, Any]:
     """Return the time without data, and what is known of the metric's table."""
     event, context, reader, language = subject.event, subject.context, subject.context.reader, subject.context.reader.language
     start, end, now = subject.gap or event.bucket, _end_of_gap(subject), reader.now
     newest, last, form = context.newest, event.episode.last, context.metric.form
-    return GapFacts(
-        is_start_known=subject.gap is not None,
-        since=reader.at(start, near=now),
-        back=reader.at(end, near=now),
-        when=reader.span(start, end),
-        buckets=plural(round((end - start) / context.metric.step), "bucket", language),
-        lasted=duration(end - start, language),
-        reason=plain_line(event.verdict.reason, MAX_REASON),
-        has_rows=newest is not None and start <= newest < subject.until,
-        table=plain_line(context.table, MAX_TITLE),
-        newest=reader.at(newest, near=now) if newest else "",
-        newest_age=duration(now - newest, language) if newest and newest <= now else "",
-        usual_age=duration(context.usual_delay, language) if context.usual_delay is not None else "",
-        complete_tables=tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
-        last=verdict_facts(last, form, language) if last else None,
-        last_at=reader.at(last.bucket, near=now) if last else "",
-        is_all_normal=event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
-    )
+    return {
+        "is_start_known": subject.gap is not None,
+        "since": reader.at(start, near=now),
+        "back": reader.at(end, near=now),  # the first bucket with data again
+        "when": reader.span(start, end),
+        "buckets": plural(round((end - start) / context.metric.step), "bucket", language),
+        "lasted": duration(end - start, language),
+        "reason": plain_line(event.verdict.reason, MAX_REASON),
+        "has_rows": newest is not None and start <= newest < subject.until,  # of that time: no value can be made of them
+        "table": plain_line(context.table, MAX_TITLE),
+        "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
+        "newest_age": duration(now - newest, language) if newest and newest <= now else "",
+        "usual_age": duration(context.usual_delay, language) if context.usual_delay is not None else "",
+        "complete_tables": tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
+        "last": verdict_facts(last, form, language) if last else None,  # the last value before it
+        "last_at": reader.at(last.bucket, near=now) if last else "",
+        "is_all_normal": event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
+    }
 
 
 def _end_of_gap(subject: Subject) -> datetime:
@@ -298,7 +250,7 @@ def _end_of_gap(subject: Subject) -> datetime:
     return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
 
 
-def _end_facts(subject: Subject) -> EndFacts:
+def _end_facts(subject: Subject) -> dict[str, Any]:
     """Return how the incident, or the metric's episode, ended."""
     event, incident, metric, reader = subject.event, subject.event.incident, subject.context.metric, subject.context.reader
     language, now = reader.language, reader.now
@@ -309,16 +261,16 @@ def _end_facts(subject: Subject) -> EndFacts:
     lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
     cause = incident.cause if incident and not incident.corrected else None
     where = cause.slice if cause and cause.answer == "carried" else None
-    return EndFacts(
-        since=reader.at(last if is_whole else normal, near=now),
-        all_since=reader.at(last, near=normal) if last > normal and not is_whole else "",
-        is_of_platform=is_whole,
-        lasted=duration(last - since, language) if since else "",
-        when=reader.span(subject.since, normal) if subject.since else "",
-        worst=verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
-        loss=loss_facts(metric, lost, worst, language),
-        cause=Markup(segment_name(where, language)) if where else Markup(""),
-        is_mix=cause is not None and cause.effect == "mix",
-        unsent_since=reader.at(over, near=now),
-        unsent_lasted=duration(over - (subject.since or subject.gap or event.bucket), language),
-    )
+    return {
+        "since": reader.at(last if is_whole else normal, near=now),  # normal again since
+        "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # where that is later
+        "is_of_platform": is_whole,
+        "lasted": duration(last - since, language) if since else "",
+        "when": reader.span(subject.since, normal) if subject.since else "",  # from when to when it was not normal
+        "worst": verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
+        "loss": loss_facts(metric, lost, worst, language),
+        "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it
+        "is_mix": cause is not None and cause.effect == "mix",
+        "unsent_since": reader.at(over, near=now),  # of an incident that was not sent before: normal again since
+        "unsent_lasted": duration(over - (subject.since or subject.gap or event.bucket), language),
+    }
