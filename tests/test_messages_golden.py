@@ -113,8 +113,8 @@ def test_a_template_reads_no_attribute_that_does_not_exist(name):
     classes = [one for module in (contexts, facts, root_cause) for one in vars(module).values() if is_dataclass(one)]
     past = SimilarIncident(moscow("14:00", -7))
     said = facts.event_facts(contexts.Subject.of(event(EventKind.DATA_BACK, DROP), context(metric(), reader(), similar=past)))
-    known = {field.name for one in classes for field in fields(one)} | {*said["gap"], *said["end"], *said["similar"]}
-    known |= {"last"}  # of a loop
+    known = {field.name for one in classes for field in fields(one)} | {"last"}  # of a loop
+    known |= {*said["others"], *said["gap"], *said["end"], *said["similar"]}
     macros = {macro.name for pieces in ("pieces", "causes") for macro in parsed(pieces, "en").find_all(nodes.Macro)}
     assert {node.attr for node in parsed(name, "en").find_all(nodes.Getattr)} <= known | macros
 

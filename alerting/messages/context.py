@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from markupsafe import Markup
 
@@ -218,14 +219,6 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 
 
 @dataclass(frozen=True)
-class TitledVerdict:
-    """A metric that joined or became worse in this event."""
-
-    title: Markup
-    verdict: VerdictFacts
-
-
-@dataclass(frozen=True)
 class MemberFacts:
     """Another metric of the incident."""
 
@@ -238,22 +231,7 @@ class MemberFacts:
     gap: str  # from when to when it had no data, where it had nothing but a gap
 
 
-@dataclass(frozen=True)
-class OtherMetrics:
-    """The other metrics of the incident, as lists."""
-
-    also: tuple[MemberFacts, ...] = ()  # not normal; of a gap, those that are not in it
-    still: tuple[MemberFacts, ...] = ()  # not normal, and this event says nothing new of them
-    normal_again: tuple[Markup, ...] = ()  # titles
-    joined: tuple[TitledVerdict, ...] = ()  # in this event
-    worsened: tuple[TitledVerdict, ...] = ()
-    corrected: tuple[Markup, ...] = ()  # titles of those that a correction takes back, too
-    in_gap: tuple[Markup, ...] = ()  # titles of those that are in the same gap
-    roots_first: tuple[MemberFacts, ...] = ()  # all: roots of other products, other roots, then what depends on them
-    ended: tuple[MemberFacts, ...] = ()  # those that mattered, when it is over
-
-
-def other_metrics(subject: Subject) -> OtherMetrics:
+def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     """Return the lists that a text may show of the incident's other metrics."""
     event, incident, parts = subject.event, subject.event.incident, subject.others
     is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
@@ -270,17 +248,18 @@ def other_metrics(subject: Subject) -> OtherMetrics:
     names = {event.metric, *facts}
     roots = [part for part in parts if not names & set(part.metric.parents)]
     roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
-    return OtherMetrics(
-        also=tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
-        still=tuple(facts[name] for name in anomalous if name not in with_news),
-        normal_again=tuple(facts[name].title for name in normal_again),
-        joined=tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
-        worsened=tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
-        corrected=(*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
-        in_gap=tuple(facts[p.metric.name].title for p in in_gap),
-        roots_first=tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
-        ended=tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),
-    )
+    return {
+        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),  # of a gap, those that are not in it
+        "still": tuple(facts[name] for name in anomalous if name not in with_news),  # this event says nothing new of them
+        "normal_again": tuple(facts[name].title for name in normal_again),
+        "joined": tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
+        "worsened": tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
+        "corrected": (*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
+        "in_gap": tuple(facts[p.metric.name].title for p in in_gap),  # in the same gap
+        # all: roots of other products, other roots, then what depends on them
+        "roots_first": tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
+        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),  # that mattered
+    }
 
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
@@ -306,9 +285,9 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     )
 
 
-def _titled(subject: Subject, event: Event) -> TitledVerdict:
+def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
     title = title_of(metric, language, MAX_SHORT_TITLE) if metric else plain_line(event.metric, MAX_SHORT_TITLE)
-    return TitledVerdict(title, verdict_facts(event.verdict, metric.form if metric else "number", language))
+    return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}
