@@ -23,7 +23,7 @@ from alerting.model.run import Reading, Run
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.explain import rarity
+from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judge import NUMBERS, JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
@@ -102,8 +102,8 @@ def _context(
     return messages.MessageContext(
         title_with_segment(metric, event),
         ctx.audience(now),
-        yesterday=_days_before(values, event.bucket, 1, ctx.zone),
-        week_ago=_days_before(values, event.bucket, 7, ctx.zone),
+        yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
+        week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
@@ -128,12 +128,6 @@ def title_with_segment(metric: Metric, event: Event) -> Metric:
         return metric
     part = spell_segment(cause.slice.elements, equals=" ")
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
-
-
-def _days_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
-    """Return the value at the same local time `days` before; NaN where there is none."""
-    then = (bucket.astimezone(ZoneInfo(zone)) - timedelta(days=days)).astimezone(UTC)
-    return float(values.get(then, float("nan")))
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:

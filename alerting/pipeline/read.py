@@ -99,18 +99,26 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
     """Return what the scans have read, in one reading."""
-    parts = [_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures]
-    counts = {name: frame for part in parts for name, frame in part.counts.items()}
-    past = ctx.store.arrivals(now - ARRIVALS_FOR) if now else []
+    reading = merged([_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures])
+    reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
+    if now is None:
+        return reading
+    incomplete = incomplete_buckets(reading.counts, ctx.store.arrivals(now - ARRIVALS_FOR), now)
+    return replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+
+
+def merged(readings: Sequence[Reading]) -> Reading:
+    """Return one reading of several of different tables, with each note once; nothing is pending."""
     return Reading(
-        series={name: series for part in parts for name, series in part.series.items()},
-        counts=counts,
-        errors={name: reason for part in parts for name, reason in part.errors.items()},
-        notes=(*ctx.notes, *ctx.source.notes, *(note for part in parts for note in part.notes)),
-        volumes={name: volume for part in parts for name, volume in part.volumes.items()},
-        incomplete=incomplete_buckets(counts, past, now) if now else {},
-        arrivals=arrivals_now(counts, now) if now else (),
-        seconds={name: seconds for part in parts for name, seconds in part.seconds.items()},
+        series={name: series for one in readings for name, series in one.series.items()},
+        counts={scan: counts for one in readings for scan, counts in one.counts.items()},
+        errors={name: reason for one in readings for name, reason in one.errors.items()},
+        notes=tuple(dict.fromkeys(note for one in readings for note in one.notes)),
+        volumes={name: volume for one in readings for name, volume in one.volumes.items()},
+        incomplete={scan: bucket for one in readings for scan, bucket in one.incomplete.items()},
+        arrivals=tuple(arrival for one in readings for arrival in one.arrivals),
+        slices={query: rows for one in readings for query, rows in one.slices.items()},
+        seconds={scan: seconds for one in readings for scan, seconds in one.seconds.items()},
     )
 
 
