@@ -59,7 +59,6 @@ from tests.texts import (
     silenced,
     taken,
     told,
-    unsilenced,
     worsened_incident,
 )
 
@@ -97,7 +96,7 @@ def test_a_row_of_buttons_fits_a_phone(language):
 def test_an_incident_is_one_thread():
     first = opened_incident("en")
     assert (first.key, first.reply_to, first.incident) == ("20261012T1115Z-likes/opened/text", "", "20261012T1115Z-likes")
-    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted, unsilenced):
+    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted):
         message = make("en")
         assert (message.reply_to, message.incident) == (first.key, first.incident), make
         assert message.key.startswith(f"{first.incident}/"), make
@@ -109,7 +108,7 @@ def test_an_incident_is_one_thread():
 def test_messages_about_problems_make_a_sound_and_confirmations_do_not():
     loud = [opened_incident, no_data_incident, worsened_incident, reminder_open, resolved_incident, corrected, digest]
     assert not any(make("en").quiet for make in loud)
-    assert all(make("en").quiet for make in (taken, silenced, muted, unsilenced, daily, labelled(Label.REAL)))
+    assert all(make("en").quiet for make in (taken, silenced, muted, daily, labelled(Label.REAL)))
     calm = replace(event(EventKind.RESOLVED, normal(moscow("17:00"))), quiet=True)
     assert messages.compose(calm, context(metric(), reader())).quiet
     assert messages.picture_message(event(EventKind.OPENED, DROP), b"png", context(metric(), reader())).quiet

@@ -16,7 +16,6 @@ from alerting.messages.compose import (
     digest_message,
     labelled_reply,
     silenced_reply,
-    unsilenced_reply,
 )
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
@@ -434,10 +433,6 @@ def muted(language: str) -> messages.Message:
     return silenced_reply(incident(member("likes"), muted=True), "Anna", moscow("14:40"), reader(language))
 
 
-def unsilenced(language: str) -> messages.Message:
-    return unsilenced_reply(incident(member("likes")), "Anna", moscow("14:40"), reader(language))
-
-
 def labelled(label: Label):
     def make(language: str) -> messages.Message:
         return labelled_reply(incident(member("likes"), label=label), "Anna", moscow("14:40"), reader(language))
@@ -520,6 +515,6 @@ TEXTS = [
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
-    corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, unsilenced, *map(labelled, Label),
+    corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, *map(labelled, Label),
     digest, daily, daily_bad, daily_quiet, drill,
 ]  # fmt: skip

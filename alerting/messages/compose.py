@@ -254,11 +254,6 @@ def silenced_reply(incident: Incident, who: str, at: datetime, reader: Audience)
     return _reply(incident, EventKind.SILENCED, "silenced", at, reader, {"who": who, "until": until})
 
 
-def unsilenced_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
-    """🔔 Anna: no longer silent"""
-    return _reply(incident, EventKind.SILENCED, "unsilenced", at, reader, {"who": who})
-
-
 def labelled_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
     """🏷 Anna: false alarm, and the effect of that."""
     label = incident.label or Label.REAL
