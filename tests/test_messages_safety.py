@@ -11,12 +11,10 @@ import pytest
 from alerting import messages
 from alerting.messages.compose import (
     DailySummary,
-    acknowledged_reply,
+    confirmation,
     daily_message,
-    labelled_reply,
     root_cause_reply,
     run_failed,
-    silenced_reply,
 )
 from alerting.model.incident import Event, Incident, Member, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
@@ -113,8 +111,8 @@ def test_no_incident_breaks_the_text(kind, odd, platform, closed):
 @pytest.mark.parametrize("odd", [NASTY, "🔥" * 10_000, ""], ids=["html", "long", "none"])
 def test_no_name_breaks_a_reply(odd):
     story = incident(member("likes"), muted=True, label=Label.REAL)
-    for reply in (acknowledged_reply, silenced_reply, labelled_reply):
-        assert len(plain(reply(story, odd, moscow("14:40"), reader()).text)) < 200
+    for kind in (EventKind.TAKEN, EventKind.SILENCED, EventKind.LABELLED):
+        assert len(plain(confirmation(story, kind, odd, moscow("14:40"), reader()).text)) < 200
     day = DailySummary(1, 1, 0, 0, ((odd, None),) * 50, 3, odd, (odd, 0.5, MONDAY), MONDAY)
     assert len(plain(daily_message(day, reader()).text)) < 1024
 

@@ -10,12 +10,10 @@ from html.parser import HTMLParser
 from alerting import messages
 from alerting.messages.compose import (
     DailySummary,
-    acknowledged_reply,
     as_drill,
+    confirmation,
     daily_message,
     digest_message,
-    labelled_reply,
-    silenced_reply,
 )
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
@@ -420,22 +418,26 @@ def corrected_in_part(language: str) -> messages.Message:
     return told(EventKind.CORRECTED, verdict, story, language, "15:05", (part(story.root), part(CTR), part(views)))
 
 
+def confirmed(story: Incident, kind: EventKind, language: str) -> messages.Message:
+    return confirmation(story, kind, "Anna", moscow("14:40"), reader(language))
+
+
 def taken(language: str) -> messages.Message:
-    return acknowledged_reply(incident(member("likes"), acknowledged_by="Anna"), "Anna", moscow("14:40"), reader(language))
+    return confirmed(incident(member("likes"), acknowledged_by="Anna"), EventKind.TAKEN, language)
 
 
 def silenced(language: str) -> messages.Message:
     snoozed = incident(member("likes"), snoozed_until=moscow("15:35"))
-    return silenced_reply(snoozed, "Anna", moscow("14:40"), reader(language))
+    return confirmed(snoozed, EventKind.SILENCED, language)
 
 
 def muted(language: str) -> messages.Message:
-    return silenced_reply(incident(member("likes"), muted=True), "Anna", moscow("14:40"), reader(language))
+    return confirmed(incident(member("likes"), muted=True), EventKind.SILENCED, language)
 
 
 def labelled(label: Label):
     def make(language: str) -> messages.Message:
-        return labelled_reply(incident(member("likes"), label=label), "Anna", moscow("14:40"), reader(language))
+        return confirmed(incident(member("likes"), label=label), EventKind.LABELLED, language)
 
     make.__name__ = f"labelled_{label.value.replace(' ', '_')}"
     return make

@@ -239,33 +239,21 @@ def as_drill(message: Message, language: str) -> Message:
     return replace(message, text=text, key=key, reply_to=reply_to, edits=edits)
 
 
-# The short answers that confirm a button in the thread. None makes a sound.
+def confirmation(incident: Incident, kind: EventKind, who: str, at: datetime, reader: Audience) -> Message:
+    """Return the reply in the thread that confirms a button, without a sound: 👀 Anna is on it · 🔕 Anna: silent until 15:35.
 
-
-def acknowledged_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
-    """👀 Anna is on it"""
-    return _reply(incident, EventKind.TAKEN, "taken", at, reader, {"who": who})
-
-
-def silenced_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
-    """🔕 Anna: silent until 15:35, as the incident says."""
-    snoozed_until = None if incident.muted else incident.snoozed_until
-    until = reader.at(snoozed_until, near=reader.now) if snoozed_until else ""
-    return _reply(incident, EventKind.SILENCED, "silenced", at, reader, {"who": who, "until": until})
-
-
-def labelled_reply(incident: Incident, who: str, at: datetime, reader: Audience) -> Message:
-    """🏷 Anna: false alarm, and the effect of that."""
+    `kind`: taken, silenced or labelled, which is also the name of the template. `incident`: as it is after the press.
+    """
+    until = None if incident.muted else incident.snoozed_until
     label = incident.label or Label.REAL
-    facts = {"who": who, "label": WORDS[reader.language][LABEL_WORDS[label]], "effect": label.value}
-    return _reply(incident, EventKind.LABELLED, "labelled", at, reader, facts)
-
-
-def _reply(incident: Incident, kind: EventKind, name: str, at: datetime, reader: Audience, facts: dict[str, str]) -> Message:
-    """Return a reply to the incident's opening message. `name`: of its template."""
-    who = plain_line(facts["who"], MAX_TITLE) or "?"
-    text = render(name, reader.language, facts | {"who": who})
-    key = f"{incident.id}/{name}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    facts = {
+        "who": plain_line(who, MAX_TITLE) or "?",
+        "until": reader.at(until, near=reader.now) if until else "",
+        "label": WORDS[reader.language][LABEL_WORDS[label]],
+        "effect": label.value,
+    }
+    text = render(kind.value, reader.language, facts)
+    key = f"{incident.id}/{kind.value}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
     return Message(key, kind, incident.root.metric, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
 
 
