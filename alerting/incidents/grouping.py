@@ -177,7 +177,7 @@ class IncidentGrouping:
         reminders = [event for event in events if event.kind is EventKind.REMINDER]
         if not reminders:
             return None
-        remind = self.tree.metric(reminders[0].metric).policy.remind
+        remind = self.tree.metrics[reminders[0].metric].policy.remind
         due = before.last_notified is None or reminders[0].bucket - before.last_notified >= remind
         return self._combined(reminders, after) if due else None
 
@@ -190,7 +190,7 @@ class IncidentGrouping:
         member, root = before.member(event.metric), before.root.metric
         if member is not None:
             return member.until is None and member.gap != (event.kind is EventKind.NO_DATA)
-        below_root = self.tree.related(event.metric, root) and self.tree.depth(event.metric) > self.tree.depth(root)
+        below_root = self.tree.related(event.metric, root) and self.tree.depth[event.metric] > self.tree.depth[root]
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
     def _combined(self, events: list[Event], after: Incident) -> Event:
@@ -287,42 +287,32 @@ class MetricTree:
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
-        self.metrics = metrics
-        self._by_name = {metric.name: metric for metric in metrics}
-        self._order = {metric.name: position for position, metric in enumerate(metrics)}
+        self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
         try:
-            TopologicalSorter({metric.name: self._parents(metric.name) for metric in metrics}).prepare()
+            parents_first = [*TopologicalSorter(parents).static_order()]
         except CycleError as error:
-            first = self._by_name[min(error.args[1], key=lambda name: self._order[name])]
+            first = next(metric for metric in metrics if metric.name in error.args[1])
             raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
 
-    def metric(self, name: str) -> Metric:
-        """Return the metric of that name. Raises KeyError."""
-        return self._by_name[name]
-
-    def depth(self, name: str) -> int:
-        """Return the length of the longest path from a root metric; 0 for a root metric."""
-        return max((1 + self.depth(parent) for parent in self._parents(name)), default=0)
-
-    def roots(self, name: str) -> frozenset[str]:
-        """Return the root metrics (those without parents) above this metric; the metric itself if it is a root."""
-        parents = self._parents(name)
-        return frozenset().union(*map(self.roots, parents)) if parents else frozenset({name})
+        self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
+        self._roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        for name in parents_first:
+            self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
+            self._roots[name] = frozenset[str]().union(*(self._roots[parent] for parent in parents[name])) or frozenset({name})
 
     def related(self, one: str, other: str) -> bool:
         """Return whether two metrics have a root in common."""
-        return bool(self.roots(one) & self.roots(other))
+        return bool(self._roots[one] & self._roots[other])
 
     def first(self, names: Iterable[str]) -> str:
         """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
-        return min(names, key=lambda name: (self.depth(name), self._order[name]))
+        chosen = set(names)
+        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
 
     def is_platform(self, names: Iterable[str]) -> bool:
         """Return whether the root metrics of all products (two at least) are among `names`."""
-        chosen = set(names)
-        down = {metric.product for metric in self.metrics if metric.name in chosen and not self._parents(metric.name)}
-        products = {metric.product for metric in self.metrics if metric.product}
+        chosen, metrics = set(names), self.metrics.values()
+        down = {metric.product for metric in metrics if metric.name in chosen and self.depth[metric.name] == 0}
+        products = {metric.product for metric in metrics if metric.product}
         return len(products) > 1 and products <= down
-
-    def _parents(self, name: str) -> tuple[str, ...]:
-        return tuple(parent for parent in self._by_name[name].parents if parent in self._by_name)
