@@ -30,7 +30,7 @@ from alerting.messages.format import (
     roughly,
     title_of,
 )
-from alerting.messages.root_cause import RootCauseFacts, root_cause_facts
+from alerting.messages.root_cause import root_cause_facts
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident
 from alerting.model.message import Action, Button, Message
@@ -111,7 +111,7 @@ def rarity_text(event: Event, context: MessageContext) -> str:
     return render("rarity", context.reader.language, event_facts(Subject.of(event, context)))
 
 
-def root_cause_lines(cause: RootCauseFacts, language: str) -> list[str]:
+def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
     """Return each finding in a line, the cause first where there is one."""
     return render("cause", language, {"cause": cause}).splitlines()
 

@@ -22,7 +22,7 @@ from alerting.messages.context import (
     verdict_facts,
 )
 from alerting.messages.format import MAX_REASON, MAX_TITLE, NumberFormat, change, duration, is_web, plain_line, plural, title_of
-from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
+from alerting.messages.root_cause import root_cause_facts, segment_name
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Rarity
 from alerting.model.verdict import EventKind, Status, Verdict
@@ -182,13 +182,13 @@ def _similar_facts(subject: Subject) -> dict[str, Any] | None:
     }
 
 
-def _cause_facts(subject: Subject) -> RootCauseFacts:
+def _cause_facts(subject: Subject) -> dict[str, Any]:
     """Return the cause of an incident that stands, where its root is known."""
     incident = subject.event.incident
     metrics = [subject.context.metric, *(part.metric for part in subject.others)]
     root = next((metric for metric in metrics if incident and metric.name == incident.root.metric), None)
     if incident is None or incident.cause is None or incident.corrected or root is None:
-        return RootCauseFacts()
+        return {"findings": ()}
     return root_cause_facts(incident, root, subject.context.reader)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -69,103 +68,61 @@ def segment_attributes(where: Segment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for pairs in where.elements for name, _ in pairs))
 
 
-@dataclass(frozen=True)
-class SegmentFacts:
-    """A segment whose share of all has changed."""
+def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> dict[str, Any]:
+    """Return the facts of an incident's cause. `metric`: the incident's root. Texts are empty where there is nothing to show."""
+    cause, language, first = incident.cause or RootCause("unclear"), reader.language, incident.root.first
+    change, effect, where = first.value - first.expected, "", cause.slice
+    if math.isnan(change) and where:
+        change = where.change * (1 if cause.share >= 0 else -1)
+    if cause.answer == "alike":
+        effect = "alike"
+    elif cause.answer == "carried" and where is not None and not math.isnan(where.change):
+        effect = "experiment" if cause.experiment and cause.effect != "mix" else cause.effect
 
-    name: Markup
-    share: str  # 31 %: now
-    usual: str  # 20 %
-
-
-@dataclass(frozen=True)
-class SegmentList:
-    """The first of several such segments, and how many more there are."""
-
-    shown: tuple[SegmentFacts, ...] = ()
-    more: int = 0
-
-
-@dataclass(frozen=True)
-class RootCauseFacts:
-    """A root cause as templates show it. Texts are empty where there is nothing to show."""
-
-    findings: tuple[str, ...] = ()  # those that have a line, the most telling first: cause | imbalance | new | gone
-    effect: str = ""  # alike | mix | rate | experiment | count; empty where nothing explains the change
-    is_drop: bool = False  # of the metric
-    title: str = ""  # of the metric, as it is written within a sentence
-    segment: Markup = Markup("")
-    is_several: bool = False  # the segment has several elements
-    change: str = ""  # of the segment: −62 %
-    value: str = ""  # of the segment
-    expected: str = ""
-    share: str = ""  # of the metric's change: 98 %
-    is_all: bool = False  # the segment explains as good as all of the change
-    is_more_than_all: bool = False  # the rest went the other way
-    is_mix_only: bool = False
-    usual_share: str = ""  # of a mix effect: the segment's share of all before
-    current_share: str = ""  # and now
-    rest: str = ""  # change of everything else: −1 %
-    is_rest_usual: bool = False
-    is_rest_opposite: bool = False  # it went the other way: `rest` has no sign
-    is_rest_up: bool = False
-    are_others_normal: bool = False
-    unaffected: tuple[Markup, ...] = ()  # segments that are normal
-    is_overlap: bool = False
-    attributes: Markup = Markup("")  # that were searched, where all moved alike
-    imbalance: SegmentList = SegmentList()
-    new: SegmentList = SegmentList()
-    gone: SegmentList = SegmentList()
-
-
-def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> RootCauseFacts:
-    """Return the facts of an incident's cause. `metric`: the incident's root."""
-    cause, language = incident.cause or RootCause("unclear"), reader.language
-    first = incident.root.first
-    change = first.value - first.expected
-    if math.isnan(change) and cause.slice:
-        change = cause.slice.change * (1 if cause.share >= 0 else -1)
-    facts: dict[str, Any] = {
-        "is_drop": change < 0,
+    findings = {"cause": effect, "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
+    names = list(dict.fromkeys(attribute_name(name, language) for name in cause.attributes))  # age, age_band: one name
+    facts = {
+        "findings": tuple(name for name, found in findings.items() if found),  # those with a line, the most telling first
+        "effect": effect,  # alike | mix | rate | experiment | count; empty where nothing explains the change
+        "is_drop": change < 0,  # of the metric
         "title": inside_sentence(title_of(metric, language, MAX_SHORT_TITLE)),
+        "attributes": Markup(enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))),
         "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
         "new": _segment_list(cause.new, language),
         "gone": _segment_list(cause.gone, language),
     }
-    if cause.answer == "alike":
-        names = list(dict.fromkeys(attribute_name(name, language) for name in cause.attributes))  # age, age_band: one name
-        attributes = enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))
-        facts |= {"effect": "alike", "attributes": Markup(attributes)}
-    elif cause.answer == "carried" and cause.slice is not None and not math.isnan(cause.slice.change):
-        facts |= _segment_facts(cause, cause.slice, metric, language) | _rest_facts(cause, cause.slice, change < 0, language)
-    names_of = {"cause": facts.get("effect"), "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
-    return RootCauseFacts(tuple(name for name, there in names_of.items() if there), **facts)
+    if where is None or effect in ("", "alike"):
+        return facts
+    return facts | _segment_facts(cause, where, metric, language) | _rest_facts(cause, where, change < 0, language)
 
 
-def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> SegmentList:
-    """Return the first segments with their shares; of each the first element."""
-    shown = []
-    for where in segments[:MAX_LISTED]:
-        name = segment_name(where, language, most=1, with_attributes=with_attributes)
-        shown.append(SegmentFacts(Markup(name), percent(where.value, language), percent(where.expected, language)))
-    return SegmentList(tuple(shown), len(segments) - len(shown))
+def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> dict[str, Any]:
+    """Return the first segments with their shares, of each the first element, and how many more there are."""
+    shown = [
+        {
+            "name": Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
+            "share": percent(where.value, language),  # now
+            "usual": percent(where.expected, language),
+        }
+        for where in segments[:MAX_LISTED]
+    ]
+    return {"shown": shown, "more": len(segments) - len(shown)}
 
 
 def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
     """Return the facts of the segment that explains the change: how it changed, and how much of the change it explains."""
     numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
     return {
-        "effect": "experiment" if cause.experiment and cause.effect != "mix" else cause.effect,
         "segment": Markup(segment_name(where, language)),
         "is_several": len(where.elements) > 1,
         "change": signed_percent(where.value, where.expected, language),
         "value": numbers.value(where.value),
         "expected": numbers.value(where.expected),
-        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",
+        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",  # of the metric's change
         "is_all": cause.share >= ALL,
-        "is_more_than_all": cause.share > MORE_THAN_ALL,
+        "is_more_than_all": cause.share > MORE_THAN_ALL,  # the rest went the other way
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
-        "current_share": percent(where.value, language),
+        "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
         "usual_share": percent(where.expected, language),
     }
 
@@ -173,21 +130,21 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
 def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
     """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
     limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
-    normal = [other for other in cause.others if abs(other.change) < limit]
-    others, rest = cause.others or (cause.rest,), cause.rest
-    facts: dict[str, Any] = {
+    kind, others, rest = segment_attributes(where), cause.others or (cause.rest,), cause.rest
+    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
+    is_known = rest is not None and math.isfinite(rest.change)
+    change = rest.change if rest is not None and is_known else 0.0
+    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
+    shown = roughly(abs(change) if is_opposite else change, language)
+    return {
+        "rest": shown.removeprefix("+") if is_opposite else shown,
+        "is_rest_usual": is_known and not shown,
+        "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
+        "is_rest_up": change > 0,
         "are_others_normal": all(other is not None and abs(other.change) < limit for other in others),
-        "is_overlap": cause.overlap,
-    }
-    if not cause.experiment:
-        kind = segment_attributes(where)
-        facts["unaffected"] = tuple(
+        "unaffected": tuple(
             Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
             for other in normal[:MAX_UNAFFECTED]
-        )
-    if rest is not None and math.isfinite(rest.change):
-        opposite = cause.share > MORE_THAN_ALL and (rest.change > 0) == is_drop
-        change = roughly(abs(rest.change) if opposite else rest.change, language)
-        facts |= {"is_rest_usual": not change, "is_rest_opposite": opposite, "is_rest_up": rest.change > 0}
-        facts["rest"] = change.removeprefix("+") if opposite else change
-    return facts
+        ),
+        "is_overlap": cause.overlap,
+    }
