@@ -9,13 +9,7 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages.compose import (
-    DailySummary,
-    confirmation,
-    daily_message,
-    root_cause_reply,
-    run_failed,
-)
+from alerting.messages.compose import DailySummary, confirmation, daily_message, root_cause_reply, run_failed
 from alerting.model.incident import Event, Incident, Member, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict

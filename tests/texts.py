@@ -8,13 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 from alerting import messages
-from alerting.messages.compose import (
-    DailySummary,
-    as_drill,
-    confirmation,
-    daily_message,
-    digest_message,
-)
+from alerting.messages.compose import DailySummary, as_drill, confirmation, daily_message, digest_message
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
 from alerting.model.incident import Event, Incident, Member

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
-from alerting.messages.facts import event_facts
+from alerting.messages.facts import event_facts, root_cause_facts
 from alerting.messages.format import (
     MAX_REASON,
     MAX_SHORT_TITLE,
@@ -30,7 +30,6 @@ from alerting.messages.format import (
     roughly,
     title_of,
 )
-from alerting.messages.root_cause import root_cause_facts
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident
 from alerting.model.message import Action, Button, Message

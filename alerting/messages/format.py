@@ -1,4 +1,4 @@
-"""The formats of numbers, instants and durations in a language, and of texts that come from data. Pure.
+"""The formats of numbers, instants and durations in a language, of segments and of other texts that come from data. Pure.
 
 Numbers and times have nothing in them that must be escaped; texts from data are escaped here, and cut.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from html import escape
 from itertools import accumulate
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
+from alerting.model.incident import Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 
@@ -39,6 +41,10 @@ CLEAR_WEEKDAY = 6  # days from today within which "Mon" can mean one day only
 # characters kept of each (escaped), so that a text stays under Telegram's 4096
 MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
 MAX_SHORT_TITLE = 40  # of a title among others
+MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # of a segment
+MAX_ELEMENTS, MAX_PAIRS = 3, 3  # named of a segment, and of an element
+
+CleanText = Callable[[str], str]  # makes a text from data fit to be shown
 
 
 @dataclass(frozen=True)
@@ -264,3 +270,33 @@ def enumerate_words(words: Sequence[str], language: str, hidden: int = 0) -> str
 def is_web(url: str) -> bool:
     """Tell whether `url` is a web address that can be linked; anything else is shown, to be copied."""
     return url.startswith(("http://", "https://")) and len(escape(url)) <= MAX_URL and url.isprintable() and " " not in url
+
+
+escape_text: CleanText = partial(plain_line, limit=MAX_VALUE)
+
+
+def attribute_name(name: str, language: str, clean: CleanText = escape_text) -> str:
+    """Return the reader's word for an attribute, or the attribute itself."""
+    return WORDS[language].get(f"attribute {name}") or clean(name[:MAX_ATTRIBUTE])
+
+
+def segment_name(
+    where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS, with_attributes: bool = True
+) -> str:
+    """os iOS and os iPadOS · country Russia & source ads: attributes in the reader's words, values as they are.
+
+    Each text from data passes `clean`, as does the &. More than `most` elements are counted.
+    """
+    elements = []
+    for pairs in where.elements[:most]:
+        pieces = []
+        for name, value in pairs[:MAX_PAIRS]:
+            shown = clean(value) or WORDS[language]["empty"]
+            pieces.append(f"{attribute_name(name, language, clean)} {shown}" if with_attributes else shown)
+        elements.append(f" {clean('&')} ".join([*pieces, "…"] if len(pairs) > MAX_PAIRS else pieces))
+    return enumerate_words(elements, language, hidden=len(where.elements) - len(elements))
+
+
+def segment_attributes(where: Segment) -> tuple[str, ...]:
+    """Return the names of the attributes of a segment, in order."""
+    return tuple(dict.fromkeys(name for pairs in where.elements for name, _ in pairs))

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from alerting import charts, connections, messages, pipeline
 from alerting.backtest.review import group_events
 from alerting.messages.compose import rarity_text, root_cause_lines
-from alerting.messages.format import NumberFormat, change
-from alerting.messages.root_cause import root_cause_facts, segment_name
+from alerting.messages.facts import root_cause_facts
+from alerting.messages.format import NumberFormat, change, segment_name
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric
