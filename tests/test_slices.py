@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerting.model.incident import Segment
 from alerting.rootcause.expectation import expected_counts, expected_ratio, overdispersion
 from alerting.rootcause.explain import Conclusion, explain, new_and_gone_values, split_effects
 from alerting.rootcause.search import SearchOptions
@@ -239,9 +240,10 @@ def test_new_and_vanished_values_are_named():
         "os_version": ["17", "18", "9", "8"], "country": ["RU", "RU", "RU", "UA"],
         "value": [60, 40, 0, 0], "expected": [80.0, 0, 20, 3],
     })  # fmt: skip
-    told = [(a.attribute, a.value, a.gone, a.amount) for a in new_and_gone_values(leaves, ["country", "os_version"])]
-    assert told == [("os_version", "18", False, 40), ("os_version", "9", True, 20.0)]  # three units may be chance
-    assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ()
+    new, gone = new_and_gone_values(leaves, ["country", "os_version"])
+    assert new == [Segment(((("os_version", "18"),),), 40 / 100, 0.0)]
+    assert gone == [Segment(((("os_version", "9"),),), 0.0, 20 / 103)]  # three units may be chance
+    assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ([], [])
 
 
 @pytest.mark.parametrize(

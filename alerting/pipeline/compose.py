@@ -154,11 +154,11 @@ def _other_members(event: Event) -> list[Member]:
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode."""
     verdict = changes.newest.get(name)
-    if verdict is None and name in judged and len(judged[name]):
-        last = judged[name].iloc[-1]
-        value, low, expected, high, score, usual = (float(last[column]) for column in NUMBERS)
-        bucket = judged[name].index[-1].to_pydatetime()
-        verdict = Verdict(name, bucket, Status(last.status), value, low, expected, high, score, usual=usual)
+    if verdict is None and name in judged and len(judged.reading.series[name]):
+        row = judged.newest(name)
+        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+        bucket, status = row["bucket"].to_pydatetime(), Status(row["status"])
+        verdict = Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
     return against_level_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
 
 

@@ -71,14 +71,12 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
     cause = _root_cause(explained, leaves, attributes)
     amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
-    changed = [c for c in new_and_gone_values(amount, attributes) if c.share >= MIN_NEW_VALUE_SHARE]
-    new = [Segment((((c.attribute, c.value),),), c.share, 0.0) for c in changed if not c.gone]
-    gone = [Segment((((c.attribute, c.value),),), 0.0, c.share) for c in changed if c.gone]
+    new, gone = new_and_gone_values(amount, attributes)
     overlap = not metric.adds and metric.form == "count" and cause.slice is not None
     return replace(
         cause,
-        new=tuple(new[:MAX_NEW_VALUES]),
-        gone=tuple(gone[:MAX_NEW_VALUES]),
+        new=tuple(segment for segment in new if segment.value >= MIN_NEW_VALUE_SHARE)[:MAX_NEW_VALUES],
+        gone=tuple(segment for segment in gone if segment.expected >= MIN_NEW_VALUE_SHARE)[:MAX_NEW_VALUES],
         overlap=overlap and bool(amount["value"].sum() > MAX_OVERLAP * max(verdict.value, 1)),
         imbalance=_imbalanced_groups(rows) if "users" in rows and EXPERIMENT in attributes else (),
     )

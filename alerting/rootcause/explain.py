@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from alerting.model.incident import spell_segment
+from alerting.model.incident import Segment, spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
 from alerting.rootcause.search import BOTH, Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
 
@@ -227,33 +227,25 @@ def split_effects(
     return (share + expected_share) / 2 * (now - before), (share - expected_share) * ((now + before) / 2 - middle)
 
 
-@dataclass(frozen=True)
-class ValueChange:
-    """A value of an attribute that is new (expected 0) or gone (0 now)."""
-
-    attribute: str
-    value: str
-    gone: bool
-    amount: float  # units now, or units that were expected
-    share: float  # of all units now, or of all that were expected
-
-
 def new_and_gone_values(
     leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS
-) -> tuple[ValueChange, ...]:
-    """Return values with at least `min_units` of which none were expected, or that were expected and did not come.
+) -> tuple[list[Segment], list[Segment]]:
+    """Return the values with at least `min_units` of which none were expected, and those that were expected and did not come.
 
-    `leaves`: columns `value` and `expected` as of a count in `explain`. Largest share first. Raises ValueError as it.
+    Each is a segment with its share of all now and its share of all that was expected; the largest first. `leaves`: columns
+    `value` and `expected` as of a count in `explain`. Raises ValueError as it.
     """
     table = make_leaves(leaves, attributes, ["value", "expected"], spread=False)
     value, expected = table.numbers["value"], table.numbers["expected"]
-    out = []
+    new, gone = list[Segment](), list[Segment]()
     for column, attribute in enumerate(table.attributes):
         names, codes = table.names[column], table.codes[:, column]
         now, usual = np.bincount(codes, value, len(names)), np.bincount(codes, expected, len(names))
         for name, x, y in zip(names, now, usual, strict=True):
             if y == 0 and x >= min_units:
-                out.append(ValueChange(attribute, name, False, float(x), float(x / value.sum())))
+                new.append(Segment((((attribute, name),),), float(x / value.sum()), 0.0))
             if x == 0 and y >= min_units:
-                out.append(ValueChange(attribute, name, True, float(y), float(y / expected.sum())))
-    return tuple(sorted(out, key=lambda change: (-change.share, change.attribute, change.value)))
+                gone.append(Segment((((attribute, name),),), 0.0, float(y / expected.sum())))
+    new.sort(key=lambda segment: (-segment.value, segment.elements))
+    gone.sort(key=lambda segment: (-segment.expected, segment.elements))
+    return new, gone
