@@ -35,10 +35,13 @@ def update_incidents(
     JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
     Silenced events change incidents in the same way.
     """
-    grouping = IncidentGrouping({incident.id: incident for incident in known}, MetricTree(metrics), silenced)
-    step = {metric.name: metric.step for metric in metrics}
-    ordered = sorted(events, key=lambda event: event.bucket + step[event.metric])
-    for _, group in groupby(ordered, key=lambda event: event.bucket + step[event.metric]):
+    tree = MetricTree(metrics)
+    grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
+
+    def end(event: Event) -> datetime:
+        return event.bucket + tree.metrics[event.metric].step
+
+    for _, group in groupby(sorted(events, key=end), key=end):
         grouping.add(list(group))
     return list(grouping.incidents.values()), grouping.notifications
 

@@ -48,10 +48,6 @@ class _Scan:
     items: list[DueBuckets]
     grid: pd.DatetimeIndex
 
-    @property
-    def end(self) -> datetime:
-        return self.grid[-1].to_pydatetime() + self.query.step
-
 
 def read(
     ctx: RunContext, due: Sequence[DueBuckets], days: int = 0, now: datetime | None = None, max_wait: float | None = SLOW_AFTER
@@ -65,8 +61,8 @@ def read(
     scans = _scans(ctx, due, days)
 
     def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
-        began = ctx.timer()
-        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
+        began, first, last = ctx.timer(), scan.grid[0].to_pydatetime(), scan.grid[-1].to_pydatetime()
+        return ctx.source.fetch(scan.query, first, last + scan.query.step), ctx.timer() - began
 
     pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")  # a database reads several tables at once
     futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
