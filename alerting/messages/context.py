@@ -83,6 +83,7 @@ class Subject:
     since: datetime | None  # the first anomalous bucket
     gap: datetime | None  # the first missing bucket
     is_gap: bool  # the text is about missing data, rather than anomalous data
+    before: Verdict | None  # the verdict that was sent last; of a correction, the one that it takes back
     worst: Verdict | None
     until: datetime  # end of the newest bucket that the text is about
     over: datetime | None  # the last bucket at which a metric of the incident became normal; None: not known
@@ -120,17 +121,11 @@ class Subject:
             episode.since or (member.since if member else None),
             gap,
             is_gap,
+            (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
             episode.worst or (member.worst if member else None),
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
-
-    @property
-    def before(self) -> Verdict | None:
-        """The verdict that was sent last; of a correction, the one that it takes back."""
-        if self.event.kind is EventKind.CORRECTED:
-            return self.member.first if self.member else None
-        return self.event.episode.last_notified_verdict
 
     @property
     def is_critical(self) -> bool:

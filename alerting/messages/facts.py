@@ -35,7 +35,7 @@ from alerting.messages.format import (
     title_of,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Incident, Rarity, RootCause, Segment
+from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Status, Verdict
 
@@ -47,6 +47,7 @@ MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is s
 SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
 
 # root causes
+NO_CAUSE: dict[str, Any] = {"findings": ()}
 MAX_ATTRIBUTES = 8  # named where all moved alike
 MAX_UNAFFECTED = 4  # segments named that are not affected
 MAX_LISTED = 3  # segments named that are out of balance, new or gone
@@ -88,14 +89,15 @@ class RarityFacts:
 
 def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
+    incident, context = subject.event.incident, subject.context
     return {
         **_headline_facts(subject),
         **_course_facts(subject),
         "incident": _incident_facts(subject),
         "others": other_metrics(subject),
-        "cause": _cause_facts(subject),
-        "similar": _similar_facts(subject),
-        "calendar": _calendar(subject),
+        "cause": _cause_facts(subject, incident) if incident and incident.cause else NO_CAUSE,
+        "similar": _similar_facts(context.similar, subject.event.bucket, context.reader) if context.similar else None,
+        "calendar": _calendar(subject) if context.calendar else (),
         "gap": _gap_facts(subject) if subject.is_gap else None,
         "end": _end_facts(subject) if subject.event.kind in END_KINDS else None,
     }
@@ -190,11 +192,8 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityF
     return facts if facts.same else None
 
 
-def _similar_facts(subject: Subject) -> dict[str, Any] | None:
+def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> dict[str, Any]:
     """Return when the past incident was, its page, what people said of it and how far off its metric was."""
-    past, bucket, reader = subject.context.similar, subject.event.bucket, subject.context.reader
-    if past is None:
-        return None
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
     return {
@@ -204,14 +203,11 @@ def _similar_facts(subject: Subject) -> dict[str, Any] | None:
     }
 
 
-def _cause_facts(subject: Subject) -> dict[str, Any]:
+def _cause_facts(subject: Subject, incident: Incident) -> dict[str, Any]:
     """Return the cause of an incident that stands, where its root is known."""
-    incident = subject.event.incident
     metrics = [subject.context.metric, *(part.metric for part in subject.others)]
-    root = next((metric for metric in metrics if incident and metric.name == incident.root.metric), None)
-    if incident is None or incident.cause is None or incident.corrected or root is None:
-        return {"findings": ()}
-    return root_cause_facts(incident, root, subject.context.reader)
+    root = next((metric for metric in metrics if metric.name == incident.root.metric), None)
+    return NO_CAUSE if incident.corrected or root is None else root_cause_facts(incident, root, subject.context.reader)
 
 
 def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> dict[str, Any]:
