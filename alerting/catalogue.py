@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
-from alerting.incidents.metric_tree import MetricTree
+from alerting.incidents.grouping import MetricTree
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
 from alerting.sources.query import bind

@@ -80,7 +80,7 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
 
 def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:
     from alerting import messages
-    from alerting.messages.system import run_failed
+    from alerting.messages.compose import run_failed
 
     reader = messages.Audience(settings.language, settings.zone, at, run, settings.owner)
     next_run = last_closed_bucket(at, timedelta()) + 2 * STEP  # the next start by cron, 15 minutes later

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alerting.rootcause.expectation import expected_counts, expected_ratio
 from alerting.rootcause.explain import Candidate, explain
-from alerting.rootcause.segments import expected_counts, expected_ratio
 
 TOP = 3
 MINUTES = 10  # minutes of history of a ratio

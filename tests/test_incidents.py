@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, opening_event
-from alerting.incidents.metric_tree import MetricTree
+from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, MetricTree, opening_event
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, incident_ref
 from alerting.model.metric import Metric, Policy, Silence
@@ -196,7 +195,7 @@ def test_laws_of_every_incident(letters):
     off = {
         name
         for name, text in letters.items()
-        if fold_episodes([MetricTree(METRICS).metric(name)], own(name, seen), {})[0][name].opened
+        if fold_episodes([MetricTree(METRICS).metrics[name]], own(name, seen), {})[0][name].opened
     }
     assert off <= {member.metric for incident in known if incident.open for member in incident.affected}
 
@@ -228,7 +227,7 @@ def test_late_rows_may_show_that_a_gap_was_a_fall():
     (incident,) = known
     assert incident.root.gap
     rows = answers({"views": "N N A A"})[1:]
-    due = [DueBuckets(MetricTree(METRICS).metric("views"), START + 4 * STEP, START + 3 * STEP, changed_from=START + STEP)]
+    due = [DueBuckets(MetricTree(METRICS).metrics["views"], START + 4 * STEP, START + 3 * STEP, changed_from=START + STEP)]
     changes = advance_state(due, [row[0] for row in rows], PreviousState(METRICS, {"views": Episode("views")}, known))
     (after,) = changes.incidents
     assert (after.id, after.root.gap, after.root.since, after.root.first.value) == (incident.id, False, START + 2 * STEP, 80.0)
@@ -259,13 +258,13 @@ def metric(name: str, *parents: str, product: str = "") -> Metric:
 def test_the_metric_tree():
     tree = MetricTree(METRICS)
     assert tree.first(["ctr", "likes", "views"]) == "views"
-    assert tree.depth("ctr") == 3
+    assert tree.depth["ctr"] == 3
     assert tree.related("ctr", "feed_users")
     assert not tree.related("ctr", "messages")
     assert tree.is_platform(["feed_users", "messenger_users", "likes"])
     assert not tree.is_platform(["feed_users", "messages"])
     assert not MetricTree([metric("a"), metric("b")]).is_platform(["a", "b"])  # no products, no platform
-    assert MetricTree([metric("a", "gone")]).depth("a") == 0  # a parent that is not watched is none
+    assert MetricTree([metric("a", "gone")]).depth["a"] == 0  # a parent that is not watched is none
     with pytest.raises(ValueError, match="metric a: its parents lead back to itself"):
         MetricTree([metric("a", "b"), metric("b", "a")])
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from alerting import messages
-from alerting.messages.root_cause import root_cause_reply
+from alerting.messages.compose import root_cause_reply
 from alerting.model.incident import Rarity, RootCause, SimilarIncident
 from alerting.model.verdict import EventKind, Label, Verdict
 from tests.texts import (

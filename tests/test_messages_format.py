@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages.format import ClockFormat, NumberFormat, change, duration
-from alerting.messages.text import inside_sentence
-from alerting.messages.words import plural
+from alerting.messages.format import ClockFormat, NumberFormat, change, duration, inside_sentence, plural
 from alerting.model.verdict import EventKind
 from tests.texts import DROP, MONDAY, NAN, anomalous, event, metric, moscow, normal, plain_spaces
 

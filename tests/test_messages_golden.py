@@ -18,14 +18,14 @@ from jinja2 import meta, nodes
 
 from alerting import messages
 from alerting.messages import context as contexts
-from alerting.messages import facts, root_cause
-from alerting.messages.facts import EventFacts
-from alerting.messages.text import environment
+from alerting.messages import facts
+from alerting.messages.compose import environment
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
+from alerting.model.incident import SimilarIncident
 from alerting.model.verdict import EventKind
 from tests import texts
-from tests.texts import DROP, context, event, metric, opened, plain, plain_spaces, reader
-from tests.texts_of_causes import CAUSES, FOUND, cause_edited, cause_resolved
+from tests.texts import DROP, context, event, incident, member, metric, moscow, opened, plain, plain_spaces, reader
+from tests.texts_of_causes import CAUSES, FOUND, IOS, cause_edited, cause_resolved
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = [*texts.TEXTS, *CAUSES]
@@ -102,14 +102,23 @@ def test_a_template_shows_the_same_facts_in_both_languages(name):
 
 @pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "footer", "links"])
 def test_a_template_of_an_event_shows_nothing_but_facts(name):
-    known = {field.name for field in fields(EventFacts)} | {"say", "is_label_wanted"}
+    said = contexts.Subject.of(event(EventKind.OPENED, DROP), context(metric(), reader()))
+    footer = {"late", "dashboard", "run", "owner", "is_label_wanted"}
+    known = {*facts.event_facts(said), *footer, "say"}
     assert meta.find_undeclared_variables(parsed(name, "en")) <= known
 
 
 @pytest.mark.parametrize("name", [*OF_EVENTS, "gap", "standing", "cause", "causes", "cause_found"])
 def test_a_template_reads_no_attribute_that_does_not_exist(name):
-    classes = [one for module in (contexts, facts, root_cause) for one in vars(module).values() if is_dataclass(one)]
+    classes = [one for module in (contexts, facts) for one in vars(module).values() if is_dataclass(one)]
+    past = SimilarIncident(moscow("14:00", -7))
+    story = incident(member("likes", gap=True), cause=replace(IOS, new=(IOS.slice,)))
+    back = replace(event(EventKind.DATA_BACK, DROP), incident=story)
+    said = facts.event_facts(contexts.Subject.of(back, context(metric(), reader(), similar=past)))
     known = {field.name for one in classes for field in fields(one)} | {"last"}  # of a loop
+    for part in ("others", "gap", "end", "similar", "cause"):
+        known |= {*said[part]}
+    known |= {*said["cause"]["new"], *said["cause"]["new"]["shown"][0]}
     macros = {macro.name for pieces in ("pieces", "causes") for macro in parsed(pieces, "en").find_all(nodes.Macro)}
     assert {node.attr for node in parsed(name, "en").find_all(nodes.Getattr)} <= known | macros
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages import facts, system
-from alerting.messages.system import as_drill, digest_message
+from alerting.messages import facts
+from alerting.messages.compose import as_drill, digest_message, run_failed
 from alerting.model.incident import Event
 from alerting.model.message import Action, Message
 from alerting.model.metric import CalendarEvent
@@ -59,7 +59,6 @@ from tests.texts import (
     silenced,
     taken,
     told,
-    unsilenced,
     worsened_incident,
 )
 
@@ -97,7 +96,7 @@ def test_a_row_of_buttons_fits_a_phone(language):
 def test_an_incident_is_one_thread():
     first = opened_incident("en")
     assert (first.key, first.reply_to, first.incident) == ("20261012T1115Z-likes/opened/text", "", "20261012T1115Z-likes")
-    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted, unsilenced):
+    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted):
         message = make("en")
         assert (message.reply_to, message.incident) == (first.key, first.incident), make
         assert message.key.startswith(f"{first.incident}/"), make
@@ -109,7 +108,7 @@ def test_an_incident_is_one_thread():
 def test_messages_about_problems_make_a_sound_and_confirmations_do_not():
     loud = [opened_incident, no_data_incident, worsened_incident, reminder_open, resolved_incident, corrected, digest]
     assert not any(make("en").quiet for make in loud)
-    assert all(make("en").quiet for make in (taken, silenced, muted, unsilenced, daily, labelled(Label.REAL)))
+    assert all(make("en").quiet for make in (taken, silenced, muted, daily, labelled(Label.REAL)))
     calm = replace(event(EventKind.RESOLVED, normal(moscow("17:00"))), quiet=True)
     assert messages.compose(calm, context(metric(), reader())).quiet
     assert messages.picture_message(event(EventKind.OPENED, DROP), b"png", context(metric(), reader())).quiet
@@ -255,10 +254,11 @@ def test_an_edit_is_not_late():
 
 def test_a_silence_is_said_while_it_lasts():
     def lines(**more) -> list[str]:
-        return messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), **more)).text.splitlines()
+        said = replace(event(EventKind.OPENED, DROP), incident=incident(member("likes"), **more))
+        return messages.compose(said, context(metric(), reader())).text.splitlines()
 
-    assert "🔕 Silent until 16:00" in lines(silenced_until=moscow("16:00"))
-    assert not any("🔕" in line for line in lines(silenced_until=moscow("14:00")))
+    assert "🔕 Silent until 16:00" in lines(snoozed_until=moscow("16:00"))
+    assert not any("🔕" in line for line in lines(snoozed_until=moscow("14:00")))
 
 
 def test_what_joined_is_named_even_when_little_is_known_of_it():
@@ -283,7 +283,7 @@ def test_keys_say_what_a_message_is_about():
 
 
 def test_failures_of_one_hour_share_a_key():
-    keys = [system.run_failed(moscow(at), "down", None, None, reader()).key for at in ("12:00", "12:15", "12:45", "13:00")]
+    keys = [run_failed(moscow(at), "down", None, None, reader()).key for at in ("12:00", "12:15", "12:45", "13:00")]
     assert keys[0] == keys[1] == keys[2] == "run/run-failed/20261012T09Z/text"
     assert keys[3] == "run/run-failed/20261012T10Z/text"
 

@@ -9,16 +9,7 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages import system
-from alerting.messages.root_cause import root_cause_reply
-from alerting.messages.system import (
-    DailySummary,
-    acknowledged_reply,
-    daily_message,
-    labelled_reply,
-    silenced_reply,
-    unsilenced_reply,
-)
+from alerting.messages.compose import DailySummary, confirmation, daily_message, root_cause_reply, run_failed
 from alerting.model.incident import Event, Incident, Member, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
@@ -102,7 +93,7 @@ def test_no_incident_breaks_the_text(kind, odd, platform, closed):
     about = messages.MessageContext(
         replace(metric(owner=odd), title={"en": odd}), reader(now=moscow("18:00"), run_link=odd, owner=odd), 1e14, 1e14,
         f"https://x.org/?q={odd}", odd, moscow("12:09"), (odd,) * 50, parts, WORST, platform, days,
-        timedelta(days=900), (odd,) * 40, moscow("19:00"),
+        timedelta(days=900), (odd,) * 40,
     )  # fmt: skip
     for message, limit in ((messages.compose(said, about), 4096), (messages.picture_message(said, b"png", about), 1024)):
         assert len(message.text.encode("utf-16-le")) // 2 < limit
@@ -114,8 +105,8 @@ def test_no_incident_breaks_the_text(kind, odd, platform, closed):
 @pytest.mark.parametrize("odd", [NASTY, "🔥" * 10_000, ""], ids=["html", "long", "none"])
 def test_no_name_breaks_a_reply(odd):
     story = incident(member("likes"), muted=True, label=Label.REAL)
-    for reply in (acknowledged_reply, silenced_reply, unsilenced_reply, labelled_reply):
-        assert len(plain(reply(story, odd, moscow("14:40"), reader()).text)) < 200
+    for kind in (EventKind.TAKEN, EventKind.SILENCED, EventKind.LABELLED):
+        assert len(plain(confirmation(story, kind, odd, moscow("14:40"), reader()).text)) < 200
     day = DailySummary(1, 1, 0, 0, ((odd, None),) * 50, 3, odd, (odd, 0.5, MONDAY), MONDAY)
     assert len(plain(daily_message(day, reader()).text)) < 1024
 
@@ -143,7 +134,7 @@ def test_a_name_is_shown_as_it_is():
 
 
 def test_a_reason_is_cut_and_escaped():
-    message = system.run_failed(moscow("12:15"), "<html>" * 10_000, None, None, reader())
+    message = run_failed(moscow("12:15"), "<html>" * 10_000, None, None, reader())
     assert plain(message.text).splitlines()[0] == "⚠️ The Mon 12:15 check failed"
     assert len(message.text) < 1024
 

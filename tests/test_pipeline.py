@@ -11,7 +11,7 @@ import pytest
 from alerting import backtest, metric_values, pipeline
 from alerting import messages as messages_module
 from alerting.incidents.grouping import update_incidents
-from alerting.messages.system import run_failed
+from alerting.messages.compose import run_failed
 from alerting.metrics import METRICS, metrics_of_table
 from alerting.model.errors import NotDelivered, RunFailed, SettingsError, SourceError
 from alerting.model.message import Receipt

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerting.rootcause.explain import Conclusion, explain
+from alerting.model.incident import Segment
+from alerting.rootcause.expectation import expected_counts, expected_ratio, overdispersion
+from alerting.rootcause.explain import Conclusion, explain, new_and_gone_values, split_effects
 from alerting.rootcause.search import SearchOptions
-from alerting.rootcause.segments import expected_counts, expected_ratio, mix_and_rate_effects, new_and_gone_values, overdispersion
 from benchmarks.rootcause import main as bench
 
 SEEDS = int(os.environ.get("SLICES_SEEDS", "10"))
@@ -201,32 +202,37 @@ def test_rows_of_one_leaf_are_summed_and_no_answer_is_nan(kind, rows):
         assert not any(math.isnan(x) for x in [*numbers, cause.change, cause.rest_change, told.change])
 
 
+RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
+
+
+def effects(table):
+    """The rate and the mix effect of each row."""
+    return split_effects(*(table[column].to_numpy(float) for column in RATIO_COLUMNS))
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows=SMALL, scale=st.sampled_from([0.25, 3.0, 1000.0]))
 def test_rate_and_mix_effects_add_up_to_the_change(rows, scale):
-    table = small(rows)
-    told = mix_and_rate_effects(table, "geo")
+    table = small(rows).groupby("geo")[RATIO_COLUMNS].sum()
+    rate, mix = effects(table)
     if not (table.whole.sum() and table.expected_whole.sum()):
-        assert all(e.total == 0 for e in told)
+        assert not np.any([rate, mix])
         return
     change = table.part.sum() / table.whole.sum() - table.expected_part.sum() / table.expected_whole.sum()
-    assert sum(e.total for e in told) == pytest.approx(change, abs=1e-12)
-    columns = ["part", "whole", "expected_part", "expected_whole"]
-    larger = {
-        e.value: e for e in mix_and_rate_effects(table.assign(**table[columns] * scale), "geo")
-    }  # more of everything: the same story
-    assert all(larger[e.value].rate == pytest.approx(e.rate, abs=1e-12) for e in told)
-    assert all(larger[e.value].mix == pytest.approx(e.mix, abs=1e-12) for e in told)
+    assert (rate + mix).sum() == pytest.approx(change, abs=1e-12)
+    larger_rate, larger_mix = effects(table * scale)  # more of everything: the same story
+    assert larger_rate == pytest.approx(rate, abs=1e-12)
+    assert larger_mix == pytest.approx(mix, abs=1e-12)
 
 
 def test_a_mix_shift_is_all_mix_and_a_rate_change_all_rate():
     usual = pd.DataFrame({"source": ["ads", "organic"], "expected_part": [10.0, 60.0], "expected_whole": [100.0, 200.0]})
-    shifted = mix_and_rate_effects(usual.assign(part=[20.0, 60.0], whole=[200.0, 200.0]), "source")
-    assert [e.rate for e in shifted] == pytest.approx([0, 0])
-    assert sum(e.mix for e in shifted) == pytest.approx(80 / 400 - 70 / 300)
-    slower = mix_and_rate_effects(usual.assign(part=[5.0, 60.0], whole=[100.0, 200.0]), "source")
-    assert {e.value: round(e.rate, 6) for e in slower} == {"ads": round(-5 / 300, 6), "organic": 0}
-    assert [e.mix for e in slower] == pytest.approx([0, 0])
+    rate, mix = effects(usual.assign(part=[20.0, 60.0], whole=[200.0, 200.0]))
+    assert rate == pytest.approx([0, 0])
+    assert mix.sum() == pytest.approx(80 / 400 - 70 / 300)
+    rate, mix = effects(usual.assign(part=[5.0, 60.0], whole=[100.0, 200.0]))
+    assert rate == pytest.approx([-5 / 300, 0])
+    assert mix == pytest.approx([0, 0])
 
 
 def test_new_and_vanished_values_are_named():
@@ -234,9 +240,10 @@ def test_new_and_vanished_values_are_named():
         "os_version": ["17", "18", "9", "8"], "country": ["RU", "RU", "RU", "UA"],
         "value": [60, 40, 0, 0], "expected": [80.0, 0, 20, 3],
     })  # fmt: skip
-    told = [(a.attribute, a.value, a.gone, a.amount) for a in new_and_gone_values(leaves, ["country", "os_version"])]
-    assert told == [("os_version", "18", False, 40), ("os_version", "9", True, 20.0)]  # three units may be chance
-    assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ()
+    new, gone = new_and_gone_values(leaves, ["country", "os_version"])
+    assert new == [Segment(((("os_version", "18"),),), 40 / 100, 0.0)]
+    assert gone == [Segment(((("os_version", "9"),),), 0.0, 20 / 103)]  # three units may be chance
+    assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,9 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 from alerting import messages
-from alerting.messages import system
-from alerting.messages.system import (
-    DailySummary,
-    acknowledged_reply,
-    as_drill,
-    daily_message,
-    digest_message,
-    labelled_reply,
-    silenced_reply,
-    unsilenced_reply,
-)
+from alerting.messages.compose import DailySummary, as_drill, confirmation, daily_message, digest_message
+from alerting.messages.compose import caught_up as caught_up_notice
+from alerting.messages.compose import run_failed as run_failed_notice
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.message import Message
 from alerting.model.metric import CalendarEvent, Metric
@@ -156,16 +148,16 @@ def data_back_low(language: str) -> messages.Message:
 def run_failed(language: str) -> messages.Message:
     reason = "ClickHouse did not answer within 10 s (3 tries)"
     here = reader(language, now=moscow("12:16"))
-    return system.run_failed(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
+    return run_failed_notice(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
 
 
 def caught_up(language: str) -> messages.Message:
-    return system.caught_up(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")))
+    return caught_up_notice(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")))
 
 
 def caught_up_unusual(language: str) -> messages.Message:
     titles = {"en": ("Likes", "CTR"), "ru": ("Лайки", "CTR")}[language]
-    return system.caught_up(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
+    return caught_up_notice(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
 
 
 TITLES = {
@@ -420,26 +412,26 @@ def corrected_in_part(language: str) -> messages.Message:
     return told(EventKind.CORRECTED, verdict, story, language, "15:05", (part(story.root), part(CTR), part(views)))
 
 
+def confirmed(story: Incident, kind: EventKind, language: str) -> messages.Message:
+    return confirmation(story, kind, "Anna", moscow("14:40"), reader(language))
+
+
 def taken(language: str) -> messages.Message:
-    return acknowledged_reply(incident(member("likes"), acknowledged_by="Anna"), "Anna", moscow("14:40"), reader(language))
+    return confirmed(incident(member("likes"), acknowledged_by="Anna"), EventKind.TAKEN, language)
 
 
 def silenced(language: str) -> messages.Message:
     snoozed = incident(member("likes"), snoozed_until=moscow("15:35"))
-    return silenced_reply(snoozed, "Anna", moscow("14:40"), reader(language))
+    return confirmed(snoozed, EventKind.SILENCED, language)
 
 
 def muted(language: str) -> messages.Message:
-    return silenced_reply(incident(member("likes"), muted=True), "Anna", moscow("14:40"), reader(language))
-
-
-def unsilenced(language: str) -> messages.Message:
-    return unsilenced_reply(incident(member("likes")), "Anna", moscow("14:40"), reader(language))
+    return confirmed(incident(member("likes"), muted=True), EventKind.SILENCED, language)
 
 
 def labelled(label: Label):
     def make(language: str) -> messages.Message:
-        return labelled_reply(incident(member("likes"), label=label), "Anna", moscow("14:40"), reader(language))
+        return confirmed(incident(member("likes"), label=label), EventKind.LABELLED, language)
 
     make.__name__ = f"labelled_{label.value.replace(' ', '_')}"
     return make
@@ -519,6 +511,6 @@ TEXTS = [
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
-    corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, unsilenced, *map(labelled, Label),
+    corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, *map(labelled, Label),
     digest, daily, daily_bad, daily_quiet, drill,
 ]  # fmt: skip

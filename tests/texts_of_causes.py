@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alerting import messages
-from alerting.messages.root_cause import root_cause_reply
+from alerting.messages.compose import root_cause_reply
 from alerting.model.incident import Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.verdict import EventKind, Label
 from tests.texts import (

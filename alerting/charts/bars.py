@@ -9,8 +9,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from alerting.charts.style import ANOMALY, INK, SOFT, VALUE, drawable_text, fit_text, text_width
-from alerting.messages.format import NARROW, NumberFormat, roughly, signed_percent
-from alerting.messages.root_cause import attribute_name, segment_attributes, segment_name
+from alerting.messages.format import (
+    NARROW,
+    NumberFormat,
+    attribute_name,
+    roughly,
+    segment_attributes,
+    segment_name,
+    signed_percent,
+)
 from alerting.messages.words import WORDS
 from alerting.model.incident import RootCause, Segment
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from alerting import connections, pipeline
 from alerting.connections import open_notifier, open_store
-from alerting.messages.system import as_drill
+from alerting.messages.compose import as_drill
 from alerting.model.errors import AlertingError, SettingsError
 from alerting.model.message import Receipt
 from alerting.model.metric import Query

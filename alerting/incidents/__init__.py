@@ -3,7 +3,3 @@
 The grouping, with one thread per incident, follows Alertmanager's notification groups, with two differences: the tree of metrics
 decides which episodes belong together, and the end of a group is notified.
 """
-
-from alerting.incidents.metric_tree import MetricTree
-
-__all__ = ["MetricTree"]

@@ -6,12 +6,12 @@ that of the root metric, with its `incident`, and with the events of the other m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
-from alerting.incidents.metric_tree import MetricTree
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
@@ -35,10 +35,13 @@ def update_incidents(
     JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
     Silenced events change incidents in the same way.
     """
-    grouping = IncidentGrouping({incident.id: incident for incident in known}, MetricTree(metrics), silenced)
-    step = {metric.name: metric.step for metric in metrics}
-    ordered = sorted(events, key=lambda event: event.bucket + step[event.metric])
-    for _, group in groupby(ordered, key=lambda event: event.bucket + step[event.metric]):
+    tree = MetricTree(metrics)
+    grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
+
+    def end(event: Event) -> datetime:
+        return event.bucket + tree.metrics[event.metric].step
+
+    for _, group in groupby(sorted(events, key=end), key=end):
         grouping.add(list(group))
     return list(grouping.incidents.values()), grouping.notifications
 
@@ -177,7 +180,7 @@ class IncidentGrouping:
         reminders = [event for event in events if event.kind is EventKind.REMINDER]
         if not reminders:
             return None
-        remind = self.tree.metric(reminders[0].metric).policy.remind
+        remind = self.tree.metrics[reminders[0].metric].policy.remind
         due = before.last_notified is None or reminders[0].bucket - before.last_notified >= remind
         return self._combined(reminders, after) if due else None
 
@@ -190,7 +193,7 @@ class IncidentGrouping:
         member, root = before.member(event.metric), before.root.metric
         if member is not None:
             return member.until is None and member.gap != (event.kind is EventKind.NO_DATA)
-        below_root = self.tree.related(event.metric, root) and self.tree.depth(event.metric) > self.tree.depth(root)
+        below_root = self.tree.related(event.metric, root) and self.tree.depth[event.metric] > self.tree.depth[root]
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
     def _combined(self, events: list[Event], after: Incident) -> Event:
@@ -280,3 +283,39 @@ def without_members(incident: Incident, gone: Sequence[Member], bucket: datetime
         return replace(incident, closed=bucket, corrected=True)
     over = all(member.until for member in left)
     return replace(incident, members=left, closed=incident.closed or (bucket if over else None))
+
+
+class MetricTree:
+    """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
+        self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
+        try:
+            parents_first = [*TopologicalSorter(parents).static_order()]
+        except CycleError as error:
+            first = next(metric for metric in metrics if metric.name in error.args[1])
+            raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
+
+        self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
+        self._roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        for name in parents_first:
+            self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
+            self._roots[name] = frozenset[str]().union(*(self._roots[parent] for parent in parents[name])) or frozenset({name})
+
+    def related(self, one: str, other: str) -> bool:
+        """Return whether two metrics have a root in common."""
+        return bool(self._roots[one] & self._roots[other])
+
+    def first(self, names: Iterable[str]) -> str:
+        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
+        chosen = set(names)
+        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+
+    def is_platform(self, names: Iterable[str]) -> bool:
+        """Return whether the root metrics of all products (two at least) are among `names`."""
+        chosen, metrics = set(names), self.metrics.values()
+        down = {metric.product for metric in metrics if metric.name in chosen and self.depth[metric.name] == 0}
+        products = {metric.product for metric in metrics if metric.product}
+        return len(products) > 1 and products <= down

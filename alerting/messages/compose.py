@@ -1,56 +1,101 @@
-"""Make messages of events: an event and its context go in, its text or its picture comes out.
+"""Make messages: of an event and its context, and about the runs; drills, and the replies in a thread. Pure.
 
-The first line is enough on a lock screen. To change a text, change its template.
+The first line is enough on a lock screen. To change a text, change its template: `templates/KIND.LANGUAGE.j2` looks like its
+message, in Telegram HTML. What is empty is left out: a piece between two " · ", and a line.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
-from alerting.messages.context import END_KINDS, OPENING_KINDS, MessageContext
-from alerting.messages.facts import GOOD_KINDS, event_facts
-from alerting.messages.text import render
-from alerting.messages.words import WORDS
-from alerting.model.incident import Event
+from markupsafe import Markup
+
+from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
+from alerting.messages.facts import event_facts, root_cause_facts
+from alerting.messages.format import (
+    MAX_REASON,
+    MAX_SHORT_TITLE,
+    MAX_TITLE,
+    NumberFormat,
+    duration,
+    inside_sentence,
+    is_web,
+    plain_line,
+    plural,
+    roughly,
+    title_of,
+)
+from alerting.messages.words import LABEL_WORDS, WORDS
+from alerting.model.incident import Event, Incident
 from alerting.model.message import Action, Button, Message
-from alerting.model.verdict import EventKind
+from alerting.model.metric import Metric
+from alerting.model.verdict import EventKind, Label
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
+MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
 OPENING_BUTTONS = ((Action.TAKE, Action.SNOOZE), (Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED))
 ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NEW_TREND))
+MAX_DIGEST_LINES = 15  # messages with a line in a digest
+DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 
 def compose(event: Event, context: MessageContext) -> Message:
     """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
-    incident, language, facts = event.incident, context.reader.language, event_facts(event, context)
+    incident, language, subject = event.incident, context.reader.language, Subject.of(event, context)
+    template = event.kind.value.replace(" ", "_")
+    if event.kind is EventKind.OPENED and context.is_platform and subject.others:
+        template = "platform"
+    elif event.kind is EventKind.WORSENED and (subject.is_gap or subject.before is None):
+        template = "joined"
+    elif event.kind in END_KINDS:
+        template = "data_back" if subject.is_gap else "resolved"
+
     actions: tuple[tuple[Action, ...], ...] = ()
-    if incident and event.kind in OPENING_KINDS and not facts.incident.is_over:
+    if incident and event.kind in OPENING_KINDS and incident.open:
         actions = OPENING_BUTTONS
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
-
-    template = event.kind.value.replace(" ", "_")
-    if event.kind is EventKind.OPENED and facts.is_platform and facts.others.roots_first:
-        template = "platform"
-    elif event.kind is EventKind.WORSENED and (facts.gap or facts.before is None):
-        template = "joined"
-    elif event.kind in END_KINDS:
-        template = "data_back" if facts.gap else "resolved"
-    is_label_wanted = actions == ENDING_BUTTONS and not facts.incident.label
+    is_label_wanted = actions == ENDING_BUTTONS and incident is not None and incident.label is None
 
     is_opening = event.kind in OPENING_KINDS and not event.again
-    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and facts.incident.is_unsent)
+    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and incident.last_notified is None)
+    footer = _footer_facts(event, context) | {"is_label_wanted": is_label_wanted}
     return Message(
         f"{event.key}/text",
         event.kind,
         event.metric,
         event.bucket,
-        render(template, language, vars(facts) | {"is_label_wanted": is_label_wanted}, footer="footer"),
+        render(template, language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",
         buttons=tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in actions),
         quiet=event.quiet,
-        critical=facts.is_critical,
+        critical=subject.is_critical,
     )
+
+
+def _footer_facts(event: Event, context: MessageContext) -> dict[str, Any]:
+    """Return what the last lines show: how late the text is, where it leads, and who is called."""
+    incident, metric, reader = event.incident, context.metric, context.reader
+    is_over = incident is not None and incident.closed is not None
+    lateness = reader.now - event.bucket - metric.step
+    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    is_called = event.kind not in GOOD_KINDS and not is_over
+    return {
+        "late": duration(lateness, reader.language) if is_late else "",
+        "dashboard": context.dashboard,
+        "run": reader.run_link,
+        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else "",
+    }
 
 
 def picture_message(event: Event, png: bytes, context: MessageContext) -> Message:
@@ -62,4 +107,184 @@ def picture_message(event: Event, png: bytes, context: MessageContext) -> Messag
 
 def rarity_text(event: Event, context: MessageContext) -> str:
     """Return how unusual the event is: lower than all 12 same-time Mondays · such a drop about once in 9 weeks. May be empty."""
-    return render("rarity", context.reader.language, vars(event_facts(event, context)))
+    return render("rarity", context.reader.language, event_facts(Subject.of(event, context)))
+
+
+def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
+    """Return each finding in a line, the cause first where there is one."""
+    return render("cause", language, {"cause": cause}).splitlines()
+
+
+def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
+    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
+    facts = {"title": title_of(metric, reader.language), "cause": root_cause_facts(incident, metric, reader)}
+    text = render("cause_found", reader.language, facts)
+    key = f"{incident.id}/cause/text"
+    return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
+
+
+@dataclass(frozen=True)
+class DailySummary:
+    """A day of runs and incidents."""
+
+    runs: int  # that happened
+    due: int
+    failed: int
+    unseen: int  # buckets, of all metrics together, that had no value
+    incidents: tuple[tuple[str, Label | None], ...]  # title of the root, and what people said of it
+    open: int  # of these
+    quietest: str  # title of the metric that stayed farthest from its edges; "" if none is known
+    closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
+    at: datetime
+    slices: tuple[tuple[str, str, float, int], ...] = ()  # title, segment, change (share), buckets: anomalous in a normal total
+
+
+def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:
+    """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket, None if unknown.
+
+    The key holds the (UTC) hour and no more, so that an hour of failures is one message.
+    """
+    facts = {
+        "at": reader.at(at),
+        "judged_until": reader.at(judged_until, near=at) if judged_until else "",
+        "reason": plain_line(reason, MAX_REASON),
+        "next_try": reader.at(next_try, near=at) if next_try else "",
+    }
+    text = _text("run_failed", reader, facts, owner=reader.owner)
+    return Message(f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}/text", EventKind.RUN_FAILED, "", at, text)
+
+
+def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience) -> Message:
+    """Return the notice that the runs due from `first` to `last` did not happen, and that this one judged their buckets.
+
+    `unusual`: titles of the metrics that it sent alerts about.
+    """
+    facts = {
+        "is_one": first == last,
+        "when": reader.at(first) if first == last else reader.span(first, last),
+        "late": duration(reader.now - first, reader.language),
+        "unusual": tuple(plain_line(title, MAX_TITLE) for title in unusual),
+    }
+    text = _text("caught_up", reader, facts)
+    return Message(f"run/caught-up/{first.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.CAUGHT_UP, "", first, text)
+
+
+def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) -> Message:
+    """Return the first lines of messages that could not be sent in time, the newest last.
+
+    A picture, or an edit, of a text among them has no line.
+    """
+    texts = {message.key for message in messages}
+    unsent = [m for m in messages if m.edits not in texts and not (m.photo and m.reply_to in texts)]
+    unsent.sort(key=lambda message: message.bucket)
+    start, end = (unsent[0].bucket, unsent[-1].bucket) if unsent else (at, at)
+
+    newest = [message.text.split("\n")[0] for message in unsent][::-1][:MAX_DIGEST_LINES]
+    sizes = accumulate(len(f"{line}\n".encode("utf-16-le")) // 2 for line in newest)
+    lines = [Markup(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
+    facts = {
+        "messages": plural(len(unsent), "message", reader.language),
+        "when": (reader.span(start, end) if end > start else reader.at(start)) if unsent else "",
+        "earlier": len(unsent) - len(lines),
+        "lines": lines,
+    }
+    key = f"run/digest/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    return Message(key, EventKind.DIGEST, "", at, render("digest", reader.language, facts))
+
+
+def daily_message(summary: DailySummary, reader: Audience) -> Message:
+    """Return one line if nothing happened, otherwise a few. A day without a message would be a sign that no run happens."""
+    language, closest, words = reader.language, summary.closest, WORDS[reader.language]
+    facts = {
+        "day": summary,
+        "is_complete": summary.runs >= summary.due and not summary.failed,
+        "unseen": plural(summary.unseen, "bucket", language) if summary.unseen else "",
+        "count": plural(len(summary.incidents), "incident", language) if summary.incidents else "",
+        "incidents": [
+            {"title": plain_line(title, MAX_SHORT_TITLE), "label": words[LABEL_WORDS[label]] if label else ""}
+            for title, label in summary.incidents
+        ],
+        "quietest": plain_line(summary.quietest, MAX_SHORT_TITLE),
+        "closest": closest
+        and {
+            "title": plain_line(closest[0], MAX_SHORT_TITLE),
+            "score": NumberFormat("number", language, 1).value(abs(closest[1])),
+            "at": reader.at(closest[2], near=summary.at),
+        },
+        "segments": [
+            {
+                "title": plain_line(title, MAX_SHORT_TITLE),
+                "segment": plain_line(segment, MAX_SHORT_TITLE),
+                "change": roughly(change, language),
+                "buckets": plural(buckets, "bucket", language),
+            }
+            for title, segment, change, buckets in summary.slices
+        ],
+    }
+    key = f"run/daily/{summary.at.astimezone(UTC):%Y%m%dT%H%MZ}/text"
+    return Message(key, EventKind.DAILY, "", summary.at, _text("daily", reader, facts), quiet=True)
+
+
+def _text(template: str, reader: Audience, facts: dict[str, Any], owner: str = "") -> str:
+    """Return the text of a message about the run, with the run's link. `owner`: the one who is called."""
+    links = {"dashboard": "", "run": reader.run_link, "owner": plain_line(owner, MAX_TITLE)}
+    return render(template, reader.language, facts | links)
+
+
+def as_drill(message: Message, language: str) -> Message:
+    """Return the message marked as a drill: nobody takes it for a real one, nor has it the key of a real one."""
+    text = f"{WORDS[language]['drill']} {message.text}"
+    key, reply_to, edits = (key and f"drill/{key}" for key in (message.key, message.reply_to, message.edits))
+    return replace(message, text=text, key=key, reply_to=reply_to, edits=edits)
+
+
+def confirmation(incident: Incident, kind: EventKind, who: str, at: datetime, reader: Audience) -> Message:
+    """Return the reply in the thread that confirms a button, without a sound: 👀 Anna is on it · 🔕 Anna: silent until 15:35.
+
+    `kind`: taken, silenced or labelled, which is also the name of the template. `incident`: as it is after the press.
+    """
+    until = None if incident.muted else incident.snoozed_until
+    label = incident.label or Label.REAL
+    facts = {
+        "who": plain_line(who, MAX_TITLE) or "?",
+        "until": reader.at(until, near=reader.now) if until else "",
+        "label": WORDS[reader.language][LABEL_WORDS[label]],
+        "effect": label.value,
+    }
+    text = render(kind.value, reader.language, facts)
+    key = f"{incident.id}/{kind.value}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    return Message(key, kind, incident.root.metric, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
+
+
+def tidy(text: str, capital: bool = False) -> str:
+    """Leave out the empty pieces between " · "; with `capital`, begin with a capital. Keeps whether the text is escaped."""
+    tidied = " · ".join(piece for part in text.split(" · ") if (piece := part.strip(" ")))
+    return type(text)(tidied[:1].upper() + tidied[1:] if capital else tidied)
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates. Made at the first text, as the import of jinja2 takes 0.1 s."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("alerting.messages")
+    templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False)
+    sentence = partial(tidy, capital=True)  # of a line that may begin with any of its pieces
+    templates.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
+    templates.tests["web"] = is_web
+    return templates
+
+
+def render(template: str, language: str, facts: Mapping[str, Any], footer: str = "") -> str:
+    """Return the lines of a template, then those of the footer's, without the lines that are empty.
+
+    If the text is too long for the chat after all, the last lines before the footer go. Raises UndefinedError for a fact that
+    does not exist.
+    """
+    names = [f"{name}.{language}.j2" if name else "" for name in (template, footer)]
+    texts = [environment().get_template(name).render(facts) if name else "" for name in names]
+    lines, ends = ([line for line in map(tidy, text.split("\n")) if line] for text in texts)
+    units = [len(f"{line}\n".encode("utf-16-le")) // 2 for line in (*lines, *ends)]
+    room = MAX_TEXT - sum(units[len(lines) :])
+    fitting = [line for line, size in zip(lines, accumulate(units), strict=False) if size <= room]
+    return "\n".join([*fitting, *ends])

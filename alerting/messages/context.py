@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from markupsafe import Markup
 
-from alerting.messages.format import NAN, SPACE, ClockFormat, NumberFormat, signed_percent
-from alerting.messages.text import MAX_SHORT_TITLE, plain_line, title_of
-from alerting.messages.words import NOUNS, plural
+from alerting.messages.format import (
+    MAX_SHORT_TITLE,
+    NAN,
+    SPACE,
+    ClockFormat,
+    NumberFormat,
+    plain_line,
+    plural,
+    signed_percent,
+    title_of,
+)
+from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
 END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
+GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
 BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
@@ -57,7 +68,6 @@ class MessageContext:
     calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
-    silenced_until: datetime | None = None
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
 
@@ -73,6 +83,7 @@ class Subject:
     since: datetime | None  # the first anomalous bucket
     gap: datetime | None  # the first missing bucket
     is_gap: bool  # the text is about missing data, rather than anomalous data
+    before: Verdict | None  # the verdict that was sent last; of a correction, the one that it takes back
     worst: Verdict | None
     until: datetime  # end of the newest bucket that the text is about
     over: datetime | None  # the last bucket at which a metric of the incident became normal; None: not known
@@ -110,10 +121,16 @@ class Subject:
             episode.since or (member.since if member else None),
             gap,
             is_gap,
+            (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
             episode.worst or (member.worst if member else None),
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
+
+    @property
+    def is_critical(self) -> bool:
+        others = [part.member.first for part in self.others] if self.context.is_platform else []
+        return self.event.is_critical(self.context.metric.policy, others)
 
 
 def _about(
@@ -197,14 +214,6 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 
 
 @dataclass(frozen=True)
-class TitledVerdict:
-    """A metric that joined or became worse in this event."""
-
-    title: Markup
-    verdict: VerdictFacts
-
-
-@dataclass(frozen=True)
 class MemberFacts:
     """Another metric of the incident."""
 
@@ -217,22 +226,7 @@ class MemberFacts:
     gap: str  # from when to when it had no data, where it had nothing but a gap
 
 
-@dataclass(frozen=True)
-class OtherMetrics:
-    """The other metrics of the incident, as lists."""
-
-    also: tuple[MemberFacts, ...] = ()  # not normal; of a gap, those that are not in it
-    still: tuple[MemberFacts, ...] = ()  # not normal, and this event says nothing new of them
-    normal_again: tuple[Markup, ...] = ()  # titles
-    joined: tuple[TitledVerdict, ...] = ()  # in this event
-    worsened: tuple[TitledVerdict, ...] = ()
-    corrected: tuple[Markup, ...] = ()  # titles of those that a correction takes back, too
-    in_gap: tuple[Markup, ...] = ()  # titles of those that are in the same gap
-    roots_first: tuple[MemberFacts, ...] = ()  # all: roots of other products, other roots, then what depends on them
-    ended: tuple[MemberFacts, ...] = ()  # those that mattered, when it is over
-
-
-def other_metrics(subject: Subject) -> OtherMetrics:
+def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     """Return the lists that a text may show of the incident's other metrics."""
     event, incident, parts = subject.event, subject.event.incident, subject.others
     is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
@@ -249,17 +243,18 @@ def other_metrics(subject: Subject) -> OtherMetrics:
     names = {event.metric, *facts}
     roots = [part for part in parts if not names & set(part.metric.parents)]
     roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
-    return OtherMetrics(
-        also=tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
-        still=tuple(facts[name] for name in anomalous if name not in with_news),
-        normal_again=tuple(facts[name].title for name in normal_again),
-        joined=tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
-        worsened=tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
-        corrected=(*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
-        in_gap=tuple(facts[p.metric.name].title for p in in_gap),
-        roots_first=tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
-        ended=tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),
-    )
+    return {
+        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),  # of a gap, those that are not in it
+        "still": tuple(facts[name] for name in anomalous if name not in with_news),  # this event says nothing new of them
+        "normal_again": tuple(facts[name].title for name in normal_again),
+        "joined": tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
+        "worsened": tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
+        "corrected": (*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
+        "in_gap": tuple(facts[p.metric.name].title for p in in_gap),  # in the same gap
+        # all: roots of other products, other roots, then what depends on them
+        "roots_first": tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
+        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),  # that mattered
+    }
 
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
@@ -285,9 +280,9 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     )
 
 
-def _titled(subject: Subject, event: Event) -> TitledVerdict:
+def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
     title = title_of(metric, language, MAX_SHORT_TITLE) if metric else plain_line(event.metric, MAX_SHORT_TITLE)
-    return TitledVerdict(title, verdict_facts(event.verdict, metric.form if metric else "number", language))
+    return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}

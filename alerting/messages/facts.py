@@ -5,41 +5,57 @@ A text is empty, and an object None, where nothing is known: the template leaves
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from alerting.messages.context import (
-    END_KINDS,
-    OPENING_KINDS,
-    Audience,
-    LossFacts,
-    MessageContext,
-    OtherMetrics,
-    Subject,
-    VerdictFacts,
-    loss_facts,
-    members_of_gap,
-    other_metrics,
-    verdict_facts,
+from alerting.messages.context import END_KINDS, Audience, Subject, loss_facts, members_of_gap, other_metrics, verdict_facts
+from alerting.messages.format import (
+    MAX_REASON,
+    MAX_SHORT_TITLE,
+    MAX_TITLE,
+    NumberFormat,
+    attribute_name,
+    change,
+    duration,
+    enumerate_words,
+    inside_sentence,
+    is_web,
+    percent,
+    plain_line,
+    plural,
+    roughly,
+    segment_attributes,
+    segment_name,
+    signed_percent,
+    title_of,
 )
-from alerting.messages.format import NumberFormat, change, duration
-from alerting.messages.root_cause import RootCauseFacts, root_cause_facts, segment_name
-from alerting.messages.text import MAX_REASON, MAX_TITLE, is_web, plain_line, title_of
-from alerting.messages.words import LABEL_WORDS, WORDS, plural
-from alerting.model.incident import Event, Rarity, SimilarIncident
+from alerting.messages.words import LABEL_WORDS, WORDS
+from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
+from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Status, Verdict
 
-GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 DETECTORS = ("sudden", "sustained", "level")  # reasons of an anomalous verdict that a text explains
 
-LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
 CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
 MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
 MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
 SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
+
+# root causes
+NO_CAUSE: dict[str, Any] = {"findings": ()}
+MAX_ATTRIBUTES = 8  # named where all moved alike
+MAX_UNAFFECTED = 4  # segments named that are not affected
+MAX_LISTED = 3  # segments named that are out of balance, new or gone
+
+NORMAL_CHANGE = 0.05  # a segment that changed less is normal, or
+NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
+MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all, clearly more than all
+MIX_ONLY = (0.8, 1.25)  # a mix effect of this share of a ratio's change: the ratios inside are about as usual
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class IncidentFacts:
     ended: str = ""  # since when all is normal
     acknowledged_by: Markup = Markup("")
     is_muted: bool = False
-    snoozed_until: datetime | None = None
+    silent_until: str = ""
     label: str = ""
     labelled_by: Markup = Markup("")
 
@@ -71,187 +87,87 @@ class RarityFacts:
     times_a_week: str = ""  # 3 times
 
 
-@dataclass(frozen=True)
-class SimilarFacts:
-    """The past incident that is most like this one."""
-
-    when: str
-    url: str  # "": nothing to link
-    details: tuple[str, ...]  # label, deviation
-
-
-@dataclass(frozen=True)
-class GapFacts:
-    """A time without data, and what is known of its table."""
-
-    is_start_known: bool
-    since: str  # its first bucket
-    back: str  # the first bucket with data again
-    when: str  # from when to when
-    buckets: str  # 2 buckets
-    lasted: str
-    reason: Markup
-    has_rows: bool  # the table has rows of that time: no value can be made of them
-    table: Markup
-    newest: str  # the table's newest row; "": not known
-    newest_age: str  # "": the row is later than now
-    usual_age: str
-    complete_tables: tuple[Markup, ...]
-    last: VerdictFacts | None  # the last value before it
-    last_at: str
-    is_all_normal: bool  # the metric is normal, and nothing else of the incident goes on
+def event_facts(subject: Subject) -> dict[str, Any]:
+    """Return all that the template of an event may show, but for the footer."""
+    incident, context = subject.event.incident, subject.context
+    return {
+        **_headline_facts(subject),
+        **_course_facts(subject),
+        "incident": _incident_facts(subject),
+        "others": other_metrics(subject),
+        "cause": _cause_facts(subject, incident) if incident and incident.cause else NO_CAUSE,
+        "similar": _similar_facts(context.similar, subject.event.bucket, context.reader) if context.similar else None,
+        "calendar": _calendar(subject) if context.calendar else (),
+        "gap": _gap_facts(subject) if subject.is_gap else None,
+        "end": _end_facts(subject) if subject.event.kind in END_KINDS else None,
+    }
 
 
-@dataclass(frozen=True)
-class EndFacts:
-    """The end of the incident, or of the metric's episode."""
-
-    since: str  # normal again since
-    all_since: str  # since when all metrics are; "" when that is not later
-    is_of_platform: bool  # the text is about the whole platform
-    lasted: str  # "": the start is not known
-    when: str  # from when to when it was not normal
-    worst: VerdictFacts | None
-    loss: LossFacts | None
-    cause: Markup  # the segment that explains it
-    is_mix: bool
-    unsent_since: str  # of an incident that was not sent before: normal again since
-    unsent_lasted: str
-
-
-@dataclass(frozen=True)
-class CourseFacts:
-    """The present state of the incident, and the metric over time."""
-
-    incident: IncidentFacts
-    since: str  # when it began
-    is_since_known: bool
-    is_first_bucket: bool
-    lasted: str  # until now
-    off: str  # from when to when it was not normal, when it is over
-    lasted_in_all: str  # and how long that is
-    latest: VerdictFacts | None  # its newest verdict, in an opening message that is edited
-    latest_when: str
-    worst: VerdictFacts | None  # where that is not the event's own
-    worst_at: str
-    yesterday: str
-    week_ago: str
-    rarity: RarityFacts | None
+def _headline_facts(subject: Subject) -> dict[str, Any]:
+    """Return what the event is about: the metric, its verdict, and the verdict that was sent last."""
+    event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
+    verdict, before, incident = event.verdict, subject.before, event.incident
+    icon = CRITICAL_ICON if subject.is_critical else WARNING_ICON
+    if incident and incident.closed:
+        icon = "🟢"
+    if incident and incident.corrected:
+        icon = "↩️"
+    return {
+        "icon": icon,
+        "title": title_of(metric, reader.language),
+        "when": reader.span(event.bucket, event.bucket + metric.step),
+        "verdict": verdict_facts(verdict, metric.form, reader.language),
+        "before": verdict_facts(before, metric.form, reader.language) if before else None,
+        "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
+        "is_detector_new": before is None or before.reason != verdict.reason,
+        "is_again": event.again,  # the incident was opened once more
+        "is_platform": context.is_platform,
+        "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # in the incident before
+        "normal": tuple(plain_line(title, MAX_TITLE) for title in context.normal),  # titles of the metrics that are normal
+    }
 
 
-@dataclass(frozen=True)
-class EventFacts(CourseFacts):
-    """All that the template of an event may show."""
-
-    icon: str
-    title: Markup
-    when: str  # the event's bucket
-    verdict: VerdictFacts
-    before: VerdictFacts | None  # the verdict that was sent last
-    detector: str  # why it is anomalous: sudden | sustained | level
-    is_detector_new: bool  # it is another one than the last time
-    is_again: bool  # opened once more
-    is_critical: bool
-    is_platform: bool
-    is_known_member: bool  # the metric was in the incident before this event
-    silent_until: str
-    late: str  # by so much
-    # what else there is
-    others: OtherMetrics
-    normal: tuple[Markup, ...]  # titles of the metrics that are normal
-    cause: RootCauseFacts
-    similar: SimilarFacts | None
-    calendar: tuple[tuple[Markup, str], ...]  # title and time, the nearest first
-    gap: GapFacts | None
-    end: EndFacts | None
-    # the footer
-    dashboard: str
-    run: str
-    owner: Markup  # "": nobody is called
-
-
-def event_facts(event: Event, context: MessageContext) -> EventFacts:
-    """Return all that the text of an event may show."""
-    lateness, metric, reader = context.reader.now - event.bucket - context.metric.step, context.metric, context.reader
-    is_called = event.kind not in GOOD_KINDS and (event.incident is None or event.incident.closed is None)
-    owner = plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else Markup("")
-
-    subject = Subject.of(event, context)
-    event, context, metric = subject.event, subject.context, subject.context.metric
-    verdict, before, course = event.verdict, event.episode.last_notified_verdict, _course_facts(subject)
-    if event.kind is EventKind.CORRECTED:
-        before = subject.member.first if subject.member else None
-    incident, more = course.incident, [part.member.first for part in subject.others] if context.is_platform else []
-    is_critical = event.is_critical(metric.policy, more)
-    is_edit = event.kind in OPENING_KINDS and bool(context.latest or incident.is_over)  # which is never late
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
-    until = max((at for at in (incident.snoozed_until, context.silenced_until) if at and at > reader.now), default=None)
-    return EventFacts(
-        **vars(course),
-        icon="↩️" if incident.is_corrected else "🟢" if incident.is_over else CRITICAL_ICON if is_critical else WARNING_ICON,
-        title=title_of(metric, reader.language),
-        when=reader.span(event.bucket, event.bucket + metric.step),
-        verdict=verdict_facts(verdict, metric.form, reader.language),
-        before=verdict_facts(before, metric.form, reader.language) if before else None,
-        detector=verdict.reason if verdict.reason in DETECTORS else "",
-        is_detector_new=before is None or before.reason != verdict.reason,
-        is_again=event.again,
-        is_critical=is_critical,
-        is_platform=context.is_platform,
-        is_known_member=subject.member is not None and subject.member.joined < event.bucket,
-        silent_until=reader.at(until, near=reader.now) if until and not incident.is_over else "",
-        late=duration(lateness, reader.language) if is_late else "",
-        others=other_metrics(subject) if subject.others or event.also else OtherMetrics(),
-        normal=tuple(plain_line(title, MAX_TITLE) for title in context.normal),
-        cause=_cause_facts(subject) if event.incident and event.incident.cause else RootCauseFacts(),
-        similar=_similar_facts(context.similar, event.bucket, reader) if context.similar else None,
-        calendar=_calendar(subject) if context.calendar else (),
-        gap=_gap_facts(subject) if subject.is_gap else None,
-        end=_end_facts(subject) if event.kind in END_KINDS else None,
-        dashboard=context.dashboard,
-        run=reader.run_link,
-        owner=owner,
-    )
-
-
-def _course_facts(subject: Subject) -> CourseFacts:
-    """Return the present state of the incident, and what is known of the metric over time."""
+def _course_facts(subject: Subject) -> dict[str, Any]:
+    """Return what is known of the metric over time: since when it is not normal, its worst, newest and earlier values."""
     event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
-    language, form, over = reader.language, context.metric.form, subject.over
-    stand = IncidentFacts()
-    if incident:
-        label = WORDS[language][LABEL_WORDS[incident.label]] if incident.label else ""
-        stand = IncidentFacts(
-            exists=True,
-            is_over=incident.closed is not None,
-            is_corrected=incident.corrected,
-            is_unsent=incident.last_notified is None,
-            ended=reader.at(over, near=event.bucket) if over and incident.closed and not incident.corrected else "",
-            acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
-            is_muted=incident.muted,
-            snoozed_until=incident.snoozed_until,
-            label=label,
-            labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
-        )
-
+    language, form, latest = reader.language, context.metric.form, context.latest
     numbers, start = NumberFormat.of(form, language, event.verdict), subject.since or event.bucket
-    end = over if stand.is_over and not stand.is_corrected else None
-    latest, worst = context.latest, subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
-    return CourseFacts(
-        stand,
-        since=reader.at(start, near=event.bucket),
-        is_since_known=subject.since is not None,
-        is_first_bucket=start == event.bucket and latest is None,
-        lasted=duration(subject.until - start, language),
-        off=reader.span(start, end) if end else "",
-        lasted_in_all=duration(end - start, language) if end else "",
-        latest=verdict_facts(latest, form, language) if latest else None,
-        latest_when=reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
-        worst=verdict_facts(worst, form, language) if worst else None,
-        worst_at=reader.at(worst.bucket, near=event.bucket) if worst else "",
-        yesterday=numbers.value(context.yesterday),
-        week_ago=numbers.value(context.week_ago),
-        rarity=_rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+    end = subject.over if incident and incident.closed and not incident.corrected else None
+    worst = subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    return {
+        "since": reader.at(start, near=event.bucket),
+        "is_since_known": subject.since is not None,
+        "is_first_bucket": start == event.bucket and latest is None,
+        "lasted": duration(subject.until - start, language),  # until now
+        "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
+        "lasted_in_all": duration(end - start, language) if end else "",
+        "latest": verdict_facts(latest, form, language) if latest else None,  # in an opening message that is edited
+        "latest_when": reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
+        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not the event's own
+        "worst_at": reader.at(worst.bucket, near=event.bucket) if worst else "",
+        "yesterday": numbers.value(context.yesterday),
+        "week_ago": numbers.value(context.week_ago),
+        "rarity": _rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+    }
+
+
+def _incident_facts(subject: Subject) -> IncidentFacts:
+    """Return the present state of the incident."""
+    incident, reader, bucket = subject.event.incident, subject.context.reader, subject.event.bucket
+    if incident is None:
+        return IncidentFacts()
+    is_over, until = incident.closed is not None, incident.snoozed_until
+    return IncidentFacts(
+        exists=True,
+        is_over=is_over,
+        is_corrected=incident.corrected,
+        is_unsent=incident.last_notified is None,
+        ended=reader.at(subject.over, near=bucket) if subject.over and is_over and not incident.corrected else "",
+        acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
+        is_muted=incident.muted,
+        silent_until=reader.at(until, near=reader.now) if until and until > reader.now and not is_over else "",
+        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label else "",
+        labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
     )
 
 
@@ -276,23 +192,104 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityF
     return facts if facts.same else None
 
 
-def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> SimilarFacts:
+def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> dict[str, Any]:
     """Return when the past incident was, its page, what people said of it and how far off its metric was."""
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
-    when = reader.at(past.at, near=bucket) if day == today else reader.day(day)
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
-    deviation = change(past.off, reader.language) if past.off else ""
-    return SimilarFacts(when, past.url if is_web(past.url) else "", tuple(filter(None, [label, deviation])))
+    return {
+        "when": reader.at(past.at, near=bucket) if day == today else reader.day(day),
+        "url": past.url if is_web(past.url) else "",
+        "details": tuple(filter(None, [label, change(past.off, reader.language) if past.off else ""])),
+    }
 
 
-def _cause_facts(subject: Subject) -> RootCauseFacts:
+def _cause_facts(subject: Subject, incident: Incident) -> dict[str, Any]:
     """Return the cause of an incident that stands, where its root is known."""
-    incident = subject.event.incident
     metrics = [subject.context.metric, *(part.metric for part in subject.others)]
-    root = next((metric for metric in metrics if incident and metric.name == incident.root.metric), None)
-    if incident is None or incident.corrected or root is None:
-        return RootCauseFacts()
-    return root_cause_facts(incident, root, subject.context.reader)
+    root = next((metric for metric in metrics if metric.name == incident.root.metric), None)
+    return NO_CAUSE if incident.corrected or root is None else root_cause_facts(incident, root, subject.context.reader)
+
+
+def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> dict[str, Any]:
+    """Return the facts of an incident's cause. `metric`: the incident's root. Texts are empty where there is nothing to show."""
+    cause, language, first = incident.cause or RootCause("unclear"), reader.language, incident.root.first
+    change, effect, where = first.value - first.expected, "", cause.slice
+    if math.isnan(change) and where:
+        change = where.change * (1 if cause.share >= 0 else -1)
+    if cause.answer == "alike":
+        effect = "alike"
+    elif cause.answer == "carried" and where is not None and not math.isnan(where.change):
+        effect = "experiment" if cause.experiment and cause.effect != "mix" else cause.effect
+
+    findings = {"cause": effect, "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
+    names = list(dict.fromkeys(attribute_name(name, language) for name in cause.attributes))  # age, age_band: one name
+    facts = {
+        "findings": tuple(name for name, found in findings.items() if found),  # those with a line, the most telling first
+        "effect": effect,  # alike | mix | rate | experiment | count; empty where nothing explains the change
+        "is_drop": change < 0,  # of the metric
+        "title": inside_sentence(title_of(metric, language, MAX_SHORT_TITLE)),
+        "attributes": Markup(enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))),
+        "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
+        "new": _segment_list(cause.new, language),
+        "gone": _segment_list(cause.gone, language),
+    }
+    if where is None or effect in ("", "alike"):
+        return facts
+    return facts | _segment_facts(cause, where, metric, language) | _rest_facts(cause, where, change < 0, language)
+
+
+def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> dict[str, Any]:
+    """Return the first segments with their shares, of each the first element, and how many more there are."""
+    shown = [
+        {
+            "name": Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
+            "share": percent(where.value, language),  # now
+            "usual": percent(where.expected, language),
+        }
+        for where in segments[:MAX_LISTED]
+    ]
+    return {"shown": shown, "more": len(segments) - len(shown)}
+
+
+def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
+    """Return the facts of the segment that explains the change: how it changed, and how much of the change it explains."""
+    numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
+    return {
+        "segment": Markup(segment_name(where, language)),
+        "is_several": len(where.elements) > 1,
+        "change": signed_percent(where.value, where.expected, language),
+        "value": numbers.value(where.value),
+        "expected": numbers.value(where.expected),
+        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",  # of the metric's change
+        "is_all": cause.share >= ALL,
+        "is_more_than_all": cause.share > MORE_THAN_ALL,  # the rest went the other way
+        "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
+        "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
+        "usual_share": percent(where.expected, language),
+    }
+
+
+def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
+    """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
+    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
+    kind, others, rest = segment_attributes(where), cause.others or (cause.rest,), cause.rest
+    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
+    is_known = rest is not None and math.isfinite(rest.change)
+    change = rest.change if rest is not None and is_known else 0.0
+    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
+    shown = roughly(abs(change) if is_opposite else change, language)
+    return {
+        "rest": shown.removeprefix("+") if is_opposite else shown,
+        "is_rest_usual": is_known and not shown,
+        "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
+        "is_rest_up": change > 0,
+        "are_others_normal": all(other is not None and abs(other.change) < limit for other in others),
+        "unaffected": tuple(
+            Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
+            for other in normal[:MAX_UNAFFECTED]
+        ),
+        "is_overlap": cause.overlap,
+    }
 
 
 def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
@@ -316,29 +313,29 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
     return tuple(calendar)
 
 
-def _gap_facts(subject: Subject) -> GapFacts:
+def _gap_facts(subject: Subject) -> dict[str, Any]:
     """Return the time without data, and what is known of the metric's table."""
     event, context, reader, language = subject.event, subject.context, subject.context.reader, subject.context.reader.language
     start, end, now = subject.gap or event.bucket, _end_of_gap(subject), reader.now
     newest, last, form = context.newest, event.episode.last, context.metric.form
-    return GapFacts(
-        is_start_known=subject.gap is not None,
-        since=reader.at(start, near=now),
-        back=reader.at(end, near=now),
-        when=reader.span(start, end),
-        buckets=plural(round((end - start) / context.metric.step), "bucket", language),
-        lasted=duration(end - start, language),
-        reason=plain_line(event.verdict.reason, MAX_REASON),
-        has_rows=newest is not None and start <= newest < subject.until,
-        table=plain_line(context.table, MAX_TITLE),
-        newest=reader.at(newest, near=now) if newest else "",
-        newest_age=duration(now - newest, language) if newest and newest <= now else "",
-        usual_age=duration(context.usual_delay, language) if context.usual_delay is not None else "",
-        complete_tables=tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
-        last=verdict_facts(last, form, language) if last else None,
-        last_at=reader.at(last.bucket, near=now) if last else "",
-        is_all_normal=event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
-    )
+    return {
+        "is_start_known": subject.gap is not None,
+        "since": reader.at(start, near=now),
+        "back": reader.at(end, near=now),  # the first bucket with data again
+        "when": reader.span(start, end),
+        "buckets": plural(round((end - start) / context.metric.step), "bucket", language),
+        "lasted": duration(end - start, language),
+        "reason": plain_line(event.verdict.reason, MAX_REASON),
+        "has_rows": newest is not None and start <= newest < subject.until,  # of that time: no value can be made of them
+        "table": plain_line(context.table, MAX_TITLE),
+        "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
+        "newest_age": duration(now - newest, language) if newest and newest <= now else "",
+        "usual_age": duration(context.usual_delay, language) if context.usual_delay is not None else "",
+        "complete_tables": tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
+        "last": verdict_facts(last, form, language) if last else None,  # the last value before it
+        "last_at": reader.at(last.bucket, near=now) if last else "",
+        "is_all_normal": event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
+    }
 
 
 def _end_of_gap(subject: Subject) -> datetime:
@@ -353,7 +350,7 @@ def _end_of_gap(subject: Subject) -> datetime:
     return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
 
 
-def _end_facts(subject: Subject) -> EndFacts:
+def _end_facts(subject: Subject) -> dict[str, Any]:
     """Return how the incident, or the metric's episode, ended."""
     event, incident, metric, reader = subject.event, subject.event.incident, subject.context.metric, subject.context.reader
     language, now = reader.language, reader.now
@@ -364,16 +361,16 @@ def _end_facts(subject: Subject) -> EndFacts:
     lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
     cause = incident.cause if incident and not incident.corrected else None
     where = cause.slice if cause and cause.answer == "carried" else None
-    return EndFacts(
-        since=reader.at(last if is_whole else normal, near=now),
-        all_since=reader.at(last, near=normal) if last > normal and not is_whole else "",
-        is_of_platform=is_whole,
-        lasted=duration(last - since, language) if since else "",
-        when=reader.span(subject.since, normal) if subject.since else "",
-        worst=verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
-        loss=loss_facts(metric, lost, worst, language),
-        cause=Markup(segment_name(where, language)) if where else Markup(""),
-        is_mix=cause is not None and cause.effect == "mix",
-        unsent_since=reader.at(over, near=now),
-        unsent_lasted=duration(over - (subject.since or subject.gap or event.bucket), language),
-    )
+    return {
+        "since": reader.at(last if is_whole else normal, near=now),  # normal again since
+        "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # where that is later
+        "is_of_platform": is_whole,
+        "lasted": duration(last - since, language) if since else "",
+        "when": reader.span(subject.since, normal) if subject.since else "",  # from when to when it was not normal
+        "worst": verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
+        "loss": loss_facts(metric, lost, worst, language),
+        "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it
+        "is_mix": cause is not None and cause.effect == "mix",
+        "unsent_since": reader.at(over, near=now),  # of an incident that was not sent before: normal again since
+        "unsent_lasted": duration(over - (subject.since or subject.gap or event.bucket), language),
+    }

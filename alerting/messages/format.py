@@ -1,14 +1,25 @@
-"""The formats of numbers, instants and durations in a language. Pure; the results have nothing in them that must be escaped."""
+"""The formats of numbers, instants and durations in a language, of segments and of other texts that come from data. Pure.
+
+Numbers and times have nothing in them that must be escaped; texts from data are escaped here, and cut.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
+from html import escape
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
-from alerting.messages.words import MONTHS, WEEKDAYS, WORDS, plural
+from markupsafe import Markup
+
+from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
+from alerting.model.incident import Segment
+from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 
 NAN = float("nan")
@@ -26,6 +37,14 @@ MAX_DECIMALS, MAX_WITH_WORD = 9, 1e15  # smaller and larger numbers are written 
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 CLEAR_WEEKDAY = 6  # days from today within which "Mon" can mean one day only
+
+# characters kept of each (escaped), so that a text stays under Telegram's 4096
+MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
+MAX_SHORT_TITLE = 40  # of a title among others
+MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # of a segment
+MAX_ELEMENTS, MAX_PAIRS = 3, 3  # named of a segment, and of an element
+
+CleanText = Callable[[str], str]  # makes a text from data fit to be shown
 
 
 @dataclass(frozen=True)
@@ -207,3 +226,77 @@ def duration(length: timedelta, language: str) -> str:
         f"{minutes}{SPACE}{words['min']}" if minutes and not days else "",
     ]
     return SPACE.join(part for part in parts if part)
+
+
+def plural(count: int, noun: str, language: str) -> str:
+    """Return the number and the noun in the form that goes with it: 1 минута, 2 минуты, 5 минут, 11 минут, 21 минута."""
+    tens, ones = abs(count) // 10 % 10, abs(count) % 10
+    if language != "ru":
+        form = 0 if abs(count) == 1 else 1
+    elif tens != 1 and ones == 1:
+        form = 0
+    else:
+        form = 1 if tens != 1 and ones in (2, 3, 4) else 2
+    return f"{count}\N{NO-BREAK SPACE}{NOUNS[language][noun][form]}"
+
+
+def plain_line(text: str, limit: int) -> Markup:
+    """Return `text` from data as one line, without what cannot be printed, at most `limit` characters once escaped."""
+    line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
+    ends = list(accumulate(len(escape(c, quote=False)) for c in line[: limit + 1]))  # no character is shorter once escaped
+    fits = bisect_right(ends, limit)
+    return Markup(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
+
+
+def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Markup:
+    """Return the metric's title in the language, or else in English, or else its name."""
+    title = metric.title.get(language) or metric.title.get("en") or metric.name
+    return plain_line(title, limit) or Markup(metric.name)
+
+
+def inside_sentence(title: str) -> str:
+    """Return a title as it is written within a sentence: feed users, but CTR, A/B and iOS as they are."""
+    rest = title.split(" ")[0][1:]
+    return type(title)(title[:1].lower() + title[1:]) if rest.isalpha() and rest.islower() else title
+
+
+def enumerate_words(words: Sequence[str], language: str, hidden: int = 0) -> str:
+    """iOS, iPadOS and Android; where more of them are `hidden`: iOS, iPadOS, 7 more."""
+    if hidden:
+        return ", ".join([*words, WORDS[language]["more"].format(count=hidden)])
+    return f"{', '.join(words[:-1])} {WORDS[language]['and']} {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def is_web(url: str) -> bool:
+    """Tell whether `url` is a web address that can be linked; anything else is shown, to be copied."""
+    return url.startswith(("http://", "https://")) and len(escape(url)) <= MAX_URL and url.isprintable() and " " not in url
+
+
+escape_text: CleanText = partial(plain_line, limit=MAX_VALUE)
+
+
+def attribute_name(name: str, language: str, clean: CleanText = escape_text) -> str:
+    """Return the reader's word for an attribute, or the attribute itself."""
+    return WORDS[language].get(f"attribute {name}") or clean(name[:MAX_ATTRIBUTE])
+
+
+def segment_name(
+    where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS, with_attributes: bool = True
+) -> str:
+    """os iOS and os iPadOS · country Russia & source ads: attributes in the reader's words, values as they are.
+
+    Each text from data passes `clean`, as does the &. More than `most` elements are counted.
+    """
+    elements = []
+    for pairs in where.elements[:most]:
+        pieces = []
+        for name, value in pairs[:MAX_PAIRS]:
+            shown = clean(value) or WORDS[language]["empty"]
+            pieces.append(f"{attribute_name(name, language, clean)} {shown}" if with_attributes else shown)
+        elements.append(f" {clean('&')} ".join([*pieces, "…"] if len(pairs) > MAX_PAIRS else pieces))
+    return enumerate_words(elements, language, hidden=len(where.elements) - len(elements))
+
+
+def segment_attributes(where: Segment) -> tuple[str, ...]:
+    """Return the names of the attributes of a segment, in order."""
+    return tuple(dict.fromkeys(name for pairs in where.elements for name, _ in pairs))

@@ -18,15 +18,3 @@ LABEL_WORDS = {  # keys of WORDS
     Label.EXPECTED: "expected by people",
     Label.NEW_TREND: "new trend",
 }
-
-
-def plural(count: int, noun: str, language: str) -> str:
-    """Return the number and the noun in the form that goes with it: 1 минута, 2 минуты, 5 минут, 11 минут, 21 минута."""
-    tens, ones = abs(count) // 10 % 10, abs(count) % 10
-    if language != "ru":
-        form = 0 if abs(count) == 1 else 1
-    elif tens != 1 and ones == 1:
-        form = 0
-    else:
-        form = 1 if tens != 1 and ones in (2, 3, 4) else 2
-    return f"{count}\N{NO-BREAK SPACE}{NOUNS[language][noun][form]}"

@@ -5,15 +5,14 @@ what a cell shows comes from `pipeline.display`.
 """
 
 from alerting.pipeline.advance import advance
-from alerting.pipeline.commit import commit, finish
 from alerting.pipeline.compose import compose
 from alerting.pipeline.context import clock, due
-from alerting.pipeline.deliver import deliver
+from alerting.pipeline.deliver import commit, deliver
 from alerting.pipeline.explain import explain
 from alerting.pipeline.feedback import begin_run
+from alerting.pipeline.finish import finish, process_slow_tables
 from alerting.pipeline.judge import judge
 from alerting.pipeline.read import read
-from alerting.pipeline.slow_tables import process_slow_tables
 
 __all__ = [
     "advance",

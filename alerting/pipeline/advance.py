@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alerting.incidents import episodes as incidents_episodes
+from alerting.incidents.episodes import step
 from alerting.incidents.grouping import announce_unsilenced, one_event_each, update_incidents, withdrawn_members, without_members
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
@@ -35,8 +35,8 @@ class PreviousState:
     run_link: str = ""
 
     def silenced(self, metric: str, bucket: datetime) -> bool:
-        step = next(m.step for m in self.metrics if m.name == metric)
-        return any(silence.covers(metric, bucket, step) for silence in self.silences)
+        length = next(m.step for m in self.metrics if m.name == metric)
+        return any(silence.covers(metric, bucket, length) for silence in self.silences)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def fold_episodes(
     events: list[Event] = []
     for verdict in verdicts:
         episode = after.get(verdict.metric) or Episode(verdict.metric)
-        after[verdict.metric], happened = incidents_episodes.step(episode, verdict, policies[verdict.metric])
+        after[verdict.metric], happened = step(episode, verdict, policies[verdict.metric])
         events += happened
         if seen:
             seen(verdict.bucket, after[verdict.metric])

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from alerting import incidents, messages
+from alerting import messages
 from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import opening_event
-from alerting.messages.system import DailySummary, caught_up, daily_message
+from alerting.incidents.grouping import MetricTree, opening_event
+from alerting.messages.compose import DailySummary, caught_up, daily_message
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
@@ -23,7 +23,7 @@ from alerting.model.run import Reading, Run
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.explain import rarity
+from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judge import NUMBERS, JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
@@ -102,8 +102,8 @@ def _context(
     return messages.MessageContext(
         title_with_segment(metric, event),
         ctx.audience(now),
-        yesterday=_days_before(values, event.bucket, 1, ctx.zone),
-        week_ago=_days_before(values, event.bucket, 7, ctx.zone),
+        yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
+        week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
@@ -112,7 +112,7 @@ def _context(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
         ),
         latest=latest if latest and latest.bucket > event.bucket else None,
-        is_platform=incidents.MetricTree(ctx.metrics).is_platform(affected),
+        is_platform=MetricTree(ctx.metrics).is_platform(affected),
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
@@ -128,12 +128,6 @@ def title_with_segment(metric: Metric, event: Event) -> Metric:
         return metric
     part = spell_segment(cause.slice.elements, equals=" ")
     return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
-
-
-def _days_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
-    """Return the value at the same local time `days` before; NaN where there is none."""
-    then = (bucket.astimezone(ZoneInfo(zone)) - timedelta(days=days)).astimezone(UTC)
-    return float(values.get(then, float("nan")))
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
@@ -160,11 +154,11 @@ def _other_members(event: Event) -> list[Member]:
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode."""
     verdict = changes.newest.get(name)
-    if verdict is None and name in judged and len(judged[name]):
-        last = judged[name].iloc[-1]
-        value, low, expected, high, score, usual = (float(last[column]) for column in NUMBERS)
-        bucket = judged[name].index[-1].to_pydatetime()
-        verdict = Verdict(name, bucket, Status(last.status), value, low, expected, high, score, usual=usual)
+    if verdict is None and name in judged and len(judged.reading.series[name]):
+        row = judged.newest(name)
+        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+        bucket, status = row["bucket"].to_pydatetime(), Status(row["status"])
+        verdict = Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
     return against_level_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
 
 

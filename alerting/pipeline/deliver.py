@@ -1,28 +1,50 @@
-"""Deliver the messages of the outbox in order, within the limits of their destinations; late root causes follow as replies."""
+"""Commit what a run has found in one transaction; then deliver the outbox in order, within the limits of the destinations."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from alerting.messages.root_cause import root_cause_reply
-from alerting.messages.system import digest_message
+from alerting.messages.compose import digest_message, root_cause_reply
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
+from alerting.model.verdict import EventKind
+from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations
+from alerting.pipeline.judge import JudgedMetrics
 
 MAX_RATE_WAIT = 90.0  # seconds a run waits in all for destinations that ask to slow down
 MAX_FAILURES = 3  # after so many failures in a row the other messages of a destination wait for the next run
 MESSAGES_PER_MINUTE, MINUTE = 18, timedelta(seconds=60)  # a Telegram group takes about 20 messages a minute
 DIGEST_AFTER = timedelta(hours=6)  # a text that waits longer becomes one line of a digest
 WAIT_AFTER_ALERT = 60.0  # seconds a run waits for a root cause once the alert is sent
+
+
+def commit(ctx: RunContext, judged: JudgedMetrics, changes: StateChange, messages: Sequence[Message]) -> None:
+    """Store verdicts, episodes, incidents and messages in one transaction: a crash leaves all of it or nothing.
+
+    Messages that still wait of incidents which late rows have made normal are withdrawn. Raises StoreError.
+    """
+    corrected = {e.incident.id for e in changes.events if e.kind is EventKind.CORRECTED and e.incident and e.incident.corrected}
+    ctx.store.commit(
+        Commit(
+            verdicts=[*judged.warmup_verdicts(), *judged.verdicts, *changes.segments.verdicts],
+            episodes=list(changes.episodes.values()),
+            messages=messages,
+            incidents=changes.incidents,
+            episode_trail=changes.trail,
+            withdrawn_keys=[key for incident in sorted(corrected) for key in ctx.store.unsent(incident)],
+            arrivals=judged.reading.arrivals,
+        ),
+        changes.now,
+    )
 
 
 def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = None) -> list[Receipt]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -14,13 +13,14 @@ from alerting.model.incident import spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
-from alerting.model.verdict import Episode, Status
+from alerting.model.tables import cell_text
+from alerting.model.verdict import Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
+from alerting.pipeline.finish import SlowTables
 from alerting.pipeline.judge import JudgedMetrics
-from alerting.pipeline.slow_tables import SlowTables
 
 VERDICT_NUMBERS = ["value", "low", "expected", "high", "score"]
 MAX_METRICS = 24  # metrics that a table or a chart can show one by one
@@ -38,7 +38,7 @@ def show_feedback(feedback: tuple[list[Feedback], str]) -> pd.DataFrame:
 def show_readings(ctx: RunContext, reading: Reading) -> pd.DataFrame:
     """Return the last values that were read, one column per metric; NaN is a gap."""
     frame = pd.DataFrame({name: reading.series[name].tail(6) for name in list(reading.series)[:MAX_METRICS]}).tail(6)
-    frame.index = pd.Index([_local(ctx, bucket) for bucket in frame.index], name="bucket")
+    frame.index = pd.Index([cell_text(bucket, ctx.zone) for bucket in frame.index], name="bucket")
     frame = frame.map(_short)
     return frame.assign(**{"...": f"{len(reading.series) - MAX_METRICS} more"}) if len(reading.series) > MAX_METRICS else frame
 
@@ -50,7 +50,7 @@ def show_due(ctx: RunContext, due: Sequence[DueBuckets]) -> pd.DataFrame:
         note = "first look" if item.first_look else "" if len(item) else "nothing new: judged already"
         if item.changed_from:
             note = f"late rows: judged again from {item.changed_from:%Y-%m-%dT%H:%MZ}"
-        row = (_local(ctx, item.first), _local(ctx, item.last), str(len(item)), note)
+        row = (cell_text(item.first, ctx.zone), cell_text(item.last, ctx.zone), str(len(item)), note)
         rows.setdefault(row if len(due) > MAX_METRICS else (*row, item.metric.name), []).append(item.metric.name)
     names = [group[0] if len(group) == 1 else f"{len(group)} metrics" for group in rows.values()]
     return pd.DataFrame([row[:4] for row in rows], index=names, columns=["first bucket", "last bucket", "buckets", "note"])
@@ -79,7 +79,7 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> pd.DataFrame:
 def _verdict_row(ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
     newest, read_seconds = judged.newest(name), reading.seconds.get(ctx.metric(name).scan, 0.0)
     return {
-        "bucket": _local(ctx, newest["bucket"]),
+        "bucket": cell_text(newest["bucket"], ctx.zone),
         "status": newest["status"],
         **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
         "read s": f"{read_seconds:.2f}",
@@ -97,12 +97,13 @@ def by_urgency(ctx: RunContext, judged: JudgedMetrics) -> list[Metric]:
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
-    rows = []
+    rows: list[list[Any]] = []
     for event in changes.events:
-        names = ", ".join([event.metric, *(other.metric for other in event.also)])
-        rows.append([names, f"event: {event.kind.value}", _local(ctx, event.bucket), _since(ctx, event.episode)])
-    rows += [[e.metric, e.state.value, "", _since(ctx, e)] for e in changes.episodes.values() if e.since or e.gap_since]
-    return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
+        names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
+        rows.append([names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
+    rows += [[e.metric, e.state.value, "", e.since or e.gap_since] for e in changes.episodes.values() if e.since or e.gap_since]
+    texts = [[cell_text(cell, ctx.zone) for cell in row] for row in rows]
+    return pd.DataFrame(texts, columns=["metric", "what", "bucket", "since"])
 
 
 def show_root_causes(explained: Explanations) -> pd.DataFrame:
@@ -132,15 +133,6 @@ def show_messages(messages: Sequence[Message]) -> str:
 def show_receipts(receipts: Sequence[Receipt]) -> pd.DataFrame:
     """Return one row per message that was tried."""
     return pd.DataFrame([[r.key, r.state, r.reason] for r in receipts], columns=["message", "state", "why"])
-
-
-def _local(ctx: RunContext, at: datetime) -> str:
-    return f"{pd.Timestamp(at).tz_convert(ctx.zone):%a %Y-%m-%d %H:%M}"
-
-
-def _since(ctx: RunContext, episode: Episode) -> str:
-    since = episode.since or episode.gap_since
-    return _local(ctx, since) if since else ""
 
 
 def _short(value: float) -> str:

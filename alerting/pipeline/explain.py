@@ -111,7 +111,9 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
     `judged`: value, expected, score, status on the full UTC grid.
     """
     verdict, low = event.verdict, event.verdict.value < event.verdict.expected
-    same = _same_times(judged["value"], event.bucket, zone)
+    weeks = (event.bucket - judged.index[0]) // WEEK if len(judged) else 0
+    same = np.array([same_time_before(judged["value"], event.bucket, 7 * n, zone) for n in range(1, weeks + 1)])
+    same = same[np.isfinite(same)]
     beyond = int((same <= verdict.value).sum() if low else (same >= verdict.value).sum())
     before = judged.loc[: (event.episode.since or event.bucket) - OWN_ONSET]
     known = before[before["expected"].notna()]
@@ -122,14 +124,10 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
     return Rarity(len(same), beyond, (known.index[-1] - known.index[0]) / WEEK, int(starts))
 
 
-def _same_times(values: pd.Series, bucket: datetime, zone: str) -> np.ndarray:
-    """Return the values at the same local time of the same weekday in all weeks before."""
-    if values.empty:
-        return np.array([])
-    local = bucket.astimezone(ZoneInfo(zone))
-    weeks = (bucket - values.index[0]) // WEEK
-    times = [(local - n * WEEK).astimezone(UTC) for n in range(1, int(weeks) + 1)]
-    return values.reindex(pd.DatetimeIndex(times)).dropna().to_numpy()
+def same_time_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
+    """Return the value at the same local time `days` before; NaN where there is none."""
+    then = (bucket.astimezone(ZoneInfo(zone)) - days * DAY).astimezone(UTC)
+    return float(values.get(then, float("nan")))
 
 
 def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> SimilarIncident | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import unescape
 
-from alerting.messages.system import acknowledged_reply, labelled_reply, silenced_reply
+from alerting.messages.compose import confirmation
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, Message
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
-from alerting.model.verdict import Label
+from alerting.model.verdict import EventKind, Label
 from alerting.pipeline.context import RunContext
 
 SNOOZE = timedelta(hours=1)
@@ -71,16 +71,15 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
 
 def _apply(ctx: RunContext, incident: Incident, press: ButtonPress, now: datetime) -> tuple[Incident, Message]:
     """Return the incident after the press, and the reply in its thread."""
-    who, audience = press.name, ctx.audience(now)
     if press.action is Action.TAKE:
-        return replace(incident, acknowledged_by=who), acknowledged_reply(incident, who, now, audience)
-    if press.action is Action.SNOOZE:
-        changed = replace(incident, snoozed_until=now + SNOOZE)
-        return changed, silenced_reply(changed, who, now, audience)
-    if press.action is Action.MUTE:
-        changed = replace(incident, muted=True)
-        return changed, silenced_reply(changed, who, now, audience)
-    label = LABELS[press.action]
-    expected = label in (Label.FALSE_ALARM, Label.EXPECTED)  # then nobody needs a reminder
-    changed = replace(incident, label=label, labelled_by=who, muted=incident.muted or (expected and incident.open))
-    return changed, labelled_reply(changed, who, now, audience)
+        kind, changed = EventKind.TAKEN, replace(incident, acknowledged_by=press.name)
+    elif press.action is Action.SNOOZE:
+        kind, changed = EventKind.SILENCED, replace(incident, snoozed_until=now + SNOOZE)
+    elif press.action is Action.MUTE:
+        kind, changed = EventKind.SILENCED, replace(incident, muted=True)
+    else:
+        label = LABELS[press.action]
+        expected = label in (Label.FALSE_ALARM, Label.EXPECTED)  # then nobody needs a reminder
+        muted = incident.muted or (expected and incident.open)
+        kind, changed = EventKind.LABELLED, replace(incident, label=label, labelled_by=press.name, muted=muted)
+    return changed, confirmation(changed, kind, press.name, now, ctx.audience(now))

@@ -48,10 +48,6 @@ class _Scan:
     items: list[DueBuckets]
     grid: pd.DatetimeIndex
 
-    @property
-    def end(self) -> datetime:
-        return self.grid[-1].to_pydatetime() + self.query.step
-
 
 def read(
     ctx: RunContext, due: Sequence[DueBuckets], days: int = 0, now: datetime | None = None, max_wait: float | None = SLOW_AFTER
@@ -65,8 +61,8 @@ def read(
     scans = _scans(ctx, due, days)
 
     def fetch(scan: _Scan) -> tuple[pd.DataFrame, float]:
-        began = ctx.timer()
-        return ctx.source.fetch(scan.query, scan.grid[0].to_pydatetime(), scan.end), ctx.timer() - began
+        began, first, last = ctx.timer(), scan.grid[0].to_pydatetime(), scan.grid[-1].to_pydatetime()
+        return ctx.source.fetch(scan.query, first, last + scan.query.step), ctx.timer() - began
 
     pool = ThreadPoolExecutor(PARALLEL_READS if ctx.source.runs_sql else 1, "read")  # a database reads several tables at once
     futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
@@ -99,18 +95,26 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
     """Return what the scans have read, in one reading."""
-    parts = [_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures]
-    counts = {name: frame for part in parts for name, frame in part.counts.items()}
-    past = ctx.store.arrivals(now - ARRIVALS_FOR) if now else []
+    reading = merged([_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures])
+    reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
+    if now is None:
+        return reading
+    incomplete = incomplete_buckets(reading.counts, ctx.store.arrivals(now - ARRIVALS_FOR), now)
+    return replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+
+
+def merged(readings: Sequence[Reading]) -> Reading:
+    """Return one reading of several of different tables, with each note once; nothing is pending."""
     return Reading(
-        series={name: series for part in parts for name, series in part.series.items()},
-        counts=counts,
-        errors={name: reason for part in parts for name, reason in part.errors.items()},
-        notes=(*ctx.notes, *ctx.source.notes, *(note for part in parts for note in part.notes)),
-        volumes={name: volume for part in parts for name, volume in part.volumes.items()},
-        incomplete=incomplete_buckets(counts, past, now) if now else {},
-        arrivals=arrivals_now(counts, now) if now else (),
-        seconds={name: seconds for part in parts for name, seconds in part.seconds.items()},
+        series={name: series for one in readings for name, series in one.series.items()},
+        counts={scan: counts for one in readings for scan, counts in one.counts.items()},
+        errors={name: reason for one in readings for name, reason in one.errors.items()},
+        notes=tuple(dict.fromkeys(note for one in readings for note in one.notes)),
+        volumes={name: volume for one in readings for name, volume in one.volumes.items()},
+        incomplete={scan: bucket for one in readings for scan, bucket in one.incomplete.items()},
+        arrivals=tuple(arrival for one in readings for arrival in one.arrivals),
+        slices={query: rows for one in readings for query, rows in one.slices.items()},
+        seconds={scan: seconds for one in readings for scan, seconds in one.seconds.items()},
     )
 
 

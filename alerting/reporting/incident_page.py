@@ -8,8 +8,7 @@ from html import unescape
 
 from markupsafe import Markup, escape
 
-from alerting.messages.format import NumberFormat, change, duration, percent, signed_percent
-from alerting.messages.root_cause import segment_name
+from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment
 from alerting.reporting.layout import render

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from alerting import rootcause
 from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
-from alerting.rootcause import segments
-from alerting.rootcause.explain import Conclusion, Explanation
-from alerting.rootcause.search import SearchOptions
+from alerting.rootcause.explain import Conclusion, Explanation, explain, new_and_gone_values
+from alerting.rootcause.likelihood import NORMAL_MEDIAN, UNIT_CORRELATION
+from alerting.rootcause.search import Condition, SearchOptions
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"
@@ -24,6 +23,9 @@ OTHER_WEEKDAY_WEIGHT = 0.5  # weight of a day six days before against one a week
 MAX_TOTAL_RATIO = 2.0  # a past day with less than half, or more than twice, the usual total was itself anomalous
 IMBALANCE_SIGMAS = 5.0  # a group is out of balance when its share of the users deviates by so many standard deviations ...
 IMBALANCE_SHARE = 0.2  # ... and by this part
+MIN_CORRELATION = 0.0005  # of the units of a leaf of a ratio
+DECAY_BUCKETS = 1.25  # the weight of a past bucket falls by e over so many; best of 0.5 .. 4 for segments of 2 % and more
+FORECAST_ERRORS = 6  # past buckets that are forecast to measure each leaf's spread
 MAX_OVERLAP = 1.02  # segments that add up to more than so many times the total have users in common
 MAX_OTHER_VALUES = 8  # other values of the segment's attribute that are kept
 MAX_NEW_VALUES = 2  # new values, and gone ones, that are kept
@@ -69,14 +71,12 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
     cause = _root_cause(explained, leaves, attributes)
     amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
-    changed = [c for c in rootcause.new_and_gone_values(amount, attributes) if c.share >= MIN_NEW_VALUE_SHARE]
-    new = [Segment((((c.attribute, c.value),),), c.share, 0.0) for c in changed if not c.gone]
-    gone = [Segment((((c.attribute, c.value),),), 0.0, c.share) for c in changed if c.gone]
+    new, gone = new_and_gone_values(amount, attributes)
     overlap = not metric.adds and metric.form == "count" and cause.slice is not None
     return replace(
         cause,
-        new=tuple(new[:MAX_NEW_VALUES]),
-        gone=tuple(gone[:MAX_NEW_VALUES]),
+        new=tuple(segment for segment in new if segment.value >= MIN_NEW_VALUE_SHARE)[:MAX_NEW_VALUES],
+        gone=tuple(segment for segment in gone if segment.expected >= MIN_NEW_VALUE_SHARE)[:MAX_NEW_VALUES],
         overlap=overlap and bool(amount["value"].sum() > MAX_OVERLAP * max(verdict.value, 1)),
         imbalance=_imbalanced_groups(rows) if "users" in rows and EXPERIMENT in attributes else (),
     )
@@ -85,7 +85,7 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
 def explain_rows(
     metric: Metric, rows: pd.DataFrame, verdict: Verdict, order: int = MAX_ATTRIBUTES, conditions: int = MAX_CONDITIONS
 ) -> tuple[Explanation, pd.DataFrame, list[str]]:
-    """Return the explanation, the leaves that it is made of (see `rootcause.explain`), and their attributes.
+    """Return the explanation, the leaves that it is made of (see `explain`), and their attributes.
 
     The arguments are those of `find_root_cause`; `order`: attributes of a condition at most.
     """
@@ -99,9 +99,9 @@ def explain_rows(
         leaves = _count_leaves(metric, rows, attributes, verdict)
 
     # The experiment groups alone where they explain about as much as all attributes do
-    explained = rootcause.explain(leaves, attributes, kind, options)
+    explained = explain(leaves, attributes, kind, options)
     if EXPERIMENT in attributes:
-        groups = rootcause.explain(leaves, [EXPERIMENT], kind, options)
+        groups = explain(leaves, [EXPERIMENT], kind, options)
         enough = groups.answer == Conclusion.CARRIED and groups.causes[0].share >= EXPERIMENT_SHARE
         if enough and not (explained.causes and groups.causes[0].score < EXPERIMENT_SCORE * explained.causes[0].score):
             explained = groups
@@ -134,7 +134,7 @@ def _ratio_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], ver
     scale = verdict.expected / overall if overall > 0 and verdict.expected > 0 else 1.0
     expected_part = np.minimum(expected_part * scale, expected_whole)
     leaves = part.leaves.assign(part=part.now, whole=whole.now, expected_part=expected_part, expected_whole=expected_whole)
-    return leaves, segments.overdispersion(part.before, whole.before)
+    return leaves, overdispersion(part.before, whole.before)
 
 
 def _day_weights(totals: np.ndarray) -> np.ndarray:
@@ -165,7 +165,7 @@ def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[s
     )
 
 
-def _other_values(conditions: tuple[rootcause.Condition, ...], leaves: pd.DataFrame) -> tuple[Segment, ...]:
+def _other_values(conditions: tuple[Condition, ...], leaves: pd.DataFrame) -> tuple[Segment, ...]:
     """Return the other values of the one attribute of the conditions, largest first; of a ratio with their ratios."""
     ((name, _),) = conditions[0]
     affected = {value for condition in conditions for _, value in condition}
@@ -195,3 +195,54 @@ def _imbalanced_groups(rows: pd.DataFrame) -> tuple[Segment, ...]:
     imbalanced = (deviation > IMBALANCE_SIGMAS * np.maximum(spread, noise)) & (deviation > IMBALANCE_SHARE * usual)
     names = past.leaves[EXPERIMENT].to_numpy()
     return tuple(Segment((((EXPERIMENT, str(names[i])),),), float(now[i]), float(usual[i])) for i in np.flatnonzero(imbalanced))
+
+
+def expected_counts(past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) expected and (n,) spread of the next bucket of counts.
+
+    `past` (n, steps): the buckets before, newest first, 0 where a leaf had none. Each bucket is scaled to the newest one's
+    total, then averaged with weights that fall with age; the spread is the root mean square of the same forecast's errors
+    of the newest `FORECAST_ERRORS` buckets. Raises ValueError under 2 buckets.
+    """
+    if past.ndim != 2 or past.shape[1] < 2:
+        raise ValueError(f"recent: past must have two buckets or more, has shape {past.shape}")
+
+    def forecast(buckets: np.ndarray, total: float) -> np.ndarray:
+        weights = np.exp(-np.arange(buckets.shape[1]) / DECAY_BUCKETS)
+        return (buckets * (total / np.maximum(buckets.sum(axis=0), 1e-9))) @ (weights / weights.sum())
+
+    errors = range(min(FORECAST_ERRORS, past.shape[1] - 1))
+    squares = [(past[:, i] - forecast(past[:, i + 1 :], past[:, i].sum())) ** 2 for i in errors]
+    return forecast(past, past[:, 0].sum()), np.sqrt(np.mean(squares, axis=0))
+
+
+def expected_ratio(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) expected part and whole of a ratio where higher is worse: the mean of the better half of the past buckets.
+
+    `part`, `whole` (n, steps). The worse half may hold the beginning of this incident, or the last one.
+    """
+    used = np.flatnonzero(whole.sum(axis=0) > 0)
+    if not len(used):
+        return np.zeros(len(part)), np.zeros(len(part))
+    overall = part[:, used].sum(axis=0) / whole[:, used].sum(axis=0)
+    better = used[np.argsort(overall, kind="stable")[: (len(used) + 1) // 2]]
+    return part[:, better].mean(axis=1), whole[:, better].mean(axis=1)
+
+
+def overdispersion(part: np.ndarray, whole: np.ndarray) -> float:
+    """Return how correlated the units of a leaf are (0 = binomial), from past buckets (n, steps) of a ratio.
+
+    The value of `SearchOptions.correlation`. By moments: the excess of each leaf's variance over the binomial, brought to a
+    common rate in each bucket; leaves of 20 units and more a bucket. Between 0.0005 and the default, which is also the value
+    where nothing can be measured.
+    """
+    big = (whole.mean(axis=1) >= 20) & (part.sum(axis=1) > 0)
+    part, whole = part[big], np.maximum(whole[big], 1e-9)
+    if not len(part) or part.shape[1] < 2:
+        return UNIT_CORRELATION
+    rate = part.sum(axis=1, keepdims=True) / whole.sum(axis=1, keepdims=True)
+    due = whole * rate * (part.sum(axis=0) / np.maximum((whole * rate).sum(axis=0), 1e-9))
+    binomial = np.maximum(due * (1 - np.minimum(due / whole, 1)), 1e-9)
+    degrees = part.shape[1] / (part.shape[1] - 1)
+    excess = np.median(((part - due) ** 2 * degrees / binomial / NORMAL_MEDIAN - 1) / np.maximum(whole - 1, 1))
+    return float(np.clip(excess, MIN_CORRELATION, UNIT_CORRELATION))

@@ -9,14 +9,14 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from alerting.model.incident import spell_segment
+from alerting.model.incident import Segment, spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
 from alerting.rootcause.search import BOTH, Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
-from alerting.rootcause.segments import split_effects
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
+MIN_EXPECTED_UNITS = 5.0  # below 5 expected, an empty segment may be chance (p ~ 1/150)
 DEFAULT_OPTIONS = SearchOptions()
 MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
 
@@ -207,3 +207,45 @@ def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:
     """Return sum(part) / sum(whole), 0 where the whole is nothing."""
     total = whole.sum()
     return float(part.sum() / total) if total else 0.0
+
+
+def split_effects(
+    part: np.ndarray, whole: np.ndarray, expected_part: np.ndarray, expected_whole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (k,) rate and (k,) mix effects of k groups on the change of the ratio of the sums; zeros where a side has no whole.
+
+    Exact: all effects add up to the change. Shares and rates are weighed at the middle of before and after (Marshall 1863,
+    Bennet 1920), so neither is favoured. A group without whole on one side has no rate there: all of it is mix.
+    """
+    if not (whole.sum() > 0 and expected_whole.sum() > 0):
+        return np.zeros(len(part)), np.zeros(len(part))
+    now = part / np.where(whole > 0, whole, 1.0)
+    before = expected_part / np.where(expected_whole > 0, expected_whole, 1.0)
+    now, before = np.where(whole > 0, now, before), np.where(expected_whole > 0, before, now)
+    share, expected_share = whole / whole.sum(), expected_whole / expected_whole.sum()
+    middle = (part.sum() / whole.sum() + expected_part.sum() / expected_whole.sum()) / 2
+    return (share + expected_share) / 2 * (now - before), (share - expected_share) * ((now + before) / 2 - middle)
+
+
+def new_and_gone_values(
+    leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS
+) -> tuple[list[Segment], list[Segment]]:
+    """Return the values with at least `min_units` of which none were expected, and those that were expected and did not come.
+
+    Each is a segment with its share of all now and its share of all that was expected; the largest first. `leaves`: columns
+    `value` and `expected` as of a count in `explain`. Raises ValueError as it.
+    """
+    table = make_leaves(leaves, attributes, ["value", "expected"], spread=False)
+    value, expected = table.numbers["value"], table.numbers["expected"]
+    new, gone = list[Segment](), list[Segment]()
+    for column, attribute in enumerate(table.attributes):
+        names, codes = table.names[column], table.codes[:, column]
+        now, usual = np.bincount(codes, value, len(names)), np.bincount(codes, expected, len(names))
+        for name, x, y in zip(names, now, usual, strict=True):
+            if y == 0 and x >= min_units:
+                new.append(Segment((((attribute, name),),), float(x / value.sum()), 0.0))
+            if x == 0 and y >= min_units:
+                gone.append(Segment((((attribute, name),),), 0.0, float(y / expected.sum())))
+    new.sort(key=lambda segment: (-segment.value, segment.elements))
+    gone.sort(key=lambda segment: (-segment.expected, segment.elements))
+    return new, gone

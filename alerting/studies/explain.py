@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from alerting import charts, connections, messages, pipeline
 from alerting.backtest.review import group_events
-from alerting.messages.compose import rarity_text
-from alerting.messages.format import NumberFormat, change
-from alerting.messages.root_cause import root_cause_facts, root_cause_lines, segment_name
+from alerting.messages.compose import rarity_text, root_cause_lines
+from alerting.messages.facts import root_cause_facts
+from alerting.messages.format import NumberFormat, change, segment_name
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric
@@ -181,7 +181,7 @@ def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_
     if incident and incident.cause:
         cause = root_cause_facts(incident, metric, reader)
         lines = root_cause_lines(cause, reader.language)
-        segments = "; ".join(lines if cause.effect else ["no slice carries the change", *lines])
+        segments = "; ".join(lines if cause["effect"] else ["no slice carries the change", *lines])
     facts = {"how unusual": rarity_text(event, context) or NOT_RARE, "slices": segments}
     return {name: fact for name, fact in facts.items() if fact}
 
