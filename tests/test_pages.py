@@ -19,7 +19,7 @@ from alerting.model.message import Receipt
 from alerting.model.protocols import Commit
 from alerting.reporting.archive import disk_sizes, folder_size
 from alerting.reporting.failure import Failure
-from alerting.reporting.index_page import IndexData, index_page, missed_checks
+from alerting.reporting.index_page import index_page, missed_checks
 from alerting.reporting.layout import printable, strip_ansi
 from alerting.reporting.record import Record
 from alerting.reporting.run_page import run_page
@@ -195,7 +195,7 @@ def test_the_calendar_follows_the_clocks_of_the_zone(day, cells):
     start = datetime.fromisoformat(f"{day}T12:00:00+00:00")
     reader = PageContext("en", "Europe/Berlin", start + timedelta(hours=1))
     runs = [RunRecord(f"alert-{n}", day, start + n * timedelta(minutes=15), True, has_page=True) for n in reversed(range(5))]
-    made = index_page(IndexData(runs), reader)
+    made = index_page(runs, reader)
     (strip,) = re.findall(r'<div class="cells[^"]*" aria-hidden="true">(.*?)</div>', made)
     assert len(re.findall(r"<[ia][ >]", strip)) == cells
     assert strip.count("<a class=o") == 5
@@ -210,7 +210,7 @@ def test_the_calendar_says_in_words_what_it_shows():
         for n in reversed(range(12))
     ]
     del runs[4]
-    made = index_page(IndexData(runs), reader)
+    made = index_page(runs, reader)
     assert "9\xa0well · </span>1\xa0alert · <b>1\xa0failed</b> · <b>1\xa0missing</b>" in made
     assert [made.count(f"<{kind} ") for kind in ("a class=o", "a class=a", "a class=f")] == [9, 1, 1]
 

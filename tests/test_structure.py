@@ -38,7 +38,7 @@ ROOMS = {
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
     *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
-    *(f"reporting/{name}" for name in ("words", "words_en", "words_ru")),
+    "reporting/words",
 }  # fmt: skip
 DOORS = {
     "deadline", "http_client", "event_calendar", "catalogue", "sources", "store", "notifiers", "sample", "settings",

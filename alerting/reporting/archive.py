@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -120,20 +121,16 @@ def os_error(what: str) -> Iterator[None]:
 
 def disk_sizes(settings: Settings) -> dict[str, int]:
     """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
-    database = settings.data.glob("alerts.sqlite*") if settings.data.is_dir() else ()
-    return {"reports": folder_size(settings.reports), "memory": _disk_usage(database)}
+    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, "alerts.sqlite*")}
 
 
-def folder_size(path: Path) -> int:
-    """Return the bytes on disk of all files below `path`."""
-    return _disk_usage(Path(top) / name for top, _, names in os.walk(path) for name in names)
-
-
-def _disk_usage(paths: Iterable[Path]) -> int:
+def folder_size(path: Path, pattern: str = "*") -> int:
+    """Return the bytes on disk of the files below `path` whose names match."""
     total = 0
-    for path in paths:
-        with suppress(OSError):
-            total += path.lstat().st_blocks * BLOCK_SIZE
+    for top, _, names in os.walk(path):
+        for name in fnmatch.filter(names, pattern):
+            with suppress(OSError):
+                total += os.lstat(os.path.join(top, name)).st_blocks * BLOCK_SIZE
     return total
 
 
