@@ -173,7 +173,21 @@ class _Execution:
 
         kernel, limit = RunningKernel(self.kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
         try:
-            self._execute_cells(papermill.execute.execute_notebook, kernel, parameters)
+            papermill.execute.execute_notebook(
+                self.notebook,
+                None,  # no output file: the runner publishes the record, and a full disk must not stop the run
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                km=kernel,
+                start_timeout=KERNEL_START_TIMEOUT,
+                execution_timeout=limit,
+                iopub_timeout=min(OUTPUT_TIMEOUT, limit),
+                on_notebook_start=self.on_notebook_start,
+                on_cell_start=self.on_cell_start,
+                on_cell_executed=self.on_cell_executed,
+            )
         except papermill.exceptions.PapermillExecutionError as error:
             return self._cell_failure(error)
         except nbclient.exceptions.CellTimeoutError:
@@ -190,23 +204,6 @@ class _Execution:
             kernel.close()
             self._correct_statuses()
         return unfinished(self.notebook)
-
-    def _execute_cells(self, execute_notebook: Any, kernel: Any, parameters: dict[str, Any]) -> None:
-        execute_notebook(
-            self.notebook,
-            None,  # no output file: the runner publishes the record, and a full disk must not stop the run
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            km=kernel,
-            start_timeout=KERNEL_START_TIMEOUT,
-            execution_timeout=self.settings.cell_timeout,
-            iopub_timeout=min(OUTPUT_TIMEOUT, self.settings.cell_timeout),
-            on_notebook_start=self.on_notebook_start,
-            on_cell_start=self.on_cell_start,
-            on_cell_executed=self.on_cell_executed,
-        )
 
     def on_notebook_start(self, notebook: Notebook) -> None:
         """Keep a reference to papermill's copy of the notebook, into which it writes the outputs."""

@@ -9,8 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from alerting.sample.app import DAY, SampleApp, epoch
-from alerting.sample.generate import EventRows, People
+from alerting.sample.generate import DAY, EventRows, People, SampleApp, epoch
 
 HOME = ZoneInfo("Europe/Moscow")
 FEED_METRICS, CHAT_METRICS = ("feed_users", "views", "likes"), ("messenger_users", "messages")
