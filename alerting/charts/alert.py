@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from alerting.charts.bars import bars_height, draw_bars, segment_bars
-from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, finite
+from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, finite, shade
 from alerting.charts.style import (
     ANOMALY,
     INK,
@@ -123,14 +122,12 @@ def _draw_calendar(axes: Axes, events: Sequence[CalendarEvent], times: TimeAxis,
     moments = [event for event in seen if event not in days and event.start >= times.start]
     nearest = sorted(moments, key=lambda event: abs(event.start - until))[:MAX_EVENTS]
     if days:  # without a title: the message names them
-        clipped = [[(max(times.start, min(times.end, at)) - times.start) / HOUR for at in (day.start, day.end)] for day in days]
-        shapes = [[(left, 0), (left, 1), (right, 1), (right, 0)] for left, right in clipped]
-        options: dict[str, Any] = {"facecolor": DAY_COLOR, "linewidth": 0, "zorder": 0.5, "label": "days"}
-        axes.add_collection(PolyCollection(shapes, transform=axes.get_xaxis_transform(), **options), autolim=False)
+        spans = [[(max(times.start, min(times.end, at)) - times.start) / HOUR for at in (day.start, day.end)] for day in days]
+        shade(axes, spans, facecolor=DAY_COLOR, zorder=0.5, label="days")
     if nearest:
         starts = [(event.start - times.start) / HOUR for event in nearest]
-        options = {"color": SOFT, "linewidth": font / 12, "linestyle": (0, (4, 3)), "zorder": 3.5, "label": "calendar"}
-        axes.vlines(starts, 0, 1, transform=axes.get_xaxis_transform(), **options)
+        line: dict[str, Any] = {"linewidth": font / 12, "linestyle": (0, (4, 3)), "zorder": 3.5}
+        axes.vlines(starts, 0, 1, transform=axes.get_xaxis_transform(), colors=SOFT, label="calendar", **line)
         _draw_calendar_titles(axes, nearest, starts, font)
 
 
