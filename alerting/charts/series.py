@@ -116,7 +116,10 @@ def finite(column: pd.Series) -> np.ndarray:
 
 def draw_series(axes: Axes, series: SeriesPlot, style: AxisStyle) -> None:
     """Draw gaps, band, expected, value and anomalous buckets: few artists, from back to front."""
-    _draw_gaps(axes, series)
+    reach = series.step * 0.75  # a gap goes from the last drawn point before it to the first after it
+    gaps = [(series.x[first] - reach, series.x[last] + reach) for first, last in true_runs(np.isnan(series.value))]
+    if gaps:
+        shade(axes, gaps, facecolor="#F1F1F1", edgecolor=GAP, hatch="////", zorder=1.5, label="gap")
     _draw_band(axes, series)
     draw_line(axes, series.x, series.expected, color=series.color, linewidth=style.line * 0.4, alpha=0.9, zorder=3)
     draw_line(axes, series.x, series.value, color=series.color, linewidth=style.line, zorder=4, label="value")
@@ -147,14 +150,6 @@ def _draw_band(axes: Axes, series: SeriesPlot) -> None:
         shapes.append(np.column_stack([np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])]))
     if shapes:
         axes.add_collection(PolyCollection(shapes, facecolor=BAND, alpha=0.3, linewidth=0, zorder=2, label="band"), autolim=False)
-
-
-def _draw_gaps(axes: Axes, series: SeriesPlot) -> None:
-    """Hatch each gap from the last drawn point before it to the first after it."""
-    edge = series.step * 0.75
-    gaps = [(series.x[first] - edge, series.x[last] + edge) for first, last in true_runs(np.isnan(series.value))]
-    if gaps:
-        shade(axes, gaps, facecolor="#F1F1F1", edgecolor=GAP, hatch="////", zorder=1.5, label="gap")
 
 
 def shade(axes: Axes, spans: Sequence[Sequence[float]], **options: Any) -> None:

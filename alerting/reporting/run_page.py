@@ -30,22 +30,13 @@ class Section:
     in_summary: bool = False
 
 
-@dataclass
-class RenderedRun:
-    """A page and the pictures beside it (file name -> PNG). `message_pictures`: files of the pictures that messages show."""
-
-    html: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    message_pictures: list[str] = field(default_factory=list)
-
-
 def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> RenderedRun:
     """Render the JSON of an executed notebook as a page. Its pictures become files that the page links to."""
-    outputs = _OutputRenderer(run.name, page)
-    banner, sections = _split(notebook, outputs)
+    rendered = RenderedRun(run.name, page)
+    banner, sections = _split(notebook, rendered)
     summary = [section for section in sections if section.in_summary]
     summary = summary or [section for heading in OLD_SUMMARY_HEADINGS for section in sections if section.heading == heading]
-    outputs.rendered.html = render(
+    rendered.html = render(
         "run",
         page,
         run=run,
@@ -55,16 +46,16 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         summary=summary,
         rest=[section for section in sections if section not in summary],
     )
-    return outputs.rendered
+    return rendered
 
 
-def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Markup, list[Section]]:
+def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, list[Section]]:
     """Return the banner of a failure, if there is one, and the sections in the order of the notebook."""
-    banner, sections = Markup(), [Section(outputs.page.text("start"))]
+    banner, sections = Markup(), [Section(rendered.page.text("start"))]
     for cell in notebook["cells"]:
         source, tags = "".join(cell.get("source", "")), cell.get("metadata", {}).get("tags", [])
         if TAG in tags:
-            sign = sanitize(source, outputs.message_picture, "")
+            sign = sanitize(source, rendered.message_picture, "")
             if banner:
                 sections[-1].outputs.append(sign)
             else:
@@ -72,10 +63,10 @@ def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Marku
         elif cell.get("cell_type") == "markdown":
             sections += _parse_markdown(source)
         else:
-            outputs.heading = sections[-1].heading
+            rendered.heading = sections[-1].heading
             sections[-1].code.append(source)
             sections[-1].in_summary |= SUMMARY_TAG in tags
-            sections[-1].outputs += [outputs.render(output) for output in cell.get("outputs", ())]
+            sections[-1].outputs += [rendered.output(output) for output in cell.get("outputs", ())]
     return banner, [section for section in sections if section.outputs or "".join(section.code).strip()]
 
 
@@ -96,15 +87,18 @@ def _parse_markdown(source: str) -> Iterator[Section]:
 
 
 @dataclass
-class _OutputRenderer:
-    """A renderer of cell outputs, which numbers the pictures in the order of the notebook."""
+class RenderedRun:
+    """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
 
-    name: str  # name of the run
+    name: str  # of the run
     page: PageContext
-    rendered: RenderedRun = field(default_factory=RenderedRun)
+    html: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG
+    message_pictures: list[str] = field(default_factory=list)  # files of the pictures that messages show
     heading: str = ""  # heading above the present cell: the name of pictures and tables for screen readers
 
-    def render(self, output: Mapping[str, Any]) -> Markup:
+    def output(self, output: Mapping[str, Any]) -> Markup:
+        """Render an output of a cell."""
         kind, data = output.get("output_type"), output.get("data", {})
         if kind == "stream":
             return _preformatted("".join(output.get("text", "")), "out err" if output.get("name") == "stderr" else "out")
@@ -121,12 +115,12 @@ class _OutputRenderer:
     def message_picture(self, png: bytes, line: str) -> Markup:
         """Render the picture of a message. `line`: the first line of its text."""
         shown = self._picture(png, self.page.text("picture of", first=line))
-        self.rendered.message_pictures.append(next(reversed(self.rendered.pictures)))
+        self.message_pictures.append(next(reversed(self.pictures)))
         return shown
 
     def _picture(self, png: bytes, alt: str) -> Markup:
-        file = f"{self.name}.{len(self.rendered.pictures) + 1}.png"
-        self.rendered.pictures[file] = png
+        file = f"{self.name}.{len(self.pictures) + 1}.png"
+        self.pictures[file] = png
         width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of a PNG has the size
         image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
         return Markup(image).format(file, width, height, alt)
