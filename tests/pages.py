@@ -53,12 +53,15 @@ def table(*rows):
     return f"<div>{style}<table border=1 class=dataframe>{head}<tbody>{body}</tbody></table></div>"
 
 
+SUMMARY = ("What verdict", "What picture", "What changed", "What is said")  # the sections that a page begins with
+
+
 def book(*cells):
     """A notebook: (heading, source, outputs) each."""
     out = []
     for heading, source, outputs in cells:
         out.append({"cell_type": "markdown", "metadata": {}, "source": f"## {heading}\n\nWords about it."})
-        ran = {"papermill": {"status": "completed"}, "tags": []}
+        ran = {"papermill": {"status": "completed"}, "tags": ["summary"] * (heading in SUMMARY)}
         out.append({"cell_type": "code", "metadata": ran, "source": source, "outputs": outputs, "execution_count": 1})
     return {"cells": out, "metadata": {"papermill": {"duration": 1.5, "parameters": {}}}, "nbformat": 4, "nbformat_minor": 4}
 

@@ -90,13 +90,8 @@ def test_the_order_of_a_page_is_that_of_tags_and_not_of_headings(world):
         entry = RunRecord("alert-20261125T071048Z", "2026-11-25", datetime(2026, 11, 25, 7, 10, 48, tzinfo=UTC))
         return run_page(notebook, entry, PageContext("en", "UTC", datetime(2026, 11, 25, tzinfo=UTC))).html
 
-    old = made(usual())
-    tagged = usual()
-    for cell in tagged["cells"][3:11:2]:
-        cell["metadata"]["tags"].append("summary")
-    assert made(tagged) == old
-    renamed = json.loads(json.dumps(tagged).replace("What verdict", "How it stands").replace("What is said", "The words"))
-    assert made(renamed) == old.replace("What verdict", "How it stands").replace("What is said", "The words")
+    renamed = json.loads(json.dumps(usual()).replace("What verdict", "How it stands").replace("What is said", "The words"))
+    assert made(renamed) == made(usual()).replace("What verdict", "How it stands").replace("What is said", "The words")
 
 
 def test_the_alert_notebook_tags_what_its_page_begins_with():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,6 @@ from alerting.reporting.sanitize import png_data, sanitize
 from alerting.reporting.types import PageContext, RunRecord
 
 SUMMARY_TAG = "summary"  # tag of the code cells whose sections come first, in the order of the notebook
-# Headings of these sections in records of older versions, whose cells have no tag.
-OLD_SUMMARY_HEADINGS = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
 
 
 @dataclass
@@ -34,8 +32,6 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
     """Render the JSON of an executed notebook as a page. Its pictures become files that the page links to."""
     rendered = RenderedRun(run.name, page)
     banner, sections = _split(notebook, rendered)
-    summary = [section for section in sections if section.in_summary]
-    summary = summary or [section for heading in OLD_SUMMARY_HEADINGS for section in sections if section.heading == heading]
     rendered.html = render(
         "run",
         page,
@@ -43,8 +39,8 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         at=notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""),
         banner=banner,
         banner_label=TAG,
-        summary=summary,
-        rest=[section for section in sections if section not in summary],
+        summary=[section for section in sections if section.in_summary],
+        rest=[section for section in sections if not section.in_summary],
     )
     return rendered
 
@@ -70,20 +66,16 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
     return banner, [section for section in sections if section.outputs or "".join(section.code).strip()]
 
 
-def _parse_markdown(source: str) -> Iterator[Section]:
+def _parse_markdown(source: str) -> list[Section]:
     """Parse the Markdown that our notebooks use: headings and paragraphs."""
-    section = None
+    sections = list[Section]()
     for block in re.split(r"\n\s*\n|(?<=\n)(?=#)", source):
         heading = re.match(r"#+ +([^\n]*)\n?", block)
-        if heading or section is None:
-            if section:
-                yield section
-            section = Section(heading[1].strip() if heading else "")
-            block = block[heading.end() :] if heading else block
-        if block.strip():
-            section.words.append(block.strip())
-    if section:
-        yield section
+        if heading or not sections:
+            sections.append(Section(heading[1].strip() if heading else ""))
+        if words := block[heading.end() if heading else 0 :].strip():
+            sections[-1].words.append(words)
+    return sections
 
 
 @dataclass
