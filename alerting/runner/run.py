@@ -35,7 +35,7 @@ class AlreadyRunningError(Exception):
         text, self.age = "another run is going on", timedelta()
         with suppress(ValueError):
             start = datetime.fromisoformat(since).astimezone(UTC)
-            text, self.age = f"{text}: process {pid}, since {start:%Y-%m-%dT%H:%M:%SZ}", now - start
+            text, self.age = f"another run is going on: process {pid}, since {start:%Y-%m-%dT%H:%M:%SZ}", now - start
         super().__init__(text)
 
 
