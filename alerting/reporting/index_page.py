@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -63,15 +63,11 @@ def missed_checks(taken: Iterable[int], now: int) -> set[int]:
 
     Intervals are counted from 1970. `taken`: intervals that have a run; `now`: the present interval, which is not over.
     """
-    stretches: list[tuple[int, int]] = []  # first and last interval of runs in a row
-    for quarter in sorted(set(taken)):
-        if stretches and quarter == stretches[-1][1] + 1:
-            stretches[-1] = (stretches[-1][0], quarter)
-        else:
-            stretches.append((quarter, quarter))
-    missed: set[int] = set()
-    for (first, last), (start, end) in zip(stretches, [*stretches[1:], (now, now)], strict=False):
-        if last - first >= MIN_CRON_RUNS - 1 or end - start >= MIN_CRON_RUNS - 1:
+    present, missed = set(taken), set[int]()
+    for last, start in pairwise([*sorted(present), now]):
+        before = all(last - n in present for n in range(MIN_CRON_RUNS))
+        after = all(start + n in present for n in range(MIN_CRON_RUNS))
+        if before or after:
             missed.update(range(last + 1, start))
     return missed
 
