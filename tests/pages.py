@@ -46,7 +46,7 @@ def encoded(picture):
 
 
 def table(*rows):
-    """As pandas writes one."""
+    """Return a table as pandas writes it."""
     body = "".join(f"<tr><th>{n}</th>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for n, row in enumerate(rows))
     head = "<thead><tr><th></th><th>metric</th><th>value</th></tr></thead>"
     style = "<style scoped>.dataframe tbody tr th { color: red }</style>"

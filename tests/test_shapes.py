@@ -255,7 +255,7 @@ def tree(tmp_path_factory):
 
 
 def refused(tree, old, new):
-    """What the command line says of the catalogue with `new` in place of `old`."""
+    """Return the command line's error about the catalogue with `new` in place of `old`."""
     file, written = tree / "alerting" / "metrics.py", (ROOT / "alerting" / "metrics.py").read_text()
     assert old in written
     file.write_text(written.replace(old, new, 1))
