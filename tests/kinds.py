@@ -26,8 +26,8 @@ LONGEST = {  # started first, so that two processes end at about the same time
 }  # fmt: skip
 CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
-    "test_learning", "test_new_metric", "test_pages", "test_review", "test_settings", "test_store",
-    "test_store_file", "test_store_outbox",
+    "test_index_page", "test_learning", "test_new_metric", "test_pages", "test_prune", "test_review", "test_settings",
+    "test_store", "test_store_file", "test_store_outbox",
 }  # fmt: skip
 
 

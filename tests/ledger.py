@@ -46,7 +46,7 @@ class Ledger(BaseSource):
         self.hold(self.frame[(self.frame["at"] < start) | (self.frame["at"] >= end)])
 
     def buckets(self, query: Query) -> int:
-        """How many buckets were asked for in all since `asked` was last cleared."""
+        """Return the number of buckets requested since `asked` was last cleared."""
         return sum((end - start) // query.step for _, start, end in self.asked)
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:

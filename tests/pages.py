@@ -1,11 +1,13 @@
 """A folder of reports like that of real runs, with hostile texts, for the tests of the pages."""
 
 import base64
+import json
 import struct
 import zlib
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 
 from alerting.model.incident import Incident, Member, RootCause, Segment
@@ -44,11 +46,14 @@ def encoded(picture):
 
 
 def table(*rows):
-    """As pandas writes one."""
+    """Return a table as pandas writes it."""
     body = "".join(f"<tr><th>{n}</th>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for n, row in enumerate(rows))
     head = "<thead><tr><th></th><th>metric</th><th>value</th></tr></thead>"
     style = "<style scoped>.dataframe tbody tr th { color: red }</style>"
     return f"<div>{style}<table border=1 class=dataframe>{head}<tbody>{body}</tbody></table></div>"
+
+
+SUMMARY = ("What verdict", "What picture", "What changed", "What is said")  # the sections that a page begins with
 
 
 def book(*cells):
@@ -56,7 +61,7 @@ def book(*cells):
     out = []
     for heading, source, outputs in cells:
         out.append({"cell_type": "markdown", "metadata": {}, "source": f"## {heading}\n\nWords about it."})
-        ran = {"papermill": {"status": "completed"}, "tags": []}
+        ran = {"papermill": {"status": "completed"}, "tags": ["summary"] * (heading in SUMMARY)}
         out.append({"cell_type": "code", "metadata": ran, "source": source, "outputs": outputs, "execution_count": 1})
     return {"cells": out, "metadata": {"papermill": {"duration": 1.5, "parameters": {}}}, "nbformat": 4, "nbformat_minor": 4}
 
@@ -163,3 +168,86 @@ def hostile(folder):
     world.run(NOW - timedelta(minutes=15), evil)
     world.run(NOW, evil, Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE))
     return world
+
+
+FRAME = {"html", "head", "meta", "title", "link", "style", "script", "body", "nav", "main", "footer", "section"}
+TEXT = "a b br code em h1 h2 h3 h4 i img li ol p pre s span strong time u ul blockquote details summary"
+PARTS = "button dd div dl dt form input label option output select table tbody td th thead tr"
+OURS = FRAME | {*TEXT.split(), *PARTS.split()}
+
+
+class Read(HTMLParser):
+    """A page as a browser takes it: its tags, and what is wrong with them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.wrong, self.ids, self.links, self.words = [], [], [], [], []
+        self.feed(page)
+        self.close()
+        self.wrong += [f"not closed: {self.open}"] * bool(self.open)
+        self.wrong += [f"twice: {id}" for id in self.ids if self.ids.count(id) > 1]
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.wrong += [f"tag {tag}"] * (tag not in OURS)
+        self.wrong += [f"{tag} {name}" for name in given if name.startswith("on") or name in ("style", "srcset", "srcdoc")]
+        self.ids += filter(None, [given.get("id")])
+        self.links += [given[name] for name in ("href", "src") if name in given]
+        if tag not in ("meta", "link", "img", "br", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"closed: {tag}")
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(path):
+    return Read(path.read_text(encoding="utf-8"))
+
+
+def pages(world):
+    world.index()
+    return sorted(world.reports.rglob("*.html"))
+
+
+def dead_links(world):
+    """Links that lead nowhere."""
+    out = []
+    for path in pages(world):
+        for link in read(path).links:
+            if not link.startswith(("#", "data:,", "https:")):
+                out += [f"{path.name}: {link}"] * (not (path.parent / link).is_file())
+    return out
+
+
+LOUD = 4  # runs a day that tell of something
+
+
+def copied(world, days, quiet, loud, until=NOW):
+    """Runs every quarter of an hour for so many days, one a week red. One of each kind is rendered, the others are copies."""
+    kinds = {}
+    for n in reversed(range(days * 96)):
+        at, tells, red = until - n * timedelta(minutes=15), n % (96 // LOUD) == 0, n % 672 == 671
+        kind = (tells, red)
+        record = Record(world.settings, at, "alert")
+        if kind not in kinds:
+            record.publish(loud if tells else quiet, Failure("down", "") if red else None)
+            files = {
+                path.name.removeprefix(record.path.stem): path.read_bytes()
+                for path in record.path.parent.glob(f"{record.path.stem}.*")
+            }
+            line = json.loads((record.path.parent / "runs.jsonl").read_text().splitlines()[-1])
+            kinds[kind] = (record.path.stem, files, line)
+            continue
+        stem, files, line = kinds[kind]
+        record.path.parent.mkdir(parents=True, exist_ok=True)
+        for ending, content in files.items():
+            (record.path.parent / f"{record.path.stem}{ending}").write_bytes(
+                content.replace(stem.encode(), record.path.stem.encode())
+            )
+        line = line | {"name": record.path.name, "started": at.isoformat(), "sent": int(tells)}
+        with (record.path.parent / "runs.jsonl").open("a") as lines:
+            lines.write(json.dumps(line) + "\n")

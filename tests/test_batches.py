@@ -73,7 +73,7 @@ def mixed(days, step, end="2026-04-07T05:00Z", seed=0):
 
 
 def positions(index, zone, some=4):
-    """Where a batch may begin: ends, around midnights and Mondays of the zone, around its change of the clocks, anywhere."""
+    """Return positions at which a batch may begin: ends, midnights, Mondays, changes of the clocks, and random ones."""
     n, local = len(index), index.tz_convert(zone)
     days = np.flatnonzero(local.normalize()[1:] != local.normalize()[:-1]) + 1
     monday = days[local[days].day_of_week == 0][-1:]
@@ -141,7 +141,7 @@ def test_a_batch_of_finer_buckets_equals_each_series_as_a_whole(rule, step, zone
 
 
 def test_the_mixture_meets_both_rules_and_each_half():
-    """What the law above is about: in one batch one series by its level, one by its changes, one that changes within."""
+    """One batch has a series judged by its level, one judged by its changes, and one whose rule changes within."""
     rule = ODD[3]
     index, values = mixed(length(rule, "1h"), "1h")
     names = [set(rule.band(pd.Series(row, index)).low_rule.iloc[-24 * 25 :]) for row in values]

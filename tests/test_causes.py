@@ -71,7 +71,7 @@ def rows(seed, hit=lambda users: np.zeros(len(users), bool), left=0.4, likes=Non
 
 
 def verdict(metric, table):
-    """As the band would say it: expected is the mean of the days before."""
+    """Return the verdict of a band whose expected value is the mean of the days before."""
     totals = table.groupby("days_ago")[["users", "views", "likes"]].sum()
     value = totals["likes"] / totals["views"] if metric == "ctr" else totals[METRIC[metric].value.columns[0]]
     expected = float(value.loc[1:].mean())
@@ -215,7 +215,7 @@ def test_the_slices_are_counted_alike_on_an_old_server_and_embedded(clickhouse, 
 
 
 def test_an_index_on_time_finds_the_windows_of_the_slices(clickhouse):
-    """Of a year of a table, 29 windows of a quarter of an hour are read, and what shares their granules."""
+    """The query reads 29 windows of 15 minutes from a year of rows, and the rest of their granules."""
     clickhouse.execute("DROP TABLE IF EXISTS default.a_year")
     attributes = ", ".join(name.split()[0] for name in ATTRIBUTES.split(", "))
     columns, engine = f"user_id UInt32, action String, time DateTime, {ATTRIBUTES}", "MergeTree PARTITION BY toYYYYMM(time)"

@@ -329,7 +329,7 @@ def settings(web, mail, bot, tmp_path):
 
 
 def a_run(given, values, now):
-    """As the notebook makes it."""
+    """Make the steps of the notebook."""
     values.loc[:now].rename_axis("ts").rename("value").reset_index().assign(series="likes").to_csv(given.table, index=False)
     ctx = connections.connect(settings=given())
     pipeline.begin_run(ctx, now)

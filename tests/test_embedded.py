@@ -140,7 +140,7 @@ def engine(folder):
 
 
 def busy(pid):
-    """Whether a process has used some 0.3 s since it had loaded chDB (which takes 0.2 s)."""
+    """Return whether a process has used about 0.3 s since it loaded chDB (which takes 0.2 s)."""
     used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, used)) / os.sysconf("SC_CLK_TCK") > 0.8
 

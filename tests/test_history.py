@@ -128,7 +128,7 @@ def test_columns_that_are_added_and_values_that_are_none(tmp_path):
 
 @pytest.mark.parametrize("off", [DAY, -DAY, 400 * DAY])
 def test_a_clock_that_is_wrong_freezes_no_half_bucket(world, off):
-    """What comes within six hours is there, whatever the clock said when its bucket was read first."""
+    """Rows that arrive within six hours are counted, even if the clock was wrong when their bucket was read first."""
     late = pd.DataFrame({"views": [7.0] * 8, "third": [0.1] * 8}, [NOW - n * timedelta(minutes=40) for n in range(8)])
     world.ledger.add(rows(late).assign(arrived=NOW + HOUR))
     clock, world.ledger.now = [NOW + off], NOW
@@ -244,7 +244,7 @@ def test_a_span_that_does_not_touch_the_cached_one_is_not_cached(world):
 
 
 def runs_until_said(world, most):
-    """How many runs it took until something was said, and what."""
+    """Return the number of runs until the first notes, and these notes."""
     for count in range(1, most + 1):
         world.now += STEP
         world.ledger.now, cached = world.now, world.cached

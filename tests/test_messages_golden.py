@@ -68,7 +68,7 @@ def test_golden_text(make, language):
 @pytest.mark.parametrize("language", ["en", "ru"])
 @pytest.mark.parametrize("make", TEXTS, ids=lambda make: make.__name__)
 def test_the_first_line_fits_a_lock_screen(make, language):
-    """What is bold says enough, and is seen whole."""
+    """The bold part has at most 60 characters, and the whole first line at most 90."""
     first = make(language).text.splitlines()[0]
     assert len(plain(first[: first.find("</b>") + 4])) <= 60
     assert len(plain(first)) <= 90

@@ -256,9 +256,9 @@ def test_overview_draws_every_metric_that_was_seen():
     figure = charts.overview_chart(frames, metrics, MOSCOW)
     assert [axes.get_title(loc="left").split("  ")[0] for axes in figure.axes] == ["Likes", "views", "ctr"]
     np.testing.assert_allclose(parts(figure, 1)["value"].get_ydata(), frames["views"]["value"][-193:])
-    hours = [any(text.get_text() == "12:00" for text in axes.texts) for axes in figure.axes]
+    hours = [any(text.get_text() == "12:00" and text.get_visible() for text in axes.get_xticklabels()) for axes in figure.axes]
     assert hours == [False, True, True], "only the lowest say when"
-    assert all(any(text.get_text() == "0" for text in axes.texts) for axes in figure.axes[:2])
+    assert all(any(text.get_text() == "0" for text in axes.get_yticklabels()) for axes in figure.axes[:2])
     assert size(charts.to_png(figure, dpi=100)) == (1000, 380)
 
 
@@ -277,7 +277,7 @@ def test_band_shows_the_whole_span():
 def test_clocks_that_change_keep_their_midnights(language):
     for end in ("2026-10-25T12:00Z", "2026-03-29T12:00Z"):
         times = TimeAxis(pd.Timestamp(end) - timedelta(days=2), pd.Timestamp(end), "Europe/Berlin", language)
-        assert [f"{at:%H:%M}" for at in times.midnights()] == ["00:00", "00:00"]
+        assert [f"{at:%H:%M}" for at in times.every(24)] == ["00:00", "00:00"]
         assert [f"{at:%H}" for at in times.ticks(5)] in (["00", "12"] * 2, ["12"] + ["00", "12"] * 2)
 
 

@@ -134,7 +134,7 @@ def test_a_day_off_does_not_page_all_day():
 
 @pytest.mark.parametrize("rule", [Sudden(), AutoDetector()], ids=["sudden", "chosen"])
 def test_composed_detectors_follow_local_time_over_a_change_of_the_clocks(rule):
-    """What happens at 9:00 in Berlin happens an hour earlier in UTC from 29 March on."""
+    """A rhythm that begins at 9:00 in Berlin begins an hour earlier in UTC from 29 March on."""
     index = pd.date_range("2026-01-05", "2026-04-05", freq="15min", tz="UTC", inclusive="left")
     local = index.tz_convert("Europe/Berlin")
     busy = (local.hour >= 9) & (local.hour < 18)

@@ -26,7 +26,7 @@ from alerting.reporting.failure import EMPTY, Failure, cell_name, with_banner, w
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
-from alerting.runner.lock import locked
+from alerting.runner.run import locked
 from alerting.settings import load_settings
 from tests.waiting import PATIENCE, ended, until
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from alerting import pipeline, sample
+from alerting import pipeline
 from alerting.connections import load_queries
 from alerting.metric_values import count, mean, measured, ratio, total
 from alerting.metrics import RULE
@@ -20,6 +20,7 @@ from alerting.model.metric import Metric, Query
 from alerting.model.verdict import EventKind, Status
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
+from alerting.sample.folder import extend_app
 from alerting.settings import ROOT
 from alerting.sources.base import BaseSource
 from alerting.sources.clickhouse import ClickHouseSource
@@ -66,7 +67,7 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
-    sample.extend_app(folder, END + 2 * HOUR)
+    extend_app(folder, END + 2 * HOUR)
     source = EmbeddedSource(folder, {"feed_actions.ages": "feed_actions"})
     yield source
     source.close()
@@ -254,7 +255,7 @@ def tree(tmp_path_factory):
 
 
 def refused(tree, old, new):
-    """What the command line says of the catalogue with `new` in place of `old`."""
+    """Return the command line's error about the catalogue with `new` in place of `old`."""
     file, written = tree / "alerting" / "metrics.py", (ROOT / "alerting" / "metrics.py").read_text()
     assert old in written
     file.write_text(written.replace(old, new, 1))

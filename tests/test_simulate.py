@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.sample.app import SampleApp
 from alerting.sample.folder import extend_app, planted_truth, simulate_app, write_days
+from alerting.sample.generate import SampleApp
 
 BIRTH = datetime(2026, 11, 20, 12, 7, 31, tzinfo=UTC)  # a Friday afternoon in Moscow
 SMALL = {"seed": 5, "days": 4, "users": 1_500, "events_per_day": 8_000}

@@ -47,7 +47,7 @@ def app(seed):
 
 
 def planted(rng, kind):
-    """Where a fault is put, and its factor: large in a small place."""
+    """Return the segment of a fault, and its factor: large in a small segment."""
     country, source = str(rng.choice(["RU", "UA", "BY"])), str(rng.choice(list(SHARES["source"])))
     where = {
         "os": {"os": str(rng.choice(list(SHARES["os"])))},

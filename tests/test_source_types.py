@@ -205,7 +205,7 @@ def test_bytes_without_rows_keep_their_types():
 
 
 def test_an_odd_row_is_neither_lost_nor_shifted():
-    """What pandas' reader does on its own: skips an empty line, eats quotes, takes a first column for an index."""
+    """Empty lines, quotes and an empty first name are kept, which pandas' reader alone does not do."""
     assert list(decode(b'a\nString\n\n"\nx\n', lambda: "UTC")["a"]) == ["", '"', "x"]
     frame = decode("имя \\'a\\'\tb\nString\tUInt8\n\t1\n1\t2\n".encode(), lambda: "UTC")
     assert frame.to_dict("list") == {"имя 'a'": ["", "1"], "b": [1, 2]}

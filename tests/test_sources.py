@@ -61,7 +61,7 @@ def case(request):
 
 
 class TestContract:
-    """What `model.Source` promises, of all of them."""
+    """Every source keeps the promises of `model.Source`."""
 
     def test_counts_are_those_of_the_events(self, case, views):
         frame = case.source.fetch(case.query, START, END)

@@ -295,7 +295,7 @@ def test_counts(store):
 
 @pytest.mark.parametrize("noun", ["episodes", "incidents"])
 def test_a_body_of_an_older_version_is_read(store, tmp_path, noun):
-    """What it does not have takes its default, and what has gone since is passed over."""
+    """A field that the body lacks takes its default, and a field that no longer exists is ignored."""
     known = {"episodes": Episode("views", EpisodeState.FIRING, since=AT), "incidents": incident("i", label=Label.REAL)}[noun]
     remember(store, **{noun: [known]})
     gone = {"episodes": {"calm": 3}, "incidents": {}}[noun]

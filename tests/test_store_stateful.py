@@ -98,7 +98,7 @@ class Model:
         return row.state == "waiting"
 
     def before(self, row):
-        """What it answers or edits, if that is known."""
+        """Return the row of the message that this one answers or edits, if it is known."""
         key = row.message.edits or row.message.reply_to
         return self.rows.get(key) if key and key != row.message.key else None
 
@@ -244,13 +244,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data(), state=st.sampled_from(["sent", "kept", "refused"]), id=said, at=moments, later=small)
     def record(self, data, state, id, at, later):
-        """Of anything, as a slow process might."""
+        """Record a receipt of any message, also of an unknown one, as a slow process might."""
         key = data.draw(st.sampled_from([*self.model.rows, "unknown"]))
         self.settle(Receipt(key, state, "", id if state == "sent" else ""), at, later)
 
     @rule(data=st.data(), at=moments)
     def deliver(self, data, at):
-        """As a run does: asked again until nothing new comes, each answer of the chat remembered as it comes."""
+        """Send as a run does: read the outbox until nothing new comes, and record each answer at once."""
         self.now, seen = at, set()
         while batch := [m for m in self.store.waiting(at) if m.key not in seen]:
             for message in batch:
@@ -267,7 +267,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(before=moments, at=moments, digest=names)
     def fold(self, before, at, digest):
-        """What is stale, and a message that is not."""
+        """Merge the stale messages into a digest, and one message that is not stale."""
         digest = Message(f"{digest}/digest", EventKind.DIGEST, "views", AT, "digest")
         stale = [*(message.key for message in self.store.stale(before)), "a/p0"]
         self.store.merge_into_digest(stale, digest, at)

@@ -38,7 +38,7 @@ ROOMS = {
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
     *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
-    *(f"reporting/{name}" for name in ("words", "words_en", "words_ru")),
+    "reporting/words",
 }  # fmt: skip
 DOORS = {
     "deadline", "http_client", "event_calendar", "catalogue", "sources", "store", "notifiers", "sample", "settings",
@@ -200,7 +200,7 @@ def members(protocol):
 
 
 def has(adapter, name):
-    """As a method, a property or a field, or set by __init__: of its own, or of a base that is no protocol."""
+    """Return whether the adapter has the name as a method, a property or a field, also from a base that is no protocol."""
     classes = [
         c for c in adapter.__mro__ if c.__module__.startswith("alerting.") and not c.__module__.startswith("alerting.model")
     ]

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting import pipeline, sample
+from alerting import pipeline
 from alerting.catalogue import check_metrics
 from alerting.connections import load_queries, open_notifier, open_store
 from alerting.metrics import METRICS
@@ -36,6 +36,7 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.judge import judge_series
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
+from alerting.sample.folder import planted_truth
 from alerting.settings import RETIRED, load_settings
 from alerting.sources.base import BaseSource
 from alerting.store import codec
@@ -433,7 +434,7 @@ def catalogue_of(path):
 
 def test_the_sample_app_lives_on(tmp_path):
     (tmp_path / "state.json").write_bytes((STATE / "app_state.json").read_bytes())
-    assert sample.planted_truth(tmp_path) == []
+    assert planted_truth(tmp_path) == []
 
 
 def test_settings_and_commands_keep_their_names():

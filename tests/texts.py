@@ -467,7 +467,7 @@ def drill(language: str) -> messages.Message:
 
 
 class Tags(HTMLParser):
-    """What Telegram would show, and which tags it would meet."""
+    """The text that Telegram would show, and the tags that it would find."""
 
     def __init__(self):
         super().__init__()

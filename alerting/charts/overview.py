@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import pandas as pd
 from matplotlib import rc_context
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alerting.charts.alert import draw_axes, state_text, title_text, verdict_at
-from alerting.charts.series import SeriesPlot, TimeAxis, draw_midnights, draw_series, set_value_limits
-from alerting.charts.style import ANOMALY, FAINT, INK, RC_PARAMS, SMALL, SOFT, WIDE, PngFigure
+from alerting.charts.series import SeriesPlot, TimeAxis, draw_series, draw_times, draw_values
+from alerting.charts.style import ANOMALY, INK, RC_PARAMS, SMALL, WIDE, PngFigure
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
@@ -36,7 +35,7 @@ def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zo
         for number, metric in enumerate(shown):
             row, column = divmod(number, 2)
             bottom = 0.35 + (inches - 0.3) / rows * (rows - 1 - row)
-            axes = figure.add_axes((0.055 + 0.5 * column, bottom / inches, 0.435, 1.38 / inches))
+            axes = figure.add_axes((0.055 + 0.5 * column, bottom / inches, 0.425, 1.38 / inches))
             times = TimeAxis(end - metric.chart_span, end, zone, language)
             _draw_metric(axes, metric, judged[metric.name], times, labels=not one_span or number >= len(shown) - 2)
     return figure
@@ -45,30 +44,14 @@ def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zo
 def _draw_metric(axes: Axes, metric: Metric, judged: pd.DataFrame, times: TimeAxis, labels: bool) -> None:
     series = SeriesPlot.of(metric, judged, times)
     draw_series(axes, series, SMALL)
-    _draw_light_axes(axes, metric, times, series.extent(), labels)
+    draw_values(axes, metric, times.language, series.extent(), SMALL)
+    axes.set_xlim(-0.01 * times.length, times.length * 1.01)
+    draw_times(axes, times, SMALL)
+    axes.tick_params(axis="x", labelbottom=labels)
     verdict = verdict_at(metric, judged, judged.index[-1])
     title = f"{title_text(metric, times.language)}  {state_text(metric, verdict, times.language)}"
     weight, color = ("bold", ANOMALY) if verdict.status is Status.ANOMALOUS else ("normal", INK)
     axes.set_title(title, loc="left", fontsize=SMALL.font * 1.2, pad=3, fontweight=weight, color=color)
-
-
-def _draw_light_axes(axes: Axes, metric: Metric, times: TimeAxis, extent: tuple[float, float], labels: bool) -> None:
-    """Draw both axes as lines and texts only: 2.2 times quicker than matplotlib's own axes in an overview."""
-    axes.set_axis_off()
-    axes.set_xlim(-0.01 * times.length, times.length * 1.01)
-    ticks, words = set_value_limits(axes, metric, times.language, extent, SMALL)
-    line: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "linewidth": SMALL.font / 16, "zorder": 0.5}
-    axes.hlines(ticks, 0, 1, colors=FAINT, **line)
-    axes.hlines(axes.get_ylim()[0], 0, 1, colors=SOFT, **line)
-    text: dict[str, Any] = {"fontsize": SMALL.font, "color": INK}
-    for tick, word in zip(ticks, words, strict=True):
-        axes.text(-0.008, tick, word, transform=axes.get_yaxis_transform(), ha="right", va="center", **text)
-    instants = times.ticks(SMALL.times)
-    for at, x in zip(instants, times.hours(instants), strict=True):
-        side = "right" if x > 0.97 * times.length else "center"  # the last one would leave the picture
-        if labels:
-            axes.text(x, -0.04, times.label(at, dates=False), transform=axes.get_xaxis_transform(), ha=side, va="top", **text)
-    draw_midnights(axes, times, SMALL)
 
 
 def band_chart(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,12 +46,9 @@ class TimeAxis:
 
     def ticks(self, most: int) -> pd.DatetimeIndex:
         """Return about `most` instants or fewer whose local times are round."""
-        return self._every(next((hours for hours in TICK_HOURS if self.length / hours <= most), TICK_HOURS[-1]))
+        return self.every(next((hours for hours in TICK_HOURS if self.length / hours <= most), TICK_HOURS[-1]))
 
-    def midnights(self) -> pd.DatetimeIndex:
-        return self._every(24)
-
-    def _every(self, hours: int) -> pd.DatetimeIndex:
+    def every(self, hours: int) -> pd.DatetimeIndex:
         """Return every multiple of `hours` of local time within the span; a skipped or doubled local time is taken once."""
         step = pd.Timedelta(hours=hours)
         first, last = (pd.Timestamp(t).tz_convert(self.zone).tz_localize(None) for t in (self.start, self.end))
@@ -118,7 +116,10 @@ def finite(column: pd.Series) -> np.ndarray:
 
 def draw_series(axes: Axes, series: SeriesPlot, style: AxisStyle) -> None:
     """Draw gaps, band, expected, value and anomalous buckets: few artists, from back to front."""
-    _draw_gaps(axes, series)
+    reach = series.step * 0.75  # a gap goes from the last drawn point before it to the first after it
+    gaps = [(series.x[first] - reach, series.x[last] + reach) for first, last in true_runs(np.isnan(series.value))]
+    if gaps:
+        shade(axes, gaps, facecolor="#F1F1F1", edgecolor=GAP, hatch="////", zorder=1.5, label="gap")
     _draw_band(axes, series)
     draw_line(axes, series.x, series.expected, color=series.color, linewidth=style.line * 0.4, alpha=0.9, zorder=3)
     draw_line(axes, series.x, series.value, color=series.color, linewidth=style.line, zorder=4, label="value")
@@ -151,16 +152,10 @@ def _draw_band(axes: Axes, series: SeriesPlot) -> None:
         axes.add_collection(PolyCollection(shapes, facecolor=BAND, alpha=0.3, linewidth=0, zorder=2, label="band"), autolim=False)
 
 
-def _draw_gaps(axes: Axes, series: SeriesPlot) -> None:
-    """Hatch each gap from the last drawn point before it to the first after it."""
-    shapes = []
-    for first, last in true_runs(np.isnan(series.value)):
-        left, right = series.x[first] - series.step * 0.75, series.x[last] + series.step * 0.75
-        shapes.append([(left, 0), (left, 1), (right, 1), (right, 0)])
-    if shapes:
-        options: dict[str, Any] = {"facecolor": "#F1F1F1", "edgecolor": GAP, "hatch": "////", "linewidth": 0, "zorder": 1.5}
-        gaps = PolyCollection(shapes, transform=axes.get_xaxis_transform(), label="gap", **options)
-        axes.add_collection(gaps, autolim=False)
+def shade(axes: Axes, spans: Sequence[Sequence[float]], **options: Any) -> None:
+    """Fill the whole height between the two hours of each span. The limits of the axes stay."""
+    shapes = [[(left, 0), (left, 1), (right, 1), (right, 0)] for left, right in spans]
+    axes.add_collection(PolyCollection(shapes, transform=axes.get_xaxis_transform(), linewidth=0, **options), autolim=False)
 
 
 # The axes. Ticks are chosen here, as matplotlib's own locators take most of a chart's time.
@@ -168,32 +163,16 @@ def _draw_gaps(axes: Axes, series: SeriesPlot) -> None:
 
 def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
     """Draw labels at round local times, and a line at each midnight (while there are few)."""
-    ticks = times.ticks(style.times)
-    axes.set_xticks(times.hours(ticks), [times.label(at, dates=True) for at in ticks])
+    ticks, midnights = times.ticks(style.times), times.every(24)
+    axes.set_xticks(times.hours(ticks), [times.label(at, style.dates) for at in ticks])
     axes.tick_params(axis="x", labelsize=style.font, labelcolor=INK, color=SOFT, length=style.font / 4)
-    draw_midnights(axes, times, style)
-
-
-def draw_midnights(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
-    midnights = times.midnights()
     if len(midnights) <= MAX_MIDNIGHTS:
         options: dict[str, Any] = {"color": MIDNIGHT, "linewidth": style.font / 14, "zorder": 1}
         axes.vlines(times.hours(midnights), 0, 1, transform=axes.get_xaxis_transform(), **options)
 
 
 def draw_values(axes: Axes, metric: Metric, language: str, extent: tuple[float, float], style: AxisStyle) -> str:
-    """Draw round values with faint lines; returns the longest label."""
-    ticks, labels = set_value_limits(axes, metric, language, extent, style)
-    axes.set_yticks(ticks, labels)
-    axes.tick_params(axis="y", labelsize=style.font, labelcolor=INK, length=0, pad=style.font / 3)
-    axes.grid(axis="y", color=FAINT, linewidth=style.font / 16)
-    return max(labels, key=len, default="")
-
-
-def set_value_limits(
-    axes: Axes, metric: Metric, language: str, extent: tuple[float, float], style: AxisStyle
-) -> tuple[np.ndarray, list[str]]:
-    """Set the limits of the value axis; returns round values within them, and their labels."""
+    """Set the limits of the value axis, and draw round values with faint lines; returns the longest label."""
     bottom, top = value_limits(metric.form, *extent)
     axes.set_ylim(bottom, top)
     step = round_step((top - bottom) / style.values)
@@ -205,7 +184,12 @@ def set_value_limits(
     decimals = max(0, -math.floor(math.log10(shown)))
     decimals += not math.isclose(round(shown, decimals), shown)  # 2.5 needs one more
     numbers = NumberFormat(metric.form, language, decimals)
-    return ticks, [numbers.short(float(tick)) for tick in ticks]
+    labels = [numbers.short(float(tick)) for tick in ticks]
+
+    axes.set_yticks(ticks, labels)
+    axes.tick_params(axis="y", labelsize=style.font, labelcolor=INK, length=0, pad=style.font / 3)
+    axes.grid(axis="y", color=FAINT, linewidth=style.font / 16)
+    return max(labels, key=len, default="")
 
 
 def value_limits(form: str, lowest: float, highest: float) -> tuple[float, float]:

@@ -18,12 +18,12 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from alerting.charts.overview import band_chart
-from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_series, draw_times, draw_values
-from alerting.charts.style import ANOMALY, FAINT, INK, RC_PARAMS, SOFT, VALUE, AxisStyle, PngFigure
+from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_series, draw_times, draw_values, shade
+from alerting.charts.style import ANOMALY, BAND, FAINT, INK, RC_PARAMS, SOFT, VALUE, WEEK, YESTERDAY, AxisStyle, PngFigure
 from alerting.messages.words import WEEKDAYS
 from alerting.model.metric import Metric
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe and Ito's
+COLORS = (VALUE, ANOMALY, YESTERDAY, WEEK, "#E69F00", BAND, "#000000", "#999999")
 LINE_STYLES = ("-", "--", ":", "-.")  # from the ninth line on, the colours repeat
 STUDY = AxisStyle(font=8, line=1, dot=6, times=5, values=4)
 SPAN_COLOR = "#FBE9D0"
@@ -198,9 +198,5 @@ def _label(axes: Axes, title: str, labels: tuple[str, str] | None = None) -> Non
 
 
 def _shade(axes: Axes, spans: Iterable[Interval], start: datetime) -> None:
-    """Shade the spans on a time axis in hours since `start`, as far as they lie within its limits."""
-    left, right = axes.get_xlim()
-    for span in spans:
-        first, last = (float((at - start) / HOUR) for at in (span.start, span.end))
-        if first < right and last > left:
-            axes.axvspan(max(first, left), min(last, right), color=SPAN_COLOR, zorder=0)
+    """Shade the spans on a time axis in hours since `start`."""
+    shade(axes, [((span.start - start) / HOUR, (span.end - start) / HOUR) for span in spans], facecolor=SPAN_COLOR, zorder=0)

@@ -37,17 +37,18 @@ RC_PARAMS: Any = {
 
 @dataclass(frozen=True)
 class AxisStyle:
-    """Sizes in points, and the number of labels on the time axis and on the value axis."""
+    """Sizes in points, the number of labels on the time axis and on the value axis, and whether midnights show the date."""
 
     font: float
     line: float
     dot: float
     times: int
     values: int
+    dates: bool = True
 
 
 PHONE = AxisStyle(font=15, line=2.6, dot=11, times=5, values=6)
-SMALL = AxisStyle(font=8, line=1.2, dot=7, times=5, values=4)
+SMALL = AxisStyle(font=8, line=1.2, dot=7, times=5, values=4, dates=False)
 WIDE = AxisStyle(font=10, line=1, dot=8, times=14, values=6)
 
 

@@ -25,7 +25,7 @@ from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback
 from alerting.pipeline.segment_watch import stand_in_names
 from alerting.reporting.archive import disk_sizes, last_runs
-from alerting.runner.lock import AlreadyRunningError, locked
+from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
 MINUTE = timedelta(minutes=1)

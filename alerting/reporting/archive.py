@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -61,24 +62,21 @@ def day_entries(day: Path) -> list[RunRecord]:
 
 
 def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> RunRecord:
-    """Return a run from its line on the list, which may be damaged or of an older version. `files`: names in its folder."""
+    """Return a run from its line on the list, which may be of an older version. `files`: names in its folder."""
     from alerting.reporting.types import RunRecord
 
-    ok, affected, sent, summary = line.get("ok"), line.get("off"), line.get("sent"), str(line.get("said", ""))
-    if not isinstance(sent, int):
-        in_summary = _SENT_IN_SUMMARY.search(summary)
-        sent = int(in_summary[1]) if in_summary else 0
-    seconds, pictures = line.get("seconds"), line.get("pictures")
+    summary = line.get("said", "")
+    in_summary = _SENT_IN_SUMMARY.search(summary)
     return RunRecord(
         name,
         day,
         _started(line.get("started"), name),
-        ok if isinstance(ok, bool) else None,
+        line.get("ok"),
         summary,
-        tuple(map(str, affected)) if isinstance(affected, list) else (),
-        sent,
-        seconds if isinstance(seconds, float) else None,
-        {str(key): str(file) for key, file in pictures.items() if file in files} if isinstance(pictures, dict) else {},
+        tuple(line.get("off", ())),
+        line["sent"] if "sent" in line else int(in_summary[1]) if in_summary else 0,
+        line.get("seconds"),
+        {key: file for key, file in line.get("pictures", {}).items() if file in files},
         has_page=f"{name}.html" in files,
         notebook=next((suffix for suffix in NOTEBOOK_SUFFIXES if name + suffix in files), ""),
     )
@@ -87,9 +85,7 @@ def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) 
 def _started(listed: Any, name: str) -> datetime:
     """Return the start of a run (aware UTC): from the list, otherwise from its name, otherwise 1970."""
     with suppress(ValueError, TypeError):
-        at = datetime.fromisoformat(listed)
-        if at.tzinfo:
-            return at
+        return datetime.fromisoformat(listed)
     with suppress(ValueError):
         return datetime.strptime(name.split("-")[1], TIME_IN_NAME).replace(tzinfo=UTC)
     return datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,20 +116,16 @@ def os_error(what: str) -> Iterator[None]:
 
 def disk_sizes(settings: Settings) -> dict[str, int]:
     """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
-    database = settings.data.glob("alerts.sqlite*") if settings.data.is_dir() else ()
-    return {"reports": folder_size(settings.reports), "memory": _disk_usage(database)}
+    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, "alerts.sqlite*")}
 
 
-def folder_size(path: Path) -> int:
-    """Return the bytes on disk of all files below `path`."""
-    return _disk_usage(Path(top) / name for top, _, names in os.walk(path) for name in names)
-
-
-def _disk_usage(paths: Iterable[Path]) -> int:
+def folder_size(path: Path, pattern: str = "*") -> int:
+    """Return the bytes on disk of the files below `path` whose names match."""
     total = 0
-    for path in paths:
-        with suppress(OSError):
-            total += path.lstat().st_blocks * BLOCK_SIZE
+    for top, _, names in os.walk(path):
+        for name in fnmatch.filter(names, pattern):
+            with suppress(OSError):
+                total += os.lstat(os.path.join(top, name)).st_blocks * BLOCK_SIZE
     return total
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from html import unescape
 
 from markupsafe import Markup, escape
 
@@ -12,7 +11,7 @@ from alerting.messages.format import NumberFormat, change, duration, percent, se
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment
 from alerting.reporting.layout import render
-from alerting.reporting.sanitize import is_safe, sanitize
+from alerting.reporting.sanitize import is_safe, plain_text, sanitize
 from alerting.reporting.types import IncidentStory, PageContext
 
 MAX_SEGMENTS = 12  # rows of each kind in the table of segments
@@ -29,16 +28,14 @@ def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> s
     """Return the HTML of the page. `stamp` is written into it; `publish` compares it to see whether the page is up to date."""
     incident = story.incident
     until = _recovered(incident)
-    silent = page.text("muted") if incident.muted else ""
-    if incident.snoozed_until and not silent:
-        silent = page.text("until at", at=page.time(incident.snoozed_until))
+    snoozed = page.text("until at", at=page.time(incident.snoozed_until)) if incident.snoozed_until else ""
     facts = {
         "since": page.time(incident.root.since),
         "ended": page.time(until) if until else "",
         "cause": cause_line(incident, page),
         "taken": incident.acknowledged_by or page.text("nobody"),
         "label": _label(incident, page),
-        "silent": silent,
+        "silent": page.text("muted") if incident.muted else snoozed,
         "address": "" if story.runs else incident.run,
     }
     return render(
@@ -55,7 +52,7 @@ def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> s
         segments=_segment_rows(incident, page),
         runs=list({run.name: run for run in story.runs.values() if run.href}.values()),
         message_html=lambda html: sanitize(html, lambda png, line: escape(line), ""),
-        plain=_plain_text,
+        plain=plain_text,
     )
 
 
@@ -71,15 +68,10 @@ def incident_card(story: IncidentStory, page: PageContext) -> Markup:
         state=_state(incident, page),
         cause=cause_line(incident, page),
         picture=next(iter(story.pictures.values()), ""),
-        since=wall_time(page.local(incident.root.since)),
-        until=wall_time(page.local(incident.closed or page.now + STAYS_OPEN)),
+        since=page.wall_time(incident.root.since),
+        until=page.wall_time(incident.closed or page.now + STAYS_OPEN),
     )
     return Markup(card.replace("\n", ""))
-
-
-def wall_time(local: datetime) -> int:
-    """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
-    return int((local.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001
 
 
 def cause_line(incident: Incident, page: PageContext) -> str:
@@ -99,12 +91,8 @@ def _name(story: IncidentStory, page: PageContext) -> str:
     """Return the first line of the opening message after its edits; without such a message, the metric and the time."""
     incident = story.incident
     opening = next((message for message in story.thread if message.key == incident.key), None)
-    line = _plain_text(story.versions(opening)[-1].text.partition("\n")[0]).strip() if opening else ""
+    line = plain_text(story.versions(opening)[-1].text.partition("\n")[0]).strip() if opening else ""
     return line or f"{page.metric(incident.root.metric).words}, {page.time(incident.opened)}"
-
-
-def _plain_text(html: str) -> str:
-    return unescape(re.sub(r"<[^>]*>", "", html))
 
 
 def _state(incident: Incident, page: PageContext) -> str:

@@ -5,32 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from alerting.messages.words import WEEKDAYS
-from alerting.reporting.incident_page import wall_time
 from alerting.reporting.layout import render
-from alerting.reporting.types import STEP, PageContext, RunRecord
+from alerting.reporting.types import PageContext, RunRecord
 
+STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
 CALENDAR_DAYS = 31  # lines
 MIN_CRON_RUNS = 4  # so many runs in a row beside a gap show that cron started them, not a person
 WORST_LAST = ("ok", "unknown", "alert", "failed")  # a cell shows the worst of its runs
 LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u", "missing": "m"}  # CSS classes of cells: there are thousands
 STATE_FILTERS = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
 RUN_COLUMNS = ("time", "state", "off", "said", "took")
-
-
-@dataclass(frozen=True)
-class IndexData:
-    """The content of the index. `runs`: all runs on the lists, newest first; `cards`: the incidents, newest first; `note`: the
-    reason why the database could not be read."""
-
-    runs: Sequence[RunRecord] = ()
-    cards: Sequence[Markup] = ()
-    note: str = ""
 
 
 @dataclass
@@ -42,26 +32,28 @@ class CalendarDay:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ok", "alert", "failed", "unknown", "missing"), 0))
 
 
-def index_page(data: IndexData, page: PageContext) -> str:
-    """Return the HTML of the page."""
-    live = [run for run in data.runs if not run.rehearsal]
-    kept = [run for run in data.runs if run.href]
+def index_page(runs: Sequence[RunRecord], page: PageContext, cards: Sequence[Markup] = (), note: str = "") -> str:
+    """Return the HTML of the page.
+
+    `runs`: all runs on the lists, newest first. `cards`: the incidents, newest first. `note`: why the database could not be read.
+    """
+    live = [run for run in runs if not run.rehearsal]
+    kept = [run for run in runs if run.href]
     titles = {name: title.words for name, title in page.titles.items()}
-    untitled = sorted({name for run in data.runs for name in run.affected} - set(titles))
+    untitled = sorted({name for run in runs for name in run.affected} - set(titles))
     return render(
         "index",
         page,
         newest=live[0] if live else None,
-        note=data.note,
+        note=note,
         calendar=calendar_heatmap(live, page),
         letters=LETTERS,
         metrics={"": page.text("any metric")} | titles | {name: name for name in untitled},
         state_filters=STATE_FILTERS,
-        cards=data.cards,
-        open_count=sum(' data-s="alert open"' in card for card in data.cards),
+        cards=cards,
+        open_count=sum(' data-s="alert open"' in card for card in cards),
         days=[(day, list(runs)) for day, runs in groupby(kept, key=lambda run: page.local(run.started).date())],
         day_name=lambda day: f"{WEEKDAYS[page.language][day.weekday()]} {day}",
-        wall_time=wall_time,
         columns=RUN_COLUMNS,
     )
 
@@ -71,15 +63,11 @@ def missed_checks(taken: Iterable[int], now: int) -> set[int]:
 
     Intervals are counted from 1970. `taken`: intervals that have a run; `now`: the present interval, which is not over.
     """
-    stretches: list[tuple[int, int]] = []  # first and last interval of runs in a row
-    for quarter in sorted(set(taken)):
-        if stretches and quarter == stretches[-1][1] + 1:
-            stretches[-1] = (stretches[-1][0], quarter)
-        else:
-            stretches.append((quarter, quarter))
-    missed: set[int] = set()
-    for (first, last), (start, end) in zip(stretches, [*stretches[1:], (now, now)], strict=False):
-        if last - first >= MIN_CRON_RUNS - 1 or end - start >= MIN_CRON_RUNS - 1:
+    present, missed = set(taken), set[int]()
+    for last, start in pairwise([*sorted(present), now]):
+        before = all(last - n in present for n in range(MIN_CRON_RUNS))
+        after = all(start + n in present for n in range(MIN_CRON_RUNS))
+        if before or after:
             missed.update(range(last + 1, start))
     return missed
 

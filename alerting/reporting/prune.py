@@ -12,7 +12,6 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -61,7 +60,9 @@ def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now
     with os_error("old runs could not be pruned"):
         for plan in plans:
             _carry_out(settings, plan)
-        _delete_leftovers(settings.reports)
+        for path in (settings.reports / ".running").glob("rehearsal-*.ipynb"):  # of killed rehearsals
+            if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
+                path.unlink()
     write_index(settings, fresh=True, now=now)
     after = folder_size(settings.reports)
     return f"{deleted} runs deleted, {packed} packed; reports take {format_size(after)} (before: {format_size(before)})"
@@ -73,14 +74,13 @@ def _plan(day: Path, age: int, keep_days: int) -> PrunePlan:
         return PrunePlan(day, age, tuple(found), whole=True)
     if age <= min(DAYS_WHOLE, keep_days):
         return PrunePlan(day, age)
-    oldest_first = found[::-1]
-    no_alert = [run for run in oldest_first if run.state == "ok" and not run.rehearsal]
-    incident_goes_on = [run for run in oldest_first if run.state == "alert" and not run.sent and not run.rehearsal]
-    thinned = {run.name for run in (*no_alert, *incident_goes_on)}
-    kept = {run.name for run in found if not run.rehearsal and run.name not in thinned}
-    kept |= _first_of_each(incident_goes_on, lambda run: run.started.hour)
+    live = [run for run in found if not run.rehearsal]  # newest first: of several in an hour, the oldest is kept
+    no_alert = [run for run in live if run.state == "ok"]
+    incident_goes_on = [run for run in live if run.state == "alert" and not run.sent]
+    kept = {run.name for run in live if run.sent or run.state in ("failed", "unknown")}
+    kept |= {*{run.started.hour: run.name for run in incident_goes_on}.values()}
     if age <= keep_days:
-        kept |= _first_of_each(no_alert, lambda run: run.started.hour if age <= DAYS_HOURLY else 0)
+        kept |= {*{run.started.hour if age <= DAYS_HOURLY else 0: run.name for run in no_alert}.values()}
     return PrunePlan(
         day,
         age,
@@ -88,13 +88,6 @@ def _plan(day: Path, age: int, keep_days: int) -> PrunePlan:
         packed=tuple(run for run in found if run.name in kept and run.notebook == ".ipynb"),
         whole=not kept and age > CALENDAR_FOLDERS,
     )
-
-
-def _first_of_each(runs: Iterable[RunRecord], group: Callable[[RunRecord], int]) -> set[str]:
-    first: dict[int, str] = {}
-    for run in runs:
-        first.setdefault(group(run), run.name)
-    return set(first.values())
 
 
 def _carry_out(settings: Settings, plan: PrunePlan) -> None:
@@ -145,12 +138,3 @@ def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, 
             html = "".join(data["text/html"])
             data["text/html"] = _PICTURE_SOURCE.sub(lambda it: f'src="{file}"' if (file := file_of(it[1])) else it[0], html)
     return notebook
-
-
-def _delete_leftovers(reports: Path) -> None:
-    """Delete records of killed rehearsals, and caches of older versions. (The next run publishes the record of a killed run.)"""
-    for path in (reports / ".running").glob("rehearsal-*.ipynb"):
-        if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
-            path.unlink()
-    for path in [*(reports / ".pages").glob("*-*-*.json"), *(reports / ".pages").glob("incidents.json")]:
-        path.unlink()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -24,7 +23,7 @@ from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
 from alerting.reporting.incident_page import incident_card, incident_file, incident_page
-from alerting.reporting.index_page import IndexData, index_page
+from alerting.reporting.index_page import index_page
 from alerting.reporting.run_page import RenderedRun, run_page
 from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord
 from alerting.settings import NAMES, ROOT, Settings
@@ -114,7 +113,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
             note = str(error)
             with suppress(OSError):  # take the incidents from the present index
                 cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
-        write_file(path, redact(index_page(IndexData(runs, cards, note), page), settings)[0])
+        write_file(path, redact(index_page(runs, page, cards, note), settings)[0])
     return path
 
 
@@ -128,8 +127,8 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
         return []
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
-    files = [file for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*")]
-    version = f"{_version(files)} {page.language} {page.zone} {page.titles}"
+    written = sorted(file.stat().st_mtime_ns for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*"))
+    version = f"{written} {page.language} {page.zone} {page.titles}"
     for story in stories:
         file = settings.reports / incident_file(story.incident.id)
         stamp = blake2b(f"{version} {story}".encode("utf-8", "replace"), digest_size=12).hexdigest()
@@ -171,45 +170,30 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     return stories
 
 
-def _version(paths: Iterable[Path]) -> str:
-    """Return a text that changes when any of the files changes."""
-    versions = []
-    for path in sorted(paths):
-        with suppress(OSError):
-            versions.append(str(path.stat().st_mtime_ns))
-    return " ".join(versions)
-
-
 # Titles of metrics
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
-    """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles.
-
-    The titles are cached in a file beside the pages, because loading the catalogue takes half a second.
-    """
-    if settings.source != "embedded" and not settings.source.startswith("http"):
-        return PageContext(settings.language, settings.zone, now)
-    file = settings.reports / ".pages" / "titles.json"
-    key = f"{_version([CATALOGUE])} {settings.language} {settings.metrics}"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            titles = {name: MetricTitle(words, form) for name, (words, form) in kept["titles"].items()}
-            return PageContext(settings.language, settings.zone, now, titles)
-    titles = _catalogue_titles(settings)
-    content = {"key": key, "titles": {name: [title.words, title.form] for name, title in titles.items()}}
-    with suppress(OSError):
-        write_file(file, json.dumps(content, ensure_ascii=False))
-    return PageContext(settings.language, settings.zone, now, titles)
+    """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles."""
+    has_catalogue = settings.source == "embedded" or settings.source.startswith("http")
+    return PageContext(settings.language, settings.zone, now, _catalogue_titles(settings) if has_catalogue else {})
 
 
 def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
+    """Return the titles, cached in a file beside the pages, because loading the catalogue takes half a second."""
+    file = settings.reports / ".pages" / "titles.json"
+    key = f"{CATALOGUE.stat().st_mtime_ns} {settings.language} {settings.metrics}"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            return {name: MetricTitle(words, form) for name, (words, form) in kept["titles"].items()}
     from alerting.connections import load_catalogue  # late: it loads pandas
 
-    try:
-        metrics = load_catalogue(settings)
-    except Exception:  # noqa: BLE001 - analysts edit that file: the run reports its error, and the pages show names
-        return {}
-    words = {metric.name: metric.title.get(settings.language) or metric.title.get("en") or metric.name for metric in metrics}
-    return {metric.name: MetricTitle(redact(words[metric.name], settings)[0], metric.form) for metric in metrics}
+    titles = dict[str, MetricTitle]()
+    with suppress(Exception):  # analysts edit that file: the run reports its error, and the pages show names
+        for metric in load_catalogue(settings):
+            words = metric.title.get(settings.language) or metric.title.get("en") or metric.name
+            titles[metric.name] = MetricTitle(redact(words, settings)[0], metric.form)
+    with suppress(OSError):
+        write_file(file, json.dumps({"key": key, "titles": titles}, ensure_ascii=False))
+    return titles

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -117,15 +118,10 @@ def rescue(settings: Settings) -> Failure | None:
 def _unused_name(reports: Path, started: datetime, kind: str) -> str:
     """Return an unused file name, such as alert-20261125T071048Z.ipynb, or ...Z-2.ipynb"""
     stem = f"{kind}-{started.strftime(TIME_IN_NAME)}"
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        name = f"{stem}{suffix}.ipynb"
-        paths = (reports / ".running" / name, reports / "runs" / f"{started:%Y-%m-%d}" / name)
-        try:
-            if not any(path.exists() for path in paths):
-                break
-        except OSError:
-            break
-    return name
+    folders = (reports / ".running", reports / "runs" / f"{started:%Y-%m-%d}")
+    taken = {path.name for folder in folders for path in folder.glob(f"{stem}*.ipynb")}
+    names = (f"{stem}{suffix}.ipynb" for suffix in chain([""], (f"-{number}" for number in count(2))))
+    return next(name for name in names if name not in taken)
 
 
 def _notebook_text(notebook: Notebook, failure: Failure | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,6 @@ from alerting.reporting.sanitize import png_data, sanitize
 from alerting.reporting.types import PageContext, RunRecord
 
 SUMMARY_TAG = "summary"  # tag of the code cells whose sections come first, in the order of the notebook
-# Headings of these sections in records of older versions, whose cells have no tag.
-OLD_SUMMARY_HEADINGS = ("What verdict", "What picture", "What changed", "What explains it", "What is said")
 
 
 @dataclass
@@ -30,41 +28,30 @@ class Section:
     in_summary: bool = False
 
 
-@dataclass
-class RenderedRun:
-    """A page and the pictures beside it (file name -> PNG). `message_pictures`: files of the pictures that messages show."""
-
-    html: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    message_pictures: list[str] = field(default_factory=list)
-
-
 def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> RenderedRun:
     """Render the JSON of an executed notebook as a page. Its pictures become files that the page links to."""
-    outputs = _OutputRenderer(run.name, page)
-    banner, sections = _split(notebook, outputs)
-    summary = [section for section in sections if section.in_summary]
-    summary = summary or [section for heading in OLD_SUMMARY_HEADINGS for section in sections if section.heading == heading]
-    outputs.rendered.html = render(
+    rendered = RenderedRun(run.name, page)
+    banner, sections = _split(notebook, rendered)
+    rendered.html = render(
         "run",
         page,
         run=run,
         at=notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""),
         banner=banner,
         banner_label=TAG,
-        summary=summary,
-        rest=[section for section in sections if section not in summary],
+        summary=[section for section in sections if section.in_summary],
+        rest=[section for section in sections if not section.in_summary],
     )
-    return outputs.rendered
+    return rendered
 
 
-def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Markup, list[Section]]:
+def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, list[Section]]:
     """Return the banner of a failure, if there is one, and the sections in the order of the notebook."""
-    banner, sections = Markup(), [Section(outputs.page.text("start"))]
+    banner, sections = Markup(), [Section(rendered.page.text("start"))]
     for cell in notebook["cells"]:
         source, tags = "".join(cell.get("source", "")), cell.get("metadata", {}).get("tags", [])
         if TAG in tags:
-            sign = sanitize(source, outputs.message_picture, "")
+            sign = sanitize(source, rendered.message_picture, "")
             if banner:
                 sections[-1].outputs.append(sign)
             else:
@@ -72,39 +59,38 @@ def _split(notebook: Mapping[str, Any], outputs: _OutputRenderer) -> tuple[Marku
         elif cell.get("cell_type") == "markdown":
             sections += _parse_markdown(source)
         else:
-            outputs.heading = sections[-1].heading
+            rendered.heading = sections[-1].heading
             sections[-1].code.append(source)
             sections[-1].in_summary |= SUMMARY_TAG in tags
-            sections[-1].outputs += [outputs.render(output) for output in cell.get("outputs", ())]
+            sections[-1].outputs += [rendered.output(output) for output in cell.get("outputs", ())]
     return banner, [section for section in sections if section.outputs or "".join(section.code).strip()]
 
 
-def _parse_markdown(source: str) -> Iterator[Section]:
+def _parse_markdown(source: str) -> list[Section]:
     """Parse the Markdown that our notebooks use: headings and paragraphs."""
-    section = None
+    sections = list[Section]()
     for block in re.split(r"\n\s*\n|(?<=\n)(?=#)", source):
         heading = re.match(r"#+ +([^\n]*)\n?", block)
-        if heading or section is None:
-            if section:
-                yield section
-            section = Section(heading[1].strip() if heading else "")
-            block = block[heading.end() :] if heading else block
-        if block.strip():
-            section.words.append(block.strip())
-    if section:
-        yield section
+        if heading or not sections:
+            sections.append(Section(heading[1].strip() if heading else ""))
+        if words := block[heading.end() if heading else 0 :].strip():
+            sections[-1].words.append(words)
+    return sections
 
 
 @dataclass
-class _OutputRenderer:
-    """A renderer of cell outputs, which numbers the pictures in the order of the notebook."""
+class RenderedRun:
+    """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
 
-    name: str  # name of the run
+    name: str  # of the run
     page: PageContext
-    rendered: RenderedRun = field(default_factory=RenderedRun)
+    html: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG
+    message_pictures: list[str] = field(default_factory=list)  # files of the pictures that messages show
     heading: str = ""  # heading above the present cell: the name of pictures and tables for screen readers
 
-    def render(self, output: Mapping[str, Any]) -> Markup:
+    def output(self, output: Mapping[str, Any]) -> Markup:
+        """Render an output of a cell."""
         kind, data = output.get("output_type"), output.get("data", {})
         if kind == "stream":
             return _preformatted("".join(output.get("text", "")), "out err" if output.get("name") == "stderr" else "out")
@@ -121,12 +107,12 @@ class _OutputRenderer:
     def message_picture(self, png: bytes, line: str) -> Markup:
         """Render the picture of a message. `line`: the first line of its text."""
         shown = self._picture(png, self.page.text("picture of", first=line))
-        self.rendered.message_pictures.append(next(reversed(self.rendered.pictures)))
+        self.message_pictures.append(next(reversed(self.pictures)))
         return shown
 
     def _picture(self, png: bytes, alt: str) -> Markup:
-        file = f"{self.name}.{len(self.rendered.pictures) + 1}.png"
-        self.rendered.pictures[file] = png
+        file = f"{self.name}.{len(self.pictures) + 1}.png"
+        self.pictures[file] = png
         width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of a PNG has the size
         image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
         return Markup(image).format(file, width, height, alt)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import unescape
+from itertools import zip_longest
 
 import nh3
 from markupsafe import Markup, escape
@@ -64,6 +65,11 @@ def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str 
     return Markup(_format_tables(html, table_label, empty))
 
 
+def plain_text(html: str) -> str:
+    """Return the text of sanitized HTML, or of a message, without its tags."""
+    return unescape(re.sub(r"<[^>]*>", "", html))
+
+
 def is_safe(url: str) -> bool:
     """Return whether the link is a web address or an anchor on the same page. javascript:, data: and file: are not safe."""
     return bool(_WEB_ADDRESS.fullmatch(url) or _ANCHOR.fullmatch(url))
@@ -99,7 +105,7 @@ def _replace_image(match: re.Match[str], show_picture: ShowPicture) -> str:
     if not data:
         return escape(alt)
     above = re.split(r"<div[^>]*>", match.string[: match.start()])[-1]
-    line = unescape(re.sub(r"<[^>]*>", "", above)).strip().partition("\n")[0]
+    line = plain_text(above).strip().partition("\n")[0]
     return show_picture(data, line[:MAX_ALT] or alt)
 
 
@@ -151,19 +157,21 @@ def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> s
     """Return a table with a scope for each head and numbers aligned to the right, in a box that can scroll on narrow screens."""
     if not body:
         return f'<p class="none">{escape(empty)}</p>'
-    for row in (*head, *body):
-        for cell in row:
-            cell.html = cell.html.strip()
-    if not any(cell.spans for row in (*head, *body) for cell in row):
+    cells = [cell for row in (*head, *body) for cell in row]
+    for cell in cells:
+        cell.html = cell.html.strip()
+    if not any(cell.spans for cell in cells):
         head, body = _simplify(head, body)
-    columns = {n: [row[n] for row in body if n < len(row)] for n in range(max(map(len, body)))}
-    numbers = {
-        n
-        for n, cells in columns.items()
-        if any(cell.html for cell in cells) and all(cell.tag == "td" and _NUMBER.fullmatch(cell.html) for cell in cells)
-    }
-    heads = "".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'col') for n, cell in enumerate(row))}</tr>" for row in head)
-    rows = "\n".join(f"<tr>{''.join(_format_cell(cell, n in numbers, 'row') for n, cell in enumerate(row))}</tr>" for row in body)
+    numeric = set[int]()
+    for n, column in enumerate(zip_longest(*body, fillvalue=Cell("td", ""))):
+        if any(cell.html for cell in column) and all(cell.tag == "td" and _NUMBER.fullmatch(cell.html) for cell in column):
+            numeric.add(n)
+
+    def format_row(row: Row, scope: str) -> str:
+        return f"<tr>{''.join(_format_cell(cell, n in numeric, scope) for n, cell in enumerate(row))}</tr>"
+
+    heads = "".join(format_row(row, "col") for row in head)
+    rows = "\n".join(format_row(row, "row") for row in body)
     table = f"<table>{f'<thead>{heads}</thead>' if heads else ''}<tbody>\n{rows}\n</tbody></table>"
     return f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{table}</div>'
 

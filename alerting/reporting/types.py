@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
 from alerting.reporting.words import WORDS
-
-STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class RunRecord:
         return f"runs/{self.day}/{self.name}{suffix}" if suffix else ""
 
 
-@dataclass(frozen=True)
-class MetricTitle:
+class MetricTitle(NamedTuple):
     """The title of a metric, and the format of its values (as `Metric.form`)."""
 
     words: str
@@ -78,6 +76,10 @@ class PageContext:
     def time(self, instant: datetime) -> str:
         """Format an instant in local time: 2026-11-25 10:15"""
         return f"{self.local(instant):%Y-%m-%d %H:%M}"
+
+    def wall_time(self, instant: datetime) -> int:
+        """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
+        return int(self.local(instant).replace(tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True)

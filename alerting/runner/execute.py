@@ -49,16 +49,18 @@ SET_UP_ANEW = "rm -r .venv, then make env, sets the environment up anew."
 
 def execute(settings: Settings, record: Record, source: Path, parameters: dict[str, Any]) -> tuple[Notebook, Failure | None]:
     """Execute the notebook. Return it as far as it was executed, and the failure (None if it completed)."""
+    execution = _Execution(settings, record, source)
     try:
         with _sigterm_as_interrupt(), Kernel(settings, {"ALERTING_RUN": record.link}) as kernel:
-            execution = _Execution(settings, record, source, kernel)
-            failure = execution.run(parameters)
-            return execution.notebook, failure
+            failure = execution.run(kernel, parameters)
     except OSError as error:
         advice = f"Is there room in the folder for temporary files? If not: {SET_UP_ANEW}"
-        return _unexecuted(source), Failure(f"the kernel could not be started: {error}", advice)
+        failure = Failure(f"the kernel could not be started: {error}", advice)
     except KeyboardInterrupt as error:
-        return _unexecuted(source), _stopped(error)
+        name = str(error) or "SIGINT"
+        advice = "Nothing was wrong with the run itself. The next one judges what this one left out."
+        failure = Failure(f"stopped by {name}", advice, told=name != "SIGINT", stopped=name == "SIGINT")
+    return execution.notebook, failure
 
 
 @contextmanager
@@ -80,17 +82,11 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 def _unexecuted(source: Path) -> Notebook:
     """Return the notebook from the repo, or an empty one if it cannot be read, because a record needs a notebook."""
-    try:
+    with suppress(OSError, ValueError):
         notebook = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return EMPTY
-    return notebook if isinstance(notebook, dict) and isinstance(notebook.get("cells"), list) else EMPTY
-
-
-def _stopped(error: KeyboardInterrupt) -> Failure:
-    name = str(error) or "SIGINT"
-    advice = "Nothing was wrong with the run itself. The next one judges what this one left out."
-    return Failure(f"stopped by {name}", advice, told=name != "SIGINT", stopped=name == "SIGINT")
+        if isinstance(notebook, dict) and isinstance(notebook.get("cells"), list):
+            return notebook
+    return EMPTY
 
 
 class _ExitCalledError(Exception):
@@ -100,32 +96,30 @@ class _ExitCalledError(Exception):
 class _Execution:
     """One execution of a notebook: the cells and outputs so far. nbclient calls the methods `on_*`."""
 
-    def __init__(self, settings: Settings, record: Record, source: Path, kernel: Kernel) -> None:
-        self.settings, self.record, self.source, self.kernel = settings, record, source, kernel
+    def __init__(self, settings: Settings, record: Record, source: Path) -> None:
+        self.settings, self.record, self.source = settings, record, source
         self.notebook = _unexecuted(source)
         self.index: int | None = None  # index of the cell that started last
         self.replied: set[str] = set()  # ids of the cells that ended
         self.expired = False  # the run's time limit was reached
         self.progress = ""  # the last line printed about a long read
 
-    def run(self, parameters: dict[str, Any]) -> Failure | None:
+    def run(self, kernel: Kernel, parameters: dict[str, Any]) -> Failure | None:
         """Execute all cells. Return the failure, or None if all of them completed."""
         try:
-            with self._watchdog():
-                failure = self._run_papermill(parameters)
-        except KeyboardInterrupt as error:
-            return _stopped(error)
+            with self._watchdog(kernel):
+                failure = self._run_papermill(kernel, parameters)
         except Exception as error:  # noqa: BLE001 - after any error the record is kept and the run is marked failed
             what = f"the notebook could not be executed: {type(error).__name__}: {error}"
             advice = f"make check tells whether the notebook is whole. If not: {SET_UP_ANEW}"
-            return Failure(what, advice, detail=self.kernel.stderr)
+            return Failure(what, advice, detail=kernel.stderr)
         if failure and self.expired:
             advice = "make doctor tells whether the source is slow; ALERTING_RUN_TIMEOUT is the limit."
             return Failure(f"the run took longer than {self.settings.run_timeout:g} s", advice, failure.where)
         return failure
 
     @contextmanager
-    def _watchdog(self) -> Iterator[None]:
+    def _watchdog(self, kernel: Kernel) -> Iterator[None]:
         """Save the notebook regularly. Kill the kernel at the run's time limit; nbclient notices that within a second."""
         deadline, done = time.monotonic() + self.settings.run_timeout, threading.Event()
 
@@ -133,7 +127,7 @@ class _Execution:
             while not done.wait(max(0.0, min(SAVE_INTERVAL, deadline - time.monotonic()))):
                 if time.monotonic() >= deadline:
                     self.expired = True
-                    self.kernel.kill()
+                    kernel.kill()
                     return
                 self._save()
 
@@ -156,7 +150,7 @@ class _Execution:
                 sys.stdout.write(redact(f"{self.progress}\n", self.settings)[0])
                 sys.stdout.flush()
 
-    def _run_papermill(self, parameters: dict[str, Any]) -> Failure | None:
+    def _run_papermill(self, kernel: Kernel, parameters: dict[str, Any]) -> Failure | None:
         """Execute the notebook. Return an error of papermill or nbclient as a failure; None if there was none."""
         with without("pyarrow"):  # papermill would load it for a file system that we do not use
             import nbclient.exceptions
@@ -171,9 +165,23 @@ class _Execution:
         # While the kernel imports modules for the cells, import here the modules for the end of the run.
         threading.Thread(target=import_module, args=("alerting.reporting.publish",), daemon=True).start()
 
-        kernel, limit = RunningKernel(self.kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
+        manager, limit = RunningKernel(kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
         try:
-            self._execute_cells(papermill.execute.execute_notebook, kernel, parameters)
+            papermill.execute.execute_notebook(
+                self.notebook,
+                None,  # no output file: the runner publishes the record, and a full disk must not stop the run
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                km=manager,
+                start_timeout=KERNEL_START_TIMEOUT,
+                execution_timeout=limit,
+                iopub_timeout=min(OUTPUT_TIMEOUT, limit),
+                on_notebook_start=self.on_notebook_start,
+                on_cell_start=self.on_cell_start,
+                on_cell_executed=self.on_cell_executed,
+            )
         except papermill.exceptions.PapermillExecutionError as error:
             return self._cell_failure(error)
         except nbclient.exceptions.CellTimeoutError:
@@ -183,30 +191,13 @@ class _Execution:
             return Failure("the cell called exit()", "Take it out of the cell: a run ends at its last cell.", self._cell)
         except nbclient.exceptions.DeadKernelError:
             advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run without telling anyone."
-            return Failure(f"the kernel died: {self.kernel.exit_reason}", advice, self._cell, self.kernel.stderr)
+            return Failure(f"the kernel died: {kernel.exit_reason}", advice, self._cell, kernel.stderr)
         except KernelStartError as error:
-            return Failure(str(error), SET_UP_ANEW, detail=self.kernel.stderr)
+            return Failure(str(error), SET_UP_ANEW, detail=kernel.stderr)
         finally:
-            kernel.close()
+            manager.close()
             self._correct_statuses()
         return unfinished(self.notebook)
-
-    def _execute_cells(self, execute_notebook: Any, kernel: Any, parameters: dict[str, Any]) -> None:
-        execute_notebook(
-            self.notebook,
-            None,  # no output file: the runner publishes the record, and a full disk must not stop the run
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            km=kernel,
-            start_timeout=KERNEL_START_TIMEOUT,
-            execution_timeout=self.settings.cell_timeout,
-            iopub_timeout=min(OUTPUT_TIMEOUT, self.settings.cell_timeout),
-            on_notebook_start=self.on_notebook_start,
-            on_cell_start=self.on_cell_start,
-            on_cell_executed=self.on_cell_executed,
-        )
 
     def on_notebook_start(self, notebook: Notebook) -> None:
         """Keep a reference to papermill's copy of the notebook, into which it writes the outputs."""

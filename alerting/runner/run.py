@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,6 @@ from alerting.model.errors import AlertingError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
-from alerting.runner.lock import AlreadyRunningError, locked
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -26,6 +26,40 @@ OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
 HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
+
+
+class AlreadyRunningError(Exception):
+    """The error that another run is in progress. The text names its process. `age`: its duration so far, 0 if unknown."""
+
+    def __init__(self, pid: str, since: str, now: datetime) -> None:
+        text, self.age = "another run is going on", timedelta()
+        with suppress(ValueError):
+            start = datetime.fromisoformat(since).astimezone(UTC)
+            text, self.age = f"another run is going on: process {pid}, since {start:%Y-%m-%dT%H:%M:%SZ}", now - start
+        super().__init__(text)
+
+
+@contextmanager
+def locked(path: Path, started: datetime) -> Iterator[None]:
+    """Hold the lock on a file inside the block, and write the process id and `started` into it.
+
+    The system releases the lock when the process ends or is killed. Raises AlreadyRunningError when another run holds it,
+    OSError when the file cannot be created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid, _, since = os.pread(handle, 100, 0).decode("ascii", "replace").partition(" ")
+            raise AlreadyRunningError(pid, since, started) from None
+        with suppress(OSError):  # the disk is full: the lock works without this text
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {started.isoformat()}".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
 
 
 def run_alerts(
@@ -93,8 +127,11 @@ class _Run:
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
             return INTERRUPTED
-        if not failure and not rehearsal:
-            self._ping_heartbeat()
+        if not failure and not rehearsal and self.settings.heartbeat_url:
+            from alerting.notifiers.hook import ping
+
+            if trouble := ping(self.settings.heartbeat_url):  # an external monitor raises an alarm when requests stop
+                self.log(f"heartbeat: {trouble}")
         worst = failure or killed
         if worst and worst.told:
             self.notify(worst.reason, link)
@@ -112,14 +149,6 @@ class _Run:
             trouble = trouble or f"the list of runs could not be written: {type(error).__name__}: {error}"
         if trouble:
             self.log(trouble)
-
-    def _ping_heartbeat(self) -> None:
-        """Request the heartbeat URL after a successful run. The external monitor there raises an alarm when requests stop."""
-        if self.settings.heartbeat_url:
-            from alerting.notifiers.hook import ping
-
-            if trouble := ping(self.settings.heartbeat_url):
-                self.log(f"heartbeat: {trouble}")
 
     def notify(self, reason: str, link: str = "") -> None:
         """Send a failure notice, by default to the chat. If that fails, log it; the exit code still shows the failed run."""

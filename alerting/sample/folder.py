@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alerting.sample.app import SEED, SampleApp, day_number, epoch, instant
-from alerting.sample.generate import LATE, NAMES, EventRows, People, feed_events, make_population, message_events
+from alerting.sample import generate
+from alerting.sample.generate import LATE, NAMES, SEED, EventRows, People, SampleApp, day_number, epoch
 from alerting.sample.incidents import PlantedIncident, apply_incidents, planted_incidents
 
 VERSION = 2  # of the app's recipe: a folder written by another one is started over
@@ -46,7 +46,7 @@ def simulate_app(folder: str | os.PathLike[str], now: datetime, **shape: Any) ->
 
     `shape`: seed, days, users, events_per_day, incidents ("default" or "none"), as in SampleApp.
     """
-    app = SampleApp(instant(now), **shape)
+    app = SampleApp(_whole_seconds(now), **shape)
     with _locked(Path(folder)) as root:
         return _start_over(root, app)
 
@@ -57,7 +57,7 @@ def extend_app(folder: str | os.PathLike[str], now: datetime, seed: int | None =
     An app of another seed (if one is given) or version is started over, and so is one left alone for longer than its own
     length. A `now` that is not later than the last one changes nothing.
     """
-    now = instant(now)
+    now = _whole_seconds(now)
     with _locked(Path(folder)) as root:
         state = _read_state(root)
         if state is None or seed not in (None, state[0].seed):
@@ -84,10 +84,10 @@ def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
 
     This is the only way rows are made: a day is always written whole, from nothing but `app`, its number and `now`.
     """
-    people, incidents = make_population(app, day_number(now)), planted_incidents(app)
+    people, incidents = generate.make_population(app, day_number(now)), planted_incidents(app)
     for day in range(first, day_number(now) + 1):
         present = people.first(app.users_on(day))
-        for table, make_events in (("feed_actions", feed_events), ("message_actions", message_events)):
+        for table, make_events in (("feed_actions", generate.feed_events), ("message_actions", generate.message_events)):
             rows = apply_incidents(make_events(app, present, day), present, incidents)
             path = root / table / f"{EPOCH + timedelta(days=day)}.parquet"
             _write_table(path, table, present, rows.take(rows.arrival <= epoch(now)))
@@ -99,6 +99,13 @@ def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
     for path in _day_files(root):
         if (date.fromisoformat(path.stem) - EPOCH).days < oldest:
             path.unlink()
+
+
+def _whole_seconds(at: datetime) -> datetime:
+    """Return `at` in UTC and whole seconds. Raises ValueError for an instant without a zone."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone; give an aware datetime")
+    return at.astimezone(UTC).replace(microsecond=0)
 
 
 def _start_over(root: Path, app: SampleApp) -> list[PlantedIncident]:

@@ -1,4 +1,4 @@
-"""The rows of a sample app's day: its users, when they use it, and their views, likes and messages."""
+"""A sample app, and the rows of its days: its users, when they use it, and their views, likes and messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,66 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.random import Generator
 
-from alerting.sample.app import BUCKET, BUCKETS, DAY, SampleApp
+BUCKET = 900
+DAY = 86_400
+BUCKETS = DAY // BUCKET
+SEED = 11
+WEEKLY_GROWTH = 0.015  # of the size at birth: a straight line, so that an app left alone for a year does not explode
+HOLIDAY_EVERY, HOLIDAY_BEFORE_BIRTH = 56, 36  # days; the next Wednesday: then it shows, and no incident is near
+STREAMS = ("people", "weather", "feed_actions", "message_actions")
+
+
+@dataclass(frozen=True)
+class SampleApp:
+    """The parameters that, with a day's number, decide every row of that day.
+
+    `birth` is the `now` of the first generation (aware UTC, whole seconds); `users` and `events_per_day` are the app's
+    size at birth; `incidents` is "default" or "none". Raises ValueError for any other `incidents`.
+    """
+
+    birth: datetime
+    seed: int = SEED
+    days: int = 56
+    users: int = 40_000
+    events_per_day: int = 150_000
+    incidents: str = "default"
+
+    def __post_init__(self) -> None:
+        if self.incidents not in ("default", "none"):
+            raise ValueError(f"incidents must be 'default' or 'none', not {self.incidents!r}")
+
+    @property
+    def first_day(self) -> int:
+        """UTC day number (days since 1970) of the oldest day."""
+        return day_number(self.birth) - self.days
+
+    def size(self, day: int) -> float:
+        """Return the app's size on that day, as a share of its size at birth."""
+        return max(1 + WEEKLY_GROWTH * (day - day_number(self.birth)) / 7, 0.1)
+
+    def users_on(self, day: int) -> int:
+        """Return the number of people who have signed up by that day."""
+        return max(round(self.users * self.size(day)), 1)
+
+    def is_holiday(self, local: date) -> bool:
+        """Return whether that local date is a public holiday."""
+        since = (local - self.birth.date()).days + HOLIDAY_BEFORE_BIRTH
+        return local.weekday() == 2 and since % HOLIDAY_EVERY < 7
+
+    def stream(self, day: int, purpose: str) -> np.random.Generator:
+        """Return the random numbers of one day for one purpose of STREAMS, the same in every run."""
+        return np.random.default_rng([self.seed, day, STREAMS.index(purpose)])
+
+
+def day_number(at: datetime) -> int:
+    """Return UTC days since 1970."""
+    return epoch(at) // DAY
+
+
+def epoch(at: datetime) -> int:
+    """Return whole seconds since 1970."""
+    return int(at.timestamp())
+
 
 # Users. Their attributes and habits never change.
 
@@ -108,6 +167,7 @@ def make_population(app: SampleApp, day: int) -> People:
 # Rhythm: hours of the day, days of the week, holidays, and noise.
 
 Bump = tuple[float, float, float]  # peak (local hour), width (hours), height
+DayCurve = tuple[float, tuple[Bump, ...]]  # a day's level by local hour: a floor and bumps
 
 DAY_STARTS = timedelta(hours=5)  # a Friday ends at 5 in the morning: there all curves are low and join unseen
 DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # of one day, bucket with the next
@@ -119,20 +179,14 @@ LEVEL_NOISE = {  # standard deviation of log(level): per day shared, per day own
 }
 
 
-@dataclass(frozen=True)
-class DayCurve:
-    """A day's level by local hour: a floor and bumps. Its mean need not be 1: `WeekCurve.at` divides by it."""
-
-    floor: float
-    bumps: tuple[Bump, ...]
-
-    def at(self, hour: np.ndarray) -> np.ndarray:
-        """Return the level at local hours (float, 0 to 24), continuous around midnight."""
-        level = np.full(hour.shape, self.floor)
-        for peak, width, height in self.bumps:
-            sharpness = (24 / (2 * np.pi * width)) ** 2
-            level += height * np.exp(sharpness * (np.cos((hour - peak) * 2 * np.pi / 24) - 1))
-        return level
+def day_level(curve: DayCurve, hour: np.ndarray) -> np.ndarray:
+    """Return the level at local hours (float, 0 to 24), continuous around midnight."""
+    floor, bumps = curve
+    level = np.full(hour.shape, floor)
+    for peak, width, height in bumps:
+        sharpness = (24 / (2 * np.pi * width)) ** 2
+        level += height * np.exp(sharpness * (np.cos((hour - peak) * 2 * np.pi / 24) - 1))
+    return level
 
 
 @dataclass(frozen=True)
@@ -146,21 +200,21 @@ class WeekCurve:
 
     def at(self, hour: np.ndarray, weekday: np.ndarray, holiday: np.ndarray) -> np.ndarray:
         """Return the level at local hours; about 1 on average."""
-        ordinary = np.where(weekday >= 5, self.weekend.at(hour), self.workday.at(hour))
-        level = np.where(holiday, self.holiday.at(hour), ordinary)
-        return level * np.array(self.days)[weekday] / self.workday.at(np.arange(0, 24, 0.25)).mean()
+        ordinary = np.where(weekday >= 5, day_level(self.weekend, hour), day_level(self.workday, hour))
+        level = np.where(holiday, day_level(self.holiday, hour), ordinary)
+        return level * np.array(self.days)[weekday] / day_level(self.workday, np.arange(0, 24, 0.25)).mean()
 
 
 FEED_WEEK = WeekCurve(
-    workday=DayCurve(0.20, ((8.5, 1.6, 0.35), (13.0, 2.2, 0.45), (17.5, 2.8, 0.40), (21.3, 2.0, 0.85))),
-    weekend=DayCurve(0.22, ((11.5, 2.6, 0.55), (16.0, 3.2, 0.50), (21.5, 2.6, 0.80))),
-    holiday=DayCurve(0.28, ((1.0, 2.0, 0.35), (13.5, 2.8, 0.75), (18.0, 3.0, 0.35), (22.0, 2.4, 0.60))),
+    workday=(0.20, ((8.5, 1.6, 0.35), (13.0, 2.2, 0.45), (17.5, 2.8, 0.40), (21.3, 2.0, 0.85))),
+    weekend=(0.22, ((11.5, 2.6, 0.55), (16.0, 3.2, 0.50), (21.5, 2.6, 0.80))),
+    holiday=(0.28, ((1.0, 2.0, 0.35), (13.5, 2.8, 0.75), (18.0, 3.0, 0.35), (22.0, 2.4, 0.60))),
     days=(1.00, 0.98, 0.99, 1.00, 0.97, 0.99, 1.05),
 )
 CHAT_WEEK = WeekCurve(
-    workday=DayCurve(0.18, ((9.5, 1.8, 0.50), (12.8, 2.2, 0.55), (16.5, 2.6, 0.60), (20.8, 2.2, 0.65))),
-    weekend=DayCurve(0.20, ((12.5, 2.8, 0.55), (17.0, 3.0, 0.45), (21.0, 2.6, 0.60))),
-    holiday=DayCurve(0.26, ((0.6, 1.6, 0.80), (12.5, 2.6, 1.05), (17.5, 3.0, 0.45), (21.5, 2.4, 0.60))),
+    workday=(0.18, ((9.5, 1.8, 0.50), (12.8, 2.2, 0.55), (16.5, 2.6, 0.60), (20.8, 2.2, 0.65))),
+    weekend=(0.20, ((12.5, 2.8, 0.55), (17.0, 3.0, 0.45), (21.0, 2.6, 0.60))),
+    holiday=(0.26, ((0.6, 1.6, 0.80), (12.5, 2.6, 1.05), (17.5, 3.0, 0.45), (21.5, 2.4, 0.60))),
     days=(1.02, 1.01, 1.01, 1.00, 0.98, 0.90, 0.88),
 )
 

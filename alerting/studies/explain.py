@@ -28,6 +28,7 @@ from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
 FOLDED = timedelta(days=7)  # before the moment: an episode that lasts longer seems to begin later
+ISO = "%Y-%m-%dT%H:%MZ"
 MAX_WAIT = 300.0  # seconds for the root cause
 NO_SLICES = "no slices: this source, or this metric, has none to look at"
 NOT_RARE = "nothing to say: it is not rare, or the history is short"
@@ -105,12 +106,8 @@ def _closed_bucket(ctx: RunContext, metric: Metric, at: datetime) -> datetime:
     bucket = datetime.fromtimestamp(at.timestamp() // seconds * seconds, UTC)
     last = last_closed_bucket(pipeline.clock(), ctx.delay, metric.step)
     if bucket > last:
-        raise SettingsError(f"at={at:%Y-%m-%dT%H:%MZ} is in a bucket that is not over yet: the newest closed one is {_iso(last)}")
+        raise SettingsError(f"at={at:{ISO}} is in a bucket that is not over yet: the newest closed one is {last:{ISO}}")
     return bucket
-
-
-def _iso(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%MZ}"
 
 
 def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
@@ -124,8 +121,8 @@ def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
     if due.last not in with_value:
         before = "nor is there one before it"
         if len(with_value):
-            before = f"the last bucket before it with one is {_iso(with_value[-1])}"
-        raise SettingsError(f"{name} has no value in the bucket {_iso(due.last)}; {before}")
+            before = f"the last bucket before it with one is {with_value[-1]:{ISO}}"
+        raise SettingsError(f"{name} has no value in the bucket {due.last:{ISO}}; {before}")
     return JudgedMetrics.of_frames(ctx, {name: JudgedMetrics(ctx, reading, {}).whole(name)}, reading)
 
 

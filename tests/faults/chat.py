@@ -18,7 +18,7 @@ SPARE = 20.0  # seconds beside what the fault itself may cost
 
 @dataclass(frozen=True)
 class Trouble:
-    """What the Bot API does from the opening on. `seconds`: what a run may wait for it in all."""
+    """A fault of the Bot API that begins with the opening message. `seconds`: how long a run may wait for it in all."""
 
     name: str
     orders: tuple[dict[str, Any], ...]

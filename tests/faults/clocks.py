@@ -78,7 +78,7 @@ def night(season: str, every: int) -> Scenario:
 
 
 def _told(row: Row, folder: Path, zone: str, season: str, every: int, seed: int) -> int:
-    """How many incidents the chat hears of, where there is none."""
+    """Return the number of incidents in the chat, from data without an incident."""
     folder.mkdir(parents=True)
     begin = NIGHTS[season] - BEFORE
     source = table(folder / "table.parquet", [], COUNT + 4, seed, zone, begin)

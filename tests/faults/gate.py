@@ -96,7 +96,7 @@ class Gate:
         self.answer(handler, *got)
 
     def _ask(self, handler: Handler, body: bytes) -> tuple[HTTPResponse, bytes] | None:
-        """What the server says; None when it says nothing whole."""
+        """Pass the request on, and return the server's answer; None when the answer is not complete."""
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in (*HOP, "accept-encoding")}
         line = HTTPConnection(self.host, self.port, timeout=LONGEST)
         try:

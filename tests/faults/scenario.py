@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """What a scenario is given: a folder of its own, and until when (monotonic) it may go on."""
+    """The input of a scenario: a folder of its own, a seed, and the moment (monotonic) by which it must end."""
 
     folder: Path
     seed: int
@@ -54,7 +54,7 @@ class Scenario:
     play: Callable[[Row, Task], object]
 
     def row(self, task: Task) -> Row:
-        """What breaks in here costs this row only."""
+        """Play the scenario. An error in it is noted in this row, and other scenarios go on."""
         row = Row(self.name)
         if not task.in_time:
             row.wrong.append("not tried: time was up")

@@ -50,7 +50,7 @@ class Planted:
 
     @property
     def ref(self) -> str:
-        """What the buttons of its opening message carry."""
+        """The reference to the incident in the buttons of its opening message."""
         return blake2b(self.id.encode(), digest_size=8).hexdigest()
 
 
@@ -60,7 +60,7 @@ def bucket(number: int, start: datetime = START) -> datetime:
 
 
 def moment(number: int, start: datetime = START) -> datetime:
-    """When a run judges this bucket as its newest."""
+    """Return the moment at which a run judges this bucket as its newest."""
     return bucket(number + 1, start) + ASIDE
 
 

@@ -31,7 +31,7 @@ from tests.servers.telegram_chat import CHAT, OTHER_POLL, TOKEN, Accepted, Chat,
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests of `method` (None: of any)."""
+    """A fault of the next `times` requests of `method` (None: of any)."""
 
     kind: str
     times: int = 1
@@ -103,7 +103,7 @@ class BotApi:
             return fault
 
     def answer(self, method: str, fields: dict[str, str], photo: bytes | None) -> dict[str, Any]:
-        """What Telegram would say."""
+        """Return the answer that Telegram would give."""
         handle = self.inside.methods().get(method)
         if handle is None:
             return Refused(404, "Not Found: method not found").body
@@ -153,7 +153,7 @@ class BotApi:
         return {"ok": True, **self.holds(), **update}
 
     def holds(self) -> dict[str, Any]:
-        """How many messages, which of them have buttons (as of now), what people were answered, what goes wrong next."""
+        """Return the number of messages, the present buttons, the answers to people, the faults to come, and the calls."""
         with self._lock:
             keyboards = [{"id": m.id, "plain": m.plain, "keyboard": m.keyboard} for m in self.messages if m.keyboard]
             told = {"messages": len(self.messages), "keyboards": keyboards, "answered": self.inside.queue.answered}
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(answer, part=0.5 if kind == "half answer" else 1)
 
     def _gone_after(self, seconds: float) -> bool:
-        """Whether the caller has gone after a stall, or the server is closing."""
+        """Wait, and return whether the caller has gone or the server is closing."""
         closing = self.server.bot.closing.wait(seconds)
         self.close_connection = True
         return closing or bool(select.select([self.connection], [], [], 0)[0] and not self.connection.recv(1, socket.MSG_PEEK))

@@ -78,7 +78,7 @@ class ClickHouseServer:
     password: str = PASSWORD
 
     def execute(self, sql: str, data: str | bytes | None = None, user: str = "", **settings: str) -> str:
-        """What the server answers to `sql` of `user`; `data` follows an INSERT. Raises AssertionError with its error."""
+        """Return the server's answer to `sql` of `user`; `data` follows an INSERT. Raises AssertionError with its error."""
         body = data.encode() if isinstance(data, str) else data
         headers = {"X-ClickHouse-User": user or self.user, "X-ClickHouse-Key": self.password}
         answer = requests.post(self.url, params={"query": sql, **settings}, data=body or b"", headers=headers, timeout=PATIENCE)

@@ -26,7 +26,7 @@ WEBHOOK = "Conflict: can't use getUpdates method while webhook is active; use de
 
 
 class Refused(Exception):
-    """What Telegram answers with `ok: false`."""
+    """An answer of Telegram with `ok: false`."""
 
     def __init__(self, code: int, description: str, **parameters: Any) -> None:
         super().__init__(description)
@@ -231,7 +231,7 @@ class Chat:
 
 
 class Queue:
-    """What people did, until a bot has read it; and what it answered them.
+    """The actions of people that no bot has read yet, and the bot's answers to them.
 
     `updates`: oldest first. `answered`: fields of every accepted answerCallbackQuery. `webhook`: its URL, "" if there is none.
     """
