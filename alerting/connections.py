@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alerting import settings as settings_module
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
@@ -19,7 +18,7 @@ from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, configured_destinations, effective_routes, load_settings
+from alerting.settings import ROOT, Settings, configured_destinations, effective_routes, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     `now` (aware UTC): the moment at which the run starts; rows of the sample app end there. None: the present moment.
     Raises SettingsError, SourceError or StoreError.
     """
-    retired = "" if settings else settings_module.retired()
+    retired_note = "" if settings else retired()
     settings, now = settings or load_settings(), now or datetime.now(UTC)
     source, metrics = open_source(settings, now)
     store = open_store(settings, dry_run)
@@ -47,7 +46,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     names = [metric.name for metric in metrics]
     calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
     source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
-    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired, *calendar_notes]
+    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes]
     return RunContext(
         metrics=metrics,
         queries=load_queries(),
@@ -100,7 +99,7 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
 
     `now` (aware UTC): rows of the sample app end there; None: the present moment. Raises SourceError or SettingsError.
     """
-    if not _has_catalogue(settings):
+    if not settings.has_catalogue:
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
@@ -110,6 +109,7 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
     metrics = load_catalogue(settings)
     if settings.source == "embedded":
         return _open_sample_app(settings, now or datetime.now(UTC)), metrics
+
     from alerting.sources.clickhouse import ClickHouseSource
 
     clickhouse = ClickHouseSource(
@@ -123,11 +123,6 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
         ca=settings.clickhouse_ca,
     )
     return clickhouse, metrics
-
-
-def _has_catalogue(settings: Settings) -> bool:
-    """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
-    return settings.source == "embedded" or settings.source.startswith(("http://", "https://"))
 
 
 def _open_sample_app(settings: Settings, now: datetime) -> Source:
@@ -148,7 +143,7 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
 
 def load_catalogue(settings: Settings) -> list[Metric]:
     """Return the metrics to watch in the configured source. Raises SettingsError; SourceError if a table file cannot be read."""
-    if not _has_catalogue(settings):
+    if not settings.has_catalogue:
         return open_source(settings)[1]
     return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
 

@@ -67,7 +67,7 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     """Return the time until which all metrics of the shortest step were judged; None for a table, which may end in the past."""
-    if settings.source != "embedded" and not settings.source.startswith("http"):
+    if not settings.has_catalogue:
         return None
     try:
         metrics = load_catalogue(settings)

@@ -87,6 +87,12 @@ class HttpFailure:
         """True if the request may have arrived although there is no answer."""
         return self.why not in NEVER_SENT
 
+    def in_words(self, host: str, advice: str) -> str:
+        """Return a line about the failure. `advice`: what to check if the host cannot be reached."""
+        if self.unsure:
+            return f"no answer from {host} ({self.error})"
+        return f"{host} cannot be reached ({self.error}): {advice}"
+
 
 @dataclass(frozen=True)
 class HttpClient:

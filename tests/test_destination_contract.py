@@ -149,7 +149,6 @@ class Pager(OneWayNotifier):
     """A pager that takes one text."""
 
     def __init__(self, url):
-        super().__init__()
         self._hook = Hook("Pager", "ALERTING_PAGER_URL", url)
 
     def send(self, message, reply_to=""):

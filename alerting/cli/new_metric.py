@@ -119,7 +119,7 @@ def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str 
     `sql`: the path of a file, or "-" for standard input. Raises SettingsError for invalid input, SourceError if the query fails.
     """
     settings = load_settings()
-    if settings.source != "embedded" and not settings.source.startswith("http"):
+    if not settings.has_catalogue:
         raise SettingsError("new-metric: a table's series are its metrics already; a query needs a ClickHouse or the sample app")
     queries, slices = load_queries(), load_queries(SQL / "slices")
     metrics = load_metrics(settings.language, queries, slices)

@@ -17,7 +17,6 @@ class Console(OneWayNotifier):
     """Prints messages for people to read, in place of the chat where no chat is configured. `out`: None for standard output."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        super().__init__()
         self._out, self._count = out, 0
 
     def send(self, message: Message, reply_to: str = "") -> str:

@@ -64,7 +64,7 @@ class Mailbox(OneWayNotifier):
     """
 
     def __init__(self, server: SmtpServer, sender: str, to: str) -> None:
-        super().__init__()
+        self.notes: list[str] = []
         self._server, self._sender = server, sender
         self._to = tuple(part.strip() for part in to.split(",") if part.strip())
         self._addresses = mail_address(sender), [mail_address(part) for part in self._to]

@@ -59,12 +59,11 @@ class Hook:
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
         client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
-        headers = {"Content-Type": "application/json; charset=utf-8", **headers}
-        answer = client.request(method, self._url, data=body, headers=headers)
-        if isinstance(answer, HttpFailure) and answer.unsure:
-            return HookAnswer(0, f"no answer from {self.host} ({answer.error})", unsure=True)
+        content = {"Content-Type": "application/json; charset=utf-8"}
+        answer = client.request(method, self._url, data=body, headers={**content, **headers})
         if isinstance(answer, HttpFailure):
-            return HookAnswer(0, f"{self.host} cannot be reached ({answer.error}): check the network and {self.setting}")
+            text = answer.in_words(self.host, f"check the network and {self.setting}")
+            return HookAnswer(0, text, unsure=answer.unsure)
         text = answer.head
         for secret in filter(lambda part: len(part) > 1, self._secrets):  # some servers repeat the address
             text = text.replace(secret, "<address>")
