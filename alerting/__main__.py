@@ -7,11 +7,12 @@ progress; 130 interrupted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 try:
     import click
@@ -31,13 +32,9 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
-class _Instant(click.ParamType):
-    """A parameter type: an ISO 8601 time with a zone, converted to UTC. "" means now. Raises SettingsError for any other text."""
-
-    name = "time"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return f"{parse_instant(value, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if value else ""
+def _instant(text: str) -> str:
+    """Convert an ISO 8601 time with a zone to UTC; "" means now. Raises SettingsError for any other text."""
+    return f"{parse_instant(text, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if text else ""
 
 
 DAYS = click.option("--days", default=0, help="Days of history to read (default: as many as the detectors need).")
@@ -51,7 +48,7 @@ def commands() -> None:
 
 
 @commands.command("run-alerts")
-@click.option("--at", type=_Instant(), default="", help="Run as if at this time, such as 2026-11-20T12:15Z (default: now).")
+@click.option("--at", metavar="TIME", type=_instant, default="", help="Run as if at TIME: 2026-11-20T12:15Z (default: now).")
 @DAYS
 @click.option("--dry-run", is_flag=True, help="Save no state and send nothing.")
 def run_alerts(at: str, days: int, dry_run: bool) -> int:
@@ -60,7 +57,7 @@ def run_alerts(at: str, days: int, dry_run: bool) -> int:
 
 
 @commands.command()
-@click.argument("at", metavar="TIME", type=_Instant())
+@click.argument("at", metavar="TIME", type=_instant)
 @DAYS
 def rehearse(at: str, days: int) -> int:
     """Show what a run at TIME would have sent. Saves no state and sends nothing. TIME is written as 2026-11-20T12:15Z."""
@@ -218,10 +215,7 @@ def notebooks(names: tuple[str, ...]) -> int:
 @click.option("--out", required=True, metavar="FOLDER", help="Folder for scores.parquet and detection.json.")
 def bench_detection(data: str, out: str) -> int:
     """Score the default detector on labelled series. Figures need a scoring script beside the data."""
-    with _checkout():
-        from benchmarks import detection
-
-    return detection.main(Path(data), Path(out))
+    return int(_bench("detection").main(Path(data), Path(out)))
 
 
 @commands.command("bench-rootcause")
@@ -230,17 +224,13 @@ def bench_detection(data: str, out: str) -> int:
 @click.option("--calm", default=0, metavar="BUCKETS", help="Instead, count false segment alerts in so many normal buckets.")
 def bench_rootcause(data: str, out: str, calm: int) -> int:
     """Score the root-cause search on labelled cases. Figures need a scoring script beside the data."""
-    with _checkout():
-        from benchmarks import false_segments, rootcause
-
-    return false_segments.main(calm) if calm else rootcause.main(Path(data), Path(out))
+    return int(_bench("false_segments").main(calm) if calm else _bench("rootcause").main(Path(data), Path(out)))
 
 
-@contextmanager
-def _checkout() -> Iterator[None]:
-    """Raise a SettingsError instead of an ImportError for `benchmarks/`, which exists only in a checkout."""
+def _bench(name: str) -> ModuleType:
+    """Import a module of `benchmarks/`, which exists only in a checkout. Raises SettingsError elsewhere."""
     try:
-        yield
+        return import_module(f"benchmarks.{name}")
     except ImportError as error:
         if not (error.name or "").startswith("benchmarks"):
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -41,11 +41,16 @@ class CheckResult:
 
 def doctor() -> int:
     """Print a line for each check. The exit code is 1 if any check failed."""
-    code = 0
-    for result in examine(load_settings()):
+    return 0 if print_results(examine(load_settings())) else 1
+
+
+def print_results(results: Iterable[CheckResult]) -> bool:
+    """Print a line for each result as soon as it is there. Return whether all checks passed."""
+    passed = True
+    for result in results:
         click.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.details}")
-        code = code if result.ok else 1
-    return code
+        passed = passed and result.ok
+    return passed
 
 
 def examine(settings: Settings) -> Iterator[CheckResult]:

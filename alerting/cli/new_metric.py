@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -68,7 +69,7 @@ class WrittenValue:
     columns: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(map(_quoted, self.columns))})"
+        return f"{self.function}({', '.join(json.dumps(column, ensure_ascii=False) for column in self.columns)})"
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def sparkline(values: pd.Series) -> str:
 
 def catalogue_line(metric: Metric, written: WrittenValue) -> str:
     """Return the metric as Python source, in the style of the other lines of METRICS."""
-    title = ", ".join(f'"{language}": {_quoted(words)}' for language, words in metric.title.items())
+    title = json.dumps(dict(metric.title), ensure_ascii=False)
     unit, length = next((unit, length) for unit, length in TIME_UNITS.items() if not metric.step % length)
     options = [
         f'form="{metric.form}"' if metric.form != "count" else "",
@@ -311,12 +312,8 @@ def catalogue_line(metric: Metric, written: WrittenValue) -> str:
         f"step=timedelta({unit}={metric.step // length})" if metric.step != STEP else "",
     ]
     rest = ", ".join(filter(None, options))
-    first = f'    Metric(\n        "{metric.name}", {{{title}}}, "{metric.query}", {written}, RULE,\n'
+    first = f'    Metric(\n        "{metric.name}", {title}, "{metric.query}", {written}, RULE,\n'
     return first + (f"        {rest},\n" if rest else "") + "    ),\n"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def insert_line(source: str, line: str) -> str:
