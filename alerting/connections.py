@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from alerting.model.metric import Metric, Query
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
+from alerting.notifiers.base import RoutingNotifier
+from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
 from alerting.settings import ROOT, Settings, configured_destinations, effective_routes, load_settings, retired
@@ -224,12 +227,20 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
     """Open the destinations. Return them as one notifier, and a note if messages are only printed, otherwise ""."""
-    from alerting.notifiers.console import Console
-    from alerting.notifiers.routing import RoutingNotifier, open_destinations
-
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
     note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
     destinations = open_destinations(settings)
     notifier = RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION]
     return notifier, "" if configured_destinations(vars(settings)) else note
+
+
+def open_destinations(settings: Settings) -> dict[str, Notifier]:
+    """Return name -> notifier of the destinations that are set up; in place of the chat the console, if it is not set up.
+
+    Only the modules of these destinations are imported.
+    """
+    opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
+    for name in configured_destinations(vars(settings)):
+        opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)
+    return opened

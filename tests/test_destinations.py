@@ -24,10 +24,10 @@ from alerting.model.protocols import Commit
 from alerting.model.routing import copy_key, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
-from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.redaction import redact

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import click
 
-from alerting.connections import load_queries, open_notifier, open_source, open_store
+from alerting.connections import load_queries, open_destinations, open_notifier, open_source, open_store
 from alerting.model.errors import AlertingError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
-from alerting.notifiers.routing import open_destinations
 from alerting.settings import Settings, configured_destinations, effective_routes, load_settings
 
 MIN_FREE_SPACE = 200  # MB that a week of runs may need

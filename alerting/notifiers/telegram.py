@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.telegram import buttons
-from alerting.notifiers.telegram.api import BotClient, BotResponse, identifier, json_object, result
+from alerting.notifiers import telegram_buttons as buttons
+from alerting.notifiers.telegram_api import BotClient, BotResponse, identifier, json_object, result
 from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alerting.model.incident import incident_ref
 from alerting.model.message import Action, ButtonPress
-from alerting.notifiers.telegram.api import json_object
+from alerting.notifiers.telegram_api import json_object
 from alerting.notifiers.telegram_html import encodable
 
 if TYPE_CHECKING:
