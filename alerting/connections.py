@@ -21,7 +21,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, configured_destinations, effective_routes, load_settings, retired
+from alerting.settings import ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def load_catalogue(settings: Settings) -> list[Metric]:
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError if a setting names an unknown metric."""
     known = [metric.name for metric in metrics]
-    words = [word for route in effective_routes(vars(settings)).routes for word in route.words]
+    words = [word for route in settings.effective_routes.routes for word in route.words]
     if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
         raise SettingsError(f"ALERTING_ROUTES names {', '.join(unknown)}: there are {', '.join([*ROUTE_WORDS, *known])}")
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
@@ -222,7 +222,7 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
-    return StateStore(settings.data / STATE_FILE, routes=effective_routes(vars(settings)))
+    return StateStore(settings.data / STATE_FILE, routes=settings.effective_routes)
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
@@ -232,7 +232,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
     note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
     destinations = open_destinations(settings)
     notifier = RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION]
-    return notifier, "" if configured_destinations(vars(settings)) else note
+    return notifier, "" if settings.destinations else note
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:
@@ -241,6 +241,6 @@ def open_destinations(settings: Settings) -> dict[str, Notifier]:
     Only the modules of these destinations are imported.
     """
     opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
-    for name in configured_destinations(vars(settings)):
+    for name in settings.destinations:
         opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)
     return opened

@@ -49,34 +49,6 @@ DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/
 NAMES = tuple(DESTINATIONS)
 
 
-def configured_destinations(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the destinations that are set up. `values`: the settings by field name."""
-    return tuple(name for name, destination in DESTINATIONS.items() if values[destination.needs[0]])
-
-
-def effective_routes(values: Mapping[str, Any]) -> Routes:
-    """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
-    configured = configured_destinations(values)
-    to_chat = DEFAULT_DESTINATION in configured or not configured
-    return parse_routes(values["routes"], NAMES, (DEFAULT_DESTINATION,) if to_chat else configured)
-
-
-def _destination_faults(values: Mapping[str, Any]) -> list[str]:
-    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
-    faults = [
-        f"{destination.names} go together: {destination.advice}"
-        for destination in DESTINATIONS.values()
-        if len({bool(values[name].strip()) for name in destination.needs}) > 1
-    ]
-    if bool(values["email_user"]) != bool(values["email_password"]):
-        faults.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
-    configured = configured_destinations(values)
-    for name in parse_routes(values["routes"], NAMES, ()).places:
-        if name not in configured:
-            faults.append(f"ALERTING_ROUTES leads to {name}, which is not set up: set {DESTINATIONS[name].names}")
-    return faults
-
-
 # Readers: each returns the value of a text, or raises ValueError with the form that the setting takes. The empty text needs no
 # reader where it is the default.
 
@@ -270,6 +242,17 @@ class Settings:
         """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
         return self.source == "embedded" or self.source.startswith(("http://", "https://"))
 
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Return the destinations that are set up."""
+        return tuple(name for name, destination in DESTINATIONS.items() if vars(self)[destination.needs[0]])
+
+    @property
+    def effective_routes(self) -> Routes:
+        """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
+        to_chat = DEFAULT_DESTINATION in self.destinations or not self.destinations
+        return parse_routes(self.routes, NAMES, (DEFAULT_DESTINATION,) if to_chat else self.destinations)
+
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Return the settings of `environ` (None: of the process), which has precedence over the `.env` file.
@@ -288,9 +271,12 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         except ValueError as error:
             shown = "" if f.metadata["secret"] else f"={text!r}"
             faults.append(f"{name}{shown}: it takes {error}")
-    if faults or (faults := _destination_faults(values)):
+    if not faults:
+        settings = Settings(**values)
+        faults = _destination_faults(settings)
+    if faults:
         raise SettingsError("; ".join(faults))
-    return Settings(**values)
+    return settings
 
 
 def retired() -> str:
@@ -324,6 +310,21 @@ def _with_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[s
             except (OSError, UnicodeDecodeError) as error:
                 faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
     return texts, faults
+
+
+def _destination_faults(settings: Settings) -> list[str]:
+    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
+    faults = [
+        f"{destination.names} go together: {destination.advice}"
+        for destination in DESTINATIONS.values()
+        if len({bool(vars(settings)[name].strip()) for name in destination.needs}) > 1
+    ]
+    if bool(settings.email_user) != bool(settings.email_password):
+        faults.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
+    for name in parse_routes(settings.routes, NAMES, ()).places:
+        if name not in settings.destinations:
+            faults.append(f"ALERTING_ROUTES leads to {name}, which is not set up: set {DESTINATIONS[name].names}")
+    return faults
 
 
 def _suggestion(name: str, declared: Mapping[str, object]) -> str:

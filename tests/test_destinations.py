@@ -31,7 +31,7 @@ from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.redaction import redact
-from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
+from alerting.settings import NAMES, ROOT, load_settings
 from alerting.store.readonly import ReadOnlyState
 from alerting.store.state import StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
@@ -59,8 +59,8 @@ def test_the_first_route_that_matches_says_where(more, to):
 
 def test_without_routes_everything_goes_to_the_chat_or_to_all_there_is():
     def default(**given):
-        values = vars(load_settings({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none"))
-        return effective_routes(values).default
+        environ = {f"ALERTING_{name}": text for name, text in given.items()}
+        return load_settings(environ, ROOT / "none").effective_routes.default
 
     chat = {"TELEGRAM_TOKEN": "1:a", "TELEGRAM_CHAT": "-1"}
     assert default() == ("telegram",)
@@ -471,8 +471,8 @@ def test_the_settings_on_the_page_are_settings(tmp_path):
     env = tmp_path / ".env"
     env.write_text("\n".join(blocks("ini")).replace("/run/secrets", str(tmp_path)))
     given = load_settings({}, env)
-    assert configured_destinations(vars(given)) == ("slack", "email", "webhook")
-    assert effective_routes(vars(given)).default == ("webhook",)
+    assert given.destinations == ("slack", "email", "webhook")
+    assert given.effective_routes.default == ("webhook",)
 
 
 def environment(given):

@@ -18,7 +18,7 @@ from alerting.model.errors import AlertingError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
-from alerting.settings import Settings, configured_destinations, effective_routes, load_settings
+from alerting.settings import Settings, load_settings
 
 MIN_FREE_SPACE = 200  # MB that a week of runs may need
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
@@ -137,8 +137,8 @@ def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
     _, note = open_notifier(settings)
     if note:
         yield CheckResult("chat", True, note)
-    destinations, routes = open_destinations(settings), effective_routes(vars(settings))
-    for name in configured_destinations(vars(settings)):
+    destinations, routes = open_destinations(settings), settings.effective_routes
+    for name in settings.destinations:
         yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
         if name not in routes.places:
             yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")

@@ -22,7 +22,7 @@ from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
-from alerting.settings import effective_routes, load_settings
+from alerting.settings import load_settings
 from alerting.sources.base import BaseSource
 
 REMAINING_ROWS = 0.2  # share of rows that the newest bucket of the drilled table keeps
@@ -64,7 +64,7 @@ def drill(metric: str = "") -> int:
         rehearsal,
         metrics=[m for m in rehearsal.metrics if m.query == query],
         source=DrillSource(rehearsal.source, query),
-        store=connections.open_store(settings, dry_run=True, routes=effective_routes(vars(settings)).plain),
+        store=connections.open_store(settings, dry_run=True, routes=settings.effective_routes.plain),
         notifier=connections.open_notifier(settings)[0],
         run_link="",
         daily="",

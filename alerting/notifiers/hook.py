@@ -39,11 +39,11 @@ class Hook:
         self.host = parts.hostname or "nowhere"
         self._secrets = [url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.path]
 
-    def post(self, body: bytes, **headers: str) -> str:
-        """Return the text of an answer of 2xx. Raises NotifyError, permanent when this message can never be accepted."""
+    def post(self, body: bytes, **headers: str) -> None:
+        """Post a message. Raises NotifyError for any answer but 2xx, permanent when this message can never be accepted."""
         answer = self.ask("POST", body, headers)
         if 200 <= answer.code < 300:
-            return answer.text
+            return
         text = f"{self.name}: {answer.code or ''} {answer.text}".replace(":  ", ": ")
         if answer.code == 429:
             raise NotifyError(text, retry_after=answer.retry_after or 1.0)
