@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
 
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
-MAX_RETRY_AFTER = 86_400.0  # seconds of Retry-After that are believed
+MAX_RETRY_AFTER = 86_400  # seconds of Retry-After that are believed
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
 
@@ -56,6 +54,9 @@ class Hook:
 
     def ask(self, method: str, body: bytes, headers: dict[str, str]) -> HookAnswer:
         """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
+        from urllib3.exceptions import InvalidHeader
+        from urllib3.util.retry import Retry
+
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
         client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
@@ -69,7 +70,9 @@ class Hook:
             text = text.replace(secret, "<address>")
         line = " ".join(text.split())
         is_web_page = re.match(r"<!|<html", line, re.IGNORECASE)
-        wait = _retry_after(answer.headers.get("Retry-After", ""))
+        wait = 0.0
+        with suppress(InvalidHeader, ValueError, OverflowError):  # neither a number nor a date
+            wait = Retry(retry_after_max=MAX_RETRY_AFTER).parse_retry_after(answer.headers.get("Retry-After", "0"))
         return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], wait)
 
 
@@ -91,14 +94,3 @@ def ping(url: str, timeout: float = 10.0) -> str:
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
     return f"heartbeat: {host} answered {answer.status}: {advice}"
-
-
-def _retry_after(header: str) -> float:
-    """The seconds that a Retry-After header asks to wait, as a number or a date; 0 for none that makes sense."""
-    with suppress(ValueError):
-        if header.strip().isdigit():
-            return min(float(header), MAX_RETRY_AFTER)
-        at = parsedate_to_datetime(header)
-        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
-        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
-    return 0.0
