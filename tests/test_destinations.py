@@ -13,7 +13,8 @@ from datetime import timedelta
 import pytest
 
 from alerting import connections, pipeline
-from alerting.cli import doctor, drill
+from alerting.__main__ import main
+from alerting.cli import doctor
 from alerting.connections import connect_chat, load_catalogue, open_notifier
 from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
@@ -429,7 +430,7 @@ def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, w
     for name, text in environment(given).items():
         monkeypatch.setenv(name, text)
     mail.will(".", "554 spam")
-    assert drill.drill() == 1
+    assert main(["drill"]) == 1
     said = capsys.readouterr().out
     assert "ok  arrived: 2 of 2 messages at slack" in said
     assert "BAD arrived: 0 of " in said

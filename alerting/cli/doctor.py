@@ -38,8 +38,9 @@ class CheckResult:
     details: str
 
 
+@click.command()
 def doctor() -> int:
-    """Print a line for each check. The exit code is 1 if any check failed."""
+    """Check the setup and say how to fix what is wrong. Checks database, tables, columns, chat, disk, clock and folders."""
     return 0 if print_results(examine(load_settings())) else 1
 
 

@@ -1,4 +1,7 @@
-"""`make drill`: send a fake incident from the source to the chat, marked as a drill, and check that it arrived."""
+"""`make drill`: send a fake incident from the source by the default route, marked as a drill, and check that it arrived.
+
+The state database is not changed.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +51,10 @@ class DrillSource(BaseSource):
         self.source.close()
 
 
-def drill(metric: str = "") -> int:
-    """Read, judge, send by the default route and check; print a line for each step. The state database is not changed.
-
-    `metric`: its table gets the fake incident (default: the catalogue's first metric). The exit code is 1 if the drill did not
-    arrive. Raises SettingsError for a metric that is not in the catalogue.
-    """
+@click.command()
+@click.option("--metric", default="", metavar="NAME", help="Use the table of this metric (default: the first metric).")
+def drill(metric: str) -> int:
+    """Send a fake incident as a drill; check that it arrives."""
     settings = load_settings()
     rehearsal = connections.connect(dry_run=True, settings=settings)
     queries = {m.name: m.query for m in rehearsal.metrics}

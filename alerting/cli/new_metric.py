@@ -114,10 +114,22 @@ class DraftHistory:
         yield f"width {self.metric.width:g} (the default): it would have alerted {times} in the last 4 weeks{more}"
 
 
-def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str = "", write: bool = False) -> int:
-    """Check the query, read its history, and print a description and the catalogue line. `write`: also change the files.
+@click.command()
+@click.argument("name")
+@click.option("--sql", required=True, metavar="FILE", help="File of the query, or - for standard input; see docs/metrics.md.")
+@click.option(
+    "--value",
+    default="",
+    help="How to compute the value from the query's columns: \"count('likes')\", total, ratio, mean or measured"
+    " (default: the column called NAME).",
+)
+@click.option("--title", default="", help="Name of the metric in messages (default: derived from NAME).")
+@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: the step in the query).")
+@click.option("--write", is_flag=True, help="Write the query's file and the line in metrics.py; without it they are printed.")
+def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bool) -> int:
+    """Draft the catalogue line of a new metric from a query.
 
-    `sql`: the path of a file, or "-" for standard input. Raises SettingsError for invalid input, SourceError if the query fails.
+    Checks the query, prints and draws its history, and names the detector that suits it. NAME is a name such as feed_revenue.
     """
     settings = load_settings()
     if not settings.has_catalogue:
