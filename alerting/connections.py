@@ -229,10 +229,10 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
     """Open the destinations. Return them as one notifier, and a note if messages are only printed, otherwise ""."""
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
-    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
     destinations = open_destinations(settings)
-    notifier = RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION]
-    return notifier, "" if settings.destinations else note
+    if not settings.destinations:
+        return destinations[DEFAULT_DESTINATION], destinations[DEFAULT_DESTINATION].check()
+    return RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION], ""
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from alerting.connections import load_queries, open_destinations, open_notifier, open_source, open_store
+from alerting.connections import load_queries, open_destinations, open_source, open_store
 from alerting.model.errors import AlertingError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
@@ -135,11 +135,8 @@ def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
 
 def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
     """Check each configured destination without sending anything, and check that a route leads to it."""
-    _, note = open_notifier(settings)
-    if note:
-        yield CheckResult("chat", True, note)
     destinations, routes = open_destinations(settings), settings.effective_routes
-    for name in settings.destinations:
+    for name in settings.destinations or (DEFAULT_DESTINATION,):  # the default one is the console then
         yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
         if name not in routes.places:
             yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")

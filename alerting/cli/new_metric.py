@@ -148,13 +148,13 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
     line = catalogue_line(history.metric, history.written)
     queries |= {draft.query: Query(draft.query, draft.sql)} if draft.new else {}
     check_metrics([*metrics, history.metric], settings.language, queries, slices)
-    insert_line(FILE.read_text(encoding="utf-8"), line)
+    catalogue = insert_line(FILE.read_text(encoding="utf-8"), line)
 
     for text in history.lines():
         click.echo(text)
     click.echo(f"picture: {_draw(settings, history)}\n")
     if write:
-        files = write_catalogue(draft, line, FILE, SQL)
+        files = write_catalogue(draft, catalogue)
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
         click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` finds its width.")
     else:
@@ -349,19 +349,18 @@ def insert_line(source: str, line: str) -> str:
     return text
 
 
-def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path) -> list[Path]:
-    """Write the catalogue and the file of a new query. Return the files. Raises SettingsError; then no file is changed."""
-    text = insert_line(catalogue.read_text(encoding="utf-8"), line)
-    file = folder / f"{draft.query}.sql"
+def write_catalogue(draft: MetricDraft, catalogue: str) -> list[Path]:
+    """Write the text of the catalogue, and a new query. Return the files. Raises SettingsError; then no file is changed."""
+    file = SQL / f"{draft.query}.sql"
     try:
         if draft.new:
             _replace(file, draft.sql)
-        _replace(catalogue, text)
+        _replace(FILE, catalogue)
     except OSError as error:
         if draft.new:
             file.unlink(missing_ok=True)
-        raise SettingsError(f"{error.filename or catalogue} cannot be written ({error.strerror}): nothing was changed") from None
-    return [file, catalogue] if draft.new else [catalogue]
+        raise SettingsError(f"{error.filename or FILE} cannot be written ({error.strerror}): nothing was changed") from None
+    return [file, FILE] if draft.new else [FILE]
 
 
 def _replace(file: Path, text: str) -> None:

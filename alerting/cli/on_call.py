@@ -106,7 +106,7 @@ def _at(at: datetime, zone: str) -> str:
 def silence(metric: str, length: str, why: str) -> int:
     """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
     settings, now = load_settings(), datetime.now(UTC)
-    names = [metric.name for metric in load_catalogue(settings)]
+    names = [each.name for each in load_catalogue(settings)]
     if metric not in (*names, "all", "*"):
         raise SettingsError(f"no metric {metric!r}: there are {', '.join(names)}; or all")
     try:

@@ -32,7 +32,7 @@ class Console(OneWayNotifier):
 
     def check(self) -> str:
         """Printing is always possible: return what to set for a chat."""
-        return "no chat is configured (ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT): messages are printed"
+        return "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
 
     def _print(self, heading: str, message: Message) -> None:
         out = self._out or sys.stdout
