@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from alerting.model.errors import NotifyError
 
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
-MAX_RETRY_AFTER = 86_400  # seconds of Retry-After that are believed
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
 
@@ -54,9 +53,6 @@ class Hook:
 
     def ask(self, method: str, body: bytes, headers: dict[str, str]) -> HookAnswer:
         """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
-        from urllib3.exceptions import InvalidHeader
-        from urllib3.util.retry import Retry
-
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
         client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
@@ -70,10 +66,7 @@ class Hook:
             text = text.replace(secret, "<address>")
         line = " ".join(text.split())
         is_web_page = re.match(r"<!|<html", line, re.IGNORECASE)
-        wait = 0.0
-        with suppress(InvalidHeader, ValueError, OverflowError):  # neither a number nor a date
-            wait = Retry(retry_after_max=MAX_RETRY_AFTER).parse_retry_after(answer.headers.get("Retry-After", "0"))
-        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], wait)
+        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], answer.retry_after)
 
 
 def ping(url: str, timeout: float = 10.0) -> str:
