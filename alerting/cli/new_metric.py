@@ -209,7 +209,7 @@ def draft_metric(
         step = timedelta(seconds=int(in_query[1])) if in_query and int(in_query[1]) else STEP
     if not timedelta(minutes=1) <= step <= DAY or DAY % step:
         raise SettingsError(f"step {step}: it must divide a day: 5, 15 or 30 minutes, 1 hour, 1 day")
-    words = " ".join(title.split()) or name.replace("_", " ").replace("-", " ").capitalize()
+    words = " ".join(title.split()) or name.replace("_", " ").capitalize()
     return MetricDraft(name, words, file, sql.rstrip() + "\n", step, not same)
 
 
