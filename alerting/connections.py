@@ -6,10 +6,10 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alerting import settings as settings_module
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
@@ -17,9 +17,11 @@ from alerting.model.metric import Metric, Query
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
+from alerting.notifiers.base import RoutingNotifier
+from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, configured_destinations, effective_routes, load_settings
+from alerting.settings import ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     `now` (aware UTC): the moment at which the run starts; rows of the sample app end there. None: the present moment.
     Raises SettingsError, SourceError or StoreError.
     """
-    retired = "" if settings else settings_module.retired()
+    retired_note = "" if settings else retired()
     settings, now = settings or load_settings(), now or datetime.now(UTC)
     source, metrics = open_source(settings, now)
     store = open_store(settings, dry_run)
@@ -47,7 +49,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     names = [metric.name for metric in metrics]
     calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
     source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
-    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired, *calendar_notes]
+    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes]
     return RunContext(
         metrics=metrics,
         queries=load_queries(),
@@ -100,7 +102,7 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
 
     `now` (aware UTC): rows of the sample app end there; None: the present moment. Raises SourceError or SettingsError.
     """
-    if not _has_catalogue(settings):
+    if not settings.has_catalogue:
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
@@ -110,6 +112,7 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
     metrics = load_catalogue(settings)
     if settings.source == "embedded":
         return _open_sample_app(settings, now or datetime.now(UTC)), metrics
+
     from alerting.sources.clickhouse import ClickHouseSource
 
     clickhouse = ClickHouseSource(
@@ -123,11 +126,6 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
         ca=settings.clickhouse_ca,
     )
     return clickhouse, metrics
-
-
-def _has_catalogue(settings: Settings) -> bool:
-    """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
-    return settings.source == "embedded" or settings.source.startswith(("http://", "https://"))
 
 
 def _open_sample_app(settings: Settings, now: datetime) -> Source:
@@ -148,7 +146,7 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
 
 def load_catalogue(settings: Settings) -> list[Metric]:
     """Return the metrics to watch in the configured source. Raises SettingsError; SourceError if a table file cannot be read."""
-    if not _has_catalogue(settings):
+    if not settings.has_catalogue:
         return open_source(settings)[1]
     return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
 
@@ -156,7 +154,7 @@ def load_catalogue(settings: Settings) -> list[Metric]:
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError if a setting names an unknown metric."""
     known = [metric.name for metric in metrics]
-    words = [word for route in effective_routes(vars(settings)).routes for word in route.words]
+    words = [word for route in settings.effective_routes.routes for word in route.words]
     if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
         raise SettingsError(f"ALERTING_ROUTES names {', '.join(unknown)}: there are {', '.join([*ROUTE_WORDS, *known])}")
     names = [name.strip() for name in settings.metrics.split(",") if name.strip()]
@@ -223,17 +221,25 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
-    return StateStore(settings.data / STATE_FILE, routes=effective_routes(vars(settings)))
+    return StateStore(settings.data / STATE_FILE, routes=settings.effective_routes)
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
     """Open the destinations. Return them as one notifier, and a note if messages are only printed, otherwise ""."""
-    from alerting.notifiers.console import Console
-    from alerting.notifiers.routing import RoutingNotifier, open_destinations
-
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
-    note = "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
     destinations = open_destinations(settings)
-    notifier = RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION]
-    return notifier, "" if configured_destinations(vars(settings)) else note
+    if not settings.destinations:
+        return destinations[DEFAULT_DESTINATION], destinations[DEFAULT_DESTINATION].check()
+    return RoutingNotifier(destinations) if len(destinations) > 1 else destinations[DEFAULT_DESTINATION], ""
+
+
+def open_destinations(settings: Settings) -> dict[str, Notifier]:
+    """Return name -> notifier of the destinations that are set up; in place of the chat the console, if it is not set up.
+
+    Only the modules of these destinations are imported.
+    """
+    opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
+    for name in settings.destinations:
+        opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)
+    return opened

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from threading import Lock, Timer
-from types import TracebackType
 
 
 class Deadline:
@@ -29,7 +28,7 @@ class Deadline:
         self._timer.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._timer.cancel()
         with self._lock:
             for duplicate in self._sockets:

@@ -15,12 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-TYPE_CHECKING = False  # importing typing would take longer than the rest of this module
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
@@ -47,10 +44,10 @@ def main(arguments: "list[str]") -> int:
         kind, *rest = arguments or ["run"]
         if kind == "lock":
             lock(rest)
-        else:
-            if kind not in ("run", "test", "lab"):
-                raise SetUpError(f"{kind}: there are run, test, lab and lock")
+        elif kind in ("run", "test", "lab"):
             set_up(kind, rest[0] if rest else ".venv")
+        else:
+            raise SetUpError(f"{kind}: there are run, test, lab and lock")
     except SetUpError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -89,7 +86,7 @@ def _one_at_a_time() -> "Iterator[None]":
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another set-up is going on; waiting for it")
+            sys.stderr.write("another set-up is going on; waiting for it\n")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -106,7 +103,7 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
         with suppress(PermissionError):  # this user may run the environment but not write to it
             stamp.touch()  # make compares times of files
         return
-    _say(f"setting up {folder.name} with Python {VERSION}: once, about a minute")
+    sys.stderr.write(f"setting up {folder.name} with Python {VERSION}: once, about a minute\n")
     if folder.exists():
         shutil.rmtree(str(folder))
     make()
@@ -182,11 +179,6 @@ def lock(options: "list[str]") -> None:
         text = (ROOT / (name + ".txt")).read_text()
         if re.search(r"://|file:| @ ", text):
             raise SetUpError(f"{name}.txt names a place: only names, versions and hashes belong there")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

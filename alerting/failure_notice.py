@@ -17,7 +17,7 @@ from alerting.model.routing import addressed_to
 from alerting.model.verdict import EventKind
 from alerting.pipeline.context import last_closed_bucket
 from alerting.pipeline.deliver import send_waiting
-from alerting.settings import Settings, effective_routes
+from alerting.settings import Settings
 
 if TYPE_CHECKING:
     from alerting.store.state import StateStore
@@ -51,7 +51,7 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < MIN_INTERVAL:
             return "told within the hour already"
-    faults, destinations = [], effective_routes(vars(settings)).of(notice)
+    faults, destinations = [], settings.effective_routes.of(notice)
     for destination in destinations:
         try:
             notifier.send(addressed_to(notice, destination))
@@ -67,7 +67,7 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     """Return the time until which all metrics of the shortest step were judged; None for a table, which may end in the past."""
-    if settings.source != "embedded" and not settings.source.startswith("http"):
+    if not settings.has_catalogue:
         return None
     try:
         metrics = load_catalogue(settings)

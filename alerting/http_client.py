@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -24,12 +24,14 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
-from urllib3.exceptions import NewConnectionError, ProtocolError
+from urllib3.exceptions import InvalidHeader, NewConnectionError, ProtocolError
+from urllib3.util.retry import Retry
 
 from alerting.deadline import Deadline
 
 CHUNK = 2**16  # bytes of a body that are read at once
 EXCERPT = 8192  # bytes of a body that are searched for an error
+MAX_RETRY_AFTER = 86_400  # seconds of Retry-After that are believed
 
 
 class HttpFailureKind(Enum):
@@ -73,6 +75,13 @@ class HttpAnswer:
         """The end of the body: an error that came after some rows is there."""
         return self.body[-EXCERPT:].decode("utf-8", "replace")
 
+    @property
+    def retry_after(self) -> float:
+        """The seconds that the header Retry-After asks to wait, as a number or a date; 0 for none that makes sense."""
+        with suppress(InvalidHeader, ValueError, OverflowError):
+            return Retry(retry_after_max=MAX_RETRY_AFTER).parse_retry_after(self.headers.get("Retry-After", "0"))
+        return 0.0
+
 
 @dataclass(frozen=True)
 class HttpFailure:
@@ -86,6 +95,12 @@ class HttpFailure:
     def unsure(self) -> bool:
         """True if the request may have arrived although there is no answer."""
         return self.why not in NEVER_SENT
+
+    def in_words(self, host: str, advice: str) -> str:
+        """Return a line about the failure. `advice`: what to check if the host cannot be reached."""
+        if self.unsure:
+            return f"no answer from {host} ({self.error})"
+        return f"{host} cannot be reached ({self.error}): {advice}"
 
 
 @dataclass(frozen=True)

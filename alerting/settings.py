@@ -49,35 +49,8 @@ DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/
 NAMES = tuple(DESTINATIONS)
 
 
-def configured_destinations(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the destinations that are set up. `values`: the settings by field name."""
-    return tuple(name for name, destination in DESTINATIONS.items() if values[destination.needs[0]])
-
-
-def effective_routes(values: Mapping[str, Any]) -> Routes:
-    """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
-    configured = configured_destinations(values)
-    to_chat = DEFAULT_DESTINATION in configured or not configured
-    return parse_routes(values["routes"], NAMES, (DEFAULT_DESTINATION,) if to_chat else configured)
-
-
-def _destination_faults(values: Mapping[str, Any]) -> list[str]:
-    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
-    faults = [
-        f"{destination.names} go together: {destination.advice}"
-        for destination in DESTINATIONS.values()
-        if len({bool(values[name].strip()) for name in destination.needs}) > 1
-    ]
-    if bool(values["email_user"]) != bool(values["email_password"]):
-        faults.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
-    configured = configured_destinations(values)
-    for name in parse_routes(values["routes"], NAMES, ()).places:
-        if name not in configured:
-            faults.append(f"ALERTING_ROUTES leads to {name}, which is not set up: set {DESTINATIONS[name].names}")
-    return faults
-
-
-# Readers: each returns the value of a text, or raises ValueError with the form that the setting takes
+# Readers: each returns the value of a text, or raises ValueError with the form that the setting takes. The empty text needs no
+# reader where it is the default.
 
 
 def _matching(pattern: str, form: str) -> Callable[[str], str]:
@@ -117,11 +90,10 @@ def _words(pattern: str, form: str, change: Callable[[str], str] = str) -> Calla
 
 
 def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A reader of texts for which `check` raises no ValueError, and of the empty text."""
+    """A reader of texts for which `check` raises no ValueError."""
 
     def read(text: str) -> str:
-        if text:
-            check(text)
+        check(text)
         return text
 
     return read
@@ -141,10 +113,14 @@ _table = _matching(
     r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", "a table name: letters, digits and '_', with an optional 'database.' before it"
 )
 _database = _matching(r"[A-Za-z_]\w*", "a database name: letters, digits and '_'")
-_token = _matching(r"(\d+:[\w-]+)?", "a bot token as BotFather gives it: digits, a colon, letters")
-_chat = _matching(r"(-?\d+|@\w+)?", "a chat id such as -1001234567890, or @channel")
-_topic = _matching(r"\d*", "the number of a topic (message_thread_id)")
-_time_of_day = _matching(r"(([01]\d|2[0-3]):[0-5]\d)?", "a local time such as 09:30, or nothing for no daily line")
+_token = _matching(r"\d+:[\w-]+", "a bot token as BotFather gives it: digits, a colon, letters")
+_chat = _matching(r"-?\d+|@\w+", "a chat id such as -1001234567890, or @channel")
+_topic = _matching(r"\d+", "the number of a topic (message_thread_id)")
+_time_of_day = _matching(r"([01]\d|2[0-3]):[0-5]\d", "a local time such as 09:30, or nothing for no daily line")
+_mail_server = _matching(
+    r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?",
+    "smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)",
+)
 _users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * for everyone in the chat")
 _countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
 _mail_sender = _checked(mail_address)
@@ -161,14 +137,10 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _optional_url(text: str) -> str:
-    return _url(text) if text else ""
-
-
 def _hook_url(text: str) -> str:
     """A URL to post to, unchanged, because its path may be its secret."""
     parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password):
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise ValueError("a URL such as https://host/path, without user and password")
     return text
 
@@ -178,13 +150,13 @@ def _url_template(text: str) -> str:
         text.format(start="", end="", metric="", slice="")
     except (KeyError, IndexError, ValueError):
         raise ValueError("a URL with no other braces than {start}, {end}, {metric} and {slice}") from None
-    return _optional_url(text)
+    return _url(text)
 
 
 def _source(text: str) -> str:
-    if text == "embedded" or text.startswith(("http://", "https://")):
-        return text if text == "embedded" else _url(text)
-    if Path(text).suffix in (".csv", ".parquet"):
+    if text.startswith(("http://", "https://")):
+        return _url(text)
+    if text == "embedded" or Path(text).suffix in (".csv", ".parquet"):
         return text
     raise ValueError("'embedded', a ClickHouse URL such as https://host:8443, or the path of a .csv or .parquet table")
 
@@ -201,12 +173,6 @@ def _size(text: str) -> int:
     if not found:
         raise ValueError("bytes, or a size such as 500M or 4G; 0 for what the server allows")
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
-
-
-def _mail_server(text: str) -> str:
-    if text and not re.fullmatch(r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?", text):
-        raise ValueError("smtps://host:465 (TLS from the start) or smtp://host:587 (STARTTLS, or this machine)")
-    return text.rstrip("/")
 
 
 def _path(text: str) -> Path:
@@ -256,12 +222,10 @@ class Settings:
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
     dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
-    runs_url: str = setting("", _optional_url, help="where reports/ is served, for links in messages")
+    runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
-    heartbeat_url: str = setting(
-        "", _optional_url, secret=True, help="pinged after every green run (or ALERTING_HEARTBEAT_URL_FILE)"
-    )
+    heartbeat_url: str = setting("", _url, secret=True, help="pinged after every green run (or ALERTING_HEARTBEAT_URL_FILE)")
     mutable: float = setting("6", _number(0, 48), help="hours in which late rows still change a judged bucket")
     calendar: Path = setting(
         "alerting/calendar.csv", _path, help="releases, pushes, campaigns, experiments: start,end,kind,title"
@@ -273,6 +237,22 @@ class Settings:
     run: str = setting("", help="set by the runner: link or path of the run's record")
     run_timeout: float = setting("600", _number(10, 7200), help="seconds the whole run may take")
 
+    @property
+    def has_catalogue(self) -> bool:
+        """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
+        return self.source == "embedded" or self.source.startswith(("http://", "https://"))
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Return the destinations that are set up."""
+        return tuple(name for name, destination in DESTINATIONS.items() if vars(self)[destination.needs[0]])
+
+    @property
+    def effective_routes(self) -> Routes:
+        """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
+        to_chat = DEFAULT_DESTINATION in self.destinations or not self.destinations
+        return parse_routes(self.routes, NAMES, (DEFAULT_DESTINATION,) if to_chat else self.destinations)
+
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Return the settings of `environ` (None: of the process), which has precedence over the `.env` file.
@@ -283,24 +263,27 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
     texts, faults = _with_secret_files(texts, {name for name, f in declared.items() if f.metadata["secret"]})
     faults += [f"{name} is not a setting{_suggestion(name, declared)}" for name in sorted(set(texts) - set(declared))]
-    values = {}
+    values: dict[str, Any] = {}
     for name, f in declared.items():
+        text = texts.get(name, f.metadata["default"])
         try:
-            values[f.name] = f.metadata["read"](texts.get(name, f.metadata["default"]))
+            values[f.name] = f.metadata["read"](text) if text or f.metadata["default"] else ""
         except ValueError as error:
-            shown = "" if f.metadata["secret"] else f"={texts[name]!r}"
+            shown = "" if f.metadata["secret"] else f"={text!r}"
             faults.append(f"{name}{shown}: it takes {error}")
-    if faults or (faults := _destination_faults(values)):
+    if not faults:
+        settings = Settings(**values)
+        faults = _destination_faults(settings)
+    if faults:
         raise SettingsError("; ".join(faults))
-    return Settings(**values)
+    return settings
 
 
-def retired(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> str:
+def retired() -> str:
     """Return a line about settings that are accepted and have no effect any more; "" where none is set."""
-    names = sorted(name for name, text in _texts(environ, dotenv).items() if name in RETIRED and text not in ("", "off"))
-    if not names:
-        return ""
-    return f"{', '.join(names)}: ignored, the raw tables are read. docs/scale.md has the SQL that takes the place of rollups"
+    names = sorted(name for name, text in _texts(None, None).items() if name in RETIRED and text not in ("", "off"))
+    advice = "ignored, the raw tables are read. docs/scale.md has the SQL that takes the place of rollups"
+    return f"{', '.join(names)}: {advice}" if names else ""
 
 
 def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
@@ -309,7 +292,7 @@ def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, 
     if path.is_file():
         from dotenv import dotenv_values  # only when there is a file
 
-        texts = {name: text or "" for name, text in dotenv_values(path, interpolate=False).items()}
+        texts |= {name: text or "" for name, text in dotenv_values(path, interpolate=False).items()}
     texts |= os.environ if environ is None else environ
     return {name: text for name, text in texts.items() if name.startswith(PREFIX)}
 
@@ -327,6 +310,21 @@ def _with_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[s
             except (OSError, UnicodeDecodeError) as error:
                 faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
     return texts, faults
+
+
+def _destination_faults(settings: Settings) -> list[str]:
+    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
+    faults = [
+        f"{destination.names} go together: {destination.advice}"
+        for destination in DESTINATIONS.values()
+        if len({bool(vars(settings)[name].strip()) for name in destination.needs}) > 1
+    ]
+    if bool(settings.email_user) != bool(settings.email_password):
+        faults.append("ALERTING_EMAIL_USER and ALERTING_EMAIL_PASSWORD go together: set both, or neither for no login")
+    for name in parse_routes(settings.routes, NAMES, ()).places:
+        if name not in settings.destinations:
+            faults.append(f"ALERTING_ROUTES leads to {name}, which is not set up: set {DESTINATIONS[name].names}")
+    return faults
 
 
 def _suggestion(name: str, declared: Mapping[str, object]) -> str:

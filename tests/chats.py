@@ -10,7 +10,7 @@ import pytest
 from alerting.model.errors import NotifyError
 from alerting.model.message import Action, Button, Message
 from alerting.model.verdict import EventKind
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from tests.pictures import png
 from tests.servers import TOKEN
 

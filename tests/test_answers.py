@@ -10,7 +10,7 @@ from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.protocols import Commit
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alerting.model.message import Action
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from tests.chats import failure, picture, question, refusal, telegram, text
 from tests.pictures import png
 from tests.servers import TOKEN, BotApi

@@ -12,7 +12,7 @@ from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore

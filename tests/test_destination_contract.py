@@ -15,12 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from alerting.connections import open_destinations
 from alerting.model.errors import NotifyError
 from alerting.model.message import Action, Button, ButtonPress, Message
 from alerting.model.protocols import Notifier
 from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
-from alerting.notifiers.routing import open_destinations
 from alerting.settings import DESTINATIONS, NAMES, PREFIX, ROOT, Settings, load_settings
 from tests.pictures import png
 from tests.servers import BrokenServer
@@ -149,7 +149,6 @@ class Pager(OneWayNotifier):
     """A pager that takes one text."""
 
     def __init__(self, url):
-        super().__init__()
         self._hook = Hook("Pager", "ALERTING_PAGER_URL", url)
 
     def send(self, message, reply_to=""):

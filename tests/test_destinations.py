@@ -13,7 +13,8 @@ from datetime import timedelta
 import pytest
 
 from alerting import connections, pipeline
-from alerting.cli import doctor, drill
+from alerting.__main__ import main
+from alerting.cli import doctor
 from alerting.connections import connect_chat, load_catalogue, open_notifier
 from alerting.failure_notice import notify_failure
 from alerting.metrics import METRICS
@@ -24,14 +25,14 @@ from alerting.model.protocols import Commit
 from alerting.model.routing import copy_key, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
-from alerting.notifiers.routing import RoutingNotifier
 from alerting.notifiers.slack import Slack
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.redaction import redact
-from alerting.settings import NAMES, ROOT, configured_destinations, effective_routes, load_settings
+from alerting.settings import NAMES, ROOT, load_settings
 from alerting.store.state import ReadOnlyState, StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
 from tests.servers import Web, needs_make, says
@@ -58,8 +59,8 @@ def test_the_first_route_that_matches_says_where(more, to):
 
 def test_without_routes_everything_goes_to_the_chat_or_to_all_there_is():
     def default(**given):
-        values = vars(load_settings({f"ALERTING_{name}": text for name, text in given.items()}, ROOT / "none"))
-        return effective_routes(values).default
+        environ = {f"ALERTING_{name}": text for name, text in given.items()}
+        return load_settings(environ, ROOT / "none").effective_routes.default
 
     chat = {"TELEGRAM_TOKEN": "1:a", "TELEGRAM_CHAT": "-1"}
     assert default() == ("telegram",)
@@ -428,7 +429,7 @@ def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, w
     for name, text in environment(given).items():
         monkeypatch.setenv(name, text)
     mail.will(".", "554 spam")
-    assert drill.drill() == 1
+    assert main(["drill"]) == 1
     said = capsys.readouterr().out
     assert "ok  arrived: 2 of 2 messages at slack" in said
     assert "BAD arrived: 0 of " in said
@@ -470,8 +471,8 @@ def test_the_settings_on_the_page_are_settings(tmp_path):
     env = tmp_path / ".env"
     env.write_text("\n".join(blocks("ini")).replace("/run/secrets", str(tmp_path)))
     given = load_settings({}, env)
-    assert configured_destinations(vars(given)) == ("slack", "email", "webhook")
-    assert effective_routes(vars(given)).default == ("webhook",)
+    assert given.destinations == ("slack", "email", "webhook")
+    assert given.effective_routes.default == ("webhook",)
 
 
 def environment(given):

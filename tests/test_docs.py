@@ -20,7 +20,7 @@ import pytest
 
 from alerting.connections import load_queries
 from alerting.runner.run import BUSY, INTERRUPTED, OK, RED
-from alerting.settings import PREFIX, RETIRED, Settings, configured_destinations, load_settings
+from alerting.settings import PREFIX, RETIRED, Settings, load_settings
 from alerting.sources.clickhouse import ClickHouseSource
 from tests.servers import PASSWORD, needs, needs_clickhouse, needs_make, running_clickhouse
 
@@ -323,4 +323,4 @@ def test_the_settings_of_the_readme_are_settings(tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / ".env").write_text(block.replace("/run/secrets", str(tmp_path)))
     given = load_settings({}, tmp_path / ".env")
-    assert (given.telegram_users, configured_destinations(vars(given))) == ("4242,@anna", ("telegram",))
+    assert (given.telegram_users, given.destinations) == ("4242,@anna", ("telegram",))

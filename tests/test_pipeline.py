@@ -20,7 +20,7 @@ from alerting.model.protocols import Commit
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status
 from alerting.notifiers.console import Console
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
 from alerting.pipeline.context import RunContext, last_closed_bucket
 from alerting.pipeline.deliver import follow_up

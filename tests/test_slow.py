@@ -14,7 +14,7 @@ from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.errors import RunFailed, SourceError
 from alerting.model.metric import Metric, Query
-from alerting.notifiers.telegram.chat import Telegram
+from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
 from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource

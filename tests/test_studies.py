@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, studies
+from alerting.__main__ import main
 from alerting.backtest.budget import PLAN_COLUMNS, BudgetPlan
 from alerting.cli import backtest
 from alerting.detectors.bands import IQR
@@ -191,7 +192,7 @@ def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, m
     monkeypatch.setattr(backtest, "DROPS_PER_CASE", 1)
     monkeypatch.setenv("ALERTING_SOURCE", str(tmp_path / "kpis.csv"))
     monkeypatch.setenv("ALERTING_DATA", str(tmp_path / "data"))
-    code = backtest.budget("3 a week", 1)
+    code = main(["budget", "3 a week", "--weeks", "1"])
     out = capsys.readouterr().out
     assert code in (0, 1)
     for heading in ("Widths for 3 a week", "In alerting/metrics.py", "Drops told within", "What each week would have cost"):
@@ -202,7 +203,7 @@ def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, m
 @pytest.mark.parametrize(("text", "weeks", "said"), [("lots", 4, "budget='lots'"), ("2 a week", 0, "at least one whole week")])
 def test_the_budget_command_refuses(text, weeks, said):
     with pytest.raises(SettingsError, match=said):
-        backtest.budget(text, weeks)
+        backtest.budget.callback(text, weeks)
 
 
 def test_conclusions_are_sentences():

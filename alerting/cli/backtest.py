@@ -33,11 +33,12 @@ DEMO_SPAN = timedelta(days=27)  # the sample app's planted incidents lie in its 
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes about a minute
 
 
-def backtest(days: int, until: str, names: list[str]) -> int:
-    """Print the incidents of the `days` before `until` (or now), then the number of messages.
-
-    `names`: metrics to replay (default: all). Raises SettingsError for a metric that is not in the catalogue.
-    """
+@click.command()
+@click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
+@click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
+@click.option("--metric", "names", multiple=True, metavar="NAME", help="Replay only this metric; may be repeated.")
+def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
+    """Replay the last weeks: incidents and number of messages."""
     ctx = connections.connect(dry_run=True)
     absent = sorted(set(names) - {metric.name for metric in ctx.metrics})
     if absent:
@@ -54,11 +55,14 @@ def backtest(days: int, until: str, names: list[str]) -> int:
     return _print_errors(reading)
 
 
-def budget(text: str, weeks: int = 4) -> int:
-    """Print the widths for a budget such as "2 a week", the lines of metrics.py to change, the drops that these widths detect,
-    and the number of messages in each of the last `weeks`.
+@click.command()
+@click.argument("text", metavar="[BUDGET]", default="2 a week")
+@click.option("--weeks", default=4, show_default=True, help="Weeks of history to choose the widths on.")
+def budget(text: str, weeks: int) -> int:
+    """Find band widths that keep false alerts within a budget.
 
-    The exit code is 1 if no widths keep to the budget. Raises SettingsError for an invalid budget, or less than one week.
+    Prints the widths, the drops they detect and what each week would have cost. BUDGET is for the whole catalogue, such as
+    "2 a week", which is the default.
     """
     allowed = parse_budget(text)
     if weeks < 1:
@@ -78,8 +82,9 @@ def budget(text: str, weeks: int = 4) -> int:
     return max(_print_errors(reading), 0 if plan.holds else 1)
 
 
+@click.command()
 def demo() -> int:
-    """Print the sample app's planted incidents, each with its messages as in the chat. Raises SettingsError."""
+    """Show the sample app's planted incidents as alerts."""
     settings = load_settings()
     ctx = replace(connections.connect(dry_run=True), daily="")
     if settings.source != "embedded":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,13 +13,12 @@ from pathlib import Path
 
 import click
 
-from alerting.connections import load_queries, open_notifier, open_source, open_store
+from alerting.connections import load_queries, open_destinations, open_source, open_store
 from alerting.model.errors import AlertingError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
-from alerting.notifiers.routing import open_destinations
-from alerting.settings import Settings, configured_destinations, effective_routes, load_settings
+from alerting.settings import Settings, load_settings
 
 MIN_FREE_SPACE = 200  # MB that a week of runs may need
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
@@ -39,13 +38,19 @@ class CheckResult:
     details: str
 
 
+@click.command()
 def doctor() -> int:
-    """Print a line for each check. The exit code is 1 if any check failed."""
-    code = 0
-    for result in examine(load_settings()):
+    """Check the setup and say how to fix what is wrong. Checks database, tables, columns, chat, disk, clock and folders."""
+    return 0 if print_results(examine(load_settings())) else 1
+
+
+def print_results(results: Iterable[CheckResult]) -> bool:
+    """Print a line for each result as soon as it is there. Return whether all checks passed."""
+    passed = True
+    for result in results:
         click.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.details}")
-        code = code if result.ok else 1
-    return code
+        passed = passed and result.ok
+    return passed
 
 
 def examine(settings: Settings) -> Iterator[CheckResult]:
@@ -130,11 +135,8 @@ def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
 
 def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
     """Check each configured destination without sending anything, and check that a route leads to it."""
-    _, note = open_notifier(settings)
-    if note:
-        yield CheckResult("chat", True, note)
-    destinations, routes = open_destinations(settings), effective_routes(vars(settings))
-    for name in configured_destinations(vars(settings)):
+    destinations, routes = open_destinations(settings), settings.effective_routes
+    for name in settings.destinations or (DEFAULT_DESTINATION,):  # the default one is the console then
         yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
         if name not in routes.places:
             yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")

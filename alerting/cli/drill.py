@@ -1,4 +1,7 @@
-"""`make drill`: send a fake incident from the source to the chat, marked as a drill, and check that it arrived."""
+"""`make drill`: send a fake incident from the source by the default route, marked as a drill, and check that it arrived.
+
+The state database is not changed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import click
 import pandas as pd
 
 from alerting import connections, pipeline
-from alerting.connections import open_notifier, open_store
+from alerting.cli.doctor import CheckResult, print_results
 from alerting.messages.compose import as_drill
 from alerting.model.errors import AlertingError, SettingsError
 from alerting.model.message import Receipt
@@ -22,11 +25,10 @@ from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
-from alerting.settings import effective_routes, load_settings
+from alerting.settings import load_settings
 from alerting.sources.base import BaseSource
 
 REMAINING_ROWS = 0.2  # share of rows that the newest bucket of the drilled table keeps
-DrillStep = tuple[bool, str, str]  # whether it succeeded, its name, and the details
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,10 @@ class DrillSource(BaseSource):
         self.source.close()
 
 
-def drill(metric: str = "") -> int:
-    """Read, judge, send by the default route and check; print a line for each step. The state database is not changed.
-
-    `metric`: its table gets the fake incident (default: the catalogue's first metric). The exit code is 1 if the drill did not
-    arrive. Raises SettingsError for a metric that is not in the catalogue.
-    """
+@click.command()
+@click.option("--metric", default="", metavar="NAME", help="Use the table of this metric (default: the first metric).")
+def drill(metric: str) -> int:
+    """Send a fake incident as a drill; check that it arrives."""
     settings = load_settings()
     rehearsal = connections.connect(dry_run=True, settings=settings)
     queries = {m.name: m.query for m in rehearsal.metrics}
@@ -65,29 +65,27 @@ def drill(metric: str = "") -> int:
         rehearsal,
         metrics=[m for m in rehearsal.metrics if m.query == query],
         source=DrillSource(rehearsal.source, query),
-        store=open_store(settings, dry_run=True, routes=effective_routes(vars(settings)).plain),
-        notifier=open_notifier(settings)[0],
+        store=connections.open_store(settings, dry_run=True, routes=settings.effective_routes.plain),
+        notifier=connections.open_notifier(settings)[0],
         run_link="",
         daily="",
     )
-    arrived = True
     try:
-        for ok, name, details in _steps(ctx):
-            arrived = arrived and ok
-            click.echo(f"{'ok ' if ok else 'BAD'} {name}: {details}")
+        arrived = print_results(_steps(ctx))
     finally:
         ctx.source.close()
     click.echo("the drill arrived" if arrived else "THE DRILL DID NOT ARRIVE")
     return 0 if arrived else 1
 
 
-def _steps(ctx: RunContext) -> Iterator[DrillStep]:
+def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     """Run the steps of the alert notebook on the DrillSource, and yield the result of each."""
     now = pipeline.clock()
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due)
     errors = "; ".join(dict.fromkeys(reading.errors.values()))
-    yield not errors, "source", errors or f"{len(reading.series)} metrics read, the newest bucket cut to {REMAINING_ROWS:.0%}"
+    read = f"{len(reading.series)} metrics read, the newest bucket cut to {REMAINING_ROWS:.0%}"
+    yield CheckResult("source", not errors, errors or read)
 
     # Use only the newest bucket: a real incident in earlier buckets must not become part of the drill.
     judged = pipeline.judge(ctx, due, reading)
@@ -95,7 +93,8 @@ def _steps(ctx: RunContext) -> Iterator[DrillStep]:
     changes = advance_state(due, [v for v in judged.verdicts if v.bucket == last], PreviousState(ctx.metrics))
     events = [event for event in changes.events if event.kind is EventKind.OPENED]
     names = ", ".join(member.metric for event in events for member in (event, *event.also))
-    yield bool(events), "judged", f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
+    found = f"anomalous: {names}" if events else "nothing was found anomalous: is the newest bucket empty?"
+    yield CheckResult("judged", bool(events), found)
 
     messages = [
         replace(as_drill(message, ctx.language), buttons=(), incident="")
@@ -106,19 +105,20 @@ def _steps(ctx: RunContext) -> Iterator[DrillStep]:
     try:
         receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
     except AlertingError as error:
-        yield False, "told", str(error)
+        yield CheckResult("told", False, str(error))
         return
     yield from _arrivals(receipts, len(messages))
 
 
-def _arrivals(receipts: list[Receipt], count: int) -> Iterator[DrillStep]:
+def _arrivals(receipts: list[Receipt], count: int) -> Iterator[CheckResult]:
     """Yield a step for each receipt, then a step for each destination with the number of messages, of `count`, it accepted."""
     for receipt in receipts:
         ok = receipt.state == "sent" and bool(receipt.message_id)
         details = f"accepted as message {receipt.message_id}" if ok else f"{receipt.state}: {receipt.reason}"
-        yield ok, receipt.key, details
+        yield CheckResult(receipt.key, ok, details)
     sent = Counter(destination_of(receipt.key) for receipt in receipts if receipt.state == "sent")
     for destination in dict.fromkeys(destination_of(receipt.key) for receipt in receipts):
-        yield sent[destination] == count, "arrived", f"{sent[destination]} of {count} messages at {destination}"
+        details = f"{sent[destination]} of {count} messages at {destination}"
+        yield CheckResult("arrived", sent[destination] == count, details)
     if not receipts:
-        yield False, "arrived", "nothing was told"
+        yield CheckResult("arrived", False, "nothing was told")

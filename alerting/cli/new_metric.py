@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -68,7 +69,7 @@ class WrittenValue:
     columns: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(map(_quoted, self.columns))})"
+        return f"{self.function}({', '.join(json.dumps(column, ensure_ascii=False) for column in self.columns)})"
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,25 @@ class DraftHistory:
         yield f"width {self.metric.width:g} (the default): it would have alerted {times} in the last 4 weeks{more}"
 
 
-def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str = "", write: bool = False) -> int:
-    """Check the query, read its history, and print a description and the catalogue line. `write`: also change the files.
+@click.command()
+@click.argument("name")
+@click.option("--sql", required=True, metavar="FILE", help="File of the query, or - for standard input; see docs/metrics.md.")
+@click.option(
+    "--value",
+    default="",
+    help="How to compute the value from the query's columns: \"count('likes')\", total, ratio, mean or measured"
+    " (default: the column called NAME).",
+)
+@click.option("--title", default="", help="Name of the metric in messages (default: derived from NAME).")
+@click.option("--step", default="", help="Length of a bucket: 15m, 1h or 1d (default: the step in the query).")
+@click.option("--write", is_flag=True, help="Write the query's file and the line in metrics.py; without it they are printed.")
+def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bool) -> int:
+    """Draft the catalogue line of a new metric from a query.
 
-    `sql`: the path of a file, or "-" for standard input. Raises SettingsError for invalid input, SourceError if the query fails.
+    Checks the query, prints and draws its history, and names the detector that suits it. NAME is a name such as feed_revenue.
     """
     settings = load_settings()
-    if settings.source != "embedded" and not settings.source.startswith("http"):
+    if not settings.has_catalogue:
         raise SettingsError("new-metric: a table's series are its metrics already; a query needs a ClickHouse or the sample app")
     queries, slices = load_queries(), load_queries(SQL / "slices")
     metrics = load_metrics(settings.language, queries, slices)
@@ -135,13 +148,13 @@ def new_metric(name: str, sql: str, value: str = "", title: str = "", step: str 
     line = catalogue_line(history.metric, history.written)
     queries |= {draft.query: Query(draft.query, draft.sql)} if draft.new else {}
     check_metrics([*metrics, history.metric], settings.language, queries, slices)
-    insert_line(FILE.read_text(encoding="utf-8"), line)
+    catalogue = insert_line(FILE.read_text(encoding="utf-8"), line)
 
     for text in history.lines():
         click.echo(text)
     click.echo(f"picture: {_draw(settings, history)}\n")
     if write:
-        files = write_catalogue(draft, line, FILE, SQL)
+        files = write_catalogue(draft, catalogue)
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
         click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` finds its width.")
     else:
@@ -196,7 +209,7 @@ def draft_metric(
         step = timedelta(seconds=int(in_query[1])) if in_query and int(in_query[1]) else STEP
     if not timedelta(minutes=1) <= step <= DAY or DAY % step:
         raise SettingsError(f"step {step}: it must divide a day: 5, 15 or 30 minutes, 1 hour, 1 day")
-    words = " ".join(title.split()) or name.replace("_", " ").replace("-", " ").capitalize()
+    words = " ".join(title.split()) or name.replace("_", " ").capitalize()
     return MetricDraft(name, words, file, sql.rstrip() + "\n", step, not same)
 
 
@@ -303,7 +316,7 @@ def sparkline(values: pd.Series) -> str:
 
 def catalogue_line(metric: Metric, written: WrittenValue) -> str:
     """Return the metric as Python source, in the style of the other lines of METRICS."""
-    title = ", ".join(f'"{language}": {_quoted(words)}' for language, words in metric.title.items())
+    title = json.dumps(dict(metric.title), ensure_ascii=False)
     unit, length = next((unit, length) for unit, length in TIME_UNITS.items() if not metric.step % length)
     options = [
         f'form="{metric.form}"' if metric.form != "count" else "",
@@ -311,12 +324,8 @@ def catalogue_line(metric: Metric, written: WrittenValue) -> str:
         f"step=timedelta({unit}={metric.step // length})" if metric.step != STEP else "",
     ]
     rest = ", ".join(filter(None, options))
-    first = f'    Metric(\n        "{metric.name}", {{{title}}}, "{metric.query}", {written}, RULE,\n'
+    first = f'    Metric(\n        "{metric.name}", {title}, "{metric.query}", {written}, RULE,\n'
     return first + (f"        {rest},\n" if rest else "") + "    ),\n"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def insert_line(source: str, line: str) -> str:
@@ -340,19 +349,18 @@ def insert_line(source: str, line: str) -> str:
     return text
 
 
-def write_catalogue(draft: MetricDraft, line: str, catalogue: Path, folder: Path) -> list[Path]:
-    """Write the catalogue and the file of a new query. Return the files. Raises SettingsError; then no file is changed."""
-    text = insert_line(catalogue.read_text(encoding="utf-8"), line)
-    file = folder / f"{draft.query}.sql"
+def write_catalogue(draft: MetricDraft, catalogue: str) -> list[Path]:
+    """Write the text of the catalogue, and a new query. Return the files. Raises SettingsError; then no file is changed."""
+    file = SQL / f"{draft.query}.sql"
     try:
         if draft.new:
             _replace(file, draft.sql)
-        _replace(catalogue, text)
+        _replace(FILE, catalogue)
     except OSError as error:
         if draft.new:
             file.unlink(missing_ok=True)
-        raise SettingsError(f"{error.filename or catalogue} cannot be written ({error.strerror}): nothing was changed") from None
-    return [file, catalogue] if draft.new else [catalogue]
+        raise SettingsError(f"{error.filename or FILE} cannot be written ({error.strerror}): nothing was changed") from None
+    return [file, FILE] if draft.new else [FILE]
 
 
 def _replace(file: Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """Commands for the person on call: status, silence, silences, unsilence, labels, listen.
 
-Each function prints its answer and returns the exit code of its command.
+Each command prints its answer and returns its exit code. A StoreError ends it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -37,11 +37,9 @@ CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
 LOCK_RETRY_AFTER = 1.0  # seconds to wait for the lock of a run
 
 
+@click.command()
 def status() -> int:
-    """Print last runs, judged buckets, open incidents, silences, outbox, disk use, and the time when the next bucket is due.
-
-    The exit code is 1 if the last run failed or the next one is overdue. Raises StoreError.
-    """
+    """Show last runs, incidents, outbox, silences, next run. Exits with 1 if the last run failed or the next is overdue."""
     settings, now = load_settings(), datetime.now(UTC)
     store = open_store(settings)
     runs = last_runs(settings, RUNS_IN_STATUS)
@@ -101,24 +99,29 @@ def _at(at: datetime, zone: str) -> str:
     return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
 
 
-def silence(scope: str, length: str, why: str) -> int:
-    """Stop messages about the metric `scope` (or "all") for `length` from now. Raises SettingsError or StoreError."""
+@click.command()
+@click.argument("metric")
+@click.option("--for", "length", required=True, metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")
+@click.option("--why", default="", help="Reason, shown in `silences`.")
+def silence(metric: str, length: str, why: str) -> int:
+    """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
     settings, now = load_settings(), datetime.now(UTC)
-    names = [metric.name for metric in load_catalogue(settings)]
-    if scope not in (*names, "all", "*"):
-        raise SettingsError(f"no metric {scope!r}: there are {', '.join(names)}; or all")
+    names = [each.name for each in load_catalogue(settings)]
+    if metric not in (*names, "all", "*"):
+        raise SettingsError(f"no metric {metric!r}: there are {', '.join(names)}; or all")
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # the user has no name, as in some containers
         user = ""
-    planned = Silence("*" if scope == "all" else scope, now, now + parse_length(length), why, user)
+    planned = Silence("*" if metric == "all" else metric, now, now + parse_length(length), why, user)
     number = open_store(settings).add_silence(planned)
     click.echo(f"silence {number}: {_silence_line(planned, settings.zone)}")
     return 0
 
 
+@click.command()
 def silences() -> int:
-    """Print the silences that have not ended. Raises StoreError."""
+    """List the silences that have not ended."""
     settings = load_settings()
     current = open_store(settings).silences(datetime.now(UTC))
     for item in current:
@@ -128,8 +131,10 @@ def silences() -> int:
     return 0
 
 
+@click.command()
+@click.argument("number", type=int)
 def unsilence(number: int) -> int:
-    """End a silence now. Raises StoreError, and SettingsError if no current silence has this number."""
+    """End a silence now. NUMBER is its number in `silences`."""
     if not open_store(load_settings()).end_silence(number, datetime.now(UTC)):
         raise SettingsError(f"no silence {number}: `python -m alerting silences` lists those that are not over")
     click.echo(f"silence {number} has ended")
@@ -153,19 +158,20 @@ def _silence_line(item: Silence, zone: str) -> str:
     return f"{scope} from {start} until {until} ({zone}){by}{why}"
 
 
+@click.command()
+@click.option("--weeks", default=8, show_default=True, help="Number of past weeks.")
 def labels(weeks: int) -> int:
-    """Print incidents, labels and precision per metric and week of the last `weeks`. Raises StoreError."""
+    """Show people's labels and the precision of each metric."""
     since = datetime.now(UTC) - timedelta(weeks=weeks)
     table = precision(open_store(load_settings()).all_incidents(since))
     click.echo(table.to_string(float_format="{:.2f}".format, na_rep="") if len(table) else "no incidents")
     return 0
 
 
-def listen(turns: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Process button presses at once, until Ctrl-C or for `turns` requests. Otherwise the next run processes them.
-
-    It polls the chat, so it needs no server and no open port. Raises StoreError, and SettingsError if no chat is configured.
-    """
+@click.command()
+@click.option("--turns", default=0, help="Stop after this many requests to the chat (default: never).")
+def listen(turns: int) -> int:
+    """Process button presses at once, until Ctrl-C. Without this they take effect at the next run."""
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
@@ -175,26 +181,26 @@ def listen(turns: int = 0, sleep: Callable[[float], None] = time.sleep) -> int:
         turn += 1
         try:
             if ctx.notifier.button_presses(ctx.store.next_update(), wait=CHAT_WAIT):
-                _process_presses(settings, ctx, sleep)
+                _process_presses(settings, ctx)
         except NotifyError as error:
             click.echo(str(error), err=True)
-            sleep(CHAT_RETRY_AFTER)
+            time.sleep(CHAT_RETRY_AFTER)
         except KeyboardInterrupt:
             break
     return 0
 
 
-def _process_presses(settings: Settings, ctx: RunContext, sleep: Callable[[float], None]) -> None:
+def _process_presses(settings: Settings, ctx: RunContext) -> None:
     """Apply the presses and send the replies. Hold the lock of runs, because a run in progress would overwrite the changes."""
     while True:
         now = datetime.now(UTC)
         try:
             with locked(settings.data / "run.lock", now):
                 answered, trouble = read_feedback(ctx, now)
-                receipts = send_waiting(ctx.store, ctx.notifier, now, sleep)
+                receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep)
             break
         except AlreadyRunningError:
-            sleep(LOCK_RETRY_AFTER)
+            time.sleep(LOCK_RETRY_AFTER)
     for item in answered:
         click.echo(f"{now:%H:%M:%SZ} {item.press.name}: {item.reply}")
     for receipt in receipts:

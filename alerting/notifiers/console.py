@@ -17,7 +17,6 @@ class Console(OneWayNotifier):
     """Prints messages for people to read, in place of the chat where no chat is configured. `out`: None for standard output."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        super().__init__()
         self._out, self._count = out, 0
 
     def send(self, message: Message, reply_to: str = "") -> str:
@@ -33,7 +32,7 @@ class Console(OneWayNotifier):
 
     def check(self) -> str:
         """Printing is always possible: return what to set for a chat."""
-        return "no chat is configured (ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT): messages are printed"
+        return "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
 
     def _print(self, heading: str, message: Message) -> None:
         out = self._out or sys.stdout

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
+from functools import partial
 from hashlib import blake2b
 from html import escape
 from ipaddress import ip_address
@@ -64,7 +65,7 @@ class Mailbox(OneWayNotifier):
     """
 
     def __init__(self, server: SmtpServer, sender: str, to: str) -> None:
-        super().__init__()
+        self.notes: list[str] = []
         self._server, self._sender = server, sender
         self._to = tuple(part.strip() for part in to.split(",") if part.strip())
         self._addresses = mail_address(sender), [mail_address(part) for part in self._to]
@@ -188,9 +189,10 @@ class SmtpServer:
     def _connect(self, session: _Session) -> smtplib.SMTP:
         """An encrypted connection with a login."""
         encrypted, (host, port) = urlsplit(self.url).scheme == "smtps", self.address
+        tls_context = partial(ssl.create_default_context, cafile=self.ca or None)
         smtp: smtplib.SMTP
         if encrypted:
-            smtp = _EncryptedConnection(session, host, port, timeout=self.timeout, context=self._tls_context())
+            smtp = _EncryptedConnection(session, host, port, timeout=self.timeout, context=tls_context())
         else:
             smtp = _Connection(session, host, port, timeout=self.timeout)
         try:
@@ -198,7 +200,7 @@ class SmtpServer:
                 session.step = "encryption"
                 smtp.ehlo()
                 if self.ca or not _is_this_machine(host):  # a local server rarely has a certificate that can be verified
-                    smtp.starttls(context=self._tls_context())
+                    smtp.starttls(context=tls_context())
             if self.user:
                 session.step = "login"
                 smtp.login(self.user, self.password)
@@ -206,9 +208,6 @@ class SmtpServer:
             smtp.close()
             raise
         return smtp
-
-    def _tls_context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ca or None)
 
 
 @dataclass

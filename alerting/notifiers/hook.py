@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
 
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
-MAX_RETRY_AFTER = 86_400.0  # seconds of Retry-After that are believed
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
 
@@ -39,11 +36,11 @@ class Hook:
         self.host = parts.hostname or "nowhere"
         self._secrets = [url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.path]
 
-    def post(self, body: bytes, **headers: str) -> str:
-        """Return the text of an answer of 2xx. Raises NotifyError, permanent when this message can never be accepted."""
+    def post(self, body: bytes, **headers: str) -> None:
+        """Post a message. Raises NotifyError for any answer but 2xx, permanent when this message can never be accepted."""
         answer = self.ask("POST", body, headers)
         if 200 <= answer.code < 300:
-            return answer.text
+            return
         text = f"{self.name}: {answer.code or ''} {answer.text}".replace(":  ", ": ")
         if answer.code == 429:
             raise NotifyError(text, retry_after=answer.retry_after or 1.0)
@@ -59,19 +56,17 @@ class Hook:
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
         client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
-        headers = {"Content-Type": "application/json; charset=utf-8", **headers}
-        answer = client.request(method, self._url, data=body, headers=headers)
-        if isinstance(answer, HttpFailure) and answer.unsure:
-            return HookAnswer(0, f"no answer from {self.host} ({answer.error})", unsure=True)
+        content = {"Content-Type": "application/json; charset=utf-8"}
+        answer = client.request(method, self._url, data=body, headers={**content, **headers})
         if isinstance(answer, HttpFailure):
-            return HookAnswer(0, f"{self.host} cannot be reached ({answer.error}): check the network and {self.setting}")
+            text = answer.in_words(self.host, f"check the network and {self.setting}")
+            return HookAnswer(0, text, unsure=answer.unsure)
         text = answer.head
         for secret in filter(lambda part: len(part) > 1, self._secrets):  # some servers repeat the address
             text = text.replace(secret, "<address>")
         line = " ".join(text.split())
         is_web_page = re.match(r"<!|<html", line, re.IGNORECASE)
-        wait = _retry_after(answer.headers.get("Retry-After", ""))
-        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], wait)
+        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], answer.retry_after)
 
 
 def ping(url: str, timeout: float = 10.0) -> str:
@@ -92,14 +87,3 @@ def ping(url: str, timeout: float = 10.0) -> str:
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
     return f"heartbeat: {host} answered {answer.status}: {advice}"
-
-
-def _retry_after(header: str) -> float:
-    """The seconds that a Retry-After header asks to wait, as a number or a date; 0 for none that makes sense."""
-    with suppress(ValueError):
-        if header.strip().isdigit():
-            return min(float(header), MAX_RETRY_AFTER)
-        at = parsedate_to_datetime(header)
-        seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
-        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
-    return 0.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from alerting.model.errors import NotifyError
 from alerting.notifiers.base import OneWayNotifier
 from alerting.notifiers.hook import Hook
-from alerting.notifiers.telegram_html import cut_html, encodable
+from alerting.notifiers.telegram_html import PIECE, cut_html, encodable
 
 if TYPE_CHECKING:
     from alerting.model.message import Message
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 3900  # characters; Slack advises 4000
 MARKS = {"b": "*", "strong": "*", "i": "_", "em": "_", "s": "~", "code": "`", "pre": "```"}
-_TAG = re.compile(r"""<(?P<end>/?)(?P<tag>[a-z][\w-]*)(?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 _HREF = re.compile(r"""href=(["'])(?P<url>.*?)\1""", re.IGNORECASE | re.DOTALL)
 
 
@@ -35,7 +34,6 @@ class Slack(OneWayNotifier):
     """The channel of the webhook `url`, which is a secret. `timeout`: seconds for a request."""
 
     def __init__(self, url: str, timeout: float = 15.0) -> None:
-        super().__init__()
         self._hook = Hook("Slack", "ALERTING_SLACK_URL", url, timeout)
 
     def send(self, message: Message, reply_to: str = "") -> str:
@@ -61,20 +59,20 @@ class Slack(OneWayNotifier):
 
 def mrkdwn(text: str) -> str:
     """Return Telegram HTML in Slack's markup: *bold*, _italic_, <url|text>; Slack wants &, < and > as entities, and no others."""
-    pieces, position, has_address = list[str](), 0, list[bool]()  # the last: for each <a> that is open
-    for tag in _TAG.finditer(text):
-        pieces.append(_entities(text[position : tag.start()]))
-        position = tag.end()
-        name = tag["tag"].lower()
-        if name != "a":
-            pieces.append(MARKS.get(name, ""))
-        elif tag["end"]:
-            pieces.append(">" if has_address and has_address.pop() else "")
-        else:
-            href = _HREF.search(tag[0])
-            has_address.append(bool(href))
-            pieces.append(f"<{_entities(href['url']).replace('|', '%7C')}|" if href else "")
-    return "".join([*pieces, _entities(text[position:])])
+    has_address = list[bool]()  # for each <a> that is open
+
+    def converted(piece: re.Match[str]) -> str:
+        if piece["tag"] is None:
+            return _entities(piece[0])
+        if piece["tag"].lower() != "a":
+            return MARKS.get(piece["tag"].lower(), "")
+        if piece["end"]:
+            return ">" if has_address and has_address.pop() else ""
+        href = _HREF.search(piece[0])
+        has_address.append(bool(href))
+        return f"<{_entities(href['url']).replace('|', '%7C')}|" if href else ""
+
+    return PIECE.sub(converted, text)
 
 
 def _entities(text: str) -> str:

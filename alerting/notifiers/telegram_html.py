@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-_PIECE = re.compile(
+PIECE = re.compile(  # a tag, an entity or a character
     r"""<(?P<end>/?)(?P<tag>[a-z][\w-]*)(?:"[^"]*"|'[^']*'|[^<>"'])*>|&(?:lt|gt|amp|quot|\#\d+|\#x[\da-f]+);|.""",
     re.IGNORECASE | re.DOTALL,
 )
@@ -18,7 +18,7 @@ def cut_html(text: str, limit: int) -> str:
 
     Tags count nothing and an entity (&lt;) counts as the character that it stands for; neither is ever split.
     """
-    pieces = list(_PIECE.finditer(text))
+    pieces = list(PIECE.finditer(text))
     if sum(map(_units, pieces)) <= limit:
         return text
     left, open_tags, kept = limit - 1, list[str](), list[str]()

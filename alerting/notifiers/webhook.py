@@ -38,7 +38,6 @@ class Webhook(OneWayNotifier):
     """
 
     def __init__(self, url: str, secret: str = "", photos: bool = True, timeout: float = 15.0) -> None:
-        super().__init__()
         self._hook, self._secret, self._photos = Hook("Webhook", SETTING, url, timeout), secret.encode(), photos
 
     def send(self, message: Message, reply_to: str = "") -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.telegram import buttons
-from alerting.notifiers.telegram.api import BotClient, BotResponse, identifier, json_object, result
+from alerting.notifiers import telegram_buttons as buttons
+from alerting.notifiers.telegram_api import BotClient, BotResponse, identifier, json_object, result
 from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
 
 if TYPE_CHECKING:
@@ -29,13 +29,8 @@ _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
 
 
 def from_settings(settings: Settings) -> Telegram:
-    return Telegram(
-        settings.telegram_token,
-        settings.telegram_chat,
-        settings.telegram_url,
-        settings.telegram_topic,
-        users=settings.telegram_users,
-    )
+    token, chat, url = settings.telegram_token, settings.telegram_chat, settings.telegram_url
+    return Telegram(token, chat, url, settings.telegram_topic, users=settings.telegram_users)
 
 
 class Telegram:
@@ -51,9 +46,6 @@ class Telegram:
         self.notes: list[str] = []
         self._client, self._secret = BotClient(token, self.url, timeout), buttons.secret(token)
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
-
-    def __repr__(self) -> str:
-        return f"Telegram(chat={self.chat!r}, url={self.url!r}, topic={self.topic!r})"
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Return the id of the sent message. HTML that Telegram cannot parse is sent again as plain text.
@@ -96,7 +88,7 @@ class Telegram:
         presses: dict[int, ButtonPress] = {}
         for _ in range(MAX_PAGES):
             updates = self._updates(since, wait)
-            page = [self._press(update) for update in updates if buttons.update_number(update) is not None]
+            page = [press for press in map(self._press, updates) if press]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
             presses |= {press.update_id: press for press in page}
@@ -170,9 +162,12 @@ class Telegram:
             raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
         return updates
 
-    def _press(self, update: dict[str, Any]) -> ButtonPress:
+    def _press(self, update: object) -> ButtonPress | None:
         """The press in an update, refused if it comes from another chat or from a person who may not press."""
-        press, chat, person = buttons.parse_press(update, self._secret)
+        parsed = buttons.parse_press(update, self._secret)
+        if not parsed:
+            return None
+        press, chat, person = parsed
         if press.refused:
             return press
         if not self._is_this_chat(chat):

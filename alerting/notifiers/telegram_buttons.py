@@ -11,11 +11,11 @@ import json
 import re
 import unicodedata
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from alerting.model.incident import incident_ref
 from alerting.model.message import Action, ButtonPress
-from alerting.notifiers.telegram.api import json_object
+from alerting.notifiers.telegram_api import json_object
 from alerting.notifiers.telegram_html import encodable
 
 if TYPE_CHECKING:
@@ -27,14 +27,6 @@ MAX_NUMBER = 2**53  # above every id of Telegram, and a number that every progra
 
 NOT_A_PRESS = "not a button that somebody pressed"
 FORGED = "not a button of these alerts, or older than the bot's token"
-
-
-class Press(NamedTuple):
-    """A button press, with the facts that decide whether it counts: the chat, and the id and @name of the person."""
-
-    answer: ButtonPress
-    chat: dict[str, Any]
-    person: frozenset[str]
 
 
 def secret(token: str) -> bytes:
@@ -56,25 +48,30 @@ def markup(message: Message, key: bytes) -> dict[str, str]:
 
 def data(action: Action, about: str, key: bytes) -> str:
     """Return the data of a button. `about`: the incident's ref."""
-    return f"{action}:{about}:{_signature(action, about, key)}"
+    signed = f"{action}:{about}"
+    return f"{signed}:{hmac.new(key, signed.encode(), sha256).hexdigest()[:SIGNATURE_LENGTH]}"
 
 
-def update_number(update: object) -> int | None:
-    """Return the number of an update, or None for a value without a usable number."""
-    number = json_object(update).get("update_id")
-    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_NUMBER else None
+def parse_press(update: object, key: bytes) -> tuple[ButtonPress, dict[str, Any], set[str]] | None:
+    """Return the press in an update, the chat where it was pressed, and the id and @name of the person.
 
+    Anything else in an update is a press that is refused. Return None for a value without a usable number.
+    """
+    fields = json_object(update)
+    number = _whole_number(fields.get("update_id"))
+    if number is None:
+        return None
 
-def parse_press(update: dict[str, Any], key: bytes) -> Press:
-    """Return the press in an update that has a number. Anything else in an update is a press that is refused."""
-    query = json_object(update.get("callback_query"))
+    query = json_object(fields.get("callback_query"))
     sender = json_object(query.get("from"))
-    user, username = _user_id(sender.get("id")), _username(sender.get("username"))
+    user = str(_whole_number(sender.get("id")) or "")
+    alias = sender.get("username")
+    username = f"@{alias.lower()}" if isinstance(alias, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", alias) else ""
     names = [_printable(sender.get("first_name")), _printable(sender.get("last_name"))]
     action, about = _verified(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
     answer = ButtonPress(
-        update_id=update_number(update) or 0,
+        update_id=number,
         callback_id=_printable(query.get("id")),
         action=action,
         ref=about,
@@ -82,22 +79,17 @@ def parse_press(update: dict[str, Any], key: bytes) -> Press:
         user_id=user,
         refused=refused,
     )
-    return Press(answer, json_object(json_object(query.get("message")).get("chat")), frozenset({user, username} - {""}))
+    return answer, json_object(json_object(query.get("message")).get("chat")), {user, username} - {""}
 
 
 def _verified(text: object, key: bytes) -> tuple[Action, str]:
     """Action and incident's ref of a button with our signature; for any other data the ref is ""."""
-    form = rf"([a-z]+):([0-9a-f]{{16}}):([0-9a-f]{{{SIGNATURE_LENGTH}}})"
-    parts = re.fullmatch(form, text) if isinstance(text, str) else None
-    if parts is None or parts[1] not in set(Action):
-        return Action.TAKE, ""
-    action, about, signature = Action(parts[1]), parts[2], parts[3]
-    genuine = hmac.compare_digest(signature, _signature(action, about, key))
-    return (action, about) if genuine else (Action.TAKE, "")
-
-
-def _signature(action: Action, about: str, key: bytes) -> str:
-    return hmac.new(key, f"{action}:{about}".encode(), sha256).hexdigest()[:SIGNATURE_LENGTH]
+    parts = re.fullmatch(r"([a-z]+):([0-9a-f]{16}):[0-9a-f]+", text) if isinstance(text, str) else None
+    if parts and parts[1] in set(Action):
+        action, about = Action(parts[1]), parts[2]
+        if hmac.compare_digest(parts[0], data(action, about, key)):
+            return action, about
+    return Action.TAKE, ""
 
 
 def _printable(text: object) -> str:
@@ -109,10 +101,6 @@ def _printable(text: object) -> str:
     return " ".join("".join(letters).split())
 
 
-def _username(text: object) -> str:
-    return f"@{text.lower()}" if isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else ""
-
-
-def _user_id(number: object) -> str:
-    is_id = isinstance(number, int) and not isinstance(number, bool) and 0 < number < MAX_NUMBER
-    return str(number) if is_id else ""
+def _whole_number(value: object) -> int | None:
+    """The number, if it is one that every program can represent. JSON's true is a number for Python, and none here."""
+    return value if type(value) is int and 0 <= value < MAX_NUMBER else None

@@ -72,11 +72,9 @@ class BotClient:
         client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=mask)
         files = {"photo": ("picture.png", photo, "image/png")} if photo else None
         answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
-        if isinstance(answer, HttpFailure) and answer.unsure:
-            return _failed(f"no answer from {self._host} ({answer.error})", unsure=True)
         if isinstance(answer, HttpFailure):
-            advice = "check the network, a proxy, and ALERTING_TELEGRAM_URL"
-            return _failed(f"{self._host} cannot be reached ({answer.error}): {advice}")
+            text = answer.in_words(self._host, "check the network, a proxy, and ALERTING_TELEGRAM_URL")
+            return _failed(text, unsure=answer.unsure)
         body = answer.body.decode("utf-8", "replace")
         return _parse(answer.status, body.replace(self._token, "<token>"))  # some proxies repeat the URL
 
