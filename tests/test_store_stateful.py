@@ -74,6 +74,7 @@ class Model:
             self.enqueue(message, at or message.bucket)
         for key in memory.withdrawn_keys:
             self.finish(key, "withdrawn", at)
+        self.follow()
 
     def add_silence(self, silence):
         id = silence.id or max(self.silences, default=0) + 1
@@ -92,7 +93,6 @@ class Model:
                 for key in [k for k, row in self.rows.items() if self.waits(row) and row.message.edits == message.edits]:
                     del self.rows[key]
                 self.rows[message.key] = Row(message, at)
-        self.follow()
 
     def waits(self, row):
         return row.state == "waiting"
@@ -106,10 +106,9 @@ class Model:
         row = self.rows.get(key)
         if row and (self.waits(row) or state == "sent"):
             row.state, row.changed, row.id, row.due = state, at, id, due
-        self.follow()
 
     def follow(self):
-        """Pictures and edits share what befell their text."""
+        """Pictures and edits that still wait at the end of a transaction share what befell their text."""
         for row in self.rows.values():
             before = self.before(row)
             if self.waits(row) and (row.message.photo or row.message.edits) and before and before.state in OVER:
@@ -120,6 +119,7 @@ class Model:
             for key in keys:
                 self.finish(key, "folded", at)
         self.enqueue(digest, at)
+        self.follow()
 
     def waiting(self, at=None):
         ready = [row for row in self.rows.values() if self.waits(row) and (at is None or row.due <= at)]
@@ -330,6 +330,7 @@ class Life(RuleBasedStateMachine):
             self.accepted.append(receipt.key)
         state, due = "waiting" if receipt.state == "kept" else receipt.state, at + timedelta(seconds=later) if later else EVER
         self.model.finish(receipt.key, state, at, receipt.message_id, due)
+        self.model.follow()
 
     @invariant()
     def the_outbox_is_as_the_model_has_it(self):
@@ -378,3 +379,19 @@ TestLife = Life.TestCase
 TestLife.settings = settings(
     max_examples=70, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+
+
+def test_a_picture_that_its_own_commit_withdraws_is_withdrawn_though_its_text_was_folded():
+    """It waits until the end of the commit, where `withdrawn_keys` say what becomes of it. Other pictures follow their text."""
+    text = Message("a", EventKind.OPENED, "views", AT, "x")
+    withdrawn, other = (Message(f"a/p{n}", EventKind.OPENED, "views", AT, "caption", b"png", "a") for n in (0, 1))
+    life = Life()
+    try:
+        life.say([text], None)
+        life.fold(AT + timedelta(minutes=1), AT, "a")
+        life.withdraw([withdrawn.key], [withdrawn, other], None)
+        life.every_message_is_in_one_state_and_sent_stays_sent()
+        states = {key: row.state for key, row in life.model.rows.items()}
+        assert states == {"a": "folded", "a/digest": "waiting", "a/p0": "withdrawn", "a/p1": "folded"}
+    finally:
+        life.teardown()
