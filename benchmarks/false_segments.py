@@ -7,10 +7,13 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
+
 from alerting.connections import SQL, load_queries
 from alerting.metrics import METRICS
+from alerting.model.metric import Metric
 from alerting.model.verdict import Status, Verdict
-from alerting.pipeline.segment_watch import MIN_EVIDENCE, highest_evidence, segment_metrics
+from alerting.pipeline.segment_watch import MIN_EVIDENCE, judge_segments, segment_metrics
 from alerting.rootcause.expectation import HISTORY_DAYS
 from alerting.sample.folder import simulate_app
 from alerting.sources.embedded import EmbeddedSource
@@ -36,3 +39,10 @@ def main(buckets: int) -> int:
     far = ", ".join(f"{score:.1f}" for score in sorted(scores, reverse=True)[:5])
     sys.stdout.write(f"{found} of {len(scores)} calm buckets were called odd (from {MIN_EVIDENCE:g} on); furthest {far}\n")
     return 0
+
+
+def highest_evidence(metric: Metric, rows: pd.DataFrame, total: Verdict) -> float:
+    """Return the highest evidence (nats) for a segment; 0 where none is big and changed enough."""
+    smallest = 1e-9
+    verdict, _ = judge_segments(metric, rows, total, smallest)
+    return abs(verdict.score) * smallest

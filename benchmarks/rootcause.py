@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alerting.rootcause.expectation import expected_counts, expected_ratio
 from alerting.rootcause.explain import Candidate, explain
 
 TOP = 3
 MINUTES = 10  # minutes of history of a ratio
+DECAY_BUCKETS = 1.25  # the weight of a past bucket falls by e over so many; best of 0.5 .. 4 for segments of 2 % and more
+FORECAST_ERRORS = 6  # past buckets that are forecast to measure each leaf's spread
 SECONDS = 1.0  # target per case
 ASKED = {
     "rs": {"top1": 0.75, "top3": 0.9, "f1": 0.75},
@@ -95,12 +96,14 @@ def _cases(table: Path, truth: Path) -> Iterator[tuple[str, str, pd.DataFrame, l
 
 
 def answers(rows: pd.DataFrame, attributes: list[str]) -> tuple[Candidate, ...]:
-    """Return up to three ranked causes of one case, even if the evidence is below the threshold: an empty answer scores 0."""
-    if "cnt" in rows:
-        told = explain(ratio_leaves(rows, attributes), attributes, "ratio", direction="up")
-    else:
-        told = explain(count_leaves(rows, attributes), attributes)
-    return told.candidates[:TOP]
+    """Return up to three ranked causes of one case, even if the evidence is below the threshold: an empty answer scores 0.
+
+    Of a ratio only those that rose, because higher is worse.
+    """
+    if "cnt" not in rows:
+        return explain(count_leaves(rows, attributes), attributes).candidates[:TOP]
+    candidates = explain(ratio_leaves(rows, attributes), attributes, "ratio").candidates
+    return tuple(cause for cause in candidates if cause.value > cause.expected)[:TOP]
 
 
 def ratio_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
@@ -124,6 +127,38 @@ def count_leaves(rows: pd.DataFrame, attributes: list[str]) -> pd.DataFrame:
     past = sorted(c for c in rows if c[0] == "m" and c[1:].isdigit())
     expected, spread = expected_counts(np.nan_to_num(rows[past].to_numpy(float)))
     return rows[attributes].assign(value=rows["value"].to_numpy(float), expected=expected, spread=spread)
+
+
+def expected_counts(past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) expected and (n,) spread of the next bucket of counts.
+
+    `past` (n, steps): the buckets before, newest first, 0 where a leaf had none. Each bucket is scaled to the newest one's
+    total, then averaged with weights that fall with age; the spread is the root mean square of the same forecast's errors
+    of the newest `FORECAST_ERRORS` buckets. Raises ValueError under 2 buckets.
+    """
+    if past.ndim != 2 or past.shape[1] < 2:
+        raise ValueError(f"recent: past must have two buckets or more, has shape {past.shape}")
+
+    def forecast(buckets: np.ndarray, total: float) -> np.ndarray:
+        weights = np.exp(-np.arange(buckets.shape[1]) / DECAY_BUCKETS)
+        return (buckets * (total / np.maximum(buckets.sum(axis=0), 1e-9))) @ (weights / weights.sum())
+
+    errors = range(min(FORECAST_ERRORS, past.shape[1] - 1))
+    squares = [(past[:, i] - forecast(past[:, i + 1 :], past[:, i].sum())) ** 2 for i in errors]
+    return forecast(past, past[:, 0].sum()), np.sqrt(np.mean(squares, axis=0))
+
+
+def expected_ratio(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) expected part and whole of a ratio where higher is worse: the mean of the better half of the past buckets.
+
+    `part`, `whole` (n, steps). The worse half may hold the beginning of this incident, or the last one.
+    """
+    used = np.flatnonzero(whole.sum(axis=0) > 0)
+    if not len(used):
+        return np.zeros(len(part)), np.zeros(len(part))
+    overall = part[:, used].sum(axis=0) / whole[:, used].sum(axis=0)
+    better = used[np.argsort(overall, kind="stable")[: (len(used) + 1) // 2]]
+    return part[:, better].mean(axis=1), whole[:, better].mean(axis=1)
 
 
 def _cost(name: str, times: list[float]) -> Figure:

@@ -122,10 +122,3 @@ def judge_segments(
     segment = Segment(found.conditions, found.value, found.expected)
     verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, found.value, *band, score, spell_segment(segment.elements))
     return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes))
-
-
-def highest_evidence(metric: Metric, rows: pd.DataFrame, total: Verdict) -> float:
-    """Return the highest evidence (nats) for a segment; 0 where none is big and changed enough."""
-    smallest = 1e-9
-    verdict, _ = judge_segments(metric, rows, total, smallest)
-    return abs(verdict.score) * smallest

@@ -24,8 +24,6 @@ MAX_TOTAL_RATIO = 2.0  # a past day with less than half, or more than twice, the
 IMBALANCE_SIGMAS = 5.0  # a group is out of balance when its share of the users deviates by so many standard deviations ...
 IMBALANCE_SHARE = 0.2  # ... and by this part
 MIN_CORRELATION = 0.0005  # of the units of a leaf of a ratio
-DECAY_BUCKETS = 1.25  # the weight of a past bucket falls by e over so many; best of 0.5 .. 4 for segments of 2 % and more
-FORECAST_ERRORS = 6  # past buckets that are forecast to measure each leaf's spread
 MAX_OVERLAP = 1.02  # segments that add up to more than so many times the total have users in common
 MAX_OTHER_VALUES = 8  # other values of the segment's attribute that are kept
 MAX_NEW_VALUES = 2  # new values, and gone ones, that are kept
@@ -195,38 +193,6 @@ def _imbalanced_groups(rows: pd.DataFrame) -> tuple[Segment, ...]:
     imbalanced = (deviation > IMBALANCE_SIGMAS * np.maximum(spread, noise)) & (deviation > IMBALANCE_SHARE * usual)
     names = past.leaves[EXPERIMENT].to_numpy()
     return tuple(Segment((((EXPERIMENT, str(names[i])),),), float(now[i]), float(usual[i])) for i in np.flatnonzero(imbalanced))
-
-
-def expected_counts(past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (n,) expected and (n,) spread of the next bucket of counts.
-
-    `past` (n, steps): the buckets before, newest first, 0 where a leaf had none. Each bucket is scaled to the newest one's
-    total, then averaged with weights that fall with age; the spread is the root mean square of the same forecast's errors
-    of the newest `FORECAST_ERRORS` buckets. Raises ValueError under 2 buckets.
-    """
-    if past.ndim != 2 or past.shape[1] < 2:
-        raise ValueError(f"recent: past must have two buckets or more, has shape {past.shape}")
-
-    def forecast(buckets: np.ndarray, total: float) -> np.ndarray:
-        weights = np.exp(-np.arange(buckets.shape[1]) / DECAY_BUCKETS)
-        return (buckets * (total / np.maximum(buckets.sum(axis=0), 1e-9))) @ (weights / weights.sum())
-
-    errors = range(min(FORECAST_ERRORS, past.shape[1] - 1))
-    squares = [(past[:, i] - forecast(past[:, i + 1 :], past[:, i].sum())) ** 2 for i in errors]
-    return forecast(past, past[:, 0].sum()), np.sqrt(np.mean(squares, axis=0))
-
-
-def expected_ratio(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (n,) expected part and whole of a ratio where higher is worse: the mean of the better half of the past buckets.
-
-    `part`, `whole` (n, steps). The worse half may hold the beginning of this incident, or the last one.
-    """
-    used = np.flatnonzero(whole.sum(axis=0) > 0)
-    if not len(used):
-        return np.zeros(len(part)), np.zeros(len(part))
-    overall = part[:, used].sum(axis=0) / whole[:, used].sum(axis=0)
-    better = used[np.argsort(overall, kind="stable")[: (len(used) + 1) // 2]]
-    return part[:, better].mean(axis=1), whole[:, better].mean(axis=1)
 
 
 def overdispersion(part: np.ndarray, whole: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alerting.model.incident import Segment, spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
-from alerting.rootcause.search import BOTH, Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
+from alerting.rootcause.search import Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
@@ -54,11 +54,6 @@ class Candidate:
         return relative_change(self.value, self.expected)
 
     @property
-    def rest_change(self) -> float:
-        """Relative change of everything else."""
-        return relative_change(self.rest_value, self.rest_expected)
-
-    @property
     def text(self) -> str:
         """The set as `os=ios&source=ads;os=web`: pairs by attribute, conditions by name."""
         return spell_segment(self.conditions, space="")
@@ -77,10 +72,6 @@ class Explanation:
     causes: tuple[Candidate, ...] = ()
     candidates: tuple[Candidate, ...] = ()
 
-    @property
-    def change(self) -> float:
-        return relative_change(self.value, self.expected)
-
 
 def relative_change(value: float, expected: float) -> float:
     """Return value / expected - 1, never NaN: infinite where nothing was expected and something came."""
@@ -90,23 +81,19 @@ def relative_change(value: float, expected: float) -> float:
 
 
 def explain(
-    leaves: pd.DataFrame,
-    attributes: Sequence[str],
-    kind: str = COUNT,
-    options: SearchOptions = DEFAULT_OPTIONS,
-    direction: str = BOTH,
+    leaves: pd.DataFrame, attributes: Sequence[str], kind: str = COUNT, options: SearchOptions = DEFAULT_OPTIONS
 ) -> Explanation:
     """Return the smallest sets of conditions whose leaves changed by one factor while the rest did not.
 
     `leaves`: one row per combination of `attributes` (others are summed over), and of a count `value`, `expected`; of a
     ratio `part`, `whole`, `expected_part`, `expected_whole`, all of the same length of time. `spread`, optional: the standard
-    deviation of the leaf's past errors, of a ratio in rates. `direction`: up or down to search for such a change only.
+    deviation of the leaf's past errors, of a ratio in rates.
     Raises ValueError on an unknown kind, a missing column, and numbers that are negative or not finite.
     """
     if kind == COUNT:
         table = make_leaves(leaves, attributes, ["value", "expected"])
         counts, due = table.numbers["value"], table.numbers["expected"]
-        return _conclude(_count_effect(table, counts, due, options, direction), counts.sum(), due.sum())
+        return _conclude(_count_effect(table, counts, due, options), counts.sum(), due.sum())
     if kind != RATIO:
         raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
@@ -119,7 +106,7 @@ def explain(
         explained = _conclude(_mix_effect(table, options, value - expected), value, expected)
         if explained.answer == Conclusion.CARRIED:
             return explained
-    return _conclude(_rate_effect(table, options, direction), value, expected)
+    return _conclude(_rate_effect(table, options), value, expected)
 
 
 @dataclass(frozen=True)
@@ -134,14 +121,14 @@ class _Effect:
     volume: np.ndarray  # (n,) numbers whose share is the size of a set
 
 
-def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions, direction: str) -> _Effect:
+def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions) -> _Effect:
     """Return how the counts changed."""
     curves = count_curves(value, expected, estimate_noise(value, expected, leaves.numbers.get("spread")))
-    space = SearchSpace(leaves, curves, value - expected, float(expected.sum()), options, direction)
+    space = SearchSpace(leaves, curves, value - expected, float(expected.sum()), options)
     return _Effect("count", space, lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
 
 
-def _rate_effect(leaves: Leaves, options: SearchOptions, direction: str) -> _Effect:
+def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
     """Return how the rates changed, given the whole that there is now."""
     there = leaves.numbers["whole"] > 0
     rate = expected_rates(leaves.numbers["expected_part"], leaves.numbers["expected_whole"])[there]
@@ -149,7 +136,7 @@ def _rate_effect(leaves: Leaves, options: SearchOptions, direction: str) -> _Eff
     part, whole = leaves.numbers["part"], leaves.numbers["whole"]
     due = whole * rate
     curves = ratio_curves(part, whole, rate, options.correlation)
-    space = SearchSpace(leaves, curves, part - due, float(due.sum()), options, direction)
+    space = SearchSpace(leaves, curves, part - due, float(due.sum()), options)
 
     def numbers(mask: np.ndarray) -> tuple[float, float]:
         return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
@@ -161,7 +148,7 @@ def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effec
     """Return how the shares of the whole changed. `change`: that of the ratio."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
     return replace(
-        _count_effect(leaves, whole, usual, options, BOTH),
+        _count_effect(leaves, whole, usual, options),
         name="mix",
         numbers=lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
         share=lambda mask: _change_by_shares(leaves, mask.astype(int)) / change,

@@ -14,7 +14,6 @@ import pandas as pd
 
 from alerting.rootcause.likelihood import GRID, UNIT_CORRELATION, curve_peak
 
-UP, DOWN, BOTH = "up", "down", "both"
 MISSING_VALUE = "(none)"  # name of a missing attribute value
 
 Condition = tuple[tuple[str, str], ...]  # (attribute, value) pairs that hold together, by attribute: os=ios & country=RU
@@ -109,15 +108,9 @@ class SearchSpace:
     """
 
     def __init__(
-        self,
-        leaves: Leaves,
-        curves: np.ndarray,
-        deviation: np.ndarray,
-        expected: float,
-        options: SearchOptions,
-        direction: str = BOTH,
+        self, leaves: Leaves, curves: np.ndarray, deviation: np.ndarray, expected: float, options: SearchOptions
     ) -> None:
-        self.curves, self.deviation, self.expected, self.options, self.direction = curves, deviation, expected, options, direction
+        self.curves, self.deviation, self.expected, self.options = curves, deviation, expected, options
         changed = abs(deviation.sum())
         self.min_moved = max(options.min_change * expected, options.min_share * changed, 1e-9)
         self.lattice = ConditionLattice(leaves, options.order, np.abs(deviation), self.min_moved)
@@ -180,10 +173,8 @@ class SearchSpace:
         price = o.pair_cost * (pairs / size - 1) + o.condition_cost * (size - 1) + o.mixed_cost * mixed
         score = gain * (1 - price) - o.min_gain * size
 
-        # The leaves moved the way that their common factor says, and in the wanted direction.
+        # The leaves moved the way that their common factor says.
         fits = np.isinf(factor) | (np.sign(moved[near]) == np.sign(np.round(np.log(factor), 9)))
-        if self.direction != BOTH:
-            fits = fits & (np.sign(moved[near]) == (1 if self.direction == UP else -1))
         fits = fits & (gain > base.gain)
         order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")  # of two names the first, to the bit
         best = [j for j in order[: o.wide] if fits[j]]
