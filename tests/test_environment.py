@@ -136,7 +136,9 @@ class Repo:
         self.write("requirements.txt", "first")
         self.write("requirements-test.txt", "first", "tester")
         self.write("requirements-build.txt", "builder")
-        self.environ = {name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "MAKE", "MFLAGS"))}
+        self.environ = {
+            name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "MAKE", "MFLAGS", "PYTHON"))
+        }
         self.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri(), "PIP_CONFIG_FILE": os.devnull}
 
     def write(self, name, *packages):
@@ -154,7 +156,7 @@ class Repo:
 
     def python(self, code, layer=""):
         command = [self.root / f".venv{layer}" / "bin" / "python", "-c", code]
-        return subprocess.run(command, cwd="/", capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(command, cwd="/", env=self.environ, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @pytest.fixture(scope="module")
