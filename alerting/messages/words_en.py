@@ -51,7 +51,6 @@ WORDS = {
 NOUNS: dict[str, tuple[str, ...]] = {
     "bucket": ("bucket", "buckets"),
     "day": ("day", "days"),
-    "minute": ("minute", "minutes"),
     "incident": ("incident", "incidents"),
     "message": ("message", "messages"),
     "times": ("×", "×"),
