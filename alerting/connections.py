@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
-STATE_FILE = "alerts.sqlite"
 SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
@@ -184,7 +183,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
     history: HistoryCache = store
     if dry_run:
         with suppress(StoreError):  # the cache does not exist or cannot be read: read everything from the source
-            history = HistoryReader(settings.data / STATE_FILE)
+            history = HistoryReader(settings.state_file)
     tables = source_tables(settings)
     server = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
     if settings.source == "embedded":
@@ -221,7 +220,7 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
-    return StateStore(settings.data / STATE_FILE, routes=settings.effective_routes)
+    return StateStore(settings.state_file, routes=settings.effective_routes)
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

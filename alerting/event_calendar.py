@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from alerting.model.metric import CalendarEvent
+from alerting.model.metric import CalendarEvent, unknown_metrics
 
 COLUMNS = ["start", "end", "kind", "title", "metrics"]
 DAY = timedelta(days=1)
@@ -60,8 +60,8 @@ def _event(row: list[str], zone: ZoneInfo, metrics: Collection[str]) -> Calendar
         ends = _span(end, zone)[1]
     if ends < begins:
         raise ValueError(f"its end {end} lies before its start {start}")
-    if absent := [name for name in names if name not in metrics]:
-        raise ValueError(f"no metric {', '.join(absent)}: there are {', '.join(metrics)}")
+    if error := unknown_metrics(names, metrics):
+        raise ValueError(error)
     return CalendarEvent(begins, ends, kind, title, names)
 
 

@@ -238,6 +238,16 @@ class Settings:
     run_timeout: float = setting("600", _number(10, 7200), help="seconds the whole run may take")
 
     @property
+    def state_file(self) -> Path:
+        """Return the path of the state database."""
+        return self.data / "alerts.sqlite"
+
+    @property
+    def lock_file(self) -> Path:
+        """Return the path of the file that a run locks."""
+        return self.data / "run.lock"
+
+    @property
     def has_catalogue(self) -> bool:
         """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
         return self.source == "embedded" or self.source.startswith(("http://", "https://"))

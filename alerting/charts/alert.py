@@ -220,7 +220,7 @@ def state_text(metric: Metric, verdict: Verdict, language: str) -> str:
 
 def title_text(metric: Metric, language: str) -> str:
     """Return the metric's title, or else its name: the first that the font can draw, cut to the room that there is."""
-    titles = (metric.title.get(language, ""), metric.title.get("en", ""), metric.name)
+    titles = (metric.title_in(language), metric.title_in("en"), metric.name)
     title = next(filter(None, map(drawable_text, titles)), "?")
     return title if len(title) <= MAX_TITLE_CHARACTERS else f"{title[: MAX_TITLE_CHARACTERS - 1]}…"
 

@@ -16,7 +16,7 @@ from alerting.backtest.power import detection_power, power_table, smallest_found
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
-from alerting.model.metric import Metric
+from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.run import Reading
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
@@ -40,9 +40,8 @@ DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: tak
 def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     """Replay the last weeks: incidents and number of messages."""
     ctx = connections.connect(dry_run=True)
-    absent = sorted(set(names) - {metric.name for metric in ctx.metrics})
-    if absent:
-        raise SettingsError(f"no metric {', '.join(absent)}: there are {', '.join(m.name for m in ctx.metrics)}")
+    if error := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
+        raise SettingsError(error)
     metrics = [metric for metric in ctx.metrics if not names or metric.name in names]
 
     now = pipeline.clock(until)

@@ -87,7 +87,7 @@ def _check_state(settings: Settings) -> str:
     store = open_store(settings)
     if store.notes:
         raise AlertingError("; ".join(store.notes))
-    return f"{settings.data / 'alerts.sqlite'} is in order"
+    return f"{settings.state_file} is in order"
 
 
 def _check_source(settings: Settings) -> Iterator[CheckResult]:

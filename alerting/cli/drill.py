@@ -18,7 +18,7 @@ from alerting.cli.doctor import CheckResult, print_results
 from alerting.messages.compose import as_drill
 from alerting.model.errors import AlertingError, SettingsError
 from alerting.model.message import Receipt
-from alerting.model.metric import Query
+from alerting.model.metric import Query, unknown_metrics
 from alerting.model.protocols import Commit, Source
 from alerting.model.routing import destination_of
 from alerting.model.verdict import EventKind
@@ -58,8 +58,8 @@ def drill(metric: str) -> int:
     settings = load_settings()
     rehearsal = connections.connect(dry_run=True, settings=settings)
     queries = {m.name: m.query for m in rehearsal.metrics}
-    if metric and metric not in queries:
-        raise SettingsError(f"no metric {metric!r}: there are {', '.join(queries)}")
+    if metric and (error := unknown_metrics([metric], queries)):
+        raise SettingsError(error)
     query = queries[metric] if metric else rehearsal.metrics[0].query
     ctx = replace(
         rehearsal,

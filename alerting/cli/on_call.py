@@ -19,12 +19,12 @@ from alerting.connections import connect_chat, load_catalogue, open_store
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident
-from alerting.model.metric import STEP, Silence
+from alerting.model.metric import STEP, Silence, unknown_metrics
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback
 from alerting.pipeline.segment_watch import stand_in_names
-from alerting.reporting.archive import disk_sizes, last_runs
+from alerting.reporting.archive import disk_sizes, format_size, last_runs
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
@@ -60,7 +60,7 @@ def status() -> int:
         click.echo(f"silence {silence.id}: {silence.scope} until {_at(silence.until, settings.zone)} {silence.why}".rstrip())
     counts = store.counts()
     click.echo(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused")
-    sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in disk_sizes(settings).items())
+    sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
     click.echo(f"disk: {sizes}")
 
     overdue = _print_next_due({name: bucket for name, bucket in judged.items() if name in steps}, steps, settings, now)
@@ -107,8 +107,8 @@ def silence(metric: str, length: str, why: str) -> int:
     """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
     settings, now = load_settings(), datetime.now(UTC)
     names = [each.name for each in load_catalogue(settings)]
-    if metric not in (*names, "all", "*"):
-        raise SettingsError(f"no metric {metric!r}: there are {', '.join(names)}; or all")
+    if metric not in ("all", "*") and (error := unknown_metrics([metric], names)):
+        raise SettingsError(f"{error}; or all")
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # the user has no name, as in some containers
@@ -195,7 +195,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
     while True:
         now = datetime.now(UTC)
         try:
-            with locked(settings.data / "run.lock", now):
+            with locked(settings.lock_file, now):
                 answered, trouble = read_feedback(ctx, now)
                 receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep)
             break

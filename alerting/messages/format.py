@@ -229,7 +229,7 @@ def duration(length: timedelta, language: str) -> str:
 
 
 def plural(count: int, noun: str, language: str) -> str:
-    """Return the number and the noun in the form that goes with it: 1 минута, 2 минуты, 5 минут, 11 минут, 21 минута."""
+    """Return the number and the noun in the form that goes with it: 1 день, 2 дня, 5 дней, 11 дней, 21 день."""
     tens, ones = abs(count) // 10 % 10, abs(count) % 10
     if language != "ru":
         form = 0 if abs(count) == 1 else 1
@@ -250,8 +250,7 @@ def plain_line(text: str, limit: int) -> Markup:
 
 def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Markup:
     """Return the metric's title in the language, or else in English, or else its name."""
-    title = metric.title.get(language) or metric.title.get("en") or metric.name
-    return plain_line(title, limit) or Markup(metric.name)
+    return plain_line(metric.title_in(language), limit) or Markup(metric.name)
 
 
 def inside_sentence(title: str) -> str:

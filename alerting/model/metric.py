@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -121,6 +121,10 @@ class Metric:
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
 
+    def title_in(self, language: str) -> str:
+        """Return the title in the language, or else in English, or else the name."""
+        return self.title.get(language) or self.title.get("en") or self.name
+
     @property
     def scan(self) -> str:
         """Name of the scan it is computed from, which metrics of one query and step share."""
@@ -157,6 +161,12 @@ class Query:
 def table_name(query: str) -> str:
     """Return the table that a query reads: `feed_actions` for both `feed_actions` and `feed_actions.ages`."""
     return query.partition(".")[0]
+
+
+def unknown_metrics(names: Iterable[str], known: Collection[str]) -> str:
+    """Return the error for names that are not known, such as "no metric 'clicks': there are views, likes"; "" if none is."""
+    absent = ", ".join(dict.fromkeys(repr(name) for name in names if name not in known))
+    return f"no metric {absent}: there are {', '.join(known)}" if absent else ""
 
 
 @dataclass(frozen=True)

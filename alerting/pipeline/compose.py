@@ -80,7 +80,7 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
     names = dict.fromkeys(name for e in begun for name in (e.metric, *(other.metric for other in e.also)))
-    titles = tuple(ctx.metric(name).title.get(ctx.language, name) for name in names)
+    titles = tuple(ctx.metric(name).title_in(ctx.language) for name in names)
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
@@ -107,7 +107,7 @@ def _context(
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
-        normal=tuple(m.title.get(ctx.language, m.name) for m in normal),
+        normal=tuple(m.title_in(ctx.language) for m in normal),
         members=tuple(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
         ),
@@ -207,7 +207,7 @@ def _summarize(
     due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
     left_out = {member.metric for incident in incidents for member in incident.members}
     quietest, closest = _closest_calls(verdicts, left_out | stand_in_names(verdict.metric for verdict in verdicts))
-    title = {metric.name: metric.title.get(ctx.language, metric.name) for metric in ctx.metrics}
+    title = {metric.name: metric.title_in(ctx.language) for metric in ctx.metrics}
     return DailySummary(
         runs=len(runs),
         due=max(due, len(runs)),
@@ -238,7 +238,7 @@ def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str
 def _anomalous_segments(ctx: RunContext, verdicts: Sequence[Verdict]) -> tuple[tuple[str, str, float, int], ...]:
     """Return title, segment, largest change and number of buckets of each anomalous segment, most buckets first."""
     watched = ctx.segment_metrics
-    title = {metric.name: ctx.metric(metric.segments_of).title.get(ctx.language, metric.segments_of) for metric in watched}
+    title = {metric.name: ctx.metric(metric.segments_of).title_in(ctx.language) for metric in watched}
     found: dict[tuple[str, str], list[float]] = {}
     for verdict in verdicts:
         if verdict.metric in title and verdict.status is Status.ANOMALOUS:

@@ -116,7 +116,7 @@ def os_error(what: str) -> Iterator[None]:
 
 def disk_sizes(settings: Settings) -> dict[str, int]:
     """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
-    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, "alerts.sqlite*")}
+    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, f"{settings.state_file.name}*")}
 
 
 def folder_size(path: Path, pattern: str = "*") -> int:

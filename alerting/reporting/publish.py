@@ -75,7 +75,7 @@ def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> Render
 
 def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]) -> dict[str, Any]:
     """Read the open incidents and the messages of a run. Its messages have its parameter `at`, or a moment since its start."""
-    path = settings.data / "alerts.sqlite"
+    path = settings.state_file
     started = datetime.fromisoformat(line["started"])
     since, until = started, started + NO_END
     with suppress(ValueError, TypeError):
@@ -122,7 +122,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
 
 def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) -> list[Markup]:
     """Write the pages of incidents that changed. Return index entries of the newest incidents. Raises OSError, StoreError."""
-    path = settings.data / "alerts.sqlite"
+    path = settings.state_file
     if not path.is_file():
         return []
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
@@ -175,8 +175,8 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
     """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles."""
-    has_catalogue = settings.source == "embedded" or settings.source.startswith("http")
-    return PageContext(settings.language, settings.zone, now, _catalogue_titles(settings) if has_catalogue else {})
+    titles = _catalogue_titles(settings) if settings.has_catalogue else {}
+    return PageContext(settings.language, settings.zone, now, titles)
 
 
 def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
@@ -192,8 +192,7 @@ def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
     titles = dict[str, MetricTitle]()
     with suppress(Exception):  # analysts edit that file: the run reports its error, and the pages show names
         for metric in load_catalogue(settings):
-            words = metric.title.get(settings.language) or metric.title.get("en") or metric.name
-            titles[metric.name] = MetricTitle(redact(words, settings)[0], metric.form)
+            titles[metric.name] = MetricTitle(redact(metric.title_in(settings.language), settings)[0], metric.form)
     with suppress(OSError):
         write_file(file, json.dumps({"key": key, "titles": titles}, ensure_ascii=False))
     return titles

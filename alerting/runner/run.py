@@ -80,7 +80,7 @@ def run_alerts(
     with ExitStack() as stack:
         if not dry_run:
             try:
-                stack.enter_context(locked(settings.data / "run.lock", started))
+                stack.enter_context(locked(settings.lock_file, started))
             except AlreadyRunningError as other:
                 run.log(str(other))
                 if other.age > timedelta(seconds=settings.run_timeout) + HANG_TOLERANCE:

@@ -18,7 +18,7 @@ from alerting.messages.facts import root_cause_facts
 from alerting.messages.format import NumberFormat, change, segment_name
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause
-from alerting.model.metric import Metric
+from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.tables import cell_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, fold_episodes
@@ -69,9 +69,9 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
     Raises SettingsError for an unknown metric, a moment that is not over yet, and a bucket without a value.
     """
     ctx = ctx or connections.connect(dry_run=True)
-    found = next((each for each in ctx.metrics if each.name == metric), None)
-    if found is None:
-        raise SettingsError(f"no metric {metric!r}: there are {', '.join(each.name for each in ctx.metrics)}")
+    if error := unknown_metrics([metric], [each.name for each in ctx.metrics]):
+        raise SettingsError(error)
+    found = ctx.metric(metric)
     bucket = _closed_bucket(ctx, found, pipeline.clock(at))
     due = DueBuckets(found, bucket - FOLDED // found.step * found.step, bucket)
     judged = _judge(ctx, due)
@@ -86,7 +86,7 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
 
     reader = messages.Audience(ctx.language, ctx.zone, bucket + found.step)
     return ExplainedMoment(
-        title=found.title.get(ctx.language) or metric,
+        title=found.title_in(ctx.language),
         verdict=event.verdict,
         cause=cause,
         facts={

@@ -11,7 +11,6 @@ import pandas as pd
 
 from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
 from alerting.backtest.review import at_widths, group_events, near_misses
-from alerting.connections import STATE_FILE
 from alerting.incidents import labels
 from alerting.model.incident import Incident
 from alerting.model.tables import DisplayList
@@ -99,7 +98,7 @@ def review(past: BacktestData, track: Progress = iter, given: Settings | None = 
 
 def _recorded_incidents(past: BacktestData, settings: Settings) -> list[Incident]:
     """Return the incidents of runs about the past's metrics: the state may hold others, of another source."""
-    path = settings.data / STATE_FILE
+    path = settings.state_file
     if not path.exists():
         return []
     with closing(ReadOnlyState(path)) as state:
