@@ -41,6 +41,7 @@ def test_a_calendar_is_read_in_local_time(tmp_path):
         ("2026-11-20,,release", "it has 3 columns"),
         ("2026-11-20,,release,", "no title"),
         ("2026-11-20,,release,x,clicks", "no metric 'clicks': there are views, likes"),
+        ("2026-11-20,,release,x,clicks likes ctr clicks", "no metric 'clicks', 'ctr': there are views, likes"),
     ],
 )
 def test_a_line_that_is_wrong_is_named_and_the_others_count(tmp_path, line, said):

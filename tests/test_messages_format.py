@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -189,3 +190,18 @@ def test_an_instant_names_its_day_only_when_it_must():
 )  # fmt: skip
 def test_a_title_within_a_sentence(title, said):
     assert inside_sentence(title) == said
+
+
+@pytest.mark.parametrize(
+    ("title", "ru", "en"),
+    [
+        ({"en": "Likes", "ru": "Лайки"}, "Лайки", "Likes"),
+        ({"en": "Likes"}, "Likes", "Likes"),
+        ({"ru": "Лайки"}, "Лайки", "likes"),
+        ({"en": "Likes", "ru": "\u200b \x00"}, "Likes", "Likes"),  # nothing to print
+        ({"en": " ", "ru": ""}, "likes", "likes"),
+    ],
+)
+def test_a_title_is_in_the_language_or_in_english_or_the_name(title, ru, en):
+    likes = replace(metric(), title=title)
+    assert (likes.title_in("ru"), likes.title_in("en")) == (ru, en)

@@ -111,14 +111,14 @@ def test_messages_about_problems_make_a_sound_and_confirmations_do_not():
     assert all(make("en").quiet for make in (taken, silenced, muted, daily, labelled(Label.REAL)))
     calm = replace(event(EventKind.RESOLVED, normal(moscow("17:00"))), quiet=True)
     assert messages.compose(calm, context(metric(), reader())).quiet
-    assert messages.picture_message(event(EventKind.OPENED, DROP), b"png", context(metric(), reader())).quiet
+    assert messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader())).picture(b"png").quiet
 
 
 def test_a_drill_can_be_taken_for_nothing_else():
     real, marked = worsened_incident("en"), as_drill(worsened_incident("en"), "en")
     assert (marked.key, marked.reply_to, marked.edits) == (f"drill/{real.key}", f"drill/{real.reply_to}", "")
     assert marked.text == f"🧪 DRILL {real.text}"
-    shown = messages.picture_message(event(EventKind.OPENED, DROP), b"png", context(metric(), reader("ru")))
+    shown = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader("ru"))).picture(b"png")
     assert as_drill(shown, "ru").text.startswith("🧪 УЧЕБНАЯ ТРЕВОГА 🔴")
 
 
@@ -137,7 +137,8 @@ def test_what_is_critical_is_routed_by_its_severity_and_not_by_its_icon(monkeypa
     monkeypatch.setattr(facts, "CRITICAL_ICON", icon)
     routes, about = parse_routes("critical -> email; * -> slack", ("telegram", "slack", "email")), context(metric(), reader())
     said = event(EventKind.OPENED, DROP)
-    for message in (messages.compose(said, about), messages.picture_message(said, b"png", about), platform("en")):
+    text = messages.compose(said, about)
+    for message in (text, text.picture(b"png"), platform("en")):
         assert (message.text.split()[0], routes.of(message)) == (icon, ("email",))
     near = replace(DROP, score=-1.2)
     for calm in (
@@ -275,8 +276,8 @@ def test_the_owner_is_not_mentioned_when_the_incident_is_over():
 
 def test_keys_say_what_a_message_is_about():
     likes = context(metric(), reader())
-    said = event(EventKind.OPENED, DROP)
-    text, shown = messages.compose(said, likes), messages.picture_message(said, b"png", likes)
+    text = messages.compose(event(EventKind.OPENED, DROP), likes)
+    shown = text.picture(b"png")
     assert (text.key, text.photo, text.reply_to) == ("likes/opened/20261012T1115Z/text", None, "")
     assert (shown.key, shown.photo, shown.reply_to) == ("likes/opened/20261012T1115Z/picture", b"png", text.key)
     assert plain_spaces(shown.text) == "🔴 <b>Likes −39 %</b> · Mon 14:15–14:30"

@@ -50,7 +50,8 @@ def test_no_name_breaks_the_text(kind, odd, language):
     about = messages.MessageContext(
         likes, reader(language, now=moscow("18:00"), run_link=odd, owner=odd), 1e14, 1e14, web, odd, moscow("12:09"), (odd,) * 50
     )
-    for message, limit in ((messages.compose(said, about), 4096), (messages.picture_message(said, b"png", about), 1024)):
+    text = messages.compose(said, about)
+    for message, limit in ((text, 4096), (text.picture(b"png"), 1024)):
         assert len(message.text.encode("utf-16-le")) // 2 < limit  # as Telegram counts
         shown = plain(message.text)
         assert shown.strip()
@@ -95,7 +96,8 @@ def test_no_incident_breaks_the_text(kind, odd, platform, closed):
         f"https://x.org/?q={odd}", odd, moscow("12:09"), (odd,) * 50, parts, WORST, platform, days,
         timedelta(days=900), (odd,) * 40,
     )  # fmt: skip
-    for message, limit in ((messages.compose(said, about), 4096), (messages.picture_message(said, b"png", about), 1024)):
+    text = messages.compose(said, about)
+    for message, limit in ((text, 4096), (text.picture(b"png"), 1024)):
         assert len(message.text.encode("utf-16-le")) // 2 < limit
         shown = plain(message.text)
         assert shown.strip()

@@ -28,7 +28,6 @@ from alerting.messages.format import (
     plain_line,
     plural,
     roughly,
-    title_of,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident
@@ -49,7 +48,8 @@ DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 def compose(event: Event, context: MessageContext) -> Message:
     """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
-    incident, language, subject = event.incident, context.reader.language, Subject.of(event, context)
+    incident, metric, reader, subject = event.incident, context.metric, context.reader, Subject.of(event, context)
+    is_over = incident is not None and incident.closed is not None
     template = event.kind.value.replace(" ", "_")
     if event.kind is EventKind.OPENED and context.is_platform and subject.others:
         template = "platform"
@@ -59,50 +59,38 @@ def compose(event: Event, context: MessageContext) -> Message:
         template = "data_back" if subject.is_gap else "resolved"
 
     actions: tuple[tuple[Action, ...], ...] = ()
-    if incident and event.kind in OPENING_KINDS and incident.open:
+    if incident and event.kind in OPENING_KINDS and not is_over:
         actions = OPENING_BUTTONS
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
-    is_label_wanted = actions == ENDING_BUTTONS and incident is not None and incident.label is None
+
+    # The last lines: how late the text is, where it leads, and who is called
+    lateness = reader.now - event.bucket - metric.step
+    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    is_called = event.kind not in GOOD_KINDS and not is_over
+    footer = {
+        "late": duration(lateness, reader.language) if is_late else "",
+        "dashboard": context.dashboard,
+        "run": reader.run_link,
+        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else "",
+        "is_label_wanted": actions == ENDING_BUTTONS and incident is not None and incident.label is None,
+    }
 
     is_opening = event.kind in OPENING_KINDS and not event.again
     is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and incident.last_notified is None)
-    footer = _footer_facts(event, context) | {"is_label_wanted": is_label_wanted}
     return Message(
         f"{event.key}/text",
         event.kind,
         event.metric,
         event.bucket,
-        render(template, language, event_facts(subject) | footer, footer="footer"),
+        render(template, reader.language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",
-        buttons=tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in actions),
+        buttons=tuple(tuple(Button(WORDS[reader.language][f"button {it.value}"], it) for it in row) for row in actions),
         quiet=event.quiet,
         critical=subject.is_critical,
     )
-
-
-def _footer_facts(event: Event, context: MessageContext) -> dict[str, Any]:
-    """Return what the last lines show: how late the text is, where it leads, and who is called."""
-    incident, metric, reader = event.incident, context.metric, context.reader
-    is_over = incident is not None and incident.closed is not None
-    lateness = reader.now - event.bucket - metric.step
-    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
-    is_called = event.kind not in GOOD_KINDS and not is_over
-    return {
-        "late": duration(lateness, reader.language) if is_late else "",
-        "dashboard": context.dashboard,
-        "run": reader.run_link,
-        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else "",
-    }
-
-
-def picture_message(event: Event, png: bytes, context: MessageContext) -> Message:
-    """Return the picture that answers the event's text. Its caption is that text's first line."""
-    text = compose(event, context)
-    caption, key = text.text.split("\n")[0], f"{event.key}/picture"
-    return replace(text, key=key, text=caption, photo=png, reply_to=text.key, buttons=(), quiet=True)
 
 
 def rarity_text(event: Event, context: MessageContext) -> str:
@@ -117,7 +105,10 @@ def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
     """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
-    facts = {"title": title_of(metric, reader.language), "cause": root_cause_facts(incident, metric, reader)}
+    facts = {
+        "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
+        "cause": root_cause_facts(incident, metric, reader),
+    }
     text = render("cause_found", reader.language, facts)
     key = f"{incident.id}/cause/text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)

@@ -18,7 +18,6 @@ from alerting.messages.format import (
     plain_line,
     plural,
     signed_percent,
-    title_of,
 )
 from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
@@ -83,6 +82,7 @@ class Subject:
     since: datetime | None  # the first anomalous bucket
     gap: datetime | None  # the first missing bucket
     is_gap: bool  # the text is about missing data, rather than anomalous data
+    is_critical: bool
     before: Verdict | None  # the verdict that was sent last; of a correction, the one that it takes back
     worst: Verdict | None
     until: datetime  # end of the newest bucket that the text is about
@@ -113,6 +113,7 @@ class Subject:
             is_gap = incident.root.gap if incident else kind is EventKind.DATA_BACK
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
+        reported = [part.member.first for part in others] if context.is_platform else []
         return cls(
             event,
             context,
@@ -121,16 +122,12 @@ class Subject:
             episode.since or (member.since if member else None),
             gap,
             is_gap,
+            event.is_critical(context.metric.policy, reported),
             (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
             episode.worst or (member.worst if member else None),
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
-
-    @property
-    def is_critical(self) -> bool:
-        others = [part.member.first for part in self.others] if self.context.is_platform else []
-        return self.event.is_critical(self.context.metric.policy, others)
 
 
 def _about(
@@ -226,8 +223,13 @@ class MemberFacts:
     gap: str  # from when to when it had no data, where it had nothing but a gap
 
 
+NO_OTHERS: dict[str, tuple[Any, ...]] = dict.fromkeys(
+    ("also", "still", "normal_again", "joined", "worsened", "corrected", "in_gap", "roots_first", "ended"), ()
+)
+
+
 def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
-    """Return the lists that a text may show of the incident's other metrics."""
+    """Return the lists that a text may show of the incident's other metrics: those of NO_OTHERS."""
     event, incident, parts = subject.event, subject.event.incident, subject.others
     is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
     facts = {part.metric.name: _member_facts(subject, part) for part in parts}
@@ -270,7 +272,7 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     verdict = member.first if incident and incident.closed else part.verdict or member.first
     worst, end = member.worst or member.first, member.until or subject.event.bucket + subject.context.metric.step
     return MemberFacts(
-        title_of(metric, reader.language, MAX_SHORT_TITLE),
+        plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
         verdict_facts(member.first, metric.form, reader.language),
         verdict_facts(verdict, metric.form, reader.language),
         verdict_facts(worst, metric.form, reader.language),
@@ -284,5 +286,5 @@ def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
-    title = title_of(metric, language, MAX_SHORT_TITLE) if metric else plain_line(event.metric, MAX_SHORT_TITLE)
+    title = plain_line(metric.title_in(language) if metric else event.metric, MAX_SHORT_TITLE)
     return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}

@@ -13,7 +13,16 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from alerting.messages.context import END_KINDS, Audience, Subject, loss_facts, members_of_gap, other_metrics, verdict_facts
+from alerting.messages.context import (
+    END_KINDS,
+    NO_OTHERS,
+    Audience,
+    Subject,
+    loss_facts,
+    members_of_gap,
+    other_metrics,
+    verdict_facts,
+)
 from alerting.messages.format import (
     MAX_REASON,
     MAX_SHORT_TITLE,
@@ -32,7 +41,6 @@ from alerting.messages.format import (
     segment_attributes,
     segment_name,
     signed_percent,
-    title_of,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
@@ -89,22 +97,6 @@ class RarityFacts:
 
 def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
-    incident, context = subject.event.incident, subject.context
-    return {
-        **_headline_facts(subject),
-        **_course_facts(subject),
-        "incident": _incident_facts(subject),
-        "others": other_metrics(subject),
-        "cause": _cause_facts(subject, incident) if incident and incident.cause else NO_CAUSE,
-        "similar": _similar_facts(context.similar, subject.event.bucket, context.reader) if context.similar else None,
-        "calendar": _calendar(subject) if context.calendar else (),
-        "gap": _gap_facts(subject) if subject.is_gap else None,
-        "end": _end_facts(subject) if subject.event.kind in END_KINDS else None,
-    }
-
-
-def _headline_facts(subject: Subject) -> dict[str, Any]:
-    """Return what the event is about: the metric, its verdict, and the verdict that was sent last."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
     verdict, before, incident = event.verdict, subject.before, event.incident
     icon = CRITICAL_ICON if subject.is_critical else WARNING_ICON
@@ -114,16 +106,24 @@ def _headline_facts(subject: Subject) -> dict[str, Any]:
         icon = "↩️"
     return {
         "icon": icon,
-        "title": title_of(metric, reader.language),
+        "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
         "when": reader.span(event.bucket, event.bucket + metric.step),
         "verdict": verdict_facts(verdict, metric.form, reader.language),
-        "before": verdict_facts(before, metric.form, reader.language) if before else None,
+        "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
         "is_detector_new": before is None or before.reason != verdict.reason,
         "is_again": event.again,  # the incident was opened once more
         "is_platform": context.is_platform,
         "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # in the incident before
         "normal": tuple(plain_line(title, MAX_TITLE) for title in context.normal),  # titles of the metrics that are normal
+        **_course_facts(subject),
+        "incident": _incident_facts(subject),
+        "others": other_metrics(subject) if subject.others or event.also else NO_OTHERS,
+        "cause": _cause_facts(subject, incident) if incident and incident.cause else NO_CAUSE,
+        "similar": _similar_facts(context.similar, event.bucket, reader) if context.similar else None,
+        "calendar": _calendar(subject) if context.calendar else (),
+        "gap": _gap_facts(subject) if subject.is_gap else None,
+        "end": _end_facts(subject) if event.kind in END_KINDS else None,
     }
 
 
@@ -227,7 +227,7 @@ def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> di
         "findings": tuple(name for name, found in findings.items() if found),  # those with a line, the most telling first
         "effect": effect,  # alike | mix | rate | experiment | count; empty where nothing explains the change
         "is_drop": change < 0,  # of the metric
-        "title": inside_sentence(title_of(metric, language, MAX_SHORT_TITLE)),
+        "title": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),
         "attributes": Markup(enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))),
         "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
         "new": _segment_list(cause.new, language),

@@ -19,7 +19,6 @@ from markupsafe import Markup
 
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.incident import Segment
-from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 
 NAN = float("nan")
@@ -246,11 +245,6 @@ def plain_line(text: str, limit: int) -> Markup:
     ends = list(accumulate(len(escape(c, quote=False)) for c in line[: limit + 1]))  # no character is shorter once escaped
     fits = bisect_right(ends, limit)
     return Markup(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
-
-
-def title_of(metric: Metric, language: str, limit: int = MAX_TITLE) -> Markup:
-    """Return the metric's title in the language, or else in English, or else its name."""
-    return plain_line(metric.title_in(language), limit) or Markup(metric.name)
 
 
 def inside_sentence(title: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -56,6 +56,11 @@ class Message:
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
     quiet: bool = False  # without a sound
     critical: bool = field(default=False, compare=False)  # severity of what is new in it; for routes only, so it is not stored
+
+    def picture(self, png: bytes) -> Message:
+        """Return the picture that answers this text. Its caption is the text's first line."""
+        key, caption = f"{self.key.removesuffix('/text')}/picture", self.text.split("\n")[0]
+        return replace(self, key=key, text=caption, photo=png, reply_to=self.key, buttons=(), quiet=True)
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,9 @@ class Metric:
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
 
     def title_in(self, language: str) -> str:
-        """Return the title in the language, or else in English, or else the name."""
-        return self.title.get(language) or self.title.get("en") or self.name
+        """Return the title in the language, or else in English, or else the name: the first that has something to print."""
+        titles = (self.title.get(language, ""), self.title.get("en", ""))
+        return next((title for title in titles if any(c.isprintable() and c != " " for c in title)), self.name)
 
     @property
     def scan(self) -> str:

@@ -44,7 +44,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
         if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
             continue
         context = _context(ctx, event, changes, judged, now)
-        out.append(messages.compose(event, context))
+        text = messages.compose(event, context)
+        out.append(text)
         charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
         if charted and event.verdict.status is not Status.MISSING:
             from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
@@ -52,7 +53,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
             cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
             metric, frame = ctx.metric(event.metric), judged[event.metric]
             chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
-            out.append(messages.picture_message(event, charts.to_png(chart), context))
+            out.append(text.picture(charts.to_png(chart)))
     return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
 
 
