@@ -13,6 +13,7 @@ import re
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
+from alerting.detectors.limits import Above, Below, Outside  # noqa: F401  for the lines that analysts write
 from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
 from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from alerting import detectors
 from alerting.detectors.bands import BaseDetector, Fence
+from alerting.detectors.limits import Above, Below, Outside
 
 
 def detector_classes() -> list[type[BaseDetector]]:
@@ -35,3 +36,8 @@ def _is_detector(cls: type[BaseDetector]) -> bool:
 
 WIDTH_RULES = [cls for cls in detector_classes() if issubclass(cls, Fence)]  # they take any baseline as `over`
 DETECTORS = [cls() for cls in detector_classes() if not issubclass(cls, Fence)]  # with their default parameters
+FIXED_LIMITS = [
+    Above(120),
+    Below(80),
+    Outside(low=60, high=140),
+]  # under the laws that ask for no learning

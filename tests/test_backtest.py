@@ -41,6 +41,7 @@ from alerting.backtest.score import (
 )
 from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
 from alerting.detectors.baselines import Change, SameSlot, Trailing
+from alerting.detectors.limits import Above
 from alerting.metrics import RULE
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric, Policy
@@ -341,6 +342,20 @@ def test_a_metric_with_too_little_past_keeps_its_width(clean):
     plan = choose_widths(young, width_curves(young, widths=[0.5, 1, 2]), 2)
     assert plan.widths["b"] == 1.0
     assert "b" not in plan.moved
+
+
+def test_a_metric_with_fixed_limits_keeps_its_width(clean):
+    """No width moves its limits, so none can bring its alerts into a budget."""
+    past, _ = clean
+    (b,) = [metric for metric in past.metrics if metric.name == "b"]
+    for others in ([metric for metric in past.metrics if metric.name != "b"], []):
+        limited = replace(past, metrics=[*others, replace(b, rule=Above(float(past.series["b"].quantile(0.99))))])
+        curves = width_curves(limited, widths=[0.5, 1, 2])
+        plan = choose_widths(limited, curves, 2)
+        assert (plan.widths["b"], "b" in plan.moved) == (1.0, False)
+        told = curves["b"].alerts.sum(axis=1)
+        assert told.iloc[0] > 0
+        assert told.nunique() == 1
 
 
 def test_cost_adds_up_by_week(clean):

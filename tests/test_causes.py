@@ -131,6 +131,21 @@ def test_a_planted_cause_is_named_first(kind):
     assert np.mean(named) >= 0.95, f"{np.mean(named):.0%} of {len(named)}"
 
 
+@pytest.mark.parametrize("kind", ["one os", "likes of one os"])
+def test_a_cause_of_a_fall_below_a_fixed_limit_is_found_from_the_past_of_the_segments(kind):
+    """The band has no expected value: the limit is not what segments are compared with, however far away it is."""
+    metric, how, elements, words = PLANTED[kind]
+    named = []
+    for seed in SEEDS:
+        table = rows(seed, **how)
+        seen = verdict(metric, table)
+        seen = replace(seen, low=3 * seen.value, expected=float("nan"), high=float("inf"), reason="limit")
+        cause = find_root_cause(METRIC[metric], table, seen)
+        line = first_line(metric, cause, seen)
+        named.append(bool(cause.slice) and cause.slice.elements == elements and all(word in line for word in words))
+    assert np.mean(named) >= 0.95, f"{np.mean(named):.0%} of {len(named)}"
+
+
 @pytest.mark.parametrize("metric", ["views", "feed_users"])
 def test_a_total_outage_names_no_slice(metric):
     causes = []

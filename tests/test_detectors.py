@@ -19,7 +19,7 @@ from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
 from alerting.detectors.baselines import Change, SameSlot, Trailing
 from alerting.detectors.verdicts import judge
 from alerting.model.metric import Metric, Policy
-from tests.detector_classes import DETECTORS, WIDTH_RULES
+from tests.detector_classes import DETECTORS, FIXED_LIMITS, WIDTH_RULES
 
 BASELINES = [
     Trailing(hours=6),
@@ -33,10 +33,12 @@ BASELINES = [
 ]
 PARAMETERS = {MAD: {"k": 4}, Quantile: {"q": 0.05, "margin": 0.5}}
 PLAIN = [cls(over=over, **PARAMETERS.get(cls, {})) for over, cls in itertools.product(BASELINES, WIDTH_RULES)]
-RULES = [*PLAIN, *DETECTORS]
+LEARNING = [*PLAIN, *DETECTORS]
+RULES = [*LEARNING, *FIXED_LIMITS]
 ZONES = ["UTC", "Europe/Berlin", "Australia/Lord_Howe"]
 EVERY = pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule)[:60])
-SINGLE_BUCKET = [rule for rule in RULES if rule.single_bucket]
+EVERY_LEARNING = pytest.mark.parametrize("rule", LEARNING, ids=lambda rule: repr(rule)[:60])
+SINGLE_BUCKET = [rule for rule in LEARNING if rule.single_bucket]
 EVERY_SINGLE_BUCKET = pytest.mark.parametrize("rule", SINGLE_BUCKET, ids=lambda rule: repr(rule)[:60])
 
 
@@ -92,7 +94,7 @@ def test_prefix_law_on_anything(rule, numbers, step):
     assert_frame_equal(judged(values.iloc[:cut], rule, "Europe/Berlin"), whole.iloc[:cut], check_exact=True, check_freq=False)
 
 
-@EVERY
+@EVERY_LEARNING
 def test_scale_equivariance(rule):
     values = long_enough(rule)
     assert judged(values * 10, rule).status.tolist() == judged(values, rule).status.tolist()
@@ -106,7 +108,7 @@ def test_nan_is_kept_and_is_missing(rule):
     assert (answer.status == "missing").equals(values.isna())
 
 
-@EVERY
+@EVERY_LEARNING
 def test_too_little_history_is_unknown(rule):
     values = app(days=1, gaps=0).iloc[:4]
     assert set(judged(values, rule).status) == {"unknown"}
@@ -139,12 +141,26 @@ def test_all_missing_and_empty(rule):
     assert judged(pd.Series([], index[:0], dtype=float), rule).empty
 
 
-@EVERY
+@EVERY_LEARNING
 def test_band_is_in_order(rule):
     band = rule.band(long_enough(rule))[["low", "expected", "high"]].dropna()
     assert len(band) > 100
     assert (band.low <= band.expected).all()
     assert (band.expected <= band.high).all()
+
+
+@EVERY
+@pytest.mark.parametrize("gaps", [0.05, 0.6])
+def test_a_band_without_an_expected_value_is_one_of_fixed_limits(rule, gaps):
+    """Limits of which nothing is expected are not scaled: a detector that learns gives all three numbers or none."""
+    band = rule.band(long_enough(rule, gaps=gaps))
+    unknown = band["expected"].isna()
+    if rule in FIXED_LIMITS:
+        assert unknown.all()
+        assert band[["low", "high"]].notna().all(axis=None)
+    else:
+        assert band.loc[unknown, ["low", "high"]].isna().all(axis=None)
+        assert band.loc[~unknown, ["low", "high"]].notna().all(axis=None)
 
 
 def test_slots_follow_local_time_over_a_change_of_the_clocks():

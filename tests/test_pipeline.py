@@ -10,6 +10,7 @@ import pytest
 
 from alerting import backtest, metric_values, pipeline
 from alerting import messages as messages_module
+from alerting.detectors.limits import Above, Below
 from alerting.incidents.grouping import update_incidents
 from alerting.messages.compose import run_failed
 from alerting.metrics import METRICS, metrics_of_table
@@ -224,6 +225,31 @@ def test_a_metric_that_never_had_a_value_was_not_seen(world):
     with pytest.raises(RunFailed, match="empty was not judged: no value from 2026-10-"):
         run(ctx, after(END))
     assert set(ctx.store.last_judged()) == {"a"}
+
+
+def test_fixed_limits_need_no_history_and_make_whole_episodes(world):
+    """From the first run over two hours of data on: opened, worsened, resolved, stored and read again."""
+    quiet = pd.Series(60.0, pd.date_range(END - 8 * STEP, END, freq=STEP))
+    quiet.iloc[-5:-2] = 130, 140, 200
+    titles = {"en": "Latency"}
+    limits = [
+        Metric("above", titles, "latency", metric_values.count("value"), Above(100), form="number"),
+        Metric("below", titles, "latency", metric_values.count("value"), Below(0.5), form="number"),
+    ]
+    ctx, told = world({"latency": quiet}, metrics=limits), []
+    for bucket in quiet.index[3:]:
+        events, receipts, _ = run(ctx, after(bucket.to_pydatetime()), days=0)
+        told += [(event.metric, event.kind, event.verdict.value) for event in events]
+        assert {receipt.state for receipt in receipts} <= {"sent"}
+    assert told == [
+        ("above", EventKind.OPENED, 130),
+        ("above", EventKind.WORSENED, 200),
+        ("above", EventKind.RESOLVED, 60),
+    ]
+    above, below = (ctx.store.judged(name, quiet.index[0].to_pydatetime()) for name in ("above", "below"))
+    assert [verdict.status for verdict in above] == [Status.NORMAL] * 4 + [Status.ANOMALOUS] * 3 + [Status.NORMAL] * 2
+    assert {verdict.status for verdict in below} == {Status.NORMAL}
+    assert {(verdict.low, verdict.high) for verdict in above} == {(-np.inf, 100.0)}
 
 
 def test_a_query_that_is_not_there_is_a_trouble_of_its_metrics(world):

@@ -198,6 +198,8 @@ ODD = {
     "always zero": hollow(value=0.0, low=0.0, expected=0.0, high=0.0),
     "always one": hollow(value=1.0, low=1.0, expected=1.0, high=1.0),
     "infinite": hollow(value=float("inf"), high=float("inf")),
+    "no low limit": hollow(low=float("-inf"), expected=NAN),
+    "no high limit, and no value": hollow(value=NAN, expected=NAN, high=float("inf")),
     "huge": hollow(value=3e17, low=1e17, expected=2e17, high=4e17),
     "tiny": hollow(value=3e-12, low=1e-12, expected=2e-12, high=4e-12),
     "negative": hollow(value=-7.0, low=-3.0, expected=-2.0, high=-1.0),
@@ -221,6 +223,21 @@ def test_odd_input_draws_without_a_warning(frame, form):
         for axes in figure.axes:
             assert np.isfinite(axes.get_ylim()).all()
             assert len(axes.get_yticks()) < 12
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inside", "beyond"), [(-np.inf, 100, -1e9, 101), (0.5, np.inf, 1e9, 0.4), (0.5, 100, 50, 101)]
+)
+def test_a_fixed_limit_is_the_edge_of_a_band_without_an_expected_line(low, high, inside, beyond):
+    """On the side without a limit, the band goes beyond the axis."""
+    frame = hollow(low=low, expected=NAN, high=high, value=inside if abs(inside) < 1e9 else 60.0)
+    figure = charts.alert_chart(metric("number"), frame, END.to_pydatetime(), MOSCOW)
+    axes, outline = figure.axes[0], parts(figure)["band"].get_paths()[0].get_extents()
+    bottom, top = axes.get_ylim()
+    assert outline.y0 == low if np.isfinite(low) else outline.y0 < bottom
+    assert outline.y1 == high if np.isfinite(high) else outline.y1 > top
+    assert not outline.y0 <= beyond <= outline.y1
+    assert not any(np.isfinite(line.get_ydata()).any() for line in axes.lines if line.get_zorder() == 3)
 
 
 @pytest.mark.parametrize("title", ["$ a $ b_{1}", "<b>&\"'", "漢字 🔥 Likes", "🔥", "", "Щ" * 10_000, "a\nb\tc\x00"])

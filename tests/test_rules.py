@@ -13,7 +13,7 @@ from alerting.detectors.sudden import Sudden
 from alerting.detectors.verdicts import is_new, judge
 from alerting.detectors.windows import window_max, window_sum
 from alerting.model.metric import Metric, Policy
-from tests.detector_classes import DETECTORS
+from tests.detector_classes import DETECTORS, FIXED_LIMITS
 
 QUARTER = timedelta(minutes=15)
 DAY = 96
@@ -199,7 +199,7 @@ def test_the_choice_goes_with_the_metric():
     assert set(names.iloc[-28 * DAY :]) == {"level"}
 
 
-@pytest.mark.parametrize("rule", DETECTORS, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", [*DETECTORS, *FIXED_LIMITS], ids=lambda rule: type(rule).__name__)
 @pytest.mark.parametrize("make", [app, bursty], ids=["app", "bursty"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_a_live_run_equals_a_backtest_bit_for_bit(rule, make, zone):

@@ -102,6 +102,21 @@ def opened_from_nothing(language: str) -> messages.Message:
     return messages.compose(said, about)
 
 
+def opened_limit(language: str) -> messages.Message:
+    verdict = replace(anomalous(moscow("14:15"), 0.131, 0.2, NAN, float("inf")), score=-1.3, reason="limit")
+    said = event(EventKind.OPENED, verdict, since=moscow("14:15"), worst=verdict, last=verdict)
+    return messages.compose(said, context(metric("ctr", "ratio"), reader(language), yesterday=0.211, week_ago=0.2112))
+
+
+def resolved_limit(language: str) -> messages.Message:
+    worst = replace(anomalous(moscow("15:30"), 5200, float("-inf"), NAN, 4000), reason="limit")
+    said = event(
+        EventKind.RESOLVED, normal(moscow("17:00"), 3950, float("-inf"), NAN, 4000),
+        since=moscow("14:00"), worst=worst, normal_since=moscow("16:45"),
+    )  # fmt: skip
+    return messages.compose(said, context(metric(), reader(language, now=moscow("17:20"))))
+
+
 def reminder(language: str) -> messages.Message:
     verdict = anomalous(moscow("17:00"), 1240, 2010, 2102, 2200)
     said = event(EventKind.REMINDER, verdict, since=moscow("14:00"), worst=WORST, last=verdict)
@@ -506,7 +521,8 @@ NASTY = """<b>&"'</b> {title} <script>\n\r\t</code></a>\u202e\x00\ud800 🔥"""
 
 
 TEXTS = [
-    opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, reminder, reminder_no_data, resolved,
+    opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, opened_limit, reminder, reminder_no_data,
+    resolved, resolved_limit,
     no_data, no_data_of_one_metric, data_back, data_back_low, run_failed, caught_up, caught_up_unusual,
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,

@@ -25,6 +25,7 @@ HOUR = timedelta(hours=1)
 TICK_HOURS = (1, 2, 3, 6, 12, *(24 * days for days in (1, 2, 7, 14, 28, 56, 112, 364)))  # between two times with a label
 TICK_FACTORS = (1, 2, 2.5, 5, 10)  # between two values with a label, times a power of ten
 HEADROOM = 1.08  # top of the value axis over the highest value
+OFF_AXIS = 10.0  # times the largest value to show: far beyond the value axis, where a band without a limit ends
 MAX_MIDNIGHTS = 15  # with a line each
 
 
@@ -71,7 +72,10 @@ class TimeAxis:
 
 @dataclass(frozen=True)
 class SeriesPlot:
-    """One metric's judged buckets as arrays on a time axis; values that cannot be drawn (infinite) are NaN."""
+    """One metric's judged buckets as arrays on a time axis; values that cannot be drawn (infinite) are NaN.
+
+    Where one limit does not exist (infinite), the band goes beyond the axis on that side.
+    """
 
     x: np.ndarray  # hours
     step: float  # hours
@@ -86,7 +90,8 @@ class SeriesPlot:
     def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> SeriesPlot:
         """Take the buckets of `judged` (columns value, low, expected, high, status) on the time axis."""
         shown = judged[(judged.index >= times.start) & (judged.index <= times.end)]
-        value, low, expected, high = (finite(shown[name]) for name in ("value", "low", "expected", "high"))
+        value, expected = finite(shown["value"]), finite(shown["expected"])
+        low, high = shown["low"].to_numpy(float), shown["high"].to_numpy(float)
         if metric.form != "number":  # people never see an expected count under 0
             low = np.where(high >= 0, np.maximum(low, 0.0), low)
         color = metric.color if is_color_like(metric.color) else VALUE
@@ -98,13 +103,14 @@ class SeriesPlot:
 
         A band that is far wider than the values is cut, or it would press them flat.
         """
-        values, edges = np.concatenate([self.value, self.expected]), np.concatenate([self.low, self.high])
+        low, high = (edge[np.isfinite(edge)] for edge in (self.low, self.high))
+        values, edges = np.concatenate([self.value, self.expected]), np.concatenate([low, high])
         shown = values if not np.isnan(values).all() else edges
         if np.isnan(shown).all():
             return float("nan"), float("nan")
         lowest, highest = np.nanmin(shown), np.nanmax(shown)
         reach = max(highest - lowest, 0.25 * abs(highest))
-        low, high = (np.clip(edge[~np.isnan(edge)], lowest - reach, highest + reach) for edge in (self.low, self.high))
+        low, high = (np.clip(edge, lowest - reach, highest + reach) for edge in (low, high))
         return float(low.min(initial=lowest)), float(high.max(initial=highest))
 
 
@@ -144,9 +150,10 @@ def true_runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _draw_band(axes: Axes, series: SeriesPlot) -> None:
-    shapes = []
-    for first, last in true_runs(~np.isnan(series.low) & ~np.isnan(series.high)):
-        x, low, high = (array[first : last + 1] for array in (series.x, series.low, series.high))
+    shapes, beyond = [], OFF_AXIS * max(1.0, *np.abs(series.extent()))
+    lows, highs = (np.nan_to_num(edge, nan=np.nan, posinf=beyond, neginf=-beyond) for edge in (series.low, series.high))
+    for first, last in true_runs(~np.isnan(lows) & ~np.isnan(highs)):
+        x, low, high = (array[first : last + 1] for array in (series.x, lows, highs))
         shapes.append(np.column_stack([np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])]))
     if shapes:
         axes.add_collection(PolyCollection(shapes, facecolor=BAND, alpha=0.3, linewidth=0, zorder=2, label="band"), autolim=False)

@@ -40,7 +40,8 @@ class BaseDetector(Detector):
     def bands(self, grid: SeriesGrid) -> BandColumns:
         """Return low, expected and high of the requested buckets: float64 (series, n - since), the values' units.
 
-        NaN where the past is too short. Each row is computed from earlier values only (prefix law). Optional columns: `low_rule`,
+        NaN where the past is too short. Limits without an expected value (NaN) are fixed: no width scales them, and one that
+        does not exist is infinite. Each row is computed from earlier values only (prefix law). Optional columns: `low_rule`,
         `high_rule` (text, what set that limit) together with `gap` (usual length of a gap in buckets); `usual` (the value of the
         same time on the days before); `sudden_low`, `sudden_high` (beyond them the rule is "sudden").
         """

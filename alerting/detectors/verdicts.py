@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, Limits
+from alerting.detectors.limits import score_of_limits
 from alerting.detectors.sudden import SUDDEN
 from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
@@ -39,7 +40,9 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Seri
     """Return value, low, expected, high, score, usual (float64), status, rule (str) and news (bool) for each bucket of `values`.
 
     - low, expected, high: the band scaled by the metric's width and widened to the policy's smallest change, as it is drawn.
-    - score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000.
+      Limits without an expected value are fixed: they stay as they are.
+    - score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000; for fixed
+      limits see `limits.score_of_limits`.
     - rule: what fired for an anomalous bucket ("" for a plain band); "usual gap" for a missing bucket while the gap is no longer
       than usual at this time; "too few" for an unknown bucket with a volume below `policy.min_volume`.
     - news: whether a person should be notified: an anomaly that `is_new`, or a missing bucket after `policy.patience` in a
@@ -105,11 +108,13 @@ def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray 
 
 
 def _scaled(metric: Metric, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> Limits:
-    """Return the band with the metric's width, and not narrower than the policy's smallest change."""
+    """Return the band with the metric's width, and not narrower than the policy's smallest change; fixed limits as they are."""
     min_change = np.maximum(metric.policy.min_change * np.abs(expected), metric.policy.min_units)
     below, above = metric.width * (expected - low), metric.width * (high - expected)
     below = np.where(low > 0, np.minimum(below, expected - MIN_LIMIT_SHARE * low), below)
     below, above = np.maximum(below, min_change), np.maximum(above, min_change)
+    if (is_fixed := np.isnan(expected)).any():
+        return np.where(is_fixed, low, expected - below), expected, np.where(is_fixed, high, expected + above)
     return expected - below, expected, expected + above
 
 
@@ -119,7 +124,10 @@ def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.nd
     with np.errstate(divide="ignore", invalid="ignore"):
         score = residual / width
     score = np.where((width <= 0) & (residual != 0), np.sign(residual) * MAX_SCORE, score)  # constant past: any change is outside
-    return np.clip(np.where((residual == 0) & np.isfinite(width), 0.0, score), -MAX_SCORE, MAX_SCORE)
+    score = np.where((residual == 0) & np.isfinite(width), 0.0, score)
+    if (is_fixed := np.isnan(expected)).any():
+        score = np.where(is_fixed, score_of_limits(value, low, high), score)
+    return np.clip(score, -MAX_SCORE, MAX_SCORE)
 
 
 def _fired_rule(value: np.ndarray, outside: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric) -> np.ndarray:

@@ -121,7 +121,7 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
     """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification."""
     if notified is None:
         return False
-    before, now = notified.value - notified.expected, verdict.value - verdict.expected
+    before, now = notified.residual, verdict.residual
     return now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
 
 

@@ -15,9 +15,9 @@ from alerting.messages.format import (
     SPACE,
     ClockFormat,
     NumberFormat,
+    change,
     plain_line,
     plural,
-    signed_percent,
 )
 from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
@@ -152,11 +152,11 @@ class VerdictFacts:
 
     status: str  # normal | anomalous | missing | unknown
     value: str  # 1,240
-    expected: str  # 2,020
-    range: str  # 1,930–2,110
-    difference: str  # −780: value minus expected, of an anomalous verdict
+    expected: str  # 2,020, or the range where limits are fixed
+    range: str  # 1,930–2,110, or ≤ 2,110
+    difference: str  # −780: value minus expected (or the fixed limit that it passed), of an anomalous verdict
     change: str  # −39 %: that as a share of expected
-    deviation: str  # −39 %, or the value where that says more: a zero, or a value when nothing was expected
+    deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
     is_share: bool  # the deviation is the change
     is_zero: bool  # a true zero
     is_lower: bool  # than expected
@@ -167,9 +167,10 @@ class VerdictFacts:
 def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
     """Return the numbers of a verdict as a text shows them. `form`: the metric's."""
     numbers = NumberFormat.of(form, language, verdict)
-    value, change = numbers.value(verdict.value), signed_percent(verdict.value, verdict.expected, language)
+    value, band, share = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high), change(verdict, language)
     is_anomalous, score, times = verdict.status is Status.ANOMALOUS, abs(verdict.score), ""
-    is_outside = is_anomalous and 1 <= score < MAX_SCORE
+    is_fixed = verdict.has_fixed_limits  # the text shows the limit: no share of it, nor how many times it is passed
+    is_outside = is_anomalous and not is_fixed and 1 <= score < MAX_SCORE
     if is_outside and score >= BARELY_OUTSIDE:  # two digits are enough; a fraction takes the noun's second form (2,3 раза)
         rounded = float(f"{score:.2g}")
         fraction = f"{NumberFormat('number', language, 1).value(rounded)}{SPACE}{NOUNS[language]['times'][1]}"
@@ -177,16 +178,14 @@ def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
     return VerdictFacts(
         status=verdict.status.value,
         value=value,
-        expected=numbers.value(verdict.expected),
-        range=numbers.range(verdict.low, verdict.high),
-        difference=numbers.difference(verdict.value - verdict.expected)
-        if is_anomalous and verdict.value and verdict.expected
-        else "",
-        change=change,
-        deviation=(change if verdict.value else "") or value,
-        is_share=bool(change and verdict.value),
+        expected=band if is_fixed else numbers.value(verdict.expected),
+        range=band,
+        difference=numbers.difference(verdict.residual) if is_anomalous and verdict.value and verdict.reference else "",
+        change=share,
+        deviation=(share if verdict.value else "") or value,
+        is_share=bool(share and verdict.value),
         is_zero=verdict.value == 0,
-        is_lower=verdict.value < verdict.expected,
+        is_lower=verdict.residual < 0,
         times=times,
         is_barely_outside=is_outside and not times,
     )
@@ -203,7 +202,7 @@ class LossFacts:
 def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) -> LossFacts | None:
     """Return the loss or gain of the episode; None if values cannot be summed or it is below TINY_LOSS."""
     is_sum = metric.form == "count" and metric.adds and abs(count) < float("inf")
-    if not is_sum or abs(count) < max(TINY_LOSS * abs(verdict.expected), 1):
+    if not is_sum or abs(count) < max(1, TINY_LOSS * abs(verdict.expected)):  # 1 also where expected is NaN
         return None
     rounded = float(f"{abs(count):.2g}")  # it is an estimate: two digits
     decimals = 0 if rounded >= 10 or rounded == round(rounded) else 1
@@ -255,7 +254,7 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
         "in_gap": tuple(facts[p.metric.name].title for p in in_gap),  # in the same gap
         # all: roots of other products, other roots, then what depends on them
         "roots_first": tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
-        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.change),  # that mattered
+        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.deviation),  # that mattered
     }
 
 

@@ -47,7 +47,7 @@ from alerting.model.incident import Incident, Rarity, RootCause, Segment, Simila
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Status, Verdict
 
-DETECTORS = ("sudden", "sustained", "level")  # reasons of an anomalous verdict that a text explains
+DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 
 CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
 MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
@@ -173,8 +173,8 @@ def _incident_facts(subject: Subject) -> IncidentFacts:
 
 def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityFacts | None:
     """Return None where the value is as expected, or too little history was read."""
-    language, facts = reader.language, RarityFacts(is_lower=verdict.value < verdict.expected)
-    if not (facts.is_lower or verdict.value > verdict.expected):
+    language, facts = reader.language, RarityFacts(is_lower=verdict.residual < 0)
+    if not (facts.is_lower or verdict.residual > 0):
         return None
     if rarity.same >= MIN_SAME and rarity.beyond <= MAX_BEYOND * rarity.same:
         weekday = SAME_WEEKDAYS[verdict.bucket.astimezone(ZoneInfo(reader.zone)).weekday()]
@@ -213,7 +213,7 @@ def _cause_facts(subject: Subject, incident: Incident) -> dict[str, Any]:
 def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> dict[str, Any]:
     """Return the facts of an incident's cause. `metric`: the incident's root. Texts are empty where there is nothing to show."""
     cause, language, first = incident.cause or RootCause("unclear"), reader.language, incident.root.first
-    change, effect, where = first.value - first.expected, "", cause.slice
+    change, effect, where = first.residual, "", cause.slice
     if math.isnan(change) and where:
         change = where.change * (1 if cause.share >= 0 else -1)
     if cause.answer == "alike":

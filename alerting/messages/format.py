@@ -107,9 +107,14 @@ class NumberFormat:
         return f"{NumberFormat('number', self.language, decimals).value(x / 1e6)}{SPACE}{MILLION[self.language]}"
 
     def range(self, low: float, high: float) -> str:
-        """1,930–2,110 · 20.4–21.6 %: a low edge below 0 is written as 0 where values cannot be negative. Empty for NaN."""
+        """1,930–2,110 · 20.4–21.6 % · ≤ 100 where there is no low edge. Empty for NaN.
+
+        A low edge below 0 is written as 0 where values cannot be negative.
+        """
         if math.isnan(low) or math.isnan(high):
             return ""
+        if math.isinf(low) != math.isinf(high):  # one limit
+            return f"≤{SPACE}{self.value(high)}" if math.isinf(low) else f"≥{SPACE}{self.value(low)}"
         low = low if self.form == "number" or high < 0 else max(low, 0.0)
         first, last = self.value(low), self.value(high)
         dash = "–" if low >= 0 else "…"  # a dash beside a minus cannot be read
@@ -147,7 +152,7 @@ def change(verdict: Verdict, language: str) -> str:
 
 
 def percent_off(verdict: Verdict, form: str, language: str) -> str:
-    """−38 %, or the value itself where that says more: a zero, or a value when nothing was expected."""
+    """−38 %, or the value where that says more: a zero, a value when nothing was expected, one beyond a fixed limit."""
     share = change(verdict, language) if verdict.value else ""
     return share or NumberFormat.of(form, language, verdict).value(verdict.value)
 

@@ -59,7 +59,10 @@ class Label(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judged bucket of one metric. Numbers are in the metric's unit; a `score` beyond +-1 lies outside the band."""
+    """A judged bucket of one metric. Numbers are in the metric's unit; a `score` beyond +-1 lies outside the band.
+
+    Fixed limits have no expected value (NaN), and a limit that does not exist is infinite.
+    """
 
     metric: str
     bucket: datetime
@@ -69,7 +72,7 @@ class Verdict:
     expected: float = float("nan")
     high: float = float("nan")
     score: float = float("nan")
-    reason: str = ""  # the rule that fired: sudden, sustained, level, too few, incomplete; "usual gap" of a missing bucket
+    reason: str = ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; a missing one: usual gap
     is_new: bool = True  # False: part of a deviation that was notified before, such as a level that lasts
     usual: float = float("nan")  # the value usual at this time of day, where the detector gives it
 
@@ -80,13 +83,29 @@ class Verdict:
         return names | {"score": self.score, "usual": self.usual}
 
     @property
+    def has_fixed_limits(self) -> bool:
+        return self.expected != self.expected and self.low == self.low and self.high == self.high
+
+    @property
+    def reference(self) -> float:
+        """The number that the value is compared with: expected, or the fixed limit that it passed; NaN where there is none."""
+        if not self.has_fixed_limits:
+            return self.expected
+        return self.high if self.value > self.high else self.low if self.value < self.low else float("nan")
+
+    @property
+    def residual(self) -> float:
+        """Value minus `reference`."""
+        return self.value - self.reference
+
+    @property
     def change(self) -> float:
-        """The residual as a share of expected; NaN where expected is 0 or unknown."""
-        return (self.value - self.expected) / abs(self.expected) if self.expected else float("nan")
+        """The residual as a share of `reference`; NaN where that is 0 or unknown."""
+        return self.residual / abs(self.reference) if self.reference else float("nan")
 
     @property
     def loss(self) -> float:
-        """Expected minus value, 0 where unknown."""
+        """Expected minus value, 0 where unknown: a fixed limit does not tell what was lost."""
         loss = self.expected - self.value
         return loss if loss == loss else 0.0
 

@@ -108,15 +108,15 @@ def _root_cause(ctx: RunContext, event: Event) -> RootCause:
 def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
     """Count the same weekdays and local times with such a value, and the past episodes that were at least as far out.
 
-    `judged`: value, expected, score, status on the full UTC grid.
+    `judged`: value, high, score, status on the full UTC grid.
     """
-    verdict, low = event.verdict, event.verdict.value < event.verdict.expected
+    verdict, low = event.verdict, event.verdict.residual < 0
     weeks = (event.bucket - judged.index[0]) // WEEK if len(judged) else 0
     same = np.array([same_time_before(judged["value"], event.bucket, 7 * n, zone) for n in range(1, weeks + 1)])
     same = same[np.isfinite(same)]
     beyond = int((same <= verdict.value).sum() if low else (same >= verdict.value).sum())
     before = judged.loc[: (event.episode.since or event.bucket) - OWN_ONSET]
-    known = before[before["expected"].notna()]
+    known = before[before["high"].notna()]
     if known.empty or not verdict.score:
         return Rarity(len(same), beyond)
     far = known[(known["status"] == Status.ANOMALOUS.value) & (known["score"] * np.sign(verdict.score) >= abs(verdict.score))]

@@ -64,7 +64,7 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
 
     `rows`: days_ago (0 is now), attributes as text, counts, as a query of `sql/slices` returns them. Each leaf's expectation is
     its mean over the 28 days before at the same time (recent days and the same weekday weigh more, anomalous days nothing),
-    scaled to the total that the band expects. Experiment groups are tried first.
+    scaled to the total that the band expects (not with fixed limits, which expect none). Experiment groups are tried first.
     """
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
     cause = _root_cause(explained, leaves, attributes)

@@ -36,6 +36,7 @@ REASONS = {  # of a verdict, by `Verdict.reason`
     "sudden": "a sudden change: against the buckets just before it moved by more than it does at this time",
     "sustained": "a level held wrong: for hours it has been away from what is usual at this time",
     "level": "further out than it gets: the changes of so bursty a metric tell nothing",
+    "limit": "beyond a limit that is set by hand",
     "too few": "made of less than the policy's smallest volume, so nothing is said of it",
 }
 STATUSES = {Status.ANOMALOUS: "outside the band", Status.UNKNOWN: "no band, as there is too little history"}
@@ -136,13 +137,13 @@ def _event_of(metric: Metric, verdicts: list[Verdict]) -> tuple[Episode, Event]:
 
 def _value_facts(metric: Metric, verdict: Verdict, reader: messages.Audience) -> dict[str, str]:
     """Return bucket, value, band and, where there is one, the deviation."""
-    numbers, has_band = NumberFormat.of(metric.form, reader.language, verdict), verdict.expected == verdict.expected
+    numbers = NumberFormat.of(metric.form, reader.language, verdict)
     score = f"score {verdict.score:+.2f}" if verdict.score == verdict.score else ""
-    band = f"{numbers.value(verdict.expected)} ({numbers.range(verdict.low, verdict.high)})" if has_band else "not known"
+    band, expected = numbers.range(verdict.low, verdict.high), numbers.value(verdict.expected)
     facts = {
         "bucket": f"{cell_text(verdict.bucket, reader.zone)} ({reader.zone})",
         "value": numbers.value(verdict.value),
-        "expected (band)": band,
+        "expected (band)": f"{expected} ({band})" if expected else band or "not known",
         "off": ", ".join(filter(None, [change(verdict, reader.language), score])),
     }
     return {name: text for name, text in facts.items() if text}

@@ -71,7 +71,7 @@ class Review:
     def moment(self) -> dict[str, str]:
         """`at` and `metric` of the incidents' worst bucket; of the nearest miss where there is no incident."""
         worst_of_each = [incident.root.worst or incident.root.first for incident in self.incidents]
-        with_band = [v for v in worst_of_each if v.value == v.value and v.expected == v.expected]
+        with_band = [v for v in worst_of_each if v.value == v.value and v.high == v.high]
         verdicts = with_band or self.near_misses(1) or [v for v in self.replay.verdicts if v.value == v.value][-1:]
         worst = max(verdicts, key=lambda verdict: np.nan_to_num(abs(verdict.score)))
         return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": worst.metric}

@@ -1,0 +1,89 @@
+"""Fixed limits: what is normal is set by hand, from the first bucket on, and no history changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf, isfinite
+
+import numpy as np
+
+from alerting.detectors.bands import BandColumns, BaseDetector
+from alerting.detectors.series_grid import SeriesGrid
+
+LIMIT = "limit"
+
+
+class FixedLimits(BaseDetector):
+    """Base of the fixed limits: a band without an expected value. Neither `Metric.width` nor `Policy.min_change` moves it."""
+
+    def bands(self, grid: SeriesGrid) -> BandColumns:
+        shape = len(grid.values), len(grid) - grid.since
+        low, high = self.limits()
+        band = {"low": np.full(shape, low), "expected": np.full(shape, np.nan), "high": np.full(shape, high)}
+        return {**band, "low_rule": LIMIT, "high_rule": LIMIT, "gap": np.zeros(shape)}
+
+    def limits(self) -> tuple[float, float]:
+        """Return the lowest and the highest normal value, in the metric's units; infinite where there is no limit."""
+        raise NotImplementedError
+
+    @property
+    def history(self) -> timedelta:
+        return timedelta(0)
+
+
+@dataclass(frozen=True)
+class Above(FixedLimits):
+    """A value above `limit` is anomalous. Raises ValueError for a limit that is not finite."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.limit):
+            raise ValueError(f"Above: limit={self.limit!r} must be a finite number")
+
+    def limits(self) -> tuple[float, float]:
+        return -inf, float(self.limit)
+
+
+@dataclass(frozen=True)
+class Below(FixedLimits):
+    """A value below `limit` is anomalous. Raises ValueError for a limit that is not finite."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.limit):
+            raise ValueError(f"Below: limit={self.limit!r} must be a finite number")
+
+    def limits(self) -> tuple[float, float]:
+        return float(self.limit), inf
+
+
+@dataclass(frozen=True)
+class Outside(FixedLimits):
+    """A value below `low` or above `high` is anomalous. Raises ValueError unless low < high, both finite."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.low) and isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"Outside: low={self.low!r} must be less than high={self.high!r}, and both finite numbers")
+
+    def limits(self) -> tuple[float, float]:
+        return float(self.low), float(self.high)
+
+
+def score_of_limits(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the score (n,) against limits without an expected value: +-1 at a limit, 0 far inside, NaN where either is unknown.
+
+    The unit is the size of the limit or half the width of the band, whichever is smaller: 130 against a limit of 100 has a score
+    of 1.3. One limit of 0 alone gives no unit, and any value beyond it has an infinite score.
+    """
+    half = (high - low) / 2  # infinite for one limit
+    units = [np.where((limit == 0) & np.isfinite(half), half, np.minimum(np.abs(limit), half)) for limit in (low, high)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below, above = 1 + (low - value) / units[0], 1 + (value - high) / units[1]
+    score = np.fmax(above, 0) - np.fmax(below, 0)  # NaN, of a side without a limit, counts as 0
+    return np.where(np.isnan(value) | np.isnan(low) | np.isnan(high), np.nan, score)
