@@ -17,6 +17,7 @@ from alerting.model.protocols import Commit
 from alerting.notifiers.console import Console
 from alerting.pipeline import display
 from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
+from alerting.pipeline.judge import band
 from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 from tests.test_batches import ODD
@@ -34,12 +35,12 @@ def metric(name, value, rule=RULE, **more):
 
 METRICS = [
     metric("views", lambda c: c.views),
-    metric("likes", lambda c: c.likes),
+    metric("likes", lambda c: c.likes, form="number"),
     metric("ctr", lambda c: c.likes / c.views, form="ratio", policy=Policy(min_volume=150), volume=lambda c: c.views),
     metric("balance", lambda c: c.views - 2 * c.likes, form="number"),
     metric("fence", lambda c: c.views, IQR(3, SameSlot(days=9))),
-    metric("hourly", lambda c: c.views, query="h", step=HOUR),
-    metric("daily", lambda c: c.views, query="d", step=DAY),
+    metric("hourly", lambda c: c.views, query="h", step=HOUR, form="number"),
+    metric("daily", lambda c: c.views, query="d", step=DAY, form="number"),
 ]
 LATE = [
     (5, 60, 40),
@@ -134,7 +135,7 @@ def truth():
         counts = counts.reindex(grid).astype(float)
         series = item.value(counts)
         volume = item.volume(counts) if item.volume else None
-        out[item.name] = detectors.judge(series, item.rule.band(series, ZONE), item, volume)
+        out[item.name] = detectors.judge(series, band(item, series, ZONE, volume), item, volume)
     return out
 
 

@@ -37,8 +37,8 @@ RULES = {
         "ru": "Резко: такой скачок от последних интервалов в это время необычен",
     },
     "sustained": {
-        "en": "Held for hours: it is the level, not a jump",
-        "ru": "Держится часами: дело в уровне, а не в скачке",
+        "en": "Level: too far from what is usual at this time",
+        "ru": "Уровень: слишком далёк от обычного для этого времени",
     },
     "level": {
         "en": "Far from the level of the last four weeks",

@@ -114,7 +114,8 @@ def test_a_wider_band_is_proposed_only_where_it_loses_nothing():
 def test_a_moment_is_explained_as_a_run_would_have(sample, app):
     planted = next(each for each in planted_truth(app / "app") if each.kind == "os_down")
     at = planted.start + timedelta(minutes=10)
-    moment = studies.explain(f"{at:%Y-%m-%dT%H:%MZ}", "views", sample)
+    pinned = replace(sample, metrics=[replace(metric, width=0.5) for metric in sample.metrics])  # the app is in its second week
+    moment = studies.explain(f"{at:%Y-%m-%dT%H:%MZ}", "views", pinned)
     assert moment.verdict.status is Status.ANOMALOUS
     assert moment.verdict.bucket <= at < moment.verdict.bucket + STEP
     assert moment.cause

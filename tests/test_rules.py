@@ -231,13 +231,14 @@ def test_a_usual_gap_is_not_reported_and_a_new_one_is():
 
 
 def test_a_deviation_is_new_once():
+    """A sustained one where nothing was off for six hours, a burst where there was none; a sudden one in every bucket."""
     index = pd.date_range("2026-01-05", periods=4 * 60, freq="15min", tz="UTC")
     rule = pd.Series("", index)
     rule.iloc[[4, 5, 90, 200]] = "sustained"
     rule.iloc[[6, 7]] = "sudden"
     rule.iloc[[10, 20, 60]] = "level"
     frame = pd.DataFrame({"rule": rule, "status": np.where(rule == "", "normal", "anomalous")})
-    assert np.flatnonzero(is_new(frame, QUARTER)).tolist() == [4, 6, 7, 10, 60, 200]
+    assert np.flatnonzero(is_new(frame, QUARTER)).tolist() == [4, 6, 7, 10, 60, 90, 200]
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 3, 5, 16, 192])

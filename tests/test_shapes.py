@@ -269,6 +269,9 @@ def refused(tree, old, new):
     return done.stdout.strip()
 
 
+MESSAGES = 'parents=("messenger_users"'  # of the entry of the metric `messages`
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -279,14 +282,14 @@ def refused(tree, old, new):
         ('count("messages"), RULE', 'count("messages"), "level"', "rule='level' is no rule"),
         ('parents=("messenger_users",), p', 'parents=("messenger",), p', "parents: no metric messenger"),
         ('parents=("feed_users",), p', 'parents=("ctr",), p', "its parents lead back to itself"),
-        ('width=0.6, parents', 'step=timedelta(minutes=7), parents', "step=0:07:00 does not divide a day"),
-        ('width=0.6, parents', 'policy="loud", parents', "policy='loud' is no Policy(...)"),
-        ('width=0.6, parents', 'volume="messages", parents', "volume='messages' is not callable"),
+        (MESSAGES, f"step=timedelta(minutes=7), {MESSAGES}", "step=0:07:00 does not divide a day"),
+        (MESSAGES, f'policy="loud", {MESSAGES}', "policy='loud' is no Policy(...)"),
+        (MESSAGES, f'volume="messages", {MESSAGES}', "volume='messages' is not callable"),
         ('count("messages"), RULE', 'lambda counts: counts["messages"], RULE', "slices='alert' needs a count, total or ratio"),
-        ("width=0.6, parents", "policy=Polizei(), parents", "NameError: name 'Polizei' is not defined"),
-        ("width=0.6, parents", "form='percent', parents", "form='percent' must be 'count', 'ratio' or 'number'"),
-        ("width=0.6, parents", "widht=0.6, parents", "TypeError"),
-        ("width=0.6, parents", "width=0.6 parents", "invalid syntax"),
+        (MESSAGES, f"policy=Polizei(), {MESSAGES}", "NameError: name 'Polizei' is not defined"),
+        (MESSAGES, f"form='percent', {MESSAGES}", "form='percent' must be 'count', 'ratio' or 'number'"),
+        (MESSAGES, f"widht=0.6, {MESSAGES}", "TypeError"),
+        (MESSAGES, f"width=0.6 {MESSAGES}", "invalid syntax"),
     ],
 )  # fmt: skip
 def test_a_catalogue_that_is_wrong_is_refused_by_line(tree, old, new, said):
@@ -298,7 +301,7 @@ def test_a_catalogue_that_is_wrong_is_refused_by_line(tree, old, new, said):
 
 
 def test_a_policy_that_cannot_be_is_refused_by_line(tree):
-    told = refused(tree, "width=0.6, parents", "policy=Policy(need=3), parents")
+    told = refused(tree, MESSAGES, f"policy=Policy(need=3), {MESSAGES}")
     assert "Policy: need=3 must lie between 1 and window=1" in told
 
 
@@ -311,7 +314,7 @@ def test_a_query_that_cannot_be_bound_is_refused_before_it_is_asked(tree):
     sql = tree / "alerting" / "sql" / "message_actions.sql"
     written = sql.read_text()
     sql.write_text(written.replace("AS step", "AS width"))
-    told = refused(tree, "width=0.6", "width=0.6")
+    told = refused(tree, "METRICS = [", "METRICS = [")
     sql.write_text(written)
     assert "the query message_actions.sql cannot be run: its WITH block must define `step` exactly once" in told
 
@@ -336,6 +339,6 @@ def test_a_rule_that_has_only_a_band_becomes_a_detector(tree):
 
 
 def test_the_catalogue_as_it_is_has_nothing_wrong(tree):
-    assert refused(tree, "width=0.6", "width=0.6") == ""
+    assert refused(tree, "METRICS = [", "METRICS = [") == ""
     assert replace(SHAPES[0], step=HOUR).scan == "feed_actions by 1:00:00"
     assert SHAPES[3].table == "feed_actions"

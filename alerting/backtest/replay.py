@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from alerting.model.tables import cell_text, html_table, percent_change, text_ta
 from alerting.model.verdict import EventKind, Verdict
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import judge_series, verdicts
+from alerting.pipeline.judge import band, judge_whole, verdicts
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
 WEEK = timedelta(weeks=1)
@@ -67,7 +67,7 @@ class BacktestData:
     """A past to backtest: buckets with `start` <= bucket < `end` (aware UTC) are judged, the earlier ones are history.
 
     `series`: metric -> float64 values on the full UTC grid. `known`: incidents that are known to be real (labelled or
-    planted), and other spans that must not count as false alerts.
+    planted), and other spans that must not count as false alerts. `volumes`: metric -> the denominators of a ratio.
     """
 
     metrics: Sequence[Metric]
@@ -76,6 +76,7 @@ class BacktestData:
     end: datetime
     zone: str = "UTC"
     known: Sequence[KnownSpan] = ()
+    volumes: Mapping[str, pd.Series] = field(default_factory=dict)
 
     @property
     def weeks(self) -> range:
@@ -101,7 +102,7 @@ class BacktestData:
 
     def band(self, metric: Metric) -> pd.DataFrame:
         """Return the band of the metric's detector over the whole series, history included."""
-        return metric.rule.band(self.series[metric.name], self.zone)
+        return band(metric, self.series[metric.name], self.zone, self.volumes.get(metric.name))
 
     def replay(self, metric: Metric, band: pd.DataFrame) -> Replay:
         """Replay one metric in that band, with the metric's width and policy."""
@@ -112,7 +113,7 @@ class BacktestData:
     def replay_all(self, track: Progress = iter) -> Replay:
         """Judge every metric that has values and fold the verdicts into episodes, exactly as a run does."""
         metrics = self.metrics_with_values
-        judged = {metric.name: judge_series(metric, self.series[metric.name], self.zone) for metric in track(metrics)}
+        judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes)
         return replace(replay_judged(metrics, judged, self.start, self.end), zone=self.zone)
 
 

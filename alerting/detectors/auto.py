@@ -10,6 +10,7 @@ import pandas as pd
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector
 from alerting.detectors.level import LEVEL, Level
+from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.sudden import SUDDEN, Sudden
 from alerting.detectors.sustained import SUSTAINED, Sustained
@@ -22,21 +23,22 @@ MONDAYS_BACK = 4  # earlier Mondays whose choice still counts while the newest i
 
 @dataclass(frozen=True)
 class AutoDetector(BaseDetector):
-    """Change detectors (`Sudden` and `Sustained`) or `Level`, chosen again every Monday at local midnight from four weeks.
+    """Change detectors (`Sudden` and `SeasonalLevel`) or `Level`, chosen again every Monday at local midnight from four weeks.
 
     c = interquartile range of the change from bucket to bucket, less the change usual at that time, over the interquartile
     range of the values. Small: a bucket predicts the next one, so an unusual change is meaningful. Large: changes are as wide as
     the metric itself, and only its level is meaningful. Between the two bounds the newest Monday with a clear c decides; without
-    one, the change detectors.
+    one, the change detectors. Counts and ratios of counts always have the change detectors, which know the noise of counting.
     """
 
     sudden: Sudden = field(default_factory=Sudden)
-    sustained: Sustained = field(default_factory=Sustained)
+    sustained: BaseDetector = field(default_factory=SeasonalLevel)
     level: Level = field(default_factory=Level)
     days: int = 28
     to_level: float = 0.36
     to_change: float = 0.30
     same: float = 0.5  # level where more than this share of the buckets has one value
+    steady: bool = True  # expected is what the sustained detector expects, where it knows
 
     @property
     def history(self) -> timedelta:
@@ -47,10 +49,10 @@ class AutoDetector(BaseDetector):
         by_level = grid.nightly(repr(self), self.history, self._nightly)[0] == 1
         level_series, change_series = np.flatnonzero(by_level.any(axis=1)), np.flatnonzero(~by_level.all(axis=1))
         if not len(level_series):
-            return merge_bands(self.sudden.bands(grid), self.sustained.bands(grid))
+            return merge_bands(self.sudden.bands(grid), self.sustained.bands(grid), self.steady)
         level = self.level.bands(grid.select(level_series)) | dict.fromkeys(("sudden_low", "sudden_high", "usual"), np.nan)
         part = grid.select(change_series)
-        change = merge_bands(self.sudden.bands(part), self.sustained.bands(part)) if len(change_series) else {}
+        change = merge_bands(self.sudden.bands(part), self.sustained.bands(part), self.steady) if len(change_series) else {}
 
         # A series may be judged by both, before and after a Monday
         columns: BandColumns = {}
@@ -63,8 +65,10 @@ class AutoDetector(BaseDetector):
             columns[name] = np.where(by_level, of_level, of_change)
         return columns
 
-    def reason(self, values: pd.Series, zone: str = "UTC") -> str:
+    def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
         """Return in words which detectors judge the newest bucket, and why."""
+        if counted:
+            return f"{CHANGE} rule, because it is a count or a ratio of counts"
         grid = SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone)
         ratios = [c for c in self._mondays(grid)[1][0][-MONDAYS_BACK:] if c == c]
         name = LEVEL if (grid.nightly("", self.history, self._nightly)[0, 0, -1:] == 1).any() else CHANGE
@@ -82,6 +86,7 @@ class AutoDetector(BaseDetector):
         """Return (1, series, nights): 1 for the level detector, 0 or NaN for the change detectors."""
         mondays, ratios = self._mondays(replace(grid, since=int(nights[0]) if len(nights) else 0))
         clear = np.where(ratios > self.to_level, 1.0, np.where(ratios < self.to_change, 0.0, np.nan))
+        clear[grid.is_count] = 0.0
         padded = np.concatenate([np.full((len(clear), MONDAYS_BACK), np.nan), clear], axis=1)
         choice = np.full(clear.shape, np.nan)
         for back in range(MONDAYS_BACK, -1, -1):  # the newest clear choice is written last
@@ -113,7 +118,19 @@ class AutoDetector(BaseDetector):
         return float((change_high - change_low) / (high - low))
 
 
-Chosen = AutoDetector  # its name in older catalogues
+@dataclass(frozen=True)
+class Chosen(AutoDetector):
+    """The default detector of version 1, with `Sustained`. It stays until the next release, for a catalogue that names it."""
+
+    sudden: Sudden = field(default_factory=lambda: Sudden(usual_days=14, by_kind=False))
+    sustained: BaseDetector = field(default_factory=Sustained)
+    steady: bool = False
+
+    def bands(self, grid: SeriesGrid) -> BandColumns:
+        return super().bands(replace(grid, counts=None, denominators=None))  # a count was judged as any other number
+
+    def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
+        return super().reason(values, zone)
 
 
 def _by_quarter_hour(rows: np.ndarray, grid: SeriesGrid) -> np.ndarray:
@@ -126,21 +143,22 @@ def _by_quarter_hour(rows: np.ndarray, grid: SeriesGrid) -> np.ndarray:
     return np.where(count > 0, np.nansum(parts, axis=2) / np.maximum(count, 1), np.nan)
 
 
-def merge_bands(sudden: BandColumns, sustained: BandColumns) -> BandColumns:
+def merge_bands(sudden: BandColumns, sustained: BandColumns, steady: bool) -> BandColumns:
     """Return one band: outside either is outside, and the nearer limit sets the rule.
 
     Where the recent level already lies outside the sustained limits, the band is the sustained one, so that the return to normal
-    is no alarm and a value that is still low stays anomalous.
+    is no alarm and a value that is still low stays anomalous. `steady`: expected is always that of the sustained band.
     """
     low, expected, high = (np.asarray(sudden[side]) for side in BAND)
     sustained_low, usual, sustained_high = (np.asarray(sustained[side]) for side in BAND)
     level_wrong, known = (expected < sustained_low) | (expected > sustained_high), ~np.isnan(sustained_low)
     by_sustained_low = (level_wrong | (sustained_low > low) | np.isnan(low)) & known
     by_sustained_high = (level_wrong | (sustained_high < high) | np.isnan(high)) & known
+    new_low, new_high = np.where(by_sustained_low, sustained_low, low), np.where(by_sustained_high, sustained_high, high)
     return {
-        "low": np.where(by_sustained_low, sustained_low, low),
-        "expected": np.where((level_wrong | np.isnan(expected)) & known, usual, expected),
-        "high": np.where(by_sustained_high, sustained_high, high),
+        "low": new_low,
+        "expected": np.where((steady | level_wrong | np.isnan(expected)) & known, usual, expected),
+        "high": new_high,
         "low_rule": np.where(by_sustained_low, SUSTAINED, SUDDEN),
         "high_rule": np.where(by_sustained_high, SUSTAINED, SUDDEN),
         "sudden_low": low,

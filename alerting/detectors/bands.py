@@ -54,7 +54,7 @@ class BaseDetector(Detector):
         columns = self.bands(SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone))
         return pd.DataFrame(series_columns(columns, 0), index=values.index)
 
-    def reason(self, values: pd.Series, zone: str = "UTC") -> str:
+    def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
         """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""
         return ""
 

@@ -177,16 +177,26 @@ def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:
     return by_local_time
 
 
-def slot_quantile(grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None) -> np.ndarray:
+def slot_quantile(
+    grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None, by_kind: bool = False
+) -> np.ndarray:
     """Return (..., n): quantile `share` of `x` (..., n) at the same local time of the `days` days before.
 
-    Only at the positions `at` (None: those of the requested buckets); NaN elsewhere.
+    Only at the positions `at` (None: those of the requested buckets); NaN elsewhere. `by_kind`: of the days of the same kind,
+    working days or days off, where three of them have a value.
     """
-    rows, out = at_lags(grid, x, day_lags(grid, days)), np.full(x.shape, np.nan)
+    lags, out = day_lags(grid, days), np.full(x.shape, np.nan)
+    rows = at_lags(grid, x, lags)
     at = grid.requested if at is None else at
     for first in range(0, len(at), CHUNK_ROWS):
         part = at[first : first + CHUNK_ROWS]
-        out[..., part] = quantiles(rows(part), share)[0]
+        past = rows(part)
+        found = quantiles(past, share)[0]
+        if by_kind:
+            same = np.where(same_kind_of_day(grid, lags, part), past, np.nan)
+            found_same = quantiles(same, share, min_values=3)[0]
+            found = np.where(np.isnan(found_same), found, found_same)
+        out[..., part] = found
     return out
 
 

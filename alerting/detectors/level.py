@@ -16,6 +16,7 @@ from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.windows import quantiles, values_before
 
 LEVEL = "level"
+OUTAGE_DAYS = 3  # days so low that they say nothing of what is usual: an outage of two days is seen to its end
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Level(BaseDetector):
     """The median of four weeks, -+ `width` times the `rank`-th largest distance to it on that side. Computed every midnight.
 
     An order statistic instead of a quantile: the few bursts of the weeks set the limit, however fine the buckets are (own
-    method; parameters chosen in docs/detection.md).
+    method; parameters chosen in docs/research/detection.md).
     """
 
     days: int = 28
@@ -41,7 +42,10 @@ class Level(BaseDetector):
 
     def _nightly(self, grid: SeriesGrid, nights: np.ndarray) -> np.ndarray:
         """Return (3, series, nights): low, expected, high."""
-        rows = np.sort(values_before(grid.values, nights, self.days * grid.per_day), axis=-1)
+        past = values_before(grid.values, nights, self.days * grid.per_day)
+        by_day = np.fmin.reduce(past.reshape(*past.shape[:-1], self.days, grid.per_day), axis=-1)
+        usual_lowest = np.sort(by_day, axis=-1)[..., min(OUTAGE_DAYS, self.days - 1)]  # NaN, which never counts, goes last
+        rows = np.sort(past, axis=-1)
         count = np.isfinite(rows).sum(axis=-1)
         median = quantiles(rows, 0.5, is_sorted=True)[0]
 
@@ -54,6 +58,6 @@ class Level(BaseDetector):
         small = self.small * np.abs(median)
         down, up = (self.width * np.where(ranked > small, ranked, largest) for ranked, largest in sides)
 
-        low = np.where(lowest > 0, np.maximum(median - down, lowest / 2), median - down)  # so that an outage is outside
+        low = np.where(usual_lowest > 0, np.maximum(median - down, usual_lowest / 2), median - down)  # an outage is outside
         enough = count >= 0.3 * rows.shape[-1]
         return np.array([np.where(enough, limit, np.nan) for limit in (low, median, median + up)])

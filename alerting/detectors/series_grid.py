@@ -17,9 +17,11 @@ import pandas as pd
 from alerting.detectors.windows import hold_until_next
 
 HOUR, DAY = 3600, 86400  # seconds
-NIGHTLY_VERSION = 1  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+NIGHTLY_VERSION = 2  # raise it when the computation of nightly statistics changes: cached ones are then computed again
 
 NightlyCache = MutableMapping[bytes, np.ndarray]  # hash of all that went in -> the statistics of one series and night
+
+Nightly = Callable[["SeriesGrid", np.ndarray], np.ndarray]  # grid, positions of midnights -> (statistics, series, midnights)
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,20 @@ class SeriesGrid:
     clock_change: int  # buckets by which a change of the clocks may move a lag: two hours
     since: int = 0  # position of the first requested bucket
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
+    counts: np.ndarray | None = None  # bool (series,): numbers of something, or their ratio; None: none is
+    denominators: np.ndarray | None = field(default=None, repr=False)  # float64 (series, n): of ratios; NaN where unknown
 
     @classmethod
-    def at(cls, index: pd.Index, values: np.ndarray, zone: str, since: int = 0, cache: NightlyCache | None = None) -> SeriesGrid:
+    def at(
+        cls,
+        index: pd.Index,
+        values: np.ndarray,
+        zone: str,
+        since: int = 0,
+        cache: NightlyCache | None = None,
+        counts: np.ndarray | None = None,
+        denominators: np.ndarray | None = None,
+    ) -> SeriesGrid:
         """Return the grid of some series (series, n). Raises ValueError when `index` is not an ascending grid of aware times."""
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError("a series to judge is indexed by aware times")
@@ -55,7 +68,21 @@ class SeriesGrid:
         step = int(steps[0]) if len(steps) else 900
         per_day, clock_change = max(1, DAY // step), 2 * HOUR // min(step, HOUR)
         weekday = (local // DAY + 3) % 7
-        return cls(values, step, local - seconds, weekday, seconds, index, zone, per_day, clock_change, since, cache)
+        return cls(
+            values,
+            step,
+            local - seconds,
+            weekday,
+            seconds,
+            index,
+            zone,
+            per_day,
+            clock_change,
+            since,
+            cache,
+            counts,
+            denominators,
+        )
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -91,14 +118,37 @@ class SeriesGrid:
             seconds=self.seconds[first:],
             index=self.index[first:],
             since=max(0, self.since - first),
+            denominators=None if self.denominators is None else self.denominators[:, first:],
         )
 
     def select(self, which: np.ndarray) -> SeriesGrid:
         """Return the grid of some of the series, by their positions (ascending)."""
-        return self if len(which) == len(self.values) else replace(self, values=self.values[which])
+        if len(which) == len(self.values):
+            return self
+        counts = None if self.counts is None else self.counts[which]
+        denominators = None if self.denominators is None else self.denominators[which]
+        return replace(self, values=self.values[which], counts=counts, denominators=denominators)
 
-    def nightly(self, name: str, history: timedelta, compute: Callable[[SeriesGrid, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next.
+    @property
+    def is_count(self) -> np.ndarray:
+        """Return (series,) bool: counts and ratios of counts."""
+        return np.zeros(len(self.values), bool) if self.counts is None else self.counts
+
+    @property
+    def trials(self) -> np.ndarray:
+        """Return (series, n): the denominator of a ratio; 1 for other values, and for a ratio without one."""
+        if self.denominators is None:
+            return np.ones(self.values.shape)
+        known = np.isfinite(self.denominators).any(axis=1)[:, None]
+        return np.where(known, np.nan_to_num(self.denominators), 1.0)
+
+    def nightly(self, name: str, history: timedelta, compute: Nightly) -> np.ndarray:
+        """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next."""
+        nights, statistics = self.nightly_statistics(name, history, compute)
+        return hold_until_next(statistics, nights, len(self), self.since)
+
+    def nightly_statistics(self, name: str, history: timedelta, compute: Nightly) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of the midnights that the requested buckets need, and (statistics, series, midnights).
 
         `compute` takes a grid (only the series that are absent from the cache) and the positions of midnights, and returns
         (statistics, series, midnights), from no more than `history` before each midnight. `name` must identify all
@@ -106,23 +156,25 @@ class SeriesGrid:
         """
         nights, uncached = self.starts(), replace(self, cache=None)
         if self.cache is None or not len(nights) or not len(self.values):
-            return hold_until_next(compute(uncached, nights), nights, len(self), self.since)
+            return nights, compute(uncached, nights)
 
-        keys = [[self._key(name, history, row, night) for night in nights] for row in self.values]
-        absent = np.array([i for i, row in enumerate(keys) if any(key not in self.cache for key in row)], dtype=int)
-        if len(absent):
-            computed = compute(uncached.select(absent), nights)
-            for row, i in enumerate(absent):
-                self.cache.update({key: computed[:, row, j].copy() for j, key in enumerate(keys[i])})
-        statistics = np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
-        return hold_until_next(statistics, nights, len(self), self.since)
+        keys = [[self._key(name, history, row, night) for night in nights] for row in range(len(self.values))]
+        absent = np.array([[key not in self.cache for key in row] for row in keys])
+        series, when = (np.flatnonzero(absent.any(axis=axis)) for axis in (1, 0))
+        if len(series):
+            computed = compute(uncached.select(series), nights[when])
+            for row, i in enumerate(series):
+                self.cache.update({keys[i][j]: computed[:, row, k].copy() for k, j in enumerate(when)})
+        return nights, np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
 
-    def _key(self, name: str, history: timedelta, values: np.ndarray, night: int) -> bytes:
-        """Return the hash of the values before the night, its instant, the local clock and `name`."""
+    def _key(self, name: str, history: timedelta, row: int, night: int) -> bytes:
+        """Return the hash of a series' values before the night, its instant, the local clock and `name`."""
         first = max(0, night + int(-history.total_seconds() // self.step))
-        digest = hashlib.sha256(np.ascontiguousarray(values[first:night]).tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.values[row, first:night]).tobytes())
+        if self.denominators is not None:
+            digest.update(np.ascontiguousarray(self.denominators[row, first:night]).tobytes())
         clock = self.offset[first : night + 1]
         changes = [(at, clock[at]) for at in np.flatnonzero(np.diff(clock)).tolist()]
-        parts = [NIGHTLY_VERSION, name, self.step, self.seconds[night], clock[-1], changes]
+        parts = [NIGHTLY_VERSION, name, self.step, self.seconds[night], clock[-1], changes, bool(self.is_count[row])]
         digest.update("|".join(map(str, parts)).encode())
         return digest.digest()[:16]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # share of the value: the square of a root is not exactly the n
 
 
 class Changes(NamedTuple):
-    """Changes of the square roots against the recent level: float64 (series, n) each.
+    """Changes of the square roots (or values) against the recent level: float64 (series, n) each.
 
     `usual` and `deviation` are NaN except at the positions that they were computed for.
     """
@@ -35,15 +35,17 @@ class Changes(NamedTuple):
 class Sudden(BaseDetector):
     """Outside `k` robust sigmas of the usual change, against the last bucket or against the median of the last three.
 
-    Works on square roots, which give counting noise the same width at night and by day (Anscombe 1948); signed, so that values
-    below zero are possible. The sigma of a change is the sum of: the geometric mean of the week's median deviation and of the
-    deviation that is reached around this time on three days of four; the spread of the last 24 hours, weighted; a share of the
-    usual change itself, because a morning rise comes earlier or later. The limits are in the metric's own units. Parameters and
-    what was tried: docs/detection.md.
+    Works on square roots, which give counting noise the same width at night and by day (Anscombe 1948); on the values themselves
+    where some of the last two weeks were below zero. The sigma of a change is the sum of: the geometric mean of the week's median
+    deviation and of the deviation that is reached around this time on three days of four; the spread of the last 24 hours,
+    weighted; a share of the usual change itself, because a morning rise comes earlier or later. Parameters and what
+    was tried: docs/research/detection.md.
     """
 
     k: float = 6.5
-    days: int = 14  # for the usual change and the usual extremes
+    days: int = 14  # for the usual extremes
+    usual_days: int = 21  # for the usual change ...
+    by_kind: bool = True  # ... of which those of its kind count: working days, or Saturdays and Sundays
     week: int = 7  # days for the overall spread
     today: float = 0.3  # weight of the spread of the last 24 h
     tail: float = 0.3  # weight of the week's 95 % quantile, for buckets longer than half an hour
@@ -54,20 +56,30 @@ class Sudden(BaseDetector):
 
     @property
     def history(self) -> timedelta:
-        return timedelta(days=2 * self.days + 2)  # changes, and the usual changes that those are compared with
+        return timedelta(days=self.days + self.usual_days + 2)  # changes, and the usual changes that those are compared with
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
         gap, grid = usual_gap(grid), grid.with_history(self.history)
-        needed = self._needed_positions(grid)
-        changes = [self._changes(grid, buckets, needed) for buckets in LEVEL_BUCKETS]
-        weekly = partial(self._weekly, changes=changes if grid.since == 0 else None)
-        weeks = np.split(grid.nightly(repr(self), self.history, weekly), len(LEVEL_BUCKETS))
-        one, three = (self._expected(grid, change, week) for change, week in zip(changes, weeks, strict=True))
-        roots = self._combined(one, three)
-        lowest = -window_max(lagged(-grid.values), self.days * grid.per_day)
-        limits = _guarded(np.sign(roots) * (roots * roots), lowest[:, grid.since :])
+        lowest = -window_max(lagged(-grid.values), self.days * grid.per_day)[:, grid.since :]
+        limits = self._limits(grid, roots=True)
+        below_zero = np.flatnonzero((lowest < 0).any(axis=1))
+        if len(below_zero):
+            plain = self._limits(grid.select(below_zero), roots=False)
+            limits[:, below_zero] = np.where(lowest[below_zero] < 0, plain, limits[:, below_zero])
         usual = slot_quantile(grid, grid.values, self.days, 0.5)[:, grid.since :]
-        return {**dict(zip(BAND, limits, strict=True)), "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
+        band = dict(zip(BAND, _guarded(limits, lowest), strict=True))
+        return {**band, "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
+
+    def _limits(self, grid: SeriesGrid, roots: bool) -> np.ndarray:
+        """Return (3, series, n): low, expected, high in the metric's units, computed from square roots or from the values."""
+        scaled = replace(grid, values=np.sqrt(np.maximum(grid.values, 0))) if roots else grid
+        needed = self._needed_positions(grid)
+        changes = [self._changes(scaled, buckets, needed) for buckets in LEVEL_BUCKETS]
+        weekly = partial(self._weekly, changes=changes if grid.since == 0 else None)
+        weeks = np.split(scaled.nightly(f"{self!r} {roots=}", self.history, weekly), len(LEVEL_BUCKETS))
+        one, three = (self._expected(scaled, change, week) for change, week in zip(changes, weeks, strict=True))
+        limits = self._combined(one, three)
+        return np.sign(limits) * (limits * limits) if roots else limits
 
     def _needed_positions(self, grid: SeriesGrid) -> np.ndarray:
         """Return the positions whose usual change is needed: the last day, and around the requested slots on earlier days."""
@@ -80,10 +92,9 @@ class Sudden(BaseDetector):
 
     def _changes(self, grid: SeriesGrid, buckets: int, at: np.ndarray) -> Changes:
         """Return the changes against the median of the last `buckets`, with the usual change at the positions `at`."""
-        roots = np.sign(grid.values) * np.sqrt(np.abs(grid.values))
-        level = recent_median(roots, buckets)
-        change = roots - level
-        usual = slot_quantile(grid, change, self.days, 0.5, at)
+        level = recent_median(grid.values, buckets)
+        change = grid.values - level
+        usual = slot_quantile(grid, change, self.usual_days, 0.5, at, self.by_kind)
         return Changes(level, usual, np.abs(change - usual))
 
     def _weekly(self, grid: SeriesGrid, nights: np.ndarray, changes: list[Changes] | None) -> np.ndarray:

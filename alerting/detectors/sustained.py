@@ -48,7 +48,7 @@ class Sustained(BaseDetector):
     limit are cut to the limit, so one incident does not widen the band; a level that lasts for weeks becomes normal. A rise must
     be `up` times as large. The last hour must deviate as far too: what has recovered is normal, whatever the hours before were.
 
-    Needs a metric above zero; elsewhere the band is NaN. An own method: parameters and what was tried are in docs/detection.md.
+    Needs a metric above zero; elsewhere the band is NaN. An own method: docs/research/detection.md.
     """
 
     single_bucket: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,12 +17,18 @@ from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
+Sides = tuple[np.ndarray, np.ndarray]  # below, above: bool (n,) each
+
 MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign is meaningful
 MIN_LIMIT_SHARE = 0.1  # share of a low limit above zero that no width can take away, so that an outage is anomalous
 USUAL_GAP = "usual gap"  # rule of a missing bucket in a gap that is usual at this time
 TOO_FEW = "too few"  # rule of a bucket whose volume is below the policy's `min_volume`
-REARM_AFTER = {"sustained": timedelta(hours=24), "level": timedelta(hours=6)}  # without it for so long, it is new again
+SUSTAINED, LEVEL = "sustained", "level"
+REARM_AFTER = {SUSTAINED: timedelta(hours=6), LEVEL: timedelta(hours=6)}  # without it for so long, it is new again
+REARM_BY = {SUSTAINED: (SUDDEN, SUSTAINED), LEVEL: (LEVEL,)}  # the rules that it must have been without
 LOOKBACK = max(REARM_AFTER.values())  # how far before the first judged bucket `PriorVerdicts.rules` must reach back
+SUPPORT = 1.4  # the band is so many times narrower on the side on which a related metric is off
+SUPPORT_FOR = timedelta(hours=1)  # after that it says nothing of the others
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,14 @@ def judge_values(
     metric: Metric,
     volume: np.ndarray | None = None,
     before: PriorVerdicts | None = None,
+    support: Sides | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return the columns of `judge`, (n,) each, for one series; `limits`: the columns of its band."""
+    """Return the columns of `judge`, (n,) each, for one series; `limits`: the columns of its band.
+
+    `support`: on which side a related metric is off; there the band is narrower.
+    """
     before, policy = before or PriorVerdicts(), metric.policy
-    low, expected, high = _scaled(metric, *(np.asarray(limits[side], dtype=float) for side in BAND))
+    low, expected, high = _scaled(metric, _limits(limits, BAND), support)
     score = _score(value, low, expected, high)
     outside = {"both": np.abs(score) > 1, "down": score < -1, "up": score > 1}[policy.direction]
     missing, too_few = np.isnan(value), np.zeros(len(value), bool)
@@ -78,7 +88,7 @@ def judge_values(
     # A gap at the start goes on from before
     gap = run_lengths(missing)
     gap = gap + np.where(gap == np.arange(1, len(gap) + 1), before.missing, 0)
-    rule = _fired_rule(value, outside, limits, metric)
+    rule = _fired_rule(value, outside, limits, metric, support)
     if "low_rule" in limits:
         rule[(gap > 0) & (gap <= limits["gap"])] = USUAL_GAP
     rule[too_few & ~missing] = TOO_FEW
@@ -92,8 +102,8 @@ def judge_values(
 def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray | None = None) -> np.ndarray:
     """Return (n,) bool: anomalous buckets that a person should be notified of.
 
-    Every sudden one; a sustained deviation at its first bucket, and again after a day without it (a burst of the level detector:
-    after six hours). `judged`: the columns status and rule. `rules_before`: the rules of earlier buckets, oldest first.
+    Every sudden one; a sustained deviation where nothing was off for six hours before, a burst of the level detector where
+    there was none for six. `judged`: the columns status and rule. `rules_before`: the rules of earlier buckets, oldest first.
     """
     status, rule = np.asarray(judged["status"]), np.asarray(judged["rule"])
     before = 0 if rules_before is None else len(rules_before)
@@ -102,20 +112,38 @@ def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray 
     for name, rest in REARM_AFTER.items():
         fired = rules == name
         if fired.any():
-            recently = np.nan_to_num(lagged(window_sum(fired.astype(float), max(1, rest // step))))
+            any_fired = np.isin(rules, REARM_BY[name])
+            recently = np.nan_to_num(lagged(window_sum(any_fired.astype(float), max(1, rest // step))))
             new = new & (~fired | (recently == 0))[before:]
     return new
 
 
-def _scaled(metric: Metric, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> Limits:
-    """Return the band with the metric's width, and not narrower than the policy's smallest change; fixed limits as they are."""
+def sides_off(value: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric) -> Sides:
+    """Return (below, above), bool (n,) each: where the value is outside its band, by its own evidence alone."""
+    score = _score(value, *_scaled(metric, _limits(limits, BAND)))
+    return score < -1, score > 1
+
+
+def _scaled(metric: Metric, band: Limits, support: Sides | None = None) -> Limits:
+    """Return the band with the metric's width, narrower where it is supported, not narrower than the smallest change.
+
+    Fixed limits stay as they are.
+    """
+    low, expected, high = band
     min_change = np.maximum(metric.policy.min_change * np.abs(expected), metric.policy.min_units)
     below, above = metric.width * (expected - low), metric.width * (high - expected)
+    if support is not None:
+        below, above = np.where(support[0], below / SUPPORT, below), np.where(support[1], above / SUPPORT, above)
     below = np.where(low > 0, np.minimum(below, expected - MIN_LIMIT_SHARE * low), below)
     below, above = np.maximum(below, min_change), np.maximum(above, min_change)
     if (is_fixed := np.isnan(expected)).any():
         return np.where(is_fixed, low, expected - below), expected, np.where(is_fixed, high, expected + above)
     return expected - below, expected, expected + above
+
+
+def _limits(columns: Mapping[str, np.ndarray | str], names: Sequence[str]) -> Limits:
+    low, expected, high = (np.asarray(columns[name], dtype=float) for name in names)
+    return low, expected, high
 
 
 def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -130,7 +158,9 @@ def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.nd
     return np.clip(score, -MAX_SCORE, MAX_SCORE)
 
 
-def _fired_rule(value: np.ndarray, outside: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric) -> np.ndarray:
+def _fired_rule(
+    value: np.ndarray, outside: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric, support: Sides | None
+) -> np.ndarray:
     """Return (n,) str: the rule whose limit the value passed; "sudden" where it passed the farther sudden limit too."""
     at, rule = np.flatnonzero(outside), np.full(len(value), "", dtype=object)
     if "low_rule" not in limits or not len(at):
@@ -139,8 +169,7 @@ def _fired_rule(value: np.ndarray, outside: np.ndarray, limits: Mapping[str, np.
     below = value[at] < part["expected"]
     rule[at] = np.where(below, part["low_rule"], part["high_rule"])
     if "sudden_low" in part:
-        low, _, high = _scaled(
-            metric, *(np.asarray(part[side], dtype=float) for side in ("sudden_low", "expected", "sudden_high"))
-        )
+        sudden = _limits(part, ("sudden_low", "expected", "sudden_high"))
+        low, _, high = _scaled(metric, sudden, support and (support[0][at], support[1][at]))
         rule[at[np.where(below, value[at] < low, value[at] > high)]] = SUDDEN
     return rule

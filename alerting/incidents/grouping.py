@@ -308,6 +308,18 @@ class MetricTree:
         """Return whether two metrics have a root in common."""
         return bool(self._roots[one] & self._roots[other])
 
+    def relatives(self) -> dict[str, set[str]]:
+        """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
+        by_root: dict[str, set[str]] = {}
+        for name, roots in self._roots.items():
+            for root in roots:
+                by_root.setdefault(root, set()).add(name)
+        out: dict[str, set[str]] = {}
+        for family in by_root.values():
+            for name in family if len(family) > 1 else ():
+                out.setdefault(name, set()).update(family - {name})
+        return out
+
     def first(self, names: Iterable[str]) -> str:
         """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
         chosen = set(names)

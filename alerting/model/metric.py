@@ -73,8 +73,11 @@ class Detector(BandDetector, Protocol):
         (series, buckets) each, or one word for all.
         """
 
-    def reason(self, values: pd.Series, zone: str = "UTC") -> str:
-        """Return why the newest bucket is judged as it is; "" for a detector that does not choose."""
+    def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
+        """Return why the newest bucket is judged as it is; "" for a detector that does not choose.
+
+        `counted`: the values are counts or ratios of counts.
+        """
 
 
 @runtime_checkable
@@ -135,6 +138,11 @@ class Metric:
     def chart_span(self) -> timedelta:
         """Return how much time a chart of the metric shows."""
         return max(CHART_SPAN, CHART_BUCKETS * self.step)
+
+    @property
+    def counted(self) -> bool:
+        """Return whether it is a count or a ratio of counts, so that its noise follows the count."""
+        return self.form in ("count", "ratio")
 
     @property
     def table(self) -> str:

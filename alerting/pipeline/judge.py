@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from alerting import detectors
-from alerting.detectors.bands import series_columns
+from alerting.detectors.bands import BandColumns, series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
-from alerting.detectors.verdicts import LOOKBACK, REARM_AFTER, PriorVerdicts, judge_values
+from alerting.detectors.verdicts import LOOKBACK, REARM_BY, SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
+from alerting.detectors.windows import window_max
+from alerting.incidents.grouping import MetricTree
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
@@ -32,6 +34,7 @@ MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's value
 MASKED_LABELS = (Label.REAL, Label.EXPECTED)
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
 MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
+RULES = tuple({rule for rules in REARM_BY.values() for rule in rules})
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             return self[name]
         metric, series = self.ctx.metric(name), self.reading.series[name]
         masked = mask_incidents(name, series, self.labelled, series.index[-1]) if len(series) else series
-        judged = detectors.judge(series, metric.rule.band(masked, self.ctx.zone), metric, self.reading.volumes.get(name))
+        volume = self.reading.volumes.get(name)
+        judged = detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
         incomplete = self.reading.incomplete.get(metric.scan)
         if incomplete is not None and incomplete in judged.index:
             judged.loc[incomplete, ["status", "rule", "news"]] = [Status.MISSING.value, INCOMPLETE, True]
@@ -167,12 +171,13 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     items = [item for item in due if item.metric.name in reading.series and len(reading.series[item.metric.name])]
     fired, cache = _fired_detectors(ctx, items), ctx.store.nightly_statistics()
     stored = set(cache)
-    tails: dict[str, JudgedTail] = {}
+    banded: dict[str, Banded] = {}
     for batch in _batches(items, reading):
-        began = ctx.timer()
-        first, columns = _judge_batch(ctx, batch, reading, labelled, cache, fired)
-        seconds = (ctx.timer() - began) / len(batch)
-        tails |= {item.metric.name: JudgedTail(first, part, seconds) for item, part in zip(batch, columns, strict=True)}
+        banded |= {one.metric.name: one for one in _batch_bands(ctx, batch, reading, labelled, cache, fired)}
+    columns = judge_related(MetricTree(ctx.metrics), list(banded.values()))
+    for item in items:
+        _mark_incomplete(columns[item.metric.name], banded[item.metric.name], reading.incomplete.get(item.metric.scan))
+    tails = {name: JudgedTail(one.first, columns[name], one.seconds) for name, one in banded.items()}
     if made := {key: statistics for key, statistics in cache.items() if key not in stored}:
         ctx.store.save_nightly_statistics(made, max(item.end for item in items))
     return JudgedMetrics(ctx, reading, {item.metric.name: tails[item.metric.name] for item in items}, labelled, due)
@@ -183,7 +188,7 @@ def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, 
     out: dict[str, list[tuple[datetime, str]]] = {}
     if items:
         since = min(item.begin - max(LOOKBACK, item.metric.step) for item in items)
-        for metric, bucket, _, rule in ctx.store.judged_values(since, tuple(REARM_AFTER)):
+        for metric, bucket, _, rule in ctx.store.judged_values(since, RULES):
             out.setdefault(metric, []).append((bucket, rule))
     return out
 
@@ -199,36 +204,115 @@ def _batches(items: Sequence[DueBuckets], reading: Reading) -> Iterator[list[Due
         yield from (group[first : first + BATCH_SERIES] for first in range(0, len(group), BATCH_SERIES))
 
 
-def _judge_batch(
+def _batch_bands(
     ctx: RunContext,
     batch: Sequence[DueBuckets],
     reading: Reading,
     labelled: Sequence[Incident],
     cache: NightlyCache,
     fired: Mapping[str, Sequence[tuple[datetime, str]]],
-) -> tuple[int, list[dict[str, np.ndarray]]]:
-    """Return the position of the first judged bucket, and for each metric the columns of its verdicts from there on."""
-    series = [reading.series[item.metric.name] for item in batch]
-    index = series[0].index
+) -> list[Banded]:
+    """Return the buckets to judge of each metric, with their bands."""
+    began, series = ctx.timer(), [reading.series[item.metric.name] for item in batch]
+    metrics, index = [item.metric for item in batch], series[0].index
     first = _first_judged(batch[0], index)
-    if first == len(index):
-        return first, [NO_BUCKETS] * len(batch)
-    masked = [mask_incidents(one.metric.name, part, labelled, index[-1]) for one, part in zip(batch, series, strict=True)]
-    grid = SeriesGrid.at(index, np.stack([part.to_numpy(float) for part in masked]), ctx.zone, first, cache)
-    bands = batch[0].metric.rule.bands(grid)
+    earlier = max(0, first - SUPPORT_FOR // metrics[0].step)
+    masked = [mask_incidents(metric.name, part, labelled, index[-1]) for metric, part in zip(metrics, series, strict=True)]
+    volumes = [reading.volumes.get(metric.name) for metric in metrics]
+    bands = _bands(metrics, masked, ctx.zone, volumes, earlier, cache) if first < len(index) else None
     out = []
-    for number, item in enumerate(batch):
-        metric, values, volume = item.metric, series[number].to_numpy(float), reading.volumes.get(item.metric.name)
-        sizes = None if volume is None else volume.to_numpy(float)[first:]
+    for number, metric in enumerate(metrics):
+        values = series[number].to_numpy(float)
         before = _prior_verdicts(values[:first], index, metric.step, fired.get(metric.name, []))
-        columns = judge_values(values[first:], series_columns(bands, number), metric, sizes, before)
-        incomplete = reading.incomplete.get(metric.scan)
-        position = -1 if incomplete is None else _position(index, incomplete) - first
-        if 0 <= position < len(values) - first:
-            columns["status"][position], columns["rule"][position] = Status.MISSING.value, INCOMPLETE
-            columns["news"][position] = True
-        out.append(columns)
-    return first, out
+        columns = series_columns(bands, number) if bands else {}
+        out.append(Banded(metric, series[number], columns, volumes[number], earlier, first, before))
+    seconds = (ctx.timer() - began) / len(batch)
+    return [replace(one, seconds=seconds) for one in out]
+
+
+def _bands(
+    metrics: Sequence[Metric],
+    series: Sequence[pd.Series],
+    zone: str,
+    volumes: Sequence[pd.Series | None],
+    since: int = 0,
+    cache: NightlyCache | None = None,
+) -> BandColumns:
+    """Return the bands of metrics with one detector and one grid, from position `since` on."""
+    values = np.stack([one.to_numpy(float) for one in series])
+    counts = np.array([metric.counted for metric in metrics])
+    denominators = None
+    if any(volume is not None for volume in volumes):
+        unknown = np.full(values.shape[1], np.nan)
+        index = series[0].index
+        denominators = np.stack([unknown if one is None else one.reindex(index).to_numpy(float) for one in volumes])
+    grid = SeriesGrid.at(series[0].index, values, zone, since, cache, counts, denominators)
+    return metrics[0].rule.bands(grid)
+
+
+def band(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
+    """Return the band of every bucket of a series (float64, full UTC grid); `volume`: the denominator of a ratio."""
+    return pd.DataFrame(series_columns(_bands([metric], [series], zone, [volume]), 0), index=series.index)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """A metric's values and the columns of its band from position `since` on; its verdicts begin at `first`."""
+
+    metric: Metric
+    series: pd.Series
+    band: Mapping[str, np.ndarray | str]
+    volume: pd.Series | None
+    since: int
+    first: int
+    before: PriorVerdicts = PriorVerdicts()
+    seconds: float = 0.0
+
+    def sides_off(self) -> Sides:
+        return sides_off(self.series.to_numpy(float)[self.since :], self.band, self.metric)
+
+    def judge(self, support: Sides | None) -> dict[str, np.ndarray]:
+        """Return the columns of `detectors.judge` from `first` on; `support` begins at `since`."""
+        skipped = self.first - self.since
+        limits = {name: column if isinstance(column, str) else column[skipped:] for name, column in self.band.items()}
+        size = None if self.volume is None else self.volume.to_numpy(float)[self.first :]
+        sides = support and (support[0][skipped:], support[1][skipped:])
+        return judge_values(self.series.to_numpy(float)[self.first :], limits, self.metric, size, self.before, sides)
+
+
+def judge_related(tree: MetricTree, parts: Sequence[Banded]) -> dict[str, dict[str, np.ndarray]]:
+    """Return metric -> the columns of `detectors.judge`. What related metrics say weakly at once counts for each of them.
+
+    Where a metric with a common root was off within the last hour, by its own evidence, the band is narrower on that side.
+    """
+    by_name, relatives, out = {part.metric.name: part for part in parts if part.band}, tree.relatives(), {}
+    off = {name: by_name[name].sides_off() for name in relatives if name in by_name}
+    for part in parts:
+        name = part.metric.name
+        near = [(by_name[other], off[other]) for other in relatives.get(name, ()) if other in by_name]
+        out[name] = part.judge(_support(part, near) if near else None) if part.band else NO_BUCKETS
+    return out
+
+
+def _support(part: Banded, relatives: Sequence[tuple[Banded, Sides]]) -> Sides | None:
+    """Return on which side some related metric was off in the hour up to each bucket of `part`; None if nowhere."""
+    width = max(1, SUPPORT_FOR // part.metric.step)
+    sides = np.zeros((2, len(part.series) - part.since), bool)
+    for one, off in relatives:
+        if one.metric.step == part.metric.step:
+            recent = window_max(np.stack(off).astype(float), width) > 0
+            shift = _position(part.series.index, one.series.index[0]) + one.since - part.since
+            first, last = max(0, shift), min(sides.shape[1], shift + recent.shape[1])
+            if first < last:
+                sides[:, first:last] |= recent[:, first - shift : last - shift]
+    return (sides[0], sides[1]) if sides.any() else None
+
+
+def _mark_incomplete(columns: dict[str, np.ndarray], part: Banded, bucket: datetime | None) -> None:
+    """Make the verdict of an incomplete bucket "missing"."""
+    position = -1 if bucket is None else _position(part.series.index, bucket) - part.first
+    if 0 <= position < len(columns["status"]):
+        columns["status"][position], columns["rule"][position], columns["news"][position] = Status.MISSING.value, INCOMPLETE, True
 
 
 def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:
@@ -261,9 +345,21 @@ def _position(index: pd.DatetimeIndex, bucket: datetime) -> int:
     return (round(bucket.timestamp() * 1e6) * UNITS[index.unit] // 10**6 - first) // (second - first)
 
 
-def judge_series(metric: Metric, series: pd.Series, zone: str) -> pd.DataFrame:
+def judge_series(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
     """Judge every bucket of one series (float64, full UTC grid) by the metric's detector: the columns of `detectors.judge`."""
-    return detectors.judge(series, metric.rule.band(series, zone), metric)
+    return detectors.judge(series, band(metric, series, zone, volume), metric, volume)
+
+
+def judge_whole(
+    metrics: Sequence[Metric], series: Mapping[str, pd.Series], zone: str, volumes: Mapping[str, pd.Series]
+) -> dict[str, pd.DataFrame]:
+    """Judge every bucket of each metric's series, related metrics together, as a run does."""
+    parts = []
+    for metric in metrics:
+        values, volume = series[metric.name], volumes.get(metric.name)
+        parts.append(Banded(metric, values, series_columns(_bands([metric], [values], zone, [volume]), 0), volume, 0, 0))
+    judged = judge_related(MetricTree(metrics), parts)
+    return {metric.name: pd.DataFrame(judged[metric.name], index=series[metric.name].index) for metric in metrics}
 
 
 def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:

@@ -133,7 +133,7 @@ def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Readi
             notes += [note] if note else []
         except MetricError as error:
             errors[item.metric.name] = str(error)
-    volumes = {i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume and i.metric.policy.min_volume}
+    volumes = {i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume}
     return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, seconds={scan.name: seconds})
 
 

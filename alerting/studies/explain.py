@@ -34,7 +34,7 @@ NO_SLICES = "no slices: this source, or this metric, has none to look at"
 NOT_RARE = "nothing to say: it is not rare, or the history is short"
 REASONS = {  # of a verdict, by `Verdict.reason`
     "sudden": "a sudden change: against the buckets just before it moved by more than it does at this time",
-    "sustained": "a level held wrong: for hours it has been away from what is usual at this time",
+    "sustained": "a level that is off: it is too far from what is usual at this time",
     "level": "further out than it gets: the changes of so bursty a metric tell nothing",
     "limit": "beyond a limit that is set by hand",
     "too few": "made of less than the policy's smallest volume, so nothing is said of it",
@@ -166,7 +166,7 @@ def _status_text(episode: Episode, event: Event, zone: str) -> str:
 
 def _rule_text(metric: Metric, series: pd.Series, verdict: Verdict, zone: str) -> str:
     """Say which check the bucket failed, if any, by which detector and width."""
-    detector = metric.rule.reason(series, zone) or detector_text(metric.rule)
+    detector = metric.rule.reason(series, zone, metric.counted) or detector_text(metric.rule)
     result = REASONS.get(verdict.reason) or STATUSES.get(verdict.status, "inside the band")
     return f"{result} ({detector}; width {metric.width:g})"
 

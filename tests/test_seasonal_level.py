@@ -1,0 +1,144 @@
+"""The seasonal level: what it finds, what it leaves out of what it learns, and how it treats counts, ratios and numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alerting.detectors.auto import AutoDetector
+from alerting.detectors.seasonal_level import SeasonalLevel
+from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.verdicts import judge
+from alerting.model.metric import Metric
+from alerting.pipeline.judge import band, judge_whole
+
+DAY = 96  # buckets
+NOON = 42 * DAY + 48  # of a Monday
+
+
+def app(days=49, size=2_000, seed=0):
+    """Counts of an app that begin on a Monday: Poisson noise, a level that wanders by 3 %, weekends with a step at 10:00."""
+    rng, n = np.random.default_rng(seed), days * DAY
+    index = pd.date_range("2026-01-05", periods=n, freq="15min", tz="UTC")
+    hour, off = (index.hour + index.minute / 60).to_numpy(), (index.day_of_week >= 5).astype(float)
+    shape = 0.15 + np.exp(-(((hour - 20) / 3) ** 2)) + 0.6 * np.exp(-(((hour - 13) / 4) ** 2))
+    shape = shape * np.where(off > 0, np.where(hour < 10, 0.8, 1.15), 1.0)
+    level = np.exp(np.interp(np.arange(n), np.arange(0, n + DAY, DAY), rng.normal(0, 0.03, days + 1)))
+    return pd.Series(rng.poisson(size * shape * level).astype(float), index)
+
+
+def metric(name="a", form="count", **more):
+    return Metric(name, {"en": name}, "t", lambda counts: counts["value"], AutoDetector(), form=form, **more)
+
+
+def judged(values, form="count", volume=None):
+    one = metric(form=form)
+    return judge(values, band(one, values, "UTC", volume), one, volume)
+
+
+@pytest.mark.parametrize(("factor", "hours"), [(0.8, 6), (0.7, 2), (0.5, 1)])
+def test_a_fall_of_a_fifth_is_found_within_the_hour(factor, hours):
+    values = app()
+    values.iloc[NOON : NOON + 4 * hours] = (values.iloc[NOON : NOON + 4 * hours] * factor).round()
+    frame = judged(values)
+    assert (frame.status.iloc[NOON : NOON + 4] == "anomalous").any()
+    assert (frame.status.iloc[21 * DAY : NOON] == "anomalous").sum() == 0, "calm weeks, weekends with their step included"
+
+
+def test_a_leak_is_found_within_the_day_and_rises_need_twice_as_much():
+    values = app()
+    leak = values.copy()
+    leak.iloc[NOON : NOON + 24] *= np.linspace(1, 0.6, 24)
+    leak.iloc[NOON + 24 : NOON + 32] *= 0.6
+    frame = judged(leak)
+    assert (frame.status.iloc[NOON : NOON + 32] == "anomalous").any()
+    rise = values.copy()
+    rise.iloc[NOON : NOON + 8] *= 1.15
+    assert (judged(rise).status.iloc[NOON : NOON + 8] == "normal").all()
+
+
+@pytest.mark.parametrize("form", ["count", "number"])
+def test_an_outage_of_two_days_stays_an_outage_and_does_not_teach(form):
+    values = app()
+    values.iloc[NOON : NOON + 2 * DAY] = 0.0
+    frame = judged(values, form)
+    assert (frame.status.iloc[NOON : NOON + 2 * DAY] == "anomalous").all()
+    after = frame.iloc[NOON + 2 * DAY + 2 : NOON + 4 * DAY]
+    assert (after.status == "normal").mean() > 0.98, "the way back is no alarm, and zero is not usual"
+    assert (after.low > 0).all()
+
+
+def test_a_new_level_is_accepted_after_half_a_week():
+    values = app(days=63)
+    values.iloc[NOON:] = (values.iloc[NOON:] * 0.6).round()
+    status = judged(values).status
+    assert (status.iloc[NOON + 8 : NOON + 2 * DAY] == "anomalous").mean() > 0.95
+    assert (status.iloc[NOON + 7 * DAY :] == "normal").mean() > 0.98
+
+
+def test_labelled_buckets_are_left_out_like_its_own():
+    """NaN in the past, as the pipeline gives labelled incidents, changes the band less than the incident itself would."""
+    values = app()
+    dip = slice(NOON - 7 * DAY, NOON - 6 * DAY)
+    hurt = values.copy()
+    hurt.iloc[dip] *= 0.9  # too little to be seen by itself
+    masked = hurt.copy()
+    masked.iloc[dip] = np.nan
+    plain, learned, left_out = (SeasonalLevel().band(x).expected.iloc[NOON : NOON + DAY] for x in (values, hurt, masked))
+    assert (left_out - plain).abs().sum() < (learned - plain).abs().sum()
+
+
+def test_the_noise_of_a_ratio_follows_its_denominator():
+    """The same rate from a tenth of the trials has a band about three times as wide."""
+    rng, views = np.random.default_rng(1), app(size=3_000)
+    few = (views / 10).round()
+    widths = []
+    for trials in (views, few):
+        likes = pd.Series(rng.binomial(trials.astype(int), 0.2).astype(float), views.index)
+        ratio = likes / trials
+        frame = band(metric(form="ratio"), ratio, "UTC", trials).iloc[-DAY:]
+        widths.append(float(((frame.expected - frame.low) / frame.expected).median()))
+    assert 1.8 < widths[1] / widths[0] < 4
+
+
+def test_below_zero_it_is_judged_by_differences():
+    """A metric that is moved below zero keeps its verdicts of large changes, and is as quiet."""
+    values = app() - 1_500.0
+    assert (values < 0).any()
+    fallen = values.copy()
+    fallen.iloc[NOON : NOON + 8] -= 1_200
+    frame = judged(fallen, "number")
+    assert (frame.status.iloc[NOON : NOON + 8] == "anomalous").all()
+    assert (frame.status.iloc[21 * DAY : NOON] == "anomalous").mean() < 0.002
+    known = SeasonalLevel().band(fallen).iloc[22 * DAY :]
+    assert known.notna().all().all()
+    assert (known.low <= known.expected).all()
+
+
+def test_what_related_metrics_say_weakly_at_once_counts():
+    """Views alone stay inside; with feed users far out they are off as well. Without the relation they are not."""
+    users, views = app(size=4_000, seed=2), app(size=150, seed=3)
+    fall = slice(NOON, NOON + 4)
+    users.iloc[fall] = (users.iloc[fall] * 0.5).round()
+    views.iloc[fall] = (views.iloc[fall] * 0.62).round()
+    series = {"users": users, "views": views}
+    alone = judge_whole([metric("users"), metric("views")], series, "UTC", {})["views"]
+    together = judge_whole([metric("users"), metric("views", parents=("users",))], series, "UTC", {})
+    narrower = (together["views"].expected - together["views"].low) / (alone.expected - alone.low)
+    assert narrower.iloc[NOON : NOON + 3].max() < 0.8
+    assert (narrower.iloc[22 * DAY : NOON - 4].dropna() == 1).all()
+    assert (together["views"].status.iloc[fall] == "anomalous").sum() > (alone.status.iloc[fall] == "anomalous").sum()
+    assert (together["users"].status.iloc[fall] == "anomalous").all()
+
+
+def test_a_new_app_is_watched_from_its_second_week_on_and_not_flooded():
+    values = app(days=21)
+    frame = judged(values)
+    assert frame.low.iloc[10 * DAY :].notna().all()
+    assert (frame.status.iloc[10 * DAY :] == "anomalous").sum() == 0
+    early, late = (
+        SeriesGrid.at(values.index[:n], values.to_numpy()[None, :n], "UTC", n - DAY, None, np.array([True]))
+        for n in (11 * DAY, 21 * DAY)
+    )
+    first, last = (SeasonalLevel().bands(grid) for grid in (early, late))
+    share = [float(np.median((b["expected"] - b["low"]) / b["expected"])) for b in (first, last)]
+    assert share[0] > share[1], "wider while little is known"
