@@ -26,6 +26,7 @@ from alerting.settings import PREFIX, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
     "backtest": ["backtest", "budget", "demo"],
+    "compare": ["compare"],
     "new_metric": ["new-metric"],
     "on_call": ["status", "silence", "silences", "unsilence", "labels", "listen"],
     "drill": ["drill"],

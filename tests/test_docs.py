@@ -53,6 +53,7 @@ RUN = {
     "python -m alerting settings": "ALERTING_ZONE ",
     "python -m alerting silence ctr --for 2h --why deploy": "silence 1: ctr from ",
     "python -m alerting labels": "",
+    "python -m alerting compare --days 28": "Moments told by both: ",
     "python -m alerting new-metric users_hourly --sql alerting/sql/feed_actions.sql"
     """ --value "count('users')" --step 1h""": "Nothing was changed",
     "ALERTING_SOURCE=kpis.csv make run-alerts": r"all seen; \d+ message",
