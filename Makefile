@@ -26,7 +26,7 @@ rehearse: $(VENV)/.ready ## show what a run would have sent: AT=2026-11-20T12:15
 backtest: $(VENV)/.ready ## replay the last weeks, print incidents and number of messages: ARGS="--days 28"
 	@$(RUN) backtest $(ARGS)
 
-budget: $(VENV)/.ready ## find band widths that keep false alerts within a budget: ARGS='"2 a week" --weeks 6'
+budget: $(VENV)/.ready ## check that false alerts keep to a budget, propose band widths if not: ARGS='"2 a week" --write'
 	@$(RUN) budget $(ARGS)
 
 demo: $(VENV)/.ready ## show the sample app's planted incidents as alerts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,3 +104,16 @@ def unbound_query(query: Query) -> str:
     except SourceError as error:
         return str(error)
     return ""
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Replace a file of the catalogue atomically, and keep its permissions. Raises OSError; then the file is as before."""
+    file = file.resolve()  # of a link, the file that it leads to
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        if file.exists():
+            shutil.copymode(file, temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

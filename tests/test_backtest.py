@@ -25,8 +25,11 @@ from alerting.backtest.budget import (
     WidthCurve,
     choose_widths,
     extrapolate_counts,
+    false_openings,
     parse_budget,
     poisson_upper,
+    propose_widths,
+    replay_at,
     weekly_cost,
     width_curves,
 )
@@ -316,8 +319,94 @@ def test_a_budget_that_so_few_weeks_cannot_promise_is_said(clean):
     past, made = clean
     plan = choose_widths(past, made, parse_budget("1 a month"))
     assert not plan.holds
-    assert "do NOT keep to" in plan.words()
+    assert not plan.exceeded
+    assert (
+        "These widths kept to 0.23 false alerts a week; so few weeks cannot promise that they will: 0 were told" in plan.words()
+    )
     assert plan.alerts == 0  # the best there is
+    assert max(plan.widths.values()) < 3  # the tails of the curves say so, not the widest width there is
+
+
+def test_widths_that_keep_to_the_budget_stay(clean):
+    past, made = clean
+    counted = sum(event.kind is EventKind.OPENED for event in past.replay_all().events)
+    assert counted > 0
+    plan = choose_widths(past, made, counted / 4)
+    assert not plan.exceeded
+    assert plan.moved == {}
+    assert plan.alerts == counted
+    assert plan.words().startswith("Nothing to change: the widths as they are kept to ")
+    assert choose_widths(past, made, counted).words().startswith("Nothing to change: the widths as they are keep to ")
+    assert choose_widths(past, made, counted / 4 - 0.01).moved != {}
+
+
+def test_where_the_budget_is_exceeded_only_the_loud_become_wider_and_none_narrower(clean):
+    past, _ = clean
+    loud = replace(past, metrics=[replace(m, width={"a": 0.4, "b": 1.0, "c": 2.5}[m.name]) for m in past.metrics])
+    plan = choose_widths(loud, width_curves(loud), 2, narrower=["a", "b", "c"])
+    assert plan.widths["a"] > 0.4
+    assert plan.widths["c"] == 2.5
+    assert not plan.exceeded
+    assert all(width >= plan.table["width now"][name] for name, width in plan.widths.items())
+
+
+def test_a_pinned_width_stays_and_its_alerts_are_the_budgets(clean):
+    past, _ = clean
+    loud = replace(past, metrics=[replace(m, width=0.7) for m in past.metrics])
+    free, pinned = (choose_widths(loud, width_curves(loud, pinned=names), 8) for names in ([], ["a"]))
+    assert (free.exceeded, pinned.exceeded) == (False, False)
+    assert free.widths["a"] > 0.7
+    assert pinned.widths["a"] == 0.7
+    assert pinned.table["incidents told"]["a"] > free.table["incidents told"]["a"]
+    assert pinned.widths["b"] > free.widths["b"]  # what it spends is not there for the others
+    hopeless = choose_widths(loud, width_curves(loud, pinned=["a", "b", "c"]), 1)
+    assert hopeless.moved == {}
+    assert hopeless.words().startswith("These widths do NOT keep to 1 false alerts a week: ")
+
+
+def test_narrower_widths_are_proposed_only_where_they_clearly_find_more(clean):
+    past, _ = clean
+    blunt = replace(past, metrics=[replace(m, width=3.0) for m in past.metrics])
+    curves = width_curves(blunt, np.geomspace(0.4, 3, 8).round(2))
+    plan, power = propose_widths(blunt, curves, 3, lambda past: detection_power(past, times=8))
+    assert set(plan.moved) == set(plan.finds) != set()
+    assert not plan.exceeded
+    for name, (before, after) in plan.finds.items():
+        assert plan.widths[name] <= 2.0
+        assert smallest_found(power)["day, 1 h"][name] == after
+        assert np.isnan(before) or after <= before * 2 / 3 + 1e-9
+        assert f" {name} finds drops from {after:.0%} on, " in plan.words()
+
+    def finds_nothing_more(past):
+        return detection_power(blunt, times=1).query("metric in @names", local_dict={"names": [m.name for m in past.metrics]})
+
+    same, _ = propose_widths(blunt, curves, 3, finds_nothing_more)
+    assert same.moved == same.finds == {}
+    kept, _ = propose_widths(past, width_curves(past), 2, lambda past: detection_power(past, times=1))
+    assert kept.moved == {}  # widths a little narrower would keep to it too: that is not worth a change
+
+
+def test_related_metrics_are_counted_as_a_run_judges_them_together(clean):
+    past, _ = clean
+    wave = 1 - 0.11 * ((np.arange(len(past.series["a"])) // 8) % 40 == 0)
+    series = {name: values * wave for name, values in past.series.items()}
+    tree = replace(past, series=series, metrics=[replace(m, parents=("a",) if m.name != "a" else ()) for m in past.metrics])
+    bands = {m.name: tree.band(m) for m in tree.metrics}
+    together = replay_at(tree, bands, {})
+    assert repr(together.events) == repr(tree.replay_all().events)
+    alone = [event for m in tree.metrics for event in tree.replay(m, bands[m.name]).events]
+    assert len(together.events) > len(alone)
+
+
+def test_a_false_alert_days_before_a_known_incident_is_counted(clean):
+    past, _ = clean
+    values = past.series["a"].copy()
+    for days in (8, 11, 15):
+        values.loc[START + 3 * WEEK + days * DAY] = 1.0
+    known = [KnownSpan(START + 3 * WEEK + 15 * DAY, START + 3 * WEEK + 15 * DAY + HOUR, ("a",))]
+    one = replace(past, metrics=past.metrics[:1], series={"a": values}, known=known)
+    found = [event.bucket for event in false_openings(one, replay_at(one, {"a": one.band(one.metrics[0])}, {"a": 2.0}))]
+    assert found == [START + 3 * WEEK + days * DAY for days in (8, 11)]
 
 
 def test_what_is_known_is_not_counted_nor_are_its_buckets(clean):
@@ -342,6 +431,16 @@ def test_a_metric_with_too_little_past_keeps_its_width(clean):
     plan = choose_widths(young, width_curves(young, widths=[0.5, 1, 2]), 2)
     assert plan.widths["b"] == 1.0
     assert "b" not in plan.moved
+
+    # Few alerts in its few days are no high rate, and no reason to leave the others loud
+    series["b"] = past.series["b"].where(past.series["b"].index >= past.end - 6 * DAY)
+    series["b"].iloc[[-200, -100, -40]] = 1.0
+    noisy = replace(past, series=series, metrics=[replace(m, width=1.0 if m.name == "b" else 0.7) for m in past.metrics])
+    plan = choose_widths(noisy, width_curves(noisy, widths=[0.5, 0.7, 1, 1.5, 2]), 4)
+    assert plan.table.loc["b", "incidents told"] >= 1
+    assert plan.table.loc["b", "a week"] > 4
+    assert set(plan.moved) == {"a", "c"}
+    assert not plan.exceeded
 
 
 def test_a_metric_with_fixed_limits_keeps_its_width(clean):
@@ -389,17 +488,31 @@ def test_power_grows_with_the_drop_and_is_certain_of_the_deepest():
     assert list(power_lines(table)["a"].columns) == ["day, 1 h", "day, 15 min", "night, 1 h", "night, 15 min"]
 
 
-def test_power_is_what_a_replay_of_the_whole_past_would_have_told():
-    series = {"a": rhythmic(35, 6)}
-    past = BacktestData([metric("a", IQR(over=Change()))], series, START + 4 * WEEK, START + 5 * WEEK)
-    from alerting.backtest.power import _delay, _moments
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    [(IQR(over=Change()), {}), (RULE, {}), (RULE, {"form": "ratio", "policy": Policy(min_volume=400)})],
+    ids=["plain", "default", "ratio"],
+)
+def test_power_is_what_a_replay_of_the_whole_past_would_have_told(rule, more):
+    series, volume = rhythmic(49, 6), rhythmic(49, 7, level=500)
+    past = BacktestData(
+        [metric("a", rule, **more)], {"a": series}, START + 6 * WEEK, START + 7 * WEEK, "Europe/Berlin", volumes={"a": volume}
+    )
+    from alerting.backtest.power import _delays, _known_nights, _moments
 
-    for at in _moments(past, past.metrics[0], "day", 6, 0):
-        fault = Fault("drop", at.to_pydatetime(), HOUR, -0.2)
-        whole = replace(past, series={"a": backtest_faults.inject(series["a"], fault)}, start=fault.start).replay_all()
-        told = [e.bucket for e in whole.events if e.kind is EventKind.OPENED and e.bucket < fault.end]
-        delay = _delay(past, past.metrics[0], at, 0.2)
-        assert (told[0] - fault.start) / STEP == delay if told else delay == float("inf")
+    depths, cache, found = (0.0, 0.1, 0.2, 0.5), _known_nights(past, past.metrics[0]), []
+    assert len(cache) > 0 or rule != RULE
+    midnight = pd.Timestamp(START + 6 * WEEK + 2 * DAY - timedelta(hours=1, minutes=30))  # a night within the hour
+    for at in [*_moments(past, past.metrics[0], "day", 5, 0), midnight]:
+        delays = _delays(past, past.metrics[0], at, depths, cache)
+        for depth, delay in zip(depths, delays, strict=True):
+            fault = Fault("drop", at.to_pydatetime(), HOUR, -depth)
+            hurt = backtest_faults.inject(series, fault) if depth else series
+            whole = replace(past, series={"a": hurt}, start=fault.start).replay_all()
+            told = [e.bucket for e in whole.events if e.kind is EventKind.OPENED and e.bucket < fault.end]
+            assert (told[0] - fault.start) / STEP == delay if told else delay == float("inf")
+            found.append(delay)
+    assert len(set(found)) > 1
 
 
 # parity: live, bucket by bucket, is the replay

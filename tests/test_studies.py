@@ -4,7 +4,10 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from alerting.metrics import METRICS, RULE
 from alerting.model.errors import SettingsError
 from alerting.sample.folder import simulate_app
 from alerting.settings import load_settings
-from alerting.studies import suggest
+from alerting.studies import data, suggest
 from tests.pasts import END
 from tests.servers import needs
 
@@ -169,7 +172,7 @@ def test_a_past_of_a_table_ends_with_the_table(tmp_path):
 
 def test_lines_of_the_catalogue():
     name, before, after = studies.suggest.width_lines({"views": 1.35}).splitlines()
-    assert (name, before.startswith("- width=0.45, "), after.startswith("+ width=1.35, ")) == ("# views", True, True)
+    assert (name, before[:10], after) == ("# views", "- parents=", f"+ width=1.35, {before[2:]}")
     assert studies.suggest.width_lines({"other": 1.35}) == "other: width=1.35"
     assert studies.suggest.width_lines({}) == "no line: every width stays as it is"
     assert studies.suggest.rule_lines(RULE).startswith("RULE stays as it is")
@@ -179,12 +182,134 @@ def test_lines_of_the_catalogue():
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
-    one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f,)'
+    one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f, r,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
     monkeypatch.setattr(suggest, "CATALOGUE", file)
     assert studies.suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
-    assert studies.suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, width=2)'
+    assert studies.suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, r, width=2,)'
     assert studies.suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
+    assert studies.suggest.pinned([replace(METRICS[0], name=name) for name in "ab"]) == ["a"]
+    assert studies.suggest.pinned([replace(METRICS[0], name="b", width=0.9)]) == ["b"]
+
+
+SHIPPED = (ROOT / "alerting" / "metrics.py").read_bytes()
+ODD_FILE = """\ufeff# Каталог: width=1.2 stands here in a comment
+METRICS = [
+\tMetric("a", {"ru": "Люди"}, "t", f, RULE, form="ratio",  # width=1
+\t       width = 1.50 , owner="@duty"), Metric(name="b", title={"en": "width=2"}, query="t", value=f, rule=RULE),
+\tMetric(
+\t\t"c", {"en": "C"}, "t", f, RULE  # the last
+\t),
+]
+""".replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("source", "widths", "edits"),
+    [
+        (SHIPPED, {"ctr": 0.85}, [(b'        form="ratio",', b'        width=0.85, form="ratio",')]),
+        (
+            SHIPPED,
+            {"messages": 2.0, "feed_users": 1.25},
+            [
+                (b'adds=False, product="feed",\n', b'width=1.25, adds=False, product="feed",\n'),
+                (b'parents=("messenger_users",)', b'width=2, parents=("messenger_users",)'),
+            ],
+        ),
+        (
+            ODD_FILE,
+            {"c": 3.0, "a": 1.35, "b": 0.5},
+            [(b"width = 1.50 ,", b"width = 1.35 ,"), (b'name="b"', b'width=0.5, name="b"'), (b"RULE  #", b"RULE, width=3  #")],
+        ),
+        (ODD_FILE, {}, []),
+    ],
+    ids=["shipped", "two", "odd", "none"],
+)
+def test_widths_are_written_and_every_other_byte_stays(source, widths, edits):
+    expected = source
+    for before, after in edits:
+        assert before in expected
+        expected = expected.replace(before, after, 1)
+    assert suggest.with_widths(source, widths) == expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("", 'has no Metric("a", ...)'),
+        ('Metric("a", t, "t", f, R), Metric("a", t, "t", f, R)', 'has 2 Metric("a", ...)'),
+        ('Metric(f"{A}", t, "t", f, R)', 'has no Metric("a", ...)'),
+        ('Metric("a", t, "t", f, R, width=WIDE)', "alerting/metrics.py:1: metric a: its width=WIDE is computed"),
+        ('Metric("a", t, "t", f, R, **more)', "its width may be in **"),
+        ('Metric("a", *rest)', "its width may be among the arguments without a name"),
+        ('Metric("a", t, "t", f, R, Policy(), STEP, 1.0)', "its width may be among the arguments without a name"),
+        ('Metric("a", t, "t", f, R, width=2)', "its width is 1, but the entry says 2"),
+        ('Metric("a", t, "t", f, (R))', "cannot be edited safely"),
+    ],
+)
+def test_an_entry_that_cannot_be_edited_surely_is_refused(entry, said):
+    source = f'METRICS = [{entry}, Metric("z", t, "t", f, R)]'.replace("[, ", "[").encode()
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        suggest.with_widths(source, {"z": 1.5, "a": 1.5}, {"a": 1.0, "z": 1.0})
+    assert suggest.with_widths(source, {"z": 1.5}, {"z": 1.0}).endswith(b'Metric("z", t, "t", f, R, width=1.5)]')
+
+
+def chosen(**widths):
+    """A plan of these widths, of metrics that have the width 1."""
+    return BudgetPlan(2.0, pd.DataFrame([[1.0, width, 0, 0.0, 4.0] for width in widths.values()], [*widths], PLAN_COLUMNS))
+
+
+def test_a_refused_width_leaves_the_file_as_it_is(tmp_path, monkeypatch):
+    file = tmp_path / "metrics.py"
+    file.write_bytes(SHIPPED)
+    monkeypatch.setattr(suggest, "CATALOGUE", file)
+    with pytest.raises(SettingsError, match="has no Metric"):
+        backtest._write_widths(chosen(views=1.5, other=2.0), tmp_path / "before.py")
+    assert backtest._write_widths(chosen(views=1.0), tmp_path / "before.py") == (
+        "Nothing was written: every width stays as it is."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.py"]
+    assert file.read_bytes() == SHIPPED
+    (tmp_path / "before.py").mkdir()
+    with pytest.raises(SettingsError, match=r"cannot be written .*no width was changed"):
+        backtest._write_widths(chosen(views=1.5), tmp_path / "before.py")
+    assert file.read_bytes() == SHIPPED
+
+
+def test_the_budget_command_writes_widths_on_request_and_says_how_to_undo(tmp_path):
+    shutil.copytree(ROOT / "alerting", tmp_path / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
+    simulate_app(tmp_path / "data" / "app", datetime.now(UTC), days=40, users=2_000, events_per_day=30_000, incidents="none")
+    file, backup = tmp_path / "alerting" / "metrics.py", tmp_path / "data" / "metrics.before-budget.py"
+    loud = SHIPPED.replace(b'parents=("feed_users",),', b'width=0.25, parents=("feed_users",),')
+    file.write_bytes(loud)
+    file.chmod(0o640)
+
+    def budget(*options):
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_METRICS": "views,messages"}
+        command = [sys.executable, "-m", "alerting", "budget", "1 a week", "--weeks", "1", "--write", *options]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    kept = budget()
+    assert kept.returncode == 1, kept.stderr
+    assert re.search(r"Pinned by width= in alerting/metrics.py, left alone without --all: views 0.25; [\d.]+ false", kept.stdout)
+    assert "These widths do NOT keep to 1 false alerts a week" in kept.stdout
+    assert kept.stdout.endswith("Nothing was written: every width stays as it is.\n")
+    assert file.read_bytes() == loud
+    for step in ("reading the last 1 weeks", "false alerts at each width: 0 of 15", "drops put in: 0 of 4", "weeks: 0 of 1"):
+        assert step in kept.stderr  # in a log too
+
+    done = budget("--all")
+    assert done.returncode == 0, done.stderr
+    assert "proposed for too: views 0.25" in done.stdout
+    width = re.search(r"views width=(\d+\.\d+)", done.stdout)[1]
+    assert float(width) > 0.25
+    assert file.read_bytes() == loud.replace(b"width=0.25", f"width={width}".encode())
+    assert file.stat().st_mode & 0o777 == 0o640
+    undo = re.search(r"^To undo: (cp .*)$", done.stdout, re.MULTILINE)[1]
+    assert undo == f"cp {backup} {file}"
+    subprocess.run(undo, shell=True, check=True)
+    assert file.read_bytes() == loud
 
 
 def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, monkeypatch):
@@ -198,19 +323,32 @@ def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, m
     for heading in ("Widths for 3 a week", "In alerting/metrics.py", "Drops told within", "What each week would have cost"):
         assert heading in out
     assert "false alerts a week" in out
+    assert main(["budget", "--write"]) == 2
+    assert "--write: the metrics of a table have no entries in alerting/metrics.py" in capsys.readouterr().err
+
+
+def test_progress_of_a_log_is_a_line_for_each_step_and_some_seconds(capsys, monkeypatch):
+    assert list(data.track("a step")([1, 2, 3])) == [1, 2, 3]
+    assert list(data.track("none")([])) == []
+    assert capsys.readouterr().err == "a step: 0 of 3\n"
+    monkeypatch.setattr(data, "LINE_EVERY", 0.0)
+    assert list(data.track("slow")([1, 2])) == [1, 2]
+    assert capsys.readouterr().err == "slow: 0 of 2\nslow: 1 of 2\n"
 
 
 @pytest.mark.parametrize(("text", "weeks", "said"), [("lots", 4, "budget='lots'"), ("2 a week", 0, "at least one whole week")])
 def test_the_budget_command_refuses(text, weeks, said):
     with pytest.raises(SettingsError, match=said):
-        backtest.budget.callback(text, weeks)
+        backtest.budget.callback(text, weeks, write=False, every=False)
 
 
 def test_conclusions_are_sentences():
     empty = pd.DataFrame(columns=["width", "recall", "false a week", "delay, min", "F1"])
     assert "No rule stays" in studies.sentences.of_rules(empty, 1.0)
     plan = BudgetPlan(2.0, pd.DataFrame([[1.0, 1.2, 3, 0.75, 4.0]], ["views"], PLAN_COLUMNS))
-    power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}})
+    power = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}, "night, 1 h": {"views": np.nan, "likes": np.nan}})
     said = studies.sentences.of_budget(plan, power, 1.5)
     assert "These widths keep to 2 false alerts a week: 3 were told in 4.0 weeks" in said
-    assert "views 30%; of likes no drop" in said
+    assert "from these depths on: views 30%. views is BLIND by night: no drop that was tried is told surely within" in said
+    assert "likes is BLIND by day and by night: no drop that was tried" in said
+    assert "BLIND" not in studies.sentences.of_budget(plan, power.fillna(0.6), 1.5)

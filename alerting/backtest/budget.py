@@ -1,28 +1,34 @@
 """An alert budget: "2 false alerts a week" over the whole catalogue becomes a width for each metric. Pure.
 
-The last weeks are replayed through the steps of a run, episodes included, at widths from a quarter to three times the
-detector's own. An alert is a notified incident that is not known to be real.
+The last weeks are replayed through the steps of a run, related metrics together, episodes included, at widths from a quarter to
+three times the detector's own. An alert is a notified episode of one metric that is not known to be real. Widths that keep to
+the budget stay: a few weeks are weak evidence, and a width that follows their noise is worse than none.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from alerting.backtest.replay import WEEK, BacktestData, Progress
+from alerting.backtest.power import smallest_found
+from alerting.backtest.replay import WEEK, BacktestData, Progress, Replay, replay_judged
+from alerting.incidents.grouping import MetricTree
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
+from alerting.pipeline.judge import Banded, judge_related
 
 PERIOD_WEEKS = {"day": 1 / 7, "week": 1.0, "month": 365.25 / 7 / 12}
 MIN_WEEKS = 1.0  # weeks a metric must have been judged before its width is changed
 PSEUDO_COUNT = 1  # alerts added to those counted: few weeks are weak evidence
+ROOM = 0.5  # share of the budget below which narrower widths are tried ...
+CLEARLY = 2 / 3  # ... that are at most so many times the present ones, and find drops at most so many times as deep
 PLAN_COLUMNS = ["width now", "width chosen", "incidents told", "a week", "weeks judged"]
 WIDTHS = tuple(np.geomspace(0.25, 3, 15).round(3).tolist())
 
@@ -63,13 +69,14 @@ class WidthCurve:
     """The alerts of one metric at each width.
 
     `alerts`: width (index) x week (columns 0, 1 ...). `judged`: share of each week that could be judged, known incidents
-    left out (1: all of it). `band`: the detector's band at width 1.
+    left out (1: all of it). `band`: the detector's band at width 1. `pinned`: its width is not to be changed.
     """
 
     metric: Metric
     band: pd.DataFrame
     alerts: pd.DataFrame
     judged: pd.Series
+    pinned: bool = False
 
     def rates(self, weeks: Sequence[int]) -> np.ndarray:
         """Return cautious alerts a week at each width: the highest count at that width or a wider one, or the count that
@@ -115,26 +122,64 @@ def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10)
     return np.where(np.arange(len(widths)) < first, 0.0, expected)
 
 
-def width_curves(past: BacktestData, widths: Sequence[float] = WIDTHS, track: Progress = iter) -> dict[str, WidthCurve]:
-    """Return each metric's curve over the whole weeks of the past. A band is computed once for all widths."""
-    curves, weeks = {}, past.weeks
-    for metric in track(past.metrics_with_values):
-        band, values = past.band(metric), past.values()[metric.name]
-        alerts = {width: weekly_counts(past, false_openings(past, replace(metric, width=width), band)) for width in widths}
-        frame = pd.DataFrame.from_dict(alerts, orient="index", columns=list(weeks)).rename_axis("width")
+def width_curves(
+    past: BacktestData, widths: Sequence[float] = WIDTHS, track: Progress = iter, pinned: Collection[str] = ()
+) -> dict[str, WidthCurve]:
+    """Return each metric's curve over the whole weeks of the past. A band is computed once for all widths.
 
-        usable = values.notna() & band["expected"].reindex(values.index).notna() & ~past.in_known(metric, values.index)
+    At each width all metrics have it, because related metrics are judged together. `pinned`: metrics that keep their widths.
+    """
+    metrics, weeks = past.metrics_with_values, list(past.weeks)
+    bands = {metric.name: past.band(metric) for metric in track(metrics)}
+    alerts: dict[float, dict[str, list[int]]] = {}
+    for width in track(list(widths)):
+        alerts[width] = false_counts(past, replay_at(past, bands, {metric.name: width for metric in metrics}))
+
+    curves = {}
+    for metric in metrics:
+        name, values = metric.name, past.values()[metric.name]
+        counts = {width: by_metric[name] for width, by_metric in alerts.items()}
+        frame = pd.DataFrame.from_dict(counts, orient="index", columns=weeks).rename_axis("width")
+        usable = values.notna() & bands[name]["expected"].reindex(values.index).notna() & ~past.in_known(metric, values.index)
         week_of = (values.index - past.start) // WEEK
         judged = [float(usable[week_of == week].sum() * (metric.step / WEEK)) for week in weeks]
-        curves[metric.name] = WidthCurve(metric, band, frame, pd.Series(judged, weeks))
+        curves[name] = WidthCurve(metric, bands[name], frame, pd.Series(judged, weeks), name in pinned)
     return curves
 
 
-def false_openings(past: BacktestData, metric: Metric, band: pd.DataFrame) -> list[Event]:
+def replay_at(past: BacktestData, bands: Mapping[str, pd.DataFrame], widths: Mapping[str, float]) -> Replay:
+    """Replay the metrics of `bands` at these widths (else their own), related metrics together, as a run judges them.
+
+    `bands`: metric -> the band of its whole series at width 1.
+    """
+    parts = []
+    for metric in past.metrics_with_values:
+        if metric.name in bands:
+            columns = {str(name): column.to_numpy() for name, column in bands[metric.name].items()}
+            wide = replace(metric, width=widths.get(metric.name, metric.width))
+            parts.append(Banded(wide, past.series[metric.name], columns, past.volumes.get(metric.name), 0, 0))
+    metrics = [part.metric for part in parts]
+    judged = {
+        name: pd.DataFrame(columns, index=past.series[name].index)
+        for name, columns in judge_related(MetricTree(metrics), parts).items()
+    }
+    return replay_judged(metrics, judged, past.start, past.end)
+
+
+def false_openings(past: BacktestData, replay: Replay) -> list[Event]:
     """Return the openings that are not known to be real. A gap is no false alert: no width would prevent it."""
-    events = [event for event in past.replay(metric, band).events if event.kind is EventKind.OPENED]
-    known = past.in_known(metric, pd.DatetimeIndex([event.bucket for event in events], tz="UTC"))
-    return [event for event, real in zip(events, known, strict=True) if not real]
+    known, values = {}, past.values()
+    for metric in replay.metrics:
+        index = values[metric.name].index
+        known[metric.name] = set(index[past.in_known(metric, index)])
+    opened = [event for event in replay.events if event.kind is EventKind.OPENED]
+    return [event for event in opened if event.bucket not in known[event.metric]]
+
+
+def false_counts(past: BacktestData, replay: Replay) -> dict[str, list[int]]:
+    """Return metric -> its false alerts in each whole week."""
+    false = false_openings(past, replay)
+    return {m.name: weekly_counts(past, [event for event in false if event.metric == m.name]) for m in replay.metrics}
 
 
 def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
@@ -150,11 +195,13 @@ def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
 class BudgetPlan:
     """Widths for a budget (alerts a week, all metrics together).
 
-    `table`: one row per metric with the columns width now, width chosen, incidents told, a week, weeks judged.
+    `table`: one row per metric with the columns width now, width chosen, incidents told, a week, weeks judged. `finds`: metric
+    that is narrower now -> smallest drop told within the hour by day, before and after (shares; NaN: none that was tried).
     """
 
     budget: float
     table: pd.DataFrame
+    finds: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def widths(self) -> dict[str, float]:
@@ -171,14 +218,23 @@ class BudgetPlan:
         return int(self.table["incidents told"].sum())
 
     @property
+    def weeks(self) -> float:
+        """Weeks that were judged, of the metric with most."""
+        return float(self.table["weeks judged"].max())
+
+    @property
     def rate(self) -> float:
         """Alerts a week, one more than counted; NaN where nothing was judged."""
-        weeks = self.table["weeks judged"].max()
-        return (self.alerts + PSEUDO_COUNT) / weeks if weeks > 0 else float("nan")
+        return (self.alerts + PSEUDO_COUNT) / self.weeks if self.weeks > 0 else float("nan")
+
+    @property
+    def exceeded(self) -> bool:
+        """Return whether more alerts were told than the budget allows for these weeks."""
+        return self.alerts > self.budget * self.weeks
 
     @property
     def holds(self) -> bool:
-        """Return whether the widths keep to the budget."""
+        """Return whether the widths keep to the budget, also with one alert more than was seen."""
         return self.rate <= self.budget
 
     def applied_to(self, past: BacktestData) -> BacktestData:
@@ -187,47 +243,129 @@ class BudgetPlan:
         return replace(past, metrics=[replace(m, width=widths.get(m.name, m.width)) for m in past.metrics])
 
     def words(self) -> str:
-        """Return a sentence: whether the budget holds, and how certain that is."""
-        weeks = self.table["weeks judged"].max()
-        limit = poisson_upper(self.alerts) / weeks if weeks > 0 else float("nan")
+        """Return sentences: whether the budget holds and how certain that is, and what narrower widths find."""
+        limit = poisson_upper(self.alerts) / self.weeks if self.weeks > 0 else float("nan")
+        held = "keep" if self.holds else "do NOT keep" if self.exceeded else "kept"
+        few = "" if self.holds or self.exceeded else "; so few weeks cannot promise that they will"
+        found = "".join(
+            f" {name} finds drops from {after:.0%} on, {f'not {before:.0%}' if before == before else 'where it found none'}."
+            for name, (before, after) in self.finds.items()
+        )
+        subject = "These widths" if self.moved or self.exceeded else "Nothing to change: the widths as they are"
         return (
-            f"These widths {'keep' if self.holds else 'do NOT keep'} to {self.budget:.3g} false alerts a week: {self.alerts} "
-            f"were told in {weeks:.1f} weeks, so with one that was not seen {self.rate:.2g} a week, and at most {limit:.2g} "
-            "(upper 90 % limit, if alerts come one by one)."
+            f"{subject} {held} to {self.budget:.3g} false alerts a week{few}: {self.alerts} were told in {self.weeks:.1f} weeks, "
+            f"so with one that was not seen {self.rate:.2g} a week, and at most {limit:.2g} (upper 90 % limit, if alerts come "
+            f"one by one).{found}"
         )
 
 
-def choose_widths(past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, weeks: Sequence[int] = ()) -> BudgetPlan:
+def choose_widths(
+    past: BacktestData,
+    curves: Mapping[str, WidthCurve],
+    budget: float,
+    weeks: Sequence[int] = (),
+    narrower: Collection[str] = (),
+) -> BudgetPlan:
     """Choose a width for each metric so that all together keep to `budget` alerts a week, over `weeks` (numbers; default all).
 
-    The metrics get one common limit of alerts a week; what the quieter ones leave goes to the others. The limit is found by
-    bisection on the curves, then lowered until a replay at exactly these widths keeps to the budget.
+    Where the present widths keep to it, they stay. Otherwise the metrics get one common limit of alerts a week, and those above
+    it become wider. Only the metrics in `narrower` may become narrower, where less than half of the budget is used; then the
+    90 % limit of the alerts must keep to it, and a width that is not clearly narrower stays. Pinned metrics stay as they are;
+    where they alone spend the budget, so do all.
     """
     used = list(weeks) or list(past.weeks)
-    tuned = {name: curve for name, curve in curves.items() if curve.judged[used].sum() >= MIN_WEEKS}
-    allowed = max(0.0, budget - PSEUDO_COUNT / max([curve.judged[used].sum() for curve in tuned.values()], default=1.0))
+    free = {n: c for n, c in curves.items() if not c.pinned and c.judged[used].sum() >= MIN_WEEKS}
+    plan = _plan(past, curves, budget, {}, used)
+    if plan.exceeded:
+        return _search(past, curves, plan, free, used)
+    narrow = {name: curve for name, curve in free.items() if name in narrower}
+    expected = budget * plan.weeks
+    room = plan.alerts < ROOM * expected and poisson_upper(0) <= expected
+    return _search(past, curves, plan, narrow, used) if narrow and room else plan
+
+
+def _search(
+    past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, free: Mapping[str, WidthCurve], used: Sequence[int]
+) -> BudgetPlan:
+    """Return the plan in which the `free` metrics have one common limit of alerts a week, found by bisection on the curves.
+
+    It is then lowered until a replay at exactly these widths keeps to the budget.
+    """
+    if not plan.weeks:  # fixed limits: nothing expects anything
+        return plan
+    allowed = _surely_allowed(plan.budget * plan.weeks) / plan.weeks
+    if plan.exceeded:  # half of a budget that is less than an alert in all these weeks: the curves say what is rarer
+        allowed = max(plan.budget - PSEUDO_COUNT / plan.weeks, plan.budget / 2)
+    fixed = float(plan.table["incidents told"].drop(list(free)).sum()) / plan.weeks
+    if fixed >= allowed:  # the others would become blind, and it would not help
+        return plan
+
+    def widths_for(rate: float) -> dict[str, float]:
+        out = {}
+        for name, curve in free.items():
+            present, width = curve.metric.width, math.ceil(curve.width(rate, used) * 100 - 1e-9) / 100
+            out[name] = max(present, width) if plan.exceeded else width if width <= CLEARLY * present else present
+        return out
 
     rate, high = 0.0, allowed
     for _ in range(30):
-        middle = (rate + high) / 2
-        rates = [np.interp(c.width(middle, used), c.alerts.index.to_numpy(float), c.rates(used)) for c in tuned.values()]
-        rate, high = (middle, high) if sum(rates) <= allowed else (rate, middle)
+        middle, total = (rate + high) / 2, fixed
+        for name, width in widths_for(middle).items():
+            total += float(np.interp(width, curves[name].alerts.index.to_numpy(float), curves[name].rates(used)))
+        rate, high = (middle, high) if total <= allowed else (rate, middle)
 
+    tried: dict[str, float] | None = None
     while True:
-        rows = {name: _plan_row(past, curve, rate if name in tuned else None, used) for name, curve in curves.items()}
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=PLAN_COLUMNS)
-        if sum(table.loc[list(tuned), "a week"]) <= allowed or rate < 0.001:
-            return BudgetPlan(budget, table)
+        widths = widths_for(rate)
+        if widths != tried:
+            found, tried = _plan(past, curves, plan.budget, widths, used), widths
+        if found.alerts / plan.weeks <= allowed or rate < 0.001:
+            return found
         rate = rate * 0.9
 
 
-def _plan_row(past: BacktestData, curve: WidthCurve, rate: float | None, weeks: Sequence[int]) -> list[float]:
-    """Choose the metric's width for `rate` alerts a week, rounded up to two decimals; without a rate it keeps its width."""
-    present = curve.metric.width
-    width = present if rate is None else math.ceil(curve.width(rate, weeks) * 100 - 1e-9) / 100
-    counts = weekly_counts(past, false_openings(past, replace(curve.metric, width=width), curve.band))
-    alerts, judged = sum(counts[week] for week in weeks), float(curve.judged[list(weeks)].sum())
-    return [present, width, alerts, alerts / judged if judged else np.nan, judged]
+def _surely_allowed(expected: float) -> int:
+    """Return the largest count of alerts whose upper 90 % limit is at most `expected` (at least that of none)."""
+    count = 0
+    while poisson_upper(count + 1) <= expected:
+        count += 1
+    return count
+
+
+def _plan(
+    past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, widths: Mapping[str, float], weeks: Sequence[int]
+) -> BudgetPlan:
+    """Return the plan with these widths (else the present ones), its alerts counted in a replay."""
+    counts = false_counts(past, replay_at(past, {name: curve.band for name, curve in curves.items()}, widths))
+    rows = {}
+    for name, curve in curves.items():
+        alerts, judged = sum(counts[name][week] for week in weeks), float(curve.judged[list(weeks)].sum())
+        width = widths.get(name, curve.metric.width)
+        rows[name] = [curve.metric.width, width, alerts, alerts / judged if judged else np.nan, judged]
+    return BudgetPlan(budget, pd.DataFrame.from_dict(rows, orient="index", columns=PLAN_COLUMNS))
+
+
+def propose_widths(
+    past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, measure: Callable[[BacktestData], pd.DataFrame]
+) -> tuple[BudgetPlan, pd.DataFrame]:
+    """Return the plan that changes no width without need, and the power with its widths.
+
+    Narrower widths are kept only for metrics that clearly find more with them. `measure`: `power.detection_power`.
+    """
+    plan = choose_widths(past, curves, budget)
+    power = measure(plan.applied_to(past))
+    bold = choose_widths(past, curves, budget, narrower=list(curves))
+    if plan.moved or not bold.moved:
+        return plan, power
+    metrics = [metric for metric in bold.applied_to(past).metrics if metric.name in bold.moved]
+    before, after = (smallest_found(table)["day, 1 h"] for table in (power, measure(replace(past, metrics=metrics))))
+    better = [name for name in bold.moved if after[name] <= before.fillna(np.inf)[name] * CLEARLY + 1e-9]
+    if not better:
+        return plan, power
+    plan = choose_widths(past, curves, budget, narrower=better)
+    power = measure(plan.applied_to(past))
+    after = smallest_found(power)["day, 1 h"]
+    return replace(plan, finds={name: (float(before[name]), float(after[name])) for name in plan.moved}), power
 
 
 def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, track: Progress = iter) -> pd.DataFrame:
@@ -236,26 +374,22 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     False incidents with the present widths, with the chosen ones, and with widths chosen without that week (an honest guess
     of the next one); notified known incidents and gaps; messages of all kinds.
     """
-    weeks = past.weeks
-    present, chosen = past.metrics_with_values, plan.applied_to(past).metrics_with_values
-    events = [event for metric in chosen for event in past.replay(metric, curves[metric.name].band).events]
+    weeks, bands = list(past.weeks), {name: curve.band for name, curve in curves.items()}
+    chosen = replay_at(past, bands, plan.widths)
 
     def count(*kinds: EventKind) -> list[int]:
-        return weekly_counts(past, [event for event in events if event.kind in kinds])
+        return weekly_counts(past, [event for event in chosen.events if event.kind in kinds])
 
-    false = {"false now": _false_counts(past, curves, present), "false chosen": _false_counts(past, curves, chosen)}
-    frame = pd.DataFrame(false, index=weeks).assign(**{"false unseen": np.nan})
-    for week in track(list(weeks)):
+    def false(replay: Replay) -> list[int]:
+        return weekly_counts(past, false_openings(past, replay))
+
+    frame = pd.DataFrame({"false now": false(replay_at(past, bands, {})), "false chosen": false(chosen)}, index=weeks)
+    frame["false unseen"] = np.nan
+    for week in track(weeks):
         if others := [other for other in weeks if other != week]:
-            tuned = choose_widths(past, curves, plan.budget, others).applied_to(past).metrics_with_values
-            frame.loc[week, "false unseen"] = _false_counts(past, curves, tuned)[week]
+            tuned = choose_widths(past, curves, plan.budget, others, list(plan.finds))
+            frame.loc[week, "false unseen"] = false(replay_at(past, bands, tuned.widths))[week]
     frame["known told"] = np.subtract(count(EventKind.OPENED), frame["false chosen"])
     frame["no data told"] = count(EventKind.NO_DATA)
     frame["messages"] = count(*EventKind)
     return frame.set_axis(pd.Index([f"{past.start + week * WEEK:%Y-%m-%d}" for week in weeks], name="week from"))
-
-
-def _false_counts(past: BacktestData, curves: Mapping[str, WidthCurve], metrics: Sequence[Metric]) -> list[int]:
-    """Return the false alerts of each week, all metrics together."""
-    counts = [weekly_counts(past, false_openings(past, metric, curves[metric.name].band)) for metric in metrics]
-    return np.sum(counts, axis=0).astype(int).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,8 @@ import pandas as pd
 from alerting import detectors
 from alerting.backtest.faults import Fault, inject
 from alerting.backtest.replay import BacktestData, Progress, covered_buckets, replay_judged
+from alerting.detectors.bands import series_columns
+from alerting.detectors.series_grid import NightlyCache, SeriesGrid
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 
@@ -26,18 +28,37 @@ def detection_power(
     """Return one row per metric, part of the day and drop (a share), with the columns of `HORIZONS` and `tried`.
 
     A horizon's column is the share of the drops notified within it, of `tried` drops at random moments outside of the known
-    incidents. The band of every drop is computed anew from the values that a run would have read, so a detector that adapts
-    to the drop is seen doing so. A drop of 0 gives what chance finds.
+    incidents, in this metric alone. The band follows each drop as a run's would, so a detector that adapts to the drop is seen
+    doing so. A drop of 0 gives what chance finds.
     """
     cells = [(metric, part) for metric in past.metrics_with_values for part in PARTS]
+    caches = {metric.name: _known_nights(past, metric) for metric in past.metrics_with_values}
     rows: list[list[object]] = []
     for metric, part in track(cells):
         moments = _moments(past, metric, part, times, seed)
-        delays = np.array([_delays(past, metric, at, sorted(depths)) for at in moments]).reshape(-1, len(depths)).T
-        for depth, delay in zip(sorted(depths), delays, strict=True):
+        delays = np.array([_delays(past, metric, at, sorted(depths), caches[metric.name]) for at in moments])
+        for depth, delay in zip(sorted(depths), delays.reshape(-1, len(depths)).T, strict=True):
             found = [(delay < limit / metric.step).sum() / max(len(moments), 1) for limit in HORIZONS.values()]
             rows.append([metric.name, part, depth, *found, len(moments)])
     return pd.DataFrame(rows, columns=["metric", "part", "drop", *HORIZONS, "tried"])
+
+
+def _known_nights(past: BacktestData, metric: Metric) -> NightlyCache:
+    """Return the metric's nightly statistics of the past, which a drop does not change before its first midnight."""
+    cache: NightlyCache = {}
+    values = past.series[metric.name].loc[: past.end - metric.step]
+    metric.rule.bands(_grid(past, metric, values, values.to_numpy(float)[None, :], past.start, cache))
+    return cache
+
+
+def _grid(
+    past: BacktestData, metric: Metric, like: pd.Series, rows: np.ndarray, since: datetime, cache: NightlyCache
+) -> SeriesGrid:
+    """Return a grid of some variants of the metric's series: (variants, buckets of `like`), requested from `since` on."""
+    first, counts = int(like.index.searchsorted(pd.Timestamp(since))), np.full(len(rows), metric.counted)
+    volume = past.volumes.get(metric.name)
+    trials = None if volume is None else np.tile(volume.reindex(like.index).to_numpy(float), (len(rows), 1))
+    return SeriesGrid.at(like.index, rows, past.zone, first, cache, counts, trials)
 
 
 def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
@@ -50,28 +71,29 @@ def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: in
     return sorted(rng.choice(pool, min(times, len(pool)), replace=False)) if len(pool) else []
 
 
-def _delays(past: BacktestData, metric: Metric, at: pd.Timestamp, depths: Sequence[float]) -> list[float]:
-    """Return the delay of each drop, from the smallest to the deepest.
+def _delays(
+    past: BacktestData, metric: Metric, at: pd.Timestamp, depths: Sequence[float], cache: NightlyCache | None = None
+) -> list[float]:
+    """Return for each drop the buckets from its start to its alert; infinite where there is none within the hour.
 
-    The band of the first bucket depends on the past only: a drop that is found there is found there at any greater depth.
+    All depths are judged at once: they have one past. `cache`: of `_known_nights`.
     """
-    delays: list[float] = []
-    for number, depth in enumerate(depths):
-        at_once = metric.policy.direction != "up" and delays[-1:] == [0.0] and depths[number - 1] > 0
-        delays.append(0.0 if at_once else _delay(past, metric, at, depth))
-    return delays
-
-
-def _delay(past: BacktestData, metric: Metric, at: pd.Timestamp, depth: float) -> float:
-    """Return the buckets from the start of a drop to its alert; infinite where there is none within the hour."""
     start = pd.Timestamp(at).to_pydatetime()
     end = start + max(HOUR // metric.step, 1) * metric.step
-    values = past.series[metric.name].loc[start - metric.rule.history : end - metric.step]
-    values = inject(values, Fault("drop", start, end - start, -depth))
-    band = metric.rule.band(values, past.zone)
-    judged = detectors.judge(values.loc[start:], band.loc[start:], metric)
-    events = replay_judged([metric], {metric.name: judged}, start, end).events
-    return next(((e.bucket - start) / metric.step for e in events if e.kind is EventKind.OPENED), float("inf"))
+    values = past.series[metric.name].loc[: end - metric.step]
+    after = values.loc[start:]
+    dropped = [inject(after, Fault("drop", start, end - start, -depth)) for depth in depths]
+    rows = np.tile(values.to_numpy(float), (len(depths), 1))
+    rows[:, -len(after) :] = dropped
+    bands = metric.rule.bands(_grid(past, metric, values, rows, start, {} if cache is None else cache))
+    volume, delays = past.volumes.get(metric.name), []
+    for number, series in enumerate(dropped):
+        limits = pd.DataFrame(series_columns(bands, number), index=series.index)
+        judged = detectors.judge(series, limits, metric, None if volume is None else volume.reindex(series.index))
+        events = replay_judged([metric], {metric.name: judged}, start, end).events
+        opened = [(event.bucket - start) / metric.step for event in events if event.kind is EventKind.OPENED]
+        delays.append(min(opened, default=float("inf")))
+    return delays
 
 
 def power_lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import click
 import pandas as pd
 
 from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
-from alerting.backtest.budget import choose_widths, parse_budget, weekly_cost, width_curves
+from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
+from alerting.catalogue import replace_file
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
@@ -30,7 +33,7 @@ from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
 DEMO_SPAN = timedelta(days=27)  # the sample app's planted incidents lie in its last four weeks
-DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes about a minute
+DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes some ten seconds
 
 
 @click.command()
@@ -57,28 +60,63 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
 @click.command()
 @click.argument("text", metavar="[BUDGET]", default="2 a week")
 @click.option("--weeks", default=4, show_default=True, help="Weeks of history to choose the widths on.")
-def budget(text: str, weeks: int) -> int:
-    """Find band widths that keep false alerts within a budget.
+@click.option("--write", is_flag=True, help="Write the proposed widths into alerting/metrics.py.")
+@click.option("--all", "every", is_flag=True, help="Propose widths also for metrics whose entry has a width= already.")
+def budget(text: str, weeks: int, write: bool, every: bool) -> int:
+    """Check an alert budget, and propose widths.
 
     Prints the widths, the drops they detect and what each week would have cost. BUDGET is for the whole catalogue, such as
     "2 a week", which is the default.
     """
-    allowed = parse_budget(text)
+    allowed, settings = parse_budget(text), load_settings()
     if weeks < 1:
         raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
+    if write and not settings.has_catalogue:
+        raise SettingsError("--write: the metrics of a table have no entries in alerting/metrics.py: leave --write out")
+    click.echo(f"reading the last {weeks} weeks and the history before them", err=True)
     past, reading = studies.load_past(weeks)
-    curves = width_curves(past, track=data.track("widths"))
-    plan = choose_widths(past, curves, allowed)
+    pinned = studies.suggest.pinned(past.metrics)
+    curves = width_curves(past, track=data.track("false alerts at each width"), pinned=() if every else pinned)
+    measure = partial(detection_power, times=DROPS_PER_CASE, track=data.track("drops put in"))
+    plan, power = propose_widths(past, curves, allowed, measure)
     cost = weekly_cost(past, curves, plan, track=data.track("weeks"))
-    power = detection_power(plan.applied_to(past), times=DROPS_PER_CASE, track=data.track("drops put in"))
 
     _print_table(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
+    if pinned:
+        click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
     heading = "Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
     click.echo(f"\n{studies.sentences.of_budget(plan, smallest_found(power), cost['false unseen'].mean())}")
-    return max(_print_errors(reading), 0 if plan.holds else 1)
+    if write:
+        click.echo(f"\n{_write_widths(plan, settings.data / 'metrics.before-budget.py')}")
+    return max(_print_errors(reading), 1 if plan.exceeded else 0)
+
+
+def _pinned_line(table: pd.DataFrame, treated: str) -> str:
+    widths = ", ".join(f"{name} {width:g}" for name, width in table["width now"].items())
+    return f"Pinned by width= in alerting/metrics.py, {treated}: {widths}; {table['a week'].sum():.2g} false alerts a week"
+
+
+def _write_widths(plan: BudgetPlan, backup: Path) -> str:
+    """Write the plan's widths into the catalogue, its present text into `backup`; return what was done and how to undo it.
+
+    Raises SettingsError; then the catalogue is as it was.
+    """
+    if not plan.moved:
+        return "Nothing was written: every width stays as it is."
+    file = studies.suggest.CATALOGUE
+    source = file.read_bytes()
+    edited = studies.suggest.with_widths(source, plan.moved, plan.table["width now"].to_dict())
+    try:
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        backup.write_bytes(source)
+        replace_file(file, edited)
+    except OSError as error:
+        raise SettingsError(f"{error.filename or file} cannot be written ({error.strerror}): no width was changed") from None
+    widths = ", ".join(f"{name} width={width:g}" for name, width in plan.moved.items())
+    return f"Written to {file}: {widths}. The next run uses them.\nTo undo: cp {quote(str(backup))} {quote(str(file))}"
 
 
 @click.command()
@@ -105,7 +143,8 @@ def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedel
     due = [DueBuckets(metric, start, end - metric.step) for metric in metrics]
     with reading_bars(ctx):
         reading = pipeline.read(ctx, due)
-    return BacktestData(metrics, reading.series, start, end, ctx.zone).replay_all(data.track("replay")), reading
+    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
+    return past.replay_all(data.track("replay")), reading
 
 
 def _print_table(title: str, frame: pd.DataFrame) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from alerting import metric_values
-from alerting.catalogue import FILE, check_metrics, load_metrics, unbound_query
+from alerting.catalogue import FILE, check_metrics, load_metrics, replace_file, unbound_query
 from alerting.cli.on_call import parse_length
 from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
@@ -156,7 +155,7 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
     if write:
         files = write_catalogue(draft, catalogue)
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
-        click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` finds its width.")
+        click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` shows its false alerts.")
     else:
         click.echo(f"alerting/sql/{draft.query}.sql, " + (f"new:\n\n{draft.sql}" if draft.new else "as it is\n"))
         click.echo(f"alerting/metrics.py, at the end of METRICS:\n\n{line}\nNothing was changed: --write does.")
@@ -354,22 +353,10 @@ def write_catalogue(draft: MetricDraft, catalogue: str) -> list[Path]:
     file = SQL / f"{draft.query}.sql"
     try:
         if draft.new:
-            _replace(file, draft.sql)
-        _replace(FILE, catalogue)
+            replace_file(file, draft.sql.encode())
+        replace_file(FILE, catalogue.encode())
     except OSError as error:
         if draft.new:
             file.unlink(missing_ok=True)
         raise SettingsError(f"{error.filename or FILE} cannot be written ({error.strerror}): nothing was changed") from None
     return [file, FILE] if draft.new else [FILE]
-
-
-def _replace(file: Path, text: str) -> None:
-    """Replace a file atomically, and keep its permissions."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        if file.exists():
-            shutil.copymode(file, temporary)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

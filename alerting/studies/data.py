@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,7 @@ from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
 BAR_DELAY = 2.0  # seconds before a bar is shown
+LINE_EVERY = 10.0  # seconds between the lines that a log gets in place of a bar
 
 
 def progress_bar(items: Any = None, **options: Any) -> Any:
@@ -33,8 +34,25 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a bar with a name, for the parameter `track` of a study's step."""
-    return partial(progress_bar, desc=name)
+    """Return a bar with a name, for the parameter `track` of a study's step; in a log, lines on stderr."""
+
+    def shown(items: Sequence[Any]) -> Iterable[Any]:
+        bars = "ipykernel" in sys.modules or sys.stderr.isatty()
+        tracked: Iterable[Any] = progress_bar(items, desc=name) if bars else _lines(items, name)
+        return tracked
+
+    return shown
+
+
+def _lines(items: Sequence[Any], name: str) -> Iterator[Any]:
+    """Yield the items, and write a line when the first begins and at most every `LINE_EVERY` seconds after it."""
+    written = float("-inf")
+    for number, item in enumerate(items):
+        if (now := time.monotonic()) - written >= LINE_EVERY:
+            sys.stderr.write(f"{name}: {number} of {len(items)}\n")
+            sys.stderr.flush()
+            written = now
+        yield item
 
 
 @contextmanager
@@ -78,7 +96,7 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
         reasons = "; ".join(dict.fromkeys(reading.errors.values())) or "the tables are empty"
         raise SettingsError(f"there is nothing to study from {start:%Y-%m-%d} to {end:%Y-%m-%d}: {reasons}")
     metrics = [metric for metric in ctx.metrics if metric.name in series]
-    return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx)), reading
+    return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx), reading.volumes), reading
 
 
 def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
@@ -113,7 +131,7 @@ def past_table(past: BacktestData) -> pd.DataFrame:
 
 def judge_by(past: BacktestData, metric: Metric, rule: Detector) -> pd.DataFrame:
     """Judge the metric's buckets from the start of the past to its end by that detector, as a run would."""
-    frame = judge_series(replace(metric, rule=rule), past.series[metric.name], past.zone)
+    frame = judge_series(replace(metric, rule=rule), past.series[metric.name], past.zone, past.volumes.get(metric.name))
     return frame.loc[past.start : past.end - metric.step]
 
 

@@ -42,15 +42,23 @@ def of_rules(best: pd.DataFrame, most: float) -> str:
 
 
 def of_budget(plan: BudgetPlan, smallest: pd.DataFrame, unseen: float) -> str:
-    """Return the conclusions of notebook 1.2. `unseen`: incidents a week in weeks that the widths were not chosen on."""
+    """Return the conclusions of notebook 1.2. `unseen`: incidents a week in weeks that the widths were not chosen on, or NaN."""
     found = [f"{name} {drop:.0%}" for name, drop in smallest["day, 1 h"].items() if drop == drop]
-    blind = [str(name) for name, drop in smallest["day, 1 h"].items() if drop != drop]
-    none = f"; of {', '.join(blind)} no drop that was tried is told so surely" if blind else ""
+    cost = f" In weeks they were not chosen on, widths cost {unseen:.2g} a week." if unseen == unseen else ""
     return (
-        f"{plan.words()} "
-        f"On weeks they were not chosen on they cost {unseen:.2g}. By day, nine of ten drops are told within the hour from these "
-        f"depths on: {', '.join(found) or 'none'}{none}."
+        f"{plan.words()}{cost} By day, nine of ten drops are told within the hour from these "
+        f"depths on: {', '.join(found) or 'none'}.{''.join(f' {line}' for line in blind_metrics(smallest))}"
     )
+
+
+def blind_metrics(smallest: pd.DataFrame) -> list[str]:
+    """Return a line for each metric that finds no drop surely, of those tried. `smallest`: `power.smallest_found`."""
+    lines = []
+    for name, row in smallest.iterrows():
+        parts = [part for part in ("day", "night") if row.get(f"{part}, 1 h", 0.0) != row.get(f"{part}, 1 h", 0.0)]
+        if parts:
+            lines.append(f"{name} is BLIND by {' and by '.join(parts)}: no drop that was tried is told surely within the hour.")
+    return lines
 
 
 def of_week(review: Review, widths: pd.DataFrame) -> str:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from alerting import metrics
 from alerting.backtest.replay import BacktestData
+from alerting.catalogue import FILE_NAME
 from alerting.detectors.bands import Fence, OneByOne
 from alerting.detectors.baselines import Change, SameSlot, Trailing
 from alerting.metrics import RULE
-from alerting.model.metric import Detector
+from alerting.model.errors import SettingsError
+from alerting.model.metric import Detector, Metric
 
 ALWAYS_WRITTEN = ("k", "q", "over", "days", "hours")  # parameters of a band or a baseline, even with their defaults
 CATALOGUE = Path(metrics.__file__)
+DEFAULT_WIDTH, WIDTH_POSITION = next((f.default, i + 1) for i, f in enumerate(fields(Metric)) if f.name == "width")
 
 
 def detector_text(rule: object) -> str:
@@ -41,25 +45,105 @@ def rule_lines(rule: Detector) -> str:
     return f"RULE stays as it is: {old}" if rule == RULE else f"- {old}\n+ RULE = {detector_text(rule)}"
 
 
+def pinned(metrics: Sequence[Metric]) -> list[str]:
+    """Return the metrics whose entry in metrics.py has a `width=`, or that have another width than the default."""
+    entries = _entries(CATALOGUE.read_bytes())
+    given = {name for name, calls in entries.items() if any(word.arg == "width" for call in calls for word in call.keywords)}
+    return [metric.name for metric in metrics if metric.name in given or metric.width != DEFAULT_WIDTH]
+
+
 def width_lines(widths: Mapping[str, float]) -> str:
-    """Return the lines that give these metrics these widths, as a diff; for other catalogues the widths by name."""
-    text = CATALOGUE.read_text(encoding="utf-8")
-    calls = {
-        str(node.args[0].value): node
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric"
-        if node.args and isinstance(node.args[0], ast.Constant)
-    }
+    """Return the lines that give these metrics these widths, as a diff; for entries that cannot be edited, the widths by name."""
+    source = CATALOGUE.read_bytes()
     lines: list[str] = []
     for name, width in widths.items():
-        if name not in calls:
+        try:
+            edited = with_widths(source, {name: width})
+        except SettingsError:
             lines.append(f"{name}: width={width:g}")
             continue
-        before = ast.get_source_segment(text, calls[name]) or ""
-        given = next((ast.get_source_segment(text, word) or "" for word in calls[name].keywords if word.arg == "width"), "")
-        added = f"{before[:-1].rstrip().rstrip(',')}, width={width:g})"
-        lines += _difference(name, before, before.replace(given, f"width={width:g}") if given else added)
+        old, new = (ast.get_source_segment(text.decode(), _entries(text)[name][0]) or "" for text in (source, edited))
+        lines += _difference(name, old, new)
     return "\n".join(lines) or "no line: every width stays as it is"
+
+
+def with_widths(source: bytes, widths: Mapping[str, float], present: Mapping[str, float] | None = None) -> bytes:
+    """Return the source of metrics.py with these widths, every other byte as it is.
+
+    `present`: the widths in force. Raises SettingsError where a metric has no entry of its own, or one whose width is computed or
+    is not the one in force.
+    """
+    edits: list[tuple[int, int, bytes]] = []
+    starts = [0, *np.cumsum([len(line) for line in source.splitlines(keepends=True)]).tolist()]
+    for name, width in widths.items():
+        call = _editable_entry(source, name, (present or {}).get(name))
+        given = next((word.value for word in call.keywords if word.arg == "width"), None)
+        text = f"{width:g}".encode()
+        if given is not None and given.end_lineno and given.end_col_offset:
+            first, last = starts[given.lineno - 1] + given.col_offset, starts[given.end_lineno - 1] + given.end_col_offset
+            edits.append((first, last, text))
+        elif call.keywords:
+            at = starts[call.keywords[0].lineno - 1] + call.keywords[0].col_offset
+            edits.append((at, at, b"width=" + text + b", "))
+        else:
+            at = starts[(call.args[-1].end_lineno or 1) - 1] + (call.args[-1].end_col_offset or 0)
+            edits.append((at, at, b", width=" + text))
+    edited = source
+    for first, last, text in sorted(edits, reverse=True):
+        edited = edited[:first] + text + edited[last:]
+    if not _differ_in_widths_only(source, edited, widths):
+        raise SettingsError(f"{FILE_NAME}: the entries of {', '.join(widths)} cannot be edited safely: write the widths by hand")
+    return edited
+
+
+def _entries(source: bytes) -> dict[str, list[ast.Call]]:
+    """Return name -> the calls `Metric("name", ...)` or `Metric(name="name", ...)` in the source."""
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
+            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
+            for value in names:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    found.setdefault(value.value, []).append(node)
+    return found
+
+
+def _editable_entry(source: bytes, name: str, present: float | None) -> ast.Call:
+    """Return the metric's only entry. Raises SettingsError where its width cannot be set by editing one number."""
+    calls = _entries(source).get(name, [])
+    by_hand = "write the width by hand"
+    if len(calls) != 1:
+        raise SettingsError(f'{FILE_NAME} has {len(calls) or "no"} Metric("{name}", ...): {by_hand}')
+    call = calls[0]
+    place = f"{FILE_NAME}:{call.lineno}: metric {name}"
+    if len(call.args) >= WIDTH_POSITION or any(isinstance(value, ast.Starred) for value in call.args):
+        raise SettingsError(f"{place}: its width may be among the arguments without a name: {by_hand}")
+    if any(word.arg is None for word in call.keywords):
+        raise SettingsError(f"{place}: its width may be in **: {by_hand}")
+    given = next((word.value for word in call.keywords if word.arg == "width"), None)
+    written = DEFAULT_WIDTH
+    if given is not None:
+        if not (isinstance(given, ast.Constant) and isinstance(given.value, int | float)):
+            raise SettingsError(f"{place}: its width={ast.unparse(given)} is computed: {by_hand}")
+        written = float(given.value)
+    if present is not None and written != present:
+        raise SettingsError(f"{place}: its width is {present:g}, but the entry says {written:g}: {by_hand}")
+    return call
+
+
+def _differ_in_widths_only(source: bytes, edited: bytes, widths: Mapping[str, float]) -> bool:
+    """Return whether the edited source has these widths, and is the same program otherwise."""
+    try:
+        trees = [ast.parse(source), ast.parse(edited)]
+    except SyntaxError:
+        return False
+    after = [call for name in widths for call in _entries(edited).get(name, [])]
+    numbers = [ast.unparse(word.value) for call in after for word in call.keywords if word.arg == "width"]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Call):
+            node.keywords = [word for word in node.keywords if word.arg != "width"]
+    same = ast.dump(trees[0]) == ast.dump(trees[1])
+    return same and [float(number) for number in numbers] == [float(f"{width:g}") for width in widths.values()]
 
 
 def _difference(name: str, before: str, after: str) -> list[str]:
@@ -83,7 +167,7 @@ def history_lines(past: BacktestData, baselines: Mapping[str, Detector], distanc
         return rule_lines(baselines[distances.median(axis=1).idxmin()])
     lines = [f"RULE stays as it is, {detector_text(rule)}, and takes"]
     for metric in past.metrics:
-        reason = rule.reason(past.series[metric.name], past.zone)
+        reason = rule.reason(past.series[metric.name], past.zone, metric.counted)
         lines.append(f"{metric.name}: {reason or 'it asks for no reference'}")
     return "\n".join(lines)
 

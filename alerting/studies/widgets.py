@@ -117,10 +117,11 @@ class WidthTuning:
         metric = replace(curve.metric, width=width)
         start = max(past.start, past.end - timedelta(days=days))
         judged = detectors.judge(past.series[name].loc[start : past.end - metric.step], curve.band.loc[start:], metric)
-        spans = _episode_spans(past.replay(metric, curve.band).events, past.end, start)
+        replay = past.replay(metric, curve.band)
+        spans = _episode_spans(replay.events, past.end, start)
 
         weeks = (past.end - past.start) / WEEK
-        rate = len(false_openings(past, metric, curve.band)) / weeks
+        rate = len(false_openings(past, replay)) / weeks
         words = (
             f"{name} at width {width:g} (metrics.py has {curve.metric.width:g}): {len(spans)} incidents in the days "
             f"shown; over {weeks:.1f} weeks {rate:.2g} a week that are not known to be real, "
