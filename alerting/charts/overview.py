@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 
 import pandas as pd
 from matplotlib import rc_context
@@ -24,7 +25,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
     """Return the first metrics side by side, their last two days: the picture of every run."""
-    shown = [metric for metric in metrics if metric.name in judged and len(judged[metric.name])][:MAX_METRICS]
+    with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
+    shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
     one_span = len({metric.chart_span for metric in shown}) < 2  # else each row needs its own times
     rows = max(1, math.ceil(len(shown) / 2))
     height = (ROW if one_span else ROW_WITH_TIMES) * rows
