@@ -15,6 +15,7 @@ import pandas as pd
 from alerting import connections
 from alerting.backtest.replay import Progress
 from alerting.model.errors import SettingsError
+from alerting.model.metric import unknown_metrics
 from alerting.model.tables import percent_change
 from alerting.studies import data
 from alerting.studies.compare import BOTH, NEW, OLD, Comparison, load_past_of_both
@@ -41,9 +42,8 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     if days < 1:
         raise SettingsError(f"--days {days}: compare at least one day")
     ctx = connections.connect(dry_run=True)
-    absent = sorted(set(names) - {metric.name for metric in ctx.metrics})
-    if absent:
-        raise SettingsError(f"no metric {', '.join(absent)}: there are {', '.join(m.name for m in ctx.metrics)}")
+    if unknown := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
+        raise SettingsError(unknown)
     ctx = replace(ctx, metrics=[metric for metric in ctx.metrics if not names or metric.name in names])
 
     click.echo(f"reading {days} days of {len(ctx.metrics)} metrics, and the history that the detectors need", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf, isfinite
@@ -23,9 +24,9 @@ class FixedLimits(BaseDetector):
         band = {"low": np.full(shape, low), "expected": np.full(shape, np.nan), "high": np.full(shape, high)}
         return {**band, "low_rule": LIMIT, "high_rule": LIMIT, "gap": np.zeros(shape)}
 
+    @abstractmethod
     def limits(self) -> tuple[float, float]:
         """Return the lowest and the highest normal value, in the metric's units; infinite where there is no limit."""
-        raise NotImplementedError
 
     @property
     def history(self) -> timedelta:

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, Limits
+from alerting.detectors.level import LEVEL
 from alerting.detectors.limits import score_of_limits
 from alerting.detectors.sudden import SUDDEN
+from alerting.detectors.sustained import SUSTAINED
 from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
@@ -23,10 +25,8 @@ MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign is meaningful
 MIN_LIMIT_SHARE = 0.1  # share of a low limit above zero that no width can take away, so that an outage is anomalous
 USUAL_GAP = "usual gap"  # rule of a missing bucket in a gap that is usual at this time
 TOO_FEW = "too few"  # rule of a bucket whose volume is below the policy's `min_volume`
-SUSTAINED, LEVEL = "sustained", "level"
-REARM_AFTER = {SUSTAINED: timedelta(hours=6), LEVEL: timedelta(hours=6)}  # without it for so long, it is new again
-REARM_BY = {SUSTAINED: (SUDDEN, SUSTAINED), LEVEL: (LEVEL,)}  # the rules that it must have been without
-LOOKBACK = max(REARM_AFTER.values())  # how far before the first judged bucket `PriorVerdicts.rules` must reach back
+REARM_AFTER = timedelta(hours=6)  # `PriorVerdicts.rules` reaches back as far before the first judged bucket
+REARM_BY = {SUSTAINED: (SUDDEN, SUSTAINED), LEVEL: (LEVEL,)}  # rule -> those without which for so long it is new again
 SUPPORT = 1.4  # the band is so many times narrower on the side on which a related metric is off
 SUPPORT_FOR = timedelta(hours=1)  # after that it says nothing of the others
 
@@ -109,11 +109,11 @@ def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray 
     before = 0 if rules_before is None else len(rules_before)
     rules = rule if rules_before is None else np.concatenate([rules_before, rule])
     new = status == Status.ANOMALOUS.value
-    for name, rest in REARM_AFTER.items():
+    for name, others in REARM_BY.items():
         fired = rules == name
         if fired.any():
-            any_fired = np.isin(rules, REARM_BY[name])
-            recently = np.nan_to_num(lagged(window_sum(any_fired.astype(float), max(1, rest // step))))
+            any_fired = np.isin(rules, others)
+            recently = np.nan_to_num(lagged(window_sum(any_fired.astype(float), max(1, REARM_AFTER // step))))
             new = new & (~fired | (recently == 0))[before:]
     return new
 

@@ -14,7 +14,7 @@ import pandas as pd
 from alerting import detectors
 from alerting.detectors.bands import BandColumns, series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
-from alerting.detectors.verdicts import LOOKBACK, REARM_BY, SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
+from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
 from alerting.detectors.windows import window_max
 from alerting.incidents.grouping import MetricTree
 from alerting.model.incident import Incident, Member
@@ -187,7 +187,7 @@ def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, 
     """Return metric -> the buckets and rules, among those that are reported once in a while, that have fired lately."""
     out: dict[str, list[tuple[datetime, str]]] = {}
     if items:
-        since = min(item.begin - max(LOOKBACK, item.metric.step) for item in items)
+        since = min(item.begin - max(REARM_AFTER, item.metric.step) for item in items)
         for metric, bucket, _, rule in ctx.store.judged_values(since, RULES):
             out.setdefault(metric, []).append((bucket, rule))
     return out
@@ -329,7 +329,7 @@ def _prior_verdicts(
     missing = int(np.argmax(there[::-1])) if there.any() else len(values)
     if not fired:
         return PriorVerdicts(missing)
-    rules = np.full(max(1, LOOKBACK // step), "", dtype=object)
+    rules = np.full(max(1, REARM_AFTER // step), "", dtype=object)
     for bucket, rule in fired:
         position = _position(index, bucket) - len(values) + len(rules)
         if 0 <= position < len(rules):
