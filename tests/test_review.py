@@ -129,6 +129,19 @@ def test_a_moment_is_explained_as_a_run_would_have(sample, app):
     assert "Slices" in html
 
 
+def test_a_moment_has_the_verdict_of_a_replay_related_metrics_included(sample, app):
+    """Likes at a rise of views: their band is narrower, because views are off."""
+    planted = next(each for each in planted_truth(app / "app") if each.kind == "duplicates")
+    moment = studies.explain(f"{planted.start + timedelta(minutes=40):%Y-%m-%dT%H:%MZ}", "likes", sample).verdict
+    past, _ = studies.load_past(1, f"{planted.end + timedelta(hours=1):%Y-%m-%dT%H:%MZ}", sample)
+    replayed = past.replay_all().judged["likes"].loc[moment.bucket]
+    alone = past.replay(sample.metric("likes"), past.band(sample.metric("likes"))).judged["likes"].loc[moment.bucket]
+    assert (moment.low, moment.expected, moment.high, moment.status.value) == tuple(
+        replayed[["low", "expected", "high", "status"]]
+    )
+    assert moment.high < alone["high"]
+
+
 def test_what_cannot_be_explained_says_why(sample):
     with pytest.raises(SettingsError, match="no metric 'nothing': there are feed_users"):
         studies.explain("2026-11-20T12:15Z", "nothing", sample)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from alerting import charts, connections, messages, pipeline
 from alerting.backtest.review import group_events
+from alerting.incidents.grouping import MetricTree
 from alerting.messages.compose import rarity_text, root_cause_lines
 from alerting.messages.facts import root_cause_facts
 from alerting.messages.format import NumberFormat, change, segment_name
@@ -23,7 +24,7 @@ from alerting.model.tables import cell_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
-from alerting.pipeline.judge import JudgedMetrics, verdicts
+from alerting.pipeline.judge import JudgedMetrics, judge_whole, verdicts
 from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
@@ -112,10 +113,14 @@ def _closed_bucket(ctx: RunContext, metric: Metric, at: datetime) -> datetime:
 
 
 def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
-    """Read the due buckets with their history and judge all of it. Raises SettingsError where the last has no value."""
+    """Read the due buckets of the metric and of related ones, which are evidence, with their history, and judge all of it.
+
+    Raises SettingsError where the last has no value.
+    """
+    name, tree = due.metric.name, MetricTree(ctx.metrics)
+    family = [one for one in ctx.metrics if one.step == due.metric.step and tree.related(one.name, name)]
     with reading_bars(ctx):
-        reading = pipeline.read(ctx, [due])
-    name = due.metric.name
+        reading = pipeline.read(ctx, [replace(due, metric=one) for one in family])
     if name not in reading.series:
         raise SettingsError(f"{name} cannot be explained: {reading.errors.get(name, 'it was not read')}")
     with_value = reading.series[name].dropna().index
@@ -124,7 +129,8 @@ def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
         if len(with_value):
             before = f"the last bucket before it with one is {with_value[-1]:{ISO}}"
         raise SettingsError(f"{name} has no value in the bucket {due.last:{ISO}}; {before}")
-    return JudgedMetrics.of_frames(ctx, {name: JudgedMetrics(ctx, reading, {}).whole(name)}, reading)
+    read = [one for one in family if one.name in reading.series]
+    return JudgedMetrics.of_frames(ctx, judge_whole(read, reading.series, ctx.zone, reading.volumes), reading)
 
 
 def _event_of(metric: Metric, verdicts: list[Verdict]) -> tuple[Episode, Event]:
