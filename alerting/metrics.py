@@ -9,13 +9,12 @@ to a segment that is anomalous while the total is normal: off, digest (a line of
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
 from alerting.detectors.limits import Above, Below, Outside  # noqa: F401  for the lines that analysts write
 from alerting.metric_values import count, mean, measured, ratio, total  # noqa: F401  for the lines that analysts write
-from alerting.model.metric import Metric, Policy  # noqa: F401  Policy is for the lines that analysts write
+from alerting.model.metric import Metric, Policy, names_of_series  # noqa: F401  Policy is for the lines that analysts write
 
 # The default detector. It finds sudden changes and lasting deviations and, in bursty metrics, values beyond their usual bursts.
 # To use one fixed detector or another band, write `Sudden()`, `Level()` or `IQR(k=3, over=SameSlot(days=28, near=1))`.
@@ -53,12 +52,10 @@ METRICS = [
 def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
     """Return a catalogue for a tidy table: one metric per series, at the series' own step, with the default rule and policy.
 
-    `steps`: series -> step. The name of a metric is that of its series, with '_' for each character that is no letter, digit,
-    '_', '-' or '.'; where two series would get the same name, a number is added.
+    `steps`: series -> step. Metrics are named by `names_of_series`.
     """
-    plain = [re.sub(r"[^\w.-]", "_", series).strip("_") or "series" for series in steps]
-    names = [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]
+    names = names_of_series(steps)
     return [
-        Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=step, form="number")
-        for (series, step), name in zip(steps.items(), names, strict=True)
+        Metric(names[series], {"en": series, "ru": series}, series, count("value"), RULE, step=step, form="number")
+        for series, step in steps.items()
     ]

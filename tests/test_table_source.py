@@ -102,7 +102,7 @@ def test_odd_rows_are_put_aside_and_said(tmp_path):
     source = table(tmp_path, "series,ts,value\n" + "\n".join(rows) + "\n")
     assert read(source) == {"24 00:00": 1.0, "24 00:45": 5.0}
     assert source.notes == [
-        "kpi.csv: 1 rows with an infinite value left out (first: a at 2026-10-24T00:30Z)",
+        "kpi.csv: 1 rows with an infinite or far too large value left out (first: a at 2026-10-24T00:30Z)",
         "kpi.csv: 1 rows written twice, counted once (first: a at 2026-10-24T00:00Z)",
         "kpi.csv: 2 rows that contradict each other; their buckets are left out (first: a at 2026-10-24T00:20Z)",
     ]

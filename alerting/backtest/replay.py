@@ -112,9 +112,9 @@ class BacktestData:
 
     def replay_all(self, track: Progress = iter) -> Replay:
         """Judge every metric that has values and fold the verdicts into episodes, exactly as a run does."""
-        metrics = self.metrics_with_values
-        judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes)
-        return replace(replay_judged(metrics, judged, self.start, self.end), zone=self.zone)
+        metrics, errors = self.metrics_with_values, dict[str, str]()
+        judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes, errors)
+        return replace(replay_judged(metrics, judged, self.start, self.end), zone=self.zone, errors=errors)
 
 
 def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:
@@ -125,7 +125,10 @@ def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start:
 
 @dataclass(frozen=True)
 class Replay:
-    """The verdicts and events of `start` <= bucket < `end` (aware UTC). A notebook cell shows times in `zone`."""
+    """The verdicts and events of `start` <= bucket < `end` (aware UTC). A notebook cell shows times in `zone`.
+
+    `errors`: metric -> why it could not be judged.
+    """
 
     metrics: list[Metric]
     judged: dict[str, pd.DataFrame]
@@ -134,6 +137,7 @@ class Replay:
     start: datetime
     end: datetime
     zone: str = "UTC"
+    errors: Mapping[str, str] = field(default_factory=dict)
 
     def incidents(self) -> pd.DataFrame:
         """Return one row per notified episode: metric, what, since, told, until, change (share of expected at the worst

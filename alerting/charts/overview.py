@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from alerting.charts.alert import draw_axes, state_text, title_text, verdict_at
 from alerting.charts.series import SeriesPlot, TimeAxis, draw_series, draw_times, draw_values
 from alerting.charts.style import ANOMALY, INK, RC_PARAMS, SMALL, WIDE, PngFigure
+from alerting.model.errors import caught
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
@@ -23,8 +24,17 @@ ROW, ROW_WITH_TIMES = 1.75, 1.95  # inches
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zone: str, language: str = "en") -> Figure:
-    """Return the first metrics side by side, their last two days: the picture of every run."""
+def overview_chart(
+    judged: Mapping[str, pd.DataFrame],
+    metrics: list[Metric],
+    zone: str,
+    language: str = "en",
+    errors: MutableMapping[str, str] | None = None,
+) -> Figure:
+    """Return the first metrics side by side, their last two days: the picture of every run.
+
+    A metric that cannot be drawn leaves its place empty, and is in `errors` with the reason; with None it raises.
+    """
     with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
     one_span = len({metric.chart_span for metric in shown}) < 2  # else each row needs its own times
@@ -39,7 +49,10 @@ def overview_chart(judged: Mapping[str, pd.DataFrame], metrics: list[Metric], zo
             bottom = 0.35 + (inches - 0.3) / rows * (rows - 1 - row)
             axes = figure.add_axes((0.055 + 0.5 * column, bottom / inches, 0.425, 1.38 / inches))
             times = TimeAxis(end - metric.chart_span, end, zone, language)
-            _draw_metric(axes, metric, judged[metric.name], times, labels=not one_span or number >= len(shown) - 2)
+            with caught(errors, metric.name):
+                _draw_metric(axes, metric, judged[metric.name], times, labels=not one_span or number >= len(shown) - 2)
+            if errors and metric.name in errors:
+                axes.remove()
     return figure
 
 

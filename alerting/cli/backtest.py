@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from alerting.model.run import Reading
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
+from alerting.pipeline.finish import fault_texts
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
@@ -54,7 +56,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
     _print_table(f"Incidents from {replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d} (UTC)", replay.incidents())
     _print_table("Cost", replay.budget())
-    return _print_errors(reading)
+    return _print_faults(ctx.faults, reading.errors, replay.errors)
 
 
 @click.command()
@@ -91,7 +93,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     click.echo(f"\n{studies.sentences.of_budget(plan, smallest_found(power), cost['false unseen'].mean())}")
     if write:
         click.echo(f"\n{_write_widths(plan, settings.data / 'metrics.before-budget.py')}")
-    return max(_print_errors(reading), 1 if plan.exceeded else 0)
+    return max(_print_faults({}, reading.errors), 1 if plan.exceeded else 0)
 
 
 def _pinned_line(table: pd.DataFrame, treated: str) -> str:
@@ -133,7 +135,7 @@ def demo() -> int:
         during = [event for event in replay.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
         _print_messages(ctx, replay, reading, during, console, settings.reports / "demo")
     ctx.source.close()
-    return _print_errors(reading)
+    return _print_faults(ctx.faults, reading.errors, replay.errors)
 
 
 def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[Replay, Reading]:
@@ -152,11 +154,13 @@ def _print_table(title: str, frame: pd.DataFrame) -> None:
     click.echo(f"\n{title}\n{table}")
 
 
-def _print_errors(reading: Reading) -> int:
-    """Print the metrics that could not be read. Return the exit code: 1 if there are any, otherwise 0."""
-    for metric, reason in reading.errors.items():
-        click.echo(f"{metric} was not judged: {reason}", err=True)
-    return 1 if reading.errors else 0
+def _print_faults(faults: Mapping[str, Mapping[str, str]], *unjudged: Mapping[str, str]) -> int:
+    """Print the metrics that could not be read, judged or drawn. Return the exit code: 1 if there are any, otherwise 0."""
+    texts = [text for errors in unjudged for text in fault_texts("judged", errors)]
+    texts += [text for what, errors in faults.items() for text in fault_texts(what, errors)]
+    for text in texts:
+        click.echo(text, err=True)
+    return 1 if texts else 0
 
 
 def _planted_line(incident: PlantedIncident) -> str:

@@ -1,6 +1,6 @@
 """Texts that people receive. An event and its context go in, a text or a picture for the chat comes out. Pure."""
 
-from alerting.messages.compose import compose
+from alerting.messages.compose import compose, plain_text
 from alerting.messages.context import Audience, MemberContext, MessageContext
 
-__all__ = ["Audience", "MemberContext", "MessageContext", "compose"]
+__all__ = ["Audience", "MemberContext", "MessageContext", "compose", "plain_text"]

@@ -93,6 +93,14 @@ def compose(event: Event, context: MessageContext) -> Message:
     )
 
 
+def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
+    """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
+    facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
+    incident, key = event.incident, f"{event.key}/text"
+    reply_to, text = incident.key if incident and incident.key != key else "", _text("plain", reader, facts, owner=reader.owner)
+    return Message(key, event.kind, event.metric, event.bucket, text, reply_to=reply_to, incident=incident.id if incident else "")
+
+
 def rarity_text(event: Event, context: MessageContext) -> str:
     """Return how unusual the event is: lower than all 12 same-time Mondays · such a drop about once in 9 weeks. May be empty."""
     return render("rarity", context.reader.language, event_facts(Subject.of(event, context)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 
@@ -39,6 +41,23 @@ class RunFailed(AlertingError):
 
 class NotDelivered(RunFailed):
     """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
+
+
+@contextmanager
+def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]:
+    """Make any exception the error of `name` in `errors`, so that it does not stop the others.
+
+    A StoreError concerns all, and is raised; with None every error is.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:  # an analyst's function, a library, an odd value: the outcome of the run reports it
+        if errors is None:
+            raise
+        text = next(iter(str(error).splitlines()), "")
+        errors[name] = str(error) if isinstance(error, AlertingError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def parse_instant(text: str, now: datetime) -> datetime:

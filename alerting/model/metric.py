@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 
 STEP = timedelta(minutes=15)
+MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", such as the largest float
+NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # names of metrics are part of file names
 CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
 
 
@@ -170,6 +174,23 @@ class Query:
 def table_name(query: str) -> str:
     """Return the table that a query reads: `feed_actions` for both `feed_actions` and `feed_actions.ages`."""
     return query.partition(".")[0]
+
+
+def names_of_series(series: Iterable[str]) -> dict[str, str]:
+    """Return series -> name of its metric: the same, with '_' for each character that a name cannot have.
+
+    A name that is too long, or that another series has already, gets a hash of the series. The order does not matter: a series
+    whose name is a metric's name keeps it, before others that would become it.
+    """
+    plain = {name: NO_NAME_CHARACTER.sub("_", name).strip("_") for name in series}
+    names: dict[str, str] = {}  # name -> series
+    for name in sorted(plain, key=lambda name: (plain[name] != name, name)):
+        short = plain[name].encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+        chosen = plain[name] if any(map(str.isalnum, plain[name])) else "series"
+        if short != plain[name] or chosen in names:
+            chosen = f"{short or 'series'}-{blake2b(name.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
+        names[chosen] = name
+    return {name: chosen for chosen, name in names.items()}
 
 
 def unknown_metrics(names: Iterable[str], known: Collection[str]) -> str:

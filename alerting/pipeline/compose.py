@@ -16,6 +16,7 @@ from alerting import messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message
+from alerting.model.errors import caught
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
@@ -25,7 +26,7 @@ from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judge import NUMBERS, JudgedMetrics
-from alerting.pipeline.read import ARRIVALS_FOR, usual_delay
+from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
 
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
@@ -37,24 +38,35 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     """Return the messages of a run.
 
     In this order: a notice of missed runs; a text per event, with a chart if it opens or gets worse; edits of opening messages;
-    the daily message if it is due. A correction is written only if the opening was sent. Raises StoreError.
+    the daily message if it is due. A correction is written only if the opening was sent. What fails is a fault of its metric:
+    then a plain text goes out, or a text without its chart. Raises StoreError.
     """
     out = _missed_runs(ctx, changes, now)
     for event in changes.events:
         if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
             continue
-        context = _context(ctx, event, changes, judged, now)
-        text = messages.compose(event, context)
+        text = None
+        with caught(ctx.faults["told in full"], event.metric):
+            text = messages.compose(event, _context(ctx, event, changes, judged, now))
+        text = text or messages.plain_text(event, ctx.metric(event.metric), ctx.audience(now))
         out.append(text)
         charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
         if charted and event.verdict.status is not Status.MISSING:
-            from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+            with caught(ctx.faults["drawn"], event.metric):
+                out.append(text.picture(_chart(ctx, event, judged[event.metric])))
+    out += edit_openings(ctx, changes, judged, now)
+    with caught(ctx.faults["told"], "the day"):
+        out += daily_summary(ctx, now)
+    return out
 
-            cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
-            metric, frame = ctx.metric(event.metric), judged[event.metric]
-            chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
-            out.append(text.picture(charts.to_png(chart)))
-    return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
+
+def _chart(ctx: RunContext, event: Event, judged: pd.DataFrame) -> bytes:
+    from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+
+    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
+    calendar = _calendar_events(ctx, event)
+    chart = charts.alert_chart(ctx.metric(event.metric), judged, event.bucket, ctx.zone, ctx.language, calendar, cause)
+    return charts.to_png(chart)
 
 
 def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:
@@ -66,10 +78,12 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
             continue
         if incident.root.metric not in judged and incident.root.metric not in stand_ins:
             continue  # without a reading of the metric the text would lose facts
-        event = opening_event(incident, changes.episodes)
-        then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
-        message = messages.compose(event, _context(then, event, changes, judged, now, edited=True))
-        if message.text != before:
+        message = None
+        with caught(ctx.faults["told in full"], incident.root.metric):
+            event = opening_event(incident, changes.episodes)
+            then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
+            message = messages.compose(event, _context(then, event, changes, judged, now, edited=True))
+        if message and message.text != before:
             yield replace(message, key=f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", edits=incident.key, reply_to="")
 
 
@@ -93,7 +107,6 @@ def _context(
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
     counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
-    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
     normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
     latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
     rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
@@ -107,7 +120,7 @@ def _context(
         week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
-        newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
+        newest=None if counts is None else newest_row(counts.loc[: event.bucket]),
         normal=tuple(m.title_in(ctx.language) for m in normal),
         members=tuple(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,7 @@ class RunContext:
     slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its segments
     segment_metrics: list[Metric] = field(default_factory=list)  # stand-ins for the segments of metrics, see `segment_watch`
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
+    faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
 
     def metric(self, name: str) -> Metric:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""

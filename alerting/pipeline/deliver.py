@@ -17,7 +17,7 @@ from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.explain import Explanations
+from alerting.pipeline.explain import Explanations, record_failed_searches
 from alerting.pipeline.judge import JudgedMetrics
 
 MAX_RATE_WAIT = 90.0  # seconds a run waits in all for destinations that ask to slow down
@@ -68,6 +68,7 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
     if not explained.pending:
         return []
     late = explained.collect(WAIT_AFTER_ALERT)
+    record_failed_searches(ctx, late)
     incidents = [
         incident for incident in late.changes.incidents if incident.id in explained.pending and incident.id in late.causes
     ]

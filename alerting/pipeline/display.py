@@ -60,7 +60,7 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading) -> p
     """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
     not judged. Of many metrics those that are not normal, and some others."""
     rows = {name: _verdict_row(ctx, name, judged, reading) for name in judged}
-    rows |= {name: {"status": "missing", "why": reason} for name, reason in reading.errors.items()}
+    rows |= {name: {"status": "missing", "why": reason} for name, reason in (reading.errors | ctx.faults["judged"]).items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
     shown = [metric.name for metric in ctx.metrics]
     if len(shown) > MAX_METRICS:

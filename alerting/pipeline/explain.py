@@ -1,6 +1,7 @@
 """Explain incidents: their root cause, how rare the value is, and the past incident that is most similar.
 
-An alert never waits for long: a root cause that is not ready in time follows as a reply, and one that fails is left out.
+An alert never waits for long: a root cause that is not ready in time follows as a reply. One that fails is left out, and the
+run says so at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from alerting.model.errors import SourceError
+from alerting.model.errors import SourceError, caught
 from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
@@ -70,8 +71,9 @@ def explain(
         incident = event.incident
         if event.kind is EventKind.OPENED and incident and not event.again and not isnan(event.verdict.value):
             past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
-            rare = rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
-            found[incident.id] = rare, most_similar(incident, event.verdict, past)
+            with caught(ctx.faults["compared with its past"], event.metric):
+                rare = rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
+                found[incident.id] = rare, most_similar(incident, event.verdict, past)
     changes = changes.with_incidents(lambda i: replace(i, rarity=found[i.id][0], similar=found[i.id][1]) if i.id in found else i)
 
     # Root causes, computed in the background.
@@ -81,7 +83,14 @@ def explain(
             futures[event.incident.id] = pool.submit(_root_cause, ctx, event)
     pool.shutdown(wait=False)
     explained = Explanations(changes, judged, pending=futures).collect(max_wait)
+    record_failed_searches(ctx, explained)
     return explained.changes, explained
+
+
+def record_failed_searches(ctx: RunContext, explained: Explanations) -> None:
+    """Record the root causes that failed as faults of their metrics: the run says so at its end."""
+    roots = {incident.id: incident.root.metric for incident in explained.changes.incidents}
+    ctx.faults["searched for a cause"] |= {roots[name]: reason for name, reason in explained.errors.items()}
 
 
 def _has_segments(ctx: RunContext, event: Event) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -40,6 +40,14 @@ def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Rea
     return SlowTables(merged([reading, late]), judged, receipts)
 
 
+def fault_texts(what: str, errors: Mapping[str, str]) -> list[str]:
+    """Return one text per reason: a, b were not judged: no rows. `errors`: metric -> why it was not `what`."""
+    metrics: dict[str, list[str]] = {}
+    for metric, reason in errors.items():
+        metrics.setdefault(reason, []).append(metric)
+    return [f"{', '.join(m)} {'was' if len(m) == 1 else 'were'} not {what}: {reason}" for reason, m in metrics.items()]
+
+
 def finish(
     ctx: RunContext,
     reading: Reading,
@@ -49,14 +57,14 @@ def finish(
 ) -> Outcome:
     """Close the source, record the end of the run and return its outcome in one line. `now`: the moment of the run.
 
-    Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, a message was refused or the state
-    was lost; NotDelivered when the only fault is that messages still wait.
+    Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, drawn, told or searched for a cause, no
+    metric has a value, a message was refused or the state was lost; NotDelivered when the only fault is that messages still wait.
     """
     ctx.source.close()  # chDB's process would outlive a killed kernel
-    unjudged: dict[str, list[str]] = {}  # reason -> metrics
-    for metric, reason in (reading.errors | (changes.segments.errors if changes else {})).items():
-        unjudged.setdefault(reason, []).append(metric)
-    faults = [f"{', '.join(m)} {'was' if len(m) == 1 else 'were'} not judged: {reason}" for reason, m in unjudged.items()]
+    unjudged = reading.errors | (changes.segments.errors if changes else {}) | ctx.faults["judged"]
+    faults = [text for what, errors in {**ctx.faults, "judged": unjudged}.items() for text in fault_texts(what, errors)]
+    if reading.series and not any(values.notna().any() for values in reading.series.values()):
+        faults.append("nothing was seen: no metric has a value; is the source empty?")
     messages = [receipt for receipt in receipts if not receipt.edit]
     sent = sum(receipt.state == "sent" for receipt in messages)
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]

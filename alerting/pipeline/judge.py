@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,6 +17,7 @@ from alerting.detectors.series_grid import NightlyCache, SeriesGrid
 from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
 from alerting.detectors.windows import window_max
 from alerting.incidents.grouping import MetricTree
+from alerting.model.errors import caught
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
@@ -163,8 +164,9 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
 def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: datetime | None = None) -> JudgedMetrics:
     """Judge the due buckets of every metric that was read, and again those that late rows have changed.
 
-    An incomplete bucket is missing, by the rule "incomplete". `now`: the moment of the run, for late rows and for the labels
-    of incidents; with None both are ignored, as a drill needs it. Raises StoreError.
+    An incomplete bucket is missing, by the rule "incomplete". A metric that fails is a fault of its own; the others go on. `now`:
+    the moment of the run, for late rows and for the labels of incidents; with None both are ignored, as a drill needs it.
+    Raises StoreError.
     """
     due = find_changed_buckets(ctx, due, reading) if now else due
     labelled = [incident for incident in ctx.store.incidents(now - LABELS_FOR) if incident.label] if now else []
@@ -173,11 +175,17 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     stored = set(cache)
     banded: dict[str, Banded] = {}
     for batch in _batches(items, reading):
-        banded |= {one.metric.name: one for one in _batch_bands(ctx, batch, reading, labelled, cache, fired)}
-    columns = judge_related(MetricTree(ctx.metrics), list(banded.values()))
+        errors: dict[str, str] = {}
+        with caught(errors, ""):
+            banded |= {one.metric.name: one for one in _batch_bands(ctx, batch, reading, labelled, cache, fired)}
+        for item in batch if errors else ():  # one by one, to find the one that fails
+            with caught(ctx.faults["judged"], item.metric.name):
+                (banded[item.metric.name],) = _batch_bands(ctx, [item], reading, labelled, cache, fired)
+    columns = judge_related(MetricTree(ctx.metrics), list(banded.values()), ctx.faults["judged"])
+    items = [item for item in items if item.metric.name in columns]
     for item in items:
         _mark_incomplete(columns[item.metric.name], banded[item.metric.name], reading.incomplete.get(item.metric.scan))
-    tails = {name: JudgedTail(one.first, columns[name], one.seconds) for name, one in banded.items()}
+    tails = {name: JudgedTail(banded[name].first, column, banded[name].seconds) for name, column in columns.items()}
     if made := {key: statistics for key, statistics in cache.items() if key not in stored}:
         ctx.store.save_nightly_statistics(made, max(item.end for item in items))
     return JudgedMetrics(ctx, reading, {item.metric.name: tails[item.metric.name] for item in items}, labelled, due)
@@ -280,17 +288,25 @@ class Banded:
         return judge_values(self.series.to_numpy(float)[self.first :], limits, self.metric, size, self.before, sides)
 
 
-def judge_related(tree: MetricTree, parts: Sequence[Banded]) -> dict[str, dict[str, np.ndarray]]:
+def judge_related(
+    tree: MetricTree, parts: Sequence[Banded], errors: MutableMapping[str, str] | None = None
+) -> dict[str, dict[str, np.ndarray]]:
     """Return metric -> the columns of `detectors.judge`. What related metrics say weakly at once counts for each of them.
 
     Where a metric with a common root was off within the last hour, by its own evidence, the band is narrower on that side.
+    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
     """
     by_name, relatives, out = {part.metric.name: part for part in parts if part.band}, tree.relatives(), {}
-    off = {name: by_name[name].sides_off() for name in relatives if name in by_name}
+    off: dict[str, Sides] = {}
+    for name in relatives:
+        with caught(errors, name):
+            if name in by_name:
+                off[name] = by_name[name].sides_off()
     for part in parts:
         name = part.metric.name
-        near = [(by_name[other], off[other]) for other in relatives.get(name, ()) if other in by_name]
-        out[name] = part.judge(_support(part, near) if near else None) if part.band else NO_BUCKETS
+        near = [(by_name[other], off[other]) for other in relatives.get(name, ()) if other in off]
+        with caught(errors, name):
+            out[name] = part.judge(_support(part, near) if near else None) if part.band else NO_BUCKETS
     return out
 
 
@@ -351,15 +367,23 @@ def judge_series(metric: Metric, series: pd.Series, zone: str, volume: pd.Series
 
 
 def judge_whole(
-    metrics: Sequence[Metric], series: Mapping[str, pd.Series], zone: str, volumes: Mapping[str, pd.Series]
+    metrics: Sequence[Metric],
+    series: Mapping[str, pd.Series],
+    zone: str,
+    volumes: Mapping[str, pd.Series],
+    errors: MutableMapping[str, str] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Judge every bucket of each metric's series, related metrics together, as a run does."""
+    """Judge every bucket of each metric's series, related metrics together, as a run does.
+
+    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
+    """
     parts = []
     for metric in metrics:
         values, volume = series[metric.name], volumes.get(metric.name)
-        parts.append(Banded(metric, values, series_columns(_bands([metric], [values], zone, [volume]), 0), volume, 0, 0))
-    judged = judge_related(MetricTree(metrics), parts)
-    return {metric.name: pd.DataFrame(judged[metric.name], index=series[metric.name].index) for metric in metrics}
+        with caught(errors, metric.name):
+            parts.append(Banded(metric, values, series_columns(_bands([metric], [values], zone, [volume]), 0), volume, 0, 0))
+    judged = judge_related(MetricTree(metrics), parts, errors)
+    return {name: pd.DataFrame(columns, index=series[name].index) for name, columns in judged.items()}
 
 
 def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:

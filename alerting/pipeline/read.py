@@ -16,8 +16,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from alerting.model.errors import AlertingError, SourceError
-from alerting.model.metric import Query
+from alerting.model.errors import AlertingError, caught
+from alerting.model.metric import MAX_VALUE, Query
 from alerting.model.run import Arrival, Reading
 from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
@@ -30,6 +30,7 @@ TAIL_QUANTILE = 0.995  # of the time between a bucket's newest row and its end; 
 TAIL_FACTOR = 2.0  # a tail this many times the quantile is unusual
 MIN_SILENCE = timedelta(seconds=60)  # a shorter time without rows before the end of a bucket is ignored
 MIN_READINGS = 8  # earlier readings at this age that are needed to know what is usual
+MAX_SECONDS = 4e9  # epoch seconds of the year 2096: a later time is none
 FULL_SHARE = 0.9  # a table that usually has less than this share of its rows at this age is incomplete
 
 PendingReads = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> its counts and the seconds it took
@@ -80,13 +81,16 @@ def read_pending(ctx: RunContext, due: Sequence[DueBuckets], days: int, now: dat
 
 def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]:
     groups: dict[str, list[DueBuckets]] = {}
+    histories: dict[str, timedelta] = {}
     for item in due:
-        groups.setdefault(item.metric.scan, []).append(item)
+        with caught(ctx.faults["judged"], item.metric.name):
+            histories[item.metric.name] = item.metric.rule.history
+            groups.setdefault(item.metric.scan, []).append(item)
     scans = []
     for name, items in groups.items():
         metric = items[0].metric
         query = Query(metric.query, ctx.queries[metric.query].sql if metric.query in ctx.queries else "", metric.step)
-        history = timedelta(days=days) or max(item.metric.rule.history for item in items) + BAND_SPAN
+        history = timedelta(days=days) or max(histories[item.metric.name] for item in items) + BAND_SPAN
         first = min(item.first for item in items) - history // query.step * query.step
         grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
         scans.append(_Scan(name, query, items, grid))
@@ -120,20 +124,20 @@ def merged(readings: Sequence[Reading]) -> Reading:
 
 def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
     """Wait for the counts of a scan and compute the values of its metrics."""
-    try:
+    series, volumes, errors, notes = dict[str, pd.Series](), dict[str, pd.Series](), dict[str, str](), list[str]()
+    with caught(errors, scan.name):
         raw, seconds = future.result()
-    except SourceError as error:
-        return Reading({}, errors={item.metric.name: str(error) for item in scan.items})
-    counts = (raw if raw.index.equals(scan.grid) else raw.reindex(scan.grid)).astype(float).rename_axis("bucket")
-
-    series, errors, notes = dict[str, pd.Series](), dict[str, str](), list[str]()
+        counts = (raw if raw.index.equals(scan.grid) else raw.reindex(scan.grid)).astype(float).rename_axis("bucket")
+    if errors:
+        return Reading({}, errors={item.metric.name: errors[scan.name] for item in scan.items})
     for item in scan.items:
-        try:
-            series[item.metric.name], note = metric_values(item, counts)
+        metric = item.metric
+        with caught(errors, metric.name):
+            values, note = metric_values(item, counts)
+            if metric.volume:
+                volumes[metric.name] = metric.volume(counts)
+            series[metric.name] = values
             notes += [note] if note else []
-        except MetricError as error:
-            errors[item.metric.name] = str(error)
-    volumes = {i.metric.name: i.metric.volume(counts) for i in scan.items if i.metric.volume}
     return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, seconds={scan.name: seconds})
 
 
@@ -147,17 +151,18 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, st
         values = metric.value(counts)
         if not isinstance(values, pd.Series) or not values.index.equals(counts.index):
             raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
-        values = values.astype(float).rename(metric.name)
+        values = values.astype(float).rename(metric.name) + 0.0  # no negative zero
     except Exception as error:  # an analyst's function: whatever it raises concerns its metric only
         raise MetricError(f"its value could not be made: {type(error).__name__}: {error}") from error
 
     numbers, note = values.to_numpy(), ""
     with np.errstate(invalid="ignore"):
-        impossible = np.isinf(numbers) | ((numbers < 0) & (metric.form != "number"))
+        impossible = (np.abs(numbers) >= MAX_VALUE) | ((numbers < 0) & (metric.form != "number"))
     if impossible.any():
         ignored = values[impossible]
         newest = f"{ignored.iloc[-1]:g} at {ignored.index[-1]:%Y-%m-%dT%H:%MZ}"
-        note = f"{metric.name}: {len(ignored)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
+        what = "impossible values (infinite, far too large, or below zero) taken as missing"
+        note = f"{metric.name}: {len(ignored)} {what}, newest {newest}"
         values = values.mask(impossible)
     if item.first_look and not values.notna().any():
         since = f"{values.index[0]:%Y-%m-%d}"
@@ -182,10 +187,14 @@ def arrivals_now(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arr
     """Return, per table, the rows of its newest bucket with rows that have arrived by `now`."""
     out = []
     for query, frame, rows, last in _newest_buckets(counts):
-        newest = float(frame["newest"].max()) if "newest" in frame else float("nan")
-        instant = datetime.fromtimestamp(newest, UTC) if newest == newest else None
-        out.append(Arrival(query, now, last.to_pydatetime(), float(rows[last]), instant))
+        out.append(Arrival(query, now, last.to_pydatetime(), float(rows[last]), newest_row(frame)))
     return tuple(out)
+
+
+def newest_row(counts: pd.DataFrame) -> datetime | None:
+    """Return the instant of the newest row; None where the query does not give it, or gives no possible time."""
+    seconds = float(counts["newest"].max()) if "newest" in counts else float("nan")
+    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < MAX_SECONDS else None
 
 
 def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:

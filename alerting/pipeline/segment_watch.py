@@ -15,7 +15,7 @@ from math import copysign
 
 import pandas as pd
 
-from alerting.model.errors import SourceError
+from alerting.model.errors import caught
 from alerting.model.incident import RootCause, Segment, spell_segment
 from alerting.model.metric import Metric, Policy
 from alerting.model.run import Reading
@@ -92,14 +92,11 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
         if total.status is not Status.NORMAL:
             out.verdicts.append(Verdict(metric.name, total.bucket, Status.UNKNOWN))
             continue
-        try:
+        with caught(out.errors, metric.name):
             verdict, cause = judge_segments(metric, reading.slices[metric.query].result(SEGMENTS_WAIT), total)
-        except (SourceError, ValueError, KeyError, TimeoutError) as error:
-            out.errors[metric.name] = f"its slices could not be judged: {error or type(error).__name__}"
-            continue
-        out.verdicts.append(verdict)
-        if cause is not None:
-            out.causes[metric.name] = cause
+            out.verdicts.append(verdict)
+            if cause is not None:
+                out.causes[metric.name] = cause
     return out
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.model.errors import SourceError
-from alerting.model.metric import STEP, Query
+from alerting.model.metric import MAX_VALUE, STEP, Query
 from alerting.sources.base import BaseSource
 from alerting.sources.query import buckets_within
 
@@ -134,8 +134,9 @@ def _tidy_series(rows: pd.DataFrame, path: Path) -> tuple[dict[str, TableSeries]
             at = f"{pd.Timestamp(first['at'], tz='UTC'):%Y-%m-%dT%H:%MZ}"
             notes.append(f"{path.name}: {int(chosen.sum())} rows {text} (first: {first['series']} at {at})")
 
-    note(np.isinf(rows["value"]), rows, "with an infinite value left out")
-    found = rows[np.isfinite(rows["value"])].sort_values(["series", "at"], kind="stable")
+    too_large = rows["value"].abs() >= MAX_VALUE
+    note(too_large, rows, "with an infinite or far too large value left out")
+    found = rows[rows["value"].notna() & ~too_large].sort_values(["series", "at"], kind="stable")
     twin = found.duplicated(["series", "at", "value"])
     note(twin, found, "written twice, counted once")
     found = found[~twin]
