@@ -28,7 +28,7 @@ CLI = {  # module of alerting/cli -> its commands; it is imported at the first u
     "backtest": ["backtest", "budget", "demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
-    "on_call": ["status", "silence", "silences", "unsilence", "labels", "listen"],
+    "on_call": ["status", "silence", "silences", "unsilence", "labels", "retire", "listen"],
     "drill": ["drill"],
     "doctor": ["doctor"],
 }

@@ -41,9 +41,9 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     """
     retired_note = "" if settings else retired()
     settings, now = settings or load_settings(), now or datetime.now(UTC)
-    source, metrics = open_source(settings, now)
     store = open_store(settings, dry_run)
     store.forget(now)
+    source, metrics = open_source(settings, now, store)
     notifier, notifier_note = open_notifier(settings, dry_run)
     names = [metric.name for metric in metrics]
     calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
@@ -75,11 +75,12 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 def connect_chat(settings: Settings) -> RunContext:
     """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError."""
+    store = open_store(settings)
     return RunContext(
-        metrics=load_catalogue(settings),
+        metrics=load_catalogue(settings, store),
         queries={},
         source=_NoSource(),
-        store=open_store(settings),
+        store=store,
         notifier=open_notifier(settings)[0],
         zone=settings.zone,
         language=settings.language,
@@ -96,17 +97,25 @@ class _NoSource(BaseSource):
 # The source and its metrics. Only `open_source` chooses the kind of source.
 
 
-def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source, list[Metric]]:
+def open_source(settings: Settings, now: datetime | None = None, store: StateStore | None = None) -> tuple[Source, list[Metric]]:
     """Open the configured source. Return it with the metrics to watch there.
 
-    `now` (aware UTC): rows of the sample app end there; None: the present moment. Raises SourceError or SettingsError.
+    `now` (aware UTC): rows of the sample app end there; None: the present moment. `store`: it has the series of a table that
+    earlier runs saw, which are watched until they are retired. Raises SourceError, SettingsError or StoreError.
     """
     if not settings.has_catalogue:
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
         table = TableSource(ROOT / Path(settings.source).expanduser())
-        return table, _selected(metrics_of_table(table.steps()), settings)
+        seen = store.watched_series(settings.source) if store else {}
+        table.seen = frozenset(seen)
+        steps = seen | table.steps()
+        if not steps:
+            raise SourceError(f"{table.path} has no series: is it empty, or still being written?")
+        if store and steps != seen:
+            store.watch_series(settings.source, steps)
+        return table, _selected(metrics_of_table(steps), settings)
 
     metrics = load_catalogue(settings)
     if settings.source == "embedded":
@@ -143,10 +152,13 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
     return source
 
 
-def load_catalogue(settings: Settings) -> list[Metric]:
-    """Return the metrics to watch in the configured source. Raises SettingsError; SourceError if a table file cannot be read."""
+def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[Metric]:
+    """Return the metrics to watch in the configured source (`store`: see `open_source`).
+
+    Raises SettingsError; SourceError if a table file cannot be read.
+    """
     if not settings.has_catalogue:
-        return open_source(settings)[1]
+        return open_source(settings, store=store)[1]
     return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
 
 

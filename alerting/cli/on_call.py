@@ -1,4 +1,4 @@
-"""Commands for the person on call: status, silence, silences, unsilence, labels, listen.
+"""Commands for the person on call: status, silence, silences, unsilence, labels, retire, listen.
 
 Each command prints its answer and returns its exit code. A StoreError ends it.
 """
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from alerting.connections import connect_chat, load_catalogue, open_store
+from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident
@@ -46,7 +46,7 @@ def status() -> int:
     for name, ok, summary in runs:
         click.echo(f"{'ok    ' if ok else 'FAILED'} {name}: {summary}")
 
-    steps = {metric.name: metric.step for metric in load_catalogue(settings)}
+    steps = {metric.name: metric.step for metric in load_catalogue(settings, store)}
     last_judged = store.last_judged()
     segments = stand_in_names(last_judged)
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
@@ -101,12 +101,33 @@ def _at(at: datetime, zone: str) -> str:
 
 @click.command()
 @click.argument("metric")
+def retire(metric: str) -> int:
+    """Stop watching METRIC, a series that has gone from the table file: nothing is asked about it any more."""
+    settings = load_settings()
+    if settings.has_catalogue:
+        raise SettingsError(f"the metrics are those of alerting/metrics.py: take the entry of {metric} out there")
+    store = open_store(settings)
+    source, metrics = open_source(settings, store=store)
+    series = {each.name: each.query for each in metrics}
+    if error := unknown_metrics([metric], series):
+        raise SettingsError(error)
+    if series[metric] not in source.gone():
+        raise SettingsError(f"{metric} is still in {settings.source}: take it out there, or leave it out of ALERTING_METRICS")
+    seen = store.watched_series(settings.source)
+    store.watch_series(settings.source, {name: step for name, step in seen.items() if name != series[metric]})
+    click.echo(f"{metric} is retired; it is watched again when it is back in {settings.source}")
+    return 0
+
+
+@click.command()
+@click.argument("metric")
 @click.option("--for", "length", required=True, metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")
 @click.option("--why", default="", help="Reason, shown in `silences`.")
 def silence(metric: str, length: str, why: str) -> int:
     """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
     settings, now = load_settings(), datetime.now(UTC)
-    names = [each.name for each in load_catalogue(settings)]
+    store = open_store(settings)
+    names = [each.name for each in load_catalogue(settings, store)]
     if metric not in ("all", "*") and (error := unknown_metrics([metric], names)):
         raise SettingsError(f"{error}; or all")
     try:
@@ -114,7 +135,7 @@ def silence(metric: str, length: str, why: str) -> int:
     except (KeyError, OSError):  # the user has no name, as in some containers
         user = ""
     planned = Silence("*" if metric == "all" else metric, now, now + parse_length(length), why, user)
-    number = open_store(settings).add_silence(planned)
+    number = store.add_silence(planned)
     click.echo(f"silence {number}: {_silence_line(planned, settings.zone)}")
     return 0
 

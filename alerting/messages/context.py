@@ -59,6 +59,7 @@ class MessageContext:
     week_ago: float = NAN  # and seven days before
     dashboard: str = ""  # URL, filled in
     table: str = ""  # the source table
+    is_gone: bool = False  # the source does not have it any more
     newest: datetime | None = None  # instant of its newest row
     normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
     members: tuple[MemberContext, ...] = ()  # the incident's other members

@@ -328,6 +328,7 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "reason": plain_line(event.verdict.reason, MAX_REASON),
         "has_rows": newest is not None and start <= newest < subject.until,  # of that time: no value can be made of them
         "table": plain_line(context.table, MAX_TITLE),
+        "retire": context.metric.name if context.is_gone else "",  # what to retire: the source does not have it any more
         "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
         "newest_age": duration(now - newest, language) if newest and newest <= now else "",
         "usual_age": duration(context.usual_delay, language) if context.usual_delay is not None else "",

@@ -58,6 +58,9 @@ class Source(Protocol):
     def ends(self) -> dict[str, datetime]:
         """Return query name -> end of its data, if the data may end in the past; else nothing. Raises SourceError."""
 
+    def gone(self) -> frozenset[str]:
+        """Return the queries that earlier runs read and that the source does not have any more. Raises SourceError."""
+
     def close(self) -> None:
         """Release processes and files. A later query opens them again."""
 

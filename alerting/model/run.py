@@ -36,6 +36,7 @@ class Reading:
     volumes: dict[str, pd.Series] = field(default_factory=dict)  # metric -> denominator of its ratio
     incomplete: dict[str, datetime] = field(default_factory=dict)  # scan -> its newest bucket, if rows are still arriving
     arrivals: tuple[Arrival, ...] = ()
+    gone: frozenset[str] = frozenset()  # metrics that had values when they were judged, and have gone from the source
     slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)  # query -> rows of its segments, being read
     seconds: dict[str, float] = field(default_factory=dict)  # scan -> how long its table was read
     pending: dict[str, Future[tuple[pd.DataFrame, float]]] = field(

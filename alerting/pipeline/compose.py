@@ -120,6 +120,7 @@ def _context(
         week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
+        is_gone=gap and metric.name in reading.gone,
         newest=None if counts is None else newest_row(counts.loc[: event.bucket]),
         normal=tuple(m.title_in(ctx.language) for m in normal),
         members=tuple(

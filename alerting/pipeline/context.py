@@ -154,7 +154,7 @@ def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, flo
         # Even if no more rows came: the next bucket has rows, so this one will get none.
         complete = rule == INCOMPLETE and bucket != still_incomplete and following == following
         now = float(values[position])
-        same = isclose(value, now, rel_tol=SAME_VALUE) or (value != value and now != now)
+        same = isclose(value, now, rel_tol=SAME_VALUE) or now != now  # rows that were there and have gone were seen all the same
         if complete or not same:
             return bucket
     return None

@@ -63,7 +63,7 @@ def finish(
     ctx.source.close()  # chDB's process would outlive a killed kernel
     unjudged = reading.errors | (changes.segments.errors if changes else {}) | ctx.faults["judged"]
     faults = [text for what, errors in {**ctx.faults, "judged": unjudged}.items() for text in fault_texts(what, errors)]
-    if reading.series and not any(values.notna().any() for values in reading.series.values()):
+    if reading.series and not any(values.notna().any() for name, values in reading.series.items() if name not in reading.gone):
         faults.append("nothing was seen: no metric has a value; is the source empty?")
     messages = [receipt for receipt in receipts if not receipt.edit]
     sent = sum(receipt.state == "sent" for receipt in messages)

@@ -14,7 +14,16 @@ import pandas as pd
 from alerting import detectors
 from alerting.detectors.bands import BandColumns, series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
-from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
+from alerting.detectors.verdicts import (
+    REARM_AFTER,
+    REARM_BY,
+    SUPPORT_FOR,
+    USUAL_GAP,
+    PriorVerdicts,
+    Sides,
+    judge_values,
+    sides_off,
+)
 from alerting.detectors.windows import window_max
 from alerting.incidents.grouping import MetricTree
 from alerting.model.errors import caught
@@ -185,6 +194,8 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     items = [item for item in items if item.metric.name in columns]
     for item in items:
         _mark_incomplete(columns[item.metric.name], banded[item.metric.name], reading.incomplete.get(item.metric.scan))
+        if item.metric.name in reading.gone:  # its past is gone with it: no gap is usual
+            columns[item.metric.name]["rule"][columns[item.metric.name]["rule"] == USUAL_GAP] = ""
     tails = {name: JudgedTail(banded[name].first, column, banded[name].seconds) for name, column in columns.items()}
     if made := {key: statistics for key, statistics in cache.items() if key not in stored}:
         ctx.store.save_nightly_statistics(made, max(item.end for item in items))

@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
+from alerting.metric_values import Labelled
 from alerting.model.errors import AlertingError, caught
 from alerting.model.metric import MAX_VALUE, Query
 from alerting.model.run import Arrival, Reading
@@ -99,7 +100,7 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
     """Return what the scans have read, in one reading."""
-    reading = merged([_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures])
+    reading = merged([_read_scan(ctx, scan, futures[scan.name]) for scan in scans if scan.name in futures])
     reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
     if now is None:
         return reading
@@ -117,14 +118,19 @@ def merged(readings: Sequence[Reading]) -> Reading:
         volumes={name: volume for one in readings for name, volume in one.volumes.items()},
         incomplete={scan: bucket for one in readings for scan, bucket in one.incomplete.items()},
         arrivals=tuple(arrival for one in readings for arrival in one.arrivals),
+        gone=frozenset().union(*(one.gone for one in readings)),
         slices={query: rows for one in readings for query, rows in one.slices.items()},
         seconds={scan: seconds for one in readings for scan, seconds in one.seconds.items()},
     )
 
 
-def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
-    """Wait for the counts of a scan and compute the values of its metrics."""
+def _read_scan(ctx: RunContext, scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
+    """Wait for the counts of a scan and compute the values of its metrics.
+
+    Of what the source had and has not any more, the values are those that were judged: new buckets are missing, old ones stay.
+    """
     series, volumes, errors, notes = dict[str, pd.Series](), dict[str, pd.Series](), dict[str, str](), list[str]()
+    gone = set[str]()
     with caught(errors, scan.name):
         raw, seconds = future.result()
         counts = (raw if raw.index.equals(scan.grid) else raw.reindex(scan.grid)).astype(float).rename_axis("bucket")
@@ -134,11 +140,26 @@ def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Readi
         metric = item.metric
         with caught(errors, metric.name):
             values, note = metric_values(item, counts)
+            if (judged := _judged_values(ctx, item, counts)) is not None:
+                values, note = judged, f"{metric.name} has gone from the source; it is watched as missing"
+                gone.add(metric.name)
             if metric.volume:
                 volumes[metric.name] = metric.volume(counts)
             series[metric.name] = values
             notes += [note] if note else []
-    return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, seconds={scan.name: seconds})
+    return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, gone=frozenset(gone), seconds={scan.name: seconds})
+
+
+def _judged_values(ctx: RunContext, item: DueBuckets, counts: pd.DataFrame) -> pd.Series | None:
+    """Return the values that were judged of a metric whose series, or whose labels, have gone from the source; else None."""
+    metric = item.metric
+    has_labels = not isinstance(metric.value, Labelled) or not metric.value.is_absent(counts)
+    if item.first_look or (has_labels and metric.query not in ctx.source.gone()):
+        return None
+    judged = {verdict.bucket: verdict.value for verdict in ctx.store.judged(metric.name, counts.index[0])}
+    if not has_labels and not any(value > 0 for value in judged.values()):
+        return None  # no row ever had the labels: that is zero
+    return pd.Series(judged, counts.index, float)
 
 
 def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, str]:

@@ -34,6 +34,9 @@ class BaseSource(Source):
     def ends(self) -> dict[str, datetime]:
         return {}
 
+    def gone(self) -> frozenset[str]:
+        return frozenset()
+
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 

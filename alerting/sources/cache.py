@@ -74,6 +74,9 @@ class CachedSource:
     def ends(self) -> dict[str, datetime]:
         return self.source.ends()
 
+    def gone(self) -> frozenset[str]:
+        return self.source.gone()
+
     def close(self) -> None:
         self.source.close()
 

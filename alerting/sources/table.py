@@ -37,6 +37,9 @@ class TableSeries(NamedTuple):
         return min(max(timedelta(microseconds=int(distances[times.argmax()]) // 1000), MIN_STEP), MAX_STEP)
 
 
+NO_ROWS = TableSeries(np.empty(0, "int64"), np.empty(0))
+
+
 @dataclass
 class TableSource(BaseSource):
     """A source (see `model.protocols.Source`): `query.name` is a series, and the counts have one column, `value`.
@@ -46,6 +49,7 @@ class TableSource(BaseSource):
     """
 
     path: Path
+    seen: frozenset[str] = frozenset()  # series that earlier runs saw: one that has gone from the file has no rows
     notes: list[str] = field(default_factory=list, init=False)
     _series: dict[str, TableSeries] = field(default_factory=dict, init=False, repr=False)
     _read_at: tuple[int, int] | None = field(default=None, init=False, repr=False)  # mtime and size
@@ -53,6 +57,8 @@ class TableSource(BaseSource):
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the mean of the rows of each bucket, float64 (see `model.protocols.Source`). Raises SourceError."""
         series = self._load()
+        if query.name not in series and query.name in self.seen:
+            return buckets_within(_bucket_means(NO_ROWS, query.step), start, end)
         if query.name not in series:
             close = get_close_matches(query.name, series, n=1)
             raise SourceError(f"{self.path} has no series {query.name!r}{f': did you mean {close[0]!r}?' if close else ''}")
@@ -61,6 +67,10 @@ class TableSource(BaseSource):
     def steps(self) -> dict[str, timedelta]:
         """Return the step of each series: the most common distance of two rows. Raises SourceError."""
         return {name: series.step for name, series in self._load().items()}
+
+    def gone(self) -> frozenset[str]:
+        """Return the series that earlier runs saw and that have gone from the file. Raises SourceError."""
+        return self.seen - self._load().keys()
 
     def ends(self) -> dict[str, datetime]:
         """Return for each series that has rows the end of its last row's bucket, aware UTC. Raises SourceError."""
@@ -144,9 +154,8 @@ def _tidy_series(rows: pd.DataFrame, path: Path) -> tuple[dict[str, TableSeries]
     note(clash, found, "that contradict each other; their buckets are left out")
     found = found.assign(value=found["value"].mask(clash)).drop_duplicates(["series", "at"])
 
-    empty = TableSeries(np.empty(0, "int64"), np.empty(0))
     groups = {str(name): TableSeries(g["at"].to_numpy(), g["value"].to_numpy()) for name, g in found.groupby("series")}
-    return {name: groups.get(name, empty) for name in rows["series"].unique()}, notes
+    return {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}, notes
 
 
 def _bucket_means(series: TableSeries, step: timedelta) -> pd.DataFrame:

@@ -7,7 +7,8 @@ moment leaves all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -192,6 +193,19 @@ class StateStore(Outbox, HistoryTables):
 
     def next_update(self) -> int:
         return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
+
+    def watched_series(self, source: str) -> dict[str, timedelta]:
+        """Return the series that runs have seen in the table `source` -> step; empty where the newest run read another source."""
+        for body in self._file.read(str, "SELECT value FROM facts WHERE name = 'series'"):
+            stored = json.loads(body)
+            if stored["source"] == source:
+                return {name: timedelta(seconds=seconds) for name, seconds in stored["steps"].items()}
+        return {}
+
+    def watch_series(self, source: str, steps: Mapping[str, timedelta]) -> None:
+        """Store the series that runs have seen in the table `source`, in place of those that were stored."""
+        body = json.dumps({"source": source, "steps": {name: step.total_seconds() for name, step in steps.items()}})
+        self._file.write(("INSERT OR REPLACE INTO facts VALUES ('series', ?)", [(body,)]))
 
     # Summary
 
