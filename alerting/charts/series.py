@@ -214,5 +214,5 @@ def value_limits(form: str, lowest: float, highest: float) -> tuple[float, float
 
 def round_step(least: float) -> float:
     """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
-    power = 10.0 ** math.floor(math.log10(least))
+    power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # of the smallest floats there is no logarithm of a part
     return next((factor * power for factor in TICK_FACTORS if factor * power >= least), 10 * power)

@@ -92,7 +92,12 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
 
     The band of the sudden detector follows the values down (or up). By the band alone, an outage would be normal one bucket
     later, and its end an anomaly. The level before is stored as a share of the usual value, so it follows the daily rhythm.
+    Nothing at all, where there was something, stays an outage however long the band has learned it: it ends with a value.
     """
+    worst = episode.worst
+    is_outage = episode.state in OPEN_STATES and worst is not None and worst.value == 0 < worst.reference
+    if is_outage and worst and verdict.status is Status.NORMAL and verdict.value == 0:
+        return replace(worst, bucket=verdict.bucket, usual=verdict.usual, is_new=False)
     share = verdict.value / verdict.usual if verdict.usual and episode.state in OPEN_STATES else float("nan")
     fall = episode.fell_to - episode.expected_share
     if share != share or fall != fall or episode.opened is None or verdict.bucket - episode.opened >= HOLD_BASELINE:
