@@ -16,12 +16,15 @@ from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
 from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
+from alerting.backtest.replay import OPENINGS
 from alerting.catalogue import replace_file
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.run import Reading
+from alerting.model.tables import cell_text, percent_change
+from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
@@ -129,11 +132,17 @@ def demo() -> int:
     if settings.source != "embedded":
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {settings.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), DEMO_SPAN)
-    console = Console()
-    for incident in planted_truth(settings.data / "app"):
-        click.echo(f"\n=== {_planted_line(incident)}\n")
+    console, planted = Console(), [one for one in planted_truth(settings.data / "app") if one.end > replay.start]
+    for incident in planted:
+        click.echo(f"\n=== {_planted_line(incident)}\n{_found_line(replay, incident)}\n")
         during = [event for event in replay.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
         _print_messages(ctx, replay, reading, during, console, settings.reports / "demo")
+    false = [e for e in replay.events if e.kind is EventKind.OPENED and not any(_is_about(e, incident) for incident in planted)]
+    click.echo("\n=== false: told where nothing was planted\n")
+    for event in false:
+        click.echo(f"{event.metric} {percent_change(event.verdict.change)}, {cell_text(event.bucket, ctx.zone)} ({ctx.zone})")
+    found = sum(bool(_finding_openings(replay, incident)) for incident in planted)
+    click.echo(f"\nfound {found} of {len(planted)} planted incidents, missed {len(planted) - found}; false alerts: {len(false)}")
     ctx.source.close()
     return _print_faults(ctx.faults, reading.errors, replay.errors)
 
@@ -161,6 +170,29 @@ def _print_faults(faults: Mapping[str, Mapping[str, str]], *unjudged: Mapping[st
     for text in texts:
         click.echo(text, err=True)
     return 1 if texts else 0
+
+
+def _is_about(event: Event, incident: PlantedIncident) -> bool:
+    """Return whether the event is about a metric that the incident moves, at its time or in the two hours after it."""
+    return event.metric in incident.metrics and incident.start - HOUR / 4 < event.bucket <= incident.end + 2 * HOUR
+
+
+def _finding_openings(replay: Replay, incident: PlantedIncident) -> list[Event]:
+    """Return the openings about a metric that the incident moves, in buckets that it touches."""
+    opened = [event for event in replay.events if event.kind in OPENINGS and _is_about(event, incident)]
+    return [event for event in opened if event.bucket < incident.end]
+
+
+def _found_line(replay: Replay, incident: PlantedIncident) -> str:
+    openings = _finding_openings(replay, incident)
+    if not openings:
+        going_on = incident.end > replay.end
+        return "not found yet: it is still going on" if going_on else "MISSED: nothing was told of it while it lasted"
+    steps = {metric.name: metric.step for metric in replay.metrics}
+    minutes = max(0, (min(event.bucket + steps[event.metric] for event in openings) - incident.start) // timedelta(minutes=1))
+    return (
+        f"found at the end of the bucket, {minutes} min after its start: {', '.join(dict.fromkeys(e.metric for e in openings))}"
+    )
 
 
 def _planted_line(incident: PlantedIncident) -> str:
