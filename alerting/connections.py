@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
+JUDGE_SHARE = 0.6  # of the time that a cell may take: thousands of new metrics are judged in several runs
 SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
@@ -65,6 +66,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         timer=time.perf_counter,
         notes=tuple(filter(None, notes)),
         late_rows=timedelta(hours=settings.mutable),
+        judge_limit=JUDGE_SHARE * settings.cell_timeout,
         calendar=calendar,
         started=now,
         daily=settings.daily,

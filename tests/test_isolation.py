@@ -317,3 +317,27 @@ def test_one_bad_series_does_not_take_its_batch(tmp_path):
     judged = pipeline.judge(ctx, due, pipeline.read(ctx, due))
     assert len(judged) == 20
     assert ctx.faults["judged"] == {"big": "ValueError: too much for me"}
+
+
+def test_metrics_that_no_time_is_left_for_are_named_and_judged_by_the_next_run(tmp_path):
+    """A run may judge new metrics for four seconds; here reading the clock takes one, and there are four batches."""
+    clock = iter(range(10_000))
+    metrics = [metric(f"m{i:03}") for i in range(200)]
+    ctx = replace(context(tmp_path, *metrics), judge_limit=4.0, timer=lambda: float(next(clock)))
+    judged = []
+    for minutes in (0, 60):
+        now = NOW + timedelta(minutes=minutes)
+        ctx = replace(ctx, faults=RunContext(metrics, {}, ctx.source, ctx.store, ctx.notifier).faults)
+        reading = pipeline.read(ctx, pipeline.due(ctx, now), 0, now)
+        found = pipeline.judge(ctx, pipeline.due(ctx, now), reading, now)
+        changes = pipeline.advance(ctx, found, now)
+        pipeline.commit(ctx, found, changes, [])
+        judged.append(set(found))
+        left = {each.name for each in metrics} - set(found)
+        assert set(ctx.faults["judged"]) == left
+        said = "no time was left after 4 s of judging new metrics; the next run goes on there"
+        assert set(ctx.faults["judged"].values()) <= {said}
+        clock = iter(range(10_000))
+    assert 0 < len(judged[0]) < 200
+    assert judged[0] < judged[1]
+    assert set(ctx.store.last_judged()) == judged[1]

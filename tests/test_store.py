@@ -175,6 +175,16 @@ def test_the_trail_is_three_days_long_for_each_metric(store):
     assert store.episode_before("likes", AT + STEP)
 
 
+def test_the_trail_is_as_long_as_late_rows_are_waited_for(store):
+    trail = [(AT + i * STEP, episode("n" * i)) for i in range(5)]
+    remember(store, episode_trail=trail, trail_since={"views": AT + 2 * STEP})
+    assert store.episode_before("views", AT + 2 * STEP) is None
+    assert store.episode_before("views", AT + 3 * STEP).recent == "nn"
+    remember(store, episode_trail=[(AT + 5 * STEP, episode("n"))], trail_since={"views": AT + 4 * STEP})
+    assert store.episode_before("views", AT + 4 * STEP) is None
+    assert store.episode_before("views", AT + 5 * STEP).recent == "nnnn"
+
+
 def test_incidents_that_are_open_and_those_closed_since(store):
     remember(store, incidents=[incident("b", AT + STEP), incident("a", AT), incident("c", AT - DAY, closed=AT)])
     assert [i.id for i in store.incidents()] == ["a", "b"]

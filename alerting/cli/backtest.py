@@ -190,9 +190,7 @@ def _found_line(replay: Replay, incident: PlantedIncident) -> str:
         return "not found yet: it is still going on" if going_on else "MISSED: nothing was told of it while it lasted"
     steps = {metric.name: metric.step for metric in replay.metrics}
     minutes = max(0, (min(event.bucket + steps[event.metric] for event in openings) - incident.start) // timedelta(minutes=1))
-    return (
-        f"found at the end of the bucket, {minutes} min after its start: {', '.join(dict.fromkeys(e.metric for e in openings))}"
-    )
+    return f"found {minutes} min after its start: {', '.join(dict.fromkeys(e.metric for e in openings))}"
 
 
 def _planted_line(incident: PlantedIncident) -> str:

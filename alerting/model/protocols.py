@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -107,6 +107,9 @@ class Commit:
     arrivals: Sequence[Arrival] = ()
     silences: Sequence[Silence] = ()
     next_update: int | None = None  # number of the next update to read from the chat
+    trail_since: Mapping[str, datetime] = field(
+        default_factory=dict
+    )  # metric -> first bucket of its trail to keep; else three days
 
 
 class Store(Protocol):

@@ -45,6 +45,7 @@ class RunContext:
     started: datetime | None = None  # when the process started; `at` of the run may be another moment
     slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its segments
     segment_metrics: list[Metric] = field(default_factory=list)  # stand-ins for the segments of metrics, see `segment_watch`
+    judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
 

@@ -13,7 +13,7 @@ from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
-from alerting.model.verdict import EventKind
+from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
@@ -32,6 +32,7 @@ def commit(ctx: RunContext, judged: JudgedMetrics, changes: StateChange, message
 
     Messages that still wait of incidents which late rows have made normal are withdrawn. Raises StoreError.
     """
+    newest = {v.metric: v.bucket for v in judged.verdicts if v.status is not Status.MISSING}  # late rows come before these
     corrected = {e.incident.id for e in changes.events if e.kind is EventKind.CORRECTED and e.incident and e.incident.corrected}
     ctx.store.commit(
         Commit(
@@ -42,6 +43,7 @@ def commit(ctx: RunContext, judged: JudgedMetrics, changes: StateChange, message
             episode_trail=changes.trail,
             withdrawn_keys=[key for incident in sorted(corrected) for key in ctx.store.unsent(incident)],
             arrivals=judged.reading.arrivals,
+            trail_since={name: at - ctx.late_rows - ctx.metric(name).step for name, at in newest.items()},
         ),
         changes.now,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alerting.metric_values import column_list
 from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Receipt
 from alerting.model.run import Outcome, Reading, Run
@@ -41,11 +42,11 @@ def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Rea
 
 
 def fault_texts(what: str, errors: Mapping[str, str]) -> list[str]:
-    """Return one text per reason: a, b were not judged: no rows. `errors`: metric -> why it was not `what`."""
+    """Return one text per reason: a, b and 8 more were not judged: no rows. `errors`: metric -> why it was not `what`."""
     metrics: dict[str, list[str]] = {}
     for metric, reason in errors.items():
         metrics.setdefault(reason, []).append(metric)
-    return [f"{', '.join(m)} {'was' if len(m) == 1 else 'were'} not {what}: {reason}" for reason, m in metrics.items()]
+    return [f"{column_list(m)} {'was' if len(m) == 1 else 'were'} not {what}: {reason}" for reason, m in metrics.items()]
 
 
 def finish(

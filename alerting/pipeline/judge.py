@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -182,14 +182,11 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     items = [item for item in due if item.metric.name in reading.series and len(reading.series[item.metric.name])]
     fired, cache = _fired_detectors(ctx, items), ctx.store.nightly_statistics()
     stored = set(cache)
-    banded: dict[str, Banded] = {}
-    for batch in _batches(items, reading):
-        errors: dict[str, str] = {}
-        with caught(errors, ""):
-            banded |= {one.metric.name: one for one in _batch_bands(ctx, batch, reading, labelled, cache, fired)}
-        for item in batch if errors else ():  # one by one, to find the one that fails
-            with caught(ctx.faults["judged"], item.metric.name):
-                (banded[item.metric.name],) = _batch_bands(ctx, [item], reading, labelled, cache, fired)
+    banded = {
+        one.metric.name: one
+        for batch in _in_time(ctx, _batches(items, reading))
+        for one in _isolated_bands(ctx, batch, reading, labelled, cache, fired)
+    }
     columns = judge_related(MetricTree(ctx.metrics), list(banded.values()), ctx.faults["judged"])
     items = [item for item in items if item.metric.name in columns]
     for item in items:
@@ -221,6 +218,28 @@ def _batches(items: Sequence[DueBuckets], reading: Reading) -> Iterator[list[Due
         alike.setdefault(key, []).append(item)
     for group in alike.values():
         yield from (group[first : first + BATCH_SERIES] for first in range(0, len(group), BATCH_SERIES))
+
+
+def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[list[DueBuckets]]:
+    """Yield the batches, those of new metrics last and only until their time is over: the others wait for the next run."""
+    known_first = sorted(batches, key=lambda batch: batch[0].first_look)
+    began = None
+    for batch in known_first:
+        if batch[0].first_look:
+            began = ctx.timer() if began is None else began
+            if ctx.timer() - began > ctx.judge_limit:
+                late = f"no time was left after {ctx.judge_limit:.0f} s of judging new metrics; the next run goes on there"
+                ctx.faults["judged"] |= {item.metric.name: late for item in batch}
+                continue
+        yield batch
+
+
+def _isolated_bands(ctx: RunContext, batch: list[DueBuckets], *given: Any) -> list[Banded]:
+    """Return the bands of a batch (`_batch_bands`). If it fails, each metric is tried alone, to find those that do."""
+    errors: dict[str, str] = {}
+    with caught(errors if len(batch) > 1 else ctx.faults["judged"], batch[0].metric.name):
+        return _batch_bands(ctx, batch, *given)
+    return [one for item in batch if errors for one in _isolated_bands(ctx, [item], *given)]
 
 
 def _batch_bands(

@@ -28,6 +28,8 @@ ADVICE = {  # SQLite's primary result code -> what to do
     sqlite3.SQLITE_BUSY: "another process keeps it locked: `fuser` with this path names it; end it, or wait for it",
 }
 
+MAX_JOURNAL = 32_000_000  # bytes of the write-ahead log that stay on disk after a large write
+
 MIGRATIONS = (  # statements from each version of the schema to the next; never edit one that was released
     (
         """CREATE TABLE verdicts (metric TEXT, bucket TEXT, status TEXT NOT NULL, value REAL, low REAL, expected REAL, high REAL,
@@ -170,6 +172,7 @@ class Database:
             with suppress(sqlite3.OperationalError):  # WAL is optional: some network file systems lack it
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL}")
             _migrate(db, self._path)
         except BaseException:
             self._close_connection()

@@ -118,19 +118,21 @@ class StateStore(Outbox, HistoryTables):
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
         messages = self._copies(memory.messages, self._routes) if self._routes else memory.messages
         # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
-        prune_trail = """DELETE FROM trail WHERE metric = ?1
-            AND bucket < (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?1)"""
+        prune_trail = """DELETE FROM trail WHERE metric = ?1 AND bucket < COALESCE(NULLIF(?2, ''),
+            (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?1))"""
+        since = memory.trail_since
         next_update = [(memory.next_update,)] if memory.next_update is not None else []
         episodes = [(e.metric, e.state, to_json(e)) for e in memory.episodes]
         incidents = [(i.id, iso(i.opened), iso(i.closed), to_json(i)) for i in memory.incidents]
-        trail = [(episode.metric, iso(bucket), to_json(episode)) for bucket, episode in memory.episode_trail]
+        kept = [(bucket, e) for bucket, e in memory.episode_trail if e.metric not in since or bucket >= since[e.metric]]
+        trail = [(episode.metric, iso(bucket), to_json(episode)) for bucket, episode in kept]
         old_arrivals = [(arrival.query, iso(arrival.at - ARRIVALS_FOR)) for arrival in memory.arrivals]
         self._file.write(
             ("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(to_row, memory.verdicts)),
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
             ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
-            (prune_trail, {(episode.metric,) for _, episode in memory.episode_trail}),
+            (prune_trail, {(e.metric, iso(since.get(e.metric))) for _, e in memory.episode_trail}),
             *outbox.enqueue(messages, at),
             *outbox.withdraw(memory.withdrawn_keys, at),
             ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", map(to_row, memory.arrivals)),
