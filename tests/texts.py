@@ -148,6 +148,15 @@ def no_data_of_one_metric(language: str) -> messages.Message:
     return messages.compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:44")))
 
 
+def no_data_gone(language: str) -> messages.Message:
+    said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"), last=normal(moscow("12:00")))
+    return messages.compose(said, context(metric(), reader(language, now=moscow("12:50")), table="likes", is_gone=True))
+
+
+def not_composed(language: str) -> messages.Message:
+    return messages.plain_text(event(EventKind.OPENED, DROP), metric(), reader(language))
+
+
 def data_back(language: str) -> messages.Message:
     said = event(
         EventKind.DATA_BACK, normal(moscow("13:00")), gap_since=moscow("12:15"), gap_notified=True, last=normal(moscow("12:00"))
@@ -523,7 +532,8 @@ NASTY = """<b>&"'</b> {title} <script>\n\r\t</code></a>\u202e\x00\ud800 🔥"""
 TEXTS = [
     opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, opened_limit, reminder, reminder_no_data,
     resolved, resolved_limit,
-    no_data, no_data_of_one_metric, data_back, data_back_low, run_failed, caught_up, caught_up_unusual,
+    no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low,
+    run_failed, caught_up, caught_up_unusual,
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
