@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
-from alerting.model.metric import Metric, Query
+from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
@@ -105,8 +105,8 @@ def open_source(settings: Settings, now: datetime | None = None) -> tuple[Source
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
-        table = TableSource(ROOT / Path(settings.source).expanduser())
-        return table, _selected(metrics_of_table(table.steps()), settings)
+        table = TableSource(ROOT / Path(settings.source).expanduser(), settings.zone)
+        return table, _selected(metrics_of_table(table.steps(), table.phases()), settings)
 
     metrics = load_catalogue(settings)
     if settings.source == "embedded":
@@ -147,7 +147,8 @@ def load_catalogue(settings: Settings) -> list[Metric]:
     """Return the metrics to watch in the configured source. Raises SettingsError; SourceError if a table file cannot be read."""
     if not settings.has_catalogue:
         return open_source(settings)[1]
-    return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
+    metrics = load_metrics(settings.language, load_queries(), load_queries(SQL / "slices"))
+    return _selected([of_local_days(metric, settings.zone) for metric in metrics], settings)
 
 
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:

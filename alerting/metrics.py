@@ -10,6 +10,7 @@ to a segment that is anomalous while the total is normal: off, digest (a line of
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
@@ -50,15 +51,20 @@ METRICS = [
 ]  # fmt: skip
 
 
-def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
+def metrics_of_table(steps: dict[str, timedelta], phases: Mapping[str, timedelta] | None = None) -> list[Metric]:
     """Return a catalogue for a tidy table: one metric per series, at the series' own step, with the default rule and policy.
 
-    `steps`: series -> step. The name of a metric is that of its series, with '_' for each character that is no letter, digit,
-    '_', '-' or '.'; where two series would get the same name, a number is added.
+    `steps`, `phases`: series -> step, and phase (0 where absent). The name of a metric is that of its series, with '_' for each
+    character that is no letter, digit, '_', '-' or '.'; where two series would get the same name, a number is added.
     """
     plain = [re.sub(r"[^\w.-]", "_", series).strip("_") or "series" for series in steps]
     names = [name if plain.index(name) == i else f"{name}-{i}" for i, name in enumerate(plain)]
+    phases = phases or {}
+    rows = zip(steps.items(), names, strict=True)
     return [
-        Metric(name, {"en": series, "ru": series}, series, count("value"), RULE, step=step, form="number")
-        for (series, step), name in zip(steps.items(), names, strict=True)
-    ]
+        Metric(
+            name, {"en": series, "ru": series}, series, count("value"), RULE, step=step, phase=phases.get(series, timedelta()),
+            form="number",
+        )
+        for (series, step), name in rows
+    ]  # fmt: skip

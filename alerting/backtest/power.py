@@ -64,7 +64,7 @@ def _grid(
 def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
     """Return random buckets that have a value and an hour after them, outside of the known incidents."""
     values = past.series[metric.name].loc[past.start : past.end - max(HOUR, metric.step)]
-    hours = values.index.tz_convert(past.zone).hour
+    hours = (values.index + metric.step / 2).tz_convert(past.zone).hour
     fit = values.notna() & hours.isin(list(PARTS[part])) & ~covered_buckets(values.index, past.known, metric.name, HOUR)
     rng = np.random.default_rng([seed, list(PARTS).index(part)])
     pool = values.index[fit]

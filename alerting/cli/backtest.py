@@ -21,9 +21,10 @@ from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.run import Reading
+from alerting.model.tables import cell_text
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
+from alerting.pipeline.context import DueBuckets, RunContext, buckets_between, newest_end
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
@@ -52,7 +53,8 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
         ends = ctx.source.ends()
         now = min(now, max((ends[m.query] + ctx.delay for m in metrics if m.query in ends), default=now))
     replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
-    _print_table(f"Incidents from {replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d} (UTC)", replay.incidents())
+    start, end = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
+    _print_table(f"Incidents from {start} to {end} ({ctx.zone})", replay.local_incidents())
     _print_table("Cost", replay.budget())
     return _print_errors(reading)
 
@@ -81,7 +83,8 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     plan, power = propose_widths(past, curves, allowed, measure)
     cost = weekly_cost(past, curves, plan, track=data.track("weeks"))
 
-    _print_table(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
+    start, end = (cell_text(at, past.zone) for at in (past.start, past.end))
+    _print_table(f"Widths for {text} ({weeks} weeks from {start} to {end}, {past.zone})", plan.table)
     if pinned:
         click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
@@ -128,8 +131,9 @@ def demo() -> int:
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {settings.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), DEMO_SPAN)
     console = Console()
+    click.echo(f"All times: {ctx.zone}")
     for incident in planted_truth(settings.data / "app"):
-        click.echo(f"\n=== {_planted_line(incident)}\n")
+        click.echo(f"\n=== {_planted_line(incident, ctx.zone)}\n")
         during = [event for event in replay.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
         _print_messages(ctx, replay, reading, during, console, settings.reports / "demo")
     ctx.source.close()
@@ -138,9 +142,9 @@ def demo() -> int:
 
 def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[Replay, Reading]:
     """Read the `span` before the newest closed bucket, and replay it as one run."""
-    end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in metrics)
+    end = newest_end(ctx, metrics, now)
     start = end - span
-    due = [DueBuckets(metric, start, end - metric.step) for metric in metrics]
+    due = [buckets_between(metric, start, end) for metric in metrics]
     with reading_bars(ctx):
         reading = pipeline.read(ctx, due)
     past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
@@ -159,9 +163,9 @@ def _print_errors(reading: Reading) -> int:
     return 1 if reading.errors else 0
 
 
-def _planted_line(incident: PlantedIncident) -> str:
+def _planted_line(incident: PlantedIncident, zone: str) -> str:
     users = "=".join(incident.slice) if incident.slice else "everybody"
-    span = f"{incident.start:%Y-%m-%d %H:%M} to {incident.end:%Y-%m-%d %H:%M} UTC"
+    span = " to ".join(cell_text(at, zone) for at in (incident.start, incident.end))
     kind, metrics = incident.kind.replace("_", " "), ", ".join(incident.metrics)
     return f"planted: {kind}, {span}, {users} {incident.depth:+.0%}; it moves {metrics}"
 

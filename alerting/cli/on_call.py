@@ -43,6 +43,7 @@ def status() -> int:
     settings, now = load_settings(), datetime.now(UTC)
     store = open_store(settings)
     runs = last_runs(settings, RUNS_IN_STATUS)
+    click.echo(f"all times: {settings.zone}")
     for name, ok, summary in runs:
         click.echo(f"{'ok    ' if ok else 'FAILED'} {name}: {summary}")
 
@@ -52,7 +53,7 @@ def status() -> int:
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
     ends = {name: bucket + steps.get(name, STEP) for name, bucket in judged.items()}
     for end, names in groupby(sorted(ends, key=ends.__getitem__), key=ends.__getitem__):
-        click.echo(f"judged until {end:%Y-%m-%d %H:%MZ}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
+        click.echo(f"judged until {_at(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
 
     for incident in store.incidents():
         click.echo(f"incident {incident.id}: {_incident_line(incident, settings.zone)}")
@@ -163,7 +164,9 @@ def _silence_line(item: Silence, zone: str) -> str:
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
     since = datetime.now(UTC) - timedelta(weeks=weeks)
-    table = precision(open_store(load_settings()).all_incidents(since))
+    settings = load_settings()
+    table = precision(open_store(settings).all_incidents(since), zone=settings.zone)
+    click.echo(f"weeks from Monday to Sunday, {settings.zone}")
     click.echo(table.to_string(float_format="{:.2f}".format, na_rep="") if len(table) else "no incidents")
     return 0
 
@@ -202,7 +205,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         except AlreadyRunningError:
             time.sleep(LOCK_RETRY_AFTER)
     for item in answered:
-        click.echo(f"{now:%H:%M:%SZ} {item.press.name}: {item.reply}")
+        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply}")
     for receipt in receipts:
         if receipt.reason:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)

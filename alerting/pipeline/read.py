@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import day_of, iso_text
 from alerting.model.errors import AlertingError, SourceError
 from alerting.model.metric import Query
 from alerting.model.run import Arrival, Reading
@@ -85,7 +86,8 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
     scans = []
     for name, items in groups.items():
         metric = items[0].metric
-        query = Query(metric.query, ctx.queries[metric.query].sql if metric.query in ctx.queries else "", metric.step)
+        sql = ctx.queries[metric.query].sql if metric.query in ctx.queries else ""
+        query = metric.scan_query(sql, ctx.zone)
         history = timedelta(days=days) or max(item.metric.rule.history for item in items) + BAND_SPAN
         first = min(item.first for item in items) - history // query.step * query.step
         grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
@@ -95,7 +97,7 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
 
 def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now: datetime | None) -> Reading:
     """Return what the scans have read, in one reading."""
-    reading = merged([_read_scan(scan, futures[scan.name]) for scan in scans if scan.name in futures])
+    reading = merged([_read_scan(scan, futures[scan.name], ctx.zone) for scan in scans if scan.name in futures])
     reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
     if now is None:
         return reading
@@ -118,7 +120,7 @@ def merged(readings: Sequence[Reading]) -> Reading:
     )
 
 
-def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
+def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]], zone: str) -> Reading:
     """Wait for the counts of a scan and compute the values of its metrics."""
     try:
         raw, seconds = future.result()
@@ -129,7 +131,7 @@ def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Readi
     series, errors, notes = dict[str, pd.Series](), dict[str, str](), list[str]()
     for item in scan.items:
         try:
-            series[item.metric.name], note = metric_values(item, counts)
+            series[item.metric.name], note = metric_values(item, counts, zone)
             notes += [note] if note else []
         except MetricError as error:
             errors[item.metric.name] = str(error)
@@ -137,8 +139,10 @@ def _read_scan(scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Readi
     return Reading(series, {scan.name: counts}, errors, tuple(notes), volumes, seconds={scan.name: seconds})
 
 
-def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, str]:
+def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> tuple[pd.Series, str]:
     """Return the metric's values (float64 on the grid of `counts`), and a note about values that were ignored, else "".
+
+    `zone`: of the times in the note.
 
     Raises MetricError when the metric's function fails or returns another shape, and when a new metric never had a value.
     """
@@ -156,11 +160,11 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, st
         impossible = np.isinf(numbers) | ((numbers < 0) & (metric.form != "number"))
     if impossible.any():
         ignored = values[impossible]
-        newest = f"{ignored.iloc[-1]:g} at {ignored.index[-1]:%Y-%m-%dT%H:%MZ}"
+        newest = f"{ignored.iloc[-1]:g} at {iso_text(ignored.index[-1].to_pydatetime(), zone)}"
         note = f"{metric.name}: {len(ignored)} impossible values (infinite, or below zero) taken as missing, newest {newest}"
         values = values.mask(impossible)
     if item.first_look and not values.notna().any():
-        since = f"{values.index[0]:%Y-%m-%d}"
+        since = day_of(values.index[0].to_pydatetime(), metric.step, zone)
         raise MetricError(note or f"no value from {since} on: is the table empty, or are its times elsewhere?")
     return values, note
 
