@@ -24,7 +24,7 @@ from alerting.model.run import Reading
 from alerting.model.tables import cell_text
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.context import DueBuckets, RunContext, buckets_between, newest_end
+from alerting.pipeline.context import DueBuckets, RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
@@ -48,10 +48,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
         raise SettingsError(error)
     metrics = [metric for metric in ctx.metrics if not names or metric.name in names]
 
-    now = pipeline.clock(until)
-    if not until:  # a table file may end in the past
-        ends = ctx.source.ends()
-        now = min(now, max((ends[m.query] + ctx.delay for m in metrics if m.query in ends), default=now))
+    now = pipeline.clock(until) if until else end_of_rows(ctx, metrics, pipeline.clock())
     replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
     start, end = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
     _print_table(f"Incidents from {start} to {end} ({ctx.zone})", replay.local_incidents())

@@ -107,6 +107,18 @@ def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP, 
     return EPOCH + phase + ((now - delay - EPOCH - phase) // step - 1) * step
 
 
+def end_of_rows(ctx: RunContext, metrics: Sequence[Metric], now: datetime) -> datetime:
+    """Return the moment at which the newest rows of a table file can be judged, as the file may end in the past; else `now`.
+
+    The newest row of a metric with longer buckets than others may be of one that is not over.
+    """
+    ends = ctx.source.ends()
+    found = [(ends[metric.query], metric.step) for metric in metrics if metric.query in ends]
+    finest = min((step for _, step in found), default=STEP)
+    last = max((end if step == finest else end - step for end, step in found), default=now)
+    return min(now, last + ctx.delay)
+
+
 def newest_end(ctx: RunContext, metrics: Sequence[Metric], now: datetime) -> datetime:
     """Return the end of the newest closed bucket of any of the metrics."""
     return max(last_closed_bucket(now, ctx.delay, metric.step, metric.phase) + metric.step for metric in metrics)
@@ -158,7 +170,8 @@ def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, flo
     still_incomplete = reading.incomplete.get(item.metric.scan)
     for bucket, value, rule in judged:
         position = (bucket - start) // item.metric.step
-        if bucket >= item.first or not 0 <= position < len(values):
+        is_other_phase = (bucket - start) % item.metric.step
+        if is_other_phase or bucket >= item.first or not 0 <= position < len(values):
             continue
         following = values[position + 1] if position + 1 < len(values) else float("nan")
         # Even if no more rows came: the next bucket has rows, so this one will get none.

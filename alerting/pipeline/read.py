@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import day_of, iso_text
+from alerting.model.clock import DAY, day_of, iso_text
 from alerting.model.errors import AlertingError, SourceError
 from alerting.model.metric import Query
 from alerting.model.run import Arrival, Reading
@@ -24,6 +24,9 @@ from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 
 ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
+MIN_WAIT_STEPS = 2  # a shorter wait is no schedule of deliveries
+AROUND = timedelta(hours=1)  # readings so near to this time of another day show how long rows wait at this time
+MAX_NAMED = 3  # tables in a note
 PARALLEL_READS = 4  # tables that are read at the same time
 SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
 USUAL_DAYS = 14  # days that say what is usual
@@ -101,8 +104,48 @@ def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now
     reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
     if now is None:
         return reading
-    incomplete = incomplete_buckets(reading.counts, ctx.store.arrivals(now - ARRIVALS_FOR), now)
-    return replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+    past = ctx.store.arrivals(now - ARRIVALS_FOR)
+    incomplete = incomplete_buckets(reading.counts, past, now)
+    reading = replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+    steps = {scan.name: scan.query.step for scan in scans}
+    ends = {arrival.query: arrival.bucket + steps[arrival.query] for arrival in reading.arrivals}
+    return _cut(ctx, reading, {scan: end for scan, end in ends.items() if is_usual_wait(scan, end, steps[scan], past, now)})
+
+
+def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Reading:
+    """Return the reading without the buckets from `ends` on, of scans whose rows are still to be delivered, and notes of it."""
+    series, scans = dict(reading.series), dict[datetime, list[str]]()
+    for name, values in reading.series.items():
+        if end := ends.get(ctx.metric(name).scan):
+            series[name] = values[values.index < end]
+    for scan, end in ends.items():
+        scans.setdefault(end, []).append(scan)
+    notes = []
+    for end, waiting in scans.items():
+        more = f" and {len(waiting) - MAX_NAMED} more" if len(waiting) > MAX_NAMED else ""
+        notes.append(
+            f"{', '.join(waiting[:MAX_NAMED])}{more}: the rows end at {iso_text(end, ctx.zone)}, as usual at this time; "
+            f"later buckets are judged when their rows are delivered"
+        )
+    return replace(reading, series=series, notes=(*reading.notes, *notes))
+
+
+def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arrival], now: datetime) -> bool:
+    """Return whether a table whose rows end at `end` has usually waited so long for rows at this time, as one delivered at night.
+
+    That is so when it had on most of the days before, or a week and two weeks before: at a reading within an hour of this time.
+    """
+    wait = now - end
+    if wait < MIN_WAIT_STEPS * step + MIN_SILENCE:
+        return False
+    longest: dict[int, timedelta] = {}  # days ago -> wait at this time
+    for arrival in past:
+        days = round((now - arrival.at) / DAY)
+        if arrival.query == query and days and abs(now - arrival.at - days * DAY) <= AROUND:
+            longest[days] = max(longest.get(days, timedelta()), arrival.at - arrival.bucket - step)
+    as_long = {days: length + step >= wait for days, length in longest.items()}
+    by_week = [as_long[days] for days in (7, 14) if days in as_long]
+    return 2 * sum(as_long.values()) > len(as_long) or (len(by_week) > 0 and all(by_week))
 
 
 def merged(readings: Sequence[Reading]) -> Reading:

@@ -18,7 +18,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.metric import Detector, Metric
 from alerting.model.run import Reading
 from alerting.model.tables import bucket_text, cell_text
-from alerting.pipeline.context import RunContext, buckets_between, newest_end
+from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
@@ -85,9 +85,7 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
     Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
     """
     ctx = ctx or connections.connect(dry_run=True)
-    now = pipeline.clock(at)
-    if not at and (table_ends := ctx.source.ends().values()):  # a table may end in the past
-        now = min(now, max(table_ends) + ctx.delay)
+    now = pipeline.clock(at) if at else end_of_rows(ctx, ctx.metrics, pipeline.clock())
     end = newest_end(ctx, ctx.metrics, now)
     start = end - timedelta(weeks=weeks)
     with reading_bars(ctx):
