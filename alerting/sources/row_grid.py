@@ -72,6 +72,8 @@ def _step(distances: np.ndarray) -> int:
     until = np.concatenate([[0], np.cumsum(counts)])
     alike = until[np.searchsorted(lengths, lengths * (1 + ALIKE))] - until[np.searchsorted(lengths, lengths * (1 - ALIKE))]
     around = lengths[alike.argmax()]
+    if alike.max() == 1 and around > MAX_STEP.total_seconds() * NS:  # two rows far apart show no step
+        return round(MAX_STEP.total_seconds())
     is_step = np.abs(distances - around) <= ALIKE * around
     inside = np.abs(lengths - around) <= ALIKE * around
     commonest = int(lengths[inside][counts[inside].argmax()])
