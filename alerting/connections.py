@@ -194,6 +194,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
         history,
         identity=lambda name: "|".join([*server, tables.get(name, name)]),
         mutable=timedelta(hours=settings.mutable),
+        zone=settings.zone,
         report=_print_progress,
     )
 

@@ -363,3 +363,28 @@ def test_a_step_of_more_than_a_day_is_refused_by_name(tmp_path, capsys, monkeypa
     error = f"weekly_revenue was not judged: kpi.csv: the step of weekly_revenue is {said}; a minute to a day can be watched"
     assert error in told.err
     assert re.search(r"^orders .* 168$", told.out, re.MULTILINE), "the others are judged"
+
+
+@pytest.mark.parametrize(
+    ("case", "file", "zone", "days", "opened"),
+    [
+        ("01-daily-clock-change", "quiet.csv", "Europe/Berlin", 40, []),
+        ("01-daily-clock-change", "monday_drop.csv", "Europe/Berlin", 20, [("orders", "2026-11-09")]),
+        ("01-daily-clock-change", "monday_drop.csv", "UTC", 20, [("orders", "2026-11-09")]),
+        ("02-local-midnight", "moscow_days.csv", "Europe/Moscow", 20, None),
+        ("04-mixed-steps-in-backtest", "mixed.csv", "UTC", 21, [("daily_users", "2026-11-12")]),
+        ("09-no-row-means-none", "sparse.csv", "UTC", 30, []),
+        ("10-jitter", "jitter.csv", "UTC", 10, None),
+    ],
+)
+def test_shared_cases(capsys, monkeypatch, case, file, zone, days, opened):
+    path = CASES / case / file
+    if not path.is_file():
+        pytest.skip(f"no cases at {CASES}")
+    until = [] if case.startswith("10") else ["--until", "2026-11-20T12:00Z"]  # its rows end earlier
+    code, out = backtest(capsys, monkeypatch, path, zone, "--days", str(days), *until)
+    assert code == 0
+    assert "no data" not in out
+    assert "missing" not in out
+    if opened is not None:
+        assert re.findall(r"(\w+) +opened +\w+ (\S+)", out) == opened

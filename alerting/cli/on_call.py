@@ -64,7 +64,9 @@ def status() -> int:
     sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
     click.echo(f"disk: {sizes}")
 
-    overdue = _print_next_due({name: bucket for name, bucket in judged.items() if name in steps}, steps, settings, now)
+    newest_run = max((run.at for run in store.runs(now - timedelta(days=1)) if run.ok), default=None)
+    watched = {name: bucket for name, bucket in judged.items() if name in steps}
+    overdue = _print_next_due(watched, steps, settings, now, newest_run)
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
@@ -81,7 +83,9 @@ def _incident_line(incident: Incident, zone: str) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _print_next_due(judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime) -> bool:
+def _print_next_due(
+    judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime, newest_run: datetime | None
+) -> bool:
     """Print when the next bucket can be judged. Return True if that is overdue. `judged`: metric -> its last judged bucket."""
     if not judged:
         click.echo("next due: now (nothing was judged yet)")
@@ -90,6 +94,9 @@ def _print_next_due(judged: Mapping[str, datetime], steps: Mapping[str, timedelt
     for name, bucket in judged.items():
         newest[steps[name]] = max(bucket, newest.get(steps[name], bucket))
     due = min(bucket + 2 * step for step, bucket in newest.items()) + timedelta(minutes=settings.delay)
+    if newest_run and due <= newest_run and now - newest_run <= 2 * STEP:
+        click.echo("next due: when rows are delivered (none were there at the last run)")
+        return False
     overdue = now - due > STEP
     text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else _at(due, settings.zone)
     click.echo(f"next due: {text}")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
@@ -39,13 +40,14 @@ class CachedSource:
 
     `identity`: query name -> what else the counts depend on, such as server and table. `mutable`: the age from which a bucket
     is final. `report` gets a line now and then while much is read; where `progress` is set, that gets the query, the days read
-    so far and the days in all instead. `loud`: notes that the run's last line repeats.
+    so far and the days in all instead. `loud`: notes that the run's last line repeats; times in notes are those of `zone`.
     """
 
     source: Source
     history: HistoryCache
     identity: Callable[[str], str]
     mutable: timedelta = timedelta(hours=6)
+    zone: str = "UTC"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     report: Callable[[str | Progress], None] = lambda line: None
     progress: Callable[[str, float, float], None] | None = None
@@ -187,14 +189,14 @@ class CachedSource:
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
         now, then = self._ask(query, begin, until), self.history.read(key, begin, until)
-        change = first_difference(then, now)
+        change = first_difference(then, now, self.zone)
         gone = then.index.difference(now.index)
         if not change and len(gone):
             # Where the source still has older rows, these were deleted, and not for their age.
             past = self.history.read(key, span.start, gone[0].to_pydatetime())
             oldest = past.index[0].to_pydatetime() if len(past) else None
             if oldest and len(self._ask(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
-                change = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
+                change = f"{iso_text(gone[0].to_pydatetime(), self.zone)} has no rows any more"
         if change and self._rebuilt_lately(span):
             self._cache(key, query, now, begin, until)
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
@@ -228,8 +230,8 @@ def join_counts(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return (filled[0] if len(filled) == 1 else pd.concat(filled)).astype(float)
 
 
-def first_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
-    """Return the first count that differs, as text; "" for none. Buckets that `now` does not have are left out."""
+def first_difference(then: pd.DataFrame, now: pd.DataFrame, zone: str = "UTC") -> str:
+    """Return the first count that differs, as text with the time in `zone`; "" for none. Only buckets of `now` are compared."""
     columns = then.columns.union(now.columns)
     old = then.reindex(index=now.index, columns=columns).to_numpy(float)
     new = now.reindex(columns=columns).to_numpy(float)
@@ -237,5 +239,5 @@ def first_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
     if same.all():
         return ""
     row, column = np.argwhere(~same)[0]
-    place = f"{columns[column]} at {now.index[row]:%Y-%m-%dT%H:%MZ}"
+    place = f"{columns[column]} at {iso_text(now.index[row].to_pydatetime(), zone)}"
     return f"{place} was {old[row, column]:.15g} and is {new[row, column]:.15g}"
