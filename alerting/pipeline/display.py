@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from alerting.model.incident import spell_segment
 from alerting.model.message import Message, Receipt
-from alerting.model.metric import Metric
+from alerting.model.metric import STEP, Metric
 from alerting.model.run import Reading
 from alerting.model.tables import bucket_text, cell_text
 from alerting.model.verdict import Status
@@ -99,16 +100,18 @@ def by_urgency(ctx: RunContext, judged: JudgedMetrics) -> list[Metric]:
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
-    rows: list[list[Any]] = []
+    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}  # an episode may be of a former metric
+
+    def row(metric: str, names: str, what: str, bucket: datetime | None, since: datetime | None) -> list[str]:
+        step = steps.get(metric, STEP)
+        return [names, what, *(bucket_text(at, step, ctx.zone) if at else "" for at in (bucket, since))]
+
+    rows = []
     for event in changes.events:
         names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
-        step, since = ctx.metric(event.metric).step, episode.since or episode.gap_since
-        texts = [bucket_text(bucket, step, ctx.zone) if bucket else "" for bucket in (event.bucket, since)]
-        rows.append([names, f"event: {event.kind.value}", *texts])
-    for episode in changes.episodes.values():
-        if since := episode.since or episode.gap_since:
-            since_text = bucket_text(since, ctx.metric(episode.metric).step, ctx.zone)
-            rows.append([episode.metric, episode.state.value, "", since_text])
+        rows.append(row(event.metric, names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
+    open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
+    rows += [row(each.metric, each.metric, each.state.value, None, each.since or each.gap_since) for each in open_now]
     return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
 

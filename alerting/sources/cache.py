@@ -47,10 +47,10 @@ class CachedSource:
     history: HistoryCache
     identity: Callable[[str], str]
     mutable: timedelta = timedelta(hours=6)
-    zone: str = "UTC"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     report: Callable[[str | Progress], None] = lambda line: None
     progress: Callable[[str, float, float], None] | None = None
+    zone: str = "UTC"
     loud: list[str] = field(default_factory=list, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
 
