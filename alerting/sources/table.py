@@ -170,13 +170,15 @@ def _with_zeros(
     Such a count is of whole numbers from 1 on and has gaps again and again. A row without a value (`blanks`) stays a gap.
     """
     buckets = {name: one.grid.starts(one.at) for name, one in series.items()}
+    by_grid: dict[RowGrid, list[np.ndarray]] = {}
+    for name, one in series.items():
+        by_grid.setdefault(one.grid, []).append(buckets[name])
+    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}  # in which any series has a row
     out = dict(series)
     for name, one in series.items():
         if not len(one.at) or one.values.min() != 1 or (one.values % 1 != 0).any():
             continue
-        others = [buckets[other] for other, two in series.items() if other != name and two.grid == one.grid]
-        alive = np.unique(np.concatenate(others)) if others else one.at[:0]
-        alive = alive[alive > buckets[name][0]]
+        alive = filled[one.grid][filled[one.grid] > buckets[name][0]]
         absent = np.setdiff1d(
             np.setdiff1d(alive, buckets[name]), one.grid.starts(np.array(sorted(blanks.get(name, ())), "int64"))
         )
