@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
-from alerting.model.metric import Metric, Query
+from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
@@ -109,15 +109,15 @@ def open_source(settings: Settings, now: datetime | None = None, store: StateSto
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
-        table = TableSource(ROOT / Path(settings.source).expanduser())
-        seen = store.watched_series(settings.source) if store else {}
-        table.seen = frozenset(seen)
-        steps = seen | table.steps()
+        table = TableSource(ROOT / Path(settings.source).expanduser(), settings.zone)
+        seen = store.watched_series(settings.source) if store else ({}, {})
+        table.seen = frozenset(seen[0])
+        steps, phases = seen[0] | table.steps(), seen[1] | table.phases()
         if not steps:
             raise SourceError(f"{table.path} has no series: is it empty, or still being written?")
-        if store and steps != seen:
-            store.watch_series(settings.source, steps)
-        return table, _selected(metrics_of_table(steps), settings)
+        if store and (steps, phases) != seen:
+            store.watch_series(settings.source, steps, phases)
+        return table, _selected(metrics_of_table(steps, phases), settings)
 
     metrics = load_catalogue(settings)
     if settings.source == "embedded":
@@ -161,7 +161,8 @@ def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[
     """
     if not settings.has_catalogue:
         return open_source(settings, store=store)[1]
-    return _selected(load_metrics(settings.language, load_queries(), load_queries(SQL / "slices")), settings)
+    metrics = load_metrics(settings.language, load_queries(), load_queries(SQL / "slices"))
+    return _selected([of_local_days(metric, settings.zone) for metric in metrics], settings)
 
 
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
@@ -207,6 +208,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
         history,
         identity=lambda name: "|".join([*server, tables.get(name, name)]),
         mutable=timedelta(hours=settings.mutable),
+        zone=settings.zone,
         report=_print_progress,
     )
 

@@ -9,6 +9,7 @@ to a segment that is anomalous while the total is normal: off, digest (a line of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from alerting.detectors.auto import AutoDetector
@@ -49,13 +50,16 @@ METRICS = [
 ]  # fmt: skip
 
 
-def metrics_of_table(steps: dict[str, timedelta]) -> list[Metric]:
+def metrics_of_table(steps: dict[str, timedelta], phases: Mapping[str, timedelta] | None = None) -> list[Metric]:
     """Return a catalogue for a tidy table: one metric per series, at the series' own step, with the default rule and policy.
 
-    `steps`: series -> step. Metrics are named by `names_of_series`.
+    `steps`, `phases`: series -> step, and phase (0 where absent). Metrics are named by `names_of_series`.
     """
-    names = names_of_series(steps)
+    names, phases = names_of_series(steps), phases or {}
     return [
-        Metric(names[series], {"en": series, "ru": series}, series, count("value"), RULE, step=step, form="number")
+        Metric(
+            names[series], {"en": series, "ru": series}, series, count("value"), RULE, step=step,
+            phase=phases.get(series, timedelta()), form="number",
+        )
         for series, step in steps.items()
-    ]
+    ]  # fmt: skip

@@ -31,7 +31,8 @@ def daily_profile(values: pd.Series, zone: str) -> pd.DataFrame:
 
 def daily_means(values: pd.Series, zone: str) -> pd.Series:
     """Return the mean of each local day; NaN for a day with more than a tenth of its buckets missing."""
-    days = values.groupby(values.index.tz_convert(zone).tz_localize(None).normalize())
+    middle = values.index + (values.index[1] - values.index[0]) / 2 if len(values) > 1 else values.index
+    days = values.groupby(middle.tz_convert(zone).tz_localize(None).normalize())
     enough = days.count() >= MIN_DAY_SHARE * days.size().max()
     return days.mean().where(enough).rename_axis("day")
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -392,4 +393,5 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     frame["known told"] = np.subtract(count(EventKind.OPENED), frame["false chosen"])
     frame["no data told"] = count(EventKind.NO_DATA)
     frame["messages"] = count(*EventKind)
-    return frame.set_axis(pd.Index([f"{past.start + week * WEEK:%Y-%m-%d}" for week in weeks], name="week from"))
+    begins = [(past.start + week * WEEK).astimezone(ZoneInfo(past.zone)) for week in weeks]
+    return frame.set_axis(pd.Index([f"{begin:%Y-%m-%d}" for begin in begins], name="week from"))

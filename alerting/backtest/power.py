@@ -13,6 +13,7 @@ from alerting.backtest.faults import Fault, inject
 from alerting.backtest.replay import BacktestData, Progress, covered_buckets, replay_judged
 from alerting.detectors.bands import series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
+from alerting.model.clock import DAY
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 
@@ -64,8 +65,9 @@ def _grid(
 def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
     """Return random buckets that have a value and an hour after them, outside of the known incidents."""
     values = past.series[metric.name].loc[past.start : past.end - max(HOUR, metric.step)]
-    hours = values.index.tz_convert(past.zone).hour
-    fit = values.notna() & hours.isin(list(PARTS[part])) & ~covered_buckets(values.index, past.known, metric.name, HOUR)
+    hours = (values.index + metric.step / 2).tz_convert(past.zone).hour
+    in_part = hours.isin(list(PARTS[part])) | (metric.step >= DAY)  # a day is in both
+    fit = values.notna() & in_part & ~covered_buckets(values.index, past.known, metric.name, HOUR)
     rng = np.random.default_rng([seed, list(PARTS).index(part)])
     pool = values.index[fit]
     return sorted(rng.choice(pool, min(times, len(pool)), replace=False)) if len(pool) else []

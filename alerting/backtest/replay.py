@@ -13,10 +13,10 @@ import pandas as pd
 from alerting import detectors
 from alerting.model.incident import Event
 from alerting.model.metric import Metric
-from alerting.model.tables import cell_text, html_table, percent_change, text_table
+from alerting.model.tables import bucket_text, cell_text, html_table, percent_change, text_table
 from alerting.model.verdict import EventKind, Verdict
 from alerting.pipeline.advance import fold_episodes
-from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.context import buckets_between
 from alerting.pipeline.judge import band, judge_whole, verdicts
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
@@ -119,7 +119,7 @@ class BacktestData:
 
 def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:
     """Fold buckets that are judged already (metric -> frame as `detectors.judge` gives) into episodes."""
-    found = verdicts([DueBuckets(metric, start, end - metric.step) for metric in metrics], judged)
+    found = verdicts([buckets_between(metric, start, end) for metric in metrics], judged)
     return Replay(metrics, judged, found, fold_episodes(metrics, found, {})[1], start, end)
 
 
@@ -157,6 +157,14 @@ class Replay:
         columns = ["metric", "what", "since", "told", "until", "change", "score"]
         return pd.DataFrame(list(rows.values()), columns=columns).sort_values(["told", "metric"], ignore_index=True)
 
+    def local_incidents(self) -> pd.DataFrame:
+        """Return `incidents` with local times as text, and the dates of buckets that are days."""
+        steps, frame = {metric.name: metric.step for metric in self.metrics}, self.incidents()
+        for name in ("since", "told", "until"):
+            buckets = zip(frame["metric"], frame[name], strict=True)
+            frame[name] = ["" if pd.isna(at) else bucket_text(at, steps[metric], self.zone) for metric, at in buckets]
+        return frame
+
     def budget(self) -> pd.DataFrame:
         """Return one row per metric: messages (with reminders), incidents, incidents a week, and buckets by status."""
         rows = {}
@@ -177,7 +185,7 @@ class Replay:
 
     def _table(self) -> tuple[list[Any], str, str]:
         """Return the incidents' rows, a title and the time zone, as `model.tables` takes them."""
-        rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.incidents().to_dict("records")]
+        rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.local_incidents().to_dict("records")]
         start, end = (cell_text(at, self.zone) for at in (self.start, self.end))
         title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} troubles that would have been told"
         return rows, title, self.zone

@@ -105,9 +105,14 @@ def _draw_earlier_days(axes: Axes, series: SeriesPlot, judged: pd.DataFrame, tim
 
 
 def values_days_before(values: pd.Series, index: pd.DatetimeIndex, days: int, zone: str) -> pd.Series:
-    """Return the values at the same local time `days` before each bucket of `index`; NaN where that time does not exist."""
+    """Return the values at the same local time `days` before each bucket of `index`; NaN where that time does not exist.
+
+    Of buckets longer than an hour, which do not follow the clock, those nearest to it.
+    """
     local = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=days)
     before = local.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="NaT").tz_convert("UTC")
+    if len(values) > 1 and (step := values.index[1] - values.index[0]) > pd.Timedelta(hours=1):
+        before = values.index[0] + ((before - values.index[0]) / step).round() * step
     return values.reindex(before).set_axis(index)
 
 
@@ -179,7 +184,8 @@ def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxi
     figure.text(0.025, _from_top(figure, 0.925), title, fontsize=size, fontweight="bold", color=color)
 
     numbers = NumberFormat.of(metric.form, times.language, verdict)
-    when = ClockFormat(times.language, times.zone, times.end).span(verdict.bucket, verdict.bucket + metric.step)
+    clock = ClockFormat(times.language, times.zone, times.end, day_start=metric.day_start)
+    when = clock.span(verdict.bucket, verdict.bucket + metric.step)
     band = numbers.range(verdict.low, verdict.high)
     expected = band and WORDS[times.language]["expected"].format(value=band)
     facts = " · ".join(filter(None, [when, numbers.value(verdict.value) if anomalous else "", expected]))

@@ -27,7 +27,7 @@ from alerting.model.tables import cell_text, percent_change
 from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
+from alerting.pipeline.context import DueBuckets, RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.sample.folder import planted_truth
@@ -52,12 +52,10 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
         raise SettingsError(error)
     metrics = [metric for metric in ctx.metrics if not names or metric.name in names]
 
-    now = pipeline.clock(until)
-    if not until:  # a table file may end in the past
-        ends = ctx.source.ends()
-        now = min(now, max((ends[m.query] + ctx.delay for m in metrics if m.query in ends), default=now))
+    now = pipeline.clock(until) if until else end_of_rows(ctx, metrics, pipeline.clock())
     replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
-    _print_table(f"Incidents from {replay.start:%Y-%m-%d} to {replay.end:%Y-%m-%d} (UTC)", replay.incidents())
+    start, end = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
+    _print_table(f"Incidents from {start} to {end} ({ctx.zone})", replay.local_incidents())
     _print_table("Cost", replay.budget())
     return _print_faults(ctx.faults, reading.errors, replay.errors)
 
@@ -86,7 +84,8 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     plan, power = propose_widths(past, curves, allowed, measure)
     cost = weekly_cost(past, curves, plan, track=data.track("weeks"))
 
-    _print_table(f"Widths for {text} ({weeks} weeks from {past.start:%Y-%m-%d} to {past.end:%Y-%m-%d}, UTC)", plan.table)
+    start, end = (cell_text(at, past.zone) for at in (past.start, past.end))
+    _print_table(f"Widths for {text} ({weeks} weeks from {start} to {end}, {past.zone})", plan.table)
     if pinned:
         click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
@@ -133,8 +132,9 @@ def demo() -> int:
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {settings.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), DEMO_SPAN)
     console, planted = Console(), [one for one in planted_truth(settings.data / "app") if one.end > replay.start]
+    click.echo(f"All times: {ctx.zone}")
     for incident in planted:
-        click.echo(f"\n=== {_planted_line(incident)}\n{_found_line(replay, incident)}\n")
+        click.echo(f"\n=== {_planted_line(incident, ctx.zone)}\n{_found_line(replay, incident)}\n")
         during = [event for event in replay.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
         _print_messages(ctx, replay, reading, during, console, settings.reports / "demo")
     false = [e for e in replay.events if e.kind is EventKind.OPENED and not any(_is_about(e, incident) for incident in planted)]
@@ -149,9 +149,9 @@ def demo() -> int:
 
 def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[Replay, Reading]:
     """Read the `span` before the newest closed bucket, and replay it as one run."""
-    end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in metrics)
+    end = newest_end(ctx, metrics, now)
     start = end - span
-    due = [DueBuckets(metric, start, end - metric.step) for metric in metrics]
+    due = [buckets_between(metric, start, end) for metric in metrics]
     with reading_bars(ctx):
         reading = pipeline.read(ctx, due)
     past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
@@ -193,9 +193,9 @@ def _found_line(replay: Replay, incident: PlantedIncident) -> str:
     return f"found {minutes} min after its start: {', '.join(dict.fromkeys(e.metric for e in openings))}"
 
 
-def _planted_line(incident: PlantedIncident) -> str:
+def _planted_line(incident: PlantedIncident, zone: str) -> str:
     users = "=".join(incident.slice) if incident.slice else "everybody"
-    span = f"{incident.start:%Y-%m-%d %H:%M} to {incident.end:%Y-%m-%d %H:%M} UTC"
+    span = " to ".join(cell_text(at, zone) for at in (incident.start, incident.end))
     kind, metrics = incident.kind.replace("_", " "), ", ".join(incident.metrics)
     return f"planted: {kind}, {span}, {users} {incident.depth:+.0%}; it moves {metrics}"
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import click
 
 from alerting.connections import load_queries, open_destinations, open_source, open_store
+from alerting.model.clock import DAY
 from alerting.model.errors import AlertingError
-from alerting.model.metric import Metric, Query
+from alerting.model.metric import Metric
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
+from alerting.model.tables import bucket_text
 from alerting.settings import Settings, load_settings
 
 MIN_FREE_SPACE = 200  # MB that a week of runs may need
@@ -102,7 +104,7 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
     if source.runs_sql:
         for table in dict.fromkeys(metric.table for metric in metrics if metric.table in REQUIRED_COLUMNS):
             yield _check(f"table {table}", partial(_check_columns, source, table))
-    yield _check("newest rows", partial(_check_newest_rows, source, metrics))
+    yield _check("newest rows", partial(_check_newest_rows, source, metrics, settings.zone))
 
 
 def _check_clock(server: datetime) -> str:
@@ -122,15 +124,16 @@ def _check_columns(source: Source, table: str) -> str:
     return f"{len(required)} columns are there"
 
 
-def _check_newest_rows(source: Source, metrics: list[Metric]) -> str:
+def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
     """Return the newest bucket of each query. A table without rows in the last day passes with a note, because it may be new."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
-    for name, step in dict.fromkeys((metric.query, metric.step) for metric in metrics):
-        sql = queries[name].sql if name in queries else ""
-        rows = source.fetch(Query(name, sql, step), now - max(timedelta(days=1), 2 * step), now + timedelta(hours=1))
-        newest.append(f"{name}: {rows.index[-1]:%Y-%m-%d %H:%MZ}" if len(rows) else f"{name}: none within a day")
+    for metric in {metric.scan: metric for metric in metrics}.values():
+        name, step = metric.query, metric.step
+        query = metric.scan_query(queries[name].sql if name in queries else "", zone)
+        rows = source.fetch(query, now - max(DAY, 2 * step), now + timedelta(hours=1))
+        newest.append(f"{name}: {bucket_text(rows.index[-1], step, zone)}" if len(rows) else f"{name}: none within a day")
     more = len(newest) - MAX_QUERIES_LISTED
-    return ", ".join(newest[:MAX_QUERIES_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(newest[:MAX_QUERIES_LISTED]) + (f" and {more} more" if more > 0 else "") + f" ({zone})"
 
 
 def _check_destinations(settings: Settings) -> Iterator[CheckResult]:

@@ -22,6 +22,7 @@ from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
 from alerting.metrics import RULE
+from alerting.model.clock import DAY, day_phase
 from alerting.model.errors import SettingsError
 from alerting.model.metric import STEP, Metric, Query, table_name
 from alerting.model.protocols import Source
@@ -32,7 +33,6 @@ from alerting.pipeline.judge import judge_series
 from alerting.pipeline.segment_watch import SUFFIX
 from alerting.settings import Settings, load_settings
 
-DAY = timedelta(days=1)
 FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functions for --value, each with example columns
     "count": (metric_values.count, ("a",)),
     "total": (metric_values.total, ("a",)),
@@ -271,9 +271,11 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
 
     Raises SettingsError for a query without rows or a value that fails, SourceError if the source cannot be read.
     """
-    last = last_closed_bucket(now, delay, draft.step)
+    phase = day_phase(zone) if draft.step == DAY else timedelta()
+    query = Query(table_name(draft.query), draft.sql, draft.step, phase, zone if draft.step == DAY else "")
+    last = last_closed_bucket(now, delay, draft.step, phase)
     first = last - (RULE.history + 3 * DAY) // draft.step * draft.step
-    counts = source.fetch(Query(table_name(draft.query), draft.sql, draft.step), first, last + draft.step)
+    counts = source.fetch(query, first, last + draft.step)
     if not len(counts):
         raise SettingsError(f"the query gives no rows from {first:%Y-%m-%d} on: is the table empty, or are its times elsewhere?")
     written = parse_value(expression, draft.name, [str(column) for column in counts])
@@ -287,7 +289,7 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
     title = {"en": draft.title, "ru": draft.title}
     adds = written.function in ("count", "total") and not is_distinct(draft.sql, written.columns[0])
     form = _form(written.function, values.dropna())
-    metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds)
+    metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds, phase=phase)
     return DraftHistory(metric, written, values, judge_series(metric, values, zone), zone)
 
 

@@ -43,6 +43,7 @@ def status() -> int:
     settings, now = load_settings(), datetime.now(UTC)
     store = open_store(settings)
     runs = last_runs(settings, RUNS_IN_STATUS)
+    click.echo(f"all times: {settings.zone}")
     for name, ok, summary in runs:
         click.echo(f"{'ok    ' if ok else 'FAILED'} {name}: {summary}")
 
@@ -52,7 +53,7 @@ def status() -> int:
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
     ends = {name: bucket + steps.get(name, STEP) for name, bucket in judged.items()}
     for end, names in groupby(sorted(ends, key=ends.__getitem__), key=ends.__getitem__):
-        click.echo(f"judged until {end:%Y-%m-%d %H:%MZ}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
+        click.echo(f"judged until {_at(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
 
     for incident in store.incidents():
         click.echo(f"incident {incident.id}: {_incident_line(incident, settings.zone)}")
@@ -63,7 +64,9 @@ def status() -> int:
     sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
     click.echo(f"disk: {sizes}")
 
-    overdue = _print_next_due({name: bucket for name, bucket in judged.items() if name in steps}, steps, settings, now)
+    newest_run = max((run.at for run in store.runs(now - timedelta(days=1)) if run.ok), default=None)
+    watched = {name: bucket for name, bucket in judged.items() if name in steps}
+    overdue = _print_next_due(watched, steps, settings, now, newest_run)
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
@@ -80,7 +83,9 @@ def _incident_line(incident: Incident, zone: str) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _print_next_due(judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime) -> bool:
+def _print_next_due(
+    judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime, newest_run: datetime | None
+) -> bool:
     """Print when the next bucket can be judged. Return True if that is overdue. `judged`: metric -> its last judged bucket."""
     if not judged:
         click.echo("next due: now (nothing was judged yet)")
@@ -89,6 +94,9 @@ def _print_next_due(judged: Mapping[str, datetime], steps: Mapping[str, timedelt
     for name, bucket in judged.items():
         newest[steps[name]] = max(bucket, newest.get(steps[name], bucket))
     due = min(bucket + 2 * step for step, bucket in newest.items()) + timedelta(minutes=settings.delay)
+    if newest_run and due <= newest_run and now - newest_run <= 2 * STEP:
+        click.echo("next due: when rows are delivered (none were there at the last run)")
+        return False
     overdue = now - due > STEP
     text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else _at(due, settings.zone)
     click.echo(f"next due: {text}")
@@ -113,8 +121,10 @@ def retire(metric: str) -> int:
         raise SettingsError(error)
     if series[metric] not in source.gone():
         raise SettingsError(f"{metric} is still in {settings.source}: take it out there, or leave it out of ALERTING_METRICS")
-    seen = store.watched_series(settings.source)
-    store.watch_series(settings.source, {name: step for name, step in seen.items() if name != series[metric]})
+    steps, phases = store.watched_series(settings.source)
+    for lengths in (steps, phases):
+        lengths.pop(series[metric], None)
+    store.watch_series(settings.source, steps, phases)
     click.echo(f"{metric} is retired; it is watched again when it is back in {settings.source}")
     return 0
 
@@ -184,7 +194,9 @@ def _silence_line(item: Silence, zone: str) -> str:
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
     since = datetime.now(UTC) - timedelta(weeks=weeks)
-    table = precision(open_store(load_settings()).all_incidents(since))
+    settings = load_settings()
+    table = precision(open_store(settings).all_incidents(since), zone=settings.zone)
+    click.echo(f"weeks from Monday to Sunday, {settings.zone}")
     click.echo(table.to_string(float_format="{:.2f}".format, na_rep="") if len(table) else "no incidents")
     return 0
 
@@ -223,7 +235,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         except AlreadyRunningError:
             time.sleep(LOCK_RETRY_AFTER)
     for item in answered:
-        click.echo(f"{now:%H:%M:%SZ} {item.press.name}: {item.reply}")
+        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply}")
     for receipt in receipts:
         if receipt.reason:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)

@@ -99,7 +99,7 @@ class SameSlot:
     def gather(self, grid: SeriesGrid) -> Gather:
         days = [d for d in range(1, self.days + 1) if self.kind != "week" or d % 7 == 0]
         near = min(self.near, (DAY // grid.step - 1) // 2)  # neighbours never reach the bucket itself
-        lags = np.array([d * DAY // grid.step + s for d in days for s in range(-near, near + 1)])
+        lags = (buckets_in(grid, np.array(days))[:, None] + np.arange(-near, near + 1)).ravel()
         take = at_lags(grid, grid.values, lags)
 
         def rows(first: int, last: int) -> np.ndarray:
@@ -144,7 +144,12 @@ class Change:
 
 def day_lags(grid: SeriesGrid, days: int, apart: int = 1) -> np.ndarray:
     """Return how many buckets ago the same time was on each of the last `days` days (or on every `apart`-th of them)."""
-    return np.arange(apart, days + 1, apart) * DAY // grid.step
+    return buckets_in(grid, np.arange(apart, days + 1, apart))
+
+
+def buckets_in(grid: SeriesGrid, days: np.ndarray) -> np.ndarray:
+    """Return (k,) int64: the number of buckets in so many days, rounded."""
+    return (days * DAY + grid.step // 2) // grid.step
 
 
 def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:

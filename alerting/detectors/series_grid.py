@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.windows import hold_until_next
+from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
 NIGHTLY_VERSION = 2  # raise it when the computation of nightly statistics changes: cached ones are then computed again
@@ -29,12 +30,12 @@ class SeriesGrid:
     """Values of one or more series with one row per bucket.
 
     `index` and `seconds` are the same instants, as aware times and as epoch seconds. `zone` is the IANA name of the local clock:
-    days, weekdays and times of day are local.
+    days, weekdays and times of day are local, and those of a bucket are those of its middle.
     """
 
     values: np.ndarray  # float64 (series, n), NaN where missing
     step: int  # seconds
-    offset: np.ndarray  # int64 (n,), seconds from UTC to local time
+    offset: np.ndarray  # int64 (n,), seconds from a bucket's start to the local time of its middle, see `middle_offsets`
     weekday: np.ndarray  # int64 (n,), local, Monday is 0
     seconds: np.ndarray  # int64 (n,)
     index: pd.DatetimeIndex = field(repr=False)  # for detectors that work on pandas series
@@ -64,14 +65,14 @@ class SeriesGrid:
         steps = np.diff(seconds)
         if len(steps) and (steps[0] <= 0 or (steps != steps[0]).any()):
             raise ValueError("a series to judge has one row per bucket: put NaN where a bucket has no value")
-        local = index.tz_convert(zone).tz_localize(None).as_unit("s").asi8
         step = int(steps[0]) if len(steps) else 900
+        offset = middle_offsets(index, zone, step)
         per_day, clock_change = max(1, DAY // step), 2 * HOUR // min(step, HOUR)
-        weekday = (local // DAY + 3) % 7
+        weekday = ((seconds + offset) // DAY + 3) % 7
         return cls(
             values,
             step,
-            local - seconds,
+            offset,
             weekday,
             seconds,
             index,
@@ -178,3 +179,13 @@ class SeriesGrid:
         parts = [NIGHTLY_VERSION, name, self.step, self.seconds[night], clock[-1], changes, bool(self.is_count[row])]
         digest.update("|".join(map(str, parts)).encode())
         return digest.digest()[:16]
+
+
+def middle_offsets(index: pd.DatetimeIndex, zone: str, step: int) -> np.ndarray:
+    """Return int64 (n,): seconds from the start of each bucket to the local time of its middle.
+
+    A change of the clocks moves buckets by whole ones only, rounded: those of a day or of six hours by none.
+    """
+    offset = index.tz_convert(zone).tz_localize(None).as_unit("s").asi8 - index.as_unit("s").asi8
+    standard = int(standard_offset(zone).total_seconds())
+    return standard + np.rint((offset - standard) / step).astype(np.int64) * step + step // 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from alerting.model.incident import Incident
 from alerting.model.verdict import Label
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "week")) -> pd.DataFrame:
-    """Return one row per root metric and week (its Monday, UTC), or per metric or week alone, as `by` says.
+def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "week"), zone: str = "UTC") -> pd.DataFrame:
+    """Return one row per root metric and week (its Monday, local), or per metric or week alone, as `by` says.
 
     Columns: number of incidents (int), number of each label (int), and precision (float64): the share of labelled incidents
     that are not false alarms, NaN if none is labelled. Incidents that were not notified or were corrected are left out.
@@ -25,10 +26,11 @@ def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "wee
     notified = [incident for incident in incidents if incident.last_notified and not incident.corrected]
     if not notified:
         return pd.DataFrame(columns=[*counted, "precision"])
+    days = [incident.opened.astimezone(ZoneInfo(zone)).date() for incident in notified]
     rows = pd.DataFrame(
         {
             "metric": [incident.root.metric for incident in notified],
-            "week": [(incident.opened - timedelta(days=incident.opened.weekday())).date() for incident in notified],
+            "week": [day - timedelta(days=day.weekday()) for day in days],
             "incidents": 1,
             **{label.value: [int(incident.label is label) for incident in notified] for label in Label},
         }

@@ -177,7 +177,7 @@ def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityF
     if not (facts.is_lower or verdict.residual > 0):
         return None
     if rarity.same >= MIN_SAME and rarity.beyond <= MAX_BEYOND * rarity.same:
-        weekday = SAME_WEEKDAYS[verdict.bucket.astimezone(ZoneInfo(reader.zone)).weekday()]
+        weekday = SAME_WEEKDAYS[reader.date_of(verdict.bucket).weekday()]
         rank = rarity.same - rarity.beyond if rarity.beyond else 0
         facts = replace(facts, same=plural(rarity.same, weekday, language), rank=rank)
     if rarity.weeks >= MIN_WEEKS and not rarity.times:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from html import escape
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
+from alerting.model.clock import DAY, EPOCH, day_of
 from alerting.model.incident import Segment
 from alerting.model.verdict import Verdict
 
@@ -171,17 +172,24 @@ def roughly(change: float, language: str) -> str:
 
 @dataclass(frozen=True)
 class ClockFormat:
-    """The format of instants: in `language`, in the local time of `zone`, as read at `now`. All instants are aware."""
+    """The format of instants: in `language`, in the local time of `zone`, as read at `now`. All instants are aware.
+
+    Where a metric's buckets are days, their starts are written as dates.
+    """
 
     language: str  # en | ru
     zone: str  # IANA name
     now: datetime
+    day_start: timedelta | None = field(default=None, kw_only=True)  # how long after 0:00 UTC such days begin
 
     def span(self, start: datetime, end: datetime, near: datetime | None = None) -> str:
         """Mon 14:15–14:30 · Mon 23:30–Tue 00:15 · 12 Oct 14:15–14:30, local time of start <= t < end.
 
-        The first day is left out when `near` is on it.
+        The first day is left out when `near` is on it. Of whole days Thu 20 Nov, or Thu 20 Nov–Fri 21 Nov.
         """
+        if self._is_day(start) and self._is_day(end) and end > start:
+            days = dict.fromkeys(self.at(day) for day in (start, end - DAY))
+            return "–".join(days)
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
         since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # the offset, where there is one, goes last
         if utc and end - start <= HOUR:  # clocks go back: 02:45–02:00 is true, and nobody can read it
@@ -192,8 +200,13 @@ class ClockFormat:
     def at(self, instant: datetime, near: datetime | None = None) -> str:
         """14:00, or Sun 23:45 when `near` is not on the same local day (or not given).
 
-        A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2.
+        A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2. The start of a bucket that
+        is a day is its date, Thu 20 Nov.
         """
+        if self._is_day(instant):
+            day = self.date_of(instant)
+            year = "" if day.year == self.now.astimezone(ZoneInfo(self.zone)).year else f"{SPACE}{day.year}"
+            return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
         zone, offset = ZoneInfo(self.zone), ""
         local = instant.astimezone(zone)
         if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
@@ -202,6 +215,13 @@ class ClockFormat:
             offset = f"{SPACE}UTC{'+' if minutes >= 0 else MINUS}{abs(minutes) // 60}{rest}"
         is_same_day = near is not None and near.astimezone(zone).date() == local.date()
         return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{offset}"
+
+    def date_of(self, bucket: datetime) -> date:
+        """Return the local date on which a bucket starts, or that it is about where it is a day."""
+        return day_of(bucket, DAY if self._is_day(bucket) else timedelta(), self.zone)
+
+    def _is_day(self, instant: datetime) -> bool:
+        return self.day_start is not None and not (instant - EPOCH - self.day_start) % DAY
 
     def day(self, day: date) -> str:
         """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from alerting.model.clock import DAY, day_phase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +117,7 @@ class Metric:
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name, {slice} os=iOS
     color: str = ""
+    phase: timedelta = timedelta()  # how long after the epoch its buckets begin; days do so at local midnight
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").replace("-", "").replace(".", "").isalnum():
@@ -143,6 +146,15 @@ class Metric:
         """Return how much time a chart of the metric shows."""
         return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
+    def scan_query(self, sql: str, zone: str) -> Query:
+        """Return the query of its scan; of a day, with the local days of `zone`."""
+        return Query(self.query, sql, self.step, self.phase, zone if self.step == DAY else "")
+
+    @property
+    def day_start(self) -> timedelta | None:
+        """Return how long after 0:00 UTC its days begin; None where its buckets are shorter."""
+        return self.phase if self.step == DAY else None
+
     @property
     def counted(self) -> bool:
         """Return whether it is a count or a ratio of counts, so that its noise follows the count."""
@@ -165,10 +177,17 @@ class Query:
     name: str
     sql: str
     step: timedelta = STEP
+    phase: timedelta = timedelta()  # how long after the epoch the buckets begin
+    zone: str = ""  # the buckets are the days of this zone (see `model.clock`)
 
     @property
     def table(self) -> str:
         return table_name(self.name)
+
+
+def of_local_days(metric: Metric, zone: str) -> Metric:
+    """Return the metric; where its step is a day, with buckets that begin at local midnight."""
+    return replace(metric, phase=day_phase(zone)) if metric.step == DAY else metric
 
 
 def table_name(query: str) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
+
+from alerting.model.clock import DAY, day_of
 
 MAX_TABLE_ROWS = 20
 
@@ -47,6 +49,11 @@ def cell_text(value: Any, zone: str = "UTC") -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     return str(value)
+
+
+def bucket_text(bucket: datetime, step: timedelta, zone: str) -> str:
+    """Return the start of a bucket as text; the date alone where it is a day, which need not begin at midnight."""
+    return f"{day_of(bucket, step, zone):%a %Y-%m-%d}" if step >= DAY else cell_text(bucket, zone)
 
 
 def percent_change(value: float) -> str:

@@ -115,7 +115,7 @@ def _context(
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
         title_with_segment(metric, event),
-        ctx.audience(now),
+        ctx.audience(now, metric),
         yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
         week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),

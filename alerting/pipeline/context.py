@@ -10,6 +10,7 @@ from functools import cached_property
 from math import isclose
 
 from alerting.messages import Audience
+from alerting.model.clock import EPOCH, first_bucket, nearest_bucket
 from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
@@ -57,9 +58,9 @@ class RunContext:
     def _by_name(self) -> dict[str, Metric]:
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
 
-    def audience(self, now: datetime) -> Audience:
-        """Return the reader for whom messages are written at `now`."""
-        return Audience(self.language, self.zone, now, self.run_link, self.owner)
+    def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
+        """Return the reader for whom messages, or those about a metric, are written at `now`."""
+        return Audience(self.language, self.zone, now, self.run_link, self.owner, day_start=metric.day_start if metric else None)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class DueBuckets:
         return max(0, (self.last - self.first) // self.metric.step + 1)
 
 
+def buckets_between(metric: Metric, start: datetime, end: datetime) -> DueBuckets:
+    """Return the whole buckets of start <= t < end."""
+    first = first_bucket(start, metric.step, metric.phase)
+    return DueBuckets(metric, first, first + ((end - first) // metric.step - 1) * metric.step)
+
+
 def clock(at: str = "", now: datetime | None = None) -> datetime:
     """Return the moment of the run, aware UTC: `at` as ISO 8601 with a zone, or now. Nothing else in the core reads the clock.
 
@@ -98,10 +105,26 @@ def clock(at: str = "", now: datetime | None = None) -> datetime:
     return parse_instant(at, now) if at else now
 
 
-def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP) -> datetime:
+def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP, phase: timedelta = timedelta()) -> datetime:
     """Return the start of the newest bucket that ended at least `delay` before `now`."""
-    seconds = int((now - delay).timestamp()) // int(step.total_seconds()) * int(step.total_seconds())
-    return datetime.fromtimestamp(seconds, UTC) - step
+    return EPOCH + phase + ((now - delay - EPOCH - phase) // step - 1) * step
+
+
+def end_of_rows(ctx: RunContext, metrics: Sequence[Metric], now: datetime) -> datetime:
+    """Return the moment at which the newest rows of a table file can be judged, as the file may end in the past; else `now`.
+
+    The newest row of a metric with longer buckets than others may be of one that is not over.
+    """
+    ends = ctx.source.ends()
+    found = [(ends[metric.query], metric.step) for metric in metrics if metric.query in ends]
+    finest = min((step for _, step in found), default=STEP)
+    last = max((end if step == finest else end - step for end, step in found), default=now)
+    return min(now, last + ctx.delay)
+
+
+def newest_end(ctx: RunContext, metrics: Sequence[Metric], now: datetime) -> datetime:
+    """Return the end of the newest closed bucket of any of the metrics."""
+    return max(last_closed_bucket(now, ctx.delay, metric.step, metric.phase) + metric.step for metric in metrics)
 
 
 def band_span(metric: Metric) -> timedelta:
@@ -113,9 +136,10 @@ def due(ctx: RunContext, now: datetime) -> list[DueBuckets]:
     """Return for each metric all closed buckets since its last judged one; for a new metric those of a day."""
     judged, out = ctx.store.last_judged(), []
     for metric in ctx.metrics:
-        last = last_closed_bucket(now, ctx.delay, metric.step)
-        if metric.name in judged:
-            out.append(DueBuckets(metric, judged[metric.name] + metric.step, last))
+        last = last_closed_bucket(now, ctx.delay, metric.step, metric.phase)
+        if metric.name in judged:  # the phase may have changed: of local rows in spring, for example
+            first = nearest_bucket(judged[metric.name] + metric.step, metric.step, metric.phase)
+            out.append(DueBuckets(metric, first, last))
         else:
             out.append(DueBuckets(metric, last - FIRST_LOOK // metric.step * metric.step, last, first_look=True))
     return out
@@ -149,7 +173,8 @@ def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, flo
     still_incomplete = reading.incomplete.get(item.metric.scan)
     for bucket, value, rule in judged:
         position = (bucket - start) // item.metric.step
-        if bucket >= item.first or not 0 <= position < len(values):
+        is_other_phase = (bucket - start) % item.metric.step
+        if is_other_phase or bucket >= item.first or not 0 <= position < len(values):
             continue
         following = values[position + 1] if position + 1 < len(values) else float("nan")
         # Even if no more rows came: the next bucket has rows, so this one will get none.

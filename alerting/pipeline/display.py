@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -11,9 +12,9 @@ import pandas as pd
 
 from alerting.model.incident import spell_segment
 from alerting.model.message import Message, Receipt
-from alerting.model.metric import Metric
+from alerting.model.metric import STEP, Metric
 from alerting.model.run import Reading
-from alerting.model.tables import cell_text
+from alerting.model.tables import bucket_text, cell_text
 from alerting.model.verdict import Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
@@ -49,8 +50,9 @@ def show_due(ctx: RunContext, due: Sequence[DueBuckets]) -> pd.DataFrame:
     for item in due:
         note = "first look" if item.first_look else "" if len(item) else "nothing new: judged already"
         if item.changed_from:
-            note = f"late rows: judged again from {item.changed_from:%Y-%m-%dT%H:%MZ}"
-        row = (cell_text(item.first, ctx.zone), cell_text(item.last, ctx.zone), str(len(item)), note)
+            note = f"late rows: judged again from {bucket_text(item.changed_from, item.metric.step, ctx.zone)}"
+        first, last = (bucket_text(bucket, item.metric.step, ctx.zone) for bucket in (item.first, item.last))
+        row = (first, last, str(len(item)), note)
         rows.setdefault(row if len(due) > MAX_METRICS else (*row, item.metric.name), []).append(item.metric.name)
     names = [group[0] if len(group) == 1 else f"{len(group)} metrics" for group in rows.values()]
     return pd.DataFrame([row[:4] for row in rows], index=names, columns=["first bucket", "last bucket", "buckets", "note"])
@@ -77,9 +79,10 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> pd.DataFrame:
 
 
 def _verdict_row(ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
-    newest, read_seconds = judged.newest(name), reading.seconds.get(ctx.metric(name).scan, 0.0)
+    newest, metric = judged.newest(name), ctx.metric(name)
+    read_seconds = reading.seconds.get(metric.scan, 0.0)
     return {
-        "bucket": cell_text(newest["bucket"], ctx.zone),
+        "bucket": bucket_text(newest["bucket"], metric.step, ctx.zone),
         "status": newest["status"],
         **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
         "read s": f"{read_seconds:.2f}",
@@ -97,13 +100,19 @@ def by_urgency(ctx: RunContext, judged: JudgedMetrics) -> list[Metric]:
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
-    rows: list[list[Any]] = []
+    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}  # an episode may be of a former metric
+
+    def row(metric: str, names: str, what: str, bucket: datetime | None, since: datetime | None) -> list[str]:
+        step = steps.get(metric, STEP)
+        return [names, what, *(bucket_text(at, step, ctx.zone) if at else "" for at in (bucket, since))]
+
+    rows = []
     for event in changes.events:
         names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
-        rows.append([names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
-    rows += [[e.metric, e.state.value, "", e.since or e.gap_since] for e in changes.episodes.values() if e.since or e.gap_since]
-    texts = [[cell_text(cell, ctx.zone) for cell in row] for row in rows]
-    return pd.DataFrame(texts, columns=["metric", "what", "bucket", "since"])
+        rows.append(row(event.metric, names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
+    open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
+    rows += [row(each.metric, each.metric, each.state.value, None, each.since or each.gap_since) for each in open_now]
+    return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
 
 def show_root_causes(explained: Explanations) -> pd.DataFrame:

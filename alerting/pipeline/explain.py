@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import iso_text
 from alerting.model.errors import SourceError, caught
 from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
 from alerting.model.verdict import EventKind, Status, Verdict
@@ -110,7 +111,7 @@ def _root_cause(ctx: RunContext, event: Event) -> RootCause:
     start = max(event.episode.since or event.bucket, end - max(MAX_WINDOW, metric.step))
     rows = ctx.source.rows(ctx.slices[metric.query], start - HISTORY_DAYS * DAY, end)
     if not len(rows):
-        raise SourceError(f"no rows of the slices from {start:%Y-%m-%dT%H:%MZ} on")
+        raise SourceError(f"no rows of the slices from {iso_text(start, ctx.zone)} on")
     return find_root_cause(metric, rows, event.verdict)
 
 
@@ -135,8 +136,12 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
 
 def same_time_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
     """Return the value at the same local time `days` before; NaN where there is none."""
+    if len(values) < 2:
+        return float("nan")
     then = (bucket.astimezone(ZoneInfo(zone)) - days * DAY).astimezone(UTC)
-    return float(values.get(then, float("nan")))
+    first, step = values.index[0], values.index[1] - values.index[0]
+    at = round((then - first) / step)  # long buckets do not follow the clock
+    return float(values.iloc[at]) if 0 <= at < len(values) and first + at * step < bucket else float("nan")
 
 
 def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> SimilarIncident | None:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.metric_values import Labelled
+from alerting.model.clock import DAY, day_of, iso_text
 from alerting.model.errors import AlertingError, caught
 from alerting.model.metric import MAX_VALUE, Query
 from alerting.model.run import Arrival, Reading
@@ -24,6 +25,9 @@ from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 
 ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
+MIN_WAIT_STEPS = 2  # a shorter wait is no schedule of deliveries
+AROUND = timedelta(hours=1)  # readings so near to this time of another day show how long rows wait at this time
+MAX_NAMED = 3  # tables in a note
 PARALLEL_READS = 4  # tables that are read at the same time
 SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
 USUAL_DAYS = 14  # days that say what is usual
@@ -90,7 +94,8 @@ def _scans(ctx: RunContext, due: Sequence[DueBuckets], days: int) -> list[_Scan]
     scans = []
     for name, items in groups.items():
         metric = items[0].metric
-        query = Query(metric.query, ctx.queries[metric.query].sql if metric.query in ctx.queries else "", metric.step)
+        sql = ctx.queries[metric.query].sql if metric.query in ctx.queries else ""
+        query = metric.scan_query(sql, ctx.zone)
         history = timedelta(days=days) or max(histories[item.metric.name] for item in items) + BAND_SPAN
         first = min(item.first for item in items) - history // query.step * query.step
         grid = pd.date_range(first, max(item.last for item in items), freq=query.step)
@@ -104,8 +109,48 @@ def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now
     reading = replace(reading, notes=(*ctx.notes, *ctx.source.notes, *reading.notes))
     if now is None:
         return reading
-    incomplete = incomplete_buckets(reading.counts, ctx.store.arrivals(now - ARRIVALS_FOR), now)
-    return replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+    past = ctx.store.arrivals(now - ARRIVALS_FOR)
+    incomplete = incomplete_buckets(reading.counts, past, now)
+    reading = replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+    steps = {scan.name: scan.query.step for scan in scans}
+    ends = {arrival.query: arrival.bucket + steps[arrival.query] for arrival in reading.arrivals}
+    return _cut(ctx, reading, {scan: end for scan, end in ends.items() if is_usual_wait(scan, end, steps[scan], past, now)})
+
+
+def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Reading:
+    """Return the reading without the buckets from `ends` on, of scans whose rows are still to be delivered, and notes of it."""
+    series, scans = dict(reading.series), dict[datetime, list[str]]()
+    for name, values in reading.series.items():
+        if end := ends.get(ctx.metric(name).scan):
+            series[name] = values[values.index < end]
+    for scan, end in ends.items():
+        scans.setdefault(end, []).append(scan)
+    notes = []
+    for end, waiting in scans.items():
+        more = f" and {len(waiting) - MAX_NAMED} more" if len(waiting) > MAX_NAMED else ""
+        notes.append(
+            f"{', '.join(waiting[:MAX_NAMED])}{more}: the rows end at {iso_text(end, ctx.zone)}, as usual at this time; "
+            f"later buckets are judged when their rows are delivered"
+        )
+    return replace(reading, series=series, notes=(*reading.notes, *notes))
+
+
+def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arrival], now: datetime) -> bool:
+    """Return whether a table whose rows end at `end` has usually waited so long for rows at this time, as one delivered at night.
+
+    That is so when it had on most of the days before, or a week and two weeks before: at a reading within an hour of this time.
+    """
+    wait = now - end
+    if wait < MIN_WAIT_STEPS * step + MIN_SILENCE:
+        return False
+    longest: dict[int, timedelta] = {}  # days ago -> wait at this time
+    for arrival in past:
+        days = round((now - arrival.at) / DAY)
+        if arrival.query == query and days and abs(now - arrival.at - days * DAY) <= AROUND:
+            longest[days] = max(longest.get(days, timedelta()), arrival.at - arrival.bucket - step)
+    as_long = {days: length + step >= wait for days, length in longest.items()}
+    by_week = [as_long[days] for days in (7, 14) if days in as_long]
+    return 2 * sum(as_long.values()) > len(as_long) or (len(by_week) > 0 and all(by_week))
 
 
 def merged(readings: Sequence[Reading]) -> Reading:
@@ -139,7 +184,7 @@ def _read_scan(ctx: RunContext, scan: _Scan, future: Future[tuple[pd.DataFrame, 
     for item in scan.items:
         metric = item.metric
         with caught(errors, metric.name):
-            values, note = metric_values(item, counts)
+            values, note = metric_values(item, counts, ctx.zone)
             if (judged := _judged_values(ctx, item, counts)) is not None:
                 values, note = judged, f"{metric.name} has gone from the source; it is watched as missing"
                 gone.add(metric.name)
@@ -162,8 +207,10 @@ def _judged_values(ctx: RunContext, item: DueBuckets, counts: pd.DataFrame) -> p
     return pd.Series(judged, counts.index, float)
 
 
-def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, str]:
+def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> tuple[pd.Series, str]:
     """Return the metric's values (float64 on the grid of `counts`), and a note about values that were ignored, else "".
+
+    `zone`: of the times in the note.
 
     Raises MetricError when the metric's function fails or returns another shape, and when a new metric never had a value.
     """
@@ -181,12 +228,12 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame) -> tuple[pd.Series, st
         impossible = (np.abs(numbers) >= MAX_VALUE) | ((numbers < 0) & (metric.form != "number"))
     if impossible.any():
         ignored = values[impossible]
-        newest = f"{ignored.iloc[-1]:g} at {ignored.index[-1]:%Y-%m-%dT%H:%MZ}"
+        newest = f"{ignored.iloc[-1]:g} at {iso_text(ignored.index[-1].to_pydatetime(), zone)}"
         what = "impossible values (infinite, far too large, or below zero) taken as missing"
         note = f"{metric.name}: {len(ignored)} {what}, newest {newest}"
         values = values.mask(impossible)
     if item.first_look and not values.notna().any():
-        since = f"{values.index[0]:%Y-%m-%d}"
+        since = day_of(values.index[0].to_pydatetime(), metric.step, zone)
         raise MetricError(note or f"no value from {since} on: is the table empty, or are its times elsewhere?")
     return values, note
 

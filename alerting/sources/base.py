@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from alerting.model.clock import day_bounds, day_of, first_bucket
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.model.protocols import Source
@@ -63,7 +64,22 @@ class SqlSource(BaseSource):
         """Return counts per bucket (see `model.protocols.Source`). Raises SourceError."""
         from alerting.sources.query import to_counts
 
-        return to_counts(self.rows(query, start, end), query, start, end)
+        rows = self._rows_of_days(query, start, end) if query.zone not in ("", "UTC") else self.rows(query, start, end)
+        return to_counts(rows, query, start, end)
+
+    def _rows_of_days(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Return the rows of `query` with one bucket per local day: a query for each day, as days have 23 to 25 hours."""
+        import pandas as pd
+
+        from alerting.sources.query import bind
+
+        parts, bucket = list[pd.DataFrame](), first_bucket(start, query.step, query.phase)
+        while bucket < end or not parts:
+            since, until = day_bounds(day_of(bucket, query.step, query.zone), query.zone)
+            sql = bind(query, self.table(query.name, since, until), since, until, whole=True)
+            parts.append(self.run_sql(sql, query.name).assign(bucket=int(bucket.timestamp())))
+            bucket += query.step
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return all columns of the query as they come, texts and times too. Raises SourceError."""

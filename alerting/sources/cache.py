@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
@@ -39,7 +40,7 @@ class CachedSource:
 
     `identity`: query name -> what else the counts depend on, such as server and table. `mutable`: the age from which a bucket
     is final. `report` gets a line now and then while much is read; where `progress` is set, that gets the query, the days read
-    so far and the days in all instead. `loud`: notes that the run's last line repeats.
+    so far and the days in all instead. `loud`: notes that the run's last line repeats; times in notes are those of `zone`.
     """
 
     source: Source
@@ -49,6 +50,7 @@ class CachedSource:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     report: Callable[[str | Progress], None] = lambda line: None
     progress: Callable[[str, float, float], None] | None = None
+    zone: str = "UTC"
     loud: list[str] = field(default_factory=list, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
 
@@ -87,12 +89,17 @@ class CachedSource:
         """
         if start.tzinfo is None or end.tzinfo is None or start >= end:
             return self.source.fetch(query, start, end).astype(float)
+        counts = self._fetch(query, start - query.phase, end - query.phase)
+        return counts.set_axis(counts.index + query.phase) if query.phase else counts
+
+    def _fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Return the counts as if their buckets began at the epoch, as the history cache has them."""
         key, parts = self._key(query), list[pd.DataFrame]()
         start, end = round_up(start, query.step), round_up(end, query.step)
         try:
             span, begin = self.history.cached_span(key), start
             if span and end < span.start:  # an old window, with a gap between it and the cache
-                return self.source.fetch(query, start, end).astype(float)
+                return self._ask(query, start, end).astype(float)
             if span and start > span.until:  # the first run after a very long time
                 self.history.drop(key)
             elif span:
@@ -102,11 +109,17 @@ class CachedSource:
             return join_counts(parts)
         except StoreError as error:
             self._notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
-            return self.source.fetch(query, start, end).astype(float)
+            return self._ask(query, start, end).astype(float)
+
+    def _ask(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+        """Return the counts from the source, as if their buckets began at the epoch."""
+        counts = self.source.fetch(query, start + query.phase, end + query.phase)
+        return counts.set_axis(counts.index - query.phase) if query.phase else counts
 
     def _key(self, query: Query) -> str:
         """Return a hash of all that a count depends on: an edited query has a history of its own."""
         parts = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
+        parts += [query.zone] if query.zone not in ("", "UTC") else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _read_cached(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime) -> list[pd.DataFrame]:
@@ -152,7 +165,7 @@ class CachedSource:
         while left[0] < left[1]:
             first, last = (max(left[0], left[1] - length), left[1]) if backward else (left[0], min(left[1], left[0] + length))
             part_began = time.monotonic()
-            counts = self.source.fetch(query, first, last)
+            counts = self._ask(query, first, last)
             yield first, last, counts
             left = (left[0], first) if backward else (last, left[1])
             seconds = time.monotonic() - part_began
@@ -178,15 +191,15 @@ class CachedSource:
         first = max(start, end - WEEK) if digest % 2 else start
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
-        now, then = self.source.fetch(query, begin, until), self.history.read(key, begin, until)
-        change = first_difference(then, now)
+        now, then = self._ask(query, begin, until), self.history.read(key, begin, until)
+        change = first_difference(then, now, self.zone)
         gone = then.index.difference(now.index)
         if not change and len(gone):
             # Where the source still has older rows, these were deleted, and not for their age.
             past = self.history.read(key, span.start, gone[0].to_pydatetime())
             oldest = past.index[0].to_pydatetime() if len(past) else None
-            if oldest and len(self.source.fetch(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
-                change = f"{gone[0]:%Y-%m-%dT%H:%MZ} has no rows any more"
+            if oldest and len(self._ask(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
+                change = f"{iso_text(gone[0].to_pydatetime(), self.zone)} has no rows any more"
         if change and self._rebuilt_lately(span):
             self._cache(key, query, now, begin, until)
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
@@ -220,8 +233,8 @@ def join_counts(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return (filled[0] if len(filled) == 1 else pd.concat(filled)).astype(float)
 
 
-def first_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
-    """Return the first count that differs, as text; "" for none. Buckets that `now` does not have are left out."""
+def first_difference(then: pd.DataFrame, now: pd.DataFrame, zone: str = "UTC") -> str:
+    """Return the first count that differs, as text with the time in `zone`; "" for none. Only buckets of `now` are compared."""
     columns = then.columns.union(now.columns)
     old = then.reindex(index=now.index, columns=columns).to_numpy(float)
     new = now.reindex(columns=columns).to_numpy(float)
@@ -229,5 +242,5 @@ def first_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
     if same.all():
         return ""
     row, column = np.argwhere(~same)[0]
-    place = f"{columns[column]} at {now.index[row]:%Y-%m-%dT%H:%MZ}"
+    place = f"{columns[column]} at {iso_text(now.index[row].to_pydatetime(), zone)}"
     return f"{place} was {old[row, column]:.15g} and is {new[row, column]:.15g}"

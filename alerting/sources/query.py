@@ -13,6 +13,7 @@ from alerting.model.errors import SourceError
 from alerting.model.metric import Query, table_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WHOLE = 2**32 - 1  # seconds: a step that holds every time of ClickHouse
 MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a user
 
 # Comments and literals, which are not searched. Quoted identifiers are matched only to be skipped whole: a `--` inside one
@@ -21,12 +22,13 @@ _OPAQUE = re.compile(r"--[^\n]*|#[ !][^\n]*|/\*.*?\*/|'(?:\\.|''|[^'\\])*'|(`[^`
 _MARK = re.compile(r"[(),]|\b(?:WITH|SELECT)\b", re.IGNORECASE)
 
 
-def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
+def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool = False) -> str:
     """Return the query's SQL for all buckets with start <= bucket < end, reading from the table expression `table`.
 
     It replaces the expressions before `AS since`, `AS until` (epoch seconds) and `AS step` (seconds) in the WITH block,
     and the name after FROM; the rest stays as the analyst wrote it. Both ends are rounded up to whole buckets, so that no
-    bucket is counted in part. Raises SourceError where one of the four pieces is not there exactly once.
+    bucket is counted in part. `whole`: the time from start to end is one bucket, which gets the number 0. Raises SourceError
+    where one of the four pieces is not there exactly once.
     """
     # Comments and literals blanked out, every other character in its place; without a `;` or a comment at the end.
     text = _OPAQUE.sub(lambda found: found[0] if found[1] else " " * len(found[0]), query.sql)
@@ -39,8 +41,8 @@ def bind(query: Query, table: str, start: datetime, end: datetime) -> str:
     for at in (start, end):
         if at.tzinfo is None:
             raise SourceError(f"a window needs times with a zone: {at} has none")
-    since, until = (max(0, int(round_up(at, query.step).timestamp())) for at in (start, end))
-    values = {"since": since, "until": until, "step": int(query.step.total_seconds())}
+    since, until = (max(0, int((at if whole else round_up(at, query.step)).timestamp())) for at in (start, end))
+    values = {"since": since, "until": until, "step": WHOLE if whole else int(query.step.total_seconds())}
     spans = [_definition(query, text, name, value) for name, value in values.items()]
     written = table_name(query.name)
     names = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(written)}`?)(?![\w.(`])", text))
@@ -108,7 +110,8 @@ def _buckets(column: pd.Series, query: Query) -> pd.DatetimeIndex:
         nanoseconds = column.to_numpy(dtype=np.int64) * 10**9
     else:
         raise _cannot_use(query, "its column `bucket` must be epoch seconds without NULL, as toUInt32(...) gives them")
-    inside = nanoseconds % int(query.step.total_seconds() * 10**9) != 0
+    step, phase = (int(length.total_seconds()) * 10**9 for length in (query.step, query.phase))
+    inside = (nanoseconds - phase) % step != 0
     if (inside | (nanoseconds < 0)).any():
         wrong = column[inside].iloc[0] if inside.any() else column.min()
         raise _cannot_use(query, f"`bucket` {wrong} is no start of {query.step}")

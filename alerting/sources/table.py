@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -11,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import iso_text
 from alerting.model.errors import SourceError
-from alerting.model.metric import MAX_VALUE, STEP, Query
+from alerting.model.metric import MAX_VALUE, Query
 from alerting.sources.base import BaseSource
 from alerting.sources.query import buckets_within
+from alerting.sources.row_grid import MAX_STEP, RowGrid, find_grid
 
 COLUMNS = ["series", "ts", "value"]
 MISSING = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", "\\N"]  # how tools write a value that is not there
-MIN_STEP, MAX_STEP = timedelta(minutes=1), timedelta(days=1)  # what a metric's step may be
+MIN_GAPS, MIN_GAP_SHARE = 5, 0.01  # of a count in which no row means zero: gaps, and gaps to buckets
 _EPOCHS = (946_684_800, 4_102_444_800)  # 2000 to 2100: outside lie milliseconds and dates such as 20261120
 
 
@@ -27,28 +30,22 @@ class TableSeries(NamedTuple):
 
     at: np.ndarray  # int64, ns since 1970 UTC, ascending, unique
     values: np.ndarray  # float64
-
-    @property
-    def step(self) -> timedelta:
-        """The most common distance of two rows, between a minute and a day."""
-        distances, times = np.unique(np.diff(self.at), return_counts=True)
-        if not len(distances):
-            return STEP
-        return min(max(timedelta(microseconds=int(distances[times.argmax()]) // 1000), MIN_STEP), MAX_STEP)
+    grid: RowGrid
 
 
-NO_ROWS = TableSeries(np.empty(0, "int64"), np.empty(0))
+NO_ROWS = TableSeries(np.empty(0, "int64"), np.empty(0), find_grid(np.empty(0, "int64")))
 
 
 @dataclass
 class TableSource(BaseSource):
     """A source (see `model.protocols.Source`): `query.name` is a series, and the counts have one column, `value`.
 
-    `ts`: ISO 8601 or epoch seconds, UTC where no zone is given. The file is read once until it changes.
-    `notes`: which rows were left out or merged, once the file was read.
+    `ts`: ISO 8601 or epoch seconds, UTC where no zone is given; a plain date is a day of `zone`. The file is read once until it
+    changes. `notes`: which rows were left out, merged or added, once the file was read.
     """
 
     path: Path
+    zone: str = "UTC"
     seen: frozenset[str] = frozenset()  # series that earlier runs saw: one that has gone from the file has no rows
     notes: list[str] = field(default_factory=list, init=False)
     _series: dict[str, TableSeries] = field(default_factory=dict, init=False, repr=False)
@@ -58,15 +55,23 @@ class TableSource(BaseSource):
         """Return the mean of the rows of each bucket, float64 (see `model.protocols.Source`). Raises SourceError."""
         series = self._load()
         if query.name not in series and query.name in self.seen:
-            return buckets_within(_bucket_means(NO_ROWS, query.step), start, end)
+            return buckets_within(_bucket_means(NO_ROWS, query), start, end)
         if query.name not in series:
             close = get_close_matches(query.name, series, n=1)
             raise SourceError(f"{self.path} has no series {query.name!r}{f': did you mean {close[0]!r}?' if close else ''}")
-        return buckets_within(_bucket_means(series[query.name], query.step), start, end)
+        grid = series[query.name].grid
+        if grid.step > MAX_STEP:
+            step = f"{grid.step / timedelta(days=1):.3g} days"
+            raise SourceError(f"{self.path.name}: the step of {query.name} is {step}; a minute to a day can be watched")
+        return buckets_within(_bucket_means(series[query.name], query), start, end)
 
     def steps(self) -> dict[str, timedelta]:
-        """Return the step of each series: the most common distance of two rows. Raises SourceError."""
-        return {name: series.step for name, series in self._load().items()}
+        """Return the step of each series, a day at most (a longer one is refused when it is read). Raises SourceError."""
+        return {name: min(series.grid.step, MAX_STEP) for name, series in self._load().items()}
+
+    def phases(self) -> dict[str, timedelta]:
+        """Return how long after the epoch the buckets of each series begin. Raises SourceError."""
+        return {name: series.grid.phase if series.grid.step <= MAX_STEP else timedelta() for name, series in self._load().items()}
 
     def gone(self) -> frozenset[str]:
         """Return the series that earlier runs saw and that have gone from the file. Raises SourceError."""
@@ -75,7 +80,8 @@ class TableSource(BaseSource):
     def ends(self) -> dict[str, datetime]:
         """Return for each series that has rows the end of its last row's bucket, aware UTC. Raises SourceError."""
         filled = {name: series for name, series in self._load().items() if len(series.at)}
-        return {name: pd.Timestamp(each.at[-1], tz="UTC").to_pydatetime() + each.step for name, each in filled.items()}
+        last = {name: int(each.grid.starts(each.at[-1:])[0]) for name, each in filled.items()}
+        return {name: pd.Timestamp(at, tz="UTC").to_pydatetime() + filled[name].grid.step for name, at in last.items()}
 
     def _load(self) -> dict[str, TableSeries]:
         """Return the series by name, from the file where it is new or has changed. Raises SourceError."""
@@ -85,7 +91,7 @@ class TableSource(BaseSource):
             raise SourceError(f"{self.path} cannot be read ({error.strerror}): check ALERTING_SOURCE") from None
         if self._read_at != (stat.st_mtime_ns, stat.st_size):
             try:
-                self._series, self.notes = _tidy_series(_parsed_rows(self.path), self.path)
+                self._series, self.notes = _tidy_series(_parsed_rows(self.path, self.zone), self.path, self.zone)
             except (OSError, ValueError, TypeError, NotImplementedError, ImportError) as error:  # what pandas and pyarrow raise
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise SourceError(f"{self.path} cannot be read: {why[:200]}") from None
@@ -93,7 +99,7 @@ class TableSource(BaseSource):
         return self._series
 
 
-def _parsed_rows(path: Path) -> pd.DataFrame:
+def _parsed_rows(path: Path, zone: str) -> pd.DataFrame:
     """Return the file's rows as series (str), at (int64, ns since 1970 UTC) and value (float64, NaN where there is none).
 
     Raises SourceError that names the first row that cannot be read.
@@ -107,7 +113,7 @@ def _parsed_rows(path: Path) -> pd.DataFrame:
         has = ", ".join(map(str, raw)) or "no columns"
         raise SourceError(f"{path} needs the columns {', '.join(COLUMNS)}: there is no {' and no '.join(absent)} in {has}")
 
-    at = _instants(raw["ts"])
+    at = _instants(raw["ts"], zone)
     value = pd.to_numeric(raw["value"], errors="coerce").astype("float64")
     for column, bad, text in (
         ("series", raw["series"].isna() | (raw["series"] == ""), "it must name the row's series"),
@@ -120,28 +126,33 @@ def _parsed_rows(path: Path) -> pd.DataFrame:
     return pd.DataFrame({"series": raw["series"].astype("str"), "at": at.astype("int64"), "value": value})
 
 
-def _instants(ts: pd.Series) -> pd.Series:
-    """Return the times as datetime64[ns, UTC], NaT where one cannot be read."""
+def _instants(ts: pd.Series, zone: str) -> pd.Series:
+    """Return the times as datetime64[ns, UTC], NaT where one cannot be read. Plain dates alone are midnights of `zone`."""
     if pd.api.types.is_datetime64_any_dtype(ts):
         return pd.to_datetime(ts, utc=True).astype("datetime64[ns, UTC]")
     epoch = pd.to_numeric(ts, errors="coerce").astype("float64")
     if epoch.notna().any():
         possible = epoch.where(epoch.between(*_EPOCHS))
         return pd.to_datetime(possible, unit="s", utc=True).astype("datetime64[ns, UTC]")
+    written = ts.astype("str")
+    if zone != "UTC" and written.str.fullmatch(r"\d{4}-\d{2}-\d{2}").all():
+        days = pd.to_datetime(written, format="ISO8601", errors="coerce").astype("datetime64[ns]")
+        return days.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").dt.tz_convert("UTC")
     return pd.to_datetime(ts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
 
 
-def _tidy_series(rows: pd.DataFrame, path: Path) -> tuple[dict[str, TableSeries], list[str]]:
-    """Return the series by name, and notes about rows that were left out or merged.
+def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, TableSeries], list[str]]:
+    """Return the series by name, and notes about rows that were left out, merged or added.
 
-    Rows without a value are gaps, identical ones count once, and those that contradict each other become one NaN.
+    Rows without a value are gaps, identical ones count once, and those that contradict each other become one NaN. A count without
+    zeros is zero where it has no row and others have one (see `_with_zeros`).
     """
     notes = list[str]()
 
     def note(chosen: pd.Series, among: pd.DataFrame, text: str) -> None:
         if chosen.any():
             first = among[chosen].iloc[0]
-            at = f"{pd.Timestamp(first['at'], tz='UTC'):%Y-%m-%dT%H:%MZ}"
+            at = iso_text(pd.Timestamp(first["at"], tz="UTC").to_pydatetime(warn=False), zone)
             notes.append(f"{path.name}: {int(chosen.sum())} rows {text} (first: {first['series']} at {at})")
 
     too_large = rows["value"].abs() >= MAX_VALUE
@@ -154,16 +165,53 @@ def _tidy_series(rows: pd.DataFrame, path: Path) -> tuple[dict[str, TableSeries]
     note(clash, found, "that contradict each other; their buckets are left out")
     found = found.assign(value=found["value"].mask(clash)).drop_duplicates(["series", "at"])
 
-    groups = {str(name): TableSeries(g["at"].to_numpy(), g["value"].to_numpy()) for name, g in found.groupby("series")}
-    return {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}, notes
+    columns = {str(name): (group["at"].to_numpy(), group["value"].to_numpy()) for name, group in found.groupby("series")}
+    groups = {name: TableSeries(at, values, find_grid(at, zone)) for name, (at, values) in columns.items()}
+    series = {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}
+    blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series")}
+    return _with_zeros(series, blanks, path, notes), notes
 
 
-def _bucket_means(series: TableSeries, step: timedelta) -> pd.DataFrame:
+def _with_zeros(
+    series: dict[str, TableSeries], blanks: Mapping[str, set[int]], path: Path, notes: list[str]
+) -> dict[str, TableSeries]:
+    """Return the series; the counts of a GROUP BY with a zero for each bucket without a row in which another series has one.
+
+    Such a count is of whole numbers from 1 on and has gaps again and again. A row without a value (`blanks`) stays a gap.
+    """
+    buckets = {name: one.grid.starts(one.at) for name, one in series.items()}
+    by_grid: dict[RowGrid, list[np.ndarray]] = {}
+    for name, one in series.items():
+        by_grid.setdefault(one.grid, []).append(buckets[name])
+    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}  # in which any series has a row
+    out = dict(series)
+    for name, one in series.items():
+        if not len(one.at) or one.values.min() != 1 or (one.values % 1 != 0).any():
+            continue
+        alive = filled[one.grid][filled[one.grid] > buckets[name][0]]
+        absent = np.setdiff1d(
+            np.setdiff1d(alive, buckets[name]), one.grid.starts(np.array(sorted(blanks.get(name, ())), "int64"))
+        )
+        gaps = 1 + int((np.diff(np.searchsorted(buckets[name], absent)) > 0).sum()) if len(absent) else 0
+        if gaps < MIN_GAPS or gaps < MIN_GAP_SHARE * len(alive):
+            continue
+        at, values = np.append(one.at, absent), np.append(one.values, np.zeros(len(absent)))
+        order = np.argsort(at, kind="stable")
+        out[name] = one._replace(at=at[order], values=values[order])
+        notes.append(
+            f"{path.name}: {name} counts as 0 in {len(absent)} buckets without a row in which other series have one "
+            f"(a row with 0 says so, one without a value that it is not known)"
+        )
+    return out
+
+
+def _bucket_means(series: TableSeries, query: Query) -> pd.DataFrame:
     """Return one row per bucket that has rows; none for a bucket with a NaN among its rows."""
-    width = step // timedelta(microseconds=1) * 1000
-    buckets = series.at // width
+    width, phase = (length // timedelta(microseconds=1) * 1000 for length in (query.step, query.phase))
+    own = series.grid.step == query.step and series.grid.phase == query.phase
+    buckets = series.grid.starts(series.at) if own else (series.at - phase) // width * width + phase
     starts = np.flatnonzero(np.diff(buckets, prepend=buckets[:1] - 1))
     sizes = np.diff(np.append(starts, len(buckets)))
     values = np.add.reduceat(series.values, starts) / sizes if len(starts) else series.values
-    index = pd.DatetimeIndex(buckets[starts] * width, tz="UTC", name="bucket")
+    index = pd.DatetimeIndex(buckets[starts], tz="UTC", name="bucket")
     return pd.DataFrame({"value": values}, index=index).dropna()

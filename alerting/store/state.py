@@ -196,17 +196,23 @@ class StateStore(Outbox, HistoryTables):
     def next_update(self) -> int:
         return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
 
-    def watched_series(self, source: str) -> dict[str, timedelta]:
-        """Return the series that runs have seen in the table `source` -> step; empty where the newest run read another source."""
+    def watched_series(self, source: str) -> tuple[dict[str, timedelta], dict[str, timedelta]]:
+        """Return the series that runs have seen in the table `source` -> step, and -> phase.
+
+        Both are empty where the newest run read another source.
+        """
         for body in self._file.read(str, "SELECT value FROM facts WHERE name = 'series'"):
             stored = json.loads(body)
             if stored["source"] == source:
-                return {name: timedelta(seconds=seconds) for name, seconds in stored["steps"].items()}
-        return {}
+                steps, phases = ({name: timedelta(seconds=s) for name, s in stored[part].items()} for part in ("steps", "phases"))
+                return steps, phases
+        return {}, {}
 
-    def watch_series(self, source: str, steps: Mapping[str, timedelta]) -> None:
+    def watch_series(self, source: str, steps: Mapping[str, timedelta], phases: Mapping[str, timedelta]) -> None:
         """Store the series that runs have seen in the table `source`, in place of those that were stored."""
-        body = json.dumps({"source": source, "steps": {name: step.total_seconds() for name, step in steps.items()}})
+        parts = {"steps": steps, "phases": phases}
+        seconds = {part: {name: length.total_seconds() for name, length in lengths.items()} for part, lengths in parts.items()}
+        body = json.dumps({"source": source, **seconds})
         self._file.write(("INSERT OR REPLACE INTO facts VALUES ('series', ?)", [(body,)]))
 
     # Summary

@@ -17,7 +17,8 @@ from alerting.backtest.replay import BacktestData, KnownSpan, Progress
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Detector, Metric
 from alerting.model.run import Reading
-from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
+from alerting.model.tables import bucket_text, cell_text
+from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
@@ -84,17 +85,16 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
     Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
     """
     ctx = ctx or connections.connect(dry_run=True)
-    now = pipeline.clock(at)
-    if not at and (table_ends := ctx.source.ends().values()):  # a table may end in the past
-        now = min(now, max(table_ends) + ctx.delay)
-    end = max(last_closed_bucket(now, ctx.delay, metric.step) + metric.step for metric in ctx.metrics)
+    now = pipeline.clock(at) if at else end_of_rows(ctx, ctx.metrics, pipeline.clock())
+    end = newest_end(ctx, ctx.metrics, now)
     start = end - timedelta(weeks=weeks)
     with reading_bars(ctx):
-        reading = pipeline.read(ctx, [DueBuckets(metric, start, end - metric.step) for metric in ctx.metrics])
+        reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in ctx.metrics])
     series = {name: values for name, values in reading.series.items() if values.loc[start:].notna().any()}
     if not series:
         reasons = "; ".join(dict.fromkeys(reading.errors.values())) or "the tables are empty"
-        raise SettingsError(f"there is nothing to study from {start:%Y-%m-%d} to {end:%Y-%m-%d}: {reasons}")
+        span = f"from {cell_text(start, ctx.zone)} to {cell_text(end, ctx.zone)} ({ctx.zone})"
+        raise SettingsError(f"there is nothing to study {span}: {reasons}")
     metrics = [metric for metric in ctx.metrics if metric.name in series]
     return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx), reading.volumes), reading
 
@@ -114,7 +114,7 @@ def past_table(past: BacktestData) -> pd.DataFrame:
     rows = {}
     for metric in past.metrics:
         values = past.values()[metric.name]
-        first, last = (f"{at.tz_convert(past.zone):%Y-%m-%d %H:%M}" for at in (values.index[0], values.index[-1]))
+        first, last = (bucket_text(at, metric.step, past.zone) for at in (values.index[0], values.index[-1]))
         rows[metric.name] = {
             "first bucket": first,
             "last bucket": last,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from html import escape
 from typing import Any
 
@@ -17,10 +17,11 @@ from alerting.incidents.grouping import MetricTree
 from alerting.messages.compose import rarity_text, root_cause_lines
 from alerting.messages.facts import root_cause_facts
 from alerting.messages.format import NumberFormat, change, segment_name
+from alerting.model.clock import iso_text
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, RootCause
 from alerting.model.metric import Metric, unknown_metrics
-from alerting.model.tables import cell_text, html_table, percent_change
+from alerting.model.tables import bucket_text, html_table, percent_change
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
@@ -29,7 +30,6 @@ from alerting.studies.data import reading_bars
 from alerting.studies.suggest import detector_text
 
 FOLDED = timedelta(days=7)  # before the moment: an episode that lasts longer seems to begin later
-ISO = "%Y-%m-%dT%H:%MZ"
 MAX_WAIT = 300.0  # seconds for the root cause
 NO_SLICES = "no slices: this source, or this metric, has none to look at"
 NOT_RARE = "nothing to say: it is not rare, or the history is short"
@@ -93,7 +93,7 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
         cause=cause,
         facts={
             **_value_facts(found, event.verdict, reader),
-            "answer": _status_text(episode, event, ctx.zone),
+            "answer": _status_text(episode, event, found.step, ctx.zone),
             "rule": _rule_text(found, judged[metric]["value"], event.verdict, ctx.zone),
             **_incident_facts(found, event, reader, no_cause),
         },
@@ -104,11 +104,11 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
 
 def _closed_bucket(ctx: RunContext, metric: Metric, at: datetime) -> datetime:
     """Return the bucket that contains the moment. Raises SettingsError where it is not closed."""
-    seconds = metric.step.total_seconds()
-    bucket = datetime.fromtimestamp(at.timestamp() // seconds * seconds, UTC)
-    last = last_closed_bucket(pipeline.clock(), ctx.delay, metric.step)
+    bucket = last_closed_bucket(at, timedelta(), metric.step, metric.phase) + metric.step
+    last = last_closed_bucket(pipeline.clock(), ctx.delay, metric.step, metric.phase)
     if bucket > last:
-        raise SettingsError(f"at={at:{ISO}} is in a bucket that is not over yet: the newest closed one is {last:{ISO}}")
+        moment, newest = (iso_text(each, ctx.zone) for each in (at, last))
+        raise SettingsError(f"at={moment} is in a bucket that is not over yet: the newest closed one is {newest}")
     return bucket
 
 
@@ -127,8 +127,8 @@ def _judge(ctx: RunContext, due: DueBuckets) -> JudgedMetrics:
     if due.last not in with_value:
         before = "nor is there one before it"
         if len(with_value):
-            before = f"the last bucket before it with one is {with_value[-1]:{ISO}}"
-        raise SettingsError(f"{name} has no value in the bucket {due.last:{ISO}}; {before}")
+            before = f"the last bucket before it with one is {iso_text(with_value[-1].to_pydatetime(), ctx.zone)}"
+        raise SettingsError(f"{name} has no value in the bucket {iso_text(due.last, ctx.zone)}; {before}")
     read = [one for one in family if one.name in reading.series]
     return JudgedMetrics.of_frames(ctx, judge_whole(read, reading.series, ctx.zone, reading.volumes), reading)
 
@@ -147,7 +147,7 @@ def _value_facts(metric: Metric, verdict: Verdict, reader: messages.Audience) ->
     score = f"score {verdict.score:+.2f}" if verdict.score == verdict.score else ""
     band, expected = numbers.range(verdict.low, verdict.high), numbers.value(verdict.expected)
     facts = {
-        "bucket": f"{cell_text(verdict.bucket, reader.zone)} ({reader.zone})",
+        "bucket": f"{bucket_text(verdict.bucket, metric.step, reader.zone)} ({reader.zone})",
         "value": numbers.value(verdict.value),
         "expected (band)": f"{expected} ({band})" if expected else band or "not known",
         "off": ", ".join(filter(None, [change(verdict, reader.language), score])),
@@ -155,9 +155,9 @@ def _value_facts(metric: Metric, verdict: Verdict, reader: messages.Audience) ->
     return {name: text for name, text in facts.items() if text}
 
 
-def _status_text(episode: Episode, event: Event, zone: str) -> str:
+def _status_text(episode: Episode, event: Event, step: timedelta, zone: str) -> str:
     """Say what a run would have made of the bucket."""
-    since = f"since {cell_text(episode.since, zone)}" if episode.since else ""
+    since = f"since {bucket_text(episode.since, step, zone)}" if episode.since else ""
     if event.verdict.status is Status.UNKNOWN:
         return "unknown: there is too little to tell"
     if episode.opened == event.bucket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import pandas as pd
 
 from alerting.backtest.budget import BudgetPlan
@@ -74,7 +76,7 @@ def _told(review: Review, table: pd.DataFrame) -> str:
     said = "nobody has said what they were"
     if labelled:
         said = f"{labelled} labelled, {right} of them no false alarm, a precision of {right / labelled:.0%}"
-    days = f"{review.past.start:%Y-%m-%d} to {review.past.end:%Y-%m-%d}"
+    days = " to ".join(f"{at.astimezone(ZoneInfo(review.past.zone)):%Y-%m-%d}" for at in (review.past.start, review.past.end))
     return f"{days}: {incident_count(review.incidents)} {source}; {said}."
 
 
