@@ -121,8 +121,11 @@ def cron() -> int:
 def notebooks(names: tuple[str, ...]) -> int:
     """Execute the study notebooks into reports/studies. NAMES selects some of them (default: all)."""
     from alerting import studies
+    from alerting.reporting.publish import write_index
 
-    return studies.execute(load_settings(), list(names))
+    code = studies.execute(load_settings(), list(names))
+    click.echo(f"linked from {write_index(load_settings())}")
+    return code
 
 
 @commands.command("bench-detection")

@@ -113,7 +113,8 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
             note = str(error)
             with suppress(OSError):  # take the incidents from the present index
                 cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
-        write_file(path, redact(index_page(runs, page, cards, note), settings)[0])
+        studies = sorted(file.stem for file in (settings.reports / "studies").glob("*.html"))
+        write_file(path, redact(index_page(runs, page, cards, note, studies), settings)[0])
     return path
 
 

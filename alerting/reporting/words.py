@@ -43,6 +43,7 @@ _WORDS = {  # key -> English, Russian
     "no incidents": ("None is known.", "Ни одного не известно."),
     "incident": ("Incident", "Инцидент"),
     "runs": ("Checks, newest first", "Проверки, новые сверху"),
+    "studies": ("Study notebooks", "Исследования"),
     "count": ("checks: {count}", "проверок: {count}"),
     "filter": ("Filter", "Фильтр"),
     "metric": ("Metric", "Метрика"),
