@@ -128,6 +128,20 @@ def notebooks(names: tuple[str, ...]) -> int:
     return code
 
 
+@commands.command()
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--seconds", default=600.0, show_default=True, help="Time limit for all of them.")
+def incident(ids: tuple[str, ...], seconds: float) -> int:
+    """Execute notebook 2.2 for incidents into reports/incidents. IDS are those on the pages of incidents."""
+    from alerting import studies
+    from alerting.reporting.publish import write_index
+
+    settings = load_settings()
+    code = studies.execute_incidents(settings, ids, seconds)
+    write_index(settings)
+    return code
+
+
 @commands.command("bench-detection")
 @click.option("--data", required=True, metavar="FOLDER", help="Folder with series.csv and one parquet file for each data set.")
 @click.option("--out", required=True, metavar="FOLDER", help="Folder for scores.parquet and detection.json.")

@@ -6,12 +6,13 @@
 from alerting.studies import suggest
 from alerting.studies.case import Case, open_case
 from alerting.studies.data import history, known_incidents, labelled_past, load_past, rows_read, track
-from alerting.studies.execute import execute
+from alerting.studies.execute import execute, execute_incidents
 from alerting.studies.review import review
 
 __all__ = [
     "Case",
     "execute",
+    "execute_incidents",
     "history",
     "known_incidents",
     "labelled_past",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from alerting.model.errors import SettingsError
+from alerting.model.incident import incident_notebook
+from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
@@ -39,6 +44,35 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
             code = 1
         page = write_page(target)
         sys.stdout.write(f"{page} ({time.monotonic() - began:.0f} s)\n")
+    return code
+
+
+def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
+    """Execute notebook 2.2 for the incidents into reports/incidents; returns 1 when one of them fails, else 0.
+
+    The process ends after so many seconds, and its kernel with it.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    limit = threading.Timer(seconds, os._exit, [1])
+    limit.daemon = True
+    limit.start()
+    code = 0
+    for id in ids:
+        target = settings.reports / incident_notebook(id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        parameters = {"incident": id}
+        source = folder / "2.2-incident.ipynb"
+        try:
+            papermill.execute_notebook(
+                str(source), str(target), parameters, progress_bar=False, cwd=str(ROOT), kernel_name="python3"
+            )
+        except PapermillExecutionError as error:
+            sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
+            code = 1
+        target.write_text(redact(target.read_text(encoding="utf-8"), settings)[0], encoding="utf-8")
+        sys.stdout.write(f"{write_page(target)}\n")
     return code
 
 
