@@ -121,8 +121,25 @@ def cron() -> int:
 def notebooks(names: tuple[str, ...]) -> int:
     """Execute the study notebooks into reports/studies. NAMES selects some of them (default: all)."""
     from alerting import studies
+    from alerting.reporting.publish import write_index
 
-    return studies.execute(load_settings(), list(names))
+    code = studies.execute(load_settings(), list(names))
+    click.echo(f"linked from {write_index(load_settings())}")
+    return code
+
+
+@commands.command()
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--seconds", default=600.0, show_default=True, help="Time limit for all of them.")
+def incident(ids: tuple[str, ...], seconds: float) -> int:
+    """Execute notebook 2.2 for incidents into reports/incidents. IDS are those on the pages of incidents."""
+    from alerting import studies
+    from alerting.reporting.publish import write_index
+
+    settings = load_settings()
+    code = studies.execute_incidents(settings, ids, seconds)
+    write_index(settings)
+    return code
 
 
 @commands.command("bench-detection")

@@ -116,6 +116,7 @@ _database = _matching(r"[A-Za-z_]\w*", "a database name: letters, digits and '_'
 _token = _matching(r"\d+:[\w-]+", "a bot token as BotFather gives it: digits, a colon, letters")
 _chat = _matching(r"-?\d+|@\w+", "a chat id such as -1001234567890, or @channel")
 _topic = _matching(r"\d+", "the number of a topic (message_thread_id)")
+_on_off = _matching(r"on|off", "on or off")
 _time_of_day = _matching(r"([01]\d|2[0-3]):[0-5]\d", "a local time such as 09:30, or nothing for no daily line")
 _mail_server = _matching(
     r"smtps?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?/?",
@@ -225,6 +226,9 @@ class Settings:
     runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
+    incident_notebook: str = setting(
+        "on", _on_off, help="on: notebook 2.2 is executed for each incident, in the background; needs `make notebooks` once"
+    )
     heartbeat_url: str = setting("", _url, secret=True, help="pinged after every green run (or ALERTING_HEARTBEAT_URL_FILE)")
     mutable: float = setting("6", _number(0, 48), help="hours in which late rows still change a judged bucket")
     calendar: Path = setting(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 OUTSIDE = {
-    "subprocess", "os.fork", "Popen", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
+    "subprocess", "os.fork", "Popen", "start_notebooks", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
     "connect", "BotApi", "BrokenServer", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test in progress

@@ -50,6 +50,13 @@ def test_the_calendar_follows_the_clocks_of_the_zone(day, cells):
     assert f">{'Sat' if cells == 96 else 'Sun'} {day}</time>" in made
 
 
+def test_study_pages_are_linked():
+    assert "studies/" not in index_page([], PageContext("en", "UTC", NOW))
+    made = index_page([], PageContext("ru", "UTC", NOW), studies=["0.1-history"])
+    assert '<a href="studies/0.1-history.html">0.1-history</a>' in made
+    assert "Исследования" in made
+
+
 def test_the_calendar_says_in_words_what_it_shows():
     reader = PageContext("en", "UTC", datetime(2026, 11, 25, 3, 7, tzinfo=UTC))
     start = datetime(2026, 11, 25, 0, 5, tzinfo=UTC)

@@ -1,20 +1,17 @@
-"""The review of a week, the explanation of a moment, sliders for widths, and the HTML of results in a cell."""
+"""The review of a week, the case of one incident, and the HTML of results in a cell."""
 
 import json
 import re
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from alerting import connections, studies
-from alerting.backtest.review import at_widths, near_misses
+from alerting.backtest.review import near_misses
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import STEP, Query
@@ -28,13 +25,7 @@ from alerting.sources.base import BaseSource
 from alerting.sources.cache import CachedSource
 from alerting.store.state import StateStore
 from alerting.studies.data import reading_bars
-from alerting.studies.suggest import widest_harmless
-from alerting.studies.widgets import WidthTuning
-from tests.pasts import END, HOUR, RULE, dip, past
-from tests.servers import needs
-
-ROOT = Path(__file__).resolve().parent.parent
-LAB = ROOT / ".venv-lab" / "bin" / "python"
+from tests.pasts import END, HOUR, dip, past
 
 
 @pytest.fixture
@@ -59,20 +50,12 @@ def test_a_review_without_a_memory_is_a_replay_and_says_so(nothing):
     assert "no run has remembered an incident" in review.words()
     assert review.truths == []
     assert review.by_metric().loc[["a", "b"], "incidents"].tolist() == [2, 0]
-    assert review.moment["metric"] == "a"
-    widths = review.at_widths()
-    said = studies.sentences.of_week(review, widths)
-    assert "The noisiest metric is a, the quietest b" in said
-    assert "nobody has said what they were" in said
-    assert "no width can be said to lose anything" in said
-    assert studies.suggest.week_lines(review.past, widths).startswith("no line: every width stays")
 
 
 def test_what_was_planted_makes_the_labels_of_a_replay(nothing):
     review = studies.review(past([dip(50, 46)]), given=nothing)
     assert sorted(incident.label for incident in review.incidents) == [Label.FALSE_ALARM, Label.REAL]
     assert review.by_metric().loc["a", "precision"] == 0.5
-    assert "2 labelled, 1 of them no false alarm, a precision of 50%" in studies.sentences.of_week(review, review.at_widths())
 
 
 def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
@@ -81,7 +64,6 @@ def test_what_runs_remember_goes_first_and_its_labels_hold(tmp_path):
     assert [(i.id, i.label) for i in review.incidents] == [("x", Label.REAL)]  # another source's metric is not ours
     assert [i.label for i in review.replayed] == [None, Label.REAL]
     assert "runs have remembered 1 incident; a replay of the rules as they stand now makes 2 incidents" in review.words()
-    assert review.moment == {"at": "2026-11-17T22:00Z", "metric": "a"}
     (known,) = review.truths
     assert (known.start, known.metrics) == (END - 50 * HOUR, ("a",))
 
@@ -95,116 +77,66 @@ def test_near_misses_are_the_highest_scores_that_opened_nothing(nothing):
     assert all(v.score > 0 for v in near_misses(replace(past(), metrics=falling).replay_all()))
 
 
-def test_wider_bands_find_fewer_incidents_and_name_the_lost_ones():
-    shallow = replace(past(), series={**past().series, "a": past().series["a"].where(past().series["a"] > 600, 930)})
-    table = at_widths(shallow, [dip(50, 46), dip(100, 98)], [0.7, 1.0, 9.0])
-    assert table["incidents a week"].is_monotonic_decreasing
-    assert table["found"].tolist() == [2, 2, 0]
-    assert table.loc[9.0, "lost"] == "a Tue 17 Nov 22:00; a Sun 15 Nov 20:00"
-
-
-def test_a_wider_band_is_proposed_only_where_it_loses_nothing():
-    table = pd.DataFrame({"incidents a week": [9.0, 5.0, 3.0, 1.0], "found": [2, 2, 2, 1]}, index=[0.7, 1.0, 1.2, 1.5])
-    assert widest_harmless(table) == 1.2
-    lines = studies.suggest.week_lines(past(), table)
-    assert lines.splitlines()[:2] == ["a: width=1.2", "b: width=1.2"]
-    assert widest_harmless(table.assign(found=0)) == 1.0
-
-
-def test_a_moment_is_explained_as_a_run_would_have(sample, app):
+def test_a_case_of_a_moment_is_the_incident_that_a_run_would_have_opened(sample, app):
     planted = next(each for each in planted_truth(app / "app") if each.kind == "os_down")
-    at = planted.start + timedelta(minutes=10)
     pinned = replace(sample, metrics=[replace(metric, width=0.5) for metric in sample.metrics])  # the app is in its second week
-    moment = studies.explain(f"{at:%Y-%m-%dT%H:%MZ}", "views", pinned)
-    assert moment.verdict.status is Status.ANOMALOUS
-    assert moment.verdict.bucket <= at < moment.verdict.bucket + STEP
-    assert moment.cause
-    assert "iOS" in moment.facts["slices"]
-    facts = moment.facts
-    assert set(facts) == {"bucket", "value", "expected (band)", "off", "answer", "rule", "how unusual", "slices"}
-    assert "anomalous" in facts["answer"]
-    assert "score -" in facts["off"]
-    html = moment._repr_html_()
-    assert 'src="data:image/png;base64,' in html
-    assert "Slices" in html
+    case = studies.open_case(metric="views", at=f"{planted.start + timedelta(minutes=20):%Y-%m-%dT%H:%MZ}", ctx=pinned)
+    assert case.since - STEP < planted.start < case.since + STEP
+    assert planted.end - STEP <= case.until <= planted.end + 2 * STEP
+    assert next(iter(case.bands)) == case.metric.name
+    off = case.bands["views"].loc[pd.Timestamp(planted.start) : pd.Timestamp(planted.end) - STEP]
+    assert (off["status"] == "anomalous").sum() >= 3
+    rows = case.segments()
+    assert set(rows["days_ago"]) >= {0, 1, 7}  # the app is in its second week
+    cause = case.root_cause(rows)
+    assert cause.slice.elements == ((("os", "iOS"),),)
+    since, until = case.window()
+    assert f"{int(until.timestamp())} AS until" in case.sql()
+    assert f"{int((since - timedelta(days=28)).timestamp())} AS since" in case.sql()
+    source = sample.source.source if isinstance(sample.source, CachedSource) else sample.source
+    assert source.run_sql(case.sql(), "pasted")["views"].sum() == rows["views"].sum()
 
 
-def test_a_moment_has_the_verdict_of_a_replay_related_metrics_included(sample, app):
-    """Likes at a rise of views: their band is narrower, because views are off."""
-    planted = next(each for each in planted_truth(app / "app") if each.kind == "duplicates")
-    moment = studies.explain(f"{planted.start + timedelta(minutes=40):%Y-%m-%dT%H:%MZ}", "likes", sample).verdict
-    past, _ = studies.load_past(1, f"{planted.end + timedelta(hours=1):%Y-%m-%dT%H:%MZ}", sample)
-    replayed = past.replay_all().judged["likes"].loc[moment.bucket]
-    alone = past.replay(sample.metric("likes"), past.band(sample.metric("likes"))).judged["likes"].loc[moment.bucket]
-    assert (moment.low, moment.expected, moment.high, moment.status.value) == tuple(
-        replayed[["low", "expected", "high", "status"]]
-    )
-    assert moment.high < alone["high"]
+def test_a_recorded_incident_is_found_by_its_id(sample, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALERTING_DATA", str(tmp_path))
+    since = END - timedelta(days=3)
+    verdict = Verdict("likes", since, Status.ANOMALOUS, 10.0, 80.0, 100.0, 120.0, -4.5)
+    members = (Member("likes", since, since, verdict, until=since + STEP),)
+    one = Incident("one", since, members, closed=since + STEP, last_notified=since, label=Label.REAL)
+    with closing(StateStore(tmp_path / "alerts.sqlite")) as store:
+        later = since + timedelta(days=1)
+        moved = replace(members[0], since=later, joined=later, until=later + STEP)
+        two = replace(one, id="two", opened=later, members=(moved,), closed=later + STEP, label=None)
+        store.commit(Commit(incidents=[one, two]), END)
+    case = studies.open_case("two", ctx=sample)
+    assert (case.since, case.until, case.metric.name) == (later, later + STEP, "likes")
+    assert case.earlier()[["change", "label"]].to_numpy().tolist() == [[-0.9, "real"]]
+    with pytest.raises(SettingsError, match="no incident 'three' in the last year; the newest: one, two"):
+        studies.open_case("three", ctx=sample)
 
 
-def test_what_cannot_be_explained_says_why(sample):
+def test_a_case_that_is_not_there_says_why(sample):
     with pytest.raises(SettingsError, match="no metric 'nothing': there are feed_users"):
-        studies.explain("2026-11-20T12:15Z", "nothing", sample)
+        studies.open_case(metric="nothing", at="2026-11-20T12:15Z", ctx=sample)
     with pytest.raises(SettingsError, match="future"):
-        studies.explain("2999-01-01T00:00Z", "views", sample)
-    with pytest.raises(SettingsError, match="not over yet"):
-        studies.explain(f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}", "views", sample)
-    with pytest.raises(SettingsError, match="views has no value in the bucket 2020-01-01T00:00Z; nor is there one before"):
-        studies.explain("2020-01-01T00:00Z", "views", sample)
+        studies.open_case(metric="views", at="2999-01-01T00:00Z", ctx=sample)
+    with pytest.raises(SettingsError, match="nothing to study"):
+        studies.open_case(metric="views", at="2020-01-01T00:00Z", ctx=sample)
 
 
-def test_a_moment_of_a_table_has_no_slices_and_a_gap_none_at_all(tmp_path):
+def test_a_case_of_a_table_has_no_segments(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALERTING_DATA", str(tmp_path))
     index = pd.date_range("2024-01-01", periods=60 * 24, freq="1h", tz="UTC")
-    table = pd.DataFrame({"series": "kpi", "ts": index, "value": np.arange(len(index)) % 24 + 100.0})
-    table.drop(index=1_400).to_csv(tmp_path / "kpi.csv", index=False)
+    values = np.arange(len(index)) % 24 + 100.0
+    values[-30:-26] *= 0.4
+    table = pd.DataFrame({"series": "kpi", "ts": index, "value": values})
+    table.to_csv(tmp_path / "kpi.csv", index=False)
     given = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
-    ctx = connections.connect(dry_run=True, settings=given)
-    moment = studies.explain(f"{index[-1]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
-    assert moment.facts["answer"] == "normal: nothing was told"
-    assert "no slices" in moment.facts["slices"]
-    with pytest.raises(SettingsError, match=f"the last bucket before it with one is {index[1_399]:%Y-%m-%dT%H:%MZ}"):
-        studies.explain(f"{index[1_400]:%Y-%m-%dT%H:%MZ}", "kpi", ctx)
-
-
-def test_what_the_sliders_draw():
-    tuning = WidthTuning(past())
-    narrow, wide = tuning.drawn("a", 1.0, 7, 1.0), tuning.drawn("a", 20.0, 7, 1.0)
-    assert [span.start for span in narrow.spans] == [END - 100 * HOUR, END - 50 * HOUR]
-    assert wide.spans == []
-    assert (wide.judged["high"] > narrow.judged["high"]).all()
-    assert len(tuning.drawn("a", 1.0, 2, 1.0).judged) == 48
-    assert "a at width 1 (metrics.py has 1): 2 incidents in the days shown; over 1.0 weeks 2 a week" in narrow.words
-    assert "MORE THAN the budget of 1" in narrow.words
-    assert "within the budget" in wide.words
-    assert tuning.width_for("a", 0.5) >= tuning.width_for("a", 5.0)
-
-
-def test_sliders_without_ipywidgets_say_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(SettingsError, match="make lab"):
-        studies.tune(past())
-    with pytest.raises(SettingsError, match="pip install ipywidgets"):
-        studies.explore(past(), {"rule": RULE})
-
-
-SLIDERS = """
-from tests.pasts import past
-from alerting import studies
-box = studies.tune(past())
-(metric, width), (days, budget) = (row.children for row in box.children[:2])
-said, picture = box.children[2:]
-seen = [(said.value, bytes(picture.value))]
-for slider, value in ((width, 3.0), (days, 3), (budget, 0.5), (metric, "b")):
-    slider.value = value
-    seen.append((said.value, bytes(picture.value)))
-print(len(set(seen)), all(p.startswith(b"\\x89PNG") for _, p in seen), width.value, said.value[:1])
-"""
-
-
-def test_moving_a_slider_redraws():
-    needs(LAB.exists(), "the lab environment is not there: make .venv-lab/.ready")
-    done = subprocess.run([LAB, "-c", SLIDERS], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["5", "True", "1.0", "b"], done.stderr
+    case = studies.open_case(ctx=connections.connect(dry_run=True, settings=given))
+    assert case.since == index[-30]
+    assert case.segments().empty
+    assert case.root_cause(case.segments()) is None
+    assert case.sql() == ""
 
 
 def test_results_show_themselves_escaped():

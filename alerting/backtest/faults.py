@@ -149,24 +149,6 @@ def default_faults(past: BacktestData, seed: int = 0, kinds: Sequence[FaultSpec]
     ]
 
 
-def around_fault(past: BacktestData, faults: Sequence[Fault], hours: float) -> BacktestData:
-    """Cut the past to some hours around its deepest drop (or else its first fault), to draw it."""
-    drops = [fault for fault in faults if fault.kind == "drop"] or list(faults[:1])
-    middle = min(drops, key=lambda fault: fault.change).start if drops else past.end
-    start = max(past.start, min(middle - hours / 2 * HOUR, past.end - hours * HOUR))
-    return replace(past, start=start, end=min(past.end, start + hours * HOUR))
-
-
-def best_detectors(best: pd.DataFrame, rules: Mapping[str, Detector]) -> dict[str, tuple[Detector, float]]:
-    """Return the best detector of each kind of band, with its best width.
-
-    `best`: `score.best_widths`, the best first. The kind is the name before a comma ("IQR, 24 h"); a name without a comma
-    is a kind of its own.
-    """
-    first = {name.split(", ")[0]: name for name in reversed(best.index)}
-    return {name: (rules[name], float(best.loc[name, "width"])) for name in best.index if name in first.values()}
-
-
 def recall_by_kind(
     past: BacktestData, faults: Sequence[Fault], rules: Mapping[str, tuple[Detector, float]], track: Progress = iter
 ) -> pd.DataFrame:

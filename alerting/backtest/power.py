@@ -98,13 +98,6 @@ def _delays(
     return delays
 
 
-def power_lines(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return one frame per metric: rows are drops, columns part of day and time limit ("day, 1 h"), values the share found."""
-    wide = table.pivot(index=["metric", "drop"], columns="part", values=list(HORIZONS))
-    lines = {f"{part}, {name.removeprefix('within ')}": wide[name, part] for part in PARTS for name in reversed(HORIZONS)}
-    return {str(metric): pd.DataFrame(lines).loc[metric] for metric in dict.fromkeys(table["metric"])}
-
-
 def smallest_found(table: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
     """Return one row per metric: the smallest drop from which on at least `share` of the drops is found; NaN for none."""
     rows: dict[str, dict[str, float]] = {str(metric): {} for metric in dict.fromkeys(table["metric"])}

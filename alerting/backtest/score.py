@@ -125,19 +125,3 @@ def best_widths(table: pd.DataFrame, most: float = np.inf) -> pd.DataFrame:
     allowed = pooled[pooled["false a week"] <= most]
     ranked = allowed.sort_values(["F1", "recall"], ascending=False, kind="stable").reset_index("width")
     return ranked[~ranked.index.duplicated()]
-
-
-def family_table(best: pd.DataFrame) -> pd.DataFrame:
-    """Return the F1 of `best_widths` as band x baseline, for detectors that are named "band, baseline"."""
-    named = best[best.index.str.count(", ") == 1]
-    pairs = pd.MultiIndex.from_tuples([tuple(name.split(", ")) for name in named.index], names=["fence", "past"])
-    table = named["F1"].set_axis(pairs).unstack()
-    return table.loc[table.max(axis=1).sort_values(ascending=False).index]
-
-
-def metric_table(table: pd.DataFrame, best: pd.DataFrame, rule: str) -> pd.DataFrame:
-    """Return one detector's rows by metric, at the width that is best for it over all of them."""
-    width = best.loc[rule, "width"] if rule in best.index else 1.0
-    rows = table.xs(rule, level="rule")
-    widths = rows.index.get_level_values("width")
-    return rows[np.isclose(widths, widths[np.abs(widths - width).argmin()])].droplevel("width")

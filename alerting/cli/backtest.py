@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 import click
+import numpy as np
 import pandas as pd
 
 from alerting import connections, pipeline, studies
@@ -92,10 +93,22 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     heading = "Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
-    click.echo(f"\n{studies.sentences.of_budget(plan, smallest_found(power), cost['false unseen'].mean())}")
+    click.echo(f"\n{plan.words()}")
+    for line in blind_metrics(smallest_found(power)):
+        click.echo(line)
     if write:
         click.echo(f"\n{_write_widths(plan, settings.data / 'metrics.before-budget.py')}")
     return max(_print_faults({}, reading.errors), 1 if plan.exceeded else 0)
+
+
+def blind_metrics(smallest: pd.DataFrame) -> list[str]:
+    """Return a line for each metric that finds no drop surely, of those tried. `smallest`: `power.smallest_found`."""
+    lines = []
+    for name, row in smallest.iterrows():
+        parts = [part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0))]
+        if parts:
+            lines.append(f"{name} is BLIND by {' and by '.join(parts)}: no drop that was tried is told surely within the hour.")
+    return lines
 
 
 def _pinned_line(table: pd.DataFrame, treated: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,8 @@ from typing import Any
 from alerting.model.metric import Policy
 from alerting.model.tables import html_table, percent_change
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+
+_UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,16 @@ class Incident:
 
     def _repr_html_(self) -> str:
         return html_table([self.cells()], f"Incident {self.id}, UTC")
+
+
+def incident_file(id: str) -> str:
+    """Return the path of an incident's page, relative to the folder of reports. No id can lead out of that folder."""
+    return f"incidents/{_UNSAFE_IN_FILE_NAME.sub('_', id)[:150].lstrip('.') or '_'}.html"
+
+
+def incident_notebook(id: str) -> str:
+    """Return the path of an incident's executed notebook, relative to the folder of reports; its page is beside it."""
+    return incident_file(id).removesuffix(".html") + "-notebook.ipynb"
 
 
 def incident_ref(id: str) -> str:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
 from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Incident, Member, Segment
+from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
 from alerting.reporting.layout import render
 from alerting.reporting.sanitize import is_safe, plain_text, sanitize
 from alerting.reporting.types import IncidentStory, PageContext
 
 MAX_SEGMENTS = 12  # rows of each kind in the table of segments
 STAYS_OPEN = timedelta(days=3650)  # the filter by date treats an open incident as ending this far in the future
-_UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
-
-
-def incident_file(id: str) -> str:
-    """Return the path of an incident's page, relative to the folder of reports. No id can lead out of that folder."""
-    return f"incidents/{_UNSAFE_IN_FILE_NAME.sub('_', id)[:150].lstrip('.') or '_'}.html"
 
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
@@ -46,6 +39,7 @@ def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> s
         incident=incident,
         name=_name(story, page),
         state=_state(incident, page),
+        notebook=incident_notebook(incident.id).replace(".ipynb", ".html").removeprefix("incidents/") if story.notebook else "",
         facts={key: words for key, words in facts.items() if words},
         is_safe=is_safe,
         members=[_member_row(member, page) for member in incident.members],

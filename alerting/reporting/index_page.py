@@ -32,10 +32,13 @@ class CalendarDay:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ok", "alert", "failed", "unknown", "missing"), 0))
 
 
-def index_page(runs: Sequence[RunRecord], page: PageContext, cards: Sequence[Markup] = (), note: str = "") -> str:
+def index_page(
+    runs: Sequence[RunRecord], page: PageContext, cards: Sequence[Markup] = (), note: str = "", studies: Sequence[str] = ()
+) -> str:
     """Return the HTML of the page.
 
     `runs`: all runs on the lists, newest first. `cards`: the incidents, newest first. `note`: why the database could not be read.
+    `studies`: names of the pages in reports/studies.
     """
     live = [run for run in runs if not run.rehearsal]
     kept = [run for run in runs if run.href]
@@ -46,6 +49,7 @@ def index_page(runs: Sequence[RunRecord], page: PageContext, cards: Sequence[Mar
         page,
         newest=live[0] if live else None,
         note=note,
+        studies=studies,
         calendar=calendar_heatmap(live, page),
         letters=LETTERS,
         metrics={"": page.text("any metric")} | titles | {name: name for name in untitled},

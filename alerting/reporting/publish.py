@@ -18,11 +18,11 @@ from typing import Any
 from markupsafe import Markup
 
 from alerting.model.errors import StoreError
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, incident_file, incident_notebook
 from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
-from alerting.reporting.incident_page import incident_card, incident_file, incident_page
+from alerting.reporting.incident_page import incident_card, incident_page
 from alerting.reporting.index_page import index_page
 from alerting.reporting.run_page import RenderedRun, run_page
 from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord
@@ -113,7 +113,8 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
             note = str(error)
             with suppress(OSError):  # take the incidents from the present index
                 cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
-        write_file(path, redact(index_page(runs, page, cards, note), settings)[0])
+        studies = sorted(file.stem for file in (settings.reports / "studies").glob("*.html"))
+        write_file(path, redact(index_page(runs, page, cards, note, studies), settings)[0])
     return path
 
 
@@ -166,7 +167,9 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
             for message in thread
             if message.picture and (run := runs.get(message.key)) and message.key in run.pictures
         }
-        stories.append(IncidentStory(incident, thread, runs, pictures))
+        notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
+        written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
+        stories.append(IncidentStory(incident, thread, runs, pictures, written))
     return stories
 
 

@@ -90,6 +90,7 @@ class IncidentStory:
     thread: tuple[ThreadMessage, ...] = ()
     runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that sent it
     pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> path of its picture below reports/
+    notebook: str = ""  # when the page of its notebook was written; "" where there is none
 
     def versions(self, message: ThreadMessage) -> list[ThreadMessage]:
         """Return a message and its edits that were sent, oldest first."""

@@ -43,6 +43,8 @@ _WORDS = {  # key -> English, Russian
     "no incidents": ("None is known.", "Ни одного не известно."),
     "incident": ("Incident", "Инцидент"),
     "runs": ("Checks, newest first", "Проверки, новые сверху"),
+    "its notebook": ("Notebook of this incident", "Ноутбук этого инцидента"),
+    "studies": ("Study notebooks", "Исследования"),
     "count": ("checks: {count}", "проверок: {count}"),
     "filter": ("Filter", "Фильтр"),
     "metric": ("Metric", "Метрика"),

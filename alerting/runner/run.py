@@ -19,6 +19,7 @@ from alerting.model.errors import AlertingError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
+from alerting.runner import incident_notebook
 from alerting.settings import ROOT, Settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -93,10 +94,13 @@ def run_alerts(
                 return RED
         parameters = {name: value for name, value in (("at", at), ("days", days), ("dry_run", dry_run)) if value}
         try:
-            return run.execute(notebook, parameters)
+            code = run.execute(notebook, parameters)
         except Exception as error:
             run.notify(f"the runner itself failed: {type(error).__name__}: {error}")
             raise
+    if not dry_run:
+        incident_notebook.start_notebooks(settings, started)
+    return code
 
 
 @dataclass

@@ -19,7 +19,7 @@ from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
-from alerting.model.verdict import Episode, Verdict
+from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import Database, ReadOnlyDatabase
@@ -282,6 +282,11 @@ class ReadOnlyState:
             if found := self._file.read(from_row(ThreadMessage), sql, prefix, prefix):
                 return [addressed_to(message, DEFAULT_DESTINATION) for message in found]
         return []
+
+    def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
+        """Return the ids of the incidents that have a message of these kinds, written since then."""
+        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND kind = ?"
+        return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """Return the moment of each run that started since then -> its start."""

@@ -1,27 +1,25 @@
-"""The shared parts of the study notebooks: a past read from the configured source, a week's review, an explained moment, sliders.
+"""What the study notebooks share: a past read from the configured source, a review of it, and the execution of the notebooks.
 
-`sentences` and `suggest` turn results into conclusions and into lines of metrics.py.
+`suggest` writes widths into metrics.py.
 """
 
-from alerting.studies import sentences, suggest
-from alerting.studies.data import detector_views, last_days, load_past, local_times, past_table, track
-from alerting.studies.execute import execute
-from alerting.studies.explain import explain
+from alerting.studies import suggest
+from alerting.studies.case import Case, open_case
+from alerting.studies.data import history, known_incidents, labelled_past, load_past, rows_read, track
+from alerting.studies.execute import execute, execute_incidents
 from alerting.studies.review import review
-from alerting.studies.widgets import explore, tune
 
 __all__ = [
-    "detector_views",
+    "Case",
     "execute",
-    "explain",
-    "explore",
-    "last_days",
+    "execute_incidents",
+    "history",
+    "known_incidents",
+    "labelled_past",
     "load_past",
-    "local_times",
-    "past_table",
+    "open_case",
     "review",
-    "sentences",
+    "rows_read",
     "suggest",
     "track",
-    "tune",
 ]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alerting import connections, pipeline
 from alerting.backtest.replay import BacktestData, KnownSpan, Progress
+from alerting.metrics import metrics_of_table
+from alerting.model.clock import DAY, EPOCH
 from alerting.model.errors import SettingsError
-from alerting.model.metric import Detector, Metric
 from alerting.model.run import Reading
-from alerting.model.tables import bucket_text, cell_text
+from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
-from alerting.pipeline.judge import judge_series
 from alerting.sources.cache import CachedSource
 
 BAR_DELAY = 2.0  # seconds before a bar is shown
@@ -109,44 +110,83 @@ def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
     return tuple(KnownSpan(incident.start, incident.end, incident.metrics) for incident in planted)
 
 
-def past_table(past: BacktestData) -> pd.DataFrame:
-    """Return one row per metric: two columns of text (its span in local time), then columns of numbers."""
-    rows = {}
-    for metric in past.metrics:
-        values = past.values()[metric.name]
-        first, last = (bucket_text(at, metric.step, past.zone) for at in (values.index[0], values.index[-1]))
-        rows[metric.name] = {
-            "first bucket": first,
-            "last bucket": last,
-            "step, min": metric.step / timedelta(minutes=1),
-            "least": values.min(),
-            "median": values.median(),
-            "most": values.max(),
-            "buckets": len(values),
-            "missing": int(values.isna().sum()),
-            "known to be odd": int(past.in_known(metric, values.index).sum()),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
+    """Return the last `weeks` as one table: index the start of the bucket in local time, one column (float64) per metric.
+
+    A day is at its midnight. NaN where a bucket has no value. Metrics whose buckets have another length or begin at another time
+    than most are left out, with a line that names them. `at` and errors: as `load_past`.
+    """
+    past, _ = load_past(weeks, at, ctx)
+    grids = [(metric.step, metric.phase) for metric in past.metrics]
+    step, phase = max(grids, key=lambda each: (grids.count(each), -each[0]))
+    alike = [metric.name for metric in past.metrics if (metric.step, metric.phase) == (step, phase)]
+    for why, left in (
+        (f"their step is not {step}", [metric.name for metric in past.metrics if metric.step != step]),
+        ("their buckets begin at another time", [m.name for m in past.metrics if m.step == step and m.name not in alike]),
+    ):
+        if left:
+            sys.stdout.write(f"left out, as {why}: {', '.join(left)}\n")
+    values = past.values()
+    table = pd.DataFrame({name: values[name] for name in alike}).tz_convert(past.zone)
+    if step == DAY:  # in summer the bucket begins an hour after midnight
+        days = (table.index + step / 2).tz_localize(None).normalize()
+        table.index = days.tz_localize(past.zone, ambiguous=np.ones(len(days), bool), nonexistent="shift_forward")
+    return table.rename_axis("bucket").rename_axis(columns="metric")
 
 
-def judge_by(past: BacktestData, metric: Metric, rule: Detector) -> pd.DataFrame:
-    """Judge the metric's buckets from the start of the past to its end by that detector, as a run would."""
-    frame = judge_series(replace(metric, rule=rule), past.series[metric.name], past.zone, past.volumes.get(metric.name))
-    return frame.loc[past.start : past.end - metric.step]
+def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
+    """Return the incidents planted into the sample app: start and end in local time, metrics (a tuple; empty: all).
+
+    Other sources have none: the table is empty.
+    """
+    ctx = ctx or connections.connect(dry_run=True)
+    table = pd.DataFrame([asdict(span) for span in _known_incidents(ctx)], columns=["start", "end", "metrics"])
+    for column in ("start", "end"):
+        table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(ctx.zone)
+    return table
 
 
-def detector_views(past: BacktestData, rules: Mapping[str, Detector], metric: Metric) -> dict[str, tuple[Metric, pd.DataFrame]]:
-    """Return name -> the metric and its judged buckets for each detector, as `charts.studies.bands_chart` draws them."""
-    return {name: (metric, judge_by(past, metric, rule)) for name, rule in rules.items()}
+def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
+    """Return for each table and bucket the time of the newest row before the bucket's end: columns table, bucket, newest.
+
+    Times are local. Empty where the source does not say when rows were written.
+    """
+    past, reading = load_past(weeks, at, ctx)
+    tables = [
+        pd.DataFrame({"table": name, "bucket": counts.index, "newest": pd.to_datetime(counts["newest"], unit="s", utc=True)})
+        for name, counts in reading.counts.items()
+        if "newest" in counts
+    ]
+    found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["table", "bucket", "newest"])
+    for column in ("bucket", "newest"):
+        found[column] = pd.to_datetime(found[column], utc=True).dt.tz_convert(past.zone)
+    return found[found["bucket"] >= past.start]
 
 
-def last_days(past: BacktestData, days: float) -> dict[str, tuple[Metric, pd.DataFrame]]:
-    """Return name -> metric and its judged buckets of the last days, for every metric with its own detector and width."""
-    late = replace(past, start=max(past.start, past.end - timedelta(days=days)))
-    return {metric.name: (metric, judge_by(late, metric, metric.rule)) for metric in past.metrics}
+def labelled_past(table: pd.DataFrame, warm_up: timedelta = timedelta(days=28)) -> tuple[BacktestData, list[KnownSpan]]:
+    """Return labelled series as a past to replay, and the incidents in it, one for each run of labelled buckets.
 
+    `table`: columns series (text), ts (start of the bucket; naive times are UTC), value (float64) and label (1: part of an
+    incident). The first `warm_up` of each series is history: no alert in it is false and no incident counts.
+    """
+    frames, steps, phases = {}, dict[str, timedelta](), dict[str, timedelta]()
+    for title, rows in table.groupby("series", sort=False):
+        times = pd.DatetimeIndex(rows["ts"])
+        times = times.tz_convert("UTC") if times.tz else times.tz_localize("UTC")
+        steps[str(title)] = step = pd.Series(times).diff().mode()[0].to_pytimedelta()
+        frames[str(title)] = frame = rows.set_index(times)[["value", "label"]].asfreq(step)
+        phases[str(title)] = (frame.index[0].to_pydatetime() - EPOCH) % step
+    metrics = metrics_of_table(steps, phases)
 
-def local_times(incidents: pd.DataFrame, zone: str) -> pd.DataFrame:
-    """Return the incidents (`Replay.incidents`) with their times as text in local time."""
-    times = {name: pd.to_datetime(incidents[name], utc=True).dt.tz_convert(zone) for name in ("since", "told", "until")}
-    return incidents.assign(**{name: at.dt.strftime("%a %d %b %H:%M").fillna("") for name, at in times.items()})
+    series, incidents, known = {}, [], []
+    for name, step, frame in ((metric.name, metric.step, frames[metric.query]) for metric in metrics):
+        series[name] = frame["value"].astype(float)
+        begins = frame.index[0] + warm_up
+        known.append(KnownSpan(frame.index[0].to_pydatetime(), begins.to_pydatetime(), (name,)))
+        odd = frame["label"] == 1
+        for _, run in frame[odd].groupby((odd != odd.shift()).cumsum()[odd]):
+            if run.index[0] >= begins:
+                incidents.append(KnownSpan(run.index[0].to_pydatetime(), (run.index[-1] + step).to_pydatetime(), (name,)))
+    start = min(values.index[0] for values in series.values()).to_pydatetime()
+    end = max(values.index[-1] for values in series.values()).to_pydatetime() + max(steps.values())
+    return BacktestData(metrics, series, start, end, known=known), incidents

@@ -1,36 +1,89 @@
-"""`make notebooks`: execute the studies top to bottom into reports/studies. It needs the lab environment."""
+"""`make notebooks`: execute the studies into reports/studies, as notebooks and as pages. It needs the lab environment."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from alerting.model.errors import SettingsError
+from alerting.model.incident import incident_notebook
+from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
+
+FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
+LIVE = "live"  # tag of cells that only work in Jupyter, such as sliders
 
 
 def execute(settings: Settings, names: list[str], folder: Path = ROOT / "notebooks") -> int:
     """Execute the notebooks named (default: all studies in `folder`); returns 1 when one of them fails, else 0.
 
-    Raises SettingsError for a name that does not exist.
+    Each becomes NAME.ipynb and NAME.html. Raises SettingsError for a name that does not exist.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     notebooks = {path.stem: path for path in sorted(folder.glob("[0-9]*.ipynb"))}
-    absent = [name for name in names if name not in notebooks]
-    if absent:
+    chosen = [FORMER_NAMES.get(name, name) for name in names] or list(notebooks)
+    if absent := [name for name in chosen if name not in notebooks]:
         raise SettingsError(f"no notebook {', '.join(absent)}: there are {', '.join(notebooks)}")
     out = settings.reports / "studies"
     out.mkdir(parents=True, exist_ok=True)
     code = 0
-    for name in names or notebooks:
-        target = out / f"{name}.ipynb"
+    for number, name in enumerate(chosen, 1):
+        target, began = out / f"{name}.ipynb", time.monotonic()
+        sys.stderr.write(f"{name}: {number} of {len(chosen)}\n")
         bar = {"desc": name, "leave": False, "disable": None}  # None: in a terminal only
         try:
             papermill.execute_notebook(str(notebooks[name]), str(target), progress_bar=bar, cwd=str(ROOT), kernel_name="python3")
-            sys.stdout.write(f"{target}\n")
         except PapermillExecutionError as error:
             sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
             code = 1
+        page = write_page(target)
+        sys.stdout.write(f"{page} ({time.monotonic() - began:.0f} s)\n")
     return code
+
+
+def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
+    """Execute notebook 2.2 for the incidents into reports/incidents; returns 1 when one of them fails, else 0.
+
+    The process ends after so many seconds, and its kernel with it.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    limit = threading.Timer(seconds, os._exit, [1])
+    limit.daemon = True
+    limit.start()
+    code = 0
+    for id in ids:
+        target = settings.reports / incident_notebook(id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        parameters = {"incident": id}
+        source = folder / "2.2-incident.ipynb"
+        try:
+            papermill.execute_notebook(
+                str(source), str(target), parameters, progress_bar=False, cwd=str(ROOT), kernel_name="python3"
+            )
+        except PapermillExecutionError as error:
+            sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
+            code = 1
+        target.write_text(redact(target.read_text(encoding="utf-8"), settings)[0], encoding="utf-8")
+        sys.stdout.write(f"{write_page(target)}\n")
+    return code
+
+
+def write_page(notebook: Path) -> Path:
+    """Write the executed notebook as a page of the same name, without the outputs of cells tagged `live`; returns its path."""
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
+
+    live = TagRemovePreprocessor(remove_all_outputs_tags={LIVE}, enabled=True)
+    exporter = HTMLExporter(preprocessors=[live], mathjax_url="", require_js_url="", jquery_url="")
+    text, _ = exporter.from_filename(str(notebook))
+    page = notebook.with_suffix(".html")
+    page.write_text(text, encoding="utf-8")
+    return page

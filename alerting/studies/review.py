@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
-from alerting.backtest.review import at_widths, group_events, near_misses
+from alerting.backtest.review import group_events, near_misses
 from alerting.incidents import labels
 from alerting.model.incident import Incident
 from alerting.model.tables import DisplayList
@@ -43,7 +42,7 @@ class Review:
     def words(self) -> str:
         """Return a sentence: where the incidents are from."""
         start, end = (pd.Timestamp(at).tz_convert(self.past.zone) for at in (self.past.start, self.past.end))
-        span = f"From {start:%a %d %b %H:%M} to {end:%a %d %b %H:%M}"
+        span = f"From {start:%a %d %b %H:%M} to {end:%a %d %b %H:%M} ({self.past.zone})"
         replayed = f"a replay of the rules as they stand now makes {incident_count(self.replayed)}"
         if self.recorded:
             return f"{span} runs have remembered {incident_count(self.recorded)}; {replayed}."
@@ -62,19 +61,6 @@ class Review:
     def near_misses(self, most: int = 10) -> DisplayList[Verdict]:
         """Return the highest scores that opened no incident, times in local time."""
         return DisplayList(near_misses(self.replay, most), "near misses", self.past.zone)
-
-    def at_widths(self, track: Progress = iter) -> pd.DataFrame:
-        """Return incidents a week, truths found and truths lost for factors of the widths."""
-        return at_widths(self.past, self.truths, track=track)
-
-    @property
-    def moment(self) -> dict[str, str]:
-        """`at` and `metric` of the incidents' worst bucket; of the nearest miss where there is no incident."""
-        worst_of_each = [incident.root.worst or incident.root.first for incident in self.incidents]
-        with_band = [v for v in worst_of_each if v.value == v.value and v.high == v.high]
-        verdicts = with_band or self.near_misses(1) or [v for v in self.replay.verdicts if v.value == v.value][-1:]
-        worst = max(verdicts, key=lambda verdict: np.nan_to_num(abs(verdict.score)))
-        return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": worst.metric}
 
 
 def incident_count(incidents: Sequence[Incident]) -> str:
