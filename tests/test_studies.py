@@ -210,6 +210,39 @@ def test_labelled_series_become_a_past_with_incidents():
     assert [metric.name for metric in past.metrics] == list(past.series) == ["kpi"]
 
 
+def test_labelled_series_keep_their_names_apart_and_their_buckets_where_rows_are():
+    index = pd.date_range("2024-01-01T00:02", periods=40 * 96, freq="15min")
+    tables = [pd.DataFrame({"series": name, "ts": index, "value": 100.0, "label": 0}) for name in ("a b", "a_b")]
+    for number, table in enumerate(tables):
+        table.loc[3000 + 100 * number, "label"] = 1
+    past, incidents = studies.labelled_past(pd.concat(tables))
+    assert len({metric.name for metric in past.metrics}) == len(past.series) == 2
+    assert [(span.metrics, span.start) for span in incidents] == [
+        ((metric.name,), index[3000 + 100 * number].tz_localize("UTC")) for number, metric in enumerate(past.metrics)
+    ]
+    assert len(past.replay_all().verdicts) == 2 * len(index)
+
+
+def test_a_history_of_days_has_them_at_midnight(tmp_path):
+    """Also in summer, when the bucket begins an hour after it."""
+    days = pd.date_range("2024-01-01", "2024-05-31")
+    pd.DataFrame({"series": "orders", "ts": days.strftime("%Y-%m-%d"), "value": 5.0}).to_csv(tmp_path / "kpi.csv", index=False)
+    given = {"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path), "ALERTING_ZONE": "Europe/Berlin"}
+    table = studies.history(12, ctx=connections.connect(dry_run=True, settings=load_settings(given)))
+    assert list(table.index.tz_localize(None)) == list(days[-84:])
+
+
+def test_a_metric_that_was_not_judged_says_why(tmp_path):
+    index = pd.date_range("2024-01-01", periods=60 * 24, freq="1h", tz="UTC")
+    names = {"good": index, "slow": index[::240]}  # the step of the second is more than a day
+    tables = [pd.DataFrame({"series": name, "ts": times, "value": np.arange(len(times)) + 9.0}) for name, times in names.items()]
+    pd.concat(tables).to_csv(tmp_path / "kpi.csv", index=False)
+    settings = load_settings({"ALERTING_SOURCE": str(tmp_path / "kpi.csv"), "ALERTING_DATA": str(tmp_path)})
+    with pytest.raises(SettingsError, match=r"slow was not judged: kpi\.csv: the step of slow is 10 days"):
+        studies.open_case("", "slow", ctx=connections.connect(dry_run=True, settings=settings))
+    assert studies.open_case("", "good", ctx=connections.connect(dry_run=True, settings=settings)).metric.name == "good"
+
+
 def test_widths_as_lines_of_the_catalogue():
     name, before, after = studies.suggest.width_lines({"views": 1.35}).splitlines()
     assert (name, before[:10], after) == ("# views", "- parents=", f"+ width=1.35, {before[2:]}")

@@ -1,7 +1,9 @@
 """What was judged before and has gone from the source is "no data", once, until it is back or retired; an empty source is a
 failed run."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -186,3 +188,31 @@ def test_labels_that_leave_a_query_are_no_data(tmp_path, name, told):
         pipeline.commit(ctx, judged, changes, [])
         found.append([(event.kind, event.metric) for event in changes.events])
     assert found == [[], [(EventKind.NO_DATA, "ios")] if told else []]
+
+
+def test_a_daily_series_that_leaves_the_file_is_missed_by_local_days(table):
+    """Its days begin where they did: none is judged twice, and its values stay."""
+    zone = "Europe/Moscow"
+    table.settings = replace(table.settings, zone=zone)
+
+    def write(days, *names):
+        dates = pd.date_range("2026-09-01", periods=days, freq="D")
+        lines = [f"{name},{day:%Y-%m-%d},{100 + day.day_of_week}" for name in names for day in dates]
+        table.path.write_text("\n".join(["series,ts,value", *lines, ""]))
+
+    def after(days):
+        return datetime(2026, 9, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC) + days * DAY + timedelta(minutes=6)
+
+    write(80, "orders", "searches")
+    assert table.run(after(80))[0] == []
+    with StateOf(table) as store:
+        before = store.judged("orders", after(70))
+    told = []
+    for days in (81, 82):
+        write(days, "searches")
+        told += table.run(after(days))[0]
+    assert told == [(EventKind.NO_DATA, "orders", after(81) - timedelta(minutes=6))]
+    with StateOf(table) as store:
+        now = store.judged("orders", after(70))
+    assert [v for v in now if v.status is not Status.MISSING] == before
+    assert len(now) == len(before) + 2
