@@ -70,7 +70,13 @@ def commands() -> None:
 @click.option("--dry-run", is_flag=True, help="Save no state and send nothing.")
 def run_alerts(at: str, days: int, dry_run: bool) -> int:
     """Check every metric now, send alerts, save the run."""
-    return runner.run_alerts(load_settings(), at=at, days=days, dry_run=dry_run)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        if not dry_run:
+            runner.report_settings_error(str(error))
+        raise
+    return runner.run_alerts(settings, at=at, days=days, dry_run=dry_run)
 
 
 @commands.command()

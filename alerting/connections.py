@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
-from alerting.event_calendar import load_calendar
+from alerting.event_calendar import check_calendar, load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import HistoryCache, Notifier, Source
@@ -21,7 +21,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, load_settings, retired
+from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -162,9 +162,28 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     return [metric for metric in metrics if not names or metric.name in names]
 
 
+def check_settings(settings: Settings) -> None:
+    """Check the catalogue with its queries, and the calendar, before anything is read from the source.
+
+    The metrics of a table file are checked when it is opened. Raises SettingsError.
+    """
+    if settings.has_catalogue:
+        load_catalogue(settings)
+    check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)
+
+
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return the queries in the SQL files of a folder: name of the file without .sql -> query."""
-    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
+    """Return the queries in the SQL files of a folder: name of the file without .sql -> query. Hidden files are left out.
+
+    Raises SettingsError for a file that cannot be read.
+    """
+    queries = dict[str, Query]()
+    for path in sorted(folder.glob("[!.]*.sql")):
+        try:
+            queries[path.stem] = Query(path.stem, path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 or move it away") from None
+    return queries
 
 
 def source_tables(settings: Settings) -> dict[str, str]:

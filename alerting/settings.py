@@ -10,6 +10,8 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_CALENDAR = ROOT / "alerting" / "calendar.csv"
 RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
 
 
@@ -247,6 +250,16 @@ class Settings:
     def lock_file(self) -> Path:
         """Return the path of the file that a run locks."""
         return self.data / "run.lock"
+
+    @property
+    def cron_minute(self) -> int:
+        """Return the minute past each quarter of an hour at which cron starts a run: a bucket has closed and had time to fill."""
+        return ceil(self.delay) % 15
+
+    def next_cron_run(self, at: datetime) -> datetime:
+        """Return the next time after `at` (aware UTC) at which cron starts a run."""
+        seconds = int(at.timestamp()) - 60 * self.cron_minute
+        return datetime.fromtimestamp(seconds // 900 * 900 + 900 + 60 * self.cron_minute, UTC)
 
     @property
     def has_catalogue(self) -> bool:

@@ -195,7 +195,8 @@ def test_a_database_that_is_down_is_said_once_an_hour_and_loses_no_bucket(tables
     assert len(texts(bot)) == 1
     code, printed = cron.run(DAY + 45 * STEP + timedelta(minutes=6))
     assert code == 0, printed
-    assert len(texts(bot)) == 1  # nothing unusual in what was judged late
+    assert texts(bot)[1:] == [next(text for text in texts(bot) if "Checks work again" in text)]
+    assert "judged now: nothing unusual" in bot.messages[-1].plain
     assert secrets_in(tmp_path, bot.token, tables.password) == []
 
 

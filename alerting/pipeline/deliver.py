@@ -88,7 +88,7 @@ def send_waiting(store: Store, notifier: Notifier, now: datetime, wait: Callable
     `wait` (seconds) is called when a destination asks to slow down, or when the chat has had as many messages as it takes.
     Raises StoreError.
     """
-    delivery = _Delivery(store, notifier, now, wait, sent_in_minute=store.sent_since(now - MINUTE, DEFAULT_DESTINATION))
+    delivery = _Delivery(store, notifier, now, wait, sent_in_minute=store.sent_since(now - MINUTE, now, DEFAULT_DESTINATION))
     receipts: dict[str, Receipt] = {}
     while batch := [message for message in store.waiting(now) if message.key not in receipts]:
         for message in batch:  # after these others may be sent, such as the picture of a sent text

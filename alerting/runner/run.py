@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 import shlex
 import sys
@@ -19,10 +18,10 @@ from alerting.model.errors import AlertingError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
-from alerting.settings import ROOT, Settings
+from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
-OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
+OK, RED, WRONG, BUSY, INTERRUPTED = 0, 1, 2, 75, 130  # exit codes; 2: of a setting
 HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
@@ -73,7 +72,8 @@ def run_alerts(
     """Execute the notebook, publish it as the record of the run, and return the exit code.
 
     0: every cell was executed. 1: the run failed; the record has the reason, and `notify` was called (default: a message to the
-    chat). 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock.
+    chat). 2: the same, because a setting, the catalogue or the calendar is wrong. 75: another run is in progress. 130:
+    interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock.
     """
     started = datetime.now(UTC)
     run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
@@ -97,6 +97,22 @@ def run_alerts(
         except Exception as error:
             run.notify(f"the runner itself failed: {type(error).__name__}: {error}")
             raise
+
+
+def report_settings_error(reason: str) -> None:
+    """Send a notice that no run is possible, as far as the settings allow that. Print a line only if it fails."""
+    settings, now = usable_settings(), datetime.now(UTC)
+    if settings is None:
+        return
+    try:
+        with locked(settings.lock_file, now):
+            from alerting.failure_notice import notify_failure
+
+            notify_failure(settings, now, redact(reason, settings)[0], "")
+    except (AlertingError, OSError) as error:
+        _Run(settings, now, None).log(f"the failure could not be told: {error}")
+    except AlreadyRunningError:
+        pass  # the next one tells it
 
 
 @dataclass
@@ -133,9 +149,11 @@ class _Run:
             if trouble := ping(self.settings.heartbeat_url):  # an external monitor raises an alarm when requests stop
                 self.log(f"heartbeat: {trouble}")
         worst = failure or killed
-        if worst and worst.told:
+        if worst and worst.told and (self.settings.destinations or not worst.settings):
             self.notify(worst.reason, link)
-        return RED if failure else OK
+        elif not worst and not rehearsal and self.notifier is None:
+            self._report_recovery(link)
+        return (WRONG if failure.settings else RED) if failure else OK
 
     def _update_index(self, trouble: str) -> None:
         """Write the index of runs. An error here, or `trouble` from the run's own page, is logged but does not fail the run."""
@@ -163,6 +181,18 @@ class _Run:
         if line:
             self.log(line)
 
+    def _report_recovery(self, link: str) -> None:
+        """Send a message that checks work again, if the chat was told that they fail."""
+        from alerting.failure_notice import notify_recovery, reported_since  # late: it is imported with the index
+
+        try:
+            since = reported_since(self.settings, self.started)
+            line = notify_recovery(self.settings, self.started, since, link) if since else ""
+        except AlertingError as error:
+            line = f"the recovery could not be told: {error}"
+        if line:
+            self.log(line)
+
     def log(self, text: str) -> None:
         """Print a line with the time at which the run started."""
         sys.stdout.write(f"{self.started:%Y-%m-%dT%H:%MZ} {redact(text, self.settings)[0]}\n")
@@ -174,7 +204,7 @@ def crontab_line(settings: Settings) -> str:
 
     The variable PYTHON is passed on. Each % is escaped, because an unescaped % ends the command in a crontab.
     """
-    minute = math.ceil(settings.delay) % 15
+    minute = settings.cron_minute
     every = f"{minute}-59/15" if minute else "*/15"
     python = os.environ.get("PYTHON", "")
     variable = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""

@@ -18,7 +18,7 @@ from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
-from alerting.model.verdict import Episode, Verdict
+from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import Database, ReadOnlyDatabase
@@ -260,6 +260,16 @@ class ReadOnlyState:
             if found := self._file.read(from_row(ThreadMessage), sql, prefix, prefix):
                 return [addressed_to(message, DEFAULT_DESTINATION) for message in found]
         return []
+
+    def failure_notices(self, started: datetime) -> list[datetime]:
+        """Return the times of the notices of failed runs since the last good run before the one `started`, until that one began,
+        unless it was said since then that runs work again.
+        """
+        sql = """SELECT bucket FROM messages WHERE kind = ?1 AND state IN ('sent', 'waiting')
+            AND bucket >= COALESCE((SELECT MAX(started) FROM runs WHERE well AND started < ?3), '') AND bucket < ?3
+            AND id > COALESCE((SELECT MAX(id) FROM messages WHERE kind = ?2), 0)"""
+        kinds = (EventKind.RUN_FAILED.value, EventKind.RUN_RECOVERED.value)
+        return self._file.read(datetime.fromisoformat, sql, *kinds, iso(started))
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """Return the moment of each run that started since then -> its start."""
