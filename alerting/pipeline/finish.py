@@ -10,6 +10,7 @@ from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Receipt
 from alerting.model.run import Outcome, Reading, Run
 from alerting.pipeline.advance import StateChange, advance
+from alerting.pipeline.begin import clock_fault
 from alerting.pipeline.compose import compose
 from alerting.pipeline.context import DueBuckets, RunContext, clock
 from alerting.pipeline.deliver import commit, deliver
@@ -61,6 +62,7 @@ def finish(
     sent = sum(receipt.state == "sent" for receipt in messages)
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
+    faults += filter(None, [clock_fault(ctx, now or clock())])
     kept = [f"message {r.key} was kept: {r.reason}" for r in messages if r.state == "kept"]
 
     text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"

@@ -21,7 +21,7 @@ from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
-from alerting.store.database import Database, ReadOnlyDatabase
+from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
@@ -62,7 +62,10 @@ class StateStore(Outbox, HistoryTables):
         """
         self.notes: list[str] = []
         self._routes = routes
-        self._file = Database(Path(path), self.notes, patience)
+        backup = Path(path).parent / "backup" / Path(path).name if str(path) != ":memory:" else None
+        self._file = Database(Path(path), self.notes, patience, backup)
+        restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
+        self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
 
     def close(self) -> None:
         self._file.close()
@@ -168,7 +171,8 @@ class StateStore(Outbox, HistoryTables):
         sql = """INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (started) DO UPDATE
             SET at = excluded.at, ended = excluded.ended, well = excluded.well, said = excluded.said
             WHERE excluded.ended IS NOT NULL"""
-        self._file.write((sql, [to_row(run)]))
+        told = [(RESTORED,)] if run.ended else []
+        self._file.write((sql, [to_row(run)]), ("DELETE FROM facts WHERE name = ?", told))
 
     def runs(self, since: datetime) -> list[Run]:
         return self._file.read(from_row(Run), "SELECT * FROM runs WHERE at > ? ORDER BY at, started", iso(since))
