@@ -239,7 +239,11 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
-    return StateStore(settings.state_file, routes=settings.effective_routes)
+    store = StateStore(settings.state_file, routes=settings.effective_routes)
+    if store.is_new and (earlier := next(settings.reports.glob("runs/*/alert-*"), None)):
+        lost = "there is no backup: open incidents are not known any more and may be told again. If it was moved, put it back"
+        store.notes.append(f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and {lost}.")
+    return store
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

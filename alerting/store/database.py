@@ -198,9 +198,10 @@ class Database:
 
     def _open_backup(self, db: sqlite3.Connection, path: Path) -> None:
         """Open the backup and bring it up to date; or, if the file is empty and the backup is not, restore the file from it."""
+        here = _fingerprint(db)
         try:
             self._copy = Database(path, [], self._patience)
-            here, there = _fingerprint(db), self._copy.run(_fingerprint)
+            there = self._copy.run(_fingerprint)
             if not any(here) and any(there):
                 copy_tables(path, db)
                 text = f"The state database {self._path} was empty or missing. It was restored from {path}, as of {there[0]}."
@@ -296,7 +297,7 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
-    """Return numbers that differ when a file and its backup differ, all of them 0 or "" for an empty one. The last run is first."""
+    """Return the start of the last run, and numbers that differ if file and backup do. All are 0 or "" in an empty file."""
     sql = """SELECT COALESCE((SELECT MAX(started) FROM runs), ''), (SELECT COUNT(*) FROM runs WHERE ended <> ''),
         COALESCE((SELECT MAX(id) FROM messages), 0), (SELECT COUNT(*) FROM messages WHERE state = 'sent'),
         (SELECT COUNT(*) FROM incidents), COALESCE((SELECT SUM(LENGTH(body)) FROM incidents), 0),
@@ -326,8 +327,10 @@ def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
 
     if not short():
         return False
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    return short() and db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"
+    _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if not short():
+        return False
+    return frames == moved or db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"  # another process uses the -wal
 
 
 def _damage(text: str) -> sqlite3.DatabaseError:
@@ -346,7 +349,7 @@ def _code(error: Exception) -> int:
 def _is_sound(path: Path, patience: float) -> bool:
     try:
         with closing(sqlite3.connect(path, timeout=patience)) as db:
-            return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+            return not _is_cut(db, path) and bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
     except sqlite3.OperationalError:
         return True  # locked or not accessible: moving it is not for this process
     except sqlite3.DatabaseError:

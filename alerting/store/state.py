@@ -67,6 +67,11 @@ class StateStore(Outbox, HistoryTables):
         restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
         self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
 
+    @property
+    def is_new(self) -> bool:
+        """Return whether no run has left anything yet."""
+        return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
+
     def close(self) -> None:
         self._file.close()
 
