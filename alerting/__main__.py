@@ -6,17 +6,23 @@ progress; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 
 try:
+    from datetime import UTC, datetime  # an old Python has no UTC
+
     import click
-except ModuleNotFoundError:
+except ImportError:  # another Python, such as the system's
+    environment = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
+    if environment.exists() and Path(sys.prefix) != environment.parent.parent and __name__ == "__main__":
+        os.execv(str(environment), [str(environment), "-m", "alerting", *sys.argv[1:]])
     sys.stderr.write(f"error: {sys.executable} lacks the packages: use .venv/bin/python instead, which `make env` makes\n")
     sys.exit(2)
 
@@ -165,8 +171,19 @@ def rollup(words: tuple[str, ...]) -> int:
     raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
+def replace_what_cannot_be_printed() -> None:
+    """Let both streams print a replacement for a character that their encoding lacks. A closed stream prints nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. An error is printed as one line on stderr. Without arguments, print the help."""
+    replace_what_cannot_be_printed()
     try:
         return int(commands.main(list(arguments) or ["--help"], prog_name="python -m alerting", standalone_mode=False))
     except click.UsageError as error:

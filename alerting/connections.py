@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
+WOULD_BE_SENT, PRINTED = "would have been sent", "printed, no chat is configured"
 SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
@@ -68,6 +69,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         calendar=calendar,
         started=now,
         daily=settings.daily,
+        sent_as=WOULD_BE_SENT if dry_run else "sent" if settings.destinations else PRINTED,
         slices=load_queries(SQL / "slices"),
         segment_metrics=segment_metrics(metrics),
     )

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(minutes=15)
+BEFORE, DURING = (f"{END + n * STEP + timedelta(minutes=6):%Y-%m-%dT%H:%M}Z" for n in (0, 1))  # runs before and in the incident
+NO_CHAT = {"TELEGRAM_TOKEN": "", "TELEGRAM_CHAT": ""}
 BROKEN = [  # a file of the checkout, its content (None: a folder), and what is said
     ("alerting/metrics.py", b"METRICS = [\n    Metric(\n", "alerting/metrics.py:2: '(' was never closed"),
     ("alerting/metrics.py", b"from nowhere import nothing\n", "alerting/metrics.py:1: ModuleNotFoundError"),
@@ -41,15 +44,17 @@ def check(bot, tmp_path):
         for n in range(35 * 96):
             at = END - 35 * 96 * STEP + n * STEP
             lines.writerow(["orders", f"{at:%Y-%m-%dT%H:%M:%SZ}", 1000 + round(200 * math.sin(2 * math.pi * n / 96))])
+        lines.writerow(["orders", f"{END:%Y-%m-%dT%H:%M:%SZ}", 100])  # an incident begins
 
-    def run(*words, folder=ROOT, **given):
+    def run(*words, folder=ROOT, module="alerting", encoding="utf-8", **given):
         values = {
             "SOURCE": str(table), "DATA": str(tmp_path / "data"), "REPORTS": str(tmp_path / "reports"), "ZONE": "UTC",
             "TELEGRAM_TOKEN": bot.token, "TELEGRAM_CHAT": bot.chat, "TELEGRAM_URL": bot.url,
         }  # fmt: skip
-        env = {"PATH": os.environ["PATH"], **{f"ALERTING_{name}": text for name, text in (values | given).items()}}
-        command = [sys.executable, "-m", "alerting", "run-alerts", *words]
-        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=240)
+        env = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": encoding}
+        env |= {f"ALERTING_{name}": text for name, text in (values | given).items()}
+        command = [sys.executable, "-m", module, *(["run-alerts"] if module == "alerting" else []), *words]
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding=encoding, timeout=240)
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -60,7 +65,7 @@ def texts(bot):
 
 
 def test_each_failure_is_told_once_and_then_that_checks_work_again(check, bot):
-    at = ["--at", f"{END + timedelta(minutes=6):%Y-%m-%dT%H:%M}Z"]
+    at = ["--at", BEFORE]
     assert check(*at)[0] == 0
     assert [check(*at, SOURCE="/no/such/table.csv")[0] for _ in range(2)] == [1, 1]
     assert check(*at, METRICS="nope")[0] == 2
@@ -104,3 +109,47 @@ def test_a_broken_catalogue_is_told_once_and_ends_with_2(check, bot, tmp_path, f
     (notice,) = texts(bot)
     assert said in notice
     assert "cell" not in notice
+
+
+def test_without_a_chat_nothing_is_said_to_be_sent(check, tmp_path):
+    code, printed = check("--at", DURING, **NO_CHAT)
+    assert code == 0
+    assert "orders −" in printed
+    assert re.search(r"ok: all seen; [12] messages? printed, no chat is configured", printed)
+    code, printed = check("--at", DURING, "--dry-run")
+    assert code == 0
+    assert re.search(r"ok: all seen; [12] messages? would have been sent", printed)
+    pages = [page.read_text() for page in (tmp_path / "reports").rglob("*.html")]
+    assert pages
+    assert not any("messages sent" in page or "message sent" in page for page in pages)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251"])
+def test_an_alert_is_printed_on_a_terminal_that_lacks_its_characters(check, encoding):
+    code, printed = check("--at", DURING, **NO_CHAT, encoding=encoding)
+    assert code == 0, printed
+    assert "Traceback" not in printed
+    assert "? orders ?9" in printed
+
+
+def test_messages_about_slow_tables_are_printed_and_shown(check, tmp_path):
+    """Reading gets no time at all, so the only table is a slow one."""
+    alert = (ROOT / "notebooks" / "alert.ipynb").read_text()
+    assert alert.count("read(ctx, due, days, now)") == 1
+    notebook = tmp_path / "alert.ipynb"
+    notebook.write_text(alert.replace("read(ctx, due, days, now)", "read(ctx, due, days, now, 0.0)"))
+    code, printed = check(DURING, str(notebook), module="tests.faults.child", **NO_CHAT)
+    assert code == 0, printed
+    assert "🔴 orders −9" in printed
+    (page,) = (tmp_path / "reports" / "runs").glob("*/*.html")
+    assert "Still being read" in page.read_text()
+    assert "Nothing to say" not in page.read_text()
+    assert "🔴 <b>orders −9" in page.read_text()
+
+
+def test_a_drill_without_a_chat_says_that_nothing_was_sent(check, tmp_path):
+    code, printed = check("drill", module="alerting.__main__", **NO_CHAT)
+    assert code == 1
+    assert "NOTHING WAS SENT" in printed
+    assert "at telegram" not in printed
+    assert "the drill arrived" not in printed

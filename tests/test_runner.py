@@ -280,6 +280,43 @@ def begun(house):
         yield process
 
 
+STRAY = [
+    "alert-1T2Z.ipynb",
+    "alert-20269999T999999Z.ipynb",
+    "alert-20261125T071048Z copy.ipynb",
+    "alert-20261125T071048Z-x.ipynb",
+]
+
+
+def test_stray_files_and_folders_stop_no_run(house):
+    running = house.settings.reports / ".running"
+    running.mkdir(parents=True)
+    for name in STRAY:
+        (running / name).write_text("{}")
+    (running / "alert-20261125T071048Z.ipynb").mkdir()
+    (running / "alert-20261125T081048Z.ipynb").symlink_to("/no/such/file")
+    for number, content in enumerate(["[1]", '{"cells": 1}', '{"cells": [1]}', "nonsense", ""]):
+        (running / f"alert-20261125T09104{number}Z.ipynb").write_text(content)
+    (house.settings.reports / "runs" / "2026-11-25").mkdir(parents=True)
+    (house.settings.reports / "runs" / "2026-11-25" / "runs.jsonl").write_text(
+        'nonsense\n[1]\n{"name": 1}\n{"name": "alert-x"}\n'
+    )
+    (house.settings.reports / "runs" / "2026-11-26").write_text("no folder")
+    house.settings.data.mkdir(parents=True, exist_ok=True)
+    house.settings.lock_file.mkdir()
+    (house.settings.data / "failure-told").mkdir()
+    assert [house.run(), house.run()] == [0, 0]
+    assert len(house.last_notified) == 1, "the runs that were killed are told once"
+
+
+def test_only_the_owner_can_hold_the_lock(house):
+    house.settings.data.mkdir(parents=True, exist_ok=True)
+    house.settings.lock_file.write_text("")
+    house.settings.lock_file.chmod(0o644)
+    with locked(house.settings.lock_file, datetime.now(UTC)):
+        assert house.settings.lock_file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_killed_run_is_found_by_the_next_one(house):
     with begun(house) as process:
         process.kill()

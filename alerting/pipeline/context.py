@@ -45,6 +45,7 @@ class RunContext:
     slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its segments
     segment_metrics: list[Metric] = field(default_factory=list)  # stand-ins for the segments of metrics, see `segment_watch`
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
+    sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed
 
     def metric(self, name: str) -> Metric:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""

@@ -338,5 +338,5 @@ def remove_stale_folders() -> None:
             os.kill(int(folder.name.split("-")[1]), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (PermissionError, ValueError):
+        except (PermissionError, ValueError, OverflowError):
             continue  # a folder of another user or another program

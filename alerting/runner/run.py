@@ -42,12 +42,17 @@ class AlreadyRunningError(Exception):
 def locked(path: Path, started: datetime) -> Iterator[None]:
     """Hold the lock on a file inside the block, and write the process id and `started` into it.
 
+    Only its owner may open the file, because whoever opens it can hold the lock. Anything else at its path is moved aside.
     The system releases the lock when the process ends or is killed. Raises AlreadyRunningError when another run holds it,
     OSError when the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.replace(path.with_name(f"{path.name}.aside-{started:%Y%m%dT%H%M%SZ}"))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        with suppress(OSError):  # made by an older version, or not ours
+            os.fchmod(handle, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
