@@ -22,6 +22,8 @@ BROKEN = [  # a file of the checkout, its content (None: a folder), and what is 
     ("alerting/metrics.py", b"from nowhere import nothing\n", "alerting/metrics.py:1: ModuleNotFoundError"),
     ("alerting/sql/feed_actions.sql", "-- счёт\n".encode("cp1251"), "feed_actions.sql cannot be read (UnicodeDecodeError)"),
     ("alerting/sql/feed_actions.sql", None, "feed_actions.sql cannot be read (IsADirectoryError)"),
+    (".env", b"ALERTING_OWNER=x\nALERTING_SOURCE: https://x\n", ".env, line 2: ALERTING_SOURCE cannot be read"),
+    (".env", "ALERTING_OWNER=x".encode("utf-16"), ".env is not UTF-8 text (it looks like UTF-16)"),
     ("alerting/calendar.csv", "2026-11-20,,релиз,\n".encode("cp1251"), "cannot be read (UnicodeDecodeError)"),
 ]
 WRONG = [  # settings, and what is said
@@ -97,7 +99,7 @@ def test_a_broken_catalogue_is_told_once_and_ends_with_2(check, bot, tmp_path, f
     home = tmp_path / "checkout"
     for folder in ("alerting", "notebooks"):
         shutil.copytree(ROOT / folder, home / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (home / file).unlink()
+    (home / file).unlink(missing_ok=True)
     if content is None:
         (home / file).mkdir()
     else:

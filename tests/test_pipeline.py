@@ -297,7 +297,7 @@ def test_a_memory_that_was_lost_is_said_loudly_and_the_run_goes_on(world, tmp_pa
     file.parent.mkdir()
     file.write_bytes(b"this is no database at all, but it is long enough to look like one" * 100)
     ctx = world({"a": kpi()})
-    with pytest.raises(RunFailed, match="THE MEMORY WAS CORRUPTED"):
+    with pytest.raises(RunFailed, match="THE STATE DATABASE WAS CORRUPTED"):
         run(ctx, after(END))
     assert ctx.store.last_judged() == {"a": END}
 
