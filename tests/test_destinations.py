@@ -336,6 +336,7 @@ def a_run(given, values, now):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, due, reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))

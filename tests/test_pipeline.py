@@ -70,6 +70,7 @@ def run(ctx, now, days=0):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, days, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, due, reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))

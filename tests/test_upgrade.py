@@ -296,6 +296,7 @@ def run(house, store, now):
     )
     pipeline.begin_run(ctx, now)
     reading = pipeline.read(ctx, pipeline.due(ctx, now), 29, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, pipeline.due(ctx, now), reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
