@@ -77,7 +77,8 @@ def killed_while_reading(row: Row, task: Task) -> None:
             world.gate.trap = None
             row.wrong += ended(world.run(number), 0)
             row.wrong += [] if _lines(world, words) == 1 else [f"{_lines(world, words)} answers to {button!r}"]
-        row.lost += 0 if any(ran.killed for ran in world.runs) else 1
+        row.runs = len(world.runs)
+        row.wrong += [] if any(ran.killed for ran in world.runs) else ["no run was killed"]
 
 
 def _killing(runs: list[Run], accepted_first: bool) -> Callable[[str, bool], bool]:
