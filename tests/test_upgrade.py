@@ -486,7 +486,7 @@ def test_the_stored_values_are_those_of_the_older_versions():
         "EpisodeState": ["ok", "pending", "firing", "recovering"],
         "EventKind": [
             *("opened", "worsened", "reminder", "resolved", "no data", "data back", "corrected", "cause", "taken", "silenced"),
-            *("labelled", "run failed", "caught up", "digest", "daily"),
+            *("labelled", "run failed", "run recovered", "caught up", "digest", "daily"),
         ],
         "Label": ["real", "false alarm", "expected", "new trend"],
         "Action": ["take", "snooze", "mute", "real", "false", "expected", "trend"],
