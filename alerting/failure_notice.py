@@ -36,7 +36,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
         if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL):
             notice = _notice(settings, at, reason, run, _judged_until(settings, store))
             store.commit(Commit(messages=[notice]), at)
-        receipts = send_waiting(store, notifier, at, time.sleep)
+        receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic)
     except StoreError as error:
         return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"

@@ -107,10 +107,10 @@ class HttpFailure:
 class HttpClient:
     """A client that threads may share. It follows no redirects: they would send the secrets to another host.
 
-    `timeout`: seconds of one attempt, from connecting to the last byte. `verify`: True, or the path of a CA certificate.
-    `max_body`: maximum number of bytes read of an answer. `retry_pause`: seconds before a second attempt when no connection was
-    made (the request has not arrived then); None: one attempt only. `log`: a function that redacts a log line of the library,
-    which may contain the URL; None: these lines are dropped.
+    `timeout`: seconds of a request, from the look-up of the host's name to the last byte. `verify`: True, or the path of a CA
+    certificate. `max_body`: maximum number of bytes read of an answer. `retry_pause`: seconds before a second attempt when no
+    connection was made (the request has not arrived then); None: one attempt only. `log`: a function that redacts a log line of
+    the library, which may contain the URL; None: these lines are dropped.
     """
 
     timeout: float = 15.0
@@ -122,24 +122,36 @@ class HttpClient:
 
     def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
         """Return the answer or the failure. `parts` (params, data, files, headers) are arguments of `requests.Request`."""
-        answer = self._try(method, url, parts)
-        if isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE and self.retry_pause is not None:
-            time.sleep(self.retry_pause)
-            answer = self._try(method, url, parts)
+        with Deadline(self.timeout) as deadline:  # of both attempts
+            answer = self._try(method, url, parts, deadline)
+            unreached = isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE
+            if unreached and self.retry_pause is not None and not deadline.expired:
+                time.sleep(self.retry_pause)
+                answer = self._try(method, url, parts, deadline)
         return answer
 
-    def _try(self, method: str, url: str, parts: Mapping[str, Any]) -> HttpAnswer | HttpFailure:
+    def _try(self, method: str, url: str, parts: Mapping[str, Any], deadline: Deadline) -> HttpAnswer | HttpFailure:
         """Make one attempt in a new session: threads cannot share one, and a stale connection looks like a lost answer."""
-        with Deadline(self.timeout) as deadline, _filtered_log(self.log), requests.Session() as session:
-            try:
-                for scheme in ("https://", "http://"):
-                    session.mount(scheme, _Adapter(deadline))
-                answer = self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
-            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
-                return _failure(error, deadline.expired)
-            if deadline.expired:  # a body of unknown length seems complete when the connection was shut down
-                return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-            return answer
+
+        def attempt() -> HttpAnswer | HttpFailure:
+            with _filtered_log(self.log), requests.Session() as session:
+                try:
+                    for scheme in ("https://", "http://"):
+                        session.mount(scheme, _Adapter(deadline))
+                    return self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
+                except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
+                    return _failure(error, deadline.expired)
+
+        try:
+            answer = deadline.call(attempt)
+        except TimeoutError:  # it hangs where no socket can be shut down
+            if not deadline.connected:
+                return HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
+            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
+        if deadline.expired and isinstance(answer, HttpAnswer):
+            # A body of unknown length seems complete when the connection was shut down.
+            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
+        return answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
         """Send through the adapter, because `session.send` reads the whole body of a redirect and parses its target."""

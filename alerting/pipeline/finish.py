@@ -61,7 +61,8 @@ def finish(
     sent = sum(receipt.state == "sent" for receipt in messages)
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
-    kept = [f"message {r.key} was kept: {r.reason}" for r in messages if r.state == "kept"]
+    reasons = {r.key: r.reason for r in messages}
+    kept = [f"message {m.key} was kept: {reasons.get(m.key, 'not tried')}" for m in ctx.store.waiting() if not m.edits]
 
     text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"
     if ctx.started:
