@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from alerting.connections import load_catalogue, open_notifier, open_store
@@ -16,7 +17,7 @@ from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
 from alerting.model.verdict import EventKind
 from alerting.pipeline.context import last_closed_bucket
-from alerting.pipeline.deliver import send_waiting
+from alerting.pipeline.deliver import send_waiting, side_by_side
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,17 +52,21 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < MIN_INTERVAL:
             return "told within the hour already"
-    faults, destinations = [], settings.effective_routes.of(notice)
-    for destination in destinations:
+
+    def send(destination: str) -> NotifyError | None:
         try:
             notifier.send(addressed_to(notice, destination))
         except NotifyError as error:
-            faults.append(error)
-    if len(faults) == len(destinations):
+            return error
+        with suppress(OSError):
+            mark.touch()
+            os.utime(mark, (at.timestamp(), at.timestamp()))
+        return None
+
+    outcomes = side_by_side([partial(send, destination) for destination in settings.effective_routes.of(notice)])
+    faults = [error for error in outcomes if error]
+    if len(faults) == len(outcomes):
         raise faults[0]
-    with suppress(OSError):
-        mark.touch()
-        os.utime(mark, (at.timestamp(), at.timestamp()))
     return "; ".join(["told, without a memory", *map(str, faults)])
 
 

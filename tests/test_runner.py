@@ -271,6 +271,27 @@ def apart(house, *sources, room=-1, limit=600):
     return ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ("run.NOTICE_LIMIT = 1.0", 1),
+        ("run.NOTICE_LIMIT, run.KILLED_AFTER = 600.0, 3.0", -signal.SIGALRM),  # as if nothing of ours ended it
+    ],
+)
+def test_a_run_that_hangs_at_its_end_gives_up_the_lock(house, limits, code):
+    """A failure notice that nobody takes, after a cell that never ends."""
+    path = notebook(house.folder / "apart.ipynb", "import time; time.sleep(600)")
+    program = APART.replace("execute.SAVE_INTERVAL = 0.2", f"import time\nfrom alerting.runner import run\n{limits}")
+    program = program.replace('"told: " + reason', "time.sleep(600)")
+    command = [sys.executable, "-c", program, str(house.folder), str(path), "-1", "4"]
+    with ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)) as process:
+        said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == code
+    assert ("a destination did not take the failure notice within 1 s" in said) == (code == 1)
+    with locked(house.settings.data / "run.lock", datetime.now(UTC)):
+        until(lambda: not stray(house), "its kernel went on without it")
+
+
 @contextmanager
 def begun(house):
     """A run that has come to its long cell, and its evidence to the disk."""

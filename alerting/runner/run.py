@@ -6,15 +6,18 @@ import fcntl
 import math
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alerting.deadline import Deadline
 from alerting.model.errors import AlertingError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
@@ -24,6 +27,8 @@ from alerting.settings import ROOT, Settings
 ALERT = ROOT / "notebooks" / "alert.ipynb"
 OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
 HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
+KILLED_AFTER = 55.0  # seconds after its time limit; the system kills a run that has not ended until then
+NOTICE_LIMIT = 40.0  # seconds for sending a failure notice; what still hangs then ends with the process
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
@@ -62,6 +67,16 @@ def locked(path: Path, started: datetime) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def killed_after(seconds: float) -> Iterator[None]:
+    """Have the system kill this process (SIGALRM) if the block takes longer, whatever hangs in it."""
+    before = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
 def run_alerts(
     settings: Settings,
     at: str = "",
@@ -74,10 +89,11 @@ def run_alerts(
 
     0: every cell was executed. 1: the run failed; the record has the reason, and `notify` was called (default: a message to the
     chat). 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock.
+    A run that hangs, whatever holds it up, is killed within a minute after its time limit.
     """
     started = datetime.now(UTC)
     run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
-    with ExitStack() as stack:
+    with killed_after(settings.run_timeout + KILLED_AFTER), ExitStack() as stack:
         if not dry_run:
             try:
                 stack.enter_context(locked(settings.lock_file, started))
@@ -157,7 +173,10 @@ class _Run:
 
             self.notifier = notify_failure
         try:
-            line = self.notifier(self.settings, self.started, redact(reason, self.settings)[0], link)
+            with Deadline(NOTICE_LIMIT) as deadline:
+                line = deadline.call(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
+        except TimeoutError:
+            line = f"a destination did not take the failure notice within {NOTICE_LIMIT:g} s"
         except AlertingError as error:
             line = f"the failure could not be told: {error}"
         if line:
