@@ -28,6 +28,7 @@ from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
 from alerting.runner.run import locked
 from alerting.settings import load_settings
+from tests.servers import says
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -313,6 +314,21 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert "This run failed" not in texts(fine)[0]
     assert [reason for reason, _ in house.last_notified] == [f"the run {house.records[0].stem} was killed before it could end"]
     until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
+
+
+@pytest.mark.parametrize("chat", ["well", "down"])
+def test_a_run_is_green_only_when_its_notice_of_a_killed_one_was_sent(house, bot, web, chat):
+    with begun(house) as process:
+        process.kill()
+        process.communicate()
+    web.will(says(""))
+    settings = replace(house.settings, telegram_token=bot.token, telegram_chat=bot.chat, telegram_url=bot.url)
+    if chat == "down":
+        bot.fail("500", times=9)
+    path = notebook(house.folder / "fine.ipynb", "1")
+    code = runner.run_alerts(replace(settings, heartbeat_url=web.url), notebook=path)
+    assert (code, len(web.asked)) == ((1, 0) if chat == "down" else (0, 1))
+    assert len(bot.messages) == (chat == "well")
 
 
 READ_A_DAY = """

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -143,15 +143,28 @@ class _Run:
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
             return INTERRUPTED
-        if not failure and not rehearsal and self.settings.heartbeat_url:
+        worst = failure or killed
+        if worst and worst.told:
+            self.notify(worst.reason, link)
+        if failure or (killed and self._has_unsent()):
+            return RED
+        if not rehearsal and self.settings.heartbeat_url:
             from alerting.notifiers.hook import ping
 
             if trouble := ping(self.settings.heartbeat_url):  # an external monitor raises an alarm when requests stop
                 self.log(f"heartbeat: {trouble}")
-        worst = failure or killed
-        if worst and worst.told:
-            self.notify(worst.reason, link)
-        return RED if failure else OK
+        return OK
+
+    def _has_unsent(self) -> bool:
+        """Return whether the notice that an earlier run was killed still waits: a green run says all that is due."""
+        from alerting.connections import open_store
+
+        try:
+            with closing(open_store(self.settings)) as store:
+                return any(not message.edits for message in store.waiting())
+        except AlertingError as error:
+            self.log(str(error))
+            return True
 
     def _update_index(self, trouble: str) -> None:
         """Write the index of runs. An error here, or `trouble` from the run's own page, is logged but does not fail the run."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults import chat, clocks, database, kills, machine
+from tests.faults import chat, clocks, database, kills, machine, peers
 from tests.faults.leaks import CommandLines, in_files, spellings
 from tests.faults.scenario import Row, Scenario, Task, drawn
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _all(quick: bool, runs: int) -> list[Scenario]:
     """The longest first, so that two at a time end together."""
-    rooms = (database, chat, machine, clocks)
+    rooms = (database, peers, chat, machine, clocks)
     return [*kills.scenarios(QUICK_KILLS if quick else runs, quick), *(one for room in rooms for one in room.scenarios(quick))]
 
 
