@@ -108,15 +108,17 @@ class HttpClient:
     """A client that threads may share. It follows no redirects: they would send the secrets to another host.
 
     `timeout`: seconds of a request, from the look-up of the host's name to the last byte. `verify`: True, or the path of a CA
-    certificate. `max_body`: maximum number of bytes read of an answer. `retry_pause`: seconds before a second attempt when no
-    connection was made (the request has not arrived then); None: one attempt only. `log`: a function that redacts a log line of
-    the library, which may contain the URL; None: these lines are dropped.
+    certificate. `max_body`: maximum number of bytes read of an answer; `success_body`: False where the status of a 2xx says all,
+    so that its body is not read. `retry_pause`: seconds before a second attempt when no connection was made (the request has not
+    arrived then); None: one attempt only. `log`: a function that redacts a log line of the library, which may contain the URL;
+    None: these lines are dropped.
     """
 
     timeout: float = 15.0
     connect_timeout: float = 5.0
     verify: bool | str = True
     max_body: int = 8 * 2**20
+    success_body: bool = True
     retry_pause: float | None = None
     log: Callable[[str], str] | None = None
 
@@ -160,14 +162,14 @@ class HttpClient:
         settings = session.merge_environment_settings(url, {}, True, self.verify, None)  # proxies, REQUESTS_CA_BUNDLE
         timeout = (min(self.connect_timeout, self.timeout), self.timeout)
         with closing(session.get_adapter(url).send(prepared, timeout=timeout, **settings)) as response:
+            limit = self.max_body if self.success_body or not 200 <= response.status_code < 300 else 0
             body = bytearray()
-            # Read one byte more than `max_body`, to detect a longer body.
-            for piece in response.iter_content(min(CHUNK, self.max_body + 1)) if self.max_body else ():
+            # Read one byte more than the limit, to detect a longer body.
+            for piece in response.iter_content(min(CHUNK, limit + 1)) if limit else ():
                 body += piece
-                if len(body) > self.max_body:
+                if len(body) > limit:
                     break
-            whole = len(body) <= self.max_body
-            return HttpAnswer(response.status_code, response.headers, bytes(body[: self.max_body]), whole)
+            return HttpAnswer(response.status_code, response.headers, bytes(body[:limit]), len(body) <= limit)
 
 
 class _Adapter(HTTPAdapter):

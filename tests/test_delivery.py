@@ -154,6 +154,13 @@ def test_a_message_that_an_earlier_run_left_makes_this_one_red_though_it_tried_n
     assert bot.calls == []
 
 
+def test_a_chat_that_asks_for_a_moment_is_not_stormed(ctx, bot, waits):
+    ctx.store.commit(Commit(messages=[text("opening")]), NOW)
+    bot.fail("429", times=200, method="sendMessage", retry_after=0.001)
+    assert [r.state for r in pipeline.deliver(ctx, NOW)] == ["kept"]
+    assert (set(waits), len(bot.calls)) == ({1.0}, 91)
+
+
 def test_what_was_kept_at_first_and_sent_in_the_end_is_no_failed_run(ctx, bot):
     ctx.store.commit(Commit(messages=[text("opening")]), NOW)
     bot.fail("500", times=1, method="sendMessage")

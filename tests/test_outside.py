@@ -54,6 +54,14 @@ def test_a_peer_that_drips_or_floods_costs_one_deadline_and_little_memory(name, 
         assert peer.longest < MAX_BYTES.get(name, 8 * 2**20) + BUFFERS
 
 
+@pytest.mark.parametrize("name", ["slack", "webhook", "heartbeat"])
+@pytest.mark.parametrize("kind", ["body drips", "endless body", "endless chunks"])
+def test_a_receiver_that_accepts_and_drips_has_accepted(name, kind):
+    """Nothing is in its answer that is not in its status, and what is not accepted is posted again."""
+    with Peer(kind, pause=0.02) as peer:
+        assert REQUESTS[name](peer.url) == ("" if name == "heartbeat" else message().key)
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_handshake_or_a_proxy_that_drips_costs_one_deadline(name, monkeypatch):
     with Peer("handshake drips", pause=0.02) as peer:

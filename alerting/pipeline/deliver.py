@@ -26,6 +26,7 @@ from alerting.pipeline.judge import JudgedMetrics
 T = TypeVar("T")
 
 MAX_SECONDS = 90.0  # that each destination may take at a time: its requests, and the pauses that it asks for
+MIN_PAUSE = 1.0  # seconds before a destination that asks for a pause is tried again
 MAX_FAILURES = 3  # after so many failures in a row the other messages of a destination wait for the next run
 SLOW_FAILURE = 5.0  # seconds; after a failure that took longer, too: a peer that hangs costs the run one request
 REST_OF_RUN = 60.0  # seconds of hold that keep later steps of the same run from trying again
@@ -212,7 +213,7 @@ class _Queue:
             except NotifyError as error:
                 if not 0 < error.retry_after <= self.seconds_left:
                     raise
-                pause = error.retry_after
+                pause = max(error.retry_after, MIN_PAUSE)
             finally:
                 self.took = self.timer() - began
                 self.seconds_left -= self.took
