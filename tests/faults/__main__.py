@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=300, help="number of runs to kill (default 300)")
     parser.add_argument("--quick", action="store_true", help=f"the form for CI: {QUICK_KILLS} kills, and one or two of each kind")
     parser.add_argument("--seed", type=int, default=1, help="random seed of incidents, noise and kills (default 1)")
-    parser.add_argument("--minutes", type=float, default=25, help="start no scenario after this time (default 25)")
+    parser.add_argument("--minutes", type=float, default=40, help="start no scenario after this time (default 40)")
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")
     args = parser.parse_args(argv)
     chosen = [scenario for scenario in _all(args.quick, args.runs) if args.only in scenario.name]
