@@ -37,7 +37,7 @@ from alerting.store.state import ReadOnlyState, StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
 from tests.servers import Web, needs_make, says
 from tests.test_pipeline import kpi
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 # Routes
 
@@ -161,11 +161,13 @@ def test_one_that_answers_last_of_all_delays_no_other(post, web):
 
     def answers_last(handler):
         others = ("telegram", "email", "webhook")
-        until(lambda: all(len(post.heard()[place]) == 3 for place in others), "the others waited for Slack", 10)
+        until(lambda: all(len(post.heard()[place]) == 3 for place in others), "the others waited for Slack", 60)
         says("ok")(handler)
 
     web.will(answers_last, says("ok"))
-    states = told(post(), NOW, *(message(f"m{number}", f"text {number}") for number in range(3)))
+    ctx = post()
+    ctx.notifier.destinations["slack"] = Slack(web.url, timeout=PATIENCE)
+    states = told(ctx, NOW, *(message(f"m{number}", f"text {number}") for number in range(3)))
     assert set(states.values()) == {"sent"}
     assert post.heard() == {place: ["text 0", "text 1", "text 2"] for place in NAMES}
 
