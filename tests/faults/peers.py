@@ -20,6 +20,7 @@ from tests.servers import MailServer, Peer, Web, clickhouse_binary, running_clic
 from tests.waiting import until
 
 LAST = FIRST + 16
+PING = 10.0  # seconds that a request of the heartbeat may take
 REQUEST = {"telegram": 15.0, "slack": 15.0, "webhook": 15.0, "email": 60.0}  # seconds that one may take
 SPARE = 30.0  # seconds of a run beside its requests
 HOOK = "/services/hook-3a7f09d2c4e1"
@@ -194,7 +195,7 @@ def heartbeat(row: Row, task: Task) -> None:
         post.well()
         for number in (FIRST + 5, FIRST + 10, LAST):
             row.wrong += ended(post.world.run(number), 0)
-        row.wrong += in_budget(post.world, SPARE)
+        row.wrong += in_budget(post.world, PING + SPARE)
         _audit(row, post)
 
 
