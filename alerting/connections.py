@@ -87,6 +87,7 @@ def connect_chat(settings: Settings) -> RunContext:
         language=settings.language,
         owner=settings.owner,
         wait=time.sleep,
+        timer=time.perf_counter,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError, SettingsError, StoreError
@@ -38,7 +39,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
         if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL, at, failure_id(reason)):
             notice = _notice(settings, at, reason, run, _judged_until(settings, store))
             store.commit(Commit(messages=[notice]), at)
-        receipts = send_waiting(store, notifier, at, time.sleep)
+        receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic)
     except StoreError as error:
         return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
@@ -68,7 +69,7 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
     for mark in settings.data.glob(f"{MARK}*"):
         with suppress(OSError):
             mark.unlink()
-    return "; ".join(f"{r.key} {r.state}" for r in send_waiting(store, notifier, at, time.sleep))
+    return "; ".join(f"{r.key} {r.state}" for r in send_waiting(store, notifier, at, time.sleep, time.monotonic))
 
 
 def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
@@ -76,21 +77,27 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
     The time of the last notice is the modification time of an empty file, because that works on a full disk too.
     """
+    from alerting.pipeline.deliver import side_by_side
+
     mark = settings.data / f"{MARK}-{notice.key.split('/')[2].partition('-')[2]}"
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < MIN_INTERVAL:
             return "told within the hour already"
-    faults, destinations = [], settings.effective_routes.of(notice)
-    for destination in destinations:
+
+    def send(destination: str) -> NotifyError | None:
         try:
             notifier.send(addressed_to(notice, destination))
         except NotifyError as error:
-            faults.append(error)
-    if len(faults) == len(destinations):
+            return error
+        with suppress(OSError):
+            mark.touch()
+            os.utime(mark, (at.timestamp(), at.timestamp()))
+        return None
+
+    outcomes = side_by_side([partial(send, destination) for destination in settings.effective_routes.of(notice)])
+    faults = [error for error in outcomes if error]
+    if len(faults) == len(outcomes):
         raise faults[0]
-    with suppress(OSError):
-        mark.touch()
-        os.utime(mark, (at.timestamp(), at.timestamp()))
     return "; ".join(["told, without a memory", *map(str, faults)])
 
 

@@ -28,6 +28,7 @@ from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
 from alerting.runner.run import locked
 from alerting.settings import load_settings
+from tests.servers import says
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -271,6 +272,27 @@ def apart(house, *sources, room=-1, limit=600):
     return ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ("run.NOTICE_LIMIT = 1.0", 1),
+        ("run.NOTICE_LIMIT, run.KILLED_AFTER = 600.0, 3.0", -signal.SIGALRM),  # as if nothing of ours ended it
+    ],
+)
+def test_a_run_that_hangs_at_its_end_gives_up_the_lock(house, limits, code):
+    """A failure notice that nobody takes, after a cell that never ends."""
+    path = notebook(house.folder / "apart.ipynb", "import time; time.sleep(600)")
+    program = APART.replace("execute.SAVE_INTERVAL = 0.2", f"import time\nfrom alerting.runner import run\n{limits}")
+    program = program.replace('"told: " + reason', "time.sleep(600)")
+    command = [sys.executable, "-c", program, str(house.folder), str(path), "-1", "4"]
+    with ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)) as process:
+        said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == code
+    assert ("a destination did not take the message within 1 s" in said) == (code == 1)
+    with locked(house.settings.data / "run.lock", datetime.now(UTC)):
+        until(lambda: not stray(house), "its kernel went on without it")
+
+
 @contextmanager
 def begun(house):
     """A run that has come to its long cell, and its evidence to the disk."""
@@ -329,6 +351,21 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert "This run failed" not in texts(fine)[0]
     assert [reason for reason, _ in house.last_notified] == [f"the run {house.records[0].stem} was killed before it could end"]
     until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
+
+
+@pytest.mark.parametrize("chat", ["well", "down"])
+def test_a_run_is_green_only_when_its_notice_of_a_killed_one_was_sent(house, bot, web, chat):
+    with begun(house) as process:
+        process.kill()
+        process.communicate()
+    web.will(says(""))
+    settings = replace(house.settings, telegram_token=bot.token, telegram_chat=bot.chat, telegram_url=bot.url)
+    if chat == "down":
+        bot.fail("500", times=9)
+    path = notebook(house.folder / "fine.ipynb", "1")
+    code = runner.run_alerts(replace(settings, heartbeat_url=web.url), notebook=path)
+    assert (code, len(web.asked)) == ((1, 0) if chat == "down" else (0, 1))
+    assert len(bot.messages) == (chat == "well")
 
 
 READ_A_DAY = """

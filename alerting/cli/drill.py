@@ -107,7 +107,7 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     ]
     ctx.store.commit(Commit(messages=messages), now)
     try:
-        receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+        receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
     except AlertingError as error:
         yield CheckResult("told", False, str(error))
         return

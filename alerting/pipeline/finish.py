@@ -65,7 +65,8 @@ def finish(
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
     faults += filter(None, [clock_fault(ctx, now or clock())])
-    kept = [f"message {r.key} was kept: {r.reason}" for r in messages if r.state == "kept"]
+    reasons = {r.key: r.reason for r in messages}
+    kept = [f"message {m.key} was kept: {reasons.get(m.key, 'not tried')}" for m in ctx.store.waiting() if not m.edits]
 
     text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} {ctx.sent_as if sent else 'sent'}"
     if ctx.started:
