@@ -178,6 +178,42 @@ def test_a_file_that_was_lost_is_restored_with_a_note(tmp_path, lose):
     assert "was empty or missing. It was restored from" in note
 
 
+def test_a_backup_that_cannot_be_read_now_is_not_given_up(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, text("a"))
+    path.unlink()
+    with closing(sqlite3.connect(tmp_path / "backup" / "alerts.sqlite")) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"backup/alerts.sqlite: database is locked: another process"):
+            StateStore(path, patience=0.1)
+    with closing(StateStore(path)) as store:
+        assert keys(store) == ["a"]
+
+
+@contextmanager
+def full_disk():
+    """No file may become larger than 200 kB. Python ignores the signal: writing fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_too_full_to_restore_a_file_costs_no_backup(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, *(Message(f"{number}", EventKind.OPENED, "likes", AT, "x" * 1000) for number in range(500)))
+    path.unlink()
+    with full_disk(), pytest.raises(StoreError, match=r"disk .*full"):
+        StateStore(path)
+    with closing(StateStore(path)) as store:
+        assert len(keys(store)) == 500
+
+
 def test_without_a_backup_a_lost_file_is_a_new_one(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
@@ -332,13 +368,8 @@ def test_a_full_disk_costs_the_commit_and_nothing_else(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
         fill(store)
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # Python ignores the signal: writing fails
-        try:
-            with pytest.raises(StoreError, match=r"disk .*full"):
-                remember(store, Message("big", EventKind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with full_disk(), pytest.raises(StoreError, match=r"disk .*full"):
+            remember(store, Message("big", EventKind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
         assert store.last_judged().keys() == {"views"}
         assert keys(store) == ["a"]
         remember(store, verdicts=[verdict("likes")])

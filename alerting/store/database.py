@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -19,10 +18,10 @@ from typing import Any, TypeVar
 from alerting.model.errors import StoreError
 
 T = TypeVar("T")
+Batch = tuple[str, Sequence[tuple[Any, ...]]]  # a statement, and the rows to run it for
 _NO_ACCESS = "let this user write the file and its folder, or set ALERTING_DATA to another folder"
 _START_ANEW = "move the file and its backup away, and the next run starts a new one"
-RESTORED = "restored"  # name of the fact that the file was restored, which the next run tells
-BACKED_UP = ("verdicts", "episodes", "messages", "incidents", "trail", "arrivals", "silences", "runs", "facts")
+CORRUPTED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 ADVICE = {  # SQLite's primary result code -> what to do
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
     sqlite3.SQLITE_IOERR: "the disk or a quota is full, or the disk is failing: see `df -h` and `dmesg`",
@@ -73,13 +72,11 @@ class Database:
     """A file that several processes and threads may use at once. All methods raise StoreError.
 
     `notes`: a list that receives messages for the run, such as that the file was moved aside. `patience`: seconds to wait for
-    the lock of another process. `backup`: path of a second file that gets every write, too, but those of the history cache;
-    from it a file is restored that was lost, emptied or corrupted. None: there is none.
+    the lock of another process.
     """
 
-    def __init__(self, path: Path, notes: list[str], patience: float, backup: Path | None = None) -> None:
-        self._path, self._notes, self._patience, self._backup = path, notes, patience, backup
-        self._copy: Database | None = None  # the open backup
+    def __init__(self, path: Path, notes: list[str], patience: float) -> None:
+        self._path, self._notes, self._patience = path, notes, patience
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # identity of the file when it was opened
         self._lock = RLock()  # threads read their tables at the same time
@@ -87,9 +84,6 @@ class Database:
 
     def close(self) -> None:
         """Close the file. Nothing is lost without this call: every write was committed."""
-        if self._copy:
-            self._copy.close()
-            self._copy = None
         if self._connection:
             self._close_connection()
             self._connection = None
@@ -104,14 +98,14 @@ class Database:
             raise StoreError(message) from error
 
     def write(self, *statements: tuple[str, Iterable[tuple[Any, ...]]], backed_up: bool = True) -> None:
-        """Run each statement for each of its rows, all in one transaction. `backed_up`: also in the backup."""
+        """Run each statement for each of its rows, all in one transaction. `backed_up`: also in a backup, if there is one."""
         batches = [(sql, list(map(_bindable, rows))) for sql, rows in statements]  # lists, because it may be tried twice
 
         def work(db: sqlite3.Connection) -> None:
             for sql, rows in batches:
                 db.executemany(sql, rows)
             if backed_up:
-                self._write_backup(batches)
+                self._back_up(batches)
 
         self.run(work, transaction)
 
@@ -120,7 +114,7 @@ class Database:
 
         def work(db: sqlite3.Connection) -> sqlite3.Cursor:
             cursor = db.execute(sql, _bindable(values))
-            self._write_backup([(sql, [values])])
+            self._back_up([(sql, [values])])
             return cursor
 
         cursor = self.run(work, transaction)
@@ -140,7 +134,7 @@ class Database:
                 with within(self._current()) as db:
                     return work(db)
             except (sqlite3.Error, OSError) as error:
-                if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                if primary_code(error) not in CORRUPTED:
                     raise self._store_error(error) from error
                 damage = error
             try:
@@ -168,7 +162,7 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _store_error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self._path}: {error}: {ADVICE.get(_code(error), _START_ANEW)}")
+        return StoreError(f"{self._path}: {error}: {ADVICE.get(primary_code(error), _START_ANEW)}")
 
     def _open(self) -> sqlite3.Connection:
         if str(self._path) != ":memory:":
@@ -189,46 +183,10 @@ class Database:
             if _is_cut(db, self._path):
                 raise _damage("a part of the file is missing")
             _migrate(db, self._path)
-            if self._backup:
-                self._open_backup(db, self._backup)
         except BaseException:
             self._close_connection()
             raise
         return db
-
-    def _open_backup(self, db: sqlite3.Connection, path: Path) -> None:
-        """Open the backup and bring it up to date; or, if the file is empty and the backup is not, restore the file from it."""
-        here = _fingerprint(db)
-        try:
-            self._copy = Database(path, [], self._patience)
-            there = self._copy.run(_fingerprint)
-            if not any(here) and any(there):
-                copy_tables(path, db)
-                text = f"The state database {self._path} was empty or missing. It was restored from {path}, as of {there[0]}."
-                self._notes.append(text)
-                db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (RESTORED, text))  # for the next run, if this is none
-                self._write_backup([("INSERT OR REPLACE INTO facts VALUES (?, ?)", [(RESTORED, text)])])
-            elif here != there:
-                self._copy.run(partial(copy_tables, self._path))
-        except (StoreError, sqlite3.Error):
-            self._drop_backup()  # the next process makes a new one
-
-    def _write_backup(self, batches: Sequence[tuple[str, Sequence[tuple[Any, ...]]]]) -> None:
-        """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
-        if self._copy:
-            try:
-                self._copy.write(*batches)
-            except StoreError:
-                self._drop_backup()
-
-    def _drop_backup(self) -> None:
-        """Delete a backup that could not be written, because it would not be one any more."""
-        if self._copy:
-            self._copy.close()
-            self._copy = None
-        for suffix in ("-wal", "-shm", ""):
-            with suppress(OSError):
-                os.unlink(f"{self._backup}{suffix}")
 
     def _connect(self, file: Path | str, uri: bool = False) -> sqlite3.Connection:
         db = sqlite3.connect(file, uri=uri, timeout=self._patience, isolation_level=None, check_same_thread=False)
@@ -248,12 +206,17 @@ class Database:
                     os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
         finally:
             os.close(folder)
-        kept = self._backup is not None and self._backup.exists()
-        lost = "" if kept else " There is no backup: what waited to be sent is lost, and open alerts will be told again."
         self._notes.append(
-            f"THE STATE DATABASE WAS CORRUPTED ({damage}).{lost} "
+            f"THE STATE DATABASE WAS CORRUPTED ({damage}).{self._loss()} "
             f"The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
         )
+
+    def _back_up(self, batches: Sequence[Batch]) -> None:
+        """Do with each batch what a backup needs, before the transaction ends. Here there is none."""
+
+    def _loss(self) -> str:
+        """The sentence about what is lost with a corrupted file."""
+        return " There is no backup: what waited to be sent is lost, and open alerts will be told again."
 
 
 class ReadOnlyDatabase(Database):
@@ -296,28 +259,6 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
-    """Return the start of the last run, and numbers that differ if file and backup do. All are 0 or "" in an empty file."""
-    sql = """SELECT COALESCE((SELECT MAX(started) FROM runs), ''), (SELECT COUNT(*) FROM runs WHERE ended <> ''),
-        COALESCE((SELECT MAX(id) FROM messages), 0), (SELECT COUNT(*) FROM messages WHERE state = 'sent'),
-        (SELECT COUNT(*) FROM incidents), COALESCE((SELECT SUM(LENGTH(body)) FROM incidents), 0),
-        COALESCE((SELECT MAX(bucket) FROM trail), ''), (SELECT COUNT(*) FROM episodes),
-        COALESCE((SELECT MAX(id) FROM silences), 0), COALESCE((SELECT value FROM facts WHERE name = 'heard'), 0)"""
-    return tuple(db.execute(sql).fetchone())
-
-
-def copy_tables(source: Path, db: sqlite3.Connection) -> None:
-    """Replace the rows of all tables but the history cache by those of the file `source`."""
-    db.execute("ATTACH ? AS source", (str(source),))
-    try:
-        with transaction(db):
-            for table in BACKED_UP:
-                db.execute(f"DELETE FROM main.{table}")
-                db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
-    finally:
-        db.execute("DETACH source")
-
-
 def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
     """Return whether pages are missing at the end of the file, and not only because they are still in the -wal."""
 
@@ -339,7 +280,7 @@ def _damage(text: str) -> sqlite3.DatabaseError:
     return error
 
 
-def _code(error: Exception) -> int:
+def primary_code(error: BaseException) -> int:
     """SQLite's primary result code; for an error of the operating system the code with the same meaning."""
     if isinstance(error, OSError):
         return sqlite3.SQLITE_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else sqlite3.SQLITE_CANTOPEN

@@ -20,8 +20,9 @@ from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, co
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
+from alerting.store.backup import RESTORED, BackedUpDatabase
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
-from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
+from alerting.store.database import Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
@@ -62,8 +63,11 @@ class StateStore(Outbox, HistoryTables):
         """
         self.notes: list[str] = []
         self._routes = routes
-        backup = Path(path).parent / "backup" / Path(path).name if str(path) != ":memory:" else None
-        self._file = Database(Path(path), self.notes, patience, backup)
+        path = Path(path)
+        if str(path) == ":memory:":
+            self._file = Database(path, self.notes, patience)
+        else:
+            self._file = BackedUpDatabase(path, self.notes, patience, path.parent / "backup" / path.name)
         restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
         self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
 
