@@ -6,17 +6,23 @@ progress; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 
 try:
+    from datetime import UTC, datetime  # an old Python has no UTC
+
     import click
-except ModuleNotFoundError:
+except ImportError:  # another Python, such as the system's
+    environment = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
+    if environment.exists() and Path(sys.prefix) != environment.parent.parent and __name__ == "__main__":
+        os.execv(str(environment), [str(environment), "-m", "alerting", *sys.argv[1:]])
     sys.stderr.write(f"error: {sys.executable} lacks the packages: use .venv/bin/python instead, which `make env` makes\n")
     sys.exit(2)
 
@@ -70,7 +76,13 @@ def commands() -> None:
 @click.option("--dry-run", is_flag=True, help="Save no state and send nothing.")
 def run_alerts(at: str, days: int, dry_run: bool) -> int:
     """Check every metric now, send alerts, save the run."""
-    return runner.run_alerts(load_settings(), at=at, days=days, dry_run=dry_run)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        if not dry_run:
+            runner.report_settings_error(str(error))
+        raise
+    return runner.run_alerts(settings, at=at, days=days, dry_run=dry_run)
 
 
 @commands.command()
@@ -176,8 +188,18 @@ def rollup(words: tuple[str, ...]) -> int:
     raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
+def replace_what_cannot_be_printed() -> None:
+    """Let both streams print a replacement for a character that their encoding lacks. A closed stream prints nothing."""
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # None: closed by whoever started this process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. An error is printed as one line on stderr. Without arguments, print the help."""
+    replace_what_cannot_be_printed()
     try:
         return int(commands.main(list(arguments) or ["--help"], prog_name="python -m alerting", standalone_mode=False))
     except click.UsageError as error:

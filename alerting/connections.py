@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
-from alerting.event_calendar import load_calendar
+from alerting.event_calendar import check_calendar, load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
@@ -21,7 +21,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, load_settings, retired
+from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SQL = Path(__file__).parent / "sql"
 JUDGE_SHARE = 0.6  # of the time that a cell may take: thousands of new metrics are judged in several runs
+WOULD_BE_SENT, PRINTED = "would have been sent", "printed, no chat is configured"
 SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
@@ -70,6 +71,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         calendar=calendar,
         started=now,
         daily=settings.daily,
+        sent_as=WOULD_BE_SENT if dry_run else "sent" if settings.destinations else PRINTED,
         slices=load_queries(SQL / "slices"),
         segment_metrics=segment_metrics(metrics),
     )
@@ -88,6 +90,7 @@ def connect_chat(settings: Settings) -> RunContext:
         language=settings.language,
         owner=settings.owner,
         wait=time.sleep,
+        timer=time.perf_counter,
     )
 
 
@@ -177,9 +180,28 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     return [metric for metric in metrics if not names or metric.name in names]
 
 
+def check_settings(settings: Settings) -> None:
+    """Check the catalogue with its queries, and the calendar, before anything is read from the source.
+
+    The metrics of a table file are checked when it is opened. Raises SettingsError.
+    """
+    if settings.has_catalogue:
+        load_catalogue(settings)
+    check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)
+
+
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return the queries in the SQL files of a folder: name of the file without .sql -> query."""
-    return {path.stem: Query(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))}
+    """Return the queries in the SQL files of a folder: name of the file without .sql -> query. Hidden files are left out.
+
+    Raises SettingsError for a file that cannot be read.
+    """
+    queries = dict[str, Query]()
+    for path in sorted(folder.glob("[!.]*.sql")):
+        try:
+            queries[path.stem] = Query(path.stem, path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 or move it away") from None
+    return queries
 
 
 def source_tables(settings: Settings) -> dict[str, str]:
@@ -236,7 +258,11 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
-    return StateStore(settings.state_file, routes=settings.effective_routes)
+    store = StateStore(settings.state_file, routes=settings.effective_routes)
+    if store.is_new and (earlier := next(settings.reports.glob("runs/*/alert-*"), None)):
+        lost = "there is no backup: open incidents are not known any more and may be told again. If it was moved, put it back"
+        store.notes.append(f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and {lost}.")
+    return store
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

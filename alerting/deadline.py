@@ -1,24 +1,35 @@
-"""A deadline for one exchange over the network, even if bytes arrive slowly.
+"""A deadline for the whole of one exchange over the network, whatever hangs in it.
 
 The timeout of a socket starts again with every byte received, so a peer that sends one byte a second can block a program for
-hours. Here a timer shuts the connections down at the deadline; a read that waits on them then ends.
+hours; resolving a name has no timeout at all. Here the exchange runs in a thread. At the deadline its connections are shut down,
+which ends a read that waits on them, and a thread that still does not end is left alone.
 """
 
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from threading import Lock, Timer
+from threading import Lock, Thread, Timer
+from typing import TypeVar
+
+T = TypeVar("T")
+
+GRACE = 0.5  # seconds after the deadline in which an exchange may still end by itself, with its own error
 
 
 class Deadline:
-    """A context that shuts the sockets given to `watch` down after `seconds`. `expired`: the deadline came before the end.
+    """A context that gives `call` so many `seconds`, and shuts down the sockets given to `watch` then, and when it is left.
 
-    Resolving a name and connecting are not interrupted: each address of the name has the timeout of the connection.
+    `expired`: the deadline came before the end. `connected`: a socket was watched, so that something may have been sent.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.expired = False
+        self.expired = self.connected = False
+        self._left = False  # the context was left
+        self._ends = time.monotonic() + seconds
         self._sockets: list[socket.socket] = []
         self._lock = Lock()
         self._timer = Timer(seconds, self._expire)
@@ -31,16 +42,32 @@ class Deadline:
     def __exit__(self, *error: object) -> None:
         self._timer.cancel()
         with self._lock:
+            self._left = True
+            self._shut_down()  # after an interrupt the exchange would go on
             for duplicate in self._sockets:
                 duplicate.close()
             self._sockets.clear()
 
+    def call(self, exchange: Callable[[], T]) -> T:
+        """Return the result of `exchange`, or raise its error. Raises TimeoutError if it has not ended at the deadline."""
+        outcome: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                outcome.set_result(exchange())
+            except BaseException as error:  # noqa: BLE001 - it is raised where `call` waits
+                outcome.set_exception(error)
+
+        Thread(target=work, daemon=True).start()  # a daemon: it must not keep the process from ending
+        return outcome.result(max(0.0, self._ends - time.monotonic()) + GRACE)
+
     def watch(self, connection: socket.socket) -> socket.socket:
         """Shut the connection down at the deadline, and return it. Call this before TLS begins: a handshake may be slow."""
         with self._lock:
+            self.connected = True
             # Keep a duplicate, because TLS takes the descriptor from the socket that it wraps. Both refer to one connection.
             self._sockets.append(socket.fromfd(connection.fileno(), connection.family, connection.type))
-            if self.expired:
+            if self.expired or self._left:
                 self._shut_down()
         return connection
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from alerting.model.errors import SettingsError
 from alerting.model.metric import CalendarEvent, unknown_metrics
 
 COLUMNS = ["start", "end", "kind", "title", "metrics"]
@@ -21,6 +22,22 @@ def load_calendar(
     events, notes = read_calendar(path, zone, metrics)
     holidays, holiday_notes = public_holidays(countries, zone, around)
     return tuple(sorted([*events, *holidays], key=lambda event: event.start)), [*notes, *holiday_notes]
+
+
+def check_calendar(path: Path, countries: str, optional: bool) -> None:
+    """Raise SettingsError when the file cannot be read, or a country is not known. `optional`: there need not be a file.
+
+    A line that is wrong is no error: it is left out, with a note in the run.
+    """
+    try:
+        if path.exists() or not optional:
+            path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"ALERTING_CALENDAR={str(path)!r} cannot be read ({type(error).__name__}): give the path of a UTF-8 text file"
+        ) from None
+    if notes := public_holidays(countries, "UTC", datetime.now(UTC))[1]:
+        raise SettingsError("; ".join(notes))
 
 
 def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[CalendarEvent], list[str]]:

@@ -1,67 +1,103 @@
-"""Notify the chat that a run failed: through the outbox or, if the state database cannot be used, directly."""
+"""Notify the chat that a run failed, and that runs work again: through the outbox, or directly if the state cannot be used."""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from alerting.connections import load_catalogue, open_notifier, open_store
 from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message
-from alerting.model.metric import STEP
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
 from alerting.model.verdict import EventKind
-from alerting.pipeline.context import last_closed_bucket
-from alerting.pipeline.deliver import send_waiting
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
+    from alerting.messages import Audience
     from alerting.store.state import StateStore
 
-MIN_INTERVAL = timedelta(hours=1)  # between two notices, even if every run fails
+MIN_INTERVAL = timedelta(hours=1)  # between two notices of the same failure, even if every run fails
+MARK = "failure-told"  # begins the names of files that show when a failure was told without the state database
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
-    """Send a notice that the run failed (at most once an hour) and the waiting messages. Return the result as one log line.
+    """Send a notice that the run failed (each failure at most once an hour) and the waiting messages. Return one log line.
 
     If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
+    from alerting.connections import open_notifier, open_store
+    from alerting.messages.compose import failure_id
+    from alerting.pipeline.deliver import send_waiting
+
     notifier, _ = open_notifier(settings)
     try:
         store = open_store(settings)
-        if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL):
+        if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL, at, failure_id(reason)):
             notice = _notice(settings, at, reason, run, _judged_until(settings, store))
             store.commit(Commit(messages=[notice]), at)
-        receipts = send_waiting(store, notifier, at, time.sleep)
+        receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic)
     except StoreError as error:
         return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
 
 
+def reported_since(settings: Settings, started: datetime) -> datetime | None:
+    """Return when the chat was first told of failures since the last good run before the one `started`; None if it was not.
+
+    The state database is only read, and quickly: every good run asks. Raises StoreError.
+    """
+    from alerting.store.state import ReadOnlyState
+
+    marks = [datetime.fromtimestamp(mark.stat().st_mtime, UTC) for mark in settings.data.glob(f"{MARK}*") if mark.is_file()]
+    with closing(ReadOnlyState(settings.state_file)) as state:
+        return min([*state.failure_notices(started), *(at for at in marks if at <= started)], default=None)
+
+
+def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str) -> str:
+    """Send a message that checks work again after failures since `since`. Return one log line. Raises StoreError, NotifyError."""
+    from alerting.connections import open_notifier, open_store
+    from alerting.messages.compose import run_recovered
+    from alerting.pipeline.deliver import send_waiting
+
+    notifier, store = open_notifier(settings)[0], open_store(settings)
+    incidents = [incident for incident in store.all_incidents(since - MIN_INTERVAL, at) if not incident.corrected]
+    store.commit(Commit(messages=[run_recovered(at, since, len(incidents), _reader(settings, at, run))]), at)
+    for mark in settings.data.glob(f"{MARK}*"):
+        with suppress(OSError):
+            mark.unlink()
+    return "; ".join(f"{r.key} {r.state}" for r in send_waiting(store, notifier, at, time.sleep, time.monotonic))
+
+
 def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
-    """Send the notice to its destinations, unless one was sent within the hour.
+    """Send the notice to its destinations, unless one of the same failure was sent within the hour.
 
     The time of the last notice is the modification time of an empty file, because that works on a full disk too.
     """
-    mark = settings.data / "failure-told"
+    from alerting.pipeline.deliver import side_by_side
+
+    mark = settings.data / f"{MARK}-{notice.key.split('/')[2].partition('-')[2]}"
     with suppress(OSError):
         if timedelta() <= at - datetime.fromtimestamp(mark.stat().st_mtime, UTC) < MIN_INTERVAL:
             return "told within the hour already"
-    faults, destinations = [], settings.effective_routes.of(notice)
-    for destination in destinations:
+
+    def send(destination: str) -> NotifyError | None:
         try:
             notifier.send(addressed_to(notice, destination))
         except NotifyError as error:
-            faults.append(error)
-    if len(faults) == len(destinations):
+            return error
+        with suppress(OSError):
+            mark.touch()
+            os.utime(mark, (at.timestamp(), at.timestamp()))
+        return None
+
+    outcomes = side_by_side([partial(send, destination) for destination in settings.effective_routes.of(notice)])
+    faults = [error for error in outcomes if error]
+    if len(faults) == len(outcomes):
         raise faults[0]
-    with suppress(OSError):
-        mark.touch()
-        os.utime(mark, (at.timestamp(), at.timestamp()))
     return "; ".join(["told, without a memory", *map(str, faults)])
 
 
@@ -69,6 +105,8 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     """Return the time until which all metrics of the shortest step were judged; None for a table, which may end in the past."""
     if not settings.has_catalogue:
         return None
+    from alerting.connections import load_catalogue
+
     try:
         metrics = load_catalogue(settings)
     except SettingsError:  # the settings may be the reason why the run failed
@@ -79,9 +117,12 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
 
 
 def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:
-    from alerting import messages
     from alerting.messages.compose import run_failed
 
-    reader = messages.Audience(settings.language, settings.zone, at, run, settings.owner)
-    next_run = last_closed_bucket(at, timedelta()) + 2 * STEP  # the next start by cron, 15 minutes later
-    return run_failed(at, reason, judged, next_run, reader)
+    return run_failed(at, reason, judged, settings.next_cron_run(at), _reader(settings, at, run))
+
+
+def _reader(settings: Settings, at: datetime, run: str) -> Audience:
+    from alerting.messages import Audience
+
+    return Audience(settings.language, settings.zone, at, run, settings.owner)

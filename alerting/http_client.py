@@ -107,39 +107,53 @@ class HttpFailure:
 class HttpClient:
     """A client that threads may share. It follows no redirects: they would send the secrets to another host.
 
-    `timeout`: seconds of one attempt, from connecting to the last byte. `verify`: True, or the path of a CA certificate.
-    `max_body`: maximum number of bytes read of an answer. `retry_pause`: seconds before a second attempt when no connection was
-    made (the request has not arrived then); None: one attempt only. `log`: a function that redacts a log line of the library,
-    which may contain the URL; None: these lines are dropped.
+    `timeout`: seconds of a request, from the look-up of the host's name to the last byte. `verify`: True, or the path of a CA
+    certificate. `max_body`: maximum number of bytes read of an answer; `success_body`: False where the status of a 2xx says all,
+    so that its body is not read. `retry_pause`: seconds before a second attempt when no connection was made (the request has not
+    arrived then); None: one attempt only. `log`: a function that redacts a log line of the library, which may contain the URL;
+    None: these lines are dropped.
     """
 
     timeout: float = 15.0
     connect_timeout: float = 5.0
     verify: bool | str = True
     max_body: int = 8 * 2**20
+    success_body: bool = True
     retry_pause: float | None = None
     log: Callable[[str], str] | None = None
 
     def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
         """Return the answer or the failure. `parts` (params, data, files, headers) are arguments of `requests.Request`."""
-        answer = self._try(method, url, parts)
-        if isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE and self.retry_pause is not None:
-            time.sleep(self.retry_pause)
-            answer = self._try(method, url, parts)
+        with Deadline(self.timeout) as deadline:  # of both attempts
+            answer = self._try(method, url, parts, deadline)
+            unreached = isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE
+            if unreached and self.retry_pause is not None and not deadline.expired:
+                time.sleep(self.retry_pause)
+                answer = self._try(method, url, parts, deadline)
         return answer
 
-    def _try(self, method: str, url: str, parts: Mapping[str, Any]) -> HttpAnswer | HttpFailure:
+    def _try(self, method: str, url: str, parts: Mapping[str, Any], deadline: Deadline) -> HttpAnswer | HttpFailure:
         """Make one attempt in a new session: threads cannot share one, and a stale connection looks like a lost answer."""
-        with Deadline(self.timeout) as deadline, _filtered_log(self.log), requests.Session() as session:
-            try:
-                for scheme in ("https://", "http://"):
-                    session.mount(scheme, _Adapter(deadline))
-                answer = self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
-            except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
-                return _failure(error, deadline.expired)
-            if deadline.expired:  # a body of unknown length seems complete when the connection was shut down
-                return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-            return answer
+
+        def attempt() -> HttpAnswer | HttpFailure:
+            with _filtered_log(self.log), requests.Session() as session:
+                try:
+                    for scheme in ("https://", "http://"):
+                        session.mount(scheme, _Adapter(deadline))
+                    return self._exchange(session, requests.Request(method, url, auth=_login_of_url, **parts))
+                except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
+                    return _failure(error, deadline.expired)
+
+        try:
+            answer = deadline.call(attempt)
+        except TimeoutError:  # it hangs where no socket can be shut down
+            if not deadline.connected:
+                return HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
+            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
+        if deadline.expired and isinstance(answer, HttpAnswer):
+            # A body of unknown length seems complete when the connection was shut down.
+            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
+        return answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
         """Send through the adapter, because `session.send` reads the whole body of a redirect and parses its target."""
@@ -148,14 +162,14 @@ class HttpClient:
         settings = session.merge_environment_settings(url, {}, True, self.verify, None)  # proxies, REQUESTS_CA_BUNDLE
         timeout = (min(self.connect_timeout, self.timeout), self.timeout)
         with closing(session.get_adapter(url).send(prepared, timeout=timeout, **settings)) as response:
+            limit = self.max_body if self.success_body or not 200 <= response.status_code < 300 else 0
             body = bytearray()
-            # Read one byte more than `max_body`, to detect a longer body.
-            for piece in response.iter_content(min(CHUNK, self.max_body + 1)) if self.max_body else ():
+            # Read one byte more than the limit, to detect a longer body.
+            for piece in response.iter_content(min(CHUNK, limit + 1)) if limit else ():
                 body += piece
-                if len(body) > self.max_body:
+                if len(body) > limit:
                     break
-            whole = len(body) <= self.max_body
-            return HttpAnswer(response.status_code, response.headers, bytes(body[: self.max_body]), whole)
+            return HttpAnswer(response.status_code, response.headers, bytes(body[:limit]), len(body) <= limit)
 
 
 class _Adapter(HTTPAdapter):

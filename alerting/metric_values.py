@@ -82,15 +82,15 @@ def column_list(columns: Iterable[object]) -> str:
 
 def count(column: str, **labels: str) -> Value:
     """Return one column of the query as the value. With columns of text in the query, name labels: count("views", os="iOS")."""
-    return Labelled(_with_labels(labels, column)) if labels else Columns((column,))
+    return Labelled(with_labels(labels, column)) if labels else Columns((column,))
 
 
 def ratio(part: str, whole: str, **labels: str) -> Value:
     """Return the value part / whole, NaN where `whole` is 0. It is divided here, never in SQL. Labels as for `count`."""
-    return Labelled(_with_labels(labels, part, whole)) if labels else Columns((part, whole))
+    return Labelled(with_labels(labels, part, whole)) if labels else Columns((part, whole))
 
 
-def _with_labels(labels: dict[str, str], *columns: str) -> tuple[str, ...]:
+def with_labels(labels: dict[str, str], *columns: str) -> tuple[str, ...]:
     """Return the names of the columns for these labels, as `sources.query.to_counts` writes them."""
     group = ",".join(f"{name}={labels[name]}" for name in sorted(labels))
     return tuple(f"{column}[{group}]" for column in columns)

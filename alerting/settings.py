@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from alerting.env_file import read_env_file, read_secret_files
 from alerting.model.errors import SettingsError
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_CALENDAR = ROOT / "alerting" / "calendar.csv"
 RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
 
 
@@ -252,6 +256,16 @@ class Settings:
         return self.data / "run.lock"
 
     @property
+    def cron_minute(self) -> int:
+        """Return the minute past each quarter of an hour at which cron starts a run: a bucket has closed and had time to fill."""
+        return ceil(self.delay) % 15
+
+    def next_cron_run(self, at: datetime) -> datetime:
+        """Return the next time after `at` (aware UTC) at which cron starts a run."""
+        seconds = int(at.timestamp()) - 60 * self.cron_minute
+        return datetime.fromtimestamp(seconds // 900 * 900 + 900 + 60 * self.cron_minute, UTC)
+
+    @property
     def has_catalogue(self) -> bool:
         """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
         return self.source == "embedded" or self.source.startswith(("http://", "https://"))
@@ -271,20 +285,10 @@ class Settings:
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
     """Return the settings of `environ` (None: of the process), which has precedence over the `.env` file.
 
-    Raises SettingsError with every setting that is unknown or malformed, and the form that it takes.
+    Raises SettingsError with every line of the file that cannot be read, every setting that is unknown or malformed, and the form
+    that it takes.
     """
-    texts = {name: text for name, text in _texts(environ, dotenv).items() if name not in RETIRED}
-    declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
-    texts, faults = _with_secret_files(texts, {name for name, f in declared.items() if f.metadata["secret"]})
-    faults += [f"{name} is not a setting{_suggestion(name, declared)}" for name in sorted(set(texts) - set(declared))]
-    values: dict[str, Any] = {}
-    for name, f in declared.items():
-        text = texts.get(name, f.metadata["default"])
-        try:
-            values[f.name] = f.metadata["read"](text) if text or f.metadata["default"] else ""
-        except ValueError as error:
-            shown = "" if f.metadata["secret"] else f"={text!r}"
-            faults.append(f"{name}{shown}: it takes {error}")
+    values, faults = _read_settings(environ, dotenv)
     if not faults:
         settings = Settings(**values)
         faults = _destination_faults(settings)
@@ -293,37 +297,72 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
     return settings
 
 
+def usable_settings() -> Settings | None:
+    """Return the settings of this process for a message about faults among them, or None if no destination is set up.
+
+    Malformed settings have their defaults; a destination of which a part is missing is left out, and so are its routes.
+    """
+    try:
+        values, _ = _read_settings(None, None)
+    except SettingsError:  # of the file
+        values, _ = _read_settings(None, Path(os.devnull) / "none")
+    for destination in DESTINATIONS.values():
+        if not all(values[name] for name in destination.needs):
+            values |= dict.fromkeys(destination.needs, "")
+    if not values["email_user"] or not values["email_password"]:
+        values |= {"email_user": "", "email_password": ""}
+    settings = Settings(**values)
+    settings = replace(settings, routes="") if _destination_faults(settings) else settings
+    return settings if settings.destinations else None
+
+
+def _read_settings(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the value of each setting, which is the default for a malformed one, and faults."""
+    texts, faults = _texts(environ, dotenv)
+    texts = {name: text for name, text in texts.items() if name not in RETIRED}
+    declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
+    texts, secret_faults = read_secret_files(texts, {name for name, f in declared.items() if f.metadata["secret"]})
+    faults += secret_faults
+    faults += [f"{name} is not a setting{_suggestion(name, declared)}" for name in sorted(set(texts) - set(declared))]
+    values: dict[str, Any] = {}
+    for name, f in declared.items():
+        read, default, text = f.metadata["read"], f.metadata["default"], texts.get(name, f.metadata["default"])
+        try:
+            values[f.name] = read(text) if text or default else ""
+        except ValueError as error:
+            shown = "" if f.metadata["secret"] else f"={text!r}"
+            faults.append(f"{name}{shown}: it takes {error}")
+            values[f.name] = read(default) if default else ""
+    return values, faults
+
+
 def retired() -> str:
     """Return a line about settings that are accepted and have no effect any more; "" where none is set."""
-    names = sorted(name for name, text in _texts(None, None).items() if name in RETIRED and text not in ("", "off"))
+    try:
+        texts, _ = _texts(None, None)
+    except SettingsError:  # whoever needs the settings will say it
+        return ""
+    names = sorted(name for name, text in texts.items() if name in RETIRED and text not in ("", "off"))
     advice = "ignored, the raw tables are read. docs/scale.md has the SQL that takes the place of rollups"
     return f"{', '.join(names)}: {advice}" if names else ""
 
 
-def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> dict[str, str]:
-    """Return the texts of all names that begin with ALERTING_, of the `.env` file and of the environment."""
-    path, texts = dotenv or ROOT / ".env", dict[str, str]()
-    if path.is_file():
-        from dotenv import dotenv_values  # only when there is a file
+def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict[str, str], list[str]]:
+    """Return the texts of our names in the `.env` file and in the environment, and faults of the file.
 
-        texts |= {name: text or "" for name, text in dotenv_values(path, interpolate=False).items()}
-    texts |= os.environ if environ is None else environ
-    return {name: text for name, text in texts.items() if name.startswith(PREFIX)}
+    Ours begin with ALERTING_. In the file, which is for us, nearly the name of a setting counts as ours, too.
+    """
+    texts, faults = read_env_file(dotenv or ROOT / ".env")
+    texts = {name: text for name, text in texts.items() if name.startswith(PREFIX) or _misspelt(name)}
+    environment = os.environ if environ is None else environ
+    return texts | {name: text for name, text in environment.items() if name.startswith(PREFIX)}, faults
 
 
-def _with_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
-    """The texts with NAME and the text of its file in place of each NAME_FILE of a secret; and faults."""
-    texts, faults = dict(texts), []
-    for name in secrets:
-        path = texts.pop(f"{name}_FILE", "")
-        if path and texts.get(name):
-            faults.append(f"{name} and {name}_FILE are both set: keep one")
-        elif path:
-            try:
-                texts[name] = Path(path).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
-    return texts, faults
+def _misspelt(name: str) -> bool:
+    from difflib import get_close_matches
+
+    declared = [PREFIX + f.name.upper() for f in fields(Settings)]
+    return bool(get_close_matches(name.upper().replace("-", "_"), declared, n=1, cutoff=0.87))
 
 
 def _destination_faults(settings: Settings) -> list[str]:
@@ -344,5 +383,5 @@ def _destination_faults(settings: Settings) -> list[str]:
 def _suggestion(name: str, declared: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, declared, n=1)
+    close = get_close_matches(name.upper(), declared, n=1)
     return f" (did you mean {close[0]}?)" if close else " (`python -m alerting settings` lists them)"

@@ -14,7 +14,8 @@ import pytest
 
 OUTSIDE = {
     "subprocess", "os.fork", "Popen", "start_notebooks", "EmbeddedSource", "run_alerts", "sync_playwright", "getfixturevalue",
-    "connect", "BotApi", "BrokenServer", "Web", "MailServer", "running_clickhouse", "running_cluster", "ThreadPoolExecutor",
+    "connect", "BotApi", "BrokenServer", "Peer", "Web", "MailServer", "running_clickhouse", "running_cluster",
+    "ThreadPoolExecutor",
 }  # fmt: skip
 running: pytest.Item | None = None  # the test in progress
 LONG = {  # modules that need too much processor time to be fast

@@ -1,5 +1,6 @@
 """Button presses: their effect, who may press, and that each counts once. With a real Bot API server and state database."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Stat
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.feedback import read_feedback
+from alerting.pipeline.feedback import BUDGET, MAX_REFUSALS_SHOWN, MAX_ROWS, read_feedback
 from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore
 
@@ -144,3 +145,57 @@ def test_what_is_remembered_but_not_confirmed_counts_once(ctx, bot):
     assert read_feedback(ctx, NOW) == ([], "")
     deliver(ctx)
     assert sum("is on it" in m.plain for m in bot.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("button", "line"), [("take", "is on it"), ("snooze", "silent until"), ("mute", "silent"), ("false", "false alarm")]
+)
+def test_a_double_tap_posts_its_line_once(ctx, bot, button, line):
+    """Both taps before one read, and one more in the next."""
+    bot.press(bot.messages[0].id, button, user=ANNA)
+    _, feedback, said = press(ctx, bot, button)
+    assert [item.times for item in feedback] == [2]
+    assert sum(line in text for text in said) == 1
+    incident, feedback, said = press(ctx, bot, button, now=NOW + timedelta(seconds=30))
+    assert said == []
+    assert line in feedback[0].reply, "the person sees that it counts"
+    assert incident.snoozed_until == (NOW + timedelta(hours=1) if button == "snooze" else None)
+
+
+def test_a_snooze_later_makes_it_longer(ctx, bot):
+    press(ctx, bot, "snooze")
+    later = NOW + timedelta(minutes=30)
+    incident, _, said = press(ctx, bot, "snooze", now=later)
+    assert (incident.snoozed_until, said) == (later + timedelta(hours=1), ["🔕 Anna: silent until 14:06"])
+
+
+def test_a_flood_of_refused_presses_is_dropped_in_bulk_and_the_press_behind_it_counts(ctx, bot):
+    for number in range(5_000):
+        bot.press(bot.messages[0].id, "mute", user={"id": 100 + number % 300, "first_name": "Eve"})
+    incident, feedback, said = press(ctx, bot, "take")
+    assert (incident.acknowledged_by, incident.muted, said) == ("Anna", False, ["👀 Anna is on it"])
+    assert sum(item.times for item in feedback) == 5_001
+    assert len(feedback) <= MAX_ROWS + 1
+    assert len(bot.holds()["answered"]) <= MAX_REFUSALS_SHOWN + 1
+    assert read_feedback(ctx, NOW) == ([], "")
+
+
+def test_a_flood_of_presses_that_count_says_each_once(ctx, bot):
+    for number in range(1_000):
+        bot.press(bot.messages[0].id, ("take", "snooze", "mute")[number % 3], user=ANNA)
+    incident, feedback, said = press(ctx, bot, "expected")
+    assert (incident.acknowledged_by, incident.muted, incident.label) == ("Anna", True, Label.EXPECTED)
+    assert len(said) == 4
+    assert sum(item.times for item in feedback) == 1_001
+
+
+def test_reading_presses_has_a_budget_and_the_next_run_goes_on(ctx, bot):
+    ticks = itertools.count(0.0, BUDGET / 4)
+    for number in range(1_500):
+        bot.press(bot.messages[0].id, "take", user={"id": 4242, "first_name": f"Anna {number}"})
+    read, runs = 0, 0
+    while read < 1_500 and runs < 50:
+        feedback, trouble = read_feedback(replace(ctx, timer=lambda: next(ticks)), NOW)
+        read, runs = read + sum(item.times for item in feedback), runs + 1
+        assert trouble == ("" if read == 1_500 else "more buttons were pressed than can be read in 20 s: the next run goes on")
+    assert (read, runs > 1) == (1_500, True)

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,13 +67,53 @@ def test_a_bench_without_a_checkout_is_refused(words, tmp_path):
 
 
 @pytest.mark.parametrize("words", [[], ["new-metric", "views", "--sql", "-"], ["run-alerts"]], ids=" ".join)
-def test_a_python_without_the_packages_is_told_which_one_has_them(words):
-    """-S leaves only the standard library, as in a system's Python."""
+def test_a_python_without_the_packages_is_told_which_one_has_them(words, tmp_path):
+    """-S leaves only the standard library, as in a system's Python; and no environment was made."""
+    shutil.copytree(ROOT / "alerting", tmp_path / "checkout" / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "alerting", *words], cwd=ROOT, env={}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-S", "-m", "alerting", *words],
+        cwd=tmp_path / "checkout",
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     error = f"error: {sys.executable} lacks the packages: use .venv/bin/python instead, which `make env` makes\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
+
+
+@pytest.mark.parametrize("words", [[], ["settings"], ["rollup"]], ids=" ".join)
+def test_a_python_without_the_packages_runs_the_environment_that_was_made(words):
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("there is no .venv: make env makes it")
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "alerting", *words], cwd=ROOT, env={}, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == call(*words)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "latin-1", "utf-8"])
+@pytest.mark.parametrize(
+    "words",
+    [["silence", "all", "--for", "2h", "--why", "релиз ✅"], ["silences"], ["settings"], ["silence", "ctr✅", "--for", "2h"]],
+)
+def test_what_a_terminal_cannot_show_is_replaced(words, encoding, tmp_path):
+    """Also in errors, and in what was stored by another terminal."""
+    env = {"PATH": "/usr/bin:/bin", "ALERTING_DATA": str(tmp_path), "LANG": "C.UTF-8"}
+    for spoken in ("utf-8", encoding):
+        done = subprocess.run(
+            [sys.executable, "-m", "alerting", *words], cwd=ROOT, env={**env, "PYTHONIOENCODING": spoken},
+            capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (2 if "ctr✅" in words else 0), done.stderr
+        assert done.stdout or done.stderr
+
+
+def test_a_closed_terminal_ends_no_command(tmp_path):
+    env = {"PATH": "/usr/bin:/bin", "ALERTING_DATA": str(tmp_path)}
+    command = f"exec {shlex.quote(sys.executable)} -m alerting silences >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, env=env, timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from alerting.store.state import ReadOnlyState, StateStore
 from tests.letters import NOW, OUTPUT, PATH, PICTURE, STEP, box, message
 from tests.servers import Web, needs_make, says
 from tests.test_pipeline import kpi
+from tests.waiting import PATIENCE, until
 
 # Routes
 
@@ -153,6 +154,22 @@ def test_one_that_is_down_neither_stops_nor_repeats_the_others(post, web):
     states = {receipt.key: receipt.state for receipt in pipeline.deliver(ctx, NOW + 2 * STEP)}
     assert states == {f"slack:m{number}": "sent" for number in range(5)}
     assert all(texts == [f"text {number}" for number in range(5)] for texts in post.heard().values())
+
+
+def test_one_that_answers_last_of_all_delays_no_other(post, web):
+    """Slack answers its first message when all others have all of theirs."""
+
+    def answers_last(handler):
+        others = ("telegram", "email", "webhook")
+        until(lambda: all(len(post.heard()[place]) == 3 for place in others), "the others waited for Slack", 60)
+        says("ok")(handler)
+
+    web.will(answers_last, says("ok"))
+    ctx = post()
+    ctx.notifier.destinations["slack"] = Slack(web.url, timeout=PATIENCE)
+    states = told(ctx, NOW, *(message(f"m{number}", f"text {number}") for number in range(3)))
+    assert set(states.values()) == {"sent"}
+    assert post.heard() == {place: ["text 0", "text 1", "text 2"] for place in NAMES}
 
 
 def test_what_follows_goes_where_the_incident_was_told_of(post):
@@ -336,6 +353,7 @@ def a_run(given, values, now):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, due, reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
@@ -403,6 +421,17 @@ def test_a_failing_check_goes_by_its_route_and_to_all_of_it(settings, bot, web, 
     mail.will("MAIL", "451 later")
     with pytest.raises(NotifyError):
         notify_failure(settings(ROUTES=given.routes, DATA="/proc/nowhere"), NOW, "disk full", "run")
+
+
+def test_a_failure_notice_without_a_memory_waits_for_no_destination(settings, bot, web):
+    def answers_last(handler):
+        until(lambda: bot.messages, "the chat waited for Slack", 10)
+        says("ok")(handler)
+
+    web.will(answers_last)
+    given = settings(ROUTES="check-failed -> slack, telegram; * -> telegram", DATA="/proc/nowhere")
+    assert notify_failure(given, NOW, "disk full", "run") == "told, without a memory"
+    assert "disk full" in bot.messages[0].plain
 
 
 def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):

@@ -81,7 +81,11 @@ def given(tmp_path, **more):
 
 
 def files(folder):
-    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir() if path.stat().st_size}
+    return {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if path.is_file() and path.stat().st_size
+    }
 
 
 @pytest.mark.parametrize("still_open", [True, False])

@@ -90,7 +90,7 @@ def test_old_cards_stay_when_the_memory_is_gone_for_a_while(world):
     one = world.incident()
     world.run()
     world.index()
-    for path in world.settings.data.iterdir():
+    for path in world.settings.data.glob("alerts.sqlite*"):
         path.unlink()
     (world.settings.data / "alerts.sqlite").write_text("nothing " * 1000)
     assert f"incidents/{one.id}.html" in world.index().read_text()

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from alerting import metric_values
 from alerting.catalogue import FILE
 from alerting.cli import new_metric
 from alerting.cli.new_metric import WrittenValue, catalogue_line, draft_metric, insert_line, is_distinct, parse_value
@@ -256,3 +257,14 @@ def test_what_is_written_is_watched_with_the_next_run(home):
     judged = alerting(home, "status").stdout
     assert all(name in judged for name, _ in wrote), judged
     assert "overdue" not in judged
+
+
+def test_labels_are_written_as_in_the_catalogue():
+    columns = ["likes[os=iOS]", "views[os=iOS]", "views[os=web]", "newest", "groups"]
+    made = parse_value("ratio('likes', 'views', os='iOS')", "ctr_ios", columns)
+    assert str(made) == 'ratio("likes", "views", os="iOS")'
+    assert made.value == metric_values.ratio("likes", "views", os="iOS")
+    with pytest.raises(SettingsError, match=r"no column likes\[os=web\]"):
+        parse_value("ratio('likes', 'views', os='web')", "ctr_web", columns)
+    with pytest.raises(SettingsError, match="for count and ratio"):
+        parse_value("total('likes', os='iOS')", "likes_ios", columns)

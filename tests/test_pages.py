@@ -104,6 +104,7 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
         "display.show_changes",
         "display.show_root_causes",
         "HTML",
+        "display.show_slow_tables",
     ]
 
 

@@ -15,11 +15,12 @@ from alerting.incidents.grouping import update_incidents
 from alerting.messages.compose import run_failed
 from alerting.metrics import METRICS, metrics_of_table
 from alerting.model.errors import NotDelivered, RunFailed, SettingsError, SourceError
+from alerting.model.incident import Incident, Member
 from alerting.model.message import Receipt
 from alerting.model.metric import Metric, Policy, Query
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
-from alerting.model.verdict import EventKind, Status
+from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
@@ -69,6 +70,7 @@ def run(ctx, now, days=0):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, days, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, due, reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
@@ -296,7 +298,7 @@ def test_a_memory_that_was_lost_is_said_loudly_and_the_run_goes_on(world, tmp_pa
     file.parent.mkdir()
     file.write_bytes(b"this is no database at all, but it is long enough to look like one" * 100)
     ctx = world({"a": kpi()})
-    with pytest.raises(RunFailed, match="THE MEMORY WAS CORRUPTED"):
+    with pytest.raises(RunFailed, match="THE STATE DATABASE WAS CORRUPTED"):
         run(ctx, after(END))
     assert ctx.store.last_judged() == {"a": END}
 
@@ -489,3 +491,50 @@ def test_a_run_that_cannot_see_takes_nothing_away_from_what_was_said(world, tmp_
     with pytest.raises(RunFailed, match="a was not judged"):
         run(ctx, after(END + STEP))
     assert ctx.store.text(incident.key) == said
+
+
+class Server(BaseSource):
+    """A source whose clock is ahead of this machine's by `ahead`."""
+
+    def __init__(self, source, ahead):
+        self.source, self.ahead = source, ahead
+
+    def fetch(self, query, start, end):
+        return self.source.fetch(query, start, end)
+
+    def now(self):
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.mark.parametrize(("hours", "way"), [(24, "behind"), (-24, "ahead of")])
+def test_nothing_is_judged_while_the_clock_differs_from_the_sources(world, hours, way):
+    ctx = world({"views": kpi()})
+    run(replace(ctx, started=after(END - 2 * STEP)), after(END - 2 * STEP))
+    known = ctx.store.last_judged()
+    wrong = replace(ctx, started=after(END + 96 * STEP), source=Server(ctx.source, timedelta(hours=hours)))
+    with pytest.raises(
+        RunFailed, match=rf"nothing was judged: this machine's clock .* is 14(39|40) min {way} that of the source"
+    ):
+        run(wrong, after(END + 96 * STEP))
+    assert ctx.store.last_judged() == known
+
+
+def test_a_run_after_one_whose_clock_was_ahead_says_so_once_and_judges(world):
+    ctx, soon = world({"views": kpi()}), after(END - 3 * STEP)
+    run(replace(ctx, started=soon), soon)
+    run(replace(ctx, started=soon + timedelta(days=1)), soon)  # the rows of that day are not there
+    with pytest.raises(RunFailed, match="which is in the future: the clock was ahead then, or it is behind now"):
+        run(replace(ctx, started=after(END - 2 * STEP)), after(END - 2 * STEP))
+    assert max(ctx.store.last_judged().values()) == END - 2 * STEP
+    run(replace(ctx, started=after(END - STEP)), after(END - STEP))
+    assert max(ctx.store.last_judged().values()) == END - STEP
+
+
+def test_a_snooze_pressed_while_the_clock_was_ahead_is_ended(world):
+    ctx, now = world({"views": kpi()}), after(END)
+    incident = Incident(
+        "x", END, (Member("views", END, END, Verdict("views", END, Status.ANOMALOUS)),), snoozed_until=now + timedelta(days=1)
+    )
+    ctx.store.commit(Commit(incidents=[incident, replace(incident, id="y", snoozed_until=now + timedelta(minutes=59))]), now)
+    pipeline.begin_run(replace(ctx, started=now), now)
+    assert [found.snoozed_until for found in ctx.store.incidents()] == [None, now + timedelta(minutes=59)]

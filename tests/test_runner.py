@@ -28,6 +28,7 @@ from alerting.reporting.publish import write_index
 from alerting.reporting.record import Record
 from alerting.runner.run import locked
 from alerting.settings import load_settings
+from tests.servers import says
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -271,6 +272,27 @@ def apart(house, *sources, room=-1, limit=600):
     return ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ("run.NOTICE_LIMIT = 1.0", 1),
+        ("run.NOTICE_LIMIT, run.KILLED_AFTER = 600.0, 3.0", -signal.SIGALRM),  # as if nothing of ours ended it
+    ],
+)
+def test_a_run_that_hangs_at_its_end_gives_up_the_lock(house, limits, code):
+    """A failure notice that nobody takes, after a cell that never ends."""
+    path = notebook(house.folder / "apart.ipynb", "import time; time.sleep(600)")
+    program = APART.replace("execute.SAVE_INTERVAL = 0.2", f"import time\nfrom alerting.runner import run\n{limits}")
+    program = program.replace('"told: " + reason', "time.sleep(600)")
+    command = [sys.executable, "-c", program, str(house.folder), str(path), "-1", "4"]
+    with ended(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)) as process:
+        said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == code
+    assert ("a destination did not take the message within 1 s" in said) == (code == 1)
+    with locked(house.settings.data / "run.lock", datetime.now(UTC)):
+        until(lambda: not stray(house), "its kernel went on without it")
+
+
 @contextmanager
 def begun(house):
     """A run that has come to its long cell, and its evidence to the disk."""
@@ -278,6 +300,43 @@ def begun(house):
         running = house.settings.reports / ".running"
         until(lambda: any("first" in path.read_text() for path in running.glob("*.ipynb")), "the first cell was not saved")
         yield process
+
+
+STRAY = [
+    "alert-1T2Z.ipynb",
+    "alert-20269999T999999Z.ipynb",
+    "alert-20261125T071048Z copy.ipynb",
+    "alert-20261125T071048Z-x.ipynb",
+]
+
+
+def test_stray_files_and_folders_stop_no_run(house):
+    running = house.settings.reports / ".running"
+    running.mkdir(parents=True)
+    for name in STRAY:
+        (running / name).write_text("{}")
+    (running / "alert-20261125T071048Z.ipynb").mkdir()
+    (running / "alert-20261125T081048Z.ipynb").symlink_to("/no/such/file")
+    for number, content in enumerate(["[1]", '{"cells": 1}', '{"cells": [1]}', "nonsense", ""]):
+        (running / f"alert-20261125T09104{number}Z.ipynb").write_text(content)
+    (house.settings.reports / "runs" / "2026-11-25").mkdir(parents=True)
+    (house.settings.reports / "runs" / "2026-11-25" / "runs.jsonl").write_text(
+        'nonsense\n[1]\n{"name": 1}\n{"name": "alert-x"}\n'
+    )
+    (house.settings.reports / "runs" / "2026-11-26").write_text("no folder")
+    house.settings.data.mkdir(parents=True, exist_ok=True)
+    house.settings.lock_file.mkdir()
+    (house.settings.data / "failure-told").mkdir()
+    assert [house.run(), house.run()] == [0, 0]
+    assert len(house.last_notified) == 1, "the runs that were killed are told once"
+
+
+def test_only_the_owner_can_hold_the_lock(house):
+    house.settings.data.mkdir(parents=True, exist_ok=True)
+    house.settings.lock_file.write_text("")
+    house.settings.lock_file.chmod(0o644)
+    with locked(house.settings.lock_file, datetime.now(UTC)):
+        assert house.settings.lock_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_killed_run_is_found_by_the_next_one(house):
@@ -292,6 +351,21 @@ def test_a_killed_run_is_found_by_the_next_one(house):
     assert "This run failed" not in texts(fine)[0]
     assert [reason for reason, _ in house.last_notified] == [f"the run {house.records[0].stem} was killed before it could end"]
     until(lambda: not stray(house), "the kernel looks for its parent every second, and went on without it")
+
+
+@pytest.mark.parametrize("chat", ["well", "down"])
+def test_a_run_is_green_only_when_its_notice_of_a_killed_one_was_sent(house, bot, web, chat):
+    with begun(house) as process:
+        process.kill()
+        process.communicate()
+    web.will(says(""))
+    settings = replace(house.settings, telegram_token=bot.token, telegram_chat=bot.chat, telegram_url=bot.url)
+    if chat == "down":
+        bot.fail("500", times=9)
+    path = notebook(house.folder / "fine.ipynb", "1")
+    code = runner.run_alerts(replace(settings, heartbeat_url=web.url), notebook=path)
+    assert (code, len(web.asked)) == ((1, 0) if chat == "down" else (0, 1))
+    assert len(bot.messages) == (chat == "well")
 
 
 READ_A_DAY = """

@@ -100,3 +100,68 @@ def test_only_the_metrics_asked_for_are_watched():
     assert [m.name for m in load_catalogue(read(METRICS="ctr, likes"))] == ["likes", "ctr"]
     with pytest.raises(SettingsError, match="ALERTING_METRICS names clicks: there are feed_users"):
         load_catalogue(read(METRICS="ctr,clicks"))
+
+
+LINES = [  # a `.env` file, and what is said of it
+    ("ALERTING_SOURCE: https://hunter2.example", "env, line 1: ALERTING_SOURCE cannot be read"),
+    ("ALERTING_SOURCE:https://hunter2.example", "env, line 1: ALERTING_SOURCE does not begin with a name and '='"),
+    ("# a comment\n\nALERTING_OWNER='hunter2\nALERTING_ZONE=UTC\n", "env, line 3: ALERTING_OWNER cannot be read"),
+    ("\nALERTING_OWNER='hunter2\nALERTING_ZONE='\n", "env, line 2: the quote after ALERTING_OWNER= is not closed on its line"),
+    ("PEM='hunter2\nALERTING_ZONE=UTC\n'\n", "env, line 1: the quote after PEM= is not closed on its line"),
+    ("ALERTING_LANGUAGE\n", "env, line 1: ALERTING_LANGUAGE has no '='"),
+    ("ALERTING_ZONE=UTC\r\nset ALERTING_TELEGRAM_TOKEN=hunter2\r\n", "env, line 2: the line cannot be read"),
+    ("- ALERTING_TELEGRAM_TOKEN=hunter2", "env, line 1: the line cannot be read"),
+    ("=hunter2", "env, line 1: the line cannot be read"),
+    ("\u200bALERTING_LANGUAGE=ru", "env, line 1: the line does not begin with a name"),
+    ("alerting_language=ru", "alerting_language is not a setting (did you mean ALERTING_LANGUAGE?)"),
+    ("ALERTING-LANGUAGE=ru", "ALERTING-LANGUAGE is not a setting (did you mean ALERTING_LANGUAGE?)"),
+    ("ALERTNG_SOURCE=https://hunter2.example", "ALERTNG_SOURCE is not a setting (did you mean ALERTING_SOURCE?)"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), LINES)
+def test_each_line_of_the_env_file_is_a_binding_or_an_error_without_its_value(tmp_path, text, said):
+    file = tmp_path / "env"
+    file.write_text(text, newline="")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, file)
+    assert str(caught.value).startswith(said)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ufeffALERTING_LANGUAGE=ru\n", "export ALERTING_LANGUAGE = 'ru' # Russian\r\n", "MORE.x='a\nb'\nALERTING_LANGUAGE=ru"],
+)
+def test_every_way_to_write_a_binding_is_read(tmp_path, text):
+    file = tmp_path / "env"
+    file.write_text(text, encoding="utf-8", newline="")
+    assert load_settings({}, file).language == "ru"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("ALERTING_LANGUAGE=ru".encode("utf-16"), "it looks like UTF-16"),
+        ("ALERTING_LANGUAGE=ru".encode("utf-16-le"), "it looks like UTF-16"),
+        ("ALERTING_LANGUAGE=ru\n# привет\n".encode("cp1251"), "line 2: not UTF-8 text"),
+        (None, "is not a file"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_one_error(tmp_path, content, said):
+    file = tmp_path / "env"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, file)
+    assert said in str(caught.value)
+    assert ";" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), ("https://x".encode("utf-16-le"), "is not UTF-8 text")])
+def test_a_file_without_a_secret_is_no_destination_that_is_not_set_up(tmp_path, content, said):
+    (tmp_path / "slack").write_bytes(content)
+    with pytest.raises(SettingsError, match=said):
+        read(SLACK_URL_FILE=str(tmp_path / "slack"))

@@ -67,6 +67,7 @@ def quickly(ctx, now, patience=0.3):
     pipeline.begin_run(ctx, now)
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due, 0, now, patience)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, due, reading, now)
     changes, explained = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))

@@ -104,7 +104,12 @@ def test_every_field_of_incidents_arrivals_silences_and_runs_comes_back(incident
 def test_a_new_store_knows_nothing(store):
     assert (store.episodes(), store.last_judged(), store.judged(), store.waiting(), store.notes) == ({}, {}, [], [], [])
     assert (store.incidents(EVER), store.arrivals(EVER), store.silences(EVER), store.runs(EVER)) == ([], [], [], [])
-    assert (store.episode_before("views", AT), store.next_update(), store.sent_since(EVER), store.stale(AT)) == (None, 0, 0, [])
+    assert (store.episode_before("views", AT), store.next_update(), store.sent_since(EVER, AT), store.stale(AT)) == (
+        None,
+        0,
+        0,
+        [],
+    )
     assert store.counts() == StateCounts()
     assert (store.message_id("nothing"), store.text("nothing")) == ("", "")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from alerting.model.errors import StoreError
-from alerting.model.message import Message
+from alerting.model.message import Message, Receipt
+from alerting.model.run import Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind
 from alerting.store.database import MIGRATIONS
 from alerting.store.state import StateCounts, StateStore
@@ -30,9 +31,10 @@ from tests.waiting import PATIENCE, ended
 def test_only_the_owner_may_read_the_state_file(tmp_path):
     with closing(StateStore(tmp_path / "data" / "alerts.sqlite")) as store:
         fill(store)
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
-        assert modes == {"alerts.sqlite": 0o600, "alerts.sqlite-wal": 0o600, "alerts.sqlite-shm": 0o600}
-        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+        files = {"alerts.sqlite": 0o600, "alerts.sqlite-wal": 0o600, "alerts.sqlite-shm": 0o600}
+        for folder, names in ((tmp_path / "data", files | {"backup": 0o700}), (tmp_path / "data" / "backup", files)):
+            assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == names
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_access_of_other_users_to_the_state_file_is_removed(tmp_path):
@@ -43,7 +45,7 @@ def test_access_of_other_users_to_the_state_file_is_removed(tmp_path):
             os.chmod(f"{path}{suffix}", mode)
         with closing(StateStore(path)) as again:
             assert keys(again) == ["a"]
-            assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()} == {0o600}
+            assert {stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*") if p.is_file()} == {0o600}
 
 
 V1_ROWS = """
@@ -134,19 +136,147 @@ def test_a_corrupted_file_is_moved_aside_loudly_and_the_run_goes_on(tmp_path, da
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
         fill(store)
+        known, waited = {v.metric for v in store.judged()}, keys(store)
     damage(path)
     spoilt = path.read_bytes()
     with closing(StateStore(path)) as store:
         store.judged()  # some damage shows only when it is read
-        remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
-        assert (store.judged(), keys(store)) == ([verdict()], ["c"])
-        (note,) = store.notes
+        remember(store, text("c"), verdicts=[verdict("new")], episodes=[Episode("views")])
+        assert ({v.metric for v in store.judged()}, keys(store)) == ({"new", *known}, [*waited, "c"])
+        note, restored = store.notes
     (aside,) = [p for p in tmp_path.iterdir() if p.name.startswith("alerts.sqlite.corrupt-2") and p.suffix.endswith("Z")]
     assert "CORRUPTED" in note
     assert str(aside) in note
     assert aside.read_bytes() == spoilt
+    assert f"It was restored from {tmp_path / 'backup' / 'alerts.sqlite'}" in restored
     with closing(StateStore(path)) as store:
-        assert (len(store.judged()), store.notes) == (1, [])
+        assert store.notes == [restored], "the next run tells it"
+        store.save_run(Run(AT, AT, AT, False, restored))
+    with closing(StateStore(path)) as store:
+        assert store.notes == []
+
+
+LOSSES = {
+    "emptied": lambda path: path.write_bytes(b""),
+    "deleted": Path.unlink,
+    "deleted with its -wal": lambda path: [file.unlink() for file in path.parent.glob("alerts.sqlite*")],
+    "a new one": lambda path: [file.unlink() for file in path.parent.glob("alerts.sqlite*")] and sqlite3.connect(path).close(),
+}
+
+
+@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
+def test_a_file_that_was_lost_is_restored_with_a_note(tmp_path, lose):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        fill(store)
+        before = [store.judged(), store.episodes(), store.all_incidents(AT - DAY), store.counts(), keys(store)]
+    lose(path)
+    with closing(StateStore(path)) as store:
+        after = [store.judged(), store.episodes(), store.all_incidents(AT - DAY), store.counts(), keys(store)]
+        assert repr(after) == repr(before)
+        (note,) = store.notes
+    assert "was empty or missing. It was restored from" in note
+
+
+def test_a_backup_that_cannot_be_read_now_is_not_given_up(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, text("a"))
+    path.unlink()
+    with closing(sqlite3.connect(tmp_path / "backup" / "alerts.sqlite")) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"backup/alerts.sqlite: database is locked: another process"):
+            StateStore(path, patience=0.1)
+    with closing(StateStore(path)) as store:
+        assert keys(store) == ["a"]
+
+
+@contextmanager
+def full_disk():
+    """No file may become larger than 200 kB. Python ignores the signal: writing fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_too_full_to_restore_a_file_costs_no_backup(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, *(Message(f"{number}", EventKind.OPENED, "likes", AT, "x" * 1000) for number in range(500)))
+    path.unlink()
+    with full_disk(), pytest.raises(StoreError, match=r"disk .*full"):
+        StateStore(path)
+    with closing(StateStore(path)) as store:
+        assert len(keys(store)) == 500
+
+
+def test_without_a_backup_a_lost_file_is_a_new_one(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        fill(store)
+    shutil.rmtree(tmp_path / "backup")
+    path.unlink()
+    with closing(StateStore(path)) as store:
+        assert (store.judged(), store.notes) == ([], [])
+
+
+def test_a_file_put_back_by_hand_counts_and_not_its_backup(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, text("a"))
+    kept = path.read_bytes()
+    with closing(StateStore(path)) as store:
+        remember(store, text("b"))
+    path.write_bytes(kept)
+    with closing(StateStore(path)) as store:
+        assert (keys(store), store.notes) == (["a"], [])
+    path.unlink()
+    with closing(StateStore(path)) as store:
+        assert keys(store) == ["a"]
+
+
+def test_a_backup_that_cannot_be_written_costs_nothing(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, text("a"))
+        (tmp_path / "backup" / "alerts.sqlite").write_bytes(b"nonsense " * 1000)
+        remember(store, text("b"))
+        assert (keys(store), store.notes) == (["a", "b"], [])
+    path.unlink()
+    with closing(StateStore(path)) as store:
+        assert keys(store) in (["a", "b"], ["b"], [])
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["closed", "killed"])
+def test_a_file_cut_anywhere_by_a_power_loss_is_restored_and_forgets_nothing(tmp_path, clean):
+    """Cut at every page of its last megabyte, and within some: what was sent is known as sent, and what waits still waits."""
+    path = tmp_path / "data" / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        fill(store)
+        rows = [(f"k{n}", n, "c", os.urandom(3000)) for n in range(600)]
+        store._file.write(("INSERT INTO history VALUES (?, ?, ?, ?)", rows), backed_up=False)
+        remember(store, text("sent"), text("waits"))
+        store.record(Receipt("sent", "sent", message_id="7"), AT)
+        known = store.counts()
+        if not clean:
+            shutil.copytree(tmp_path / "data", tmp_path / "killed")
+    source = tmp_path / ("data" if clean else "killed")
+    size = (source / "alerts.sqlite").stat().st_size
+    cuts = [*range(size - (1 << 20), size, 16 * 4096), size - 1, size - 4096, size - 5000, 4095, 1]
+    for cut in {cut for cut in cuts if 0 <= cut < size}:
+        home = tmp_path / f"cut-{cut}"
+        shutil.copytree(source, home)
+        os.truncate(home / "alerts.sqlite", cut)
+        with closing(StateStore(home / "alerts.sqlite")) as store:
+            assert (store.counts(), store.message_id("sent")) == (known, "7"), f"cut at {cut}"
+            healed = not clean and not store.notes  # the -wal had the pages
+            assert healed or "restored from" in store.notes[-1]
+        with closing(sqlite3.connect(home / "alerts.sqlite")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_store_with_a_corrupted_file_open_continues_with_the_new_file(tmp_path):
@@ -157,9 +287,9 @@ def test_a_store_with_a_corrupted_file_open_continues_with_the_new_file(tmp_path
         remember(other, verdicts=[verdict("likes")])  # is in the -wal
         overwrite(4096, b"\xff" * (path.stat().st_size - 4096))(path)
         with closing(StateStore(path)) as store:
-            assert store.judged() == []
+            assert "likes" in store.last_judged(), "the backup has what was in the -wal"
             remember(other, verdicts=[verdict("messages")])
-            assert store.last_judged().keys() == {"messages"}
+            assert {"likes", "messages"} < store.last_judged().keys()
         assert "opened again" in other.notes[0]
     assert len([p for p in tmp_path.iterdir() if ".corrupt-" in p.name and p.name.endswith("-wal")]) == 1
 
@@ -180,8 +310,8 @@ def test_damage_in_the_middle_of_a_run(tmp_path):
     with closing(StateStore(path)) as store:
         DAMAGE["another kind of file"](path)
         remember(store, text("c"), verdicts=[verdict()], episodes=[Episode("views")])
-        assert keys(store) == ["c"]
-        assert len(store.notes) == 1
+        assert keys(store) == ["a", "c"]
+        assert len(store.notes) == 2
 
 
 # What the machine does
@@ -238,13 +368,8 @@ def test_a_full_disk_costs_the_commit_and_nothing_else(tmp_path):
     path = tmp_path / "alerts.sqlite"
     with closing(StateStore(path)) as store:
         fill(store)
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # Python ignores the signal: writing fails
-        try:
-            with pytest.raises(StoreError, match=r"disk .*full"):
-                remember(store, Message("big", EventKind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with full_disk(), pytest.raises(StoreError, match=r"disk .*full"):
+            remember(store, Message("big", EventKind.OPENED, "likes", AT, "", bytes(1_000_000)), verdicts=[verdict("likes")])
         assert store.last_judged().keys() == {"views"}
         assert keys(store) == ["a"]
         remember(store, verdicts=[verdict("likes")])

@@ -147,7 +147,8 @@ def test_how_many_were_sent_since(store):
     send(store, "a")
     send(store, "a/p", "b", at=AT + HOUR)
     refuse(store, "c")
-    assert [store.sent_since(at) for at in (AT, AT + STEP, AT + DAY)] == [3, 2, 0]
+    assert [store.sent_since(at, AT + 2 * DAY) for at in (AT, AT + STEP, AT + DAY)] == [3, 2, 0]
+    assert store.sent_since(AT, AT) == 1, "what was sent later was sent while the clock was ahead"
 
 
 def test_a_message_is_held_back_as_long_as_the_chat_asked(store):
@@ -186,11 +187,14 @@ def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left)
         (EventKind.RUN_FAILED, AT - timedelta(hours=3), "waiting", False),
         (EventKind.RUN_FAILED, AT, "refused", False),
         (EventKind.RUN_FAILED, AT, "sent long ago", False),
+        (EventKind.RUN_FAILED, AT, "sent while the clock was ahead", False),
         (EventKind.OPENED, AT, "sent", False),
     ],
 )
 def test_sent_recently(store, kind, bucket, state, told):
     remember(store, text("a", kind, bucket))
     if state != "waiting":
-        store.record(Receipt("a", state.split()[0]), AT - timedelta(hours=2 if "ago" in state else 0))
-    assert store.sent_recently(EventKind.RUN_FAILED, AT - timedelta(hours=1)) is told
+        hours = -2 if "ago" in state else 24 if "ahead" in state else 0
+        store.record(Receipt("a", state.split()[0]), AT + timedelta(hours=hours))
+    assert store.sent_recently(EventKind.RUN_FAILED, AT - timedelta(hours=1), AT) is told
+    assert not store.sent_recently(EventKind.RUN_FAILED, AT - timedelta(hours=1), AT, "another key")

@@ -341,7 +341,7 @@ class Life(RuleBasedStateMachine):
             assert (self.store.message_id(key), self.store.text(key)) == (self.model.message_id(key), self.model.text(key)), key
         assert [m.key for m in self.store.stale(self.now)] == [m.key for m in self.model.stale(self.now)]
         sent = [row for row in self.model.rows.values() if row.state == "sent"]
-        assert self.store.sent_since(self.now) == sum(row.changed >= self.now for row in sent)
+        assert self.store.sent_since(self.now, self.now) == sum(row.changed == self.now for row in sent)
         assert self.store.counts() == self.model.counts()
 
     @invariant()

@@ -296,6 +296,7 @@ def run(house, store, now):
     )
     pipeline.begin_run(ctx, now)
     reading = pipeline.read(ctx, pipeline.due(ctx, now), 29, now)
+    pipeline.read_feedback(ctx, now)
     judged = pipeline.judge(ctx, pipeline.due(ctx, now), reading, now)
     changes = pipeline.advance(ctx, judged, now)
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
@@ -485,7 +486,7 @@ def test_the_stored_values_are_those_of_the_older_versions():
         "EpisodeState": ["ok", "pending", "firing", "recovering"],
         "EventKind": [
             *("opened", "worsened", "reminder", "resolved", "no data", "data back", "corrected", "cause", "taken", "silenced"),
-            *("labelled", "run failed", "caught up", "digest", "daily"),
+            *("labelled", "run failed", "run recovered", "caught up", "digest", "daily"),
         ],
         "Label": ["real", "false alarm", "expected", "new trend"],
         "Action": ["take", "snooze", "mute", "real", "false", "expected", "trend"],

@@ -106,8 +106,8 @@ def test_nothing_over_nothing_is_a_gap(given, tables):
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        ({"CLICKHOUSE_PASSWORD": "wrong"}, "BAD table feed_actions: "),
-        ({"SOURCE": "http://127.0.0.1:9"}, "BAD table feed_actions: "),
+        ({"CLICKHOUSE_PASSWORD": "wrong"}, "BAD source: "),
+        ({"SOURCE": "http://127.0.0.1:9"}, "BAD source: "),
         ({"FEED_TABLE": "nothing"}, "BAD table feed_actions: "),
         ({"TELEGRAM_CHAT": "-42"}, "BAD chat: "),
         ({"TELEGRAM_TOKEN": "1:wrong"}, "BAD chat: "),
@@ -137,6 +137,17 @@ def test_the_doctor_names_absent_columns(given, tables):
     assert any("exp_group" in c.details and not c.ok for c in doctor.examine(given()))
 
 
+def test_the_doctor_checks_only_what_the_queries_use(given, tables):
+    tables.execute("ALTER TABLE wiring.message_actions DROP COLUMN reciever_id")
+    tables.execute("ALTER TABLE wiring.message_actions ADD COLUMN receiver_id UInt32")
+    assert [c for c in doctor.examine(given()) if not c.ok] == []
+
+
+def test_the_doctor_calls_no_source_well_that_does_not_answer(given):
+    checks = [c for c in doctor.examine(given(SOURCE="http://127.0.0.1:9")) if c.name in ("source", "clock", "newest rows")]
+    assert [(c.name, c.ok) for c in checks] == [("source", False)]
+
+
 def test_a_failing_check_is_told_once_an_hour(given, bot):
     settings = given()
     for minutes in (0, 15, 59):
@@ -145,6 +156,23 @@ def test_a_failing_check_is_told_once_an_hour(given, bot):
     notify_failure(settings, NOW + timedelta(minutes=61), "database down", "run")
     assert len(bot.messages) == 2
     assert "database down" in bot.messages[1].plain
+    notify_failure(settings, NOW + timedelta(minutes=62), "disk full", "run")
+    assert "disk full" in bot.messages[2].plain, "another failure within the hour"
+
+
+@pytest.mark.parametrize(
+    ("delay", "minute", "following"),
+    [("5", 20, "12:35"), ("5", 34, "12:35"), ("5", 35, "12:50"), ("0", 20, "12:30"), ("5", 51, "13:05"), ("20", 22, "12:35")],
+)
+def test_the_next_try_is_when_cron_starts_the_next_run(given, bot, delay, minute, following):
+    notify_failure(given(DELAY=delay), NOW.replace(minute=minute, second=3), "database down", "run")
+    assert f"Next try {following}" in bot.messages[0].plain
+
+
+def test_a_notice_sent_while_the_clock_was_ahead_hushes_nothing(given, bot):
+    for days in (1, 0):
+        notify_failure(given(), NOW + timedelta(days=days), "database down", "run")
+    assert len(bot.messages) == 2
 
 
 def test_a_notice_that_does_not_get_through_is_sent_with_the_next(given, bot):

@@ -11,6 +11,7 @@ from alerting import messages
 from alerting.messages.compose import DailySummary, as_drill, confirmation, daily_message, digest_message
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
+from alerting.messages.compose import run_recovered as run_recovered_notice
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.message import Message
 from alerting.model.metric import CalendarEvent, Metric
@@ -173,6 +174,16 @@ def run_failed(language: str) -> messages.Message:
     reason = "ClickHouse did not answer within 10 s (3 tries)"
     here = reader(language, now=moscow("12:16"))
     return run_failed_notice(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
+
+
+def run_recovered(language: str) -> messages.Message:
+    here = reader(language, now=moscow("12:45"))
+    return run_recovered_notice(moscow("12:45"), moscow("12:15"), 0, here)
+
+
+def run_recovered_unusual(language: str) -> messages.Message:
+    here = reader(language, now=moscow("12:45"))
+    return run_recovered_notice(moscow("12:45"), moscow("20:15", days=-1), 2, here)
 
 
 def caught_up(language: str) -> messages.Message:
@@ -532,8 +543,8 @@ NASTY = """<b>&"'</b> {title} <script>\n\r\t</code></a>\u202e\x00\ud800 🔥"""
 TEXTS = [
     opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, opened_limit, reminder, reminder_no_data,
     resolved, resolved_limit,
-    no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low,
-    run_failed, caught_up, caught_up_unusual,
+    no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low, run_failed, run_recovered,
+    run_recovered_unusual, caught_up, caught_up_unusual,
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,

@@ -6,17 +6,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import click
 
-from alerting.connections import load_queries, open_destinations, open_source, open_store
+from alerting.connections import SQL, load_queries, open_destinations, open_source, open_store
 from alerting.model.clock import DAY
 from alerting.model.errors import AlertingError
-from alerting.model.metric import Metric
+from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
 from alerting.model.tables import bucket_text
@@ -25,10 +25,6 @@ from alerting.settings import Settings, load_settings
 MIN_FREE_SPACE = 200  # MB that a week of runs may need
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
 MAX_QUERIES_LISTED = 8
-REQUIRED_COLUMNS = {  # table -> the columns that the queries and the segments use
-    "feed_actions": ["user_id", "post_id", "action", "time", "gender", "age", "country", "city", "os", "source", "exp_group"],
-    "message_actions": ["user_id", "reciever_id", "time", "source", "exp_group", "gender", "age", "country", "city", "os"],
-}
 
 
 @dataclass(frozen=True)
@@ -98,12 +94,22 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
     except AlertingError as error:
         yield CheckResult("source", False, str(error))
         return
+    try:
+        now = source.now()
+    except AlertingError as error:  # no other check could pass
+        yield CheckResult("source", False, str(error))
+        return
     yield CheckResult("source", True, settings.source)
     if settings.source.startswith("http"):  # any other source is on this machine and uses the same clock
-        yield _check("clock", lambda: _check_clock(source.now()))
+        yield _check("clock", lambda: _check_clock(now))
     if source.runs_sql:
-        for table in dict.fromkeys(metric.table for metric in metrics if metric.table in REQUIRED_COLUMNS):
-            yield _check(f"table {table}", partial(_check_columns, source, table))
+        queries, slices = load_queries(), load_queries(SQL / "slices")
+        for table in dict.fromkeys(metric.table for metric in metrics):
+            used = {metric.query: metric.step for metric in metrics if metric.table == table}
+            checked = [
+                replace(found[name], step=step) for name, step in used.items() for found in (queries, slices) if name in found
+            ]
+            yield _check(f"table {table}", partial(_check_queries, source, checked))
     yield _check("newest rows", partial(_check_newest_rows, source, metrics, settings.zone))
 
 
@@ -116,12 +122,14 @@ def _check_clock(server: datetime) -> str:
     return "the server's clock and this machine's agree"
 
 
-def _check_columns(source: Source, table: str) -> str:
-    required, present = REQUIRED_COLUMNS[table], source.columns(table)
-    absent = [name for name in required if name not in present]
-    if absent:
-        raise AlertingError(f"columns {', '.join(absent)} are not in the table of {table}: it has {', '.join(present)}")
-    return f"{len(required)} columns are there"
+def _check_queries(source: Source, queries: list[Query]) -> str:
+    """Run the queries of a table, those of its segments included, over one bucket: the table has what they use, and no more is
+    asked of it.
+    """
+    now = datetime.now(UTC)
+    for query in queries:
+        source.rows(query, now - query.step, now)
+    return f"{len(queries)} {'query runs' if len(queries) == 1 else 'queries run'}"
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:

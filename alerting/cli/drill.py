@@ -69,11 +69,15 @@ def drill(metric: str) -> int:
         notifier=connections.open_notifier(settings)[0],
         run_link="",
         daily="",
+        sent_as="sent" if settings.destinations else connections.PRINTED,
     )
     try:
         arrived = print_results(_steps(ctx))
     finally:
         ctx.source.close()
+    if arrived and not settings.destinations:
+        click.echo("NOTHING WAS SENT: no chat is configured, the messages are only printed. `make doctor` says what to set")
+        return 0
     click.echo("the drill arrived" if arrived else "THE DRILL DID NOT ARRIVE")
     return 0 if arrived else 1
 
@@ -103,19 +107,22 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     ]
     ctx.store.commit(Commit(messages=messages), now)
     try:
-        receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+        receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
     except AlertingError as error:
         yield CheckResult("told", False, str(error))
         return
-    yield from _arrivals(receipts, len(messages))
+    yield from _arrivals(receipts, len(messages), ctx.sent_as)
 
 
-def _arrivals(receipts: list[Receipt], count: int) -> Iterator[CheckResult]:
+def _arrivals(receipts: list[Receipt], count: int, sent_as: str) -> Iterator[CheckResult]:
     """Yield a step for each receipt, then a step for each destination with the number of messages, of `count`, it accepted."""
     for receipt in receipts:
         ok = receipt.state == "sent" and bool(receipt.message_id)
-        details = f"accepted as message {receipt.message_id}" if ok else f"{receipt.state}: {receipt.reason}"
-        yield CheckResult(receipt.key, ok, details)
+        accepted = f"accepted as message {receipt.message_id}" if sent_as == "sent" else sent_as
+        yield CheckResult(receipt.key, ok, accepted if ok else f"{receipt.state}: {receipt.reason}")
+    if sent_as != "sent":
+        yield CheckResult("printed", bool(receipts), f"{len(receipts)} messages {sent_as}")
+        return
     sent = Counter(destination_of(receipt.key) for receipt in receipts if receipt.state == "sent")
     for destination in dict.fromkeys(destination_of(receipt.key) for receipt in receipts):
         details = f"{sent[destination]} of {count} messages at {destination}"

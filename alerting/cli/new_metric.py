@@ -40,6 +40,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functi
     "ratio": (metric_values.ratio, ("part", "whole")),
     "mean": (metric_values.mean, ("sum", "number")),
 }
+LABELLED = ("count", "ratio")  # take labels
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
 TIME_UNITS = {  # arguments of timedelta, longest unit first
     "days": DAY,
@@ -66,9 +67,22 @@ class WrittenValue:
 
     function: str
     columns: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...] = ()  # such as os, iOS
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names that its columns have among the counts."""
+        return metric_values.with_labels(dict(self.labels), *self.columns) if self.labels else self.columns
+
+    @property
+    def value(self) -> Value:
+        """Return the function that computes it from the counts."""
+        return FUNCTIONS[self.function][0](*self.columns, **dict(self.labels))
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(json.dumps(column, ensure_ascii=False) for column in self.columns)})"
+        words = [json.dumps(column, ensure_ascii=False) for column in self.columns]
+        words += [f"{name}={json.dumps(text, ensure_ascii=False)}" for name, text in self.labels]
+        return f"{self.function}({', '.join(words)})"
 
 
 @dataclass(frozen=True)
@@ -243,7 +257,7 @@ def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
             raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {column_list(present)}")
         return WrittenValue("count", (column,))
     value = _parse_call(expression)
-    absent = [column for column in value.columns if column not in present]
+    absent = [column for column in value.names if column not in present]
     if absent:
         raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {column_list(present)}")
     return value
@@ -255,7 +269,7 @@ def _parse_call(expression: str) -> WrittenValue:
     except (SyntaxError, ValueError):
         call = None
     function = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
-    if not isinstance(call, ast.Call) or function not in FUNCTIONS or call.keywords:
+    if not isinstance(call, ast.Call) or function not in FUNCTIONS:
         raise SettingsError(f"--value {expression!r}: it takes {FORMS}; anything else is written in alerting/metrics.py by hand")
     columns = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     _, example = FUNCTIONS[function]
@@ -263,7 +277,10 @@ def _parse_call(expression: str) -> WrittenValue:
         count = "one column name" if len(example) == 1 else "two column names"
         written = ", ".join(f"'{column}'" for column in example)
         raise SettingsError(f"--value {expression!r}: {function} needs {count} in quotes: {function}({written})")
-    return WrittenValue(function, tuple(columns))
+    labels = [(word.arg, word.value.value) for word in call.keywords if word.arg and isinstance(word.value, ast.Constant)]
+    if len(labels) != len(call.keywords) or (labels and function not in LABELLED):
+        raise SettingsError(f"--value {expression!r}: labels are written as in count('views', os='iOS'), for count and ratio")
+    return WrittenValue(function, tuple(columns), tuple((name, str(text)) for name, text in labels))
 
 
 def read_history(draft: MetricDraft, expression: str, source: Source, now: datetime, delay: timedelta, zone: str) -> DraftHistory:
@@ -279,8 +296,7 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
     if not len(counts):
         raise SettingsError(f"the query gives no rows from {first:%Y-%m-%d} on: is the table empty, or are its times elsewhere?")
     written = parse_value(expression, draft.name, [str(column) for column in counts])
-    function, _ = FUNCTIONS[written.function]
-    value = function(*written.columns)
+    value = written.value
     counts = counts.reindex(pd.date_range(first, last, freq=draft.step)).astype(float).rename_axis("bucket")
     values = value(counts).replace([np.inf, -np.inf], np.nan)
     if not values.notna().any():

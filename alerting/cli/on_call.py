@@ -230,7 +230,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         try:
             with locked(settings.lock_file, now):
                 answered, trouble = read_feedback(ctx, now)
-                receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep)
+                receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep, time.monotonic)
             break
         except AlreadyRunningError:
             time.sleep(LOCK_RETRY_AFTER)

@@ -6,10 +6,12 @@ message, in Telegram HTML. What is empty is left out: a piece between two " · "
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
+from hashlib import blake2b
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +143,7 @@ class DailySummary:
 def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:
     """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket, None if unknown.
 
-    The key holds the (UTC) hour and no more, so that an hour of failures is one message.
+    The key holds the (UTC) hour and the failure, so that an hour of the same failure is one message.
     """
     facts = {
         "at": reader.at(at),
@@ -150,7 +152,28 @@ def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_tr
         "next_try": reader.at(next_try, near=at) if next_try else "",
     }
     text = _text("run_failed", reader, facts, owner=reader.owner)
-    return Message(f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}/text", EventKind.RUN_FAILED, "", at, text)
+    key = f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
+    return Message(key, EventKind.RUN_FAILED, "", at, text)
+
+
+def failure_id(reason: str) -> str:
+    """Return a short text that is equal for the same failure. Numbers do not count: times, run names, seconds."""
+    return blake2b(re.sub(r"\d+", "0", reason).encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+def run_recovered(at: datetime, since: datetime, incidents: int, reader: Audience) -> Message:
+    """Return the notice that the check of `at` succeeded, and judged what those that failed since `since` had left out.
+
+    `incidents`: the number of incidents that began since then.
+    """
+    facts = {
+        "at": reader.at(at),
+        "since": reader.at(since, near=at),
+        "lasted": duration(at - since, reader.language),
+        "incidents": plural(incidents, "incident", reader.language) if incidents else "",
+    }
+    text = _text("run_recovered", reader, facts)
+    return Message(f"run/run-recovered/{at.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.RUN_RECOVERED, "", at, text)
 
 
 def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience) -> Message:

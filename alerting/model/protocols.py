@@ -198,14 +198,17 @@ class Store(Protocol):
     def text(self, key: str) -> str:
         """Return the newest text of the message with this key at any destination, with edits that wait or were sent; else ""."""
 
-    def sent_recently(self, kind: str, since: datetime) -> bool:
-        """Return whether a message of this kind was sent after `since`, or waits and is about a time after it."""
+    def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
+        """Return whether a message of this kind was sent between the two times, or waits and is about a time between them.
+
+        What was sent later than `until`, the present moment, was sent while the clock was ahead. `key_part`: a part of its key.
+        """
 
     def was_sent(self, key: str) -> bool:
         """Return whether a destination has accepted its copy of the message with this key."""
 
-    def sent_since(self, at: datetime, place: str = "") -> int:
-        """Return how many messages, edits and pictures were accepted since then, by all destinations or by one (`place`)."""
+    def sent_since(self, at: datetime, until: datetime, place: str = "") -> int:
+        """Return how many messages, edits and pictures were accepted between the two times, by all destinations or by `place`."""
 
     def save_run(self, run: Run) -> None:
         """Store a run: its start, unless the run is stored already; its outcome, also when its start is not stored."""

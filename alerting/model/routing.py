@@ -18,8 +18,13 @@ M = TypeVar("M", Message, ThreadMessage)
 
 DEFAULT_DESTINATION = "telegram"
 ANY = "*"
-KIND_WORDS = {EventKind.RUN_FAILED: "check-failed", EventKind.NO_DATA: "no-data", EventKind.DAILY: "daily"}
-ROUTE_WORDS = (ANY, "critical", "warning", *KIND_WORDS.values())  # beside the names of metrics
+KIND_WORDS = {
+    EventKind.RUN_FAILED: "check-failed",
+    EventKind.RUN_RECOVERED: "check-failed",
+    EventKind.NO_DATA: "no-data",
+    EventKind.DAILY: "daily",
+}
+ROUTE_WORDS = (ANY, "critical", "warning", *dict.fromkeys(KIND_WORDS.values()))  # beside the names of metrics
 ROUTES_FORM = "routes such as 'critical -> telegram, email; views,likes -> slack; * -> telegram'"
 KEY_PREFIX = re.compile(r"([a-z]+):")  # of a copy; plain keys never begin like that
 

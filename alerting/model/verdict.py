@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     SILENCED = "silenced"
     LABELLED = "labelled"
     RUN_FAILED = "run failed"
+    RUN_RECOVERED = "run recovered"
     CAUGHT_UP = "caught up"
     DIGEST = "digest"  # messages that could not be sent in time, a line each
     DAILY = "daily"

@@ -18,7 +18,7 @@ from functools import partial
 from hashlib import blake2b
 from html import escape
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from alerting.deadline import Deadline
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_SUBJECT = 150  # characters
 MAX_REPLY = 200  # characters of a server's reply that an error repeats
+MAX_REPLY_LINES = 1000  # of one reply; the longest sensible one, to EHLO, has some twenty
 POLICY = SMTP.clone(cte_type="7bit")  # a server need not take 8-bit mail
 PICTURE = "picture"  # content id, before the domain
 PORTS = {"smtp": 587, "smtps": 465}
@@ -152,7 +153,10 @@ class SmtpServer:
         accepted. Raises NotifyError, permanent when the server refuses this very mail."""
         with Deadline(WHOLE * self.timeout) as deadline:
             session = _Session(deadline)
-            outcome = self._outcome(session, sender, to, content)
+            try:
+                outcome = deadline.call(lambda: self._outcome(session, sender, to, content))
+            except TimeoutError as error:  # it hangs where no connection can be shut down
+                outcome = error
         if not isinstance(outcome, Exception):
             return {to: f"{code} {_line(reply)}" for to, (code, reply) in outcome.items()}
 
@@ -218,6 +222,19 @@ class _Session:
     step: str = "connection"
 
 
+class _Lines:
+    """A server's lines, of which only the next `left` are read: then the connection counts as broken."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.left, self.close = file, MAX_REPLY_LINES, file.close
+
+    def readline(self, size: int) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("a reply without an end")
+        return self._file.readline(size)
+
+
 class _Connection(smtplib.SMTP):
     """Records the step, which smtplib does not report of a lost connection, and ends with the deadline."""
 
@@ -227,6 +244,14 @@ class _Connection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket:
         return self.session.deadline.watch(super()._get_socket(host, port, timeout))  # type: ignore[misc]
+
+    def getreply(self) -> tuple[int, bytes]:
+        """The next reply. smtplib would collect the lines of one without an end until memory ran out."""
+        if self.file is None and self.sock:
+            self.file = _Lines(self.sock.makefile("rb"))
+        if self.file:
+            self.file.left = MAX_REPLY_LINES
+        return super().getreply()
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         self.session.step = _STEPS.get(cmd, self.session.step)

@@ -55,7 +55,8 @@ class Hook:
         """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-        client = HttpClient(self.timeout, max_body=MAX_BODY, retry_pause=RETRY_PAUSE)
+        # What a receiver says slowly after its 2xx must not have an accepted message posted again.
+        client = HttpClient(self.timeout, max_body=MAX_BODY, success_body=False, retry_pause=RETRY_PAUSE)
         content = {"Content-Type": "application/json; charset=utf-8"}
         answer = client.request(method, self._url, data=body, headers={**content, **headers})
         if isinstance(answer, HttpFailure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ CONFIRM_TIMEOUT = 5.0  # seconds; after that the person does not wait for it any
 GENERAL_TOPIC = "1"  # a forum's first topic: Telegram refuses its number, and uses it where no topic is given
 PAGE_SIZE, MAX_PAGES = 100, 20  # updates in one answer, and answers that are read in a row
 MAX_POLL = 50.0  # seconds
+MAX_READ = 10.0  # seconds after which no further page is read
 NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
@@ -86,13 +88,14 @@ class Telegram:
         Raises NotifyError.
         """
         presses: dict[int, ButtonPress] = {}
+        ends = time.monotonic() + MAX_READ + wait
         for _ in range(MAX_PAGES):
             updates = self._updates(since, wait)
             page = [press for press in map(self._press, updates) if press]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
             presses |= {press.update_id: press for press in page}
-            if len(updates) < PAGE_SIZE or not all(press.refused for press in page):
+            if len(updates) < PAGE_SIZE or not all(press.refused for press in page) or time.monotonic() > ends:
                 break
             since, wait = page[-1].update_id + 1, 0.0
         return list(presses.values())

@@ -90,7 +90,7 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
 def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
     """Return the message that runs were missed, unless messages about failed runs were sent already."""
     waited = [item for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
-    if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first):
+    if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]

@@ -49,6 +49,7 @@ class RunContext:
     judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
+    sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed
 
     def metric(self, name: str) -> Metric:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""

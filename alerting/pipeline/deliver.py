@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent import futures
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Thread
+from typing import TypeVar
 
 from alerting.messages.compose import digest_message, root_cause_reply
 from alerting.model.errors import NotifyError
@@ -20,8 +23,15 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
 from alerting.pipeline.judge import JudgedMetrics
 
-MAX_RATE_WAIT = 90.0  # seconds a run waits in all for destinations that ask to slow down
+T = TypeVar("T")
+
+MAX_SECONDS = 90.0  # that each destination may take at a time: its requests, and the pauses that it asks for
+MIN_PAUSE = 1.0  # seconds before a destination that asks for a pause is tried again
 MAX_FAILURES = 3  # after so many failures in a row the other messages of a destination wait for the next run
+SLOW_FAILURE = 5.0  # seconds; after a failure that took longer, too: a peer that hangs costs the run one request
+REST_OF_RUN = 60.0  # seconds of hold that keep later steps of the same run from trying again
+MAX_HOLD = timedelta(minutes=10)  # a destination is tried again after this, so by the next run, whatever pause it asked for
+PAUSED = "the destination asked for a pause, or it hung"
 MESSAGES_PER_MINUTE, MINUTE = 18, timedelta(seconds=60)  # a Telegram group takes about 20 messages a minute
 DIGEST_AFTER = timedelta(hours=6)  # a text that waits longer becomes one line of a digest
 WAIT_AFTER_ALERT = 60.0  # seconds a run waits for a root cause once the alert is sent
@@ -61,7 +71,7 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
         digest = addressed_to(digest_message(old, now, ctx.audience(now)), destination)
         ctx.store.merge_into_digest([message.key for message in old], digest)
 
-    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
     return receipts + (follow_up(ctx, explained, now) if explained else [])
 
 
@@ -81,58 +91,122 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
             messages.append(root_cause_reply(incident, now, ctx.audience(now), ctx.metric(incident.root.metric)))
     messages += edit_openings(ctx, replace(late.changes, events=[], incidents=incidents), late.judged, now)
     ctx.store.commit(Commit(incidents=incidents, messages=messages), now)
-    return send_waiting(ctx.store, ctx.notifier, now, ctx.wait)
+    return send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
 
 
-def send_waiting(store: Store, notifier: Notifier, now: datetime, wait: Callable[[float], None]) -> list[Receipt]:
-    """Send what waits, oldest first, texts before edits before pictures, and record each receipt as it comes.
+def send_waiting(
+    store: Store, notifier: Notifier, now: datetime, wait: Callable[[float], None], timer: Callable[[], float] = lambda: 0.0
+) -> list[Receipt]:
+    """Send what waits, and record each receipt as it comes. Each destination has a thread, so that none waits for another.
 
-    A message that fails stays for the next run and does not block the others, unless everything to its destination fails.
-    `wait` (seconds) is called when a destination asks to slow down, or when the chat has had as many messages as it takes.
+    To each: oldest first, texts before edits before pictures. A message that fails stays for the next run and does not block the
+    others, unless the destination asks for a pause, hangs, or takes nothing. `wait` (seconds) is called when a destination asks
+    to slow down, or when the chat has had as many messages as it takes; `timer` gives seconds since any fixed instant.
     Raises StoreError.
     """
-    delivery = _Delivery(store, notifier, now, wait, sent_in_minute=store.sent_since(now - MINUTE, DEFAULT_DESTINATION))
-    receipts: dict[str, Receipt] = {}
-    while batch := [message for message in store.waiting(now) if message.key not in receipts]:
-        for message in batch:  # after these others may be sent, such as the picture of a sent text
-            receipts[message.key] = delivery.send(message)
-    return list(receipts.values())
+    # A hold that ends later than any of ours is from a clock that was ahead, or from an older version.
+    paused = _destinations(store.waiting(now + MAX_HOLD), besides=store.waiting(now))
+    in_minute = store.sent_since(now - MINUTE, now, DEFAULT_DESTINATION)
+    queues = [
+        _Queue(store, notifier, now, wait, timer, name, in_minute, PAUSED if name in paused else "")
+        for name in _destinations(store.waiting())
+    ]
+    return [receipt for receipts in side_by_side([queue.send_all for queue in queues]) for receipt in receipts]
+
+
+def _destinations(messages: Sequence[Message], besides: Sequence[Message] = ()) -> list[str]:
+    """The destinations of the messages, without those of `besides`."""
+    known = {message.key for message in besides}
+    return list(dict.fromkeys(destination_of(message.key) for message in messages if message.key not in known))
+
+
+def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Call each in a thread of its own, and return the results in this order. Raises the first error, once all have ended."""
+    outcomes = [Future[T]() for _ in calls]
+
+    def work(call: Callable[[], T], outcome: Future[T]) -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
+            outcome.set_exception(error)
+
+    for call, outcome in zip(calls, outcomes, strict=True):
+        Thread(target=work, args=(call, outcome), daemon=True).start()  # a daemon: it must not keep the process from ending
+    futures.wait(outcomes)
+    return [outcome.result() for outcome in outcomes]
 
 
 @dataclass
-class _Delivery:
-    """The deliveries of one run. `seconds_left`: for waiting. `failed`: failures in a row, by destination."""
+class _Queue:
+    """The messages to one destination, sent one after the other. `in_minute`: messages that the chat has had in the last minute.
+
+    `closed`: why no more of them are tried. `seconds_left`: for requests and pauses. `failed`: failures in a row. `took`: seconds
+    of the last request.
+    """
 
     store: Store
     notifier: Notifier
     now: datetime
     wait: Callable[[float], None]
-    seconds_left: float = MAX_RATE_WAIT
-    failed: Counter[str] = field(default_factory=Counter)
-    sent_in_minute: int = 0  # to the default destination
+    timer: Callable[[], float]
+    destination: str
+    in_minute: int
+    closed: str = ""
+    seconds_left: float = MAX_SECONDS
+    failed: int = 0
+    took: float = 0.0
 
-    def send(self, message: Message) -> Receipt:
-        destination, receipt_of = destination_of(message.key), partial(Receipt, message.key, edit=bool(message.edits))
-        if self.failed[destination] >= MAX_FAILURES:
-            return receipt_of("kept", f"not tried: {self.failed[destination]} in a row did not get through")
-        if destination == DEFAULT_DESTINATION and self.sent_in_minute >= MESSAGES_PER_MINUTE:
-            pause = MINUTE.total_seconds()
-            if pause > self.seconds_left:
-                return receipt_of("kept", f"not tried: the chat takes no more than {MESSAGES_PER_MINUTE} messages a minute")
-            self._pause(pause)
-            self.sent_in_minute = 0
+    def send_all(self) -> list[Receipt]:
+        """Send what waits, then what that allows, such as the picture of a sent text. Return the receipts."""
+        receipts: dict[str, Receipt] = {}
+        while batch := [message for message in self._waiting() if message.key not in receipts]:
+            for message in batch:
+                receipts[message.key] = self._receipt(message)
+        return list(receipts.values())
+
+    def _waiting(self) -> list[Message]:
+        return [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
+
+    def _receipt(self, message: Message) -> Receipt:
+        """Try to send the message, unless the queue is closed. Return the receipt."""
+        receipt_of = partial(Receipt, message.key, edit=bool(message.edits))
+        if not self.closed:
+            self._take_turn(message)
+        if self.closed:
+            return receipt_of("kept", f"not tried: {self.closed}")
+        pause = 0.0
         try:
-            receipt, retry_after = receipt_of("sent", message_id=self._send(message)), 0.0
+            receipt = receipt_of("sent", message_id=self._send(message))
         except NotifyError as error:
-            receipt, retry_after = receipt_of("refused" if error.permanent else "kept", str(error)), error.retry_after
-        self.failed[destination] = self.failed[destination] + 1 if receipt.state == "kept" else 0
-        self.sent_in_minute += destination == DEFAULT_DESTINATION
-        self.store.record(receipt, self.now, retry_after)
+            receipt, pause = receipt_of("refused" if error.permanent else "kept", str(error)), error.retry_after
+        self.in_minute += 1
+        self.failed = self.failed + 1 if receipt.state == "kept" else 0
+        if pause:
+            self.closed = f"the destination asked for a pause of {pause:.0f} s"
+        elif self.failed and self.took > SLOW_FAILURE:
+            self.closed = "the destination hangs"
+        elif self.failed >= MAX_FAILURES:
+            self.closed = f"{self.failed} in a row did not get through"
+        hold = min(pause or REST_OF_RUN, MAX_HOLD.total_seconds()) if self.closed else 0.0
+        self.store.record(receipt, self.now, hold)
         return receipt
 
+    def _take_turn(self, message: Message) -> None:
+        """Wait until the chat takes another message. Close the queue where there is no time for that, or for anything."""
+        full = self.destination == DEFAULT_DESTINATION and self.in_minute >= MESSAGES_PER_MINUTE
+        if self.seconds_left <= 0:
+            self.closed = f"the destination took more than {MAX_SECONDS:.0f} s"
+            self.store.record(Receipt(message.key, "kept", self.closed), self.now, REST_OF_RUN)
+        elif full and self.seconds_left < MINUTE.total_seconds():
+            self.closed = f"the chat takes no more than {MESSAGES_PER_MINUTE} messages a minute"
+        elif full:
+            self._pause(MINUTE.total_seconds())
+            self.in_minute = 0
+
     def _send(self, message: Message) -> str:
-        """Return the id at the destination, after the waits that it asks for. Raises NotifyError."""
+        """Return the id at the destination, after the pauses that it asks for. Raises NotifyError."""
         while True:
+            began = self.timer()
             try:
                 if message.edits:
                     target = self.store.message_id(message.edits)
@@ -142,7 +216,11 @@ class _Delivery:
             except NotifyError as error:
                 if not 0 < error.retry_after <= self.seconds_left:
                     raise
-                self._pause(error.retry_after)
+                pause = max(error.retry_after, MIN_PAUSE)
+            finally:
+                self.took = self.timer() - began
+                self.seconds_left -= self.took
+            self._pause(pause)
 
     def _pause(self, seconds: float) -> None:
         self.seconds_left -= seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -31,9 +31,9 @@ MAX_ANOMALOUS = 100  # rows of metrics that are not normal
 def show_feedback(feedback: tuple[list[Feedback], str]) -> pd.DataFrame:
     """Return one row per button that was pressed since the last run."""
     pressed, error = feedback
-    rows = [[item.press.name, item.press.action.value, item.incident, item.reply] for item in pressed]
-    rows += [["", "", "", error]] if error else []
-    return pd.DataFrame(rows, columns=["who", "pressed", "incident", "answered"])
+    rows = [[item.press.name, item.press.action.value, item.times, item.incident, item.reply] for item in pressed]
+    rows += [["", "", "", "", error]] if error else []
+    return pd.DataFrame(rows, columns=["who", "pressed", "times", "incident", "answered"])
 
 
 def show_readings(ctx: RunContext, reading: Reading) -> pd.DataFrame:
@@ -72,10 +72,21 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading) -> p
     return frame.rename_axis(index=f"{len(ctx.metrics)} metrics") if len(ctx.metrics) > MAX_METRICS else frame
 
 
-def show_slow_tables(ctx: RunContext, late: SlowTables) -> pd.DataFrame:
-    """Return the rows of `show_verdicts` for the metrics of slow tables; empty where no table was slow."""
+class Html(str):
+    """HTML that a notebook shows."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return self
+
+
+def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
+    """Return the verdicts and messages of the metrics of slow tables as HTML; None where no table was slow."""
     rows = {name: _verdict_row(ctx, name, late.judged, late.reading) for name in late.judged}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    if not rows:
+        return None
+    return Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
 
 
 def _verdict_row(ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
@@ -124,8 +135,8 @@ def show_root_causes(explained: Explanations) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
 
 
-def show_messages(messages: Sequence[Message]) -> str:
-    """Return the messages as the chat will show them, as HTML for a cell."""
+def show_messages(messages: Sequence[Message], pending: Iterable[str] = ()) -> str:
+    """Return the messages as the chat will show them, as HTML for a cell. `pending`: tables that are still being read."""
     shown = []
     for message in messages:
         if message.photo:
@@ -136,12 +147,15 @@ def show_messages(messages: Sequence[Message]) -> str:
         rows = [" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons]
         text = "\n".join([f"{edit}{message.text}", *rows])
         shown.append(f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>')
+    if names := ", ".join(sorted(pending)):
+        shown.append(f"<i>Still being read: {escape(names)}. Their verdicts and messages follow in Slow tables.</i>")
     return "\n".join(shown) or "<i>Nothing to say: silence means health.</i>"
 
 
-def show_receipts(receipts: Sequence[Receipt]) -> pd.DataFrame:
+def show_receipts(ctx: RunContext, receipts: Sequence[Receipt]) -> pd.DataFrame:
     """Return one row per message that was tried."""
-    return pd.DataFrame([[r.key, r.state, r.reason] for r in receipts], columns=["message", "state", "why"])
+    rows = [[r.key, ctx.sent_as if r.state == "sent" else r.state, r.reason] for r in receipts]
+    return pd.DataFrame(rows, columns=["message", "state", "why"])
 
 
 def _short(value: float) -> str:

@@ -1,8 +1,9 @@
-"""Begin a run: record that it runs, and apply the buttons that were pressed in the chat to their incidents."""
+"""Apply the buttons that were pressed in the chat to their incidents."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import unescape
@@ -12,11 +13,15 @@ from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, Message
 from alerting.model.protocols import Commit
-from alerting.model.run import Run
 from alerting.model.verdict import EventKind, Label
 from alerting.pipeline.context import RunContext
 
 SNOOZE = timedelta(hours=1)
+SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
+BUDGET = 20.0  # seconds for reading and confirming, apart from one request
+FULL_PAGE = 100  # presses; fewer are the last
+MAX_ROWS = 50  # that show who pressed what
+MAX_REFUSALS_SHOWN = 10  # people who are told at once why their press does not count
 PRESSABLE_FOR = timedelta(days=30)  # the buttons of older incidents no longer work
 LABELS = {
     Action.REAL: Label.REAL,
@@ -28,45 +33,80 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Feedback:
-    """A pressed button. `incident`: id, "" if there is none. `reply`: the text that the person is shown."""
+    """A pressed button. `incident`: id, "" if there is none. `reply`: the text that the person is shown.
+
+    `times`: how often the person pressed it; for refused presses of many people, how many they are.
+    """
 
     press: ButtonPress
     incident: str
     reply: str
-
-
-def begin_run(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
-    """Record that a run has begun, so that the next one sees it if it never ends; then read the feedback. Raises StoreError."""
-    ctx.store.save_run(Run(ctx.started or now, now))
-    return read_feedback(ctx, now)
+    times: int = 1
 
 
 def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
-    """Apply and confirm the buttons pressed since the last read; return them, and why they could not be read, else "".
+    """Apply and confirm the buttons pressed since the last read; return them, and why some could not be read, else "".
 
-    All is committed in one transaction before anything is confirmed, so that a press counts once. Raises StoreError.
+    Each part is committed in one transaction before anything is confirmed, so that a press counts once. What cannot be read in
+    BUDGET seconds is left to the next run: nobody can hold up the checks by pressing. Raises StoreError.
     """
-    try:
-        presses = ctx.notifier.button_presses(ctx.store.next_update())
-    except NotifyError as error:
-        return [], f"answers in the chat could not be read: {error}"
-    if not presses:
-        return [], ""
-    incidents = {incident_ref(incident.id): incident for incident in ctx.store.incidents(now - PRESSABLE_FOR)}
-    feedback, replies, changed = list[Feedback](), list[Message](), dict[str, Incident]()
+    until, found = ctx.timer() + BUDGET, dict[tuple[str, ...], Feedback]()
+    incidents: dict[str, Incident] = {}
+    while True:
+        try:
+            presses = ctx.notifier.button_presses(ctx.store.next_update())
+        except NotifyError as error:
+            return [*found.values()], f"answers in the chat could not be read: {error}"
+        if not presses:
+            return [*found.values()], ""
+        incidents = incidents or {incident_ref(i.id): i for i in ctx.store.incidents(now - PRESSABLE_FOR)}
+        part = _commit(ctx, presses, incidents, now)
+        _confirm(ctx, part, until, refused=sum(not item.incident for item in found.values()))
+        for key, item in part.items():
+            name = key if key in found or len(found) < MAX_ROWS else ("others",)
+            found[name] = replace(item, times=item.times + (found[name].times if name in found else 0))
+        if len(presses) < FULL_PAGE:
+            return [*found.values()], ""
+        if ctx.timer() >= until:
+            return [*found.values()], f"more buttons were pressed than can be read in {BUDGET:.0f} s: the next run goes on"
+
+
+def _commit(
+    ctx: RunContext, presses: Sequence[ButtonPress], incidents: dict[str, Incident], now: datetime
+) -> dict[tuple[str, ...], Feedback]:
+    """Apply the presses to `incidents` (ref -> incident) and store the result.
+
+    Return what was pressed: the same button by the same person, or the same refusal, counts as one.
+    """
+    part, replies, changed = dict[tuple[str, ...], Feedback](), dict[tuple[str, ...], Message](), set[str]()
     for press in presses:
-        incident = changed.get(press.ref) or incidents.get(press.ref)
+        incident = incidents.get(press.ref)
         if press.refused or incident is None:
-            feedback.append(Feedback(press, "", press.refused or "this incident is not known any more"))
-            continue
-        changed[press.ref], reply = _apply(ctx, incident, press, now)
-        replies.append(replace(reply, key=f"{incident.id}/answer/{press.update_id}/text"))  # two people may press at once
-        feedback.append(Feedback(press, incident.id, unescape(re.sub(r"<[^>]*>", "", reply.text.splitlines()[0]))))
+            item = Feedback(press, "", press.refused or "this incident is not known any more")
+            key: tuple[str, ...] = (press.user_id, item.reply)
+        else:
+            key = (press.user_id, incident.id, press.action)
+            incidents[press.ref], reply = _apply(ctx, incident, press, now)
+            item = Feedback(press, incident.id, unescape(re.sub(r"<[^>]*>", "", reply.text.splitlines()[0])))
+            if incidents[press.ref] != incident:  # a second tap says nothing new
+                changed.add(press.ref)
+                replies.pop(key, None)  # of several the last is told
+                replies[key] = replace(reply, key=f"{incident.id}/answer/{press.update_id}/text")
+        part[key] = replace(item, times=item.times + (part[key].times if key in part else 0))
     following = presses[-1].update_id + 1  # not the highest: after a quiet week the numbers begin anew
-    ctx.store.commit(Commit(messages=replies, incidents=list(changed.values()), next_update=following), now)
-    for item in feedback:
+    messages, stored = list(replies.values()), [incidents[ref] for ref in sorted(changed)]
+    ctx.store.commit(Commit(messages=messages, incidents=stored, next_update=following), now)
+    return part
+
+
+def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: float, refused: int) -> None:
+    """Show the replies to the people, those first whose press counts. `refused`: the refusals that were shown before."""
+    counting = [item for item in part.values() if item.incident]
+    others = [item for item in part.values() if not item.incident][: max(0, MAX_REFUSALS_SHOWN - refused)]
+    for item in (*counting, *others):
+        if ctx.timer() >= until:
+            return
         ctx.notifier.confirm(item.press, item.reply)
-    return feedback, ""
 
 
 def _apply(ctx: RunContext, incident: Incident, press: ButtonPress, now: datetime) -> tuple[Incident, Message]:
@@ -74,7 +114,9 @@ def _apply(ctx: RunContext, incident: Incident, press: ButtonPress, now: datetim
     if press.action is Action.TAKE:
         kind, changed = EventKind.TAKEN, replace(incident, acknowledged_by=press.name)
     elif press.action is Action.SNOOZE:
-        kind, changed = EventKind.SILENCED, replace(incident, snoozed_until=now + SNOOZE)
+        present = incident.snoozed_until
+        until = present if present and abs(now + SNOOZE - present) < SAME_SNOOZE else now + SNOOZE
+        kind, changed = EventKind.SILENCED, replace(incident, snoozed_until=until)
     elif press.action is Action.MUTE:
         kind, changed = EventKind.SILENCED, replace(incident, muted=True)
     else:

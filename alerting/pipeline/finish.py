@@ -8,9 +8,10 @@ from datetime import datetime
 
 from alerting.metric_values import column_list
 from alerting.model.errors import NotDelivered, RunFailed
-from alerting.model.message import Receipt
+from alerting.model.message import Message, Receipt
 from alerting.model.run import Outcome, Reading, Run
 from alerting.pipeline.advance import StateChange, advance
+from alerting.pipeline.begin import clock_fault
 from alerting.pipeline.compose import compose
 from alerting.pipeline.context import DueBuckets, RunContext, clock
 from alerting.pipeline.deliver import commit, deliver
@@ -21,11 +22,12 @@ from alerting.pipeline.read import merged, read_pending
 
 @dataclass(frozen=True)
 class SlowTables:
-    """The reading of all tables; the judged metrics of the slow ones, and the receipts of their messages."""
+    """The reading of all tables; the judged metrics of the slow ones, their messages, and the receipts of these."""
 
     reading: Reading
     judged: JudgedMetrics
     receipts: list[Receipt] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
 
 def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, days: int, now: datetime) -> SlowTables:
@@ -36,9 +38,10 @@ def process_slow_tables(ctx: RunContext, due: Sequence[DueBuckets], reading: Rea
     late = read_pending(ctx, slow, days, now, reading.pending)
     judged = judge(ctx, slow, late, now)
     changes, explained = explain(ctx, advance(ctx, judged, now), judged)
-    commit(ctx, judged, changes, compose(ctx, changes, judged, now))
+    messages = compose(ctx, changes, judged, now)
+    commit(ctx, judged, changes, messages)
     receipts = deliver(ctx, now, explained)
-    return SlowTables(merged([reading, late]), judged, receipts)
+    return SlowTables(merged([reading, late]), judged, receipts, messages)
 
 
 def fault_texts(what: str, errors: Mapping[str, str]) -> list[str]:
@@ -70,9 +73,11 @@ def finish(
     sent = sum(receipt.state == "sent" for receipt in messages)
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
-    kept = [f"message {r.key} was kept: {r.reason}" for r in messages if r.state == "kept"]
+    faults += filter(None, [clock_fault(ctx, now or clock())])
+    reasons = {r.key: r.reason for r in messages}
+    kept = [f"message {m.key} was kept: {reasons.get(m.key, 'not tried')}" for m in ctx.store.waiting() if not m.edits]
 
-    text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"
+    text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} {ctx.sent_as if sent else 'sent'}"
     if ctx.started:
         ctx.store.save_run(Run(ctx.started, now or ctx.started, clock(), not faults and not kept, text))
     if faults:

@@ -23,7 +23,7 @@ TIME_IN_NAME = "%Y%m%dT%H%M%SZ"
 NOTEBOOK_SUFFIXES = (".ipynb", ".ipynb.gz")
 BLOCK_SIZE = 512  # bytes, the unit of st_blocks
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_NAME = re.compile(r"(alert|rehearsal)-(\d{8}T\d{6}Z)(-\d+)?")
+RUN_NAME = re.compile(r"(alert|rehearsal)-(\d{8}T\d{6}Z)(-\d+)?")
 _SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older versions do not count the messages
 
 
@@ -52,10 +52,10 @@ def day_entries(day: Path) -> list[RunRecord]:
     files = set[str]()
     with suppress(OSError):
         files = set(os.listdir(day))
-    lines = {name: line for name, line in day_lines(day).items() if _NAME.fullmatch(name)}
+    lines = {name: line for name, line in day_lines(day).items() if RUN_NAME.fullmatch(name)}
     for file in files:
         name, dot, suffix = file.partition(".")
-        if dot + suffix in NOTEBOOK_SUFFIXES and _NAME.fullmatch(name):
+        if dot + suffix in NOTEBOOK_SUFFIXES and RUN_NAME.fullmatch(name):
             lines.setdefault(name, {})
     runs = [run_record(day.name, name, line, files) for name, line in lines.items()]
     return sorted(runs, key=lambda run: (run.started, run.name.partition("-")[2]), reverse=True)

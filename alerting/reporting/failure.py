@@ -32,6 +32,7 @@ class Failure:
     detail: str = ""
     told: bool = True  # False: send no message about it
     stopped: bool = False  # interrupted by a person at the keyboard
+    settings: bool = False  # a setting, the catalogue or the calendar is wrong
 
     @property
     def reason(self) -> str:
@@ -50,6 +51,7 @@ def combine(first: Failure | None, second: Failure | None) -> Failure | None:
         detail=first.detail or second.detail,
         told=first.told or second.told,
         stopped=first.stopped and second.stopped,
+        settings=first.settings or second.settings,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from alerting.redaction import MARK, redact
-from alerting.reporting.archive import LIST, TIME_IN_NAME
+from alerting.reporting.archive import LIST, RUN_NAME, TIME_IN_NAME
 from alerting.reporting.failure import EMPTY, Failure, Notebook, combine, one_line, outcome, run_summary, with_banner
 from alerting.settings import ROOT, Settings
 
@@ -100,18 +100,22 @@ def rescue(settings: Settings) -> Failure | None:
     """
     failure, left = None, list[Path]()
     with suppress(OSError):
-        left = sorted((settings.reports / ".running").glob("alert-[0-9]*T[0-9]*Z*.ipynb"))
+        found = sorted((settings.reports / ".running").glob("alert-*.ipynb"))
+        left = [path for path in found if RUN_NAME.fullmatch(path.stem) and path.is_file() and not path.is_symlink()]
     for running in left:
-        failure = Failure(
+        try:
+            started = datetime.strptime(running.stem.split("-")[1], TIME_IN_NAME).replace(tzinfo=UTC)
+        except ValueError:
+            continue  # no time: not a name of ours
+        killed = Failure(
             f"the run {running.stem} was killed before it could end",
             "Look for a restart or too little memory at that time. The next run judges the buckets it left out.",
         )
+        record = Record(settings, started, "alert", running)
         try:
-            notebook = json.loads(running.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            notebook = EMPTY
-        started = datetime.strptime(running.stem.split("-")[1], TIME_IN_NAME).replace(tzinfo=UTC)
-        failure = Record(settings, started, "alert", running).publish(notebook, failure)
+            failure = record.publish(json.loads(running.read_text(encoding="utf-8")), killed)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not the JSON of a notebook
+            failure = record.publish(EMPTY, killed)
     return failure
 
 

@@ -61,7 +61,7 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
         else:
             rendered.heading = sections[-1].heading
             sections[-1].code.append(source)
-            sections[-1].in_summary |= SUMMARY_TAG in tags
+            sections[-1].in_summary |= SUMMARY_TAG in tags and bool(cell.get("outputs"))
             sections[-1].outputs += [rendered.output(output) for output in cell.get("outputs", ())]
     return banner, [section for section in sections if section.outputs or "".join(section.code).strip()]
 

@@ -27,7 +27,7 @@ from alerting.model.run import PROGRESS
 from alerting.redaction import redact
 from alerting.reporting.failure import EMPTY, Failure, Notebook, cell_name, unfinished, without_banner
 from alerting.reporting.record import Record
-from alerting.runner.kernel_main import without
+from alerting.runner.kernel_main import SETTINGS_ERROR, without
 from alerting.settings import ROOT, Settings
 
 KERNEL_MAIN = Path(__file__).with_name("kernel_main.py")
@@ -89,6 +89,11 @@ def _unexecuted(source: Path) -> Notebook:
     return EMPTY
 
 
+def _settings_failure(text: str) -> Failure:
+    advice = "Correct it: the next run judges what this one left out. `python -m alerting settings` lists the settings."
+    return Failure(text, advice, settings=True)
+
+
 class _ExitCalledError(Exception):
     """The error that a cell called exit()."""
 
@@ -110,9 +115,13 @@ class _Execution:
             with self._watchdog(kernel):
                 failure = self._run_papermill(kernel, parameters)
         except Exception as error:  # noqa: BLE001 - after any error the record is kept and the run is marked failed
+            if kernel.settings_error:
+                return _settings_failure(kernel.settings_error)
             what = f"the notebook could not be executed: {type(error).__name__}: {error}"
             advice = f"make check tells whether the notebook is whole. If not: {SET_UP_ANEW}"
             return Failure(what, advice, detail=kernel.stderr)
+        if failure and kernel.settings_error:
+            return _settings_failure(kernel.settings_error)
         if failure and self.expired:
             advice = "make doctor tells whether the source is slow; ALERTING_RUN_TIMEOUT is the limit."
             return Failure(f"the run took longer than {self.settings.run_timeout:g} s", advice, failure.where)
@@ -222,6 +231,8 @@ class _Execution:
         if error.ename in ("RunFailed", "NotDelivered"):  # the pipeline ended the run with a text of its own
             advice = "The run itself says what it could not see or tell. make doctor checks the connections."
             return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no failure notice
+        if error.ename == "SettingsError":
+            return _settings_failure(error.evalue)
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
         advice = "The traceback stands below the cell. make rehearse AT=... repeats the run without telling anyone."
         return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))
@@ -288,6 +299,14 @@ class Kernel(AbstractContextManager["Kernel"]):
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     @property
+    def settings_error(self) -> str:
+        """The error in settings, catalogue or calendar for which it ended itself; "" for none."""
+        try:
+            return (self.folder / SETTINGS_ERROR).read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    @property
     def stderr(self) -> str:
         """The last STDERR_TAIL characters of its stderr."""
         try:
@@ -319,5 +338,5 @@ def remove_stale_folders() -> None:
             os.kill(int(folder.name.split("-")[1]), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (PermissionError, ValueError):
+        except (PermissionError, ValueError, OverflowError):
             continue  # a folder of another user or another program

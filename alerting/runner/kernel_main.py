@@ -1,4 +1,4 @@
-"""The program of the kernel process: ipykernel, and a thread that imports the modules of the first cells.
+"""The program of the kernel process: ipykernel, and a thread that imports the modules of the first cells and checks the settings.
 
 The runner imports papermill at the same time, so the imports overlap. The program is started as a file, not as a module, because
 importing `alerting.runner` would load modules that only the runner needs.
@@ -7,6 +7,7 @@ importing `alerting.runner` would load modules that only the runner needs.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+SETTINGS_ERROR = "settings-error"  # file in TMPDIR, which is the kernel's own folder
 
 
 def main() -> None:
@@ -28,7 +30,7 @@ def main() -> None:
 
 
 def _import() -> None:
-    """Import the modules that the cells need for the configured source."""
+    """Import the modules that the cells need for the configured source. End the process if catalogue or calendar are wrong."""
     with suppress(Exception):  # the first cell will raise the same error and show it
         from alerting.settings import load_settings
 
@@ -40,10 +42,26 @@ def _import() -> None:
         http = source.startswith("http")
         with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for strings; only table files need it
             import_module("pandas")
-        for name in ("pipeline", "connections", *["sources.clickhouse"] * http, "charts"):
+        for name in ("pipeline", "connections"):
+            import_module(f"alerting.{name}")
+        _check_settings()
+        for name in (*["sources.clickhouse"] * http, "charts"):
             import_module(f"alerting.{name}")
     gc.freeze()
     gc.enable()
+
+
+def _check_settings() -> None:
+    """Leave the error for the runner in the kernel's folder, and end. This costs a good run nothing, because it waits anyway."""
+    from alerting.connections import check_settings
+    from alerting.model.errors import SettingsError
+    from alerting.settings import load_settings
+
+    try:
+        check_settings(load_settings())
+    except SettingsError as error:
+        Path(os.environ["TMPDIR"], SETTINGS_ERROR).write_text(str(error), encoding="utf-8", errors="backslashreplace")
+        os._exit(2)
 
 
 @contextmanager

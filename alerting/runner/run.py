@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alerting.model.errors import AlertingError
+from alerting.deadline import Deadline
+from alerting.model.errors import AlertingError, NotifyError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
 from alerting.runner import incident_notebook
-from alerting.settings import ROOT, Settings
+from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
-OK, RED, BUSY, INTERRUPTED = 0, 1, 75, 130  # exit codes
+OK, RED, WRONG, BUSY, INTERRUPTED = 0, 1, 2, 75, 130  # exit codes; 2: of a setting
 HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
+KILLED_AFTER = 55.0  # seconds after its time limit; the system kills a run that has not ended until then
+NOTICE_LIMIT = 40.0  # seconds for telling that runs fail or work again; what still hangs then ends with the process
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
@@ -44,12 +48,17 @@ class AlreadyRunningError(Exception):
 def locked(path: Path, started: datetime) -> Iterator[None]:
     """Hold the lock on a file inside the block, and write the process id and `started` into it.
 
+    Only its owner may open the file, because whoever opens it can hold the lock. Anything else at its path is moved aside.
     The system releases the lock when the process ends or is killed. Raises AlreadyRunningError when another run holds it,
     OSError when the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.replace(path.with_name(f"{path.name}.aside-{started:%Y%m%dT%H%M%SZ}"))
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        with suppress(OSError):  # made by an older version, or not ours
+            os.fchmod(handle, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,6 +72,16 @@ def locked(path: Path, started: datetime) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def killed_after(seconds: float) -> Iterator[None]:
+    """Have the system kill this process (SIGALRM) if the block takes longer, whatever hangs in it."""
+    before = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
 def run_alerts(
     settings: Settings,
     at: str = "",
@@ -74,11 +93,13 @@ def run_alerts(
     """Execute the notebook, publish it as the record of the run, and return the exit code.
 
     0: every cell was executed. 1: the run failed; the record has the reason, and `notify` was called (default: a message to the
-    chat). 75: another run is in progress. 130: interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock.
+    chat). 2: the same, because a setting, the catalogue or the calendar is wrong. 75: another run is in progress. 130:
+    interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock. A run that hangs, whatever holds it up, is
+    killed within a minute after its time limit.
     """
     started = datetime.now(UTC)
     run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
-    with ExitStack() as stack:
+    with killed_after(settings.run_timeout + KILLED_AFTER), ExitStack() as stack:
         if not dry_run:
             try:
                 stack.enter_context(locked(settings.lock_file, started))
@@ -101,6 +122,31 @@ def run_alerts(
     if not dry_run:
         incident_notebook.start_notebooks(settings, started)
     return code
+
+
+def report_settings_error(reason: str) -> None:
+    """Send a notice that no run is possible, as far as the settings allow that. Print a line only if it fails."""
+    settings, now = usable_settings(), datetime.now(UTC)
+    if settings is None:
+        return
+    try:
+        with killed_after(KILLED_AFTER), locked(settings.lock_file, now):
+            from alerting.failure_notice import notify_failure
+
+            _limited(partial(notify_failure, settings, now, redact(reason, settings)[0], ""))
+    except (AlertingError, OSError) as error:
+        _Run(settings, now, None).log(f"the failure could not be told: {error}")
+    except AlreadyRunningError:
+        pass  # the next one tells it
+
+
+def _limited(send: Callable[[], str]) -> str:
+    """Return the result of `send`, or raise its error. Raises NotifyError if it has not ended after NOTICE_LIMIT seconds."""
+    try:
+        with Deadline(NOTICE_LIMIT) as deadline:
+            return deadline.call(send)
+    except TimeoutError:
+        raise NotifyError(f"a destination did not take the message within {NOTICE_LIMIT:g} s") from None
 
 
 @dataclass
@@ -131,15 +177,31 @@ class _Run:
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
             return INTERRUPTED
-        if not failure and not rehearsal and self.settings.heartbeat_url:
+        worst = failure or killed
+        if worst and worst.told and (self.settings.destinations or not worst.settings):
+            self.notify(worst.reason, link)
+        recovered = not worst and not rehearsal and self.notifier is None and self._report_recovery(link)
+        if failure:
+            return WRONG if failure.settings else RED
+        if (killed or recovered) and self._has_unsent():
+            return RED
+        if not rehearsal and self.settings.heartbeat_url:
             from alerting.notifiers.hook import ping
 
             if trouble := ping(self.settings.heartbeat_url):  # an external monitor raises an alarm when requests stop
                 self.log(f"heartbeat: {trouble}")
-        worst = failure or killed
-        if worst and worst.told:
-            self.notify(worst.reason, link)
-        return RED if failure else OK
+        return OK
+
+    def _has_unsent(self) -> bool:
+        """Return whether the notice of a killed run, or that runs work again, still waits: a green run says all that is due."""
+        from alerting.connections import open_store
+
+        try:
+            with closing(open_store(self.settings)) as store:
+                return any(not message.edits for message in store.waiting())
+        except AlertingError as error:
+            self.log(str(error))
+            return True
 
     def _update_index(self, trouble: str) -> None:
         """Write the index of runs. An error here, or `trouble` from the run's own page, is logged but does not fail the run."""
@@ -161,11 +223,24 @@ class _Run:
 
             self.notifier = notify_failure
         try:
-            line = self.notifier(self.settings, self.started, redact(reason, self.settings)[0], link)
+            line = _limited(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
         except AlertingError as error:
             line = f"the failure could not be told: {error}"
         if line:
             self.log(line)
+
+    def _report_recovery(self, link: str) -> bool:
+        """Send a message that checks work again, and return True, if the chat was told that they fail."""
+        from alerting.failure_notice import notify_recovery, reported_since  # late: it is imported with the index
+
+        try:
+            if (since := reported_since(self.settings, self.started)) is None:
+                return False
+            line = _limited(partial(notify_recovery, self.settings, self.started, since, link))
+        except AlertingError as error:
+            line = f"the recovery could not be told: {error}"
+        self.log(line)
+        return True
 
     def log(self, text: str) -> None:
         """Print a line with the time at which the run started."""
@@ -178,7 +253,7 @@ def crontab_line(settings: Settings) -> str:
 
     The variable PYTHON is passed on. Each % is escaped, because an unescaped % ends the command in a crontab.
     """
-    minute = math.ceil(settings.delay) % 15
+    minute = settings.cron_minute
     every = f"{minute}-59/15" if minute else "*/15"
     python = os.environ.get("PYTHON", "")
     variable = f" {shlex.quote(f'PYTHON={python}')}" if python not in ("", "python3") else ""

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import stat
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Any, TypeVar
 from alerting.model.errors import StoreError
 
 T = TypeVar("T")
+Batch = tuple[str, Sequence[tuple[Any, ...]]]  # a statement, and the rows to run it for
 _NO_ACCESS = "let this user write the file and its folder, or set ALERTING_DATA to another folder"
-_START_ANEW = "move the file away, and the next run starts a new one"
+_START_ANEW = "move the file and its backup away, and the next run starts a new one"
+CORRUPTED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 ADVICE = {  # SQLite's primary result code -> what to do
     sqlite3.SQLITE_FULL: "the disk is full: free some space",
     sqlite3.SQLITE_IOERR: "the disk or a quota is full, or the disk is failing: see `df -h` and `dmesg`",
@@ -97,19 +99,27 @@ class Database:
             message = f"{self._path}: a row makes no sense ({error}); a newer version wrote it? {_START_ANEW}"
             raise StoreError(message) from error
 
-    def write(self, *statements: tuple[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Run each statement for each of its rows, all in one transaction."""
+    def write(self, *statements: tuple[str, Iterable[tuple[Any, ...]]], backed_up: bool = True) -> None:
+        """Run each statement for each of its rows, all in one transaction. `backed_up`: also in a backup, if there is one."""
         batches = [(sql, list(map(_bindable, rows))) for sql, rows in statements]  # lists, because it may be tried twice
 
         def work(db: sqlite3.Connection) -> None:
             for sql, rows in batches:
                 db.executemany(sql, rows)
+            if backed_up:
+                self._back_up(batches)
 
         self.run(work, transaction)
 
     def change(self, sql: str, *values: Any) -> tuple[int, int]:
         """Run one statement in a transaction. Return the number of changed rows, and the id of the inserted one (0: none)."""
-        cursor = self.run(lambda db: db.execute(sql, _bindable(values)), transaction)
+
+        def work(db: sqlite3.Connection) -> sqlite3.Cursor:
+            cursor = db.execute(sql, _bindable(values))
+            self._back_up([(sql, [values])])
+            return cursor
+
+        cursor = self.run(work, transaction)
         return cursor.rowcount, cursor.lastrowid or 0
 
     def run(
@@ -126,7 +136,7 @@ class Database:
                 with within(self._current()) as db:
                     return work(db)
             except (sqlite3.Error, OSError) as error:
-                if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                if primary_code(error) not in CORRUPTED:
                     raise self._store_error(error) from error
                 damage = error
             try:
@@ -154,7 +164,7 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _store_error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self._path}: {error}: {ADVICE.get(_code(error), _START_ANEW)}")
+        return StoreError(f"{self._path}: {error}: {ADVICE.get(primary_code(error), _START_ANEW)}")
 
     def _open(self) -> sqlite3.Connection:
         if str(self._path) != ":memory:":
@@ -173,6 +183,8 @@ class Database:
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL}")
+            if _is_cut(db, self._path):
+                raise _damage("a part of the file is missing")
             _migrate(db, self._path)
         except BaseException:
             self._close_connection()
@@ -198,9 +210,16 @@ class Database:
         finally:
             os.close(folder)
         self._notes.append(
-            f"THE MEMORY WAS CORRUPTED ({damage}) and is empty now: what waited to be sent is lost, and open alerts will be "
-            f"told again. The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
+            f"THE STATE DATABASE WAS CORRUPTED ({damage}).{self._loss()} "
+            f"The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
         )
+
+    def _back_up(self, batches: Sequence[Batch]) -> None:
+        """Do with each batch what a backup needs, before the transaction ends. Here there is none."""
+
+    def _loss(self) -> str:
+        """The sentence about what is lost with a corrupted file."""
+        return " There is no backup: what waited to be sent is lost, and open alerts will be told again."
 
 
 class ReadOnlyDatabase(Database):
@@ -243,7 +262,28 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _code(error: Exception) -> int:
+def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
+    """Return whether pages are missing at the end of the file, and not only because they are still in the -wal."""
+
+    def short() -> bool:
+        pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return str(path) != ":memory:" and os.stat(path).st_size < pages * size
+
+    if not short():
+        return False
+    _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if not short():
+        return False
+    return frames == moved or db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"  # another process uses the -wal
+
+
+def _damage(text: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def primary_code(error: BaseException) -> int:
     """SQLite's primary result code; for an error of the operating system the code with the same meaning."""
     if isinstance(error, OSError):
         return sqlite3.SQLITE_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else sqlite3.SQLITE_CANTOPEN
@@ -253,7 +293,7 @@ def _code(error: Exception) -> int:
 def _is_sound(path: Path, patience: float) -> bool:
     try:
         with closing(sqlite3.connect(path, timeout=patience)) as db:
-            return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+            return not _is_cut(db, path) and bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
     except sqlite3.OperationalError:
         return True  # locked or not accessible: moving it is not for this process
     except sqlite3.DatabaseError:

@@ -78,7 +78,8 @@ class HistoryTables:
         self._file.run(work, transaction)
 
     def drop(self, key: str) -> None:
-        self._file.write(("DELETE FROM history WHERE key = ?", [(key,)]), ("DELETE FROM histories WHERE key = ?", [(key,)]))
+        statements = [(f"DELETE FROM {table} WHERE key = ?", [(key,)]) for table in ("history", "histories")]
+        self._file.write(*statements, backed_up=False)
 
     def nightly_statistics(self) -> dict[bytes, np.ndarray]:
         import numpy as np
@@ -90,6 +91,7 @@ class HistoryTables:
         self._file.write(
             ("INSERT OR REPLACE INTO figures VALUES (?, ?, ?)", rows),
             ("DELETE FROM figures WHERE made < ?", [(iso(at - FIGURES_FOR),)]),
+            backed_up=False,
         )
 
 

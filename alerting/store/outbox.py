@@ -82,15 +82,15 @@ class Outbox:
         found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
-    def sent_recently(self, kind: str, since: datetime) -> bool:
-        sql = """SELECT 1 FROM messages WHERE kind = ? AND
-            CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END > ? LIMIT 1"""
-        return bool(self._file.read(bool, sql, kind, iso(since)))
+    def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
+        sql = """SELECT 1 FROM messages WHERE kind = ? AND instr(key, ?) > 0 AND
+            CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END BETWEEN ? AND ? LIMIT 1"""
+        return bool(self._file.read(bool, sql, kind, key_part, iso(since), iso(until)))
 
-    def sent_since(self, at: datetime, place: str = "") -> int:
+    def sent_since(self, at: datetime, until: datetime, place: str = "") -> int:
         destination = "CASE instr(key, ':') WHEN 0 THEN ? ELSE substr(key, 1, instr(key, ':') - 1) END"
-        sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed >= ? AND ? IN ('', {destination})"
-        return self._file.read(int, sql, iso(at), place, DEFAULT_DESTINATION)[0]
+        sql = f"SELECT COUNT(*) FROM messages WHERE state = 'sent' AND changed BETWEEN ? AND ? AND ? IN ('', {destination})"
+        return self._file.read(int, sql, iso(at), iso(until), place, DEFAULT_DESTINATION)[0]
 
     def unsent(self, incident: str) -> list[str]:
         return self._file.read(str, "SELECT key FROM messages WHERE state = 'waiting' AND incident = ? ORDER BY id", incident)

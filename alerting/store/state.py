@@ -21,6 +21,7 @@ from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, co
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
+from alerting.store.backup import RESTORED, BackedUpDatabase
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
@@ -63,7 +64,18 @@ class StateStore(Outbox, HistoryTables):
         """
         self.notes: list[str] = []
         self._routes = routes
-        self._file = Database(Path(path), self.notes, patience)
+        path = Path(path)
+        if str(path) == ":memory:":
+            self._file = Database(path, self.notes, patience)
+        else:
+            self._file = BackedUpDatabase(path, self.notes, patience, path.parent / "backup" / path.name)
+        restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
+        self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether no run has left anything yet."""
+        return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
 
     def close(self) -> None:
         self._file.close()
@@ -171,7 +183,8 @@ class StateStore(Outbox, HistoryTables):
         sql = """INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (started) DO UPDATE
             SET at = excluded.at, ended = excluded.ended, well = excluded.well, said = excluded.said
             WHERE excluded.ended IS NOT NULL"""
-        self._file.write((sql, [to_row(run)]))
+        told = [(RESTORED,)] if run.ended else []
+        self._file.write((sql, [to_row(run)]), ("DELETE FROM facts WHERE name = ?", told))
 
     def runs(self, since: datetime) -> list[Run]:
         return self._file.read(from_row(Run), "SELECT * FROM runs WHERE at > ? ORDER BY at, started", iso(since))
@@ -287,6 +300,16 @@ class ReadOnlyState:
         """Return the ids of the incidents that have a message of these kinds, written since then."""
         sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND kind = ?"
         return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
+
+    def failure_notices(self, started: datetime) -> list[datetime]:
+        """Return the times of the notices of failed runs since the last good run before the one `started`, until that one began,
+        unless it was said since then that runs work again.
+        """
+        sql = """SELECT bucket FROM messages WHERE kind = ?1 AND state IN ('sent', 'waiting')
+            AND bucket >= COALESCE((SELECT MAX(started) FROM runs WHERE well AND started < ?3), '') AND bucket < ?3
+            AND id > COALESCE((SELECT MAX(id) FROM messages WHERE kind = ?2), 0)"""
+        kinds = (EventKind.RUN_FAILED.value, EventKind.RUN_RECOVERED.value)
+        return self._file.read(datetime.fromisoformat, sql, *kinds, iso(started))
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """Return the moment of each run that started since then -> its start."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.faults import chat, clocks, database, kills, machine
+from tests.faults import chat, clocks, database, duty, kills, machine, peers
 from tests.faults.leaks import CommandLines, in_files, spellings
 from tests.faults.scenario import Row, Scenario, Task, drawn
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=300, help="number of runs to kill (default 300)")
     parser.add_argument("--quick", action="store_true", help=f"the form for CI: {QUICK_KILLS} kills, and one or two of each kind")
     parser.add_argument("--seed", type=int, default=1, help="random seed of incidents, noise and kills (default 1)")
-    parser.add_argument("--minutes", type=float, default=25, help="start no scenario after this time (default 25)")
+    parser.add_argument("--minutes", type=float, default=40, help="start no scenario after this time (default 40)")
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")
     args = parser.parse_args(argv)
     chosen = [scenario for scenario in _all(args.quick, args.runs) if args.only in scenario.name]
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _all(quick: bool, runs: int) -> list[Scenario]:
     """The longest first, so that two at a time end together."""
-    rooms = (database, chat, machine, clocks)
+    rooms = (database, peers, chat, machine, clocks, duty)
     return [*kills.scenarios(QUICK_KILLS if quick else runs, quick), *(one for room in rooms for one in room.scenarios(quick))]
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import datetime
 
 from alerting.model.incident import incident_ref
+from alerting.model.routing import DEFAULT_DESTINATION, destination_of
 from alerting.pipeline.segment_watch import SUFFIX
 from alerting.store.state import StateStore
 from tests.faults.process import alive
@@ -66,8 +67,9 @@ def per_crash(world: World, again: set[str]) -> list[str]:
 
 
 def _sent(world: World) -> list[tuple[str, str, str]]:
+    """Key, key of the answered message and id of what the chat was sent."""
     with closing(sqlite3.connect(f"file:{world.memory}?mode=ro", uri=True, timeout=20)) as db:
-        return db.execute(SENT).fetchall()
+        return [row for row in db.execute(SENT) if destination_of(row[0]) == DEFAULT_DESTINATION]
 
 
 def _ended(sent: Sequence[tuple[str, str, str]], incident: Planted) -> bool:

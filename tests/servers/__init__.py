@@ -16,12 +16,15 @@ from tests.servers.clickhouse import (
 )
 from tests.servers.http import Asked, Reply, Web, says
 from tests.servers.mail import MailServer
+from tests.servers.peer import DRIPS, FLOODS, Peer
 from tests.servers.required import needs, needs_make
 from tests.servers.telegram_chat import ANNA, CHAT, OTHER_POLL, TOKEN, Refused, read_html, units
 
 __all__ = [
     "ANNA",
     "CHAT",
+    "DRIPS",
+    "FLOODS",
     "OTHER_POLL",
     "PASSWORD",
     "TOKEN",
@@ -31,6 +34,7 @@ __all__ = [
     "BrokenServer",
     "ClickHouseServer",
     "MailServer",
+    "Peer",
     "Refused",
     "Reply",
     "Web",

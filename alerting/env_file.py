@@ -1,0 +1,93 @@
+"""The files of settings: `.env`, of which each line is a binding NAME=value, a comment or an error; and files with one secret.
+
+No value is ever shown, because it may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from alerting.model.errors import SettingsError
+
+FORM = "write NAME=value, with quotes around a value that has spaces, quotes or #"
+_OUR_LINE = re.compile(r"^\s*(?:export\s+)?ALERTING_\w*", re.ASCII | re.MULTILINE)
+
+
+def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the texts by name, and an error for each line that is none. No file: nothing. A byte order mark is skipped.
+
+    Raises SettingsError when there is something that cannot be read as UTF-8 text.
+    """
+    try:
+        content = path.read_bytes() if path.is_file() or path.is_char_device() else _nothing(path)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror}): let this user read it, or move it away") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise SettingsError(f"{path} is not UTF-8 text (it looks like UTF-16): save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
+    if not text.strip():
+        return {}, []
+    return _bindings(path.name, text)
+
+
+def _nothing(path: Path) -> bytes:
+    """Return no content if there is no file. Raises SettingsError for a folder or a link to nowhere, which somebody put there."""
+    if path.is_symlink() or path.exists():
+        raise SettingsError(f"{path} is not a file: replace it by a text file, or move it away")
+    return b""
+
+
+def _bindings(name: str, text: str) -> tuple[dict[str, str], list[str]]:
+    from io import StringIO
+
+    from dotenv.parser import parse_stream  # only when there is a file
+
+    texts, faults = dict[str, str](), list[str]()
+    for binding in parse_stream(StringIO(text)):
+        written = binding.original.string
+        line = binding.original.line + len(re.findall(r"\r\n|\n|\r", written[: len(written) - len(written.lstrip())]))
+        problems = list(_problems(binding.key, binding.value, binding.error, written.strip()))
+        faults += [f"{name}, line {line}: {problem}" for problem in problems]
+        if binding.key and not problems:
+            texts[binding.key] = binding.value or ""
+    return texts, faults
+
+
+def _problems(key: str | None, value: str | None, error: bool, written: str) -> Iterator[str]:
+    """Yield what is wrong with a line, with the name of our setting if it begins with one."""
+    found = _OUR_LINE.match(written)
+    ours = found[0].split()[-1] if found else ""
+    if error:
+        yield f"{ours or 'the line'} cannot be read (a ':' instead of '=', or a quote that is not closed?): {FORM}"
+    elif key is not None and not re.fullmatch(r"[A-Za-z_][\w.-]*", key, re.ASCII):
+        yield f"{ours or 'the line'} does not begin with a name and '=': {FORM}"
+    elif key is not None and value is None:
+        yield f"{key} has no '=': {FORM}"
+    elif key is not None and len(written.splitlines()) > 1 and (ours or len(_OUR_LINE.findall(written)) > 0):
+        yield f"the quote after {key}= is not closed on its line: {FORM}"
+
+
+def read_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the texts with NAME and the text of its file in place of each NAME_FILE of a secret; and faults."""
+    texts, faults = dict(texts), []
+    for name in sorted(secrets):
+        path = texts.pop(f"{name}_FILE", "")
+        if path and texts.get(name):
+            faults.append(f"{name} and {name}_FILE are both set: keep one")
+        elif path:
+            try:
+                texts[name] = Path(path).expanduser().read_text(encoding="utf-8-sig").strip()
+            except (OSError, UnicodeDecodeError, RuntimeError) as error:
+                faults.append(f"{name}_FILE={path!r} cannot be read ({type(error).__name__}): give the path of a text file")
+                continue
+            if "\0" in texts[name]:
+                faults.append(f"{name}_FILE={path!r} is not UTF-8 text: save it as UTF-8")
+            elif not texts[name] and not name.endswith("PASSWORD"):  # an empty password is one
+                faults.append(f"{name}_FILE={path!r} is empty: put the secret there, or leave the setting out")
+    return texts, faults
