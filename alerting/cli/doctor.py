@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -105,9 +105,12 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
     if source.runs_sql:
         queries, slices = load_queries(), load_queries(SQL / "slices")
         for table in dict.fromkeys(metric.table for metric in metrics):
-            used = {metric.query: metric.step for metric in metrics if metric.table == table}
+            used = {metric.query: metric for metric in metrics if metric.table == table}
             checked = [
-                replace(found[name], step=step) for name, step in used.items() for found in (queries, slices) if name in found
+                metric.scan_query(found[name].sql, settings.zone)
+                for name, metric in used.items()
+                for found in (queries, slices)
+                if name in found
             ]
             yield _check(f"table {table}", partial(_check_queries, source, checked))
     yield _check("newest rows", partial(_check_newest_rows, source, metrics, settings.zone))
