@@ -6,27 +6,23 @@ at this time of day. Both are fitted every night to the last five weeks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector, Limits
 from alerting.detectors.baselines import usual_gap
-from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
+from alerting.detectors.day_shape import RATIO, WEEK, LocalDays, usual_levels, usual_shape
+from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.sustained import SUSTAINED
-from alerting.detectors.windows import lagged, quantiles, window_max, window_sum
+from alerting.detectors.track import Question, Spans, Track
+from alerting.detectors.windows import lagged, quantiles, window_max
 
-WINDOWS = (HOUR / 4, HOUR, 3 * HOUR, 12 * HOUR)  # seconds
-LEVELS = (HOUR / 2, 2 * HOUR, 6 * HOUR, 24 * HOUR)  # seconds: levels from which the level before a window is forecast ...
-PRIOR = (0.25, 0.35, 0.25, 0.15)  # ... with these weights, as far as the past does not say otherwise
+PRIOR = (0.25, 0.35, 0.25, 0.15)  # weights of LEVELS in a forecast, as far as the past does not say otherwise
 RIDGE = 0.05  # weight of PRIOR, as a share of the evidence
-RATIO = (0.02, 50.0)  # a level is taken to lie in this range of the usual one
 MAX_FITTED = 0.4  # log ratio to which levels are cut before weights are fitted to them
-FILLED_WINDOW, FILLED_LEVEL = 0.7, 0.4  # share of the buckets that must have a value
 NOISE_DAYS, NOISE_REACH = 28, 1.5  # the noise of an hour: deviations within so many hours of it, on so many days
 POWER = 2 / 3  # of a ratio, for deviations: counts are then as far below as above (Wilson and Hilferty 1931)
 MIN_NOISE = 0.005  # share of the level
@@ -35,7 +31,6 @@ RETURN = 0.04  # share by which the level before must be off the usual one, for 
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage
-WEEK = 7  # days
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
 
 
@@ -119,7 +114,7 @@ class SeasonalLevel(BaseDetector):
             learned = np.where(masked, np.nan, x)
             shape = usual_shape(learned.reshape(len(x), self.days, per_day), weekdays, spans.hour)
             expected = shape[:, weekdays].reshape(x.shape)
-            usual = _usual_levels(x / np.where(expected > 0, expected, np.nan), per_day)  # of each day, and of the coming one
+            usual = usual_levels(x / np.where(expected > 0, expected, np.nan), per_day)  # of each day, and of the coming one
             track = Track(x, expected, weight, masked, np.repeat(usual[:, :-1], per_day, axis=1), spans)
             weights = [_fit_weights(track, window) for window in spans.windows]
             forecasts = [track.forecast(window, each[..., None]) for window, each in zip(spans.windows, weights, strict=True)]
@@ -180,56 +175,6 @@ class SeasonalLevel(BaseDetector):
         return low, expected, high
 
 
-class Question(NamedTuple):
-    """A window, and the level that it is compared with."""
-
-    window: int  # buckets
-    level: np.ndarray  # (rows, buckets)
-    held: bool  # the level is the usual one of the last week
-
-
-class Spans(NamedTuple):
-    """Lengths in buckets."""
-
-    per_day: int
-    hour: int
-    windows: tuple[int, ...]  # ascending
-    levels: tuple[int, ...]  # ascending
-
-    @classmethod
-    def of(cls, grid: SeriesGrid) -> Spans:
-        def buckets(seconds: float) -> int:
-            return min(max(1, grid.within(seconds)), grid.per_day)
-
-        windows = tuple(sorted({buckets(seconds) for seconds in WINDOWS}))
-        return cls(grid.per_day, buckets(HOUR), windows, tuple(buckets(seconds) for seconds in LEVELS))
-
-    def questions(self, before: Sequence[np.ndarray], usual: np.ndarray) -> Iterator[Question]:
-        """Yield each window with the level before it, and one of hours with the usual level: is it held there?"""
-        for window, level in zip(self.windows, before, strict=True):
-            yield Question(window, level, held=False)
-        yield Question(self.windows[min(2, len(self.windows) - 1)], usual, held=True)
-
-    def last(self, window: int) -> int:
-        """Return how many of the window's last buckets must agree with it."""
-        return self.windows[0] if window <= self.hour else min(max(1, self.hour // 2), window)
-
-    @property
-    def hours(self) -> np.ndarray:
-        """Return (per_day,): the hour of each bucket of the day, as the noise has it; fewer than 24 where buckets are longer."""
-        return np.arange(self.per_day) * min(24, self.per_day) // self.per_day
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The lengths of the packed parts of a `Fit`."""
-        windows, questions, hours = len(self.windows), len(self.windows) + 1, min(24, self.per_day)
-        return self.per_day, 1, 1, 1, windows * len(LEVELS), questions * 2, questions * hours
-
-    @property
-    def packed(self) -> int:
-        return sum(self.sizes)
-
-
 @dataclass(frozen=True)
 class Fit:
     """What is fitted in a night. The last axes are rows, or series and nights."""
@@ -266,140 +211,6 @@ class Model(NamedTuple):
     caution: np.ndarray
     shift: np.ndarray
     is_count: np.ndarray
-
-
-class LocalDays:
-    """Local days of equal length: a skipped hour is NaN, and of an hour that comes twice the second is kept."""
-
-    def __init__(self, grid: SeriesGrid) -> None:
-        """Count the days of a grid that is not empty."""
-        local = grid.seconds + grid.offset
-        self.day = local // DAY - local[0] // DAY  # (n,)
-        self.at = self.day * grid.per_day + np.minimum(local % DAY // grid.step, grid.per_day - 1)  # (n,)
-        self._buckets, self._first_weekday = int(self.day[-1] + 1) * grid.per_day, int(grid.weekday[0])
-
-    def place(self, x: np.ndarray) -> np.ndarray:
-        """Return (series, whole days) of values (series, n)."""
-        out = np.full((len(x), self._buckets), np.nan)
-        out[:, self.at] = x
-        return out
-
-    def weekday(self, day: np.ndarray) -> np.ndarray:
-        return (self._first_weekday + day) % WEEK
-
-
-class Window:
-    """The last buckets of a track up to each bucket: sums of what was seen and of the shape, weighted with the trials."""
-
-    def __init__(self, track: Track, buckets: int) -> None:
-        before = [np.nan_to_num(lagged(window_sum(x, buckets - 1))) if buckets > 1 else 0.0 for x in track.summands]
-        self._seen, shape, filled = before
-        self._own, self._weight = track.summands[0], track.weight
-        self.size = shape + track.own_shape  # with the bucket's own
-        self.enough = (filled + 1 >= FILLED_WINDOW * buckets) & (track.own_shape > 0)
-        self.ratio = np.where(self.enough & np.isfinite(track.x), (self._seen + self._own) / self.size, np.nan)
-        self._masked = (track.masked, buckets)
-
-    @cached_property
-    def learned_ratio(self) -> np.ndarray:
-        """The ratio where none of the window's buckets is masked, NaN elsewhere."""
-        masked, buckets = self._masked
-        return np.where(window_sum(masked.astype(float), buckets) == 0, self.ratio, np.nan)
-
-    def value_for(self, ratio: np.ndarray) -> np.ndarray:
-        """Return the value of the next bucket with which the window has this ratio to the shape."""
-        return (ratio * self.size - self._seen) / self._weight
-
-
-class Track:
-    """Values of rows (rows, buckets) and the shape of the day that they are compared with.
-
-    `masked`: buckets from which nothing is learned. `weight`: the trials of a ratio, 1 for other values.
-    """
-
-    def __init__(
-        self, x: np.ndarray, shape: np.ndarray, weight: np.ndarray, masked: np.ndarray, usual: np.ndarray, spans: Spans
-    ) -> None:
-        self.x, self.shape, self.weight, self.masked, self.usual, self.spans = x, shape, weight, masked, usual, spans
-        self.own_shape = np.where((shape > 0) & (weight > 0), shape * weight, 0.0)
-        known = np.isfinite(x) & (self.own_shape > 0)
-        self.summands = [np.where(known, part, 0.0) for part in (x * weight, self.own_shape, 1.0)]
-        self._windows: dict[int, Window] = {}
-
-    def without(self, masked: np.ndarray) -> Track:
-        return Track(self.x, self.shape, self.weight, masked, self.usual, self.spans)
-
-    def window(self, buckets: int) -> Window:
-        if buckets not in self._windows:
-            self._windows[buckets] = Window(self, buckets)
-        return self._windows[buckets]
-
-    @cached_property
-    def levels(self) -> np.ndarray:
-        """(levels, rows, buckets): log levels of the last LEVELS; An unknown one is taken from the next longer, or else the next
-        shorter; where all are unknown, they are the usual one."""
-        seen, shape, filled = (np.where(self.masked, 0.0, x) for x in self.summands)
-        found = np.full((len(self.spans.levels), *self.x.shape), np.nan)
-        for level, buckets in zip(found, self.spans.levels, strict=True):
-            enough = window_sum(filled, buckets) >= max(1, FILLED_LEVEL * buckets)
-            np.log(np.clip(window_sum(seen, buckets) / np.where(enough, window_sum(shape, buckets), np.nan), *RATIO), out=level)
-        for i in range(len(found) - 2, -1, -1):
-            found[i] = np.where(np.isnan(found[i]), found[i + 1], found[i])
-        for i in range(1, len(found)):
-            found[i] = np.where(np.isnan(found[i]), found[i - 1], found[i])
-        return np.where(np.isnan(found), np.log(self.usual), found)
-
-    def forecast(self, window: int, weights: np.ndarray) -> np.ndarray:
-        """Return (rows, buckets): the level before the window that ends with each bucket, by `weights` of the levels."""
-        total = np.full(self.x.shape, np.nan)
-        total[:, window:] = 0.0
-        for level, weight in zip(self.levels, weights, strict=True):
-            total[:, window:] += level[:, :-window] * (weight if weight.shape[-1] == 1 else weight[:, window:])
-        return np.exp(total)
-
-
-def usual_shape(x: np.ndarray, weekdays: np.ndarray, hour: int) -> np.ndarray:
-    """Return (rows, 7, per_day): the usual values of a day for each weekday, from rows (rows, days, per_day).
-
-    The median of the days of its kind (working days; Saturdays and Sundays), times the weekday's usual ratio to it, which is
-    smoothed over an hour before and after.
-    """
-    off = weekdays >= 5
-    kinds = [quantiles(np.moveaxis(x[:, days], 1, -1), 0.5, min_values=2)[0] for days in (~off, off)]
-    kinds = [np.where(np.isnan(kind), other, kind) for kind, other in (kinds, kinds[::-1])]
-    base = np.where(off[:, None], kinds[1][:, None], kinds[0][:, None])
-    known, slots = np.isfinite(x) & (base > 0), np.arange(x.shape[2])
-    reach = np.minimum(hour, np.minimum(slots, slots[::-1]))  # less at midnight, where the kind of day changes
-    seen, usual = (_sums_around(np.where(known, part, 0.0), reach) for part in (x, base))
-    ratio = np.log(np.clip(np.where(usual > 0, seen / usual, np.nan), *RATIO))
-    shape = np.empty((len(x), WEEK, x.shape[2]))
-    for weekday in range(WEEK):
-        own = np.moveaxis(ratio[:, weekdays == weekday], 1, -1)
-        typical, count = np.nan_to_num(quantiles(own, 0.5)[0]), np.isfinite(own).sum(axis=-1)
-        if x.shape[2] > 1:  # how high the whole day is, the level will say
-            typical = typical - np.median(typical, axis=1, keepdims=True)
-        shape[:, weekday] = kinds[int(weekday >= 5)] * np.exp(typical * count / (count + 0.5))
-    return shape
-
-
-def _sums_around(x: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return (..., n): the sum of x[t - reach[t] .. t + reach[t]]."""
-    total = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1)], axis=-1)
-    at = np.arange(x.shape[-1])
-    return total[..., at + reach + 1] - total[..., at - reach]
-
-
-def _usual_levels(ratio: np.ndarray, per_day: int) -> np.ndarray:
-    """Return (rows, days + 1): for each day and the one after the last, the median of the seven days' medians before it.
-
-    `ratio`: values to the shape (rows, buckets), incidents included: a new level is the usual one after half a week. The first
-    seven days have that of all seven; 1 where there is none.
-    """
-    daily = quantiles(ratio.reshape(len(ratio), -1, per_day), 0.5, min_values=max(1, per_day // 4))[0]
-    weeks = np.lib.stride_tricks.sliding_window_view(daily, WEEK, axis=1)
-    usual = quantiles(weeks, 0.5)[0]
-    usual = np.concatenate([np.repeat(usual[:, :1], WEEK, axis=1), usual], axis=1)
-    return np.where(usual > 0, usual, 1.0)
 
 
 def _shift_above_zero(x: np.ndarray) -> np.ndarray:
