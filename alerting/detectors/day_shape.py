@@ -15,7 +15,7 @@ RATIO = (0.02, 50.0)  # a level is taken to lie in this range of the usual one
 
 
 class LocalDays:
-    """Local days of equal length: a skipped hour is NaN, and of an hour that comes twice the second is kept."""
+    """Local days of equal length: a skipped hour is NaN; of one that comes twice the first is kept, which is past to both."""
 
     def __init__(self, grid: SeriesGrid) -> None:
         """Count the days of a grid that is not empty."""
@@ -27,7 +27,7 @@ class LocalDays:
     def place(self, x: np.ndarray) -> np.ndarray:
         """Return (series, whole days) of values (series, n)."""
         out = np.full((len(x), self._buckets), np.nan)
-        out[:, self.at] = x
+        out[:, self.at[::-1]] = x[:, ::-1]  # the earliest is written last
         return out
 
     def weekday(self, day: np.ndarray) -> np.ndarray:
@@ -48,14 +48,14 @@ def usual_shape(x: np.ndarray, weekdays: np.ndarray, hour: int) -> np.ndarray:
     reach = np.minimum(hour, np.minimum(slots, slots[::-1]))  # less at midnight, where the kind of day changes
     seen, usual = (_sums_around(np.where(known, part, 0.0), reach) for part in (x, base))
     ratio = np.log(np.clip(np.where(usual > 0, seen / usual, np.nan), *RATIO))
-    shape = np.empty((len(x), WEEK, x.shape[2]))
-    for weekday in range(WEEK):
-        own = np.moveaxis(ratio[:, weekdays == weekday], 1, -1)
-        typical, count = np.nan_to_num(quantiles(own, 0.5)[0]), np.isfinite(own).sum(axis=-1)
-        if x.shape[2] > 1:  # how high the whole day is, the level will say
-            typical = typical - np.median(typical, axis=1, keepdims=True)
-        shape[:, weekday] = kinds[int(weekday >= 5)] * np.exp(typical * count / (count + 0.5))
-    return shape
+    missing = np.full((len(x), -len(weekdays) % WEEK, x.shape[2]), np.nan)  # the weeks are made whole
+    own = np.moveaxis(np.concatenate([missing, ratio], axis=1).reshape(len(x), -1, WEEK, x.shape[2]), 1, -1)
+    own = np.roll(own, weekdays[-1] + 1, axis=1)  # Monday first
+    typical, count = np.nan_to_num(quantiles(own, 0.5)[0]), np.isfinite(own).sum(axis=-1)
+    if x.shape[2] > 1:  # how high the whole day is, the level will say
+        typical = typical - quantiles(typical, 0.5)[0][..., None]
+    of_kind = np.stack([kinds[weekday >= 5] for weekday in range(WEEK)], axis=1)
+    return of_kind * np.exp(typical * count / (count + 0.5))
 
 
 def _sums_around(x: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -65,14 +65,18 @@ def _sums_around(x: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return total[..., at + reach + 1] - total[..., at - reach]
 
 
-def usual_levels(ratio: np.ndarray, per_day: int) -> np.ndarray:
-    """Return (rows, days + 1): for each day and the one after the last, the median of the seven days' medians before it.
+def daily_levels(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Return (rows, days): the median of values to the shape (rows, days, per_day), where a quarter of the values is there."""
+    return quantiles(x / np.where(shape > 0, shape, np.nan), 0.5, min_values=max(1, x.shape[2] // 4))[0]
 
-    `ratio`: values to the shape (rows, buckets), incidents included: a new level is the usual one after half a week. The first
-    seven days have that of all seven; 1 where there is none.
+
+def usual_levels(daily: np.ndarray) -> np.ndarray:
+    """Return (rows, days): for each day, the median of the levels (rows, days) of the seven days before it.
+
+    Incidents are included: a new level is the usual one after half a week. The first seven days have that of all seven; 1 where
+    there is none.
     """
-    daily = quantiles(ratio.reshape(len(ratio), -1, per_day), 0.5, min_values=max(1, per_day // 4))[0]
-    weeks = np.lib.stride_tricks.sliding_window_view(daily, WEEK, axis=1)
+    weeks = np.lib.stride_tricks.sliding_window_view(daily[:, :-1], WEEK, axis=1)
     usual = quantiles(weeks, 0.5)[0]
     usual = np.concatenate([np.repeat(usual[:, :1], WEEK, axis=1), usual], axis=1)
     return np.where(usual > 0, usual, 1.0)
