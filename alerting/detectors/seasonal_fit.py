@@ -93,9 +93,11 @@ def fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[n
     deviation = np.abs((at(ratio, slots) / at(question.level, slots)) ** POWER - 1) / POWER
     sample = np.moveaxis(deviation[:, :, places.reshape(around.shape)], 1, 2).reshape(rows, len(around), -1)
     most, tail = quantiles(sample, 0.9, 0.98, min_values=20)
-    most, tail = most / 1.645, tail / 2.326  # as sigmas of normal noise
-    local = np.where((is_count | question.held)[:, None], most, np.fmax(most, tail))
-    overall = _mean(local, axis=1)
+    all_most, all_tail = quantiles(deviation.reshape(rows, -1), 0.9, 0.99, min_values=20)
+    most, tail, all_most, all_tail = most / 1.645, tail / 2.326, all_most / 1.645, all_tail / 2.576  # as sigmas of normal noise
+    quiet = is_count | question.held
+    local = np.where(quiet[:, None], most, np.fmax(most, tail))
+    overall = np.where(quiet, all_most, np.fmax(all_most, all_tail))
     noise = np.maximum(np.fmax(local, 0.5 * overall[:, None]), MIN_NOISE)
 
     known = np.isfinite(noise)
