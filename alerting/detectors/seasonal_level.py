@@ -25,6 +25,7 @@ RETURN = 0.04  # share by which the level before must be off the usual one, for 
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage
+FITTED_ON = (0,)  # weekdays at whose beginning it is fitted: at least one; each costs as much again
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
 
 
@@ -88,7 +89,7 @@ class SeasonalLevel(BaseDetector):
         there = np.isfinite(days.place(grid.values)).reshape(len(enough), -1, grid.per_day).sum(axis=2)
         total = np.pad(np.cumsum(2 * there >= grid.per_day, axis=1), ((0, 0), (self.days + 1, 0)))
         present, before = (total[:, day + self.days - back] - total[:, day - back] for back in (0, 1))
-        due = (present >= enough) & ((days.weekday(day) == 0) | (before < enough))
+        due = (present >= enough) & (np.isin(days.weekday(day), FITTED_ON) | (before < enough))
         caution = np.where(present >= enough, _caution(present), np.nan)
         return Calendar(day, due, caution)
 
