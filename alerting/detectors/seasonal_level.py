@@ -1,7 +1,7 @@
 """Seasonal level: is the level of the last quarter of an hour, hour, three hours or twelve hours off?
 
 Expected = the usual shape of this kind of day x the level before the window. The band = counting noise + the usual restlessness
-at this time of day. Both are fitted every Monday to the last five weeks.
+at this time of day. Both are fitted to the last five weeks: every Monday for counts, every night for other numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETURN = 0.04  # share by which the level before must be off the usual one, for 
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage
-FITTED_ON = (0,)  # weekdays at whose beginning it is fitted: at least one; each costs as much again
+FITTED_ON = (0,)  # weekdays at whose beginning counts and their ratios are fitted; other numbers are restless: every night
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
 
 
@@ -42,8 +42,8 @@ class SeasonalLevel(BaseDetector):
     A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last
     week, and when its last buckets agree. A rise must be `up` times as large. What the fit itself finds to be off is left out,
     and the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below zero is moved above
-    it by a constant first. It is fitted at the beginning of Monday, and of the first day on which there is enough past; the
-    usual level of the last week is new every day. An own method: parameters and what was tried are in docs/research/detection.md.
+    it by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first day on which there is
+    enough past, other numbers every night; the usual level of the last week is new every day. An own method: parameters and what was tried are in docs/research/detection.md.
     """
 
     single_bucket: ClassVar[bool] = False
@@ -84,12 +84,12 @@ class SeasonalLevel(BaseDetector):
         return {**dict(zip(BAND, band, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": gap}
 
     def _calendar(self, grid: SeriesGrid, days: LocalDays, nights: np.ndarray) -> Calendar:
-        """Return which nights a fit is made: on Mondays, and as soon as there are enough days with values."""
+        """Return which nights a fit is made: of counts on Mondays and as soon as there are enough days, of others always."""
         day, enough = days.day[nights], np.where(grid.is_count, self.count_least, self.least)[:, None]
         there = np.isfinite(days.place(grid.values)).reshape(len(enough), -1, grid.per_day).sum(axis=2)
         total = np.pad(np.cumsum(2 * there >= grid.per_day, axis=1), ((0, 0), (self.days + 1, 0)))
         present, before = (total[:, day + self.days - back] - total[:, day - back] for back in (0, 1))
-        due = (present >= enough) & (np.isin(days.weekday(day), FITTED_ON) | (before < enough))
+        due = (present >= enough) & (np.isin(days.weekday(day), FITTED_ON) | (before < enough) | ~grid.is_count[:, None])
         caution = np.where(present >= enough, _caution(present), np.nan)
         return Calendar(day, due, caution)
 
