@@ -142,3 +142,30 @@ def test_a_new_app_is_watched_from_its_second_week_on_and_not_flooded():
     first, last = (SeasonalLevel().bands(grid) for grid in (early, late))
     share = [float(np.median((b["expected"] - b["low"]) / b["expected"])) for b in (first, last)]
     assert share[0] > share[1], "wider while little is known"
+
+
+def test_it_is_fitted_on_mondays_and_on_the_first_night_with_enough_days():
+    """Day by day with a cache, as live runs do: the number of new fits each day."""
+    values, cache, new = app(days=35), {}, []
+    for day in range(8, 35):
+        before, since = len(cache), day * DAY + 40
+        grid = SeriesGrid.at(
+            values.index[: since + 4], values.to_numpy()[None, : since + 4], "UTC", since, cache, np.array([True])
+        )
+        SeasonalLevel().bands(grid)
+        new.append(len(cache) - before)
+    assert [8 + i for i, fits in enumerate(new) if fits] == [10, 14, 21, 28]
+    assert sum(new) == 4
+
+
+@pytest.mark.parametrize("night", ["2026-03-29", "2026-10-25"])
+def test_a_live_run_gives_the_bits_of_a_backtest_in_the_night_when_the_clocks_change(night):
+    values = app(days=49)
+    values.index = values.index + (pd.Timestamp(night, tz="UTC") - values.index[45 * DAY])
+    counts = np.array([True])
+    whole = SeasonalLevel().bands(SeriesGrid.at(values.index, values.to_numpy()[None], "Europe/Berlin", 0, None, counts))
+    for end in range(45 * DAY - 8, 45 * DAY + 16):
+        grid = SeriesGrid.at(values.index[:end], values.to_numpy()[None, :end], "Europe/Berlin", end - 6, None, counts)
+        live = SeasonalLevel().bands(grid)
+        for side in ("low", "expected", "high"):
+            np.testing.assert_array_equal(live[side][0], whole[side][0, end - 6 : end])

@@ -46,7 +46,9 @@ class AutoDetector(BaseDetector):
         return max(choice, self.sudden.history, self.sustained.history, self.level.history)
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        by_level = grid.nightly(repr(self), self.history, self._nightly)[0] == 1
+        by_level, numbers = np.zeros((len(grid.values), len(grid) - grid.since), bool), np.flatnonzero(~grid.is_count)
+        if len(numbers):
+            by_level[numbers] = grid.select(numbers).nightly(repr(self), self.history, self._nightly)[0] == 1
         level_series, change_series = np.flatnonzero(by_level.any(axis=1)), np.flatnonzero(~by_level.all(axis=1))
         if not len(level_series):
             return merge_bands(self.sudden.bands(grid), self.sustained.bands(grid), self.steady)
@@ -86,7 +88,6 @@ class AutoDetector(BaseDetector):
         """Return (1, series, nights): 1 for the level detector, 0 or NaN for the change detectors."""
         mondays, ratios = self._mondays(replace(grid, since=int(nights[0]) if len(nights) else 0))
         clear = np.where(ratios > self.to_level, 1.0, np.where(ratios < self.to_change, 0.0, np.nan))
-        clear[grid.is_count] = 0.0
         padded = np.concatenate([np.full((len(clear), MONDAYS_BACK), np.nan), clear], axis=1)
         choice = np.full(clear.shape, np.nan)
         for back in range(MONDAYS_BACK, -1, -1):  # the newest clear choice is written last

@@ -196,11 +196,10 @@ def slot_quantile(
     for first in range(0, len(at), CHUNK_ROWS):
         part = at[first : first + CHUNK_ROWS]
         past = rows(part)
-        found = quantiles(past, share)[0]
-        if by_kind:
-            same = np.where(same_kind_of_day(grid, lags, part), past, np.nan)
-            found_same = quantiles(same, share, min_values=3)[0]
-            found = np.where(np.isnan(found_same), found, found_same)
+        kin = np.where(same_kind_of_day(grid, lags, part), past, np.nan) if by_kind else past
+        found = quantiles(kin, share, min_values=3 if by_kind else 1)[0]
+        if by_kind and (unknown := np.isnan(found)).any():
+            found[unknown] = quantiles(past[unknown], share)[0]
         out[..., part] = found
     return out
 

@@ -1,41 +1,31 @@
 """Seasonal level: is the level of the last quarter of an hour, hour, three hours or twelve hours off?
 
 Expected = the usual shape of this kind of day x the level before the window. The band = counting noise + the usual restlessness
-at this time of day. Both are fitted every night to the last five weeks.
+at this time of day. Both are fitted to the last five weeks: every Monday for counts, every night for other numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from alerting.detectors.bands import BAND, BandColumns, BaseDetector, Limits
 from alerting.detectors.baselines import usual_gap
-from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
+from alerting.detectors.day_shape import WEEK, LocalDays, daily_levels, usual_levels, usual_shape
+from alerting.detectors.seasonal_fit import MIN_NOISE, NOISE_DAYS, POWER, Fit, fit_noise, fit_weights, shift_above_zero
+from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.sustained import SUSTAINED
-from alerting.detectors.windows import lagged, quantiles, window_max, window_sum
+from alerting.detectors.track import Spans, Track
+from alerting.detectors.windows import quantiles, window_max
 
-WINDOWS = (HOUR / 4, HOUR, 3 * HOUR, 12 * HOUR)  # seconds
-LEVELS = (HOUR / 2, 2 * HOUR, 6 * HOUR, 24 * HOUR)  # seconds: levels from which the level before a window is forecast ...
-PRIOR = (0.25, 0.35, 0.25, 0.15)  # ... with these weights, as far as the past does not say otherwise
-RIDGE = 0.05  # weight of PRIOR, as a share of the evidence
-RATIO = (0.02, 50.0)  # a level is taken to lie in this range of the usual one
-MAX_FITTED = 0.4  # log ratio to which levels are cut before weights are fitted to them
-FILLED_WINDOW, FILLED_LEVEL = 0.7, 0.4  # share of the buckets that must have a value
-NOISE_DAYS, NOISE_REACH = 28, 1.5  # the noise of an hour: deviations within so many hours of it, on so many days
-POWER = 2 / 3  # of a ratio, for deviations: counts are then as far below as above (Wilson and Hilferty 1931)
-MIN_NOISE = 0.005  # share of the level
-HOURS_APART = 0.02  # variance of the log noise of the hours that is taken to be chance
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage
-WEEK = 7  # days
+FITTED_ON = (0,)  # weekdays at whose beginning counts and their ratios are fitted; other numbers are restless: every night
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
 
 
@@ -52,7 +42,8 @@ class SeasonalLevel(BaseDetector):
     A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last
     week, and when its last buckets agree. A rise must be `up` times as large. What the fit itself finds to be off is left out,
     and the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below zero is moved above
-    it by a constant first. An own method: parameters and what was tried are in docs/research/detection.md.
+    it by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first day on which there is
+    enough past, other numbers every night; the usual level of the last week is new every day. An own method: parameters and what was tried are in docs/research/detection.md.
     """
 
     single_bucket: ClassVar[bool] = False
@@ -68,7 +59,7 @@ class SeasonalLevel(BaseDetector):
 
     @property
     def history(self) -> timedelta:
-        return timedelta(days=self.days + 5)  # windows and levels reach two days back, their flags as far again
+        return timedelta(days=self.days + 20)  # a fit may be a week old; windows, levels and their flags reach further back
 
     @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a part without values, or with impossible ones, has no band
     def bands(self, grid: SeriesGrid) -> BandColumns:
@@ -77,89 +68,103 @@ class SeasonalLevel(BaseDetector):
         spans = Spans.of(grid)
         reach = 2 * (spans.windows[-1] + spans.levels[-1] + grid.clock_change + AFTER)
         recent = replace(grid, since=max(0, grid.since - reach))
-        nights, packed = recent.nightly_statistics(repr(self), timedelta(days=self.days + 1), self._nightly)
-        if len(nights):
-            days = LocalDays(recent)
-            first = int(days.day[nights[0]])
-            track, model = _live(recent, days, first, days.day[nights] - first, Fit.unpack(packed, spans), spans)
-            limits = self._limits(track.without(self._off(track, model, after=AFTER)), model)
-            at = days.at[grid.requested] - first * spans.per_day
-            band = np.stack([np.where(at >= 0, side[:, np.maximum(at, 0)], np.nan) for side in limits])
+        nights = recent.starts(earlier=WEEK - 1)
+        days = LocalDays(recent) if len(nights) else None
+        if days and (calendar := self._calendar(recent, days, nights)).due.any():
+            fitted = nights[calendar.due.any(axis=0)]
+            packed = recent.statistics_at(fitted, repr(self), timedelta(days=self.days + 2), self._fits)
+            first = max(0, int(np.searchsorted(nights, recent.since, side="right")) - 1)
+            track, model = _live(recent, days, calendar, Fit.unpack(packed, spans), first, spans)
+            night = np.searchsorted(nights, grid.requested, side="right") - 1 - first
+            at = night * spans.per_day + days.at[grid.requested] % spans.per_day
+            begin = max(0, int(at.min())) if len(at) else 0  # an hour that comes twice goes back
+            masked = self._off(track, model, after=AFTER, first=max(0, begin - reach // 2))
+            limits = self._limits(track.without(masked), model, begin)
+            band = np.stack([np.where(night >= 0, side[:, np.maximum(at - begin, 0)], np.nan) for side in limits])
         return {**dict(zip(BAND, band, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": gap}
 
-    def _nightly(self, grid: SeriesGrid, nights: np.ndarray) -> np.ndarray:
-        """Return (statistics, series, nights): `Fit`, packed, of the `days` before each night."""
+    def _calendar(self, grid: SeriesGrid, days: LocalDays, nights: np.ndarray) -> Calendar:
+        """Return which nights a fit is made: of counts on Mondays and as soon as there are enough days, of others always."""
+        day, enough = days.day[nights], np.where(grid.is_count, self.count_least, self.least)[:, None]
+        there = np.isfinite(days.place(grid.values)).reshape(len(enough), -1, grid.per_day).sum(axis=2)
+        total = np.pad(np.cumsum(2 * there >= grid.per_day, axis=1), ((0, 0), (self.days + 1, 0)))
+        present, before = (total[:, day + self.days - back] - total[:, day - back] for back in (0, 1))
+        due = (present >= enough) & (np.isin(days.weekday(day), FITTED_ON) | (before < enough) | ~grid.is_count[:, None])
+        caution = np.where(present >= enough, _caution(present), np.nan)
+        return Calendar(day, due, caution)
+
+    def _fits(self, grid: SeriesGrid, nights: np.ndarray) -> np.ndarray:
+        """Return (statistics, series, nights): `Fit`, packed, of the `days` before each night on which it is due."""
         spans = Spans.of(grid)
-        if not len(nights):
-            return np.empty((spans.packed, len(grid.values), 0))
-        days = LocalDays(grid)
-        span, day = self.days * spans.per_day, days.day[nights]
-        values, trials = (_rows_before(days.place(x), span) for x in (grid.values, grid.trials))
         out = np.full((spans.packed, len(grid.values), len(nights)), np.nan)
-        for weekday in range(WEEK):
-            series, night = np.nonzero(np.broadcast_to(days.weekday(day) == weekday, out.shape[1:]))
+        if not len(nights):
+            return out
+        days = LocalDays(grid)
+        calendar, span = self._calendar(grid, days, nights), self.days * spans.per_day
+        values, trials = (_rows_before(days.place(x), span) for x in (grid.values, grid.trials))
+        weekdays = days.weekday(calendar.day)
+        for weekday in np.unique(weekdays):
+            series, night = np.nonzero(calendar.due & (weekdays == weekday))
             for first in range(0, len(series), ROWS_AT_ONCE):
                 row, of = series[first : first + ROWS_AT_ONCE], night[first : first + ROWS_AT_ONCE]
-                x, weight = (view[row, day[of] * spans.per_day] for view in (values, trials))
-                out[:, row, of] = self._fit(x, weight, grid.is_count[row], weekday, spans).pack()
+                x, weight = (view[row, calendar.day[of] * spans.per_day] for view in (values, trials))
+                out[:, row, of] = self._fit(x, weight, grid.is_count[row], int(weekday), spans).pack()
         return out
 
     def _fit(self, x: np.ndarray, weight: np.ndarray, is_count: np.ndarray, weekday: int, spans: Spans) -> Fit:
         """Return the fit of rows (rows, buckets) of whole days before a night with that weekday."""
         per_day, weekdays = spans.per_day, (weekday + np.arange(-self.days, 0)) % WEEK
         present = (2 * np.isfinite(x.reshape(len(x), self.days, per_day)).sum(axis=2) >= per_day).sum(axis=1)
-        caution = np.where(
-            present >= np.where(is_count, self.count_least, self.least),
-            np.maximum(1.0, NOISE_DAYS / np.maximum(present, 1)),
-            np.nan,
-        )
-        shift = _shift_above_zero(x)
+        shift = shift_above_zero(x)
         x, masked = x + shift[:, None], np.zeros(x.shape, bool)
         for last in (False, True):
             learned = np.where(masked, np.nan, x)
             shape = usual_shape(learned.reshape(len(x), self.days, per_day), weekdays, spans.hour)
             expected = shape[:, weekdays].reshape(x.shape)
-            usual = _usual_levels(x / np.where(expected > 0, expected, np.nan), per_day)  # of each day, and of the coming one
-            track = Track(x, expected, weight, masked, np.repeat(usual[:, :-1], per_day, axis=1), spans)
-            weights = [_fit_weights(track, window) for window in spans.windows]
-            forecasts = [track.forecast(window, each[..., None]) for window, each in zip(spans.windows, weights, strict=True)]
+            daily = daily_levels(*(part.reshape(len(x), self.days, per_day) for part in (x, expected)))
+            track = Track(x, expected, weight, masked, np.repeat(usual_levels(daily), per_day, axis=1), spans)
+            weights = [fit_weights(track, window) for window in spans.windows]
+            forecasts = track.forecasts([each[..., None] for each in weights])
             law, noise = zip(
-                *(_fit_noise(track, question, is_count) for question in spans.questions(forecasts, track.usual)), strict=True
+                *(fit_noise(track, question, is_count) for question in spans.questions(forecasts, track.usual)), strict=True
             )
-            fit = Fit(shape[:, weekday].T, usual[:, -1], shift, caution, np.stack(weights), np.stack(law), np.stack(noise))
+            fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
             if not last:
-                masked = self._off(track, _model_of_rows(fit, is_count, spans, self.days), before=1, after=AFTER)
+                masked = self._off(track, _model_of_rows(fit, is_count, present, spans, self.days), before=1, after=AFTER)
                 if not masked.any():
                     break
         return fit
 
-    def _off(self, track: Track, model: Model, before: int = 0, after: int = 0) -> np.ndarray:
-        """Return (rows, buckets) bool: outside the limits, or so many buckets before or after one that is."""
-        low, _, high = self._limits(track, model)
-        x = track.x - model.shift
-        off = ((x < low) | (x > high)).astype(float)
-        return lagged(window_max(np.pad(off, ((0, 0), (0, before))), before + after + 1), -before)[:, : off.shape[1]] > 0
+    def _off(self, track: Track, model: Model, before: int = 0, after: int = 0, first: int = 0) -> np.ndarray:
+        """Return (rows, buckets) bool: outside the limits, or so many buckets before or after one that is; from `first` on."""
+        low, _, high = self._limits(track, model, first)
+        x, off = (track.x - model.shift)[:, first:], np.zeros((len(track.x), track.x.shape[1] + before))
+        off[:, first : track.x.shape[1]] = (x < low) | (x > high)
+        return window_max(off, before + after + 1)[:, before:] > 0
 
-    def _limits(self, track: Track, model: Model) -> Limits:
+    def _limits(self, track: Track, model: Model, first: int = 0) -> Limits:
         """Return low, expected and high (rows, buckets): beyond a limit the next value takes some window off.
 
-        NaN where no window has an answer.
+        NaN where no window has an answer. Only of the buckets from `first` on.
         """
-        spans, usual = track.spans, track.usual
+
+        def late(part: np.ndarray) -> np.ndarray:
+            return part if part.shape[-1] == 1 else part[..., first:]
+
+        spans, usual, shape = track.spans, late(track.usual), track.shape[:, first:]
         floor = np.where(model.is_count, self.count_floor, self.floor)
-        low, high = np.full(track.x.shape, -np.inf), np.full(track.x.shape, np.inf)
-        expected = np.full(track.x.shape, np.nan)
-        forecasts = [track.forecast(window, weights) for window, weights in zip(spans.windows, model.weights, strict=True)]
-        for i, (window, before, held) in enumerate(spans.questions(forecasts, usual)):
-            seen, last = track.window(window), track.window(spans.last(window))
+        low, high, expected = np.full(shape.shape, -np.inf), np.full(shape.shape, np.inf), np.full(shape.shape, np.nan)
+        for i, (window, before, held) in enumerate(spans.questions(map(late, track.forecasts(model.weights)), usual)):
+            seen, last = track.windows[window], track.windows[spans.last(window)]
             least = floor * (HELD if held else 1)
-            noise = model.noise[i] * np.sqrt(model.law[i][0] + model.law[i][1] / np.maximum(seen.size * before, 1e-300))
-            reach = POWER * self.k * model.caution * np.maximum(noise, MIN_NOISE)
+            constant, per_count = map(late, model.law[i])
+            noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(late(seen.size) * before, 1e-300))
+            reach = POWER * self.k * late(model.caution) * np.maximum(noise, MIN_NOISE)
 
             # The window's own limits, as ratios; the way back to the usual level is off only as far beyond it
-            lowest = before * np.minimum((1 - np.minimum(reach, 1)) ** (1 / POWER), 1 - least)
+            lowest = before * np.minimum(_level_at(1 - np.minimum(reach, 1)), 1 - least)
             lowest = np.minimum(lowest, usual * (1 - least))
-            highest = before * np.maximum((1 + self.up * reach) ** (1 / POWER), 1 + self.up * least)
+            highest = before * np.maximum(_level_at(1 + self.up * reach), 1 + self.up * least)
             highest = np.maximum(highest, usual * (1 + self.up * least))
             mirrored = usual * usual / before
             lowest = np.where(before > usual * (1 + RETURN), np.minimum(lowest, mirrored), lowest)
@@ -167,94 +172,38 @@ class SeasonalLevel(BaseDetector):
 
             # In units of the value: both the window and its last buckets must be beyond
             sides = [(ratio, before - self.agree * (before - ratio)) for ratio in (lowest, highest)]
-            (low_all, low_last), (high_all, high_last) = ((seen.value_for(a), last.value_for(b)) for a, b in sides)
-            low = np.fmax(low, np.where(seen.enough, np.minimum(low_all, low_last), np.nan))
-            high = np.fmin(high, np.where(seen.enough, np.maximum(high_all, high_last), np.nan))
-            expected = np.where(np.isnan(expected) & seen.enough, before * track.shape, expected)
+            (low_all, low_last), (high_all, high_last) = ((seen.value_for(a, first), last.value_for(b, first)) for a, b in sides)
+            enough = late(seen.enough)
+            low = np.fmax(low, np.where(enough, np.minimum(low_all, low_last), np.nan))
+            high = np.fmin(high, np.where(enough, np.maximum(high_all, high_last), np.nan))
+            expected = np.where(np.isnan(expected) & enough, before * shape, expected)
         low = np.where(model.is_count & (expected >= OUTAGE_COUNT), np.maximum(low, 0.5), low)
         known = np.isfinite(expected) & (low > -np.inf) & (high < np.inf)
         off = (expected < low) | (expected > high)
-        expected = np.where(off, usual * track.shape, expected)  # a level that is off is not to be expected
+        expected = np.where(off, usual * shape, expected)  # a level that is off is not to be expected
         low, high = np.minimum(low, expected), np.maximum(high, expected)
-        low, expected, high = (np.where(known, side - model.shift, np.nan) for side in (low, expected, high))
+        low, expected, high = (np.where(known, side - late(model.shift), np.nan) for side in (low, expected, high))
         return low, expected, high
 
 
-class Question(NamedTuple):
-    """A window, and the level that it is compared with."""
+class Calendar(NamedTuple):
+    """What is known of nights by the number of days with values before them."""
 
-    window: int  # buckets
-    level: np.ndarray  # (rows, buckets)
-    held: bool  # the level is the usual one of the last week
+    day: np.ndarray  # (nights,): the local days that they begin
+    due: np.ndarray  # (series, nights) bool: a fit is made
+    caution: np.ndarray  # (series, nights): times `k`, above 1 in the first weeks; NaN: too little history
 
+    def held(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (series, nights): which of the nights with a fit holds, how many days old that is, and its caution.
 
-class Spans(NamedTuple):
-    """Lengths in buckets."""
-
-    per_day: int
-    hour: int
-    windows: tuple[int, ...]  # ascending
-    levels: tuple[int, ...]  # ascending
-
-    @classmethod
-    def of(cls, grid: SeriesGrid) -> Spans:
-        def buckets(seconds: float) -> int:
-            return min(max(1, grid.within(seconds)), grid.per_day)
-
-        windows = tuple(sorted({buckets(seconds) for seconds in WINDOWS}))
-        return cls(grid.per_day, buckets(HOUR), windows, tuple(buckets(seconds) for seconds in LEVELS))
-
-    def questions(self, before: Sequence[np.ndarray], usual: np.ndarray) -> Iterator[Question]:
-        """Yield each window with the level before it, and one of hours with the usual level: is it held there?"""
-        for window, level in zip(self.windows, before, strict=True):
-            yield Question(window, level, held=False)
-        yield Question(self.windows[min(2, len(self.windows) - 1)], usual, held=True)
-
-    def last(self, window: int) -> int:
-        """Return how many of the window's last buckets must agree with it."""
-        return self.windows[0] if window <= self.hour else min(max(1, self.hour // 2), window)
-
-    @property
-    def hours(self) -> np.ndarray:
-        """Return (per_day,): the hour of each bucket of the day, as the noise has it; fewer than 24 where buckets are longer."""
-        return np.arange(self.per_day) * min(24, self.per_day) // self.per_day
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The lengths of the packed parts of a `Fit`."""
-        windows, questions, hours = len(self.windows), len(self.windows) + 1, min(24, self.per_day)
-        return self.per_day, 1, 1, 1, windows * len(LEVELS), questions * 2, questions * hours
-
-    @property
-    def packed(self) -> int:
-        return sum(self.sizes)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What is fitted in a night. The last axes are rows, or series and nights."""
-
-    shape: np.ndarray  # (per_day, ...): of the coming day
-    usual: np.ndarray  # (...): level of the last week
-    shift: np.ndarray  # (...): added to the values
-    caution: np.ndarray  # (...): times `k`, above 1 in the first weeks; NaN: too little history
-    weights: np.ndarray  # (windows, levels, ...)
-    law: np.ndarray  # (questions, 2, ...): constant variance, and that of one unit of count
-    noise: np.ndarray  # (questions, hours, ...): times the root of the law's variance
-
-    def pack(self) -> np.ndarray:
-        """Return all as (statistics, rows)."""
-        rows = self.usual.shape
-        parts = (self.shape, self.usual, self.shift, self.caution, self.weights, self.law, self.noise)
-        return np.concatenate([part.reshape(-1, *rows) for part in parts])
-
-    @classmethod
-    def unpack(cls, packed: np.ndarray, spans: Spans) -> Fit:
-        """Take `pack` apart; the axes after the first stay."""
-        shape, usual, shift, caution, weights, law, noise = np.split(packed, np.cumsum(spans.sizes)[:-1])
-        weights = weights.reshape(len(spans.windows), -1, *packed.shape[1:])
-        law, noise = (part.reshape(len(spans.windows) + 1, -1, *packed.shape[1:]) for part in (law, noise))
-        return cls(shape, usual[0], shift[0], caution[0], weights, law, noise)
+        -1, -1 and NaN for none.
+        """
+        number = np.cumsum(self.due.any(axis=0)) - 1
+        last = np.maximum.accumulate(np.where(self.due, np.arange(len(self.day)), -1), axis=1)
+        age = self.day - self.day[last]
+        known = (last >= 0) & (age < WEEK) & np.isfinite(self.caution)
+        caution = np.where(known, np.take_along_axis(self.caution, last, axis=1), np.nan)
+        return np.where(known, number[last], -1), np.where(known, age, -1), caution
 
 
 class Model(NamedTuple):
@@ -268,216 +217,9 @@ class Model(NamedTuple):
     is_count: np.ndarray
 
 
-class LocalDays:
-    """Local days of equal length: a skipped hour is NaN, and of an hour that comes twice the second is kept."""
-
-    def __init__(self, grid: SeriesGrid) -> None:
-        """Count the days of a grid that is not empty."""
-        local = grid.seconds + grid.offset
-        self.day = local // DAY - local[0] // DAY  # (n,)
-        self.at = self.day * grid.per_day + np.minimum(local % DAY // grid.step, grid.per_day - 1)  # (n,)
-        self._buckets, self._first_weekday = int(self.day[-1] + 1) * grid.per_day, int(grid.weekday[0])
-
-    def place(self, x: np.ndarray) -> np.ndarray:
-        """Return (series, whole days) of values (series, n)."""
-        out = np.full((len(x), self._buckets), np.nan)
-        out[:, self.at] = x
-        return out
-
-    def weekday(self, day: np.ndarray) -> np.ndarray:
-        return (self._first_weekday + day) % WEEK
-
-
-class Window:
-    """The last buckets of a track up to each bucket: sums of what was seen and of the shape, weighted with the trials."""
-
-    def __init__(self, track: Track, buckets: int) -> None:
-        before = [np.nan_to_num(lagged(window_sum(x, buckets - 1))) if buckets > 1 else 0.0 for x in track.summands]
-        self._seen, shape, filled = before
-        self._own, self._weight = track.summands[0], track.weight
-        self.size = shape + track.own_shape  # with the bucket's own
-        self.enough = (filled + 1 >= FILLED_WINDOW * buckets) & (track.own_shape > 0)
-        self.ratio = np.where(self.enough & np.isfinite(track.x), (self._seen + self._own) / self.size, np.nan)
-        self._masked = (track.masked, buckets)
-
-    @cached_property
-    def learned_ratio(self) -> np.ndarray:
-        """The ratio where none of the window's buckets is masked, NaN elsewhere."""
-        masked, buckets = self._masked
-        return np.where(window_sum(masked.astype(float), buckets) == 0, self.ratio, np.nan)
-
-    def value_for(self, ratio: np.ndarray) -> np.ndarray:
-        """Return the value of the next bucket with which the window has this ratio to the shape."""
-        return (ratio * self.size - self._seen) / self._weight
-
-
-class Track:
-    """Values of rows (rows, buckets) and the shape of the day that they are compared with.
-
-    `masked`: buckets from which nothing is learned. `weight`: the trials of a ratio, 1 for other values.
-    """
-
-    def __init__(
-        self, x: np.ndarray, shape: np.ndarray, weight: np.ndarray, masked: np.ndarray, usual: np.ndarray, spans: Spans
-    ) -> None:
-        self.x, self.shape, self.weight, self.masked, self.usual, self.spans = x, shape, weight, masked, usual, spans
-        self.own_shape = np.where((shape > 0) & (weight > 0), shape * weight, 0.0)
-        known = np.isfinite(x) & (self.own_shape > 0)
-        self.summands = [np.where(known, part, 0.0) for part in (x * weight, self.own_shape, 1.0)]
-        self._windows: dict[int, Window] = {}
-
-    def without(self, masked: np.ndarray) -> Track:
-        return Track(self.x, self.shape, self.weight, masked, self.usual, self.spans)
-
-    def window(self, buckets: int) -> Window:
-        if buckets not in self._windows:
-            self._windows[buckets] = Window(self, buckets)
-        return self._windows[buckets]
-
-    @cached_property
-    def levels(self) -> np.ndarray:
-        """(levels, rows, buckets): log levels of the last LEVELS; An unknown one is taken from the next longer, or else the next
-        shorter; where all are unknown, they are the usual one."""
-        seen, shape, filled = (np.where(self.masked, 0.0, x) for x in self.summands)
-        found = np.full((len(self.spans.levels), *self.x.shape), np.nan)
-        for level, buckets in zip(found, self.spans.levels, strict=True):
-            enough = window_sum(filled, buckets) >= max(1, FILLED_LEVEL * buckets)
-            np.log(np.clip(window_sum(seen, buckets) / np.where(enough, window_sum(shape, buckets), np.nan), *RATIO), out=level)
-        for i in range(len(found) - 2, -1, -1):
-            found[i] = np.where(np.isnan(found[i]), found[i + 1], found[i])
-        for i in range(1, len(found)):
-            found[i] = np.where(np.isnan(found[i]), found[i - 1], found[i])
-        return np.where(np.isnan(found), np.log(self.usual), found)
-
-    def forecast(self, window: int, weights: np.ndarray) -> np.ndarray:
-        """Return (rows, buckets): the level before the window that ends with each bucket, by `weights` of the levels."""
-        total = np.full(self.x.shape, np.nan)
-        total[:, window:] = 0.0
-        for level, weight in zip(self.levels, weights, strict=True):
-            total[:, window:] += level[:, :-window] * (weight if weight.shape[-1] == 1 else weight[:, window:])
-        return np.exp(total)
-
-
-def usual_shape(x: np.ndarray, weekdays: np.ndarray, hour: int) -> np.ndarray:
-    """Return (rows, 7, per_day): the usual values of a day for each weekday, from rows (rows, days, per_day).
-
-    The median of the days of its kind (working days; Saturdays and Sundays), times the weekday's usual ratio to it, which is
-    smoothed over an hour before and after.
-    """
-    off = weekdays >= 5
-    kinds = [quantiles(np.moveaxis(x[:, days], 1, -1), 0.5, min_values=2)[0] for days in (~off, off)]
-    kinds = [np.where(np.isnan(kind), other, kind) for kind, other in (kinds, kinds[::-1])]
-    base = np.where(off[:, None], kinds[1][:, None], kinds[0][:, None])
-    known, slots = np.isfinite(x) & (base > 0), np.arange(x.shape[2])
-    reach = np.minimum(hour, np.minimum(slots, slots[::-1]))  # less at midnight, where the kind of day changes
-    seen, usual = (_sums_around(np.where(known, part, 0.0), reach) for part in (x, base))
-    ratio = np.log(np.clip(np.where(usual > 0, seen / usual, np.nan), *RATIO))
-    shape = np.empty((len(x), WEEK, x.shape[2]))
-    for weekday in range(WEEK):
-        own = np.moveaxis(ratio[:, weekdays == weekday], 1, -1)
-        typical, count = np.nan_to_num(quantiles(own, 0.5)[0]), np.isfinite(own).sum(axis=-1)
-        if x.shape[2] > 1:  # how high the whole day is, the level will say
-            typical = typical - np.median(typical, axis=1, keepdims=True)
-        shape[:, weekday] = kinds[int(weekday >= 5)] * np.exp(typical * count / (count + 0.5))
-    return shape
-
-
-def _sums_around(x: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return (..., n): the sum of x[t - reach[t] .. t + reach[t]]."""
-    total = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1)], axis=-1)
-    at = np.arange(x.shape[-1])
-    return total[..., at + reach + 1] - total[..., at - reach]
-
-
-def _usual_levels(ratio: np.ndarray, per_day: int) -> np.ndarray:
-    """Return (rows, days + 1): for each day and the one after the last, the median of the seven days' medians before it.
-
-    `ratio`: values to the shape (rows, buckets), incidents included: a new level is the usual one after half a week. The first
-    seven days have that of all seven; 1 where there is none.
-    """
-    daily = quantiles(ratio.reshape(len(ratio), -1, per_day), 0.5, min_values=max(1, per_day // 4))[0]
-    weeks = np.lib.stride_tricks.sliding_window_view(daily, WEEK, axis=1)
-    usual = quantiles(weeks, 0.5)[0]
-    usual = np.concatenate([np.repeat(usual[:, :1], WEEK, axis=1), usual], axis=1)
-    return np.where(usual > 0, usual, 1.0)
-
-
-def _shift_above_zero(x: np.ndarray) -> np.ndarray:
-    """Return (rows,): what is added to values that were below zero, so that they lie a range of theirs above it; 0 for others."""
-    low, middle, high = quantiles(x, 0.01, 0.5, 0.99)
-    return np.where((x < 0).any(axis=1), high - low - middle, 0.0)
-
-
-def _fit_weights(track: Track, window: int) -> np.ndarray:
-    """Return (levels, rows): weights with which the log levels before a window forecast that of the window.
-
-    Ridge regression towards PRIOR, on one bucket an hour. Sums run along the buckets of a row, so that its bits do not depend on
-    its neighbours.
-    """
-    at = np.arange(window, track.x.shape[1], track.spans.hour)
-    levels, target = track.levels[:, :, at - window], np.log(np.clip(track.window(window).learned_ratio[:, at], *RATIO))
-    known = np.isfinite(levels).all(axis=0) & np.isfinite(target)
-    a = np.where(known, np.clip(levels, -MAX_FITTED, MAX_FITTED), 0.0)
-    b = np.where(known, np.clip(target, -MAX_FITTED, MAX_FITTED), 0.0)
-    for prior, level in zip(PRIOR, a, strict=True):
-        b = b - prior * level
-    gram = np.stack([(a * level).sum(axis=-1) for level in a], axis=-1)  # (levels, rows, levels)
-    gram, right = np.moveaxis(gram, 0, 1), (a * b).sum(axis=-1).T
-    ridge = RIDGE * np.trace(gram, axis1=1, axis2=2) / len(a) + 1e-9
-    change = np.linalg.solve(gram + ridge[:, None, None] * np.eye(len(a)), right[..., None])[..., 0]
-    return (np.array(PRIOR) + change).T
-
-
-def _fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the law of the variance (2, rows) and the noise of each hour in units of it (hours, rows), for a question.
-
-    Variance = a + b / size, fitted to the
-    hours; the hours' own noise is drawn towards it by as much as the hours' difference may be chance. For a metric that is no
-    count, tails are looked at as well.
-    """
-    spans, seen, level = track.spans, track.window(question.window), question.level
-    deviation, size = np.abs((seen.learned_ratio / level) ** POWER - 1) / POWER, seen.size * level
-    rows, days, hours = len(deviation), min(NOISE_DAYS, deviation.shape[1] // spans.per_day), spans.hours[-1] + 1
-    deviation, size = (x[:, -days * spans.per_day :].reshape(rows, days, spans.per_day) for x in (deviation, size))
-    slots = (np.arange(hours)[:, None] + np.linspace(-NOISE_REACH, NOISE_REACH, 7)) * spans.per_day / hours
-    slots = np.round(slots + (spans.per_day / hours - 1) / 2).astype(int) % spans.per_day
-    sample = np.moveaxis(deviation[:, :, slots], 1, 2).reshape(rows, hours, -1)
-    most, tail = quantiles(sample, 0.9, 0.98, min_values=20)
-    all_most, all_tail = quantiles(deviation.reshape(rows, -1), 0.9, 0.99, min_values=20)
-    most, tail, all_most, all_tail = most / 1.645, tail / 2.326, all_most / 1.645, all_tail / 2.576  # as sigmas of normal noise
-    quiet = is_count | question.held
-    local = np.where(quiet[:, None], most, np.fmax(most, tail))
-    overall = np.where(quiet, all_most, np.fmax(all_most, all_tail))
-    noise = np.maximum(np.fmax(local, 0.5 * overall[:, None]), MIN_NOISE)
-
-    known = np.isfinite(noise)
-    inverse = 1 / _mean(size[:, :, slots[:, 3]], axis=1)
-    typical = _mean(np.where(known, inverse, np.nan), axis=1)
-    law = _variance_law(np.where(known, noise**2, np.nan), inverse / typical[:, None])
-    own = noise / np.sqrt(law[0][:, None] + law[1][:, None] * inverse / typical[:, None])
-    law[1] /= typical
-    spread = np.log(own)
-    apart = _mean((spread - _mean(spread, axis=1)[:, None]) ** 2, axis=1)
-    own = own ** np.clip(1 - HOURS_APART / apart, 0, 1)[:, None]
-    return law, np.where(known, own, np.nan).T
-
-
-def _mean(x: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean of the finite values along an axis; NaN where there is none."""
-    known = np.isfinite(x)
-    return np.where(known, x, 0.0).sum(axis=axis) / known.sum(axis=axis)
-
-
-def _variance_law(variance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Return (2, rows): a, b >= 0 of variance = a + b * inverse (rows, hours), by least squares of relative errors."""
-    known = np.isfinite(variance) & np.isfinite(inverse)
-    w = np.where(known, 1 / np.where(known, variance, 1.0) ** 2, 0.0)
-    v, q = np.where(known, variance, 0.0), np.where(known, inverse, 0.0)
-    s0, s1, s2, t0, t1 = (part.sum(axis=1) for part in (w, w * q, w * q * q, w * v, w * v * q))
-    det = s0 * s2 - s1 * s1
-    a, b = (s2 * t0 - s1 * t1) / det, (s0 * t1 - s1 * t0) / det
-    only_a, only_b = (b < 0) | ~(det > 0), a < 0
-    return np.stack([np.where(only_a, t0 / s0, np.where(only_b, 0, a)), np.where(only_a, 0, np.where(only_b, t1 / s2, b))])
+def _level_at(powered: np.ndarray) -> np.ndarray:
+    """Return the ratio of which this is the power: x ** (1 / POWER), in a form that is quicker."""
+    return powered * np.sqrt(powered)
 
 
 def _rows_before(x: np.ndarray, span: int) -> np.ndarray:
@@ -486,32 +228,58 @@ def _rows_before(x: np.ndarray, span: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(padded, span, axis=1)
 
 
-def _model_of_rows(fit: Fit, is_count: np.ndarray, spans: Spans, days: int) -> Model:
+def _caution(present: np.ndarray) -> np.ndarray:
+    """Return by how much wider the band is while there are few days with values."""
+    return np.maximum(1.0, NOISE_DAYS / np.maximum(present, 1))
+
+
+def _model_of_rows(fit: Fit, is_count: np.ndarray, present: np.ndarray, spans: Spans, days: int) -> Model:
     """Return the model of rows whose every bucket has the same fit."""
     noise = [np.tile(part[spans.hours].T, days) for part in fit.noise]
     weights = [part[..., None] for part in fit.weights]
     law = [part[..., None] for part in fit.law]
-    return Model(weights, law, noise, fit.caution[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
+    return Model(weights, law, noise, _caution(present)[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
 
 
-def _live(grid: SeriesGrid, days: LocalDays, first: int, fitted: np.ndarray, fit: Fit, spans: Spans) -> tuple[Track, Model]:
-    """Return the track from local day `first` on, each day with the newest fit; `fitted`: the days, counted from `first`, that
-    have one of their own."""
-    skipped = first * spans.per_day
-    x, weight = (days.place(part)[:, skipped:] for part in (grid.values, grid.trials))
-    which = np.searchsorted(fitted, np.arange(x.shape[1] // spans.per_day), side="right") - 1
+def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first: int, spans: Spans) -> tuple[Track, Model]:
+    """Return the track of the local days from night number `first` on, each with the fit that holds then."""
+    (fitted, age, caution), rows = calendar.held(), np.arange(len(grid.values))[:, None]
+    unknown = fitted < 0
+
+    def held(part: np.ndarray) -> np.ndarray:
+        """Return (..., series, nights) of (..., series, fits)."""
+        return np.where(unknown, np.nan, part[..., rows, fitted])
+
+    x, weight = (days.place(part).reshape(len(rows), -1, spans.per_day)[:, calendar.day] for part in (grid.values, grid.trials))
+    shape = np.where(unknown[..., None], np.nan, fit.shape[days.weekday(calendar.day), :, rows, fitted])
+    shift = held(fit.shift)
+    x = x + shift[..., None]
+    usual = _live_usual(daily_levels(x, shape), held(fit.daily), age)
 
     def by_bucket(part: np.ndarray) -> np.ndarray:
         """Return (..., series, buckets) of (..., series, nights)."""
-        return np.repeat(part[..., which], spans.per_day, axis=-1)
+        return np.repeat(part[..., first:], spans.per_day, axis=-1)
 
-    def by_slot(part: np.ndarray) -> np.ndarray:
-        """Return (series, buckets) of (per_day, series, nights)."""
-        return np.moveaxis(part[..., which], 0, -1).reshape(part.shape[1], -1)
+    def flat(part: np.ndarray) -> np.ndarray:
+        """Return (series, buckets) of (series, nights, per_day)."""
+        return part[:, first:].reshape(len(part), -1)
 
-    shift = by_bucket(fit.shift)
-    track = Track(x + shift, by_slot(fit.shape), weight, np.zeros(x.shape, bool), by_bucket(fit.usual), spans)
-    weights = [by_bucket(part) for part in fit.weights]
-    noise = [by_slot(part[spans.hours]) for part in fit.noise]
-    law = [by_bucket(part) for part in fit.law]
-    return track, Model(weights, law, noise, by_bucket(fit.caution), shift, grid.is_count[:, None])
+    track = Track(flat(x), flat(shape), flat(weight), np.zeros(flat(x).shape, bool), by_bucket(usual), spans)
+    weights = [by_bucket(held(part)) for part in fit.weights]
+    noise = [flat(np.moveaxis(held(part)[spans.hours], 0, -1)) for part in fit.noise]
+    law = [by_bucket(held(part)) for part in fit.law]
+    return track, Model(weights, law, noise, by_bucket(caution), by_bucket(shift), grid.is_count[:, None])
+
+
+def _live_usual(daily: np.ndarray, before: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """Return (series, nights): the median of the daily levels of the seven days before each night.
+
+    `daily` (series, nights): those of the days that begin with the nights; `before` (7, series, nights): those of the days
+    before the fit that holds, which is `age` days old.
+    """
+    night, week = np.arange(daily.shape[1]), []
+    for back in range(1, WEEK + 1):
+        known = np.take_along_axis(before, np.clip(WEEK + age - back, 0, WEEK - 1)[None], axis=0)[0]
+        week.append(np.where(back <= age, daily[:, np.maximum(night - back, 0)], known))
+    usual = quantiles(np.stack(week, axis=-1), 0.5)[0]
+    return np.where(usual > 0, usual, 1.0)

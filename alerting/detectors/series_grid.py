@@ -18,7 +18,7 @@ from alerting.detectors.windows import hold_until_next
 from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
-NIGHTLY_VERSION = 2  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+NIGHTLY_VERSION = 3  # raise it when the computation of nightly statistics changes: cached ones are then computed again
 
 NightlyCache = MutableMapping[bytes, np.ndarray]  # hash of all that went in -> the statistics of one series and night
 
@@ -145,19 +145,19 @@ class SeriesGrid:
 
     def nightly(self, name: str, history: timedelta, compute: Nightly) -> np.ndarray:
         """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next."""
-        nights, statistics = self.nightly_statistics(name, history, compute)
-        return hold_until_next(statistics, nights, len(self), self.since)
+        nights = self.starts()
+        return hold_until_next(self.statistics_at(nights, name, history, compute), nights, len(self), self.since)
 
-    def nightly_statistics(self, name: str, history: timedelta, compute: Nightly) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of the midnights that the requested buckets need, and (statistics, series, midnights).
+    def statistics_at(self, nights: np.ndarray, name: str, history: timedelta, compute: Nightly) -> np.ndarray:
+        """Return (statistics, series, nights) of positions at which a local day begins.
 
         `compute` takes a grid (only the series that are absent from the cache) and the positions of midnights, and returns
         (statistics, series, midnights), from no more than `history` before each midnight. `name` must identify all
         other inputs, such as the detector's parameters.
         """
-        nights, uncached = self.starts(), replace(self, cache=None)
+        uncached = replace(self, cache=None)
         if self.cache is None or not len(nights) or not len(self.values):
-            return nights, compute(uncached, nights)
+            return compute(uncached, nights)
 
         keys = [[self._key(name, history, row, night) for night in nights] for row in range(len(self.values))]
         absent = np.array([[key not in self.cache for key in row] for row in keys])
@@ -166,7 +166,7 @@ class SeriesGrid:
             computed = compute(uncached.select(series), nights[when])
             for row, i in enumerate(series):
                 self.cache.update({keys[i][j]: computed[:, row, k].copy() for k, j in enumerate(when)})
-        return nights, np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
+        return np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
 
     def _key(self, name: str, history: timedelta, row: int, night: int) -> bytes:
         """Return the hash of a series' values before the night, its instant, the local clock and `name`."""

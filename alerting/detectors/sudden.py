@@ -83,7 +83,8 @@ class Sudden(BaseDetector):
 
     def _needed_positions(self, grid: SeriesGrid) -> np.ndarray:
         """Return the positions whose usual change is needed: the last day, and around the requested slots on earlier days."""
-        reach = grid.within(max(self.around, self.early)) + grid.clock_change
+        moved = 0 if (grid.offset == grid.offset[:1]).all() else grid.clock_change
+        reach = grid.within(max(self.around, self.early)) + moved
         needed = np.zeros(len(grid), bool)
         needed[max(0, grid.since - grid.per_day - grid.within(HOUR) - reach) :] = True
         for lag in day_lags(grid, self.days):

@@ -9,6 +9,8 @@ left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 CHUNK_ROWS = 4096  # rows sorted at a time: they fit into the processor's cache
@@ -24,7 +26,9 @@ def quantiles(rows: np.ndarray, *shares: float, min_values: int = 1, is_sorted: 
     for first in range(0, len(flat), CHUNK_ROWS):
         part = flat[first : first + CHUNK_ROWS]
         part = part if is_sorted else np.sort(part, axis=1)  # NaN goes last
-        count = part.shape[1] - np.isnan(part).sum(axis=1)
+        count, incomplete = np.full(len(part), part.shape[1]), np.isnan(part[:, -1])
+        if incomplete.any():
+            count[incomplete] -= np.isnan(part[incomplete]).sum(axis=1)
         each, last = np.arange(len(part)), np.maximum(count - 1, 0)
         for i, share in enumerate(shares):
             position = share * last
@@ -62,20 +66,35 @@ def recent_median(x: np.ndarray, buckets: int) -> np.ndarray:
 
 
 def window_sum(x: np.ndarray, width: int) -> np.ndarray:
-    """Return the sum of x[t - width + 1 .. t], with zeros before the start.
+    """Return the sum of x[t - width + 1 .. t], with zeros before the start."""
+    return window_sums(x, [width])[0]
 
-    Sums of 1, 2, 4 ... values are added, so log2(width) additions in always the same order.
+
+def window_sums(x: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
+    """Return `window_sum` for several widths.
+
+    Sums of 1, 2, 4 ... values are added, so log2(width) additions in always the same order; the widths share them.
     """
-    total, done, block, length, n = np.zeros(x.shape), 0, x, 1, x.shape[-1]
+    totals, done = [np.zeros(x.shape) for _ in widths], [0] * len(widths)
+    block, length, n = x, 1, x.shape[-1]
     while True:
-        if width & length:
-            total[..., done:] += block[..., : max(n - done, 0)]
-            done += length
-        if done >= width:
-            return total
+        for i, width in enumerate(widths):
+            if width & length:
+                totals[i][..., done[i] :] += block[..., : max(n - done[i], 0)]
+                done[i] += length
+        if 2 * length > max(widths):
+            return totals
         longer = block.copy()  # each block ends at t and is twice as long as the one before
         longer[..., length:] += block[..., : max(n - length, 0)]
         block, length = longer, 2 * length
+
+
+def window_counts(x: np.ndarray, width: int) -> np.ndarray:
+    """Return how many of x[t - width + 1 .. t] (bool) are true. A running sum of whole numbers is exact."""
+    total = np.cumsum(x, axis=-1, dtype=np.int32)
+    out = total.copy()
+    out[..., width:] -= total[..., :-width]
+    return out
 
 
 def window_max(x: np.ndarray, width: int) -> np.ndarray:

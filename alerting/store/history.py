@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a process that reads incidents only does not load them
     import pandas as pd
 
 UNUSED = timedelta(days=7)  # a history that no run has read in that time belongs to a query that was edited
-FIGURES_FOR = timedelta(days=7)  # nightly statistics are kept: a level looks back for four nights
+FIGURES_FOR = timedelta(days=14)  # nightly statistics are kept: a level looks back for four nights, to a fit a week old
 
 # The cached span, and another one that it touches, become one. An empty span begins no history.
 _EXTEND = """INSERT INTO histories SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
