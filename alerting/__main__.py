@@ -190,8 +190,9 @@ def rollup(words: tuple[str, ...]) -> int:
 
 def replace_what_cannot_be_printed() -> None:
     """Let both streams print a replacement for a character that their encoding lacks. A closed stream prints nothing."""
-    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere  # None: closed by whoever started this process
+    if not (sys.stdout and sys.stderr):  # None: closed by whoever started this process
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -260,8 +260,10 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
     if store.is_new and (earlier := next(settings.reports.glob("runs/*/alert-*"), None)):
-        lost = "there is no backup: open incidents are not known any more and may be told again. If it was moved, put it back"
-        store.notes.append(f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and {lost}.")
+        store.notes.append(
+            f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and there is no backup: open "
+            "incidents are not known any more and may be told again. If it was moved, put it back."
+        )
     return store
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import says
+
 ROOT = Path(__file__).resolve().parent.parent
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(minutes=15)
@@ -80,6 +82,17 @@ def test_each_failure_is_told_once_and_then_that_checks_work_again(check, bot):
     assert again.startswith("✅ Checks work again since ")
     assert "They had failed since " in again
     assert "What they left out is judged now: nothing unusual" in again
+
+
+def test_a_run_is_green_only_when_the_chat_knows_that_checks_work_again(check, bot, web):
+    web.will(says(""))
+    at = ["--at", BEFORE]
+    assert check(*at, METRICS="nope")[0] == 2
+    bot.fail("500", times=9, method="sendMessage")
+    assert (check(*at, HEARTBEAT_URL=web.url)[0], len(web.asked), len(texts(bot))) == (1, 0, 1)
+    bot.faults.clear()
+    assert (check(*at, HEARTBEAT_URL=web.url)[0], len(web.asked)) == (0, 1)
+    assert [text.startswith("✅ Checks work again since ") for text in texts(bot)] == [False, True]
 
 
 @pytest.mark.parametrize(("given", "said"), WRONG, ids=[name for given, _ in WRONG for name in given])

@@ -16,7 +16,7 @@ from alerting.messages.compose import run_failed
 from alerting.metrics import METRICS, metrics_of_table
 from alerting.model.errors import NotDelivered, RunFailed, SettingsError, SourceError
 from alerting.model.incident import Incident, Member
-from alerting.model.message import Receipt
+from alerting.model.message import Message, Receipt
 from alerting.model.metric import Metric, Policy, Query
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
@@ -283,14 +283,17 @@ def test_ratio_divides_here_and_keeps_nothing_over_nothing_as_a_gap():
 
 def test_finish_is_red_when_something_was_not_said(world):
     ctx = world({"a": kpi()})
-    with pytest.raises(RunFailed, match="views/opened/1 was kept: 429"):
-        pipeline.finish(ctx, Reading({}), [Receipt("views/opened/1", "kept", "429 Too Many Requests")])
-    with pytest.raises(NotDelivered):
-        pipeline.finish(ctx, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "sent")])
-    with pytest.raises(RunFailed, match="was refused: 400") as refused:
-        pipeline.finish(ctx, Reading({}), [Receipt("k", "kept", "429"), Receipt("l", "refused", "400")])
+    waiting = Receipt("views/opened/1", "kept", "429 Too Many Requests")
+    ctx.store.commit(Commit(messages=[Message(waiting.key, EventKind.OPENED, "views", END, "text")]), after(END))
+    with pytest.raises(NotDelivered, match="views/opened/1 was kept: 429"):
+        pipeline.finish(ctx, Reading({}), [waiting, Receipt("l", "sent")])
+    with pytest.raises(NotDelivered, match="views/opened/1 was kept: not tried"):
+        pipeline.finish(ctx, Reading({}), [Receipt("l", "sent")])
+    with pytest.raises(RunFailed, match=r"was refused: 400.*views/opened/1 was kept") as refused:
+        pipeline.finish(ctx, Reading({}), [waiting, Receipt("l", "refused", "400")])
     assert not isinstance(refused.value, NotDelivered)  # what nobody will ever hear of must be said another way
-    assert pipeline.finish(ctx, Reading({}), [Receipt("k", "sent")]) == "all seen; 1 message sent"
+    ctx.store.record(Receipt(waiting.key, "sent", message_id="7"), after(END))  # kept first, and sent later in the same run
+    assert pipeline.finish(ctx, Reading({}), [waiting, Receipt(waiting.key, "sent")]) == "all seen; 1 message sent"
 
 
 def test_a_memory_that_was_lost_is_said_loudly_and_the_run_goes_on(world, tmp_path):

@@ -35,8 +35,10 @@ def begin_run(ctx: RunContext, now: datetime) -> None:
         return
     if abs(here - there) > MAX_DIFFERENCE:
         minutes, way = abs(here - there) // timedelta(minutes=1), "ahead of" if here > there else "behind"
-        clocks = f"this machine's clock ({here:%Y-%m-%dT%H:%MZ}) is {minutes} min {way} that of the source"
-        raise RunFailed(f"nothing was judged: {clocks}: set both")
+        raise RunFailed(
+            f"nothing was judged: this machine's clock ({here:%Y-%m-%dT%H:%MZ}) is {minutes} min {way} "
+            "that of the source: set both"
+        )
 
 
 def last_start(ctx: RunContext, now: datetime) -> datetime | None:
