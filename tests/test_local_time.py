@@ -266,6 +266,21 @@ def test_a_message_names_the_day_that_the_row_is_about(language, one, two, zone)
     assert ":" in clock.at(day + HOUR)
 
 
+@pytest.mark.parametrize("zone", [*ZONES, "America/Havana", "Africa/Cairo"])
+def test_a_series_of_dates_has_local_days_beside_others(tmp_path, zone):
+    """In two of the zones the clocks change at midnight."""
+    days = [("orders", f"{day:%Y-%m-%d}", 5.0) for day in pd.date_range("2026-03-01", "2026-11-20")]
+    hours = [("views", f"{at:%Y-%m-%dT%H:%MZ}", 5.0) for at in pd.date_range("2026-11-01", "2026-11-20", freq="h")]
+    both = TableSource(written(tmp_path, [*days, *hours]), zone)
+    assert both.steps() == {"orders": DAY, "views": HOUR}
+    assert both.phases() == {"orders": day_phase(zone), "views": timedelta()}
+    (tmp_path / "alone").mkdir()
+    alone = TableSource(written(tmp_path / "alone", days), zone)
+    query, span = Query("orders", "", DAY, day_phase(zone)), (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+    assert both.fetch(query, *span).equals(alone.fetch(query, *span))
+    assert len(alone.fetch(query, *span)) == len(days)
+
+
 @pytest.mark.parametrize(
     ("zone", "text"),
     [("UTC", "2026-11-20T12:00Z"), ("Europe/Moscow", "2026-11-20T15:00+03:00"), ("Asia/Kolkata", "2026-11-20T17:30+05:30")],

@@ -48,7 +48,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
         text = None
         with caught(ctx.faults["told in full"], event.metric):
             text = messages.compose(event, _context(ctx, event, changes, judged, now))
-        text = text or messages.plain_text(event, ctx.metric(event.metric), ctx.audience(now))
+        metric = ctx.metric(event.metric)
+        text = text or messages.plain_text(event, metric, ctx.audience(now, metric))
         out.append(text)
         charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
         if charted and event.verdict.status is not Status.MISSING:

@@ -113,7 +113,7 @@ def _parsed_rows(path: Path, zone: str) -> pd.DataFrame:
         has = ", ".join(map(str, raw)) or "no columns"
         raise SourceError(f"{path} needs the columns {', '.join(COLUMNS)}: there is no {' and no '.join(absent)} in {has}")
 
-    at = _instants(raw["ts"], zone)
+    at = _instants(raw["ts"], raw["series"], zone)
     value = pd.to_numeric(raw["value"], errors="coerce").astype("float64")
     for column, bad, text in (
         ("series", raw["series"].isna() | (raw["series"] == ""), "it must name the row's series"),
@@ -126,19 +126,24 @@ def _parsed_rows(path: Path, zone: str) -> pd.DataFrame:
     return pd.DataFrame({"series": raw["series"].astype("str"), "at": at.astype("int64"), "value": value})
 
 
-def _instants(ts: pd.Series, zone: str) -> pd.Series:
-    """Return the times as datetime64[ns, UTC], NaT where one cannot be read. Plain dates alone are midnights of `zone`."""
+def _instants(ts: pd.Series, series: pd.Series, zone: str) -> pd.Series:
+    """Return the times as datetime64[ns, UTC], NaT where one cannot be read. A series of plain dates has midnights of `zone`."""
     if pd.api.types.is_datetime64_any_dtype(ts):
         return pd.to_datetime(ts, utc=True).astype("datetime64[ns, UTC]")
     epoch = pd.to_numeric(ts, errors="coerce").astype("float64")
     if epoch.notna().any():
         possible = epoch.where(epoch.between(*_EPOCHS))
         return pd.to_datetime(possible, unit="s", utc=True).astype("datetime64[ns, UTC]")
-    written = ts.astype("str")
-    if zone != "UTC" and written.str.fullmatch(r"\d{4}-\d{2}-\d{2}").all():
-        days = pd.to_datetime(written, format="ISO8601", errors="coerce").astype("datetime64[ns]")
-        return days.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").dt.tz_convert("UTC")
-    return pd.to_datetime(ts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
+    at = pd.to_datetime(ts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
+    if zone == "UTC":
+        return at
+    is_date = ts.astype("str").str.fullmatch(r"\d{4}-\d{2}-\d{2}")
+    of_days = is_date & ~series.isin(series[~is_date])
+    if of_days.any():
+        days = pd.DatetimeIndex(at[of_days]).tz_localize(None)
+        local = days.tz_localize(zone, ambiguous=np.ones(len(days), bool), nonexistent="shift_forward")
+        at[of_days] = local.tz_convert("UTC").as_unit("ns")
+    return at
 
 
 def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, TableSeries], list[str]]:
