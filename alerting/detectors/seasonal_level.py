@@ -39,11 +39,12 @@ class SeasonalLevel(BaseDetector):
     split into a part that falls with the count (an over-dispersed Poisson or binomial law) and a constant one. Deviations are
     measured on a power of the ratio that puts counts as far below as above (Wilson and Hilferty 1931).
 
-    A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last
-    week, and when its last buckets agree. A rise must be `up` times as large. What the fit itself finds to be off is left out,
-    and the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below zero is moved above
-    it by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first day on which there is
-    enough past, other numbers every night; the usual level of the last week is new every day. An own method: parameters and what was tried are in docs/research/detection.md.
+    A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last week,
+    and when its last buckets agree. A rise must be `up` times as large. What the fit itself finds to be off is left out, and
+    the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below zero is moved above it
+    by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first day on which there is
+    enough past, other numbers every night; the usual level of the last week is new every day. An own method: parameters and
+    what was tried are in docs/research/detection.md.
     """
 
     single_bucket: ClassVar[bool] = False
