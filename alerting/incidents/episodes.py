@@ -6,8 +6,9 @@
     RECOVERING  anomalous -> FIRING; `recover` normal of the last `recover_window` verdicts -> OK (resolved)
 
 Missing and unknown buckets do not change the state, because they do not show that a metric has recovered. The gap of missing
-buckets is tracked independently of the states (events: no data, data back). The states are those of an alert in Prometheus, with
-RECOVERING added.
+buckets is tracked independently of the states (events: no data, data back). Data is back with the first bucket that can be
+judged, or after `recover` unknown ones; an anomalous bucket then opens an episode at once. The states are those of an alert in
+Prometheus, with RECOVERING added.
 """
 
 from __future__ import annotations
@@ -37,33 +38,41 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
     back: tuple[Event, ...] = ()
     if episode.gap_notified:
+        if verdict.status is Status.UNKNOWN and not episode.recent.endswith("u" * policy.recover):
+            return replace(episode, last=verdict, back_since=episode.back_since or verdict.bucket), ()
         back = (Event(EventKind.DATA_BACK, verdict.metric, verdict.bucket, verdict, episode),)
-    episode = replace(episode, gap_since=None, gap_notified=False, last=verdict)
+    episode = replace(episode, gap_since=None, gap_notified=False, back_since=None, last=verdict)
     verdict = against_level_before(episode, verdict)
     if verdict.status is Status.UNKNOWN:
         return episode, back
-    after, events = (_when_open if episode.state in OPEN_STATES else _when_closed)(episode, verdict, policy)
+    if episode.state in OPEN_STATES:
+        after, events = _when_open(episode, verdict, policy)
+    else:
+        after, events = _when_closed(episode, verdict, policy, is_back=bool(back))
     return after, back + events
 
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Report "no data" after `patience` missing buckets in a row, unless gaps of this length are usual at this time."""
-    episode = replace(episode, gap_since=episode.gap_since or verdict.bucket)
+    episode = replace(episode, gap_since=episode.gap_since or verdict.bucket, back_since=None)
     usual = bool(verdict.reason) and not verdict.is_new
     if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_notified:
         return _notify(EventKind.NO_DATA, verdict, replace(episode, gap_notified=True))
     return _remind(episode, verdict, policy) if episode.gap_notified else (episode, ())
 
 
-def _when_closed(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window."""
+def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bool) -> Step:
+    """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
+
+    `is_back`: it is the end of a gap that was an event.
+    """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
         still_pending = episode.state is EpisodeState.PENDING and "a" in window
         return episode if still_pending else Episode(episode.metric, last=episode.last, recent=episode.recent), ()
 
     episode = _with_anomaly(episode, verdict, policy)
-    if not verdict.is_new or window.count("a") < policy.need:
+    if not is_back and (not verdict.is_new or window.count("a") < policy.need):
         return replace(episode, state=EpisodeState.PENDING), ()
     if verdict.usual and verdict.expected != verdict.value:  # levels before and after the change, for `against_level_before`
         episode = replace(episode, expected_share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)

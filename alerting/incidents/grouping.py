@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
+from alerting.incidents.consistency import ENDING_KINDS, OPENING_KINDS, is_worth_message
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
@@ -20,20 +21,24 @@ JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time j
 JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
 REOPEN_WITHIN = timedelta(hours=3)  # an anomaly within this time after the end reopens the incident
 MAX_REOPEN_MESSAGES = 2  # reopenings that send a message; later ones send only reminders
-OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 
 IsSilenced = Callable[[str, datetime], bool]  # (metric, bucket) -> whether a silence covers it
 
 
 def update_incidents(
-    known: Sequence[Incident], events: Sequence[Event], metrics: Sequence[Metric], silenced: IsSilenced
+    known: Sequence[Incident],
+    events: Sequence[Event],
+    metrics: Sequence[Metric],
+    silenced: IsSilenced,
+    still_open: Sequence[Event] = (),
 ) -> tuple[list[Incident], list[Event]]:
     """Return the incidents after the metrics' events, and the notifications in the order in which the buckets ended.
 
     An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
     it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
     JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
-    Silenced events change incidents in the same way.
+    Silenced events change incidents in the same way. `still_open`: of the metrics whose episodes are open after the events; late
+    rows may have taken back an end that was reported, and then the incident goes on.
     """
     tree = MetricTree(metrics)
     grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
@@ -43,6 +48,8 @@ def update_incidents(
 
     for _, group in groupby(sorted(events, key=end), key=end):
         grouping.add(list(group))
+    for event in still_open:
+        grouping.keep_open(event)
     return list(grouping.incidents.values()), grouping.notifications
 
 
@@ -99,6 +106,18 @@ class IncidentGrouping:
             by_incident[self._opened(opening).id] = opening
         for name, group in by_incident.items():
             self._update(self.incidents[name], group, new=group is opening)
+
+    def keep_open(self, event: Event) -> None:
+        """Reopen the incident of an open episode, unless it is open: another may have closed since the episode began."""
+        own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
+        if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
+            return
+        began = min(filter(None, (event.episode.opened, event.episode.gap_since)))
+        known = [i for i in own if i.open or (i.closed and not i.corrected and began <= i.closed + REOPEN_WITHIN)]
+        if known:
+            self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
+        else:
+            self._update(self._opened([event]), [event], new=True)
 
     def _incident_of(self, event: Event) -> Incident | None:
         """Return the incident of an event: one of the same metric, otherwise the newest that it may join, otherwise None."""
@@ -171,7 +190,8 @@ class IncidentGrouping:
         if new:
             return self._combined(opening, after)
         if not before.open:
-            return replace(self._combined(opening, after), again=True) if after.reopened <= MAX_REOPEN_MESSAGES else None
+            again = after.reopened <= MAX_REOPEN_MESSAGES and any(map(is_worth_message, opening))
+            return replace(self._combined(opening, after), again=True) if again else None
         worse = [e for e in events if e.kind is EventKind.WORSENED or (e in opening and self._is_notable(before, e))]
         if worse:
             return replace(self._combined(worse, after), kind=EventKind.WORSENED)
@@ -216,19 +236,27 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     member, episode = incident.member(event.metric), event.episode
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
-    now = member
-    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
+    now, over = member, replace(member, worst=_worse(member.worst, episode.worst), lost=member.lost + episode.lost)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS:
-        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=member.worst or episode.worst)
+        ended = member.until or member.ended
+        now = replace(
+            member, until=None, ended=ended, gap=event.kind is EventKind.NO_DATA, worst=_worse(member.worst, episode.worst)
+        )
     elif event.kind is EventKind.RESOLVED:
-        now = replace(ended, until=episode.normal_since or event.bucket)
+        now = replace(over, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
-        now = replace(member, gap=False) if episode.opened else replace(ended, until=event.bucket)
-    elif episode.worst is not None:
-        now = replace(member, worst=episode.worst)
+        now = replace(member, gap=False) if episode.opened else replace(over, until=episode.back_since or event.bucket)
+    else:
+        now = replace(member, worst=_worse(member.worst, episode.worst))
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
+
+
+def _worse(one: Verdict | None, other: Verdict | None) -> Verdict | None:
+    """Return the verdict that is farther from normal; the first of two alike."""
+    known = [verdict for verdict in (one, other) if verdict is not None]
+    return max(known, key=lambda verdict: abs(verdict.score), default=None)
 
 
 def announce_unsilenced(
@@ -259,32 +287,6 @@ def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
     return Event(EventKind.OPENED, root.metric, root.joined, root.first, episode, incident)
 
 
-def withdrawn_members(
-    incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
-) -> list[Member]:
-    """Return the members that are no longer anomalous after late rows changed their buckets.
-
-    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
-    """
-    opened = {event.metric for event in events if event.kind in OPENING_KINDS}
-    withdrawn = []
-    for member in incident.members:
-        if member.metric in again and member.joined >= again[member.metric] and member.metric not in opened:
-            episode = episodes[member.metric]
-            if not (episode.gap_notified if member.gap else episode.opened is not None):
-                withdrawn.append(member)
-    return withdrawn
-
-
-def without_members(incident: Incident, gone: Sequence[Member], bucket: datetime) -> Incident:
-    """Return the incident without these members. If none is left, it is closed at `bucket` and marked as corrected."""
-    left = tuple(member for member in incident.members if member not in gone)
-    if not left:
-        return replace(incident, closed=bucket, corrected=True)
-    over = all(member.until for member in left)
-    return replace(incident, members=left, closed=incident.closed or (bucket if over else None))
-
-
 class MetricTree:
     """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
 
@@ -306,7 +308,8 @@ class MetricTree:
 
     def related(self, one: str, other: str) -> bool:
         """Return whether two metrics have a root in common."""
-        return bool(self._roots[one] & self._roots[other])
+        roots = self._roots
+        return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
 
     def relatives(self) -> dict[str, set[str]]:
         """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""

@@ -114,6 +114,16 @@ def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric:
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
 
 
+def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:
+    """Return the end of an incident whose metrics are not checked any more. `names`: their titles, or names without one."""
+    shown = [plain_line(name, MAX_SHORT_TITLE) for name in names]
+    since = reader.at(incident.closed or reader.now, near=reader.now)
+    text = _text("unchecked", reader, {"names": shown, "since": since})
+    key, bucket = f"{incident.id}/unchecked/{incident.closed:%Y%m%dT%H%MZ}/text", incident.closed or reader.now
+    metric = incident.root.metric
+    return Message(key, EventKind.RESOLVED, metric, bucket, text, reply_to=incident.key, incident=incident.id)
+
+
 @dataclass(frozen=True)
 class DailySummary:
     """A day of runs and incidents."""

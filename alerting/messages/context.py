@@ -69,6 +69,7 @@ class MessageContext:
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
+    late: tuple[tuple[datetime, datetime], ...] = ()  # spans (start, end) of which late rows came, of a correction
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Subject:
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
         reported = [part.member.first for part in others] if context.is_platform else []
+        is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
         return cls(
             event,
             context,
@@ -123,7 +125,7 @@ class Subject:
             gap,
             is_gap,
             event.is_critical(context.metric.policy, reported),
-            (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
+            member.first if member and is_withdrawn else episode.last_notified_verdict,
             episode.worst or (member.worst if member else None),
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,

@@ -108,6 +108,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         "icon": icon,
         "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
         "when": reader.span(event.bucket, event.bucket + metric.step),
+        "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
         "verdict": verdict_facts(verdict, metric.form, reader.language),
         "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous

@@ -25,6 +25,7 @@ class Member:
     until: datetime | None = None  # first normal bucket; None: still affected
     worst: Verdict | None = None  # with the largest score; None: unknown
     lost: float = 0.0  # as in Episode
+    ended: datetime | None = None  # its last `until` before it was affected again
 
 
 @dataclass(frozen=True)

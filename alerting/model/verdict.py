@@ -139,3 +139,4 @@ class Episode:
     lost: float = 0.0  # sum of expected minus value over the anomalous buckets
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
+    back_since: datetime | None = None  # first bucket with a value after it, while none could be judged yet

@@ -5,12 +5,20 @@ Where late rows have made normal what was reported, the incident is corrected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from alerting.incidents.consistency import (
+    is_open,
+    missing_ends,
+    open_events,
+    withdrawn_members,
+    without_members,
+    without_metrics,
+)
 from alerting.incidents.episodes import step
-from alerting.incidents.grouping import announce_unsilenced, one_event_each, update_incidents, withdrawn_members, without_members
+from alerting.incidents.grouping import announce_unsilenced, is_silent, one_event_each, update_incidents
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
 from alerting.model.verdict import Episode, EventKind, Verdict
@@ -43,7 +51,8 @@ class PreviousState:
 class StateChange:
     """Every metric's episode and every incident after the due buckets, and the events to report.
 
-    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket.
+    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket. `unchecked`: incidents
+    that are over because none of their metrics that were off is checked any more.
     """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -54,6 +63,7 @@ class StateChange:
     newest: dict[str, Verdict] = field(default_factory=dict)
     now: datetime | None = None
     segments: SegmentResult = field(default_factory=SegmentResult)
+    unchecked: Sequence[Incident] = ()
 
     def with_incidents(self, new: Callable[[Incident], Incident]) -> StateChange:
         """Apply `new` to every incident, also to those in the events."""
@@ -96,12 +106,15 @@ def advance_state(
     verdicts = [*verdicts, *alerting]
     newest = {verdict.metric: verdict for verdict in verdicts}
 
+    before, unchecked = _end_unchecked(due, before)
     trail: EpisodeTrail = []
     folded = [item.metric for item in due]
     episodes, events = fold_episodes(folded, verdicts, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
-    incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced)
+    worth_message += missing_ends(known, worth_message, newest, episodes)
+    still_open = open_events(newest, episodes)
+    incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
 
@@ -109,7 +122,8 @@ def advance_state(
         run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
         return replace(incident, run=run, cause=incident.cause or segments.causes.get(incident.root.metric))
 
-    changes = StateChange(episodes, [*corrections, *reported, *unsilenced], due, incidents, trail, newest, before.now, segments)
+    reported = [*corrections, *reported, *unsilenced]
+    changes = StateChange(episodes, reported, due, incidents, trail, newest, before.now, segments, unchecked)
     return changes.with_incidents(with_run_and_cause)
 
 
@@ -154,6 +168,18 @@ def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
     return list(going_on.values())
 
 
+def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[PreviousState, list[Incident]]:
+    """Return the state without what is open of metrics that are not checked any more, and the incidents that end with that."""
+    checked, bucket = {metric.name for metric in before.metrics}, max((item.last for item in due), default=before.now)
+    left = {name for name, episode in before.episodes.items() if is_open(episode) and name not in checked}
+    left |= {member.metric for incident in before.incidents if incident.open for member in incident.affected} - checked
+    if not left or bucket is None:
+        return before, []
+    incidents = [without_metrics(incident, left, bucket) if incident.open else incident for incident in before.incidents]
+    ended = [after for was, after in zip(before.incidents, incidents, strict=True) if was.open and not after.open]
+    return replace(before, episodes=before.episodes | {name: Episode(name) for name in left}, incidents=incidents), ended
+
+
 def _correct_incidents(
     due: Sequence[DueBuckets],
     verdicts: Sequence[Verdict],
@@ -166,19 +192,26 @@ def _correct_incidents(
     if not again:
         return list(before.incidents), []
     by_bucket = {(verdict.metric, verdict.bucket): verdict for verdict in verdicts}
+    newest = {verdict.metric: verdict for verdict in verdicts}
     after, corrections = [], []
     for incident in before.incidents:
         if gone := withdrawn_members(incident, again, events, episodes):
-            incident = without_members(incident, gone, max(item.last for item in due))
+            silent = all(is_silent(incident, newest.get(m.metric, m.first), before.silenced) for m in gone)
+            incident = without_members(incident, gone, again, max(item.last for item in due))
             if incident.last_notified is not None:
-                first, *also = [_correction(m, by_bucket.get((m.metric, m.joined), m.first), incident) for m in gone]
-                corrections.append(replace(first, also=tuple(also)))
+                first, *also = [_correction(m, again[m.metric], by_bucket, incident) for m in gone]
+                corrections.append(replace(first, also=tuple(also), quiet=silent))
         after.append(incident)
     return after, corrections
 
 
-def _correction(member: Member, verdict: Verdict, incident: Incident) -> Event:
-    """Return the event that withdraws a member. The event has the episode as it was last reported."""
-    gap_since = member.since if member.gap else None
-    reported = Episode(member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=member.first)
-    return Event(EventKind.CORRECTED, member.metric, member.joined, verdict, reported, incident)
+def _correction(member: Member, again: datetime, verdicts: Mapping[tuple[str, datetime], Verdict], incident: Incident) -> Event:
+    """Return the event that withdraws a member, or its return after it was over. The event has the episode as it was reported."""
+    is_return = member.joined < again
+    bucket = again if is_return else member.joined
+    verdict = verdicts.get((member.metric, bucket), member.first)
+    gap_since = (again if is_return else member.since) if member.gap else None
+    reported = Episode(
+        member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=None if is_return else member.first
+    )
+    return Event(EventKind.CORRECTED, member.metric, bucket, verdict, reported, incident)

@@ -15,7 +15,7 @@ import pandas as pd
 from alerting import messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
-from alerting.messages.compose import DailySummary, caught_up, daily_message
+from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
@@ -54,7 +54,14 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
             metric, frame = ctx.metric(event.metric), judged[event.metric]
             chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
             out.append(text.picture(charts.to_png(chart)))
+    ended = [incident for incident in changes.unchecked if incident.last_notified]
+    out += [unchecked(incident, _unchecked_titles(ctx, incident), ctx.audience(now)) for incident in ended]
     return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
+
+
+def _unchecked_titles(ctx: RunContext, incident: Incident) -> list[str]:
+    """Return the names of the members that ended with the incident: those that the catalogue does not have any more."""
+    return [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
 
 
 def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:
@@ -110,7 +117,9 @@ def _context(
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
         normal=tuple(m.title_in(ctx.language) for m in normal),
         members=tuple(
-            messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
+            messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged))
+            for m in _other_members(event)
+            if ctx.has_metric(m.metric)
         ),
         latest=latest if latest and latest.bucket > event.bucket else None,
         is_platform=MetricTree(ctx.metrics).is_platform(affected),
@@ -119,7 +128,20 @@ def _context(
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
         similar=incident.similar if incident and event.kind is EventKind.OPENED else None,
+        late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
+
+
+def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the spans (start, end) of the buckets of the event's metrics that late rows have changed."""
+    names, spans = {event.metric, *(other.metric for other in event.also)}, list[tuple[datetime, datetime]]()
+    changed = {(bucket, bucket + item.metric.step) for item in due if item.metric.name in names for bucket in item.changed}
+    for start, end in sorted(changed):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return tuple(spans)
 
 
 def title_with_segment(metric: Metric, event: Event) -> Metric:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alerting.incidents.consistency import inconsistencies
 from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Receipt
 from alerting.model.run import Outcome, Reading, Run
@@ -49,8 +50,8 @@ def finish(
 ) -> Outcome:
     """Close the source, record the end of the run and return its outcome in one line. `now`: the moment of the run.
 
-    Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, a message was refused or the state
-    was lost; NotDelivered when the only fault is that messages still wait.
+    Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, a message was refused, the state was
+    lost, or an incident is open without an open episode; NotDelivered when the only fault is that messages still wait.
     """
     ctx.source.close()  # chDB's process would outlive a killed kernel
     unjudged: dict[str, list[str]] = {}  # reason -> metrics
@@ -61,6 +62,7 @@ def finish(
     sent = sum(receipt.state == "sent" for receipt in messages)
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
+    faults += inconsistencies(ctx.store.incidents(), ctx.store.episodes())
     kept = [f"message {r.key} was kept: {r.reason}" for r in messages if r.state == "kept"]
 
     text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} sent"

@@ -87,7 +87,7 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
     out = SegmentResult()
     for metric in ctx.segment_metrics:
         total = newest.get(metric.segments_of)
-        if total is None or metric.query not in reading.slices:
+        if total is None or metric.query not in reading.slices or metric.scan in reading.incomplete:  # rows of a later bucket
             continue
         if total.status is not Status.NORMAL:
             out.verdicts.append(Verdict(metric.name, total.bucket, Status.UNKNOWN))
