@@ -59,7 +59,7 @@ def _uses(thing: Any) -> bool:
 
 def _names(thing: Any, seen: set[Any]) -> Iterator[str]:
     thing = getattr(thing, "__wrapped__", thing)
-    if thing in seen or not getattr(thing, "__module__", "").startswith(("tests", "benchmarks")):
+    if not getattr(thing, "__module__", "").startswith(("tests", "benchmarks")) or thing in seen:
         return
     seen.add(thing)
     if isinstance(thing, type):

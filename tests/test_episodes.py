@@ -49,6 +49,10 @@ def words(told):
         ("A M M N N", "opened - no-data data-back resolved"),
         ("? ? A", "- - opened"),
         ("M ? M M", "- - - no-data"),
+        ("M M ? N", "- no-data - data-back"),  # the first bucket that can be judged says how the data are back
+        ("M M ? A N N", "- no-data - data-back+opened - resolved"),
+        ("M M ? M ? N", "- no-data - - - data-back"),
+        ("M M ? ? ?", "- no-data - data-back -"),  # nor can the second: that is said
     ],
 )
 def test_events(seen, told):

@@ -18,7 +18,7 @@ from alerting.model.errors import RunFailed
 from alerting.model.metric import Metric, Policy, Query, Silence
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
-from alerting.model.verdict import Episode, EpisodeState, Label, Status
+from alerting.model.verdict import Episode, EventKind, Label
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.store.state import StateStore
@@ -85,7 +85,9 @@ class Life(RuleBasedStateMachine):
     def first_run(self):
         run(self.ctx, after(START - STEP))
 
-    @rule(values=st.fixed_dictionaries({name: st.sampled_from(["normal", "normal", *VALUES]) for name in NAMES}), few=st.booleans())
+    @rule(
+        values=st.fixed_dictionaries({name: st.sampled_from(["normal", "normal", *VALUES]) for name in NAMES}), few=st.booleans()
+    )
     def a_bucket_and_a_run(self, values, few):
         self.add(counts(self.bucket, **values, few=few))
         self.run()
@@ -95,7 +97,10 @@ class Life(RuleBasedStateMachine):
         self.add(counts(self.bucket, **values))
         self.bucket += STEP
 
-    @rule(within=st.sampled_from(["2min", "14min"]), values=st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES}))
+    @rule(
+        within=st.sampled_from(["2min", "14min"]),
+        values=st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES}),
+    )
     def half_a_bucket(self, within, values):
         """The rest comes by and by; where the first part ends early, the run can see that it is incomplete."""
         self.parts[self.bucket] = counts(self.bucket, **values) * 0.7
@@ -169,3 +174,143 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+# Single courses, with what is told of them
+
+
+def told(ctx, *buckets):
+    """Make the rows of a run each, one bucket after the other from START on; return the texts that they give, without edits.
+
+    A bucket: None for no rows, or the name of alpha's value.
+    """
+    said, ctx.source.now = [], after(START - STEP)
+    for number, value in enumerate(buckets):
+        bucket = START + number * STEP
+        if value:
+            ctx.source.add(rows(counts(bucket, alpha=value), within="14min", delay="0s"))
+        said += full_run(ctx, after(bucket))
+    return said
+
+
+def full_run(ctx, now):
+    ctx.source.now = now
+    due = pipeline.due(ctx, now)
+    judged = pipeline.judge(ctx, due, pipeline.read(ctx, due, 0, now), now)
+    changes = pipeline.advance(ctx, judged, now)
+    messages = pipeline.compose(ctx, changes, judged, now)
+    pipeline.commit(ctx, judged, changes, messages)
+    pipeline.deliver(ctx, now)
+    return [message for message in messages if not message.photo and not message.edits]
+
+
+def kinds(messages):
+    return [message.kind for message in messages]
+
+
+@pytest.fixture
+def ctx():
+    made = connect()
+    run(made, after(START - STEP))
+    yield made
+    made.store.close()
+
+
+def change(ctx, bucket, **values):
+    ctx.source.remove(bucket, bucket + STEP)
+    ctx.source.add(rows(counts(bucket, **values), within="14min", delay="0s"))
+
+
+def test_a_return_that_late_rows_take_back_leaves_no_incident_open(ctx):
+    """Off, normal again, off again within three hours; then a bucket has a part of its rows, and the rest makes all normal."""
+    said = told(ctx, "low", "low", "normal", "normal", "low")
+    assert kinds(said) == [EventKind.OPENED, EventKind.RESOLVED, EventKind.OPENED]
+    change(ctx, START + 4 * STEP)
+    (corrected,) = full_run(ctx, after(START + 5 * STEP))
+    assert corrected.kind is EventKind.CORRECTED
+    assert "late rows of Fri 13:00–13:15" in corrected.text
+    (incident,) = ctx.store.all_incidents(START)
+    assert (incident.open, incident.corrected) == (False, False)  # what was before did happen
+    assert [(member.since, member.until) for member in incident.members] == [(START, START + 2 * STEP)]
+
+
+def test_where_late_rows_take_back_a_recovery_the_incident_goes_on(ctx):
+    assert kinds(told(ctx, "low", "low", "normal", "normal")) == [EventKind.OPENED, EventKind.RESOLVED]
+    change(ctx, START + 3 * STEP, alpha="low")
+    ctx.source.add(rows(counts(START + 4 * STEP, alpha="low"), within="14min", delay="0s"))
+    (again,) = full_run(ctx, after(START + 4 * STEP))
+    assert again.kind is EventKind.OPENED
+    assert "again" in again.text
+    (incident,) = ctx.store.incidents()
+    assert incident.open
+    for number in (5, 6):
+        ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
+        said = full_run(ctx, after(START + number * STEP))
+    assert kinds(said) == [EventKind.RESOLVED]
+
+
+def test_a_violation_ends_the_run_red_and_names_the_incident(ctx):
+    told(ctx, "low")
+    (incident,) = ctx.store.incidents()
+    ctx.store.commit(Commit(episodes=[Episode("alpha")]), START)
+    with pytest.raises(RunFailed, match=f"incident {incident.id} is open, but none of its metrics is off"):
+        pipeline.finish(ctx, Reading({}), [])
+    ctx.store.commit(Commit(episodes=[Episode("bravo", opened=START)]), START)
+    with pytest.raises(RunFailed, match="bravo is off, but no incident is open"):
+        pipeline.finish(ctx, Reading({}), [])
+
+
+def test_an_incident_that_an_earlier_version_left_open_ends_with_the_next_run(ctx):
+    told(ctx, "low")
+    ctx.store.commit(Commit(episodes=[Episode("alpha")]), START)
+    ctx.source.add(rows(counts(START + STEP), within="14min", delay="0s"))
+    assert kinds(full_run(ctx, after(START + STEP))) == [EventKind.RESOLVED]
+    assert not [incident for incident in ctx.store.incidents() if incident.open]
+
+
+def test_an_incident_ends_with_words_when_its_metric_is_not_checked_any_more(ctx):
+    (opened,) = told(ctx, "low")
+    fewer = replace(ctx, metrics=[BRAVO, CHARLIE])
+    ctx.source.add(rows(counts(START + STEP, alpha="low"), within="14min", delay="0s"))
+    (ended,) = full_run(fewer, after(START + STEP))
+    assert (ended.reply_to, ended.text.splitlines()[0]) == (
+        opened.key, "⚪ <b>alpha: not checked any more</b> since 12:15, so the incident is closed"
+    )  # fmt: skip
+    assert full_run(fewer, after(START + 2 * STEP)) == []
+    assert pipeline.finish(fewer, Reading({}), []) == "all seen; 0 messages sent"
+
+
+def test_of_an_incident_only_the_metric_that_is_not_checked_any_more_ends(ctx):
+    ctx.source.add(rows(counts(START, alpha="low", charlie="low"), within="14min", delay="0s"))
+    assert kinds(full_run(ctx, after(START))) == [EventKind.OPENED]
+    fewer = replace(ctx, metrics=[BRAVO, CHARLIE])
+    for number in (1, 2):
+        ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
+        said = full_run(fewer, after(START + number * STEP))
+    assert kinds(said) == [EventKind.RESOLVED]
+
+
+@pytest.mark.parametrize("how", ["snoozed", "muted", "silenced"])
+def test_a_correction_makes_no_sound_while_the_incident_is_silent_and_names_the_buckets_whose_rows_came(ctx, how):
+    """No data from 12:00 on; at 13:21 the rows of 12:00 to 13:30 are there."""
+    (opened,) = told(ctx, None, None, None, None, None)
+    assert (opened.kind, opened.quiet) == (EventKind.NO_DATA, False)
+    (incident,) = ctx.store.incidents()
+    until = START + 3 * HOUR
+    silent = replace(incident, muted=how == "muted", snoozed_until=until if how == "snoozed" else None)
+    silences = [Silence("*", START + HOUR, until)] if how == "silenced" else []
+    ctx.store.commit(Commit(incidents=[silent], silences=silences), START)
+    for number in range(6):
+        ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
+    (corrected,) = full_run(ctx, after(START + 5 * STEP))
+    assert (corrected.kind, corrected.quiet) == (EventKind.CORRECTED, True)
+    assert "late rows of Fri 12:00–13:15" in corrected.text
+
+
+def test_a_correction_rings_otherwise_and_names_each_span_of_late_rows(ctx):
+    told(ctx, None, None, None, None)
+    for number in (0, 2, 3, 4):
+        ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
+    (corrected,) = full_run(ctx, after(START + 4 * STEP))
+    assert not corrected.quiet
+    assert "late rows of Fri 12:00–12:15, Fri 12:30–13:00" in corrected.text

@@ -236,27 +236,20 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     member, episode = incident.member(event.metric), event.episode
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
-    now, over = member, replace(member, worst=_worse(member.worst, episode.worst), lost=member.lost + episode.lost)
+    now = member
+    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS:
-        ended = member.until or member.ended
-        now = replace(
-            member, until=None, ended=ended, gap=event.kind is EventKind.NO_DATA, worst=_worse(member.worst, episode.worst)
-        )
+        before, worst = member.until or member.ended, member.worst or episode.worst
+        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
     elif event.kind is EventKind.RESOLVED:
-        now = replace(over, until=episode.normal_since or event.bucket)
+        now = replace(ended, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
-        now = replace(member, gap=False) if episode.opened else replace(over, until=episode.back_since or event.bucket)
-    else:
-        now = replace(member, worst=_worse(member.worst, episode.worst))
+        now = replace(member, gap=False) if episode.opened else replace(ended, until=episode.back_since or event.bucket)
+    elif episode.worst is not None:
+        now = replace(member, worst=episode.worst)
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
-
-
-def _worse(one: Verdict | None, other: Verdict | None) -> Verdict | None:
-    """Return the verdict that is farther from normal; the first of two alike."""
-    known = [verdict for verdict in (one, other) if verdict is not None]
-    return max(known, key=lambda verdict: abs(verdict.score), default=None)
 
 
 def announce_unsilenced(

@@ -95,14 +95,16 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
 def _context(
     ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime, edited: bool = False
 ) -> messages.MessageContext:
-    """Return what the event's text needs beyond the event. `edited`: also the metric's newest verdict."""
+    """Return what the event's text needs beyond the event. `edited`: also the metric's newest verdict, whatever it is."""
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
     counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
     newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
     normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
-    latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
+    latest = _latest(event.metric, changes, judged) if incident and incident.open else None
+    if latest and not edited and (latest.status is not Status.MISSING or event.kind is not EventKind.OPENED):
+        latest = None  # a text that is sent for the first time is about its bucket, unless the rows have stopped since
     rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
     if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)

@@ -155,6 +155,6 @@ def _changed_buckets(item: DueBuckets, judged: Sequence[tuple[datetime, float]],
         if bucket >= item.first or not 0 <= position < len(values):
             continue
         now = float(values[position])
-        if not (isclose(value, now, rel_tol=SAME_VALUE) or (value != value and now != now)):
+        if not (isclose(value, now, rel_tol=SAME_VALUE) or now != now):  # rows that have gone were seen all the same
             out.append(bucket)
     return tuple(out)
