@@ -5,6 +5,7 @@ incident is open exactly while one of its episodes is.
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from alerting import metric_values, pipeline
+from alerting.detectors.auto import AutoDetector
 from alerting.detectors.limits import Below
 from alerting.incidents.consistency import inconsistencies
 from alerting.model.errors import RunFailed
@@ -20,7 +22,9 @@ from alerting.model.protocols import Commit
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EventKind, Label
 from alerting.notifiers.console import Console
-from alerting.pipeline.context import RunContext
+from alerting.pipeline.advance import fold_episodes
+from alerting.pipeline.context import DueBuckets, RunContext
+from alerting.pipeline.judge import judge_series, verdicts
 from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 
@@ -73,6 +77,11 @@ def run(ctx, now):
     return changes
 
 
+courses = st.sampled_from(["normal", "normal", *VALUES]).flatmap(  # of all metrics, or of each its own
+    lambda all_: st.just(dict.fromkeys(NAMES, all_)) | st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES})
+)
+
+
 class Life(RuleBasedStateMachine):
     """A table whose rows come in order, late, in two parts or not at all; runs, some missed; people; a catalogue that changes."""
 
@@ -85,31 +94,33 @@ class Life(RuleBasedStateMachine):
     def first_run(self):
         run(self.ctx, after(START - STEP))
 
-    @rule(
-        values=st.fixed_dictionaries({name: st.sampled_from(["normal", "normal", *VALUES]) for name in NAMES}), few=st.booleans()
-    )
+    @rule(values=courses, few=st.booleans())
     def a_bucket_and_a_run(self, values, few):
         self.add(counts(self.bucket, **values, few=few))
         self.run()
 
-    @rule(values=st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES}))
-    def a_bucket_without_a_run(self, values):
-        self.add(counts(self.bucket, **values))
-        self.bucket += STEP
+    @rule(values=st.fixed_dictionaries({name: st.sampled_from(["low", "normal", "none"]) for name in NAMES}))
+    def a_short_incident(self, values):
+        for each in (values, {}, {}):
+            self.add(counts(self.bucket, **each))
+            self.run()
 
-    @rule(
-        within=st.sampled_from(["2min", "14min"]),
-        values=st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES}),
-    )
-    def half_a_bucket(self, within, values):
-        """The rest comes by and by; where the first part ends early, the run can see that it is incomplete."""
+    @rule(within=st.sampled_from(["2min", "14min"]), values=courses, rest=st.booleans())
+    def half_a_bucket(self, within, values, rest):
+        """The rest comes before the next run, or later; if the first part ends early, the run sees that rows are missing."""
         self.parts[self.bucket] = counts(self.bucket, **values) * 0.7
         self.add(counts(self.bucket, **values) * 0.3, within)
         self.run()
+        if rest:
+            self.the_rest_comes()
+            self.run()
 
-    @rule()
-    def nothing_comes(self):
-        self.run()
+    @rule(runs=st.booleans())
+    def nothing_comes(self, runs):
+        if runs:
+            self.run()
+        else:
+            self.bucket += STEP
 
     @rule()
     def the_rest_comes(self):
@@ -117,30 +128,28 @@ class Life(RuleBasedStateMachine):
             self.add(part)
         self.parts = {}
 
-    @rule(back=st.integers(1, 8), values=st.fixed_dictionaries({name: st.sampled_from([*VALUES]) for name in NAMES}))
+    @rule(back=st.integers(1, 6), values=courses)
     def rows_of_a_judged_bucket_change(self, back, values):
         bucket = self.bucket - back * STEP
         self.parts.pop(bucket, None)
         self.ctx.source.remove(bucket, bucket + STEP)
         self.add(counts(bucket, **values))
 
-    @rule(press=st.sampled_from(["snooze", "mute", *Label]))
-    def a_person_presses(self, press):
-        def pressed(incident):
-            if press == "snooze":
-                return replace(incident, snoozed_until=self.bucket + HOUR)
-            return replace(incident, muted=True) if press == "mute" else replace(incident, label=press)
-
-        incidents = self.ctx.store.incidents(self.bucket - HOUR)
-        self.ctx.store.commit(Commit(incidents=[pressed(incident) for incident in incidents]), self.bucket)
-
-    @rule(scope=st.sampled_from(["*", *NAMES]), buckets=st.integers(1, 6))
-    def a_silence_is_planned(self, scope, buckets):
-        self.ctx.store.commit(Commit(silences=[Silence(scope, self.bucket, self.bucket + buckets * STEP)]), self.bucket)
-
-    @rule(names=st.sets(st.sampled_from(NAMES), min_size=1))
-    def the_catalogue_changes(self, names):
-        self.ctx = replace(self.ctx, metrics=[each for each in METRICS if each.name in names])
+    @rule(
+        what=st.sampled_from(["snooze", "mute", "silence", "catalogue", *Label]),
+        names=st.sets(st.sampled_from(NAMES), min_size=1),
+        buckets=st.integers(1, 6),
+    )
+    def somebody_does_something(self, what, names, buckets):
+        until = self.bucket + buckets * STEP
+        if what == "catalogue":
+            self.ctx = replace(self.ctx, metrics=[each for each in METRICS if each.name in names])
+        elif what == "silence":
+            self.ctx.store.commit(Commit(silences=[Silence(name, self.bucket, until) for name in names]), self.bucket)
+        else:
+            values = {"snooze": {"snoozed_until": until}, "mute": {"muted": True}}.get(what, {"label": what})
+            pressed = [replace(incident, **values) for incident in self.ctx.store.incidents(self.bucket - HOUR)]
+            self.ctx.store.commit(Commit(incidents=pressed), self.bucket)
 
     @rule()
     def all_is_well_in_the_end(self):
@@ -173,7 +182,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+TestLife.settings = settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # Single courses, with what is told of them
@@ -314,3 +323,25 @@ def test_a_correction_rings_otherwise_and_names_each_span_of_late_rows(ctx):
     (corrected,) = full_run(ctx, after(START + 4 * STEP))
     assert not corrected.quiet
     assert "late rows of Fri 12:00–12:15, Fri 12:30–13:00" in corrected.text
+
+
+@pytest.mark.parametrize("form", ["count", "number"])
+@pytest.mark.parametrize("gap", [timedelta(minutes=30), 6 * HOUR, 40 * HOUR], ids=str)
+def test_after_a_gap_the_data_are_judged_against_the_level_before_it(gap, form):
+    """Eight weeks of history; what comes back at a third of it keeps the incident open, whatever the length of the gap."""
+    index = pd.date_range(START - timedelta(days=56), START + gap + 2 * HOUR, freq=STEP, inclusive="left")
+    rhythm = 1000 + 300 * np.sin(2 * np.pi * (index.hour + index.minute / 60).to_numpy() / 24)
+    values = pd.Series((rhythm * np.random.default_rng(0).lognormal(0, 0.03, len(index))).round(), index)
+    values[index >= START] = np.nan
+    back = index >= START + gap
+    values[back] = (rhythm[back] * np.r_[np.full(4, 0.33), np.ones(back.sum() - 4)]).round()
+    watched = replace(ALPHA, rule=AutoDetector(), form=form)
+    due = DueBuckets(watched, START - HOUR, index[-1].to_pydatetime())
+    found = verdicts([due], {"alpha": judge_series(watched, values, "UTC")})
+    _, events = fold_episodes([watched], found, {})
+    assert [(e.kind, e.bucket - START) for e in events if e.kind not in (EventKind.REMINDER, EventKind.WORSENED)] == [
+        (EventKind.NO_DATA, STEP),
+        (EventKind.DATA_BACK, gap),
+        (EventKind.OPENED, gap),
+        (EventKind.RESOLVED, gap + 5 * STEP),
+    ]
