@@ -117,6 +117,7 @@ class IncidentGrouping:
         if known:
             self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
         else:
+            event = replace(event, verdict=event.episode.worst or event.verdict)
             self._update(self._opened([event]), [event], new=True)
 
     def _incident_of(self, event: Event) -> Incident | None:
