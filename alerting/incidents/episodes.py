@@ -74,7 +74,7 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Advance a FIRING or RECOVERING episode: worsen, remind, or resolve it after enough normal buckets."""
     if verdict.status is Status.ANOMALOUS:
         episode = replace(_with_anomaly(episode, verdict, policy), state=EpisodeState.FIRING)
-        if verdict.is_new and _is_worse(episode.last_notified_verdict, verdict, policy):
+        if _is_worse(episode.last_notified_verdict, verdict, policy):
             return _notify(EventKind.WORSENED, verdict, episode)
         return _remind(episode, verdict, policy)
 

@@ -190,7 +190,12 @@ class IncidentGrouping:
             return self._combined(opening, after)
         if not before.open:
             return replace(self._combined(opening, after), again=True) if after.reopened <= MAX_REOPEN_MESSAGES else None
-        worse = [e for e in events if e.kind is EventKind.WORSENED or (e in opening and self._is_notable(before, e))]
+        leads = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
+        worse = [
+            e
+            for e in events
+            if e.kind is EventKind.WORSENED or e.metric == leads or (e in opening and self._is_notable(before, e))
+        ]
         if worse:
             return replace(self._combined(worse, after), kind=EventKind.WORSENED)
 

@@ -133,8 +133,11 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
     event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
     reader, form, bucket = context.reader, context.metric.form, shown.bucket
     language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
-    end = subject.over if incident and incident.closed and not incident.corrected else None
+    end = event.episode.normal_since if shown.status is Status.NORMAL else None
+    if incident and incident.closed:
+        end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
+    first = subject.member.since if subject.member and event.verdict.status is Status.MISSING else event.verdict.bucket
     opened = event.verdict if bucket != event.verdict.bucket and not (worst and worst.bucket == event.verdict.bucket) else None
     return {
         "since": reader.at(start, near=bucket),
@@ -144,7 +147,7 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
         "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
         "lasted_in_all": duration(end - start, language) if end else "",
         "opened": verdict_facts(opened, form, language) if opened else None,  # where that is neither shown nor the worst
-        "opened_at": reader.at(event.verdict.bucket, near=bucket),
+        "opened_at": reader.at(first, near=bucket),
         "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not shown
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),

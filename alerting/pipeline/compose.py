@@ -21,7 +21,7 @@ from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
-from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
@@ -85,10 +85,12 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     if lead != event.metric:
         about = incident if lead == incident.root.metric else replace(incident, cause=None)  # the cause is that of the root
         event = replace(opening_event(about, changes.episodes, lead), quiet=event.quiet, again=event.again)
-    is_gap = newest[lead].status is Status.MISSING
-    kind, episode = EventKind.NO_DATA if is_gap else EventKind.OPENED, event.episode
+    if newest[lead].status is not Status.MISSING:
+        return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
+    episode = changes.episodes.get(lead, event.episode)
     gap = episode.gap_since or newest[lead].bucket
-    return replace(event, kind=kind, episode=replace(episode, gap_since=gap if is_gap else None))
+    event = event if event.verdict.status is Status.MISSING else replace(event, verdict=newest[lead], bucket=newest[lead].bucket)
+    return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
 
 
 def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:
@@ -108,6 +110,10 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
         event = opening_event(incident, changes.episodes)
         if incident.open:
             event = entry_event(ctx, event, changes, judged)
+        elif incident.root.worst and not incident.root.gap:  # it was more than a gap
+            root = incident.root
+            whole = Episode(root.metric, since=root.since, worst=root.worst, lost=root.lost)
+            event = replace(event, kind=EventKind.OPENED, episode=whole)
         then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
         message = messages.compose(event, _context(then, event, changes, judged, now))
         if message.text != before:
@@ -135,7 +141,8 @@ def _context(
     is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
     latest = _latest(event.metric, changes, judged) if is_entry else None
     latest = latest if latest and latest.bucket > event.bucket else None
-    shown = latest or event.verdict
+    is_over = event.kind is EventKind.OPENED and incident is not None and incident.closed is not None
+    shown = latest or (event.episode.worst if is_over else None) or event.verdict
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
     newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: shown.bucket].max()

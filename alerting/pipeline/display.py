@@ -90,8 +90,9 @@ def message_buckets(changes: StateChange) -> dict[str, datetime]:
     """Return metric -> the bucket that the message about it shows."""
     events = [each for event in changes.events for each in (event, *event.also)]
     entries = {event.metric for event in changes.events if event.kind in OPENING_KINDS}  # an entry shows the newest
+    entries |= {incident.root.metric for incident in changes.incidents if incident.open and incident.last_notified}
     newest = {name: verdict.bucket for name, verdict in changes.newest.items() if name in entries}
-    return {event.metric: newest.get(event.metric, event.bucket) for event in events}
+    return {event.metric: event.bucket for event in events} | newest
 
 
 def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> pd.DataFrame:
