@@ -119,5 +119,5 @@ class Claims:
 
 def length(text: str) -> timedelta:
     """Parse 2 h 45 min · 1 day 3 h."""
-    words = text.replace(WIDE, " ").split()
+    words = text.replace(WIDE, " ").split() if text[0].isdigit() else []  # less than a minute
     return timedelta(minutes=sum(int(count) * UNITS[unit] for count, unit in zip(words[::2], words[1::2], strict=True)))

@@ -16,8 +16,10 @@ from alerting import pipeline
 from alerting.detectors.auto import Chosen
 from alerting.messages.format import ClockFormat
 from alerting.metrics import metrics_of_table
+from alerting.model.tables import cell_text
 from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
+from alerting.pipeline import display
 from alerting.pipeline.advance import verdict_of
 from alerting.pipeline.compose import alert_figure, entry_event, newest_verdict
 from alerting.pipeline.context import RunContext
@@ -172,6 +174,21 @@ def false_pictures(ctx, message, event, judged, changes):
     return [*out, *([f"the band ends at {last}, off the axis ({top})"] if last.max() > 1.5 * top else [])]
 
 
+def false_table(ctx, message, judged, changes):
+    """Return where the table of the run's page and a text about the newest bucket differ."""
+    claims, row = (
+        Claims.read(message.text, ctx.language),
+        display.show_verdicts(ctx, judged, judged.reading, changes).loc[message.metric],
+    )
+    if message.bucket != changes.newest[message.metric].bucket or claims.expected is None:
+        return []
+    names = ("value", "low", "expected", "high")
+    pairs = [(name, getattr(claims, name), float(row[name].replace(",", ""))) for name in names]
+    wrong = [name for name, said, shown in pairs if said and abs(said.value - max(shown, 0)) > said.error + 0.001 * abs(shown)]
+    marked = row["message about"] == cell_text(message.bucket, ctx.zone)
+    return [f"{message.key}: {wrong} of {dict(row)}"] if wrong or not marked else []
+
+
 def plain(text):
     return re.sub("<[^>]*>", "", text)
 
@@ -189,6 +206,7 @@ def test_every_message_of_a_story_is_true(tmp_path, story, language, rule):
                   for event in changes.events if event.incident}  # fmt: skip
         for message in texts:
             wrong += false_claims(ctx, message, now, judged, changes, series)
+            wrong += false_table(ctx, message, judged, changes)
             if message.key in pictured:
                 wrong += false_pictures(ctx, message, events[message.key], judged, changes)
                 seen += 1
