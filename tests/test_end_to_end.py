@@ -148,7 +148,7 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert len(texts(bot)) == 2
     code, printed = cron.run(at(65))  # kept, and sent once
     assert code == 0, printed
-    assert [t.split(" still")[0].split(" is")[0] for t in texts(bot)[2:]] == ["👀 Anna", "🟠 Likes"]
+    assert [t.split(" still")[0].split(" is")[0] for t in texts(bot)[2:]] == ["👀 Anna", "🔴 Likes"]  # half is gone
     assert all(m.reply_to == opening.id for m in bot.messages[-2:])
     assert "Anna is on it" in texts(bot)[-1]
 
