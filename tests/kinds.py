@@ -18,7 +18,8 @@ OUTSIDE = {
 }  # fmt: skip
 running: pytest.Item | None = None  # the test in progress
 LONG = {  # modules that need too much processor time to be fast
-    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_simulate", "test_store_stateful",
+    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_messages_true", "test_simulate",
+    "test_store_stateful",
 }  # fmt: skip
 LONGEST = {  # started first, so that two processes end at about the same time
     "test_clickhouse", "test_destinations", "test_embedded", "test_end_to_end", "test_faults", "test_new_metric", "test_runner",

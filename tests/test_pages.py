@@ -99,6 +99,7 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
     tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
     shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
     assert shown == [
+        "display.show_open",
         "display.show_verdicts",
         "charts.overview_chart",
         "display.show_changes",

@@ -57,7 +57,10 @@ def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[s
         if member not in gone:
             left.append(member)
         elif member.joined < again[member.metric]:
-            left.append(replace(member, until=member.ended or again[member.metric]))
+            before = (
+                member if member.since <= member.joined else replace(member, since=member.joined, worst=member.first, lost=0.0)
+            )
+            left.append(replace(before, until=member.ended or again[member.metric]))
     if not left:
         return replace(incident, closed=bucket, corrected=True)
     over = all(member.until for member in left)

@@ -83,7 +83,7 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Advance a FIRING or RECOVERING episode: worsen, remind, or resolve it after enough normal buckets."""
     if verdict.status is Status.ANOMALOUS:
         episode = replace(_with_anomaly(episode, verdict, policy), state=EpisodeState.FIRING)
-        if verdict.is_new and _is_worse(episode.last_notified_verdict, verdict, policy):
+        if _is_worse(episode.last_notified_verdict, verdict, policy):
             return _notify(EventKind.WORSENED, verdict, episode)
         return _remind(episode, verdict, policy)
 
@@ -104,19 +104,33 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
     """
     share = verdict.value / verdict.usual if verdict.usual and episode.state in OPEN_STATES else float("nan")
     fall = episode.fell_to - episode.expected_share
-    if share != share or fall != fall or episode.opened is None or verdict.bucket - episode.opened >= HOLD_BASELINE:
+    if share != share or fall != fall or episode.opened is None:
         return verdict
-    expected = verdict.usual * episode.expected_share
-    scale = expected / verdict.expected if verdict.expected else 1.0
+    if not timedelta() < verdict.bucket - episode.opened < HOLD_BASELINE:
+        return verdict
     anomalous = (share - episode.expected_share) / fall > RECOVERED_SHARE
+    expected, limit = (
+        verdict.usual * level for level in (episode.expected_share, episode.expected_share + RECOVERED_SHARE * fall)
+    )
+    low, high = _band_around(expected, episode.last_notified_verdict or verdict)
+    low, high = (limit, high) if fall < 0 else (low, limit)
+    if not anomalous:
+        low, high = min(low, verdict.value), max(high, verdict.value)
     return replace(
         verdict,
         status=Status.ANOMALOUS if anomalous else Status.NORMAL,
-        low=verdict.low * scale,
+        low=low,
         expected=expected,
-        high=verdict.high * scale,
+        high=high,
+        score=(verdict.value - expected) / abs(limit - expected),
         reason=verdict.reason if anomalous else "",
     )
+
+
+def _band_around(expected: float, notified: Verdict) -> tuple[float, float]:
+    """Return low and high around `expected`, as wide in proportion as those of the notified verdict."""
+    scale = expected / notified.expected if notified.expected else 1.0
+    return notified.low * scale, notified.high * scale
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
@@ -139,7 +153,7 @@ def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode
     return replace(
         episode,
         since=episode.since or verdict.bucket,
-        worst=episode.worst if episode.worst and abs(episode.worst.score) >= abs(verdict.score) else verdict,
+        worst=episode.worst if episode.worst and not episode.worst.size < verdict.size else verdict,
         answers=_answers(episode, "a", policy),
         normal_since=None,
         lost=episode.lost + verdict.loss,

@@ -15,6 +15,7 @@ from itertools import groupby
 from alerting.incidents.consistency import ENDING_KINDS, OPENING_KINDS, is_worth_message
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
+from alerting.model.severity import leads, size_of
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
@@ -102,7 +103,9 @@ class IncidentGrouping:
                 by_incident.setdefault(incident.id, []).append(event)
             elif event.kind in OPENING_KINDS and not self._was_notified(event):
                 opening.append(event)
-        if opening:
+        if opening and (reopened := self._reopened_by(by_incident)):
+            by_incident[reopened] += opening  # they go wrong together: one thread
+        elif opening:
             by_incident[self._opened(opening).id] = opening
         for name, group in by_incident.items():
             self._update(self.incidents[name], group, new=group is opening)
@@ -134,13 +137,19 @@ class IncidentGrouping:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
+    def _reopened_by(self, by_incident: Mapping[str, list[Event]]) -> str:
+        """Return the id of a closed incident that these events open again, the newest; "" if none does."""
+        closed = [name for name in by_incident if not self.incidents[name].open and not self.incidents[name].label]
+        reopened = [name for name in closed if any(event.kind in OPENING_KINDS for event in by_incident[name])]
+        return max(reopened, key=lambda name: self.incidents[name].opened, default="")
+
     def _was_notified(self, event: Event) -> bool:
         """Return whether a closed incident of the metric covers the bucket, which late rows caused to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
         return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
 
     def _may_join(self, incident: Incident, event: Event) -> bool:
-        age = event.bucket - incident.opened
+        age = event.bucket - max(incident.opened, min(member.since for member in incident.affected))  # since it was reopened
         snoozed = incident.snoozed_until is not None and event.bucket < incident.snoozed_until
         if incident.muted or incident.label or snoozed:  # a person's decision covers what they saw, not later anomalies
             return False
@@ -150,7 +159,7 @@ class IncidentGrouping:
 
     def _opened(self, events: list[Event]) -> Incident:
         """Add a new incident of these events, with the root metric first and an unused id. Return it."""
-        root = self.tree.first(event.metric for event in events)
+        root = self.tree.lead({event.metric: event.verdict for event in events})
         members = {event.metric: _member(event) for event in sorted(events, key=lambda event: event.metric != root)}
         bucket = members[root].joined
         name = f"{bucket:%Y%m%dT%H%MZ}-{root}"
@@ -166,7 +175,7 @@ class IncidentGrouping:
             after = _with_event(after, event)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
-        after = replace(after, closed=bucket if over else None, reopened=reopened)
+        after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         notification = self._notification(before, after, events, new, silent)
         if over:
@@ -177,6 +186,15 @@ class IncidentGrouping:
             shown = replace(after, last_notified=None) if unannounced else after
             self.notifications.append(replace(notification, incident=shown))
         self.incidents[after.id] = after
+
+    def _with_root(self, incident: Incident) -> Incident:
+        """Return the open incident with the member first that its messages lead with; its cause was that of the root before."""
+        if not incident.open:
+            return incident
+        root = self.tree.lead({member.metric: member.worst or member.first for member in incident.affected}, incident.root.metric)
+        if root == incident.root.metric:
+            return incident
+        return replace(incident, members=tuple(sorted(incident.members, key=lambda m: m.metric != root)), cause=None)
 
     def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
         """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""
@@ -193,7 +211,12 @@ class IncidentGrouping:
         if not before.open:
             again = after.reopened <= MAX_REOPEN_MESSAGES and any(map(is_worth_message, opening))
             return replace(self._combined(opening, after), again=True) if again else None
-        worse = [e for e in events if e.kind is EventKind.WORSENED or (e in opening and self._is_notable(before, e))]
+        leader = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
+        worse = [
+            e
+            for e in events
+            if e.kind is EventKind.WORSENED or e.metric == leader or (e in opening and self._is_notable(before, e))
+        ]
         if worse:
             return replace(self._combined(worse, after), kind=EventKind.WORSENED)
 
@@ -218,9 +241,8 @@ class IncidentGrouping:
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
     def _combined(self, events: list[Event], after: Incident) -> Event:
-        """Return one event for all: the root's, otherwise that of the highest metric in the tree, with the others in `also`."""
-        names = [event.metric for event in events]
-        first = after.root.metric if after.root.metric in names else self.tree.first(names)
+        """Return one event for all: that of the metric that leads (see `MetricTree.lead`), with the others in `also`."""
+        first = self.tree.lead({event.metric: event.verdict for event in events}, after.root.metric)
         lead = next(event for event in events if event.metric == first)
         return replace(lead, also=tuple(event for event in events if event is not lead))
 
@@ -241,6 +263,10 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
+    elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
+        now = replace(
+            _member(event), joined=member.joined, first=member.first, ended=member.until
+        )  # what is told of a new episode begins with it
     elif event.kind in OPENING_KINDS:
         before, worst = member.until or member.ended, member.worst or episode.worst
         now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
@@ -270,9 +296,9 @@ def announce_unsilenced(
     return after, openings
 
 
-def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
-    """Return the event that opened the incident, rebuilt from the stored incident and `episodes`."""
-    root = incident.root
+def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: str = "") -> Event:
+    """Return the event that opened the incident, rebuilt from the stored incident and `episodes`. `metric`: another member's."""
+    root = incident.member(metric) or incident.root
     episode = episodes.get(root.metric) or Episode(root.metric)
     if root.gap or root.first.status is Status.MISSING:  # it began as a gap, even if an anomaly followed
         return Event(EventKind.NO_DATA, root.metric, root.joined, root.first, replace(episode, gap_since=root.since), incident)
@@ -295,20 +321,20 @@ class MetricTree:
             raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
 
         self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
-        self._roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        self.roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
         for name in parents_first:
             self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
-            self._roots[name] = frozenset[str]().union(*(self._roots[parent] for parent in parents[name])) or frozenset({name})
+            self.roots[name] = frozenset[str]().union(*(self.roots[parent] for parent in parents[name])) or frozenset({name})
 
     def related(self, one: str, other: str) -> bool:
         """Return whether two metrics have a root in common."""
-        roots = self._roots
+        roots = self.roots
         return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
 
     def relatives(self) -> dict[str, set[str]]:
         """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
         by_root: dict[str, set[str]] = {}
-        for name, roots in self._roots.items():
+        for name, roots in self.roots.items():
             for root in roots:
                 by_root.setdefault(root, set()).add(name)
         out: dict[str, set[str]] = {}
@@ -321,6 +347,12 @@ class MetricTree:
         """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
         chosen = set(names)
         return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+
+    def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
+        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
+        `root` of the incident, otherwise the highest in the tree."""
+        names = leads({name: size_of(verdict) for name, verdict in verdicts.items()})
+        return root if root in names else self.first(names)
 
     def is_platform(self, names: Iterable[str]) -> bool:
         """Return whether the root metrics of all products (two at least) are among `names`."""

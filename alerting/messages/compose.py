@@ -65,9 +65,9 @@ def compose(event: Event, context: MessageContext) -> Message:
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
 
     # The last lines: how late the text is, where it leads, and who is called
-    lateness = reader.now - event.bucket - metric.step
-    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    bucket = subject.shown.bucket if event.kind in OPENING_KINDS else event.bucket
+    lateness, is_ended = reader.now - bucket - metric.step, event.kind in OPENING_KINDS and is_over
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_ended and event.kind is not EventKind.CORRECTED
     is_called = event.kind not in GOOD_KINDS and not is_over
     footer = {
         "late": duration(lateness, reader.language) if is_late else "",
@@ -83,7 +83,7 @@ def compose(event: Event, context: MessageContext) -> Message:
         f"{event.key}/text",
         event.kind,
         event.metric,
-        event.bucket,
+        bucket,
         render(template, reader.language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",

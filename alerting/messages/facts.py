@@ -49,7 +49,7 @@ from alerting.model.verdict import EventKind, Status, Verdict
 
 DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 
-CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
+CRITICAL_ICON, WARNING_ICON, NO_DATA_ICON = "🔴", "🟡", "⚫"
 MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
 MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
 SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
@@ -98,16 +98,17 @@ class RarityFacts:
 def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
-    verdict, before, incident = event.verdict, subject.before, event.incident
-    icon = CRITICAL_ICON if subject.is_critical else WARNING_ICON
+    verdict, before, incident = subject.shown, subject.before, event.incident
+    icon = CRITICAL_ICON if subject.is_critical else NO_DATA_ICON if verdict.status is Status.MISSING else WARNING_ICON
     if incident and incident.closed:
         icon = "🟢"
     if incident and incident.corrected:
         icon = "↩️"
     return {
         "icon": icon,
+        "is_critical": subject.is_critical,
         "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
-        "when": reader.span(event.bucket, event.bucket + metric.step),
+        "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
         "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
         "verdict": verdict_facts(verdict, metric.form, reader.language),
         "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last
@@ -129,26 +130,30 @@ def event_facts(subject: Subject) -> dict[str, Any]:
 
 
 def _course_facts(subject: Subject) -> dict[str, Any]:
-    """Return what is known of the metric over time: since when it is not normal, its worst, newest and earlier values."""
-    event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
-    language, form, latest = reader.language, context.metric.form, context.latest
-    numbers, start = NumberFormat.of(form, language, event.verdict), subject.since or event.bucket
-    end = subject.over if incident and incident.closed and not incident.corrected else None
-    worst = subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    """Return what is known of the metric over time: since when it is not normal, its first, worst and earlier values."""
+    event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
+    reader, form, bucket = context.reader, context.metric.form, shown.bucket
+    language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
+    end = event.episode.normal_since if shown.status is Status.NORMAL else None
+    if incident and incident.closed:
+        end = None if incident.corrected else subject.over
+    worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
+    first = subject.member.since if subject.member and event.verdict.status is Status.MISSING else event.verdict.bucket
+    opened = event.verdict if bucket != event.verdict.bucket and not (worst and worst.bucket == event.verdict.bucket) else None
     return {
-        "since": reader.at(start, near=event.bucket),
+        "since": reader.at(start, near=bucket),
         "is_since_known": subject.since is not None,
-        "is_first_bucket": start == event.bucket and latest is None,
+        "is_first_bucket": start == bucket,
         "lasted": duration(subject.until - start, language),  # until now
         "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
         "lasted_in_all": duration(end - start, language) if end else "",
-        "latest": verdict_facts(latest, form, language) if latest else None,  # in an opening message that is edited
-        "latest_when": reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
-        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not the event's own
-        "worst_at": reader.at(worst.bucket, near=event.bucket) if worst else "",
+        "opened": verdict_facts(opened, form, language) if opened else None,  # where that is neither shown nor the worst
+        "opened_at": reader.at(first, near=bucket),
+        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not shown
+        "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
-        "rarity": _rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+        "rarity": _rarity_facts(context.rarity, shown, reader) if context.rarity and bucket == event.bucket else None,
     }
 
 
@@ -341,14 +346,14 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
 
 def _end_of_gap(subject: Subject) -> datetime:
     """Return the end of the gap, as far as it is known."""
-    event, latest = subject.event, subject.context.latest
+    event = subject.event
     if event.kind in END_KINDS:
         return (subject.member.until if subject.member else None) or event.bucket
     if event.kind is not EventKind.NO_DATA:
         return event.bucket + subject.context.metric.step
     if subject.over and event.incident and event.incident.closed:
         return subject.over
-    return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
+    return subject.until
 
 
 def _end_facts(subject: Subject) -> dict[str, Any]:
@@ -357,7 +362,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
     language, now = reader.language, reader.now
     normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
     last, over = subject.over or normal, subject.over or event.bucket
-    is_whole = incident is not None and subject.since is not None and subject.context.is_platform
+    is_whole = incident is not None and not incident.reopened and subject.since is not None and subject.context.is_platform
     since = min(member.since for member in incident.members) if is_whole and incident else subject.since
     lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
     cause = incident.cause if incident and not incident.corrected else None

@@ -8,9 +8,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from alerting.model.metric import Policy
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+from alerting.model.verdict import Episode, EventKind, Label, Verdict
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Member:
     first: Verdict  # that event's verdict
     gap: bool = False  # the metric has no data, rather than anomalous data
     until: datetime | None = None  # first normal bucket; None: still affected
-    worst: Verdict | None = None  # with the largest score; None: unknown
+    worst: Verdict | None = None  # with the largest size; None: unknown
     lost: float = 0.0  # as in Episode
     ended: datetime | None = None  # its last `until` before it was affected again
 
@@ -119,19 +118,6 @@ class Event:
             return f"{self.incident.id}/opened"
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
-
-    def is_critical(self, policy: Policy, others: Iterable[Verdict] = ()) -> bool:
-        """Return whether a metric is far from normal; `others`: more verdicts that an opening reports.
-
-        Only openings and worsenings of an incident that goes on can be critical. An unknown score is: the value may be anything.
-        """
-        is_over = self.incident is not None and (self.incident.corrected or self.incident.closed is not None)
-        if is_over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
-            return False
-        verdicts = (self.verdict, *others)
-        if self.kind is EventKind.WORSENED:
-            verdicts = (self.verdict,) if self.verdict.status is not Status.MISSING else ()
-        return any(not abs(verdict.score) < policy.critical for verdict in verdicts)
 
 
 def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:

@@ -104,6 +104,21 @@ class Verdict:
         return self.residual / abs(self.reference) if self.reference else float("nan")
 
     @property
+    def size(self) -> float:
+        """How far the value is off, from 0 to 1 and without a sign: the share that is gone, 1 for all of it.
+
+        Of a rise by the share r it is r / (r + 2): three times the reference is as far off as half of it. A reference of 0 is
+        replaced by the edge of the band. NaN where nothing is known.
+        """
+        change = self.change
+        if self.reference == 0:
+            edge = self.high if self.residual > 0 else self.low
+            change = (self.value - edge) / abs(edge) if edge else self.residual * float("inf")
+        if not change > 0:
+            return change if change != change else min(1.0, -change)
+        return 1 - 2 / (change + 2)
+
+    @property
     def loss(self) -> float:
         """Expected minus value, 0 where unknown: a fixed limit does not tell what was lost."""
         loss = self.expected - self.value
@@ -131,7 +146,7 @@ class Episode:
     last_notified_verdict: Verdict | None = None  # the last anomalous verdict with an event
     expected_share: float = float("nan")  # expected / usual when a sudden change opened it ...
     fell_to: float = float("nan")  # ... and value / usual
-    worst: Verdict | None = None  # with the largest score so far
+    worst: Verdict | None = None  # with the largest size so far
     last: Verdict | None = None  # the newest verdict that had a value
     recent: str = ""  # the newest statuses, one letter each (n, a, m, u), the newest last
     answers: str = ""  # normal (n) or anomalous (a) since it opened, against the level before; the newest last

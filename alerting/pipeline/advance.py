@@ -5,9 +5,12 @@ Where late rows have made normal what was reported, the incident is corrected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
 
 from alerting.incidents.consistency import (
     is_open,
@@ -17,13 +20,13 @@ from alerting.incidents.consistency import (
     without_members,
     without_metrics,
 )
-from alerting.incidents.episodes import step
+from alerting.incidents.episodes import against_level_before, step
 from alerting.incidents.grouping import announce_unsilenced, is_silent, one_event_each, update_incidents
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judge import NUMBERS, JudgedMetrics
 from alerting.pipeline.segment_watch import SegmentResult, watch_segments
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
@@ -51,8 +54,9 @@ class PreviousState:
 class StateChange:
     """Every metric's episode and every incident after the due buckets, and the events to report.
 
-    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket. `unchecked`: incidents
-    that are over because none of their metrics that were off is checked any more.
+    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket, as its episode
+    compared it. `before`: the episodes before the due buckets. `unchecked`: incidents that are over because none of their
+    metrics that were off is checked any more.
     """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -63,12 +67,64 @@ class StateChange:
     newest: dict[str, Verdict] = field(default_factory=dict)
     now: datetime | None = None
     segments: SegmentResult = field(default_factory=SegmentResult)
+    before: Mapping[str, Episode] = field(default_factory=dict)
     unchecked: Sequence[Incident] = ()
+
+    def compared(self, judged: Mapping[str, pd.DataFrame]) -> ComparedFrames:
+        """Return the frames of the judged metrics with the numbers that the messages give."""
+        return ComparedFrames(judged, self)
 
     def with_incidents(self, new: Callable[[Incident], Incident]) -> StateChange:
         """Apply `new` to every incident, also to those in the events."""
         events = [replace(event, incident=new(event.incident)) if event.incident else event for event in self.events]
         return replace(self, events=events, incidents=[new(incident) for incident in self.incidents])
+
+
+@dataclass(frozen=True)
+class ComparedFrames(Mapping[str, pd.DataFrame]):
+    """Frames of judged metrics, where buckets of an episode are compared with the level before it. Built on access.
+
+    So the table, the chart and the message give the same numbers for a bucket.
+    """
+
+    judged: Mapping[str, pd.DataFrame]
+    changes: StateChange
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        newest = self.changes.newest.get(name)
+        episode = self.changes.episodes.get(name)
+        if episode is None or episode.opened is None:  # it has just ended, if there was one
+            episode = self.changes.before.get(name)
+        return compare_frame(self.judged[name], name, episode, newest)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.judged)
+
+    def __len__(self) -> int:
+        return len(self.judged)
+
+
+def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *known: Verdict | None) -> pd.DataFrame:
+    """Return a judged frame whose buckets since the episode opened are compared with the level before it; and those `known`."""
+    since = episode.opened if episode else None
+    rows = frame.loc[since:] if since and episode and episode.fell_to == episode.fell_to else frame.iloc[:0]
+    found = [verdict for verdict in known if verdict is not None and verdict.bucket in frame.index]
+    if episode and len(rows):
+        found = [against_level_before(episode, verdict_of(name, bucket, row)) for bucket, row in rows.iterrows()] + found
+    if not found:
+        return frame
+    frame = frame.copy()
+    for verdict in found:
+        frame.loc[verdict.bucket, ["low", "expected", "high", "score", "status"]] = [
+            verdict.low, verdict.expected, verdict.high, verdict.score, verdict.status.value,
+        ]  # fmt: skip
+    return frame
+
+
+def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a row of a judged frame."""
+    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+    return Verdict(name, bucket, Status(row["status"] or Status.UNKNOWN), value, low, expected, high, score, usual=usual)
 
 
 def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:
@@ -104,12 +160,12 @@ def advance_state(
     alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
     due = [*due, *(DueBuckets(stand_ins[v.metric], v.bucket, v.bucket) for v in alerting)]
     verdicts = [*verdicts, *alerting]
-    newest = {verdict.metric: verdict for verdict in verdicts}
 
     before, unchecked = _end_unchecked(due, before)
     trail: EpisodeTrail = []
     folded = [item.metric for item in due]
     episodes, events = fold_episodes(folded, verdicts, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
+    newest = _newest_compared(verdicts, before.episodes, trail)
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
     worth_message += missing_ends(known, worth_message, newest, episodes)
@@ -123,8 +179,18 @@ def advance_state(
         return replace(incident, run=run, cause=incident.cause or segments.causes.get(incident.root.metric))
 
     reported = [*corrections, *reported, *unsilenced]
-    changes = StateChange(episodes, reported, due, incidents, trail, newest, before.now, segments, unchecked)
+    changes = StateChange(episodes, reported, due, incidents, trail, newest, before.now, segments, before.episodes, unchecked)
     return changes.with_incidents(with_run_and_cause)
+
+
+def _newest_compared(verdicts: Sequence[Verdict], before: Mapping[str, Episode], trail: EpisodeTrail) -> dict[str, Verdict]:
+    """Return metric -> its newest verdict as `step` compared it. `trail`: the episode after each verdict."""
+    episodes, newest = dict(before), dict[str, Verdict]()
+    for verdict, (_, after) in zip(verdicts, trail, strict=True):
+        episode = episodes.get(verdict.metric)
+        newest[verdict.metric] = against_level_before(episode, verdict) if episode else verdict
+        episodes[verdict.metric] = after
+    return newest
 
 
 def fold_episodes(

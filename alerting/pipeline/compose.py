@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from alerting import messages
+from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
@@ -20,16 +22,20 @@ from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
-from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.pipeline.advance import StateChange
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
-from alerting.pipeline.judge import NUMBERS, JudgedMetrics
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
+NOTABLE_SHARE = 0.25  # of the size of an alert's deviation: a metric that is off by so much is not called normal beside it
 DAY = timedelta(days=1)
 
 
@@ -43,17 +49,16 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     for event in changes.events:
         if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
             continue
+        if event.kind in OPENING_KINDS and event.incident and event.incident.open:
+            event = entry_event(ctx, event, changes, judged)
         context = _context(ctx, event, changes, judged, now)
         text = messages.compose(event, context)
         out.append(text)
-        charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
-        if charted and event.verdict.status is not Status.MISSING:
-            from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+        shown = context.latest or event.verdict
+        if event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged and shown.status is not Status.MISSING:
+            from alerting import charts
 
-            cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
-            metric, frame = ctx.metric(event.metric), judged[event.metric]
-            chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
-            out.append(text.picture(charts.to_png(chart)))
+            out.append(text.picture(charts.to_png(alert_figure(ctx, event, shown, judged, context.calendar))))
     ended = [incident for incident in changes.unchecked if incident.last_notified]
     out += [unchecked(incident, _unchecked_titles(ctx, incident), ctx.audience(now)) for incident in ended]
     return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
@@ -62,6 +67,43 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
 def _unchecked_titles(ctx: RunContext, incident: Incident) -> list[str]:
     """Return the names of the members that ended with the incident: those that the catalogue does not have any more."""
     return [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
+
+
+def alert_figure(
+    ctx: RunContext, event: Event, shown: Verdict, judged: JudgedMetrics, calendar: Sequence[CalendarEvent] = ()
+) -> Figure:
+    """Return the chart of the verdict that the event's text is about, with the numbers that the text gives."""
+    from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+
+    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
+    frame = compare_frame(judged[event.metric], event.metric, event.episode, shown)
+    return charts.alert_chart(ctx.metric(event.metric), frame, shown.bucket, ctx.zone, ctx.language, calendar, cause)
+
+
+def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Event:
+    """Return the opening event of an open incident as its entry in the chat shows it now.
+
+    It is about the affected metric that leads now. It is "no data" while that has none, otherwise what its newest value is.
+    """
+    incident = event.incident
+    if incident is None:
+        return event
+    newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected or incident.members}
+    lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
+    if lead != event.metric:
+        about = incident if lead == incident.root.metric else replace(incident, cause=None)  # the cause is that of the root
+        event = replace(opening_event(about, changes.episodes, lead), quiet=event.quiet, again=event.again)
+    if newest[lead].status is not Status.MISSING:
+        return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
+    episode = changes.episodes.get(lead, event.episode)
+    gap = episode.gap_since or newest[lead].bucket
+    event = event if event.verdict.status is Status.MISSING else replace(event, verdict=newest[lead], bucket=newest[lead].bucket)
+    return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
+
+
+def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:
+    """Return the newest verdict of a member, as its messages give it."""
+    return _latest(member.metric, changes, judged) or member.worst or member.first
 
 
 def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:
@@ -74,8 +116,14 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
         if incident.root.metric not in judged and incident.root.metric not in stand_ins:
             continue  # without a reading of the metric the text would lose facts
         event = opening_event(incident, changes.episodes)
+        if incident.open:
+            event = entry_event(ctx, event, changes, judged)
+        elif incident.root.worst and not incident.root.gap:  # it was more than a gap
+            root = incident.root
+            whole = Episode(root.metric, since=root.since, worst=root.worst, lost=root.lost)
+            event = replace(event, kind=EventKind.OPENED, episode=whole)
         then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
-        message = messages.compose(event, _context(then, event, changes, judged, now, edited=True))
+        message = messages.compose(event, _context(then, event, changes, judged, now))
         if message.text != before:
             yield replace(message, key=f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", edits=incident.key, reply_to="")
 
@@ -93,18 +141,19 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
 
 
 def _context(
-    ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime, edited: bool = False
+    ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime
 ) -> messages.MessageContext:
-    """Return what the event's text needs beyond the event. `edited`: also the metric's newest verdict, whatever it is."""
+    """Return what the event's text needs beyond the event."""
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
-    affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
-    counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
-    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
-    normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
-    latest = _latest(event.metric, changes, judged) if incident and incident.open else None
-    if latest and not edited and (latest.status is not Status.MISSING or event.kind is not EventKind.OPENED):
-        latest = None  # a text that is sent for the first time is about its bucket, unless the rows have stopped since
+    is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
+    latest = _latest(event.metric, changes, judged) if is_entry else None
+    latest = latest if latest and latest.bucket > event.bucket else None
+    is_over = event.kind is EventKind.OPENED and incident is not None and incident.closed is not None
+    shown = latest or (event.episode.worst if is_over else None) or event.verdict
+    members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
+    counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
+    newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: shown.bucket].max()
     rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
     if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
@@ -112,19 +161,20 @@ def _context(
     return messages.MessageContext(
         title_with_segment(metric, event),
         ctx.audience(now),
-        yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
-        week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
+        yesterday=same_time_before(values, shown.bucket, 1, ctx.zone),
+        week_ago=same_time_before(values, shown.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
-        normal=tuple(m.title_in(ctx.language) for m in normal),
+        normal=tuple(m.title_in(ctx.language) for m in _normal(ctx, event, shown, changes, judged)),
         members=tuple(
             messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged))
             for m in _other_members(event)
             if ctx.has_metric(m.metric)
         ),
-        latest=latest if latest and latest.bucket > event.bucket else None,
-        is_platform=MetricTree(ctx.metrics).is_platform(affected),
+        latest=latest,
+        is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
+        roots=tree.roots,
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
@@ -144,6 +194,17 @@ def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime
         else:
             spans.append((start, end))
     return tuple(spans)
+
+
+def _normal(ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics) -> Iterator[Metric]:
+    """Yield the metrics that are normal and no members; not one that has moved the same way, if less, within its wide band."""
+    statuses, members = judged.statuses(shown.bucket), event.incident.members if event.incident else ()
+    left_out = {event.metric, *(member.metric for member in members)}
+    for metric in ctx.metrics:
+        verdict = changes.newest.get(metric.name)
+        is_near = verdict is not None and verdict.residual * shown.residual > 0 and verdict.size >= NOTABLE_SHARE * shown.size
+        if statuses.get(metric.name) == Status.NORMAL.value and metric.name not in left_out and not is_near:
+            yield metric
 
 
 def title_with_segment(metric: Metric, event: Event) -> Metric:
@@ -177,14 +238,16 @@ def _other_members(event: Event) -> list[Member]:
 
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
-    """Return the metric's newest verdict, against what was expected before its episode."""
-    verdict = changes.newest.get(name)
+    """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
+    verdict, episode = changes.newest.get(name), changes.episodes.get(name)
     if verdict is None and name in judged and len(judged.reading.series[name]):
         row = judged.newest(name)
-        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-        bucket, status = row["bucket"].to_pydatetime(), Status(row["status"])
-        verdict = Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
-    return against_level_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+    if episode is None or verdict is None:
+        return verdict
+    if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
+        verdict = episode.last
+    return against_level_before(episode, verdict)
 
 
 def _calendar_events(ctx: RunContext, event: Event) -> tuple[CalendarEvent, ...]:

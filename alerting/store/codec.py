@@ -52,7 +52,7 @@ STORED: dict[type[Any], dict[str, str]] = {
     Segment: _names("elements value expected"),
     Rarity: _names("same beyond weeks times"),
     SimilarIncident: _names("at label url off"),
-    Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons"),
+    Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons critical"),
     Button: _names("text action"),
     ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
     Arrival: _names("query at bucket rows newest"),
@@ -62,7 +62,7 @@ STORED: dict[type[Any], dict[str, str]] = {
 # Names that an older version stored, and that are ignored: their values are not needed any more.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
 # Fields that are not stored, on purpose.
-UNSTORED: dict[type[Any], frozenset[str]] = {Message: frozenset({"critical"})}
+UNSTORED: dict[type[Any], frozenset[str]] = {}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
     kind: {member.value: member for member in kind} for kind in (Status, EpisodeState, EventKind, Label, Action)
