@@ -144,8 +144,11 @@ class IncidentGrouping:
         after = before
         for event in events:
             after = _with_event(after, event)
+        after = self._with_total_first(after)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
+        if reopened > before.reopened:  # who took it, took what is over
+            after = replace(after, acknowledged_by="")
         after = replace(after, closed=bucket if over else None, reopened=reopened)
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         notification = self._notification(before, after, events, new, silent)
@@ -157,6 +160,14 @@ class IncidentGrouping:
             shown = replace(after, last_notified=None) if unannounced else after
             self.notifications.append(replace(notification, incident=shown))
         self.incidents[after.id] = after
+
+    def _with_total_first(self, incident: Incident) -> Incident:
+        """Return the incident with a metric before the segments of it that are watched: the incident is the metric's."""
+        root = self.tree.metrics.get(incident.root.metric)
+        total = incident.member(root.segments_of) if root else None
+        if total is None:
+            return incident
+        return replace(incident, members=(total, *(member for member in incident.members if member is not total)))
 
     def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
         """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""

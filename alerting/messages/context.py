@@ -16,6 +16,7 @@ from alerting.messages.format import (
     ClockFormat,
     NumberFormat,
     change,
+    metric_title,
     plain_line,
     plural,
 )
@@ -123,11 +124,17 @@ class Subject:
             gap,
             is_gap,
             event.is_critical(context.metric.policy, reported),
-            (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
+            (member.first if member else None) if kind is EventKind.CORRECTED else _last_notified(event),
             episode.worst or (member.worst if member else None),
             (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
+
+
+def _last_notified(event: Event) -> Verdict | None:
+    """Return the verdict that was sent last of what the event is about; None where that was about another watched segment."""
+    last = event.episode.last_notified_verdict
+    return last if last and last.segment == event.verdict.segment else None
 
 
 def _about(
@@ -213,10 +220,11 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 class MemberFacts:
     """Another metric of the incident."""
 
-    title: Markup
+    title: Markup  # of a stand-in with the segment of `verdict`
     first: VerdictFacts  # as it joined
     verdict: VerdictFacts  # its newest; as it joined, when the incident is over
     worst: VerdictFacts
+    worst_title: Markup  # of a stand-in with the segment of `worst`
     worst_at: str
     loss: LossFacts | None
     gap: str  # from when to when it had no data, where it had nothing but a gap
@@ -270,11 +278,14 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     member, metric, reader, incident = part.member, part.metric, subject.context.reader, subject.event.incident
     verdict = member.first if incident and incident.closed else part.verdict or member.first
     worst, end = member.worst or member.first, member.until or subject.event.bucket + subject.context.metric.step
+    segments = (verdict.segment or member.segment, worst.segment or member.segment)
+    title, worst_title = (plain_line(metric_title(metric, it, reader.language), MAX_SHORT_TITLE) for it in segments)
     return MemberFacts(
-        plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
+        title,
         verdict_facts(member.first, metric.form, reader.language),
         verdict_facts(verdict, metric.form, reader.language),
         verdict_facts(worst, metric.form, reader.language),
+        worst_title,
         reader.at(worst.bucket, near=subject.event.bucket),
         loss_facts(metric, member.lost, worst, reader.language),
         reader.span(member.since, end) if member.gap and member.worst is None else "",
@@ -285,5 +296,5 @@ def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
-    title = plain_line(metric.title_in(language) if metric else event.metric, MAX_SHORT_TITLE)
+    title = plain_line(metric_title(metric, event.segment, language) if metric else event.name, MAX_SHORT_TITLE)
     return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}

@@ -72,7 +72,8 @@ class Verdict:
     expected: float = float("nan")
     high: float = float("nan")
     score: float = float("nan")
-    reason: str = ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; a missing one: usual gap
+    reason: str = ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; a missing one: usual gap;
+    # of an anomalous segment: the segment, as `spell_segment` writes it
     is_new: bool = True  # False: part of a deviation that was notified before, such as a level that lasts
     usual: float = float("nan")  # the value usual at this time of day, where the detector gives it
 
@@ -85,6 +86,11 @@ class Verdict:
     @property
     def has_fixed_limits(self) -> bool:
         return self.expected != self.expected and self.low == self.low and self.high == self.high
+
+    @property
+    def segment(self) -> str:
+        """The watched segment that an anomalous verdict is about, such as `os=iOS & source=ads`; "" for the whole metric."""
+        return self.reason if self.status is Status.ANOMALOUS and "=" in self.reason else ""
 
     @property
     def reference(self) -> float:

@@ -16,11 +16,13 @@ from alerting import messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message
-from alerting.model.incident import Event, Incident, Member, spell_segment
+from alerting.messages.facts import NORMAL_CHANGE
+from alerting.messages.format import metric_title
+from alerting.model.incident import REST_MOVED, Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
-from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
@@ -50,9 +52,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
         if charted and event.verdict.status is not Status.MISSING:
             from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-            cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
             metric, frame = ctx.metric(event.metric), judged[event.metric]
-            chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, cause)
+            chart = charts.alert_chart(metric, frame, event.bucket, ctx.zone, ctx.language, context.calendar, event.cause)
             out.append(text.picture(charts.to_png(chart)))
     return [*out, *edit_openings(ctx, changes, judged, now), *daily_summary(ctx, now)]
 
@@ -80,8 +81,8 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    names = dict.fromkeys(name for e in begun for name in (e.metric, *(other.metric for other in e.also)))
-    titles = tuple(ctx.metric(name).title_in(ctx.language) for name in names)
+    events = {event.metric: event for e in begun for event in (e, *e.also)}
+    titles = tuple(title_with_segment(ctx.metric(name), event).title_in(ctx.language) for name, event in events.items())
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
@@ -92,52 +93,72 @@ def _context(
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
-    counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
+    counts = reading.counts.get(metric.scan)
     newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
-    normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
     latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
-    rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
-    if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+    is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
+    rare = incident.rarity if incident and is_first and event.metric == incident.root.metric else None  # as it was then
+    is_later = not edited and not rare and event.kind in (EventKind.OPENED, EventKind.WORSENED)
+    if is_later and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
+    similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
-        title_with_segment(metric, event),
+        metric,
         ctx.audience(now),
         yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
         week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
-        normal=tuple(m.title_in(ctx.language) for m in normal),
-        members=tuple(
-            messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
-        ),
+        normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, latest or event.verdict, changes, judged, affected)),
+        members=tuple(_members(ctx, event, changes, judged)),
         latest=latest if latest and latest.bucket > event.bucket else None,
         is_platform=MetricTree(ctx.metrics).is_platform(affected),
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
-        similar=incident.similar if incident and event.kind is EventKind.OPENED else None,
+        similar=similar if similar and (similar.off is None or similar.off.metric == event.metric) else None,
     )
 
 
-def title_with_segment(metric: Metric, event: Event) -> Metric:
-    """Return the metric; a stand-in for segments has the segment of the incident in its title."""
-    cause = event.incident.cause if event.incident else None
-    if not metric.segments_of or cause is None or cause.slice is None:
-        return metric
-    part = spell_segment(cause.slice.elements, equals=" ")
-    return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
+def _normal_metrics(
+    ctx: RunContext, verdict: Verdict, changes: StateChange, judged: JudgedMetrics, affected: set[str]
+) -> list[Metric]:
+    """Return the metrics that can be called normal beside a verdict: not those that moved with it, if within their bands, nor
+    those whose episode is not over."""
+    statuses, limit = judged.statuses(verdict.bucket), max(NORMAL_CHANGE, REST_MOVED * abs(verdict.change))
+    still_off = {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
+    return [
+        metric
+        for metric in ctx.metrics
+        if statuses.get(metric.name) == Status.NORMAL.value and metric.name not in affected | still_off
+        if not any(change * verdict.change > 0 and abs(change) >= limit for change in judged.changes(metric.name, verdict.bucket))
+    ]
+
+
+def title_with_segment(metric: Metric, about: Event | Member) -> Metric:
+    """Return the metric; a stand-in with the segment that the event or the member is about in its title."""
+    return replace(metric, title={language: metric_title(metric, about.segment, language) for language in metric.title})
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
-    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
-    cause = event.incident.cause if event.incident else None
-    segment = spell_segment(cause.slice.elements if cause and cause.slice else (), space="")
+    start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
+    segment = event.segment.replace(" & ", "&").replace("; ", ";")
+    if cause and cause.slice:
+        segment = spell_segment(cause.slice.elements, space="")
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
     return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
+
+
+def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
+    """Yield the other members with their newest verdicts, but a segment that is not judged, as the fall is the total's."""
+    for member in _other_members(event):
+        metric, newest = ctx.metric(member.metric), _latest(member.metric, changes, judged)
+        if newest or member.until or not metric.segments_of:
+            yield messages.MemberContext(metric, member, newest)
 
 
 def _other_members(event: Event) -> list[Member]:
@@ -155,6 +176,8 @@ def _other_members(event: Event) -> list[Member]:
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode."""
     verdict = changes.newest.get(name)
+    if verdict and verdict.status is Status.UNKNOWN and name not in judged:
+        return None  # a segment that is not judged, as its total is off
     if verdict is None and name in judged and len(judged.reading.series[name]):
         row = judged.newest(name)
         value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
@@ -214,13 +237,19 @@ def _summarize(
         due=max(due, len(runs)),
         failed=sum(not run.ok for run in runs),
         unseen=sum(verdict.status is Status.MISSING for verdict in verdicts),
-        incidents=tuple((title.get(incident.root.metric, incident.root.metric), incident.label) for incident in incidents),
+        incidents=tuple((_root_title(ctx, incident), incident.label) for incident in incidents),
         open=sum(incident.open for incident in incidents),
         quietest=title.get(quietest, ""),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
         slices=_anomalous_segments(ctx, verdicts),
     )
+
+
+def _root_title(ctx: RunContext, incident: Incident) -> str:
+    """Return the title of the incident's root; its name where the catalogue does not have it any more."""
+    metric = next((it for it in (*ctx.metrics, *ctx.segment_metrics) if it.name == incident.root.metric), None)
+    return title_with_segment(metric, incident.root).title_in(ctx.language) if metric else incident.root.name
 
 
 def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:

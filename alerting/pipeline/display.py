@@ -99,7 +99,7 @@ def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
     rows: list[list[Any]] = []
     for event in changes.events:
-        names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
+        names, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
         rows.append([names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
     rows += [[e.metric, e.state.value, "", e.since or e.gap_since] for e in changes.episodes.values() if e.since or e.gap_since]
     texts = [[cell_text(cell, ctx.zone) for cell in row] for row in rows]
