@@ -46,7 +46,7 @@ from alerting.messages.format import (
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
-from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
 
 DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 
@@ -61,7 +61,6 @@ MAX_ATTRIBUTES = 8  # named where all moved alike
 MAX_UNAFFECTED = 4  # segments named that are not affected
 MAX_LISTED = 3  # segments named that are out of balance, new or gone
 
-NORMAL_CHANGE = 0.05  # a segment that changed less is normal, or
 NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
 MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all, clearly more than all
 MIX_ONLY = (0.8, 1.25)  # a mix effect of this share of a ratio's change: the ratios inside are about as usual

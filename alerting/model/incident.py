@@ -11,9 +11,7 @@ from typing import Any
 
 from alerting.model.metric import SEGMENTS_SUFFIX, Policy
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
-
-REST_MOVED = 1 / 3  # of the relative change of a segment: where the rest changed by so much too, the segment is not the cause
+from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -222,11 +220,13 @@ class RootCause:
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether the rest changed the same way as the slice, by at least REST_MOVED of the slice's own relative change."""
+        """Whether the rest changed the same way, by at least MOVED_TOO of the slice's relative change, or there is no rest."""
         if self.slice is None or self.rest is None or self.effect == "mix":
             return False
+        if not (self.rest.value or self.rest.expected):
+            return True
         here, rest = self.slice.change, self.rest.change
-        return isfinite(here) and here * rest > 0 and abs(rest) >= REST_MOVED * abs(here)
+        return isfinite(here) and here * rest > 0 and abs(rest) >= MOVED_TOO * abs(here)
 
     @property
     def claim(self) -> RootCause:
@@ -235,7 +235,8 @@ class RootCause:
             return self
         names = {name for pairs in self.slice.elements for name, _ in pairs}
         alike = tuple(name for name in self.attributes if name not in names)
-        return replace(self, answer="alike", slice=None, share=float("nan"), others=(self.slice,), attributes=alike)
+        most = (self.slice,) if self.rest and self.rest.expected else ()
+        return replace(self, answer="alike", slice=None, share=float("nan"), others=most, attributes=alike)
 
 
 @dataclass(frozen=True)

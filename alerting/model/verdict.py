@@ -9,6 +9,9 @@ from typing import Any
 
 from alerting.model.tables import html_table, percent_change
 
+MOVED_TOO = 1 / 3  # of another relative change: what changed by so much is part of it, and neither normal nor the rest of it
+NORMAL_CHANGE = 0.05  # a smaller relative change is normal in any case
+
 
 class Status(StrEnum):
     """The four answers to "how is this bucket?"."""
@@ -108,6 +111,15 @@ class Verdict:
     def change(self) -> float:
         """The residual as a share of `reference`; NaN where that is 0 or unknown."""
         return self.residual / abs(self.reference) if self.reference else float("nan")
+
+    def moved_with(self, other: Verdict) -> bool:
+        """Return whether the value, even if within its band, changed as the other one did, by at least MOVED_TOO of that.
+
+        Compared is the change from what was expected, or from what is usual: the band of a sudden change follows the values.
+        """
+        changes = [self.value / normal - 1 for normal in (self.expected, self.usual) if normal > 0]
+        limit = max(NORMAL_CHANGE, MOVED_TOO * abs(other.change))
+        return any(change * other.change > 0 and abs(change) >= limit for change in changes)
 
     @property
     def loss(self) -> float:

@@ -16,9 +16,8 @@ from alerting import messages
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message
-from alerting.messages.facts import NORMAL_CHANGE
 from alerting.messages.format import metric_title
-from alerting.model.incident import REST_MOVED, Event, Incident, Member, spell_segment
+from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
@@ -128,13 +127,13 @@ def _normal_metrics(
 ) -> list[Metric]:
     """Return the metrics that can be called normal beside a verdict: not those that moved with it, if within their bands, nor
     those whose episode is not over."""
-    statuses, limit = judged.statuses(verdict.bucket), max(NORMAL_CHANGE, REST_MOVED * abs(verdict.change))
+    statuses = judged.statuses(verdict.bucket)
     still_off = {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
     return [
         metric
         for metric in ctx.metrics
         if statuses.get(metric.name) == Status.NORMAL.value and metric.name not in affected | still_off
-        if not any(change * verdict.change > 0 and abs(change) >= limit for change in judged.changes(metric.name, verdict.bucket))
+        if not judged.verdict(metric.name, verdict.bucket).moved_with(verdict)
     ]
 
 

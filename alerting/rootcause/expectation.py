@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alerting.model.incident import REST_MOVED, RootCause, Segment
+from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 from alerting.rootcause.explain import Candidate, Conclusion, Explanation, explain, new_and_gone_values
@@ -29,6 +30,7 @@ MAX_OTHER_VALUES = 8  # other values of the segment's attribute that are kept
 MAX_NEW_VALUES = 2  # new values, and gone ones, that are kept
 MIN_NEW_VALUE_SHARE = 0.01  # share of all that a new or gone value must have
 MIN_SIGMAS = 3.0  # standard deviations of a count that a change must have to be told: 1 in 370 by chance
+ALIKE = 0.2  # values that differ from the total's change by less than this part of it changed alike
 MOST = 0.5  # of what was expected: the values of an attribute that are large enough to compare must make up more
 MAX_CONDITIONS = 3  # conditions of a cause
 MAX_ATTRIBUTES = 3  # attributes of a condition: with more the search is slow, and no real cause had more
@@ -177,11 +179,13 @@ def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[s
         experiment=names == {EXPERIMENT},
         attributes=tuple(attributes),
     )
-    if not cause.is_everywhere:
+    shown = cause.effect == "mix" or _would_show(first.change, units.loc[~inside, "usual"].sum(), bunch)
+    if shown and not cause.is_everywhere:
         return cause
     alike = _alike_attributes(leaves, attributes, bunch)
     has_rest = _is_beyond_noise(units[~inside], bunch)
-    everywhere = replace(cause.claim, attributes=alike, others=cause.claim.others if has_rest and not names <= {*alike} else ())
+    most = cause.claim.others if cause.is_everywhere and has_rest and not names <= {*alike} else ()
+    everywhere = replace(cause, answer="alike", slice=None, share=float("nan"), attributes=alike, others=most)
     return everywhere if everywhere.attributes or everywhere.others else unclear
 
 
@@ -220,11 +224,16 @@ def _is_beyond_noise(units: pd.DataFrame, bunch: float) -> bool:
     return bool(abs(now - usual) >= MIN_SIGMAS * np.sqrt(bunch * max(now, usual)))
 
 
+def _would_show(change: float, usual: Any, bunch: float) -> Any:
+    """Return whether a change like that would be beyond noise in so many expected units: else nobody can call them normal."""
+    return min(abs(change), 1.0) * np.sqrt(usual) >= MIN_SIGMAS * np.sqrt(bunch)
+
+
 def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float) -> tuple[str, ...]:
     """Return the attributes whose values changed by the same share, as far as their counts can tell.
 
     Compared are values in which half of the change would be beyond noise; there must be two, with most of what was expected.
-    They are alike where they differ from the total's change by less than a third of it, or by no more than noise.
+    They are alike where they differ from the total's change by less than ALIKE of it, or by no more than noise.
     """
     units, out = _units(leaves), []
     expected = units["usual"].sum()
@@ -234,7 +243,7 @@ def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float)
         noise = MIN_SIGMAS * np.sqrt(bunch * max(1.0, 1 + change) / sums["usual"].clip(lower=1e-9))  # as a share of expected
         large = sums[noise <= abs(change) / 2]
         off = (large["now"] / large["usual"] - 1 - change).abs()
-        same = (off <= np.maximum(REST_MOVED * abs(change), noise[large.index])).all()
+        same = (off <= np.maximum(ALIKE * abs(change), noise[large.index])).all()
         if len(large) > 1 and large["usual"].sum() > MOST * expected and same:
             out.append(name)
     return tuple(out)
@@ -254,7 +263,7 @@ def _other_values(found: Candidate, leaves: pd.DataFrame, bunch: float) -> tuple
     else:
         sums = sums.sort_values("expected", ascending=False)
         value, expected = sums["value"], sums["expected"]
-    told = min(abs(found.change), 1.0) * np.sqrt(sums["usual"]) >= MIN_SIGMAS * np.sqrt(bunch)
+    told = _would_show(found.change, sums["usual"], bunch)
     rows = zip(sums.index, value, expected, told, strict=True)
     others = [Segment((((name, str(v)),),), float(x), float(y)) for v, x, y, large in rows if v not in affected and large]
     return tuple(others[:MAX_OTHER_VALUES])
