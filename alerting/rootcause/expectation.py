@@ -233,7 +233,7 @@ def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float)
     """Return the attributes whose values changed by the same share, as far as their counts can tell.
 
     Compared are values in which half of the change would be beyond noise; there must be two, with most of what was expected.
-    They are alike where they differ from the total's change by less than ALIKE of it, or by no more than noise.
+    They are alike where they differ from the total's change by less than ALIKE of it, or by half of that noise.
     """
     units, out = _units(leaves), []
     expected = units["usual"].sum()
@@ -243,7 +243,7 @@ def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float)
         noise = MIN_SIGMAS * np.sqrt(bunch * max(1.0, 1 + change) / sums["usual"].clip(lower=1e-9))  # as a share of expected
         large = sums[noise <= abs(change) / 2]
         off = (large["now"] / large["usual"] - 1 - change).abs()
-        same = (off <= np.maximum(ALIKE * abs(change), noise[large.index])).all()
+        same = (off <= np.maximum(ALIKE * abs(change), noise[large.index] / 2)).all()
         if len(large) > 1 and large["usual"].sum() > MOST * expected and same:
             out.append(name)
     return tuple(out)
