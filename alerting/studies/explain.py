@@ -185,7 +185,7 @@ def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_
     if incident and incident.cause:
         cause = root_cause_facts(incident.cause.claim, metric, reader, event.verdict)
         lines = root_cause_lines(cause, reader.language)
-        segments = "; ".join(lines if cause["effect"] else ["no slice carries the change", *lines])
+        segments = "; ".join(lines if cause["effect"] else ["no slice explains the change", *lines])
     facts = {"how unusual": rarity_text(event, context) or NOT_RARE, "slices": segments}
     return {name: fact for name, fact in facts.items() if fact}
 
