@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from alerting.model.incident import spell_segment
+from alerting.model.incident import metric_with_segment, spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
@@ -99,9 +99,11 @@ def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
     rows: list[list[Any]] = []
     for event in changes.events:
-        names, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
-        rows.append([names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
-    rows += [[e.metric, e.state.value, "", e.since or e.gap_since] for e in changes.episodes.values() if e.since or e.gap_since]
+        who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
+        rows.append([who, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
+    open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
+    names = {e.metric: metric_with_segment(e.metric, e.worst.segment if e.worst else "") for e in open_now}
+    rows += [[names[e.metric], e.state.value, "", e.since or e.gap_since] for e in open_now]
     texts = [[cell_text(cell, ctx.zone) for cell in row] for row in rows]
     return pd.DataFrame(texts, columns=["metric", "what", "bucket", "since"])
 
