@@ -96,9 +96,10 @@ def _context(
     newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: event.bucket].max()
     latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
     is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
-    rare = incident.rarity if incident and is_first and event.metric == incident.root.metric else None  # as it was then
-    is_later = not edited and not rare and event.kind in (EventKind.OPENED, EventKind.WORSENED)
-    if is_later and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+    is_own = is_first and incident is not None and event.metric == incident.root.metric  # told as it was then
+    rare = incident.rarity if incident and is_own else None
+    is_fresh = event.kind in (EventKind.OPENED, EventKind.WORSENED) and not (edited or is_own)
+    if is_fresh and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
     similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
