@@ -127,7 +127,7 @@ def test_incidents_are_told_as_they_were(world):
     assert [told.index(words, told.index("The thread")) for words in order] == sorted(
         told.index(words, told.index("The thread")) for words in order
     )
-    assert "os iOS carries 96" in told
+    assert "os iOS explains 96" in told
     (picture,) = re.findall(r'<img src="\.\./([^"]+)"', told)
     assert (world.reports / picture).read_bytes() == png()
     assert f'href="incidents/{one.id}.html"' in index.read_text()

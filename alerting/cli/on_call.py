@@ -85,7 +85,7 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
 
 
 def _incident_line(incident: Incident, zone: str) -> str:
-    members = ", ".join(f"{m.metric}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
+    members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
     parts = [
         f"{members} since {_at(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",

@@ -175,6 +175,8 @@ class IncidentGrouping:
             after = _with_event(after, event)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
+        if reopened > before.reopened:  # who took it, took what is over
+            after = replace(after, acknowledged_by="")
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         notification = self._notification(before, after, events, new, silent)
@@ -188,13 +190,16 @@ class IncidentGrouping:
         self.incidents[after.id] = after
 
     def _with_root(self, incident: Incident) -> Incident:
-        """Return the open incident with the member first that its messages lead with; its cause was that of the root before."""
+        """Return the open incident with the member first that its messages lead with; what was known of the root before is left
+        out, but for a cause of the new one."""
         if not incident.open:
             return incident
         root = self.tree.lead({member.metric: member.worst or member.first for member in incident.affected}, incident.root.metric)
         if root == incident.root.metric:
             return incident
-        return replace(incident, members=tuple(sorted(incident.members, key=lambda m: m.metric != root)), cause=None)
+        cause = incident.cause if incident.cause and incident.cause.metric == root else None
+        members = tuple(sorted(incident.members, key=lambda member: member.metric != root))
+        return replace(incident, members=members, cause=cause, rarity=None, similar=None)
 
     def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
         """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""
@@ -313,6 +318,7 @@ class MetricTree:
     def __init__(self, metrics: Sequence[Metric]) -> None:
         """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
         self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        self.totals = {metric.name: metric.segments_of for metric in metrics if metric.segments_of}
         parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
         try:
             parents_first = [*TopologicalSorter(parents).static_order()]
@@ -350,8 +356,9 @@ class MetricTree:
 
     def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
         """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
-        `root` of the incident, otherwise the highest in the tree."""
-        names = leads({name: size_of(verdict) for name, verdict in verdicts.items()})
+        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
+        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
+        root = self.totals[root] if self.totals.get(root) in verdicts else root
         return root if root in names else self.first(names)
 
     def is_platform(self, names: Iterable[str]) -> bool:

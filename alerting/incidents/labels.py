@@ -27,7 +27,7 @@ def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "wee
         return pd.DataFrame(columns=[*counted, "precision"])
     rows = pd.DataFrame(
         {
-            "metric": [incident.root.metric for incident in notified],
+            "metric": [incident.root.name for incident in notified],
             "week": [(incident.opened - timedelta(days=incident.opened.weekday())).date() for incident in notified],
             "incidents": 1,
             **{label.value: [int(incident.label is label) for incident in notified] for label in Label},

@@ -30,7 +30,7 @@ from alerting.messages.format import (
     roughly,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Event, Incident
+from alerting.model.incident import Event, Incident, RootCause
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Label
@@ -104,13 +104,16 @@ def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
 
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
-    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
+    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: that it explains."""
+    cause, first = (incident.cause or RootCause("unclear")).claim, (incident.member(metric.name) or incident.root).first
     facts = {
         "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
-        "cause": root_cause_facts(incident, metric, reader),
+        "when": reader.at(cause.at, near=reader.now) if cause.at else "",
+        "cause": root_cause_facts(cause, metric, reader, first),
     }
     text = render("cause_found", reader.language, facts)
-    key = f"{incident.id}/cause/text"
+    later = f"{cause.at:%Y%m%dT%H%MZ}/" if cause.at and cause.at != incident.opened else ""  # of a message after the opening
+    key = f"{incident.id}/cause/{later}text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
 
 

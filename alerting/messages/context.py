@@ -16,6 +16,7 @@ from alerting.messages.format import (
     ClockFormat,
     NumberFormat,
     change,
+    metric_title,
     plain_line,
     plural,
 )
@@ -129,7 +130,7 @@ class Subject:
             gap,
             is_gap,
             _is_critical(event, context, shown, member, others),
-            member.first if member and is_withdrawn else episode.last_notified_verdict,
+            member.first if member and is_withdrawn else _last_notified(event),
             episode.worst or (member.worst if member else None),
             shown.bucket + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
@@ -156,6 +157,12 @@ def _is_critical(
     own = [(context.metric, shown)] if member is None or member.until is None else []
     affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
     return is_critical([*own, *affected], context.roots, incident.cause if incident else None)
+
+
+def _last_notified(event: Event) -> Verdict | None:
+    """Return the verdict that was sent last of what the event is about; None where that was about another watched segment."""
+    last = event.episode.last_notified_verdict
+    return last if last and last.segment == event.verdict.segment else None
 
 
 def _about(
@@ -241,9 +248,10 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 class MemberFacts:
     """Another metric of the incident."""
 
-    title: Markup
+    title: Markup  # of a stand-in with the segment of `verdict`
     verdict: VerdictFacts  # its newest; its worst, when the incident is over
     worst: VerdictFacts
+    worst_title: Markup  # of a stand-in with the segment of `worst`
     worst_at: str
     loss: LossFacts | None
     gap: str  # from when to when it had no data, where it had nothing but a gap
@@ -264,7 +272,8 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     in_gap, rest = members_of_gap(subject)
     listed = rest if subject.is_gap and event.kind in (EventKind.NO_DATA, *END_KINDS) else parts
     anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
-    normal_again = [p.metric.name for p in parts if p.member.until is not None and incident and not is_over]
+    well = [p for p in parts if p.member.until is not None and not (p.verdict and p.verdict.moved_with(subject.shown))]
+    normal_again = [p.metric.name for p in well if incident and not is_over]
     corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
     unknown = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]
 
@@ -301,10 +310,13 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     member, metric, reader, incident = part.member, part.metric, subject.context.reader, subject.event.incident
     worst, end = member.worst or member.first, member.until or subject.until
     verdict = worst if incident and incident.closed else part.verdict or member.first
+    segments = (verdict.segment or member.segment, worst.segment or member.segment)
+    title, worst_title = (plain_line(metric_title(metric, it, reader.language), MAX_SHORT_TITLE) for it in segments)
     return MemberFacts(
-        plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
+        title,
         verdict_facts(verdict, metric.form, reader.language),
         verdict_facts(worst, metric.form, reader.language),
+        worst_title,
         reader.at(worst.bucket, near=subject.shown.bucket),
         loss_facts(metric, member.lost, worst, reader.language),
         reader.span(member.since, end) if member.gap and member.worst is None else "",
@@ -315,5 +327,5 @@ def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
-    title = plain_line(metric.title_in(language) if metric else event.metric, MAX_SHORT_TITLE)
+    title = plain_line(metric_title(metric, event.segment, language) if metric else event.name, MAX_SHORT_TITLE)
     return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}

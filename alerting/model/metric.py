@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 STEP = timedelta(minutes=15)
+SEGMENTS_SUFFIX = ".slices"  # of the name of a stand-in that watches a metric's segments
 CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
 
 

@@ -29,7 +29,8 @@ def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: 
     judged = [(metric, v) for metric, v in off if v.status is Status.ANOMALOUS]
     if any(not v.size < metric.policy.critical_size for metric, v in judged):  # an unknown size may be anything
         return True
-    if cause is not None and any(v.change * cause.share <= SEGMENT_PART for _, v in judged) and _is_segment_gone(cause):
+    explained = [v for metric, v in judged if cause and cause.metric in ("", metric.name)]
+    if cause is not None and any(v.change * cause.share <= SEGMENT_PART for v in explained) and _is_segment_gone(cause.claim):
         return True
     return _count_apart(roots.get(m.name, ()) for m, v in off if v.status is Status.MISSING or v.size >= ROOT_SIZE) > 1
 

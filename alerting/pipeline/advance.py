@@ -27,7 +27,7 @@ from alerting.model.metric import Metric, Silence
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judge import NUMBERS, JudgedMetrics
-from alerting.pipeline.segment_watch import SegmentResult, watch_segments
+from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
 
@@ -155,16 +155,24 @@ def advance_state(
 
     `segments`: the verdicts of stand-ins with `slices="alert"` are folded as those of any metric.
     """
+    before, unchecked = _end_unchecked(due, before)
     segments = segments or SegmentResult()
+    trail: EpisodeTrail = []
+
+    def seen(bucket: datetime, episode: Episode) -> None:
+        trail.append((bucket, episode))
+
+    episodes, events = fold_episodes([item.metric for item in due], verdicts, before.episodes, seen)
+
+    # The segments after the totals, whose episodes say whether a segment belongs to them
+    segments = without_open_totals(segments, [metric for metric in before.metrics if metric.segments_of], episodes)
     stand_ins = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
     alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
+    episodes, more = fold_episodes(list(stand_ins.values()), alerting, episodes, seen)
+    events += more
     due = [*due, *(DueBuckets(stand_ins[v.metric], v.bucket, v.bucket) for v in alerting)]
     verdicts = [*verdicts, *alerting]
 
-    before, unchecked = _end_unchecked(due, before)
-    trail: EpisodeTrail = []
-    folded = [item.metric for item in due]
-    episodes, events = fold_episodes(folded, verdicts, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
     newest = _newest_compared(verdicts, before.episodes, trail)
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]

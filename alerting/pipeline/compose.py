@@ -18,11 +18,12 @@ from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
+from alerting.messages.format import metric_title
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
-NOTABLE_SHARE = 0.25  # of the size of an alert's deviation: a metric that is off by so much is not called normal beside it
 DAY = timedelta(days=1)
 
 
@@ -75,7 +75,7 @@ def alert_figure(
     """Return the chart of the verdict that the event's text is about, with the numbers that the text gives."""
     from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
+    cause = event.cause if shown.bucket == event.bucket else None
     frame = compare_frame(judged[event.metric], event.metric, event.episode, shown)
     return charts.alert_chart(ctx.metric(event.metric), frame, shown.bucket, ctx.zone, ctx.language, calendar, cause)
 
@@ -91,8 +91,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected or incident.members}
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
-        about = incident if lead == incident.root.metric else replace(incident, cause=None)  # the cause is that of the root
-        event = replace(opening_event(about, changes.episodes, lead), quiet=event.quiet, again=event.again)
+        event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
     if newest[lead].status is not Status.MISSING:
         return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
     episode = changes.episodes.get(lead, event.episode)
@@ -135,8 +134,8 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    names = dict.fromkeys(name for e in begun for name in (e.metric, *(other.metric for other in e.also)))
-    titles = tuple(ctx.metric(name).title_in(ctx.language) for name in names)
+    events = {event.metric: event for e in begun for event in (e, *e.also)}
+    titles = tuple(title_with_segment(ctx.metric(name), event).title_in(ctx.language) for name, event in events.items())
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
@@ -154,24 +153,24 @@ def _context(
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
     newest = float("nan") if counts is None or "newest" not in counts else counts["newest"].loc[: shown.bucket].max()
-    rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
-    if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+    is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
+    is_own = is_first and incident is not None and event.metric == incident.root.metric  # told as it was then
+    rare = incident.rarity if incident and is_own else None
+    is_later = event.again or event.kind is EventKind.WORSENED
+    if is_later and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
+    similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
-        title_with_segment(metric, event),
+        metric,
         ctx.audience(now),
         yesterday=same_time_before(values, shown.bucket, 1, ctx.zone),
         week_ago=same_time_before(values, shown.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         newest=datetime.fromtimestamp(newest, UTC) if newest == newest else None,
-        normal=tuple(m.title_in(ctx.language) for m in _normal(ctx, event, shown, changes, judged)),
-        members=tuple(
-            messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged))
-            for m in _other_members(event)
-            if ctx.has_metric(m.metric)
-        ),
+        normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
+        members=tuple(_members(ctx, event, changes, judged)),
         latest=latest,
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
@@ -179,7 +178,7 @@ def _context(
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
-        similar=incident.similar if incident and event.kind is EventKind.OPENED else None,
+        similar=similar if similar and (similar.off is None or similar.off.metric == event.metric) else None,
         late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
 
@@ -196,33 +195,43 @@ def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime
     return tuple(spans)
 
 
-def _normal(ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics) -> Iterator[Metric]:
-    """Yield the metrics that are normal and no members; not one that has moved the same way, if less, within its wide band."""
+def _normal_metrics(
+    ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics
+) -> Iterator[Metric]:
+    """Yield the metrics that can be called normal beside a verdict: no members, nor those that moved with it, if within their
+    bands, nor those whose episode is not over."""
     statuses, members = judged.statuses(shown.bucket), event.incident.members if event.incident else ()
     left_out = {event.metric, *(member.metric for member in members)}
+    left_out |= {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
     for metric in ctx.metrics:
-        verdict = changes.newest.get(metric.name)
-        is_near = verdict is not None and verdict.residual * shown.residual > 0 and verdict.size >= NOTABLE_SHARE * shown.size
-        if statuses.get(metric.name) == Status.NORMAL.value and metric.name not in left_out and not is_near:
+        is_normal = statuses.get(metric.name) == Status.NORMAL.value and metric.name not in left_out
+        if is_normal and not judged.verdict(metric.name, shown.bucket).moved_with(shown):
             yield metric
 
 
-def title_with_segment(metric: Metric, event: Event) -> Metric:
-    """Return the metric; a stand-in for segments has the segment of the incident in its title."""
-    cause = event.incident.cause if event.incident else None
-    if not metric.segments_of or cause is None or cause.slice is None:
-        return metric
-    part = spell_segment(cause.slice.elements, equals=" ")
-    return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
+def title_with_segment(metric: Metric, about: Event | Member) -> Metric:
+    """Return the metric; a stand-in with the segment that the event or the member is about in its title."""
+    return replace(metric, title={language: metric_title(metric, about.segment, language) for language in metric.title})
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
-    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
-    cause = event.incident.cause if event.incident else None
-    segment = spell_segment(cause.slice.elements if cause and cause.slice else (), space="")
+    start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
+    segment = event.segment.replace(" & ", "&").replace("; ", ";")
+    if cause and cause.slice:
+        segment = spell_segment(cause.slice.elements, space="")
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
     return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
+
+
+def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
+    """Yield the other members with their newest verdicts, but a segment that is not judged, as the fall is the total's."""
+    for member in _other_members(event):
+        if not ctx.has_metric(member.metric):
+            continue
+        metric, newest = ctx.metric(member.metric), _latest(member.metric, changes, judged)
+        if newest or member.until or not metric.segments_of:
+            yield messages.MemberContext(metric, member, newest)
 
 
 def _other_members(event: Event) -> list[Member]:
@@ -240,6 +249,8 @@ def _other_members(event: Event) -> list[Member]:
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
     verdict, episode = changes.newest.get(name), changes.episodes.get(name)
+    if verdict and verdict.status is Status.UNKNOWN and name not in judged:
+        return None  # a segment that is not judged, as its total is off
     if verdict is None and name in judged and len(judged.reading.series[name]):
         row = judged.newest(name)
         verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
@@ -301,13 +312,19 @@ def _summarize(
         due=max(due, len(runs)),
         failed=sum(not run.ok for run in runs),
         unseen=sum(verdict.status is Status.MISSING for verdict in verdicts),
-        incidents=tuple((title.get(incident.root.metric, incident.root.metric), incident.label) for incident in incidents),
+        incidents=tuple((_root_title(ctx, incident), incident.label) for incident in incidents),
         open=sum(incident.open for incident in incidents),
         quietest=title.get(quietest, ""),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
         slices=_anomalous_segments(ctx, verdicts),
     )
+
+
+def _root_title(ctx: RunContext, incident: Incident) -> str:
+    """Return the title of the incident's root; its name where the catalogue does not have it any more."""
+    metric = next((it for it in (*ctx.metrics, *ctx.segment_metrics) if it.name == incident.root.metric), None)
+    return title_with_segment(metric, incident.root).title_in(ctx.language) if metric else incident.root.name
 
 
 def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:

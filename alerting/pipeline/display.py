@@ -12,7 +12,7 @@ import pandas as pd
 
 from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.grouping import MetricTree
-from alerting.model.incident import spell_segment
+from alerting.model.incident import metric_with_segment, spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
@@ -69,12 +69,13 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
             newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected}
             lead = tree.lead(newest, incident.root.metric)
             critical = is_critical([(ctx.metric(name), verdict) for name, verdict in newest.items()], tree.roots, incident.cause)
-            rows[lead] = {
+            names = {m.metric: metric_with_segment(m.metric, newest[m.metric].segment or m.segment) for m in incident.affected}
+            rows[names[lead]] = {
                 "now": deviation(newest[lead]),
                 "bucket": cell_text(newest[lead].bucket, ctx.zone),
                 "severity": "critical" if critical else "warning",
                 "since": cell_text(min(member.since for member in incident.affected), ctx.zone),
-                "also": ", ".join(f"{name} {deviation(verdict)}" for name, verdict in newest.items() if name != lead),
+                "also": ", ".join(f"{names[name]} {deviation(verdict)}" for name, verdict in newest.items() if name != lead),
             }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["now", "bucket", "severity", "since", "also"])
 
@@ -148,9 +149,11 @@ def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
     rows: list[list[Any]] = []
     for event in changes.events:
-        names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
-        rows.append([names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
-    rows += [[e.metric, e.state.value, "", e.since or e.gap_since] for e in changes.episodes.values() if e.since or e.gap_since]
+        who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
+        rows.append([who, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since])
+    open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
+    names = {e.metric: metric_with_segment(e.metric, e.worst.segment if e.worst else "") for e in open_now}
+    rows += [[names[e.metric], e.state.value, "", e.since or e.gap_since] for e in open_now]
     texts = [[cell_text(cell, ctx.zone) for cell in row] for row in rows]
     return pd.DataFrame(texts, columns=["metric", "what", "bucket", "since"])
 

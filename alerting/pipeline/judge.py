@@ -144,6 +144,17 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
                 out[name] = str(tail.columns["status"][position])
         return {name: status for name, status in out.items() if name in self.tails}
 
+    def verdict(self, name: str, bucket: datetime) -> Verdict:
+        """Return the verdict of a metric's bucket, which is on its grid."""
+        tail = self.tails[name]
+        position = _position(self.reading.series[name].index, bucket) - tail.first
+        if 0 <= position < len(tail.columns["status"]):
+            row = {column: tail.columns[column][position] for column in ("status", *NUMBERS)}
+        else:  # judged by an earlier run
+            row = self[name].iloc[position + tail.first].to_dict()
+        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+        return Verdict(name, bucket, Status(row["status"]), value, low, expected, high, score, usual=usual)
+
     def newest(self, name: str) -> dict[str, Any]:
         """Return the newest bucket and its columns, from the store where this run had nothing to judge."""
         tail, index = self.tails[name], self.reading.series[name].index

@@ -48,7 +48,7 @@ STORED: dict[type[Any], dict[str, str]] = {
         "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
         "labelled=labelled_by corrected cause rarity similar run"
     ),
-    RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap"),
+    RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap metric at"),
     Segment: _names("elements value expected"),
     Rarity: _names("same beyond weeks times"),
     SimilarIncident: _names("at label url off"),

@@ -83,7 +83,7 @@ def explain(at: str, metric: str, ctx: RunContext | None = None) -> ExplainedMom
     opened = StateChange({metric: event.episode}, [replace(event, incident=incident)], incidents=[incident])
     changes, explained = pipeline.explain(ctx, opened, judged, MAX_WAIT)
     event = changes.events[0]
-    cause = event.incident.cause if event.incident else None
+    cause = event.cause
     no_cause = "" if cause else next(iter(explained.errors.values()), NO_SLICES)
 
     reader = messages.Audience(ctx.language, ctx.zone, bucket + found.step)
@@ -183,9 +183,9 @@ def _incident_facts(metric: Metric, event: Event, reader: messages.Audience, no_
     context = messages.MessageContext(metric, reader, rarity=incident.rarity if incident else None)
     segments = no_cause
     if incident and incident.cause:
-        cause = root_cause_facts(incident, metric, reader)
+        cause = root_cause_facts(incident.cause.claim, metric, reader, event.verdict)
         lines = root_cause_lines(cause, reader.language)
-        segments = "; ".join(lines if cause["effect"] else ["no slice carries the change", *lines])
+        segments = "; ".join(lines if cause["effect"] else ["no slice explains the change", *lines])
     facts = {"how unusual": rarity_text(event, context) or NOT_RARE, "slices": segments}
     return {name: fact for name, fact in facts.items() if fact}
 

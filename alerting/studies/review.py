@@ -13,6 +13,7 @@ from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Pr
 from alerting.backtest.review import at_widths, group_events, near_misses
 from alerting.incidents import labels
 from alerting.model.incident import Incident
+from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Verdict
 from alerting.settings import Settings, load_settings
@@ -74,7 +75,8 @@ class Review:
         with_band = [v for v in worst_of_each if v.value == v.value and v.high == v.high]
         verdicts = with_band or self.near_misses(1) or [v for v in self.replay.verdicts if v.value == v.value][-1:]
         worst = max(verdicts, key=lambda verdict: np.nan_to_num(abs(verdict.score)))
-        return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": worst.metric}
+        metric = worst.metric.removesuffix(SEGMENTS_SUFFIX) if worst.segment else worst.metric
+        return {"at": f"{worst.bucket:%Y-%m-%dT%H:%MZ}", "metric": metric}
 
 
 def incident_count(incidents: Sequence[Incident]) -> str:
