@@ -134,7 +134,7 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
     event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
     reader, form, bucket = context.reader, context.metric.form, shown.bucket
     language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
-    end = event.episode.normal_since if shown.status is Status.NORMAL else None
+    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # of a gap
     if incident and incident.closed:
         end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
