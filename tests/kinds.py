@@ -19,7 +19,8 @@ OUTSIDE = {
 }  # fmt: skip
 running: pytest.Item | None = None  # the test in progress
 LONG = {  # modules that need too much processor time to be fast
-    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_simulate", "test_store_stateful",
+    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_messages_true", "test_simulate",
+    "test_store_stateful",
 }  # fmt: skip
 LONGEST = {  # started first, so that two processes end at about the same time
     "test_clickhouse", "test_destinations", "test_embedded", "test_end_to_end", "test_faults", "test_new_metric", "test_runner",
@@ -60,7 +61,7 @@ def _uses(thing: Any) -> bool:
 
 def _names(thing: Any, seen: set[Any]) -> Iterator[str]:
     thing = getattr(thing, "__wrapped__", thing)
-    if thing in seen or not getattr(thing, "__module__", "").startswith(("tests", "benchmarks")):
+    if not getattr(thing, "__module__", "").startswith(("tests", "benchmarks")) or thing in seen:
         return
     seen.add(thing)
     if isinstance(thing, type):

@@ -18,11 +18,13 @@ from alerting import messages
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.metric import Query
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.compose import title_with_segment
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
+from alerting.reporting.incident_page import incident_page
+from alerting.reporting.types import IncidentStory, MetricTitle, PageContext
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.settings import ROOT
 from alerting.sources.clickhouse import ClickHouseSource
@@ -85,7 +87,7 @@ def first_line(metric, cause, seen):
     event = Event(EventKind.OPENED, metric, BUCKET, seen, Episode(metric, since=BUCKET), incident)
     reader = messages.Audience("en", "UTC", BUCKET + timedelta(minutes=21))
     text = messages.compose(event, messages.MessageContext(METRIC[metric], reader)).text
-    return next((line for line in text.splitlines() if line.startswith(("Cause", "Everything alike"))), "")
+    return next((line for line in text.splitlines() if line.startswith(("Cause", "The drop", "The rise", "Everywhere"))), "")
 
 
 def is_ios(users):
@@ -175,6 +177,60 @@ def test_groups_out_of_balance_new_and_vanished_values_are_told():
     assert {s.elements[0][0][1] for s in cause.imbalance} == {"1", "4"}
     assert [s.elements[0][0] for s in cause.new] == [("os", "HarmonyOS")]
     assert [s.elements[0][0] for s in cause.gone] == [("os", "iOS")]
+
+
+def times(table, factors, column="views"):
+    """The table with the counts of day 0 multiplied by (rows,) factors."""
+    now = table["days_ago"] == 0
+    table.loc[now, column] = (table.loc[now, column] * factors[now]).round()
+    return table
+
+
+@pytest.mark.parametrize("kind", ["all came twice", "both fell", "hardly any of it is left"])
+def test_no_segment_is_blamed_for_what_the_rest_did_as_well(kind):
+    """The rest moved by a third or more of what the segment did: it is the same across the other attributes, and that is said."""
+    for seed in SEEDS:
+        table = rows(seed)
+        age, ios, turkey = table["age_band"] == "25-34", table["os"] == "iOS", table["country"] == "Turkey"
+        factors = {
+            "all came twice": np.where(age, 2.19, 1.7),
+            "both fell": np.where(ios, 0.17, 0.64),
+            "hardly any of it is left": np.where(turkey, 0.3, 0.02),
+        }[kind]
+        table = times(table, factors)
+        seen = verdict("views", table)
+        cause = find_root_cause(METRIC["views"], table, seen)
+        assert (cause.answer, cause.slice, cause.gone) == ("alike", None, ()), seed
+        assert "the same across" in first_line("views", cause, seen)
+        if kind == "both fell":
+            assert "os" not in cause.attributes
+            assert "most in os iOS (−8" in first_line("views", cause, seen).replace("\u202f", " ")
+
+
+@pytest.mark.parametrize("likes", [0.0, 0.1])
+def test_a_dozen_units_carry_no_claim(likes):
+    for seed in SEEDS:
+        table = rows(seed, hit=everybody, likes=likes, per_day=12)
+        for metric in ("likes", "ctr"):
+            cause = find_root_cause(METRIC[metric], table, verdict(metric, table))
+            assert (cause.answer, cause.slice, cause.new, cause.gone, cause.imbalance) == ("unclear", None, (), (), ()), seed
+
+
+def test_a_share_is_told_only_of_a_change_that_is_beyond_noise():
+    """Half of the organic views moved to ads: the total is as it was, and no segment explains 145 % of nothing."""
+    table = times(rows(1), np.where(rows(1)["source"] == "ads", 2.0, 0.46))
+    seen = verdict("views", table)
+    cause = find_root_cause(METRIC["views"], table, seen)
+    assert abs(seen.change) < 0.1
+    assert cause.share != cause.share
+    assert not re.search("explain|%.* of the (drop|rise)", first_line("views", cause, seen))
+
+
+def test_a_value_too_small_to_compare_is_not_called_normal():
+    table = rows(2, hit=is_ios)
+    table.loc[(table["os"] == "Android") & (np.arange(len(table)) % 200 == 0), "os"] = "HarmonyOS"
+    cause = find_root_cause(METRIC["views"], table, verdict("views", table))
+    assert [other.elements[0][0][1] for other in cause.others] == ["Android"]
 
 
 def test_order_of_rows_does_not_matter():
@@ -304,6 +360,41 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
     assert title_with_segment(stand_in, opened).title["en"] == "Views, source ads"
+
+
+def test_a_segment_belongs_to_the_incident_of_its_total_while_that_goes_on():
+    """The band of a sudden change follows the values down: the total is inside it again, and not well."""
+    (stand_in,) = segment_metrics([METRIC["views"]])
+    total = replace(calm(moved(1)), metric="views")
+    off, part = Episode("views", EpisodeState.FIRING, since=BUCKET, opened=BUCKET), Episode(stand_in.name)
+    for episode, status in ((off, Status.UNKNOWN), (Episode("views"), Status.ANOMALOUS)):
+        found, cause = judge_segments(stand_in, moved(1), total)
+        before = PreviousState([METRIC["views"], stand_in], {"views": episode, stand_in.name: part})
+        seen = SegmentResult([found], {stand_in.name: cause})
+        changes = advance_state([DueBuckets(METRIC["views"], BUCKET, BUCKET)], [total], before, seen)
+        assert [verdict.status for verdict in changes.segments.verdicts] == [status]
+        assert (stand_in.name in changes.segments.causes) == (status is Status.ANOMALOUS)
+
+
+def test_a_segment_is_named_in_tables_titles_and_on_pages():
+    (stand_in,) = segment_metrics([METRIC["views"]])
+    found, cause = judge_segments(stand_in, moved(1), calm(moved(1)))
+    member = Member(stand_in.name, BUCKET, BUCKET, found, worst=found)
+    incident = Incident("i", BUCKET, (member,), last_notified=BUCKET, cause=cause)
+    event = Event(EventKind.OPENED, stand_in.name, BUCKET, found, Episode(stand_in.name), incident)
+    assert (member.name, event.name, incident.cells()["metric"]) == ("views source=ads",) * 3
+    assert title_with_segment(stand_in, member).title == {"en": "Views, source ads", "ru": "Просмотры, источник ads"}
+    page = PageContext("ru", "UTC", BUCKET, {"views": MetricTitle("Просмотры", "count")})
+    assert "Просмотры, источник ads" in incident_page(IncidentStory(incident), page)
+    other = replace(found, reason="os=iOS")
+    reader = messages.Audience("en", "UTC", BUCKET + timedelta(minutes=21))
+    also = messages.MemberContext(stand_in, replace(member, first=other, worst=other), other)
+    total = Event(EventKind.OPENED, "feed_users", BUCKET, replace(found, metric="feed_users", reason=""), Episode("feed_users"))
+    both = replace(incident, members=(Member("feed_users", BUCKET, BUCKET, total.verdict), also.member))
+    text = messages.compose(
+        replace(total, incident=both), messages.MessageContext(METRIC["feed_users"], reader, members=(also,))
+    ).text
+    assert "Also: Views, os iOS " in text
 
 
 def test_slices_are_watched_as_the_catalogue_says():

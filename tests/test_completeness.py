@@ -43,7 +43,12 @@ def arrivals(share, age=timedelta(minutes=21), count=40):
         (table(), [], None),
         (table(rows_of_last=10), [], None),  # few rows up to the end: a drop
         (table(breaks_off=400, rows_of_last=45), [], END),  # no row of its second half
-        (table(breaks_off=400, rows_of_last=45, gap=2), [], END - 2 * STEP),  # and nothing after it
+        (table(breaks_off=400, rows_of_last=45, gap=2), [], None),  # nor any after it: they have stopped
+        (
+            table(rows_of_last=60, gap=1),
+            arrivals(0.6, age=timedelta(minutes=36)),
+            END - STEP,
+        ),  # this table is later than a bucket
         (table(breaks_off=820), [], None),  # a silence of 80 s is nothing unusual here
         (table(breaks_off=400, tail=300), [], None),  # where rows are few, they end anywhere
         (table().drop(columns="newest"), [], None),  # the query does not tell

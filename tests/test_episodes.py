@@ -18,11 +18,11 @@ STATUS = {"N": Status.NORMAL, "A": Status.ANOMALOUS, "M": Status.MISSING, "?": S
 STEP = timedelta(minutes=15)
 
 
-def fold(seen, policy=Policy(), scores=None):  # noqa: B008  a frozen policy
+def fold(seen, policy=Policy(), values=None):  # noqa: B008  a frozen policy
     episode, told = Episode("views"), []
     for i, letter in enumerate(seen.split()):
-        score = (scores or {}).get(i, {"A": -2.0, "N": 0.1}.get(letter, float("nan")))
-        verdict = Verdict("views", START + i * STEP, STATUS[letter], 10.0, 20.0, 30.0, 40.0, score)
+        value, score = (values or {}).get(i, 10.0), {"A": -2.0, "N": 0.1}.get(letter, float("nan"))
+        verdict = Verdict("views", START + i * STEP, STATUS[letter], value, 20.0, 30.0, 40.0, score)
         episode, events = step(episode, verdict, policy)
         told.append(events)
     return episode, told
@@ -49,6 +49,10 @@ def words(told):
         ("A M M N N", "opened - no-data data-back resolved"),
         ("? ? A", "- - opened"),
         ("M ? M M", "- - - no-data"),
+        ("M M ? N", "- no-data - data-back"),  # the first bucket that can be judged says how the data are back
+        ("M M ? A N N", "- no-data - data-back+opened - resolved"),
+        ("M M ? M ? N", "- no-data - - - data-back"),
+        ("M M ? ? ?", "- no-data - data-back -"),  # nor can the second: that is said
     ],
 )
 def test_events(seen, told):
@@ -78,7 +82,7 @@ def test_policies(policy, seen, told):
 
 
 def test_an_episode_keeps_when_it_began_and_how_deep_it_was():
-    _, told = fold("N A A N A N N", Policy(need=2, window=2), scores={1: -1.5, 2: -4.0, 4: -2.0})
+    _, told = fold("N A A N A N N", Policy(need=2, window=2), values={1: 18.0, 2: 6.0, 4: 10.0})
     opened, resolved = (event for events in told for event in events)
     assert (opened.kind, opened.episode.since, opened.episode.opened) == (EventKind.OPENED, START + STEP, START + 2 * STEP)
     assert resolved.kind is EventKind.RESOLVED
@@ -223,7 +227,8 @@ def test_impossible_policies_are_refused():
         Policy(need=3, window=2)
     with pytest.raises(ValueError, match="recover=3 cannot be more than recover_window=2"):
         Policy(recover=3, recover_window=2)
-    with pytest.raises(ValueError, match=r"critical=0.5 must be at least 1"):
-        Policy(critical=0.5)
+    with pytest.raises(ValueError, match=r"critical=0 must be above 0"):
+        Policy(critical=0)
+    assert [Policy(critical=c).critical_size for c in (0.3, 2.0)] == [0.3, Policy.critical]  # 2.0: a score of earlier versions
     with pytest.raises(ValueError, match="direction='sideways'"):
         Policy(direction="sideways")

@@ -48,7 +48,7 @@ def test_the_audit_passes_when_the_incident_was_reported(told):
     row = audited(told)
     assert (row.ok, row.wrong, row.runs) == (True, [], 2)
     (opening,) = openings(told.chat(), one()[0])
-    assert opening.first.startswith("🔴 bravo −4")
+    assert opening.first.startswith("🟡 bravo −4")
 
 
 def test_the_audit_finds_an_incident_that_was_never_reported(told):
@@ -59,7 +59,7 @@ def test_the_audit_finds_an_incident_that_was_never_reported(told):
 
 def test_the_audit_finds_an_alert_without_a_planted_incident(told):
     row = audited(told, [])
-    assert [text.partition(" says")[0].split("−")[0] for text in row.wrong] == ["nobody planted what '🔴 bravo "]
+    assert [text.partition(" says")[0].split("−")[0] for text in row.wrong] == ["nobody planted what '🟡 bravo "]
 
 
 CHANGES = [  # what happens to the memory, and what is said of it

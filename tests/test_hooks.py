@@ -128,6 +128,7 @@ def test_the_schema_is_what_it_says_it_is(web):
         "key": "likes/opened/text",
         "kind": "opened",
         "metric": "likes",
+        "severity": "warning",
         "bucket": "2026-11-20T12:36:00Z",
         "text": HTML,
         "text_plain": "🔴 Likes −38 % · Mon 14:15\n1<2 & so\nDashboard (https://bi/?a=1&b=2|3) · Run a_b",

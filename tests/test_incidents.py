@@ -209,7 +209,7 @@ def test_late_rows_withdraw_a_member_and_close_what_is_left_of_the_incident():
     (incident,) = known
     healed = answers({"likes": "N N A", "views": "N N N"})
     due = [
-        DueBuckets(m, START + 3 * STEP, START + 2 * STEP, changed_from=START + STEP)
+        DueBuckets(m, START + 3 * STEP, START + 2 * STEP, changed=(START + STEP,))
         for m in METRICS
         if m.name in ("likes", "views")
     ]
@@ -227,7 +227,7 @@ def test_late_rows_may_show_that_a_gap_was_a_fall():
     (incident,) = known
     assert incident.root.gap
     rows = answers({"views": "N N A A"})[1:]
-    due = [DueBuckets(MetricTree(METRICS).metrics["views"], START + 4 * STEP, START + 3 * STEP, changed_from=START + STEP)]
+    due = [DueBuckets(MetricTree(METRICS).metrics["views"], START + 4 * STEP, START + 3 * STEP, changed=(START + STEP,))]
     changes = advance_state(due, [row[0] for row in rows], PreviousState(METRICS, {"views": Episode("views")}, known))
     (after,) = changes.incidents
     assert (after.id, after.root.gap, after.root.since, after.root.first.value) == (incident.id, False, START + 2 * STEP, 80.0)
@@ -242,7 +242,7 @@ def test_late_rows_that_change_nothing_send_nothing():
     _told, known = live(seen)
     rows = [verdict for row in answers(seen)[1:] for verdict in row]
     due = [
-        DueBuckets(m, START + 6 * STEP, START + 5 * STEP, changed_from=START + STEP)
+        DueBuckets(m, START + 6 * STEP, START + 5 * STEP, changed=(START + STEP,))
         for m in METRICS
         if m.name in ("likes", "views")
     ]

@@ -14,6 +14,7 @@ from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import CHART_SPAN, Metric, Policy, Query
 from alerting.model.protocols import Commit
+from alerting.model.verdict import Status
 from alerting.notifiers.console import Console
 from alerting.pipeline import display
 from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
@@ -234,7 +235,7 @@ def test_without_anything_to_judge_there_is_nothing_judged(tmp_path):
     assert (len(judged), answers) == (0, [])
 
 
-def test_a_bucket_that_has_half_arrived_is_missing_until_it_is_there(tmp_path, truth):
+def test_an_incomplete_bucket_is_judged_when_its_rows_are_there(tmp_path, truth):
     frame = table()
     half = (frame["at"] >= END) & (frame["at"] < END + STEP)
     rest = frame[half].assign(at=END + timedelta(minutes=14), arrived=after(END) + timedelta(minutes=3))
@@ -243,27 +244,38 @@ def test_a_bucket_that_has_half_arrived_is_missing_until_it_is_there(tmp_path, t
     ctx = connect(tmp_path / "alerts.sqlite", frame=pd.concat([frame[~half], first, rest]))
     run(ctx, after(END - 2 * DAY))
     run(ctx, after(END - STEP))
-    _, judged, answers = run(ctx, after(END))
-    said = {v.metric: (v.status.value, v.reason) for v in answers if v.bucket == END}
-    assert said["views"] == said["ctr"] == ("missing", "incomplete")
-    assert judged["views"].status.iloc[-1] == judged.whole("views").status.iloc[-1] == "missing"
+    due, judged, answers = run(ctx, after(END))
+    assert "views" not in {v.metric for v in answers}
+    assert {item.metric.name: len(item) for item in due}["views"] == 0
+    assert judged["views"].index[-1] == judged.whole("views").index[-1] == END - STEP
     nxt = pd.DataFrame({"views": [400.0], "likes": [80.0]}, [END + STEP])
     ctx.source.add(rows(nxt, within="14min"))
-    _, _, answers = run(ctx, after(END + STEP))
-    again = next(v for v in answers if (v.metric, v.bucket) == ("views", END))
-    assert (again.status.value, again.score) == (truth["views"].status.iloc[-1], truth["views"].score.iloc[-1])
+    due, _, answers = run(ctx, after(END + STEP))
+    (once,) = (v for v in answers if (v.metric, v.bucket) == ("views", END))
+    assert (once.status.value, once.score) == (truth["views"].status.iloc[-1], truth["views"].score.iloc[-1])
+    assert {item.metric.name: item.changed for item in due}["views"] == ()
 
 
-def test_two_steps_of_one_query_have_halves_of_their_own(tmp_path):
-    """Rows end at 5:20: the quarter of 5:15 and the hour of 5:00 are half there, the quarter of 5:00 is whole."""
+def test_where_rows_stop_within_a_bucket_it_is_judged_once_the_next_is_closed(tmp_path):
+    """Rows end at 5:20: the quarter of 5:15 and the hour of 5:00 wait for the rest, the quarter of 5:00 is whole."""
     frame = table()
     hourly = replace(METRICS[5], query="t")
     ctx = connect(tmp_path / "alerts.sqlite", [hourly, METRICS[0]], frame[frame["at"] < END - timedelta(minutes=40)])
-    for back in (8, 4, 3, 2, 1, 0):
+
+    def judged():
+        return {(v.metric, f"{v.bucket:%H:%M}"): v.status for v in ctx.store.judged(since=END - HOUR)}
+
+    for back in (8, 4, 3):
         run(ctx, after(END - back * STEP))
-    said = {(v.metric, f"{v.bucket:%H:%M}"): v.reason for v in ctx.store.judged(since=END - HOUR)}
-    assert said["views", "05:15"] == said["hourly", "05:00"] == "incomplete"
-    assert said["views", "05:00"] != "incomplete"
+    assert ("views", "05:00") in judged()
+    assert ("views", "05:15") not in judged()
+    run(ctx, after(END - 2 * STEP))
+    assert judged()["views", "05:15"] is Status.ANOMALOUS
+    assert judged()["views", "05:30"] is Status.MISSING
+    run(ctx, after(END))
+    assert ("hourly", "05:00") not in judged()
+    run(ctx, after(END + 4 * STEP))
+    assert judged()["hourly", "05:00"] is not Status.MISSING
 
 
 @pytest.mark.parametrize("minutes", [1, 7, 15, 60, 24 * 60])

@@ -40,12 +40,12 @@ def cause_line(cause: RootCause, language: str = "en", first: Verdict = DOWN, na
 @pytest.mark.parametrize(
     ("share", "rest", "said"),
     [
-        (0.976, -0.011, "carries 98 % of the drop; the rest −1 %"),
-        (0.98, -0.004, "carries 98 % of the drop; the rest as usual"),
-        (1.0, 0.0, "carries all of the drop; the rest as usual"),
-        (1.049, 0.02, "carries all of the drop; the rest +2 %"),
-        (1.3, 0.041, "carries more than all of the drop; the rest rose 4 %"),
-        (1.3, -0.041, "carries more than all of the drop; the rest −4 %"),
+        (0.976, -0.011, "explains 98 % of the drop; the rest −1 %"),
+        (0.98, -0.004, "explains 98 % of the drop; the rest as usual"),
+        (1.0, 0.0, "explains the whole drop; the rest as usual"),
+        (1.049, 0.02, "explains the whole drop; the rest +2 %"),
+        (1.3, 0.041, "explains the whole drop; the rest rose 4 %"),
+        (1.3, -0.041, "explains the whole drop; the rest −4 %"),
         (0.04, -0.2, "the rest −20 %"),
         (-0.5, -0.2, "the rest −20 %"),
         (NAN, -0.2, "the rest −20 %"),
@@ -59,12 +59,12 @@ def test_the_share_that_is_carried(share, rest, said):
 def test_a_rise_is_carried_too():
     up = odd("likes", moscow("14:15"), 3100, 4.0)
     rise = replace(IOS, slice=where("os=iOS", 2400, 1210), share=1.2, rest=where("os=", 700, 810), others=())
-    assert cause_line(rise, first=up) == "Cause: os iOS +98 %, carries more than all of the rise; the rest fell 14 %"
-    assert cause_line(rise, "ru", up) == "Причина: ОС iOS +98 %, даёт больше 100 % роста; остальное упало на 14 %"
+    assert cause_line(rise, first=up) == "Cause: os iOS +98 %, explains the whole rise; the rest fell 14 %"
+    assert cause_line(rise, "ru", up) == "Причина: ОС iOS +98 %, объясняет весь рост; остальное упало на 14 %"
     new = replace(rise, slice=where("os=Fuchsia", 1190, 0), share=1.0, rest=None)
-    assert cause_line(new, first=up) == "Cause: os Fuchsia 1,190 (expected 0), carries all of the rise"
-    assert cause_line(ALIKE, first=up) == "Everything alike: every os, source, country and city rose about as much"
-    assert cause_line(ALIKE, "ru", up) == "Везде одинаково: все срезы выросли примерно так же (ОС, источник, страна и город)"
+    assert cause_line(new, first=up) == "Cause: os Fuchsia 1,190 (expected 0), explains the whole rise"
+    assert cause_line(ALIKE, first=up) == "The rise is the same across os, source, country and city"
+    assert cause_line(ALIKE, "ru", up) == "Рост одинаковый во всех срезах (ОС, источник, страна и город)"
 
 
 def test_who_is_not_affected_is_named():
@@ -81,14 +81,14 @@ def test_the_experiment_is_only_said_to_be_alone_where_the_others_are_normal():
     odd_one = replace(
         EXPERIMENT, share=0.6, rest=where("exp_group=", 1400, 1616), others=(where("exp_group=1", 300, 404), *GROUPS[1:])
     )
-    assert cause_line(odd_one) == "Cause: exp_group 3 carries 60 % of the drop → probably the experiment; the rest −13 %"
+    assert cause_line(odd_one) == "Cause: exp_group 3 explains 60 % of the drop → probably the experiment; the rest −13 %"
     two = replace(EXPERIMENT, slice=where("exp_group=3;exp_group=4", 40, 808))
-    assert cause_line(two).startswith("Cause: exp_group 3 and exp_group 4 carry 96 % of the drop, the other groups")
+    assert cause_line(two).startswith("Cause: exp_group 3 and exp_group 4 explain 96 % of the drop, the other groups")
 
 
 def test_a_mix_that_is_not_all_says_how_much_it_is():
     half = cause_line(replace(MIX, share=0.6), first=odd("ctr", moscow("14:15"), 0.181), name="ctr")
-    assert half == "Cause: a shift of the mix: source ads is 41 % of all (usually 20 %), carries 60 % of the drop"
+    assert half == "Cause: a shift of the mix: source ads is 41 % of all (usually 20 %), explains 60 % of the drop"
 
 
 def test_nothing_is_said_of_a_cause_that_is_not_known():
@@ -102,13 +102,13 @@ def test_nothing_is_said_of_a_cause_that_is_not_known():
     assert not re.search("Cause|lower than|such a", text)
 
 
-def test_a_cause_is_the_roots():
+def test_a_cause_is_that_of_the_metric_of_the_text():
     mine = member("ctr", value=0.131)
-    story = incident(member("likes"), mine, cause=RATE)
-    again = told(EventKind.OPENED, mine.first, story, "en", "14:35", (part(member("likes")),), again=True)
-    assert "Cause: likes in source ads" in again.text
-    unknown = told(EventKind.OPENED, mine.first, story, "en", "14:35", again=True)
-    assert "Cause" not in unknown.text
+    parts = (part(member("likes")),)
+    of_likes = told(EventKind.OPENED, mine.first, incident(member("likes"), mine, cause=RATE), "en", "14:35", parts)
+    assert "Cause" not in of_likes.text
+    own = incident(member("likes"), mine, cause=replace(RATE, metric="ctr", at=mine.first.bucket))
+    assert "Cause: CTR in source ads" in told(EventKind.OPENED, mine.first, own, "en", "14:35", parts).text
 
 
 def test_a_cause_that_comes_later_answers_the_alert():

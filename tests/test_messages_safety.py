@@ -131,8 +131,8 @@ def test_little_known_of_an_incident_is_little_said():
 
 def test_a_name_is_shown_as_it_is():
     text = messages.compose(event(EventKind.OPENED, DROP), context(replace(metric(), title={"en": 'A <b>&"'}), reader())).text
-    assert '🔴 <b>A &lt;b&gt;&amp;" −39' in text
-    assert plain(text).startswith('🔴 A <b>&" −39')
+    assert '🟡 <b>A &lt;b&gt;&amp;" −39' in text
+    assert plain(text).startswith('🟡 A <b>&" −39')
 
 
 def test_a_reason_is_cut_and_escaped():

@@ -99,6 +99,7 @@ def test_the_alert_notebook_tags_what_its_page_begins_with():
     tagged = ["".join(cell["source"]) for cell in notebook["cells"] if "summary" in cell["metadata"].get("tags", [])]
     shown = [source.splitlines()[-1].partition("(")[0] for source in tagged]
     assert shown == [
+        "display.show_open",
         "display.show_verdicts",
         "charts.overview_chart",
         "display.show_changes",
@@ -127,7 +128,7 @@ def test_incidents_are_told_as_they_were(world):
     assert [told.index(words, told.index("The thread")) for words in order] == sorted(
         told.index(words, told.index("The thread")) for words in order
     )
-    assert "os iOS carries 96" in told
+    assert "os iOS explains 96" in told
     (picture,) = re.findall(r'<img src="\.\./([^"]+)"', told)
     assert (world.reports / picture).read_bytes() == png()
     assert f'href="incidents/{one.id}.html"' in index.read_text()

@@ -172,7 +172,7 @@ def test_what_is_well_again_is_told_at_the_step_of_the_metric(app):
     assert kinds == [EventKind.OPENED, EventKind.RESOLVED]
 
 
-def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query(app):
+def test_a_half_arrived_bucket_waits_beside_a_coarser_metric_of_the_same_query(app):
     class Late(Halved):
         """Rows of the newest quarter of an hour end early."""
 
@@ -187,7 +187,8 @@ def test_a_half_arrived_bucket_is_seen_beside_a_coarser_metric_of_the_same_query
     reading, answers, _ = run(ctx, END + timedelta(minutes=6))
     assert reading.incomplete == {"feed_actions": END - timedelta(minutes=15)}
     newest = {answer.metric: answer.status for answer in answers}
-    assert newest == {"users": Status.MISSING, "users_hourly": Status.NORMAL, "users_daily": Status.NORMAL}
+    assert newest == {"users": Status.NORMAL, "users_hourly": Status.NORMAL, "users_daily": Status.NORMAL}
+    assert max(answer.bucket for answer in answers if answer.metric == "users") == END - timedelta(minutes=30)
     assert {arrival.query for arrival in reading.arrivals} == {
         "feed_actions",
         "feed_actions by 1:00:00",

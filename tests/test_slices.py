@@ -238,6 +238,18 @@ def test_new_and_vanished_values_are_named():
     assert new_and_gone_values(leaves.iloc[:0], ["country"]) == ([], [])
 
 
+def test_a_value_is_gone_only_where_none_of_it_is_a_surprise():
+    """Of a total that is nearly gone each value has nearly nothing; and the units of one user come together."""
+    leaves = pd.DataFrame({"gender": ["0", "1"], "value": [0, 1], "expected": [71.0, 71.0]})
+    assert new_and_gone_values(leaves, ["gender"]) == ([], [])
+    (gone,) = new_and_gone_values(leaves.assign(value=[0, 70]), ["gender"])[1]
+    assert (gone.elements, gone.expected) == (((("gender", "0"),),), 0.5)
+    few = leaves.assign(value=[0, 20], expected=[8.0, 20])
+    assert [len(new_and_gone_values(few, ["gender"], bunch=bunch)[1]) for bunch in (1.0, 2.0)] == [1, 0]
+    many = pd.DataFrame({"city": [str(n) for n in range(100)], "value": [0.0] + 99 * [8.0], "expected": 8.0})
+    assert new_and_gone_values(many, ["city"]) == ([], []), "one of a hundred may be empty by chance"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"value": [1.0, float("nan")]}, "value must be finite"), ({"expected": [-1.0, 2.0]}, "expected must be finite")],

@@ -66,47 +66,56 @@ WORST = anomalous(moscow("15:30"), 960, 1910, 2000, 2090)
 NORMALS = {"en": ("Views", "Feed users", "Messages"), "ru": ("Просмотры", "Пользователи ленты", "Сообщения")}
 
 
+MADE: dict[str, tuple[Event, messages.MessageContext]] = {}  # text -> what it was made of
+
+
+def compose(event: Event, context: messages.MessageContext) -> messages.Message:
+    message = messages.compose(event, context)
+    MADE[message.text] = event, context
+    return message
+
+
 def opened(language: str) -> messages.Message:
     said = event(EventKind.OPENED, DROP, since=moscow("14:00"), worst=DROP, last=DROP)
     about = context(metric(), reader(language), yesterday=2015, week_ago=1960, normal=NORMALS[language])
-    return messages.compose(said, about)
+    return compose(said, about)
 
 
 def worsened(language: str) -> messages.Message:
     said = event(EventKind.WORSENED, WORST, since=moscow("14:00"), worst=WORST, last=WORST, last_notified_verdict=DROP)
-    return messages.compose(said, context(metric(), reader(language, moscow("15:50")), yesterday=2015, week_ago=1960))
+    return compose(said, context(metric(), reader(language, moscow("15:50")), yesterday=2015, week_ago=1960))
 
 
 def opened_late_ratio(language: str) -> messages.Message:
     verdict = anomalous(moscow("14:15"), 0.131, 0.204, 0.21, 0.216)
     here = reader(language, now=moscow("15:20"), run_link="/srv/alerts/reports/runs/2026-10-12/alert-20261012T1220Z.ipynb")
     said = event(EventKind.OPENED, verdict, since=moscow("14:15"), worst=verdict, last=verdict)
-    return messages.compose(said, context(metric("ctr", "ratio"), here, week_ago=0.2112))
+    return compose(said, context(metric("ctr", "ratio"), here, week_ago=0.2112))
 
 
 def opened_zero(language: str) -> messages.Message:
     verdict = anomalous(moscow("14:15"), 0.0, 41_000, 42_512, 44_000)
     said = event(EventKind.OPENED, verdict, since=moscow("14:15"), worst=verdict, last=verdict)
-    return messages.compose(said, context(metric("views"), reader(language), yesterday=42_201, week_ago=41_990))
+    return compose(said, context(metric("views"), reader(language), yesterday=42_201, week_ago=41_990))
 
 
 def opened_spike(language: str) -> messages.Message:
     verdict = anomalous(moscow("23:45", -1), 24_310, -310, 2020, 4110)
     said = event(EventKind.OPENED, verdict, since=moscow("23:45", -1), worst=verdict, last=verdict)
-    return messages.compose(said, context(metric(), reader(language, now=moscow("00:05"))))
+    return compose(said, context(metric(), reader(language, now=moscow("00:05"))))
 
 
 def opened_from_nothing(language: str) -> messages.Message:
     verdict = anomalous(moscow("14:15"), 35, 0, 0, 4)
     said = event(EventKind.OPENED, verdict, since=moscow("14:15"), worst=verdict, last=verdict)
     about = messages.MessageContext(metric(), reader(language, run_link="", owner=""), yesterday=0, week_ago=0)
-    return messages.compose(said, about)
+    return compose(said, about)
 
 
 def opened_limit(language: str) -> messages.Message:
     verdict = replace(anomalous(moscow("14:15"), 0.131, 0.2, NAN, float("inf")), score=-1.3, reason="limit")
     said = event(EventKind.OPENED, verdict, since=moscow("14:15"), worst=verdict, last=verdict)
-    return messages.compose(said, context(metric("ctr", "ratio"), reader(language), yesterday=0.211, week_ago=0.2112))
+    return compose(said, context(metric("ctr", "ratio"), reader(language), yesterday=0.211, week_ago=0.2112))
 
 
 def resolved_limit(language: str) -> messages.Message:
@@ -115,38 +124,38 @@ def resolved_limit(language: str) -> messages.Message:
         EventKind.RESOLVED, normal(moscow("17:00"), 3950, float("-inf"), NAN, 4000),
         since=moscow("14:00"), worst=worst, normal_since=moscow("16:45"),
     )  # fmt: skip
-    return messages.compose(said, context(metric(), reader(language, now=moscow("17:20"))))
+    return compose(said, context(metric(), reader(language, now=moscow("17:20"))))
 
 
 def reminder(language: str) -> messages.Message:
     verdict = anomalous(moscow("17:00"), 1240, 2010, 2102, 2200)
     said = event(EventKind.REMINDER, verdict, since=moscow("14:00"), worst=WORST, last=verdict)
     here = reader(language, now=moscow("17:20"))
-    return messages.compose(said, context(metric(), here, yesterday=2015, week_ago=1960))
+    return compose(said, context(metric(), here, yesterday=2015, week_ago=1960))
 
 
 def reminder_no_data(language: str) -> messages.Message:
     said = event(EventKind.REMINDER, missing(moscow("15:15")), gap_since=moscow("12:15"), last=normal(moscow("12:00")))
     here = reader(language, now=moscow("15:35"))
-    return messages.compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:09")))
+    return compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:09")))
 
 
 def resolved(language: str) -> messages.Message:
     said = event(EventKind.RESOLVED, normal(moscow("17:00")), since=moscow("14:00"), worst=WORST, normal_since=moscow("16:45"))
-    return messages.compose(said, context(metric(), reader(language, now=moscow("17:20"))))
+    return compose(said, context(metric(), reader(language, now=moscow("17:20"))))
 
 
 def no_data(language: str) -> messages.Message:
     said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"), last=normal(moscow("12:00")))
     here = reader(language, now=moscow("12:50"))
-    return messages.compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:09")))
+    return compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:09")))
 
 
 def no_data_of_one_metric(language: str) -> messages.Message:
     trouble = "ValueError: could not convert string to float: 'n/a'"
     said = event(EventKind.NO_DATA, missing(moscow("12:30"), trouble), gap_since=moscow("12:15"), last=normal(moscow("12:00")))
     here = reader(language, now=moscow("12:50"))
-    return messages.compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:44")))
+    return compose(said, context(metric(), here, table="feed_actions", newest=moscow("12:44")))
 
 
 def no_data_gone(language: str) -> messages.Message:
@@ -162,12 +171,12 @@ def data_back(language: str) -> messages.Message:
     said = event(
         EventKind.DATA_BACK, normal(moscow("13:00")), gap_since=moscow("12:15"), gap_notified=True, last=normal(moscow("12:00"))
     )
-    return messages.compose(said, context(metric(), reader(language, now=moscow("13:20"))))
+    return compose(said, context(metric(), reader(language, now=moscow("13:20"))))
 
 
 def data_back_low(language: str) -> messages.Message:
     said = event(EventKind.DATA_BACK, replace(DROP, bucket=moscow("13:00")), gap_since=moscow("11:45"), gap_notified=True)
-    return messages.compose(said, context(metric(), reader(language, now=moscow("13:20"))))
+    return compose(said, context(metric(), reader(language, now=moscow("13:20"))))
 
 
 def run_failed(language: str) -> messages.Message:
@@ -254,7 +263,7 @@ def told(
     about = {name: more.pop(name) for name in ("also", "quiet", "again") if name in more}
     here = reader(language, now=moscow(now))
     what = replace(event(kind, verdict, **more), incident=story, **about)
-    return messages.compose(what, context(watched(verdict.metric), here, members=parts, **facts))
+    return compose(what, context(watched(verdict.metric), here, members=parts, **facts))
 
 
 def opened_incident(language: str) -> messages.Message:

@@ -142,7 +142,8 @@ def cause_of_a_rise(language: str) -> messages.Message:
 
 
 def cause_worsened(language: str) -> messages.Message:
-    story = incident(member("likes"), CTR, cause=IOS, acknowledged_by="Anna")
+    both = replace(IOS, at=moscow("15:30"), slice=where("os=iOS", 180, 1210), rest=where("os=", 780, 810))
+    story = incident(member("likes"), CTR, cause=both, acknowledged_by="Anna")
     more = {"last_notified_verdict": DOWN, "yesterday": 2015, "rarity": Rarity(12, 0, 9.3, 0), "similar": replace(LIKE, url="")}
     return told(EventKind.WORSENED, DEEPER, story, language, "15:50", (part(CTR),), since=moscow("14:00"), worst=DEEPER, **more)
 

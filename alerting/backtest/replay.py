@@ -153,7 +153,7 @@ class Replay:
             elif event.kind is EventKind.RESOLVED:
                 row |= {"until": event.episode.normal_since, "change": worst.change, "score": worst.score}
             elif event.kind is EventKind.DATA_BACK:
-                row |= {"until": event.bucket}
+                row |= {"until": event.episode.back_since or event.bucket}
         columns = ["metric", "what", "since", "told", "until", "change", "score"]
         return pd.DataFrame(list(rows.values()), columns=columns).sort_values(["told", "metric"], ignore_index=True)
 

@@ -262,6 +262,7 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
 
     Empty if no segment explains the change.
     """
+    cause = cause and cause.claim
     if cause is None or cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
         return []
     attributes = segment_attributes(cause.slice)

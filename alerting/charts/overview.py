@@ -7,14 +7,16 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from itertools import islice
 
+import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alerting.charts.alert import draw_axes, state_text, title_text, verdict_at
-from alerting.charts.series import SeriesPlot, TimeAxis, draw_series, draw_times, draw_values
+from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values
 from alerting.charts.style import ANOMALY, INK, RC_PARAMS, SMALL, WIDE, PngFigure
+from alerting.messages.format import ClockFormat
 from alerting.model.errors import caught
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
@@ -29,11 +31,13 @@ def overview_chart(
     metrics: list[Metric],
     zone: str,
     language: str = "en",
+    marked: Mapping[str, datetime] | None = None,
     errors: MutableMapping[str, str] | None = None,
 ) -> Figure:
     """Return the first metrics side by side, their last two days: the picture of every run.
 
-    A metric that cannot be drawn leaves its place empty, and is in `errors` with the reason; with None it raises.
+    `marked`: metric -> the bucket that a message is about; it has a dot, and its verdict is in the title. A metric that cannot
+    be drawn leaves its place empty, and is in `errors` with the reason; with None it raises.
     """
     with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
@@ -49,23 +53,32 @@ def overview_chart(
             bottom = 0.35 + (inches - 0.3) / rows * (rows - 1 - row)
             axes = figure.add_axes((0.055 + 0.5 * column, bottom / inches, 0.425, 1.38 / inches))
             times = TimeAxis(end - metric.chart_span, end, zone, language)
+            bucket = (marked or {}).get(metric.name)
             with caught(errors, metric.name):
-                _draw_metric(axes, metric, judged[metric.name], times, labels=not one_span or number >= len(shown) - 2)
+                _draw_metric(axes, metric, judged[metric.name], times, not one_span or number >= len(shown) - 2, bucket)
             if errors and metric.name in errors:
                 axes.remove()
     return figure
 
 
-def _draw_metric(axes: Axes, metric: Metric, judged: pd.DataFrame, times: TimeAxis, labels: bool) -> None:
+def _draw_metric(
+    axes: Axes, metric: Metric, judged: pd.DataFrame, times: TimeAxis, labels: bool, marked: datetime | None
+) -> None:
     series = SeriesPlot.of(metric, judged, times)
     draw_series(axes, series, SMALL)
     draw_values(axes, metric, times.language, series.extent(), SMALL)
     axes.set_xlim(-0.01 * times.length, times.length * 1.01)
     draw_times(axes, times, SMALL)
     axes.tick_params(axis="x", labelbottom=labels)
-    verdict = verdict_at(metric, judged, judged.index[-1])
+    verdict = verdict_at(metric, judged, marked or judged.index[-1])
     title = f"{title_text(metric, times.language)}  {state_text(metric, verdict, times.language)}"
-    weight, color = ("bold", ANOMALY) if verdict.status is Status.ANOMALOUS else ("normal", INK)
+    if marked:
+        title += f"  ·  {ClockFormat(times.language, times.zone, times.end).span(marked, marked + metric.step)}"
+        x, color = (marked - times.start) / HOUR, ANOMALY if verdict.status is Status.ANOMALOUS else INK
+        dot = {"marker": "o", "markersize": SMALL.dot, "markeredgecolor": "white", "zorder": 6, "clip_on": False, "label": "mark"}
+        draw_line(axes, np.array([x]), np.array([verdict.value]), color=color, **dot)
+    bold = marked or verdict.status is Status.ANOMALOUS
+    weight, color = "bold" if bold else "normal", ANOMALY if verdict.status is Status.ANOMALOUS else INK
     axes.set_title(title, loc="left", fontsize=SMALL.font * 1.2, pad=3, fontweight=weight, color=color)
 
 

@@ -18,8 +18,8 @@ from alerting.backtest import BacktestData, Replay
 from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
 from alerting.backtest.replay import OPENINGS
+from alerting.backtest.runs import ReplayedRun, replayed_runs
 from alerting.catalogue import replace_file
-from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import Metric, unknown_metrics
@@ -27,10 +27,10 @@ from alerting.model.run import Reading
 from alerting.model.tables import cell_text, percent_change
 from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
-from alerting.pipeline.advance import StateChange
-from alerting.pipeline.context import DueBuckets, RunContext, buckets_between, end_of_rows, newest_end
+from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
 from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.read import early_ends
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
 from alerting.settings import load_settings
@@ -145,11 +145,18 @@ def demo() -> int:
         raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {settings.source!r})")
     replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), DEMO_SPAN)
     console, planted = Console(), [one for one in planted_truth(settings.data / "app") if one.end > replay.start]
+    early = {scan: set(counts.index[early_ends(counts)].to_pydatetime()) for scan, counts in reading.counts.items()}
+    runs = [run for run in replayed_runs(replay, ctx.delay, early) if run.changes.events]
     click.echo(f"All times: {ctx.zone}")
     for incident in planted:
         click.echo(f"\n=== {_planted_line(incident, ctx.zone)}\n{_found_line(replay, incident)}\n")
-        during = [event for event in replay.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
-        _print_messages(ctx, replay, reading, during, console, settings.reports / "demo")
+        ids: dict[str, str] = {}  # key of a message -> id that the console gave it
+        for run in runs:
+            during = [event for event in run.changes.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
+            changes = replace(run.changes, events=during, incidents=[])
+            _print_messages(
+                ctx, replace(run, changes=changes), run.judged(ctx, replay, reading), console, ids, settings.reports / "demo"
+            )
     false = [e for e in replay.events if e.kind is EventKind.OPENED and not any(_is_about(e, incident) for incident in planted)]
     click.echo("\n=== false: told where nothing was planted\n")
     for event in false:
@@ -214,22 +221,14 @@ def _planted_line(incident: PlantedIncident, zone: str) -> str:
 
 
 def _print_messages(
-    ctx: RunContext, replay: Replay, reading: Reading, events: list[Event], console: Console, folder: Path
+    ctx: RunContext, run: ReplayedRun, judged: JudgedMetrics, console: Console, ids: dict[str, str], folder: Path
 ) -> None:
-    """Print the messages of the events as in the chat, and save their pictures in `folder`."""
-    ids: dict[str, str] = {}  # key of a message -> id that the console gave it
-    judged = JudgedMetrics.of_frames(ctx, replay.judged, reading)
-    for event in update_incidents([], events, ctx.metrics, lambda metric, bucket: False)[1]:
-        # The verdicts, episodes and time of the run that judged this bucket.
-        newest = {verdict.metric: verdict for verdict in replay.verdicts if verdict.bucket == event.bucket}
-        episodes = {member.metric: member.episode for member in (event, *event.also)}
-        due = [DueBuckets(metric, event.bucket, event.bucket) for metric in ctx.metrics]
-        now = event.bucket + ctx.metric(event.metric).step + ctx.delay
-        changes, _ = pipeline.explain(ctx, StateChange(episodes, [event], due, newest=newest), judged, HOUR.total_seconds())
-        for message in pipeline.compose(ctx, changes, judged, now):
-            ids[message.key] = console.send(message, ids.get(message.reply_to, ""))
-            if message.photo:
-                path = folder / f"{message.key.replace('/', '-')}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(message.photo)
-                click.echo(f"{path}\n")
+    """Print the messages of a run as in the chat, and save their pictures in `folder`. `ids`: of the messages before."""
+    changes, _ = pipeline.explain(ctx, run.changes, judged, HOUR.total_seconds())
+    for message in pipeline.compose(ctx, changes, judged, run.now):
+        ids[message.key] = console.send(message, ids.get(message.reply_to, ""))
+        if message.photo:
+            path = folder / f"{message.key.replace('/', '-')}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(message.photo)
+            click.echo(f"{path}\n")

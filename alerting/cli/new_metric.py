@@ -24,13 +24,12 @@ from alerting.metric_values import Value, column_list
 from alerting.metrics import RULE
 from alerting.model.clock import DAY, day_phase
 from alerting.model.errors import SettingsError
-from alerting.model.metric import STEP, Metric, Query, table_name
+from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Metric, Query, table_name
 from alerting.model.protocols import Source
 from alerting.model.routing import ROUTE_WORDS
 from alerting.model.verdict import Status
 from alerting.pipeline.context import last_closed_bucket
 from alerting.pipeline.judge import judge_series
-from alerting.pipeline.segment_watch import SUFFIX
 from alerting.settings import Settings, load_settings
 
 FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functions for --value, each with example columns
@@ -203,7 +202,7 @@ def draft_metric(
 
     `queries`: the queries in alerting/sql by name. `names`: names of the catalogue's metrics. Raises SettingsError.
     """
-    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SUFFIX):
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SEGMENTS_SUFFIX):
         raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
     if name in names:
         raise SettingsError(f"name {name!r}: there is a metric of that name; there are {', '.join(names)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -16,14 +16,18 @@ from zoneinfo import ZoneInfo
 import click
 
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
+from alerting.incidents.episodes import against_level_before
+from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident
-from alerting.model.metric import STEP, Silence, unknown_metrics
+from alerting.model.metric import STEP, Metric, Silence, unknown_metrics
+from alerting.model.protocols import Store
+from alerting.model.severity import is_critical
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback
-from alerting.pipeline.segment_watch import stand_in_names
+from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
 from alerting.reporting.archive import disk_sizes, format_size, last_runs
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
@@ -47,7 +51,8 @@ def status() -> int:
     for name, ok, summary in runs:
         click.echo(f"{'ok    ' if ok else 'FAILED'} {name}: {summary}")
 
-    steps = {metric.name: metric.step for metric in load_catalogue(settings, store)}
+    catalogue = load_catalogue(settings, store)
+    steps = {metric.name: metric.step for metric in catalogue}
     last_judged = store.last_judged()
     segments = stand_in_names(last_judged)
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
@@ -56,7 +61,8 @@ def status() -> int:
         click.echo(f"judged until {_at(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
 
     for incident in store.incidents():
-        click.echo(f"incident {incident.id}: {_incident_line(incident, settings.zone)}")
+        severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
+        click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone)}")
     for silence in store.silences(now):
         click.echo(f"silence {silence.id}: {silence.scope} until {_at(silence.until, settings.zone)} {silence.why}".rstrip())
     counts = store.counts()
@@ -70,8 +76,19 @@ def status() -> int:
     return 0 if runs and runs[0][1] and not overdue else 1
 
 
+def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> str:
+    """Return the severity of an open incident by the newest verdicts of its members, as in its messages."""
+    by_name, episodes, affected = {metric.name: metric for metric in metrics}, store.episodes(), []
+    for member in incident.affected:
+        if member.metric in by_name:
+            verdict = next(iter(reversed(store.judged(member.metric, member.since))), member.worst or member.first)
+            episode = episodes.get(member.metric)
+            affected.append((by_name[member.metric], against_level_before(episode, verdict) if episode else verdict))
+    return "critical: " if is_critical(affected, MetricTree(metrics).roots, incident.cause) else "warning: "
+
+
 def _incident_line(incident: Incident, zone: str) -> str:
-    members = ", ".join(f"{m.metric}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
+    members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
     parts = [
         f"{members} since {_at(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",

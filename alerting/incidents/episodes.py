@@ -6,8 +6,9 @@
     RECOVERING  anomalous -> FIRING; `recover` normal of the last `recover_window` verdicts -> OK (resolved)
 
 Missing and unknown buckets do not change the state, because they do not show that a metric has recovered. The gap of missing
-buckets is tracked independently of the states (events: no data, data back). The states are those of an alert in Prometheus, with
-RECOVERING added.
+buckets is tracked independently of the states (events: no data, data back). Data is back with the first bucket that can be
+judged, or after `recover` unknown ones; an anomalous bucket then opens an episode at once. The states are those of an alert in
+Prometheus, with RECOVERING added.
 """
 
 from __future__ import annotations
@@ -37,33 +38,41 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
     back: tuple[Event, ...] = ()
     if episode.gap_notified:
+        if verdict.status is Status.UNKNOWN and not episode.recent.endswith("u" * policy.recover):
+            return replace(episode, last=verdict, back_since=episode.back_since or verdict.bucket), ()
         back = (Event(EventKind.DATA_BACK, verdict.metric, verdict.bucket, verdict, episode),)
-    episode = replace(episode, gap_since=None, gap_notified=False, last=verdict)
+    episode = replace(episode, gap_since=None, gap_notified=False, back_since=None, last=verdict)
     verdict = against_level_before(episode, verdict)
     if verdict.status is Status.UNKNOWN:
         return episode, back
-    after, events = (_when_open if episode.state in OPEN_STATES else _when_closed)(episode, verdict, policy)
+    if episode.state in OPEN_STATES:
+        after, events = _when_open(episode, verdict, policy)
+    else:
+        after, events = _when_closed(episode, verdict, policy, is_back=bool(back))
     return after, back + events
 
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Report "no data" after `patience` missing buckets in a row, unless gaps of this length are usual at this time."""
-    episode = replace(episode, gap_since=episode.gap_since or verdict.bucket)
+    episode = replace(episode, gap_since=episode.gap_since or verdict.bucket, back_since=None)
     usual = bool(verdict.reason) and not verdict.is_new
     if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_notified:
         return _notify(EventKind.NO_DATA, verdict, replace(episode, gap_notified=True))
     return _remind(episode, verdict, policy) if episode.gap_notified else (episode, ())
 
 
-def _when_closed(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window."""
+def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bool) -> Step:
+    """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
+
+    `is_back`: it is the end of a gap that was an event.
+    """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
         still_pending = episode.state is EpisodeState.PENDING and "a" in window
         return episode if still_pending else Episode(episode.metric, last=episode.last, recent=episode.recent), ()
 
     episode = _with_anomaly(episode, verdict, policy)
-    if not verdict.is_new or window.count("a") < policy.need:
+    if not is_back and (not verdict.is_new or window.count("a") < policy.need):
         return replace(episode, state=EpisodeState.PENDING), ()
     if verdict.usual and verdict.expected != verdict.value:  # levels before and after the change, for `against_level_before`
         episode = replace(episode, expected_share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)
@@ -74,7 +83,7 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Advance a FIRING or RECOVERING episode: worsen, remind, or resolve it after enough normal buckets."""
     if verdict.status is Status.ANOMALOUS:
         episode = replace(_with_anomaly(episode, verdict, policy), state=EpisodeState.FIRING)
-        if verdict.is_new and _is_worse(episode.last_notified_verdict, verdict, policy):
+        if _is_worse(episode.last_notified_verdict, verdict, policy):
             return _notify(EventKind.WORSENED, verdict, episode)
         return _remind(episode, verdict, policy)
 
@@ -100,19 +109,33 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
         return replace(worst, bucket=verdict.bucket, usual=verdict.usual, is_new=False)
     share = verdict.value / verdict.usual if verdict.usual and episode.state in OPEN_STATES else float("nan")
     fall = episode.fell_to - episode.expected_share
-    if share != share or fall != fall or episode.opened is None or verdict.bucket - episode.opened >= HOLD_BASELINE:
+    if share != share or fall != fall or episode.opened is None:
         return verdict
-    expected = verdict.usual * episode.expected_share
-    scale = expected / verdict.expected if verdict.expected else 1.0
+    if not timedelta() < verdict.bucket - episode.opened < HOLD_BASELINE:
+        return verdict
     anomalous = (share - episode.expected_share) / fall > RECOVERED_SHARE
+    expected, limit = (
+        verdict.usual * level for level in (episode.expected_share, episode.expected_share + RECOVERED_SHARE * fall)
+    )
+    low, high = _band_around(expected, episode.last_notified_verdict or verdict)
+    low, high = (limit, high) if fall < 0 else (low, limit)
+    if not anomalous:
+        low, high = min(low, verdict.value), max(high, verdict.value)
     return replace(
         verdict,
         status=Status.ANOMALOUS if anomalous else Status.NORMAL,
-        low=verdict.low * scale,
+        low=low,
         expected=expected,
-        high=verdict.high * scale,
+        high=high,
+        score=(verdict.value - expected) / abs(limit - expected),
         reason=verdict.reason if anomalous else "",
     )
+
+
+def _band_around(expected: float, notified: Verdict) -> tuple[float, float]:
+    """Return low and high around `expected`, as wide in proportion as those of the notified verdict."""
+    scale = expected / notified.expected if notified.expected else 1.0
+    return notified.low * scale, notified.high * scale
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
@@ -135,7 +158,7 @@ def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode
     return replace(
         episode,
         since=episode.since or verdict.bucket,
-        worst=episode.worst if episode.worst and abs(episode.worst.score) >= abs(verdict.score) else verdict,
+        worst=episode.worst if episode.worst and not episode.worst.size < verdict.size else verdict,
         answers=_answers(episode, "a", policy),
         normal_since=None,
         lost=episode.lost + verdict.loss,

@@ -12,28 +12,34 @@ from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
+from alerting.incidents.consistency import ENDING_KINDS, OPENING_KINDS, is_worth_message
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric
+from alerting.model.severity import leads, size_of
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
 JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
 REOPEN_WITHIN = timedelta(hours=3)  # an anomaly within this time after the end reopens the incident
 MAX_REOPEN_MESSAGES = 2  # reopenings that send a message; later ones send only reminders
-OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 
 IsSilenced = Callable[[str, datetime], bool]  # (metric, bucket) -> whether a silence covers it
 
 
 def update_incidents(
-    known: Sequence[Incident], events: Sequence[Event], metrics: Sequence[Metric], silenced: IsSilenced
+    known: Sequence[Incident],
+    events: Sequence[Event],
+    metrics: Sequence[Metric],
+    silenced: IsSilenced,
+    still_open: Sequence[Event] = (),
 ) -> tuple[list[Incident], list[Event]]:
     """Return the incidents after the metrics' events, and the notifications in the order in which the buckets ended.
 
     An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
     it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
     JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
-    Silenced events change incidents in the same way.
+    Silenced events change incidents in the same way. `still_open`: of the metrics whose episodes are open after the events; late
+    rows may have taken back an end that was reported, and then the incident goes on.
     """
     tree = MetricTree(metrics)
     grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
@@ -43,6 +49,8 @@ def update_incidents(
 
     for _, group in groupby(sorted(events, key=end), key=end):
         grouping.add(list(group))
+    for event in still_open:
+        grouping.keep_open(event)
     return list(grouping.incidents.values()), grouping.notifications
 
 
@@ -95,10 +103,25 @@ class IncidentGrouping:
                 by_incident.setdefault(incident.id, []).append(event)
             elif event.kind in OPENING_KINDS and not self._was_notified(event):
                 opening.append(event)
-        if opening:
+        if opening and (reopened := self._reopened_by(by_incident)):
+            by_incident[reopened] += opening  # they go wrong together: one thread
+        elif opening:
             by_incident[self._opened(opening).id] = opening
         for name, group in by_incident.items():
             self._update(self.incidents[name], group, new=group is opening)
+
+    def keep_open(self, event: Event) -> None:
+        """Reopen the incident of an open episode, unless it is open: another may have closed since the episode began."""
+        own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
+        if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
+            return
+        began = min(filter(None, (event.episode.opened, event.episode.gap_since)))
+        known = [i for i in own if i.open or (i.closed and not i.corrected and began <= i.closed + REOPEN_WITHIN)]
+        if known:
+            self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
+        else:
+            event = replace(event, verdict=event.episode.worst or event.verdict)
+            self._update(self._opened([event]), [event], new=True)
 
     def _incident_of(self, event: Event) -> Incident | None:
         """Return the incident of an event: one of the same metric, otherwise the newest that it may join, otherwise None."""
@@ -114,13 +137,19 @@ class IncidentGrouping:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
+    def _reopened_by(self, by_incident: Mapping[str, list[Event]]) -> str:
+        """Return the id of a closed incident that these events open again, the newest; "" if none does."""
+        closed = [name for name in by_incident if not self.incidents[name].open and not self.incidents[name].label]
+        reopened = [name for name in closed if any(event.kind in OPENING_KINDS for event in by_incident[name])]
+        return max(reopened, key=lambda name: self.incidents[name].opened, default="")
+
     def _was_notified(self, event: Event) -> bool:
         """Return whether a closed incident of the metric covers the bucket, which late rows caused to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
         return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
 
     def _may_join(self, incident: Incident, event: Event) -> bool:
-        age = event.bucket - incident.opened
+        age = event.bucket - max(incident.opened, min(member.since for member in incident.affected))  # since it was reopened
         snoozed = incident.snoozed_until is not None and event.bucket < incident.snoozed_until
         if incident.muted or incident.label or snoozed:  # a person's decision covers what they saw, not later anomalies
             return False
@@ -130,7 +159,7 @@ class IncidentGrouping:
 
     def _opened(self, events: list[Event]) -> Incident:
         """Add a new incident of these events, with the root metric first and an unused id. Return it."""
-        root = self.tree.first(event.metric for event in events)
+        root = self.tree.lead({event.metric: event.verdict for event in events})
         members = {event.metric: _member(event) for event in sorted(events, key=lambda event: event.metric != root)}
         bucket = members[root].joined
         name = f"{bucket:%Y%m%dT%H%MZ}-{root}"
@@ -146,7 +175,9 @@ class IncidentGrouping:
             after = _with_event(after, event)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
-        after = replace(after, closed=bucket if over else None, reopened=reopened)
+        if reopened > before.reopened:  # who took it, took what is over
+            after = replace(after, acknowledged_by="")
+        after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         notification = self._notification(before, after, events, new, silent)
         if over:
@@ -157,6 +188,18 @@ class IncidentGrouping:
             shown = replace(after, last_notified=None) if unannounced else after
             self.notifications.append(replace(notification, incident=shown))
         self.incidents[after.id] = after
+
+    def _with_root(self, incident: Incident) -> Incident:
+        """Return the open incident with the member first that its messages lead with; what was known of the root before is left
+        out, but for a cause of the new one."""
+        if not incident.open:
+            return incident
+        root = self.tree.lead({member.metric: member.worst or member.first for member in incident.affected}, incident.root.metric)
+        if root == incident.root.metric:
+            return incident
+        cause = incident.cause if incident.cause and incident.cause.metric == root else None
+        members = tuple(sorted(incident.members, key=lambda member: member.metric != root))
+        return replace(incident, members=members, cause=cause, rarity=None, similar=None)
 
     def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
         """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""
@@ -171,8 +214,14 @@ class IncidentGrouping:
         if new:
             return self._combined(opening, after)
         if not before.open:
-            return replace(self._combined(opening, after), again=True) if after.reopened <= MAX_REOPEN_MESSAGES else None
-        worse = [e for e in events if e.kind is EventKind.WORSENED or (e in opening and self._is_notable(before, e))]
+            again = after.reopened <= MAX_REOPEN_MESSAGES and any(map(is_worth_message, opening))
+            return replace(self._combined(opening, after), again=True) if again else None
+        leader = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
+        worse = [
+            e
+            for e in events
+            if e.kind is EventKind.WORSENED or e.metric == leader or (e in opening and self._is_notable(before, e))
+        ]
         if worse:
             return replace(self._combined(worse, after), kind=EventKind.WORSENED)
 
@@ -197,9 +246,8 @@ class IncidentGrouping:
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
     def _combined(self, events: list[Event], after: Incident) -> Event:
-        """Return one event for all: the root's, otherwise that of the highest metric in the tree, with the others in `also`."""
-        names = [event.metric for event in events]
-        first = after.root.metric if after.root.metric in names else self.tree.first(names)
+        """Return one event for all: that of the metric that leads (see `MetricTree.lead`), with the others in `also`."""
+        first = self.tree.lead({event.metric: event.verdict for event in events}, after.root.metric)
         lead = next(event for event in events if event.metric == first)
         return replace(lead, also=tuple(event for event in events if event is not lead))
 
@@ -220,12 +268,17 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
+    elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
+        now = replace(
+            _member(event), joined=member.joined, first=member.first, ended=member.until
+        )  # what is told of a new episode begins with it
     elif event.kind in OPENING_KINDS:
-        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=member.worst or episode.worst)
+        before, worst = member.until or member.ended, member.worst or episode.worst
+        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
     elif event.kind is EventKind.RESOLVED:
         now = replace(ended, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
-        now = replace(member, gap=False) if episode.opened else replace(ended, until=event.bucket)
+        now = replace(member, gap=False) if episode.opened else replace(ended, until=episode.back_since or event.bucket)
     elif episode.worst is not None:
         now = replace(member, worst=episode.worst)
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
@@ -248,9 +301,9 @@ def announce_unsilenced(
     return after, openings
 
 
-def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
-    """Return the event that opened the incident, rebuilt from the stored incident and `episodes`."""
-    root = incident.root
+def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: str = "") -> Event:
+    """Return the event that opened the incident, rebuilt from the stored incident and `episodes`. `metric`: another member's."""
+    root = incident.member(metric) or incident.root
     episode = episodes.get(root.metric) or Episode(root.metric)
     if root.gap or root.first.status is Status.MISSING:  # it began as a gap, even if an anomaly followed
         return Event(EventKind.NO_DATA, root.metric, root.joined, root.first, replace(episode, gap_since=root.since), incident)
@@ -259,38 +312,13 @@ def opening_event(incident: Incident, episodes: Mapping[str, Episode]) -> Event:
     return Event(EventKind.OPENED, root.metric, root.joined, root.first, episode, incident)
 
 
-def withdrawn_members(
-    incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
-) -> list[Member]:
-    """Return the members that are no longer anomalous after late rows changed their buckets.
-
-    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
-    """
-    opened = {event.metric for event in events if event.kind in OPENING_KINDS}
-    withdrawn = []
-    for member in incident.members:
-        if member.metric in again and member.joined >= again[member.metric] and member.metric not in opened:
-            episode = episodes[member.metric]
-            if not (episode.gap_notified if member.gap else episode.opened is not None):
-                withdrawn.append(member)
-    return withdrawn
-
-
-def without_members(incident: Incident, gone: Sequence[Member], bucket: datetime) -> Incident:
-    """Return the incident without these members. If none is left, it is closed at `bucket` and marked as corrected."""
-    left = tuple(member for member in incident.members if member not in gone)
-    if not left:
-        return replace(incident, closed=bucket, corrected=True)
-    over = all(member.until for member in left)
-    return replace(incident, members=left, closed=incident.closed or (bucket if over else None))
-
-
 class MetricTree:
     """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
         self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        self.totals = {metric.name: metric.segments_of for metric in metrics if metric.segments_of}
         parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
         try:
             parents_first = [*TopologicalSorter(parents).static_order()]
@@ -299,19 +327,20 @@ class MetricTree:
             raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
 
         self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
-        self._roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        self.roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
         for name in parents_first:
             self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
-            self._roots[name] = frozenset[str]().union(*(self._roots[parent] for parent in parents[name])) or frozenset({name})
+            self.roots[name] = frozenset[str]().union(*(self.roots[parent] for parent in parents[name])) or frozenset({name})
 
     def related(self, one: str, other: str) -> bool:
         """Return whether two metrics have a root in common."""
-        return bool(self._roots[one] & self._roots[other])
+        roots = self.roots
+        return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
 
     def relatives(self) -> dict[str, set[str]]:
         """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
         by_root: dict[str, set[str]] = {}
-        for name, roots in self._roots.items():
+        for name, roots in self.roots.items():
             for root in roots:
                 by_root.setdefault(root, set()).add(name)
         out: dict[str, set[str]] = {}
@@ -324,6 +353,13 @@ class MetricTree:
         """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
         chosen = set(names)
         return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+
+    def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
+        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
+        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
+        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
+        root = self.totals[root] if self.totals.get(root) in verdicts else root
+        return root if root in names else self.first(names)
 
     def is_platform(self, names: Iterable[str]) -> bool:
         """Return whether the root metrics of all products (two at least) are among `names`."""

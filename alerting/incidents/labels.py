@@ -29,7 +29,7 @@ def precision(incidents: Sequence[Incident], by: Sequence[str] = ("metric", "wee
     days = [incident.opened.astimezone(ZoneInfo(zone)).date() for incident in notified]
     rows = pd.DataFrame(
         {
-            "metric": [incident.root.metric for incident in notified],
+            "metric": [incident.root.name for incident in notified],
             "week": [day - timedelta(days=day.weekday()) for day in days],
             "incidents": 1,
             **{label.value: [int(incident.label is label) for incident in notified] for label in Label},

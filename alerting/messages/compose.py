@@ -32,7 +32,7 @@ from alerting.messages.format import (
     roughly,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Event, Incident
+from alerting.model.incident import Event, Incident, RootCause
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Label
@@ -67,9 +67,9 @@ def compose(event: Event, context: MessageContext) -> Message:
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
 
     # The last lines: how late the text is, where it leads, and who is called
-    lateness = reader.now - event.bucket - metric.step
-    is_edit = event.kind in OPENING_KINDS and (context.latest is not None or is_over)
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_edit and event.kind is not EventKind.CORRECTED
+    bucket = subject.shown.bucket if event.kind in OPENING_KINDS else event.bucket
+    lateness, is_ended = reader.now - bucket - metric.step, event.kind in OPENING_KINDS and is_over
+    is_late = lateness > max(LATE, 2 * metric.step) and not is_ended and event.kind is not EventKind.CORRECTED
     is_called = event.kind not in GOOD_KINDS and not is_over
     footer = {
         "late": duration(lateness, reader.language) if is_late else "",
@@ -85,7 +85,7 @@ def compose(event: Event, context: MessageContext) -> Message:
         f"{event.key}/text",
         event.kind,
         event.metric,
-        event.bucket,
+        bucket,
         render(template, reader.language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",
@@ -114,14 +114,27 @@ def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
 
 
 def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
-    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: the incident's root."""
+    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: that it explains."""
+    cause, first = (incident.cause or RootCause("unclear")).claim, (incident.member(metric.name) or incident.root).first
     facts = {
         "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
-        "cause": root_cause_facts(incident, metric, reader),
+        "when": reader.at(cause.at, near=reader.now) if cause.at else "",
+        "cause": root_cause_facts(cause, metric, reader, first),
     }
     text = render("cause_found", reader.language, facts)
-    key = f"{incident.id}/cause/text"
+    later = f"{cause.at:%Y%m%dT%H%MZ}/" if cause.at and cause.at != incident.opened else ""  # of a message after the opening
+    key = f"{incident.id}/cause/{later}text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
+
+
+def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:
+    """Return the end of an incident whose metrics are not checked any more. `names`: their titles, or names without one."""
+    shown = [plain_line(name, MAX_SHORT_TITLE) for name in names]
+    since = reader.at(incident.closed or reader.now, near=reader.now)
+    text = _text("unchecked", reader, {"names": shown, "since": since})
+    key, bucket = f"{incident.id}/unchecked/{incident.closed:%Y%m%dT%H%MZ}/text", incident.closed or reader.now
+    metric = incident.root.metric
+    return Message(key, EventKind.RESOLVED, metric, bucket, text, reply_to=incident.key, incident=incident.id)
 
 
 @dataclass(frozen=True)

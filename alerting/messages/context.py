@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,12 +16,14 @@ from alerting.messages.format import (
     ClockFormat,
     NumberFormat,
     change,
+    metric_title,
     plain_line,
     plural,
 )
 from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
+from alerting.model.severity import Roots, is_critical
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
@@ -63,13 +65,15 @@ class MessageContext:
     newest: datetime | None = None  # instant of its newest row
     normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
     members: tuple[MemberContext, ...] = ()  # the incident's other members
-    latest: Verdict | None = None  # the metric's newest verdict, where that is later than the event's bucket
+    latest: Verdict | None = None  # of an opening: the metric's newest verdict, where that is later than the event's bucket
     is_platform: bool = False  # all products are down together
     calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
+    late: tuple[tuple[datetime, datetime], ...] = ()  # spans (start, end) of which late rows came, of a correction
+    roots: Roots = field(default_factory=dict)  # of the catalogue
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Subject:
 
     event: Event
     context: MessageContext
+    shown: Verdict  # the verdict that the first line is about
     member: Member | None  # the metric in the incident
     others: tuple[MemberContext, ...]  # of the incident, those that are not normal first
     since: datetime | None  # the first anomalous bucket
@@ -114,21 +119,51 @@ class Subject:
             is_gap = incident.root.gap if incident else kind is EventKind.DATA_BACK
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
-        reported = [part.member.first for part in others] if context.is_platform else []
+        is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
+        shown = _shown(event, context, episode.worst or (member.worst if member else None))
         return cls(
             event,
             context,
+            shown,
             member,
             tuple(others),
             episode.since or (member.since if member else None),
             gap,
             is_gap,
-            event.is_critical(context.metric.policy, reported),
-            (member.first if member else None) if kind is EventKind.CORRECTED else episode.last_notified_verdict,
+            _is_critical(event, context, shown, member, others),
+            member.first if member and is_withdrawn else _last_notified(event),
             episode.worst or (member.worst if member else None),
-            (context.latest.bucket if context.latest else event.bucket) + context.metric.step,
+            shown.bucket + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
+
+
+def _shown(event: Event, context: MessageContext, worst: Verdict | None) -> Verdict:
+    """Return the verdict that the first line is about: of an opening the newest, once it is over the worst."""
+    incident = event.incident
+    if event.kind is not EventKind.OPENED or (incident and incident.corrected):
+        return event.verdict if event.kind is not EventKind.NO_DATA else context.latest or event.verdict
+    if incident and incident.closed:
+        return worst or event.verdict
+    return context.latest or event.verdict
+
+
+def _is_critical(
+    event: Event, context: MessageContext, shown: Verdict, member: Member | None, others: Iterable[MemberContext]
+) -> bool:
+    """Return whether the event's incident is critical as it is now; not once it is over, nor when there is nothing to act on."""
+    incident = event.incident
+    if event.kind in GOOD_KINDS or (incident and (incident.corrected or incident.closed)):
+        return False
+    own = [(context.metric, shown)] if member is None or member.until is None else []
+    affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
+    return is_critical([*own, *affected], context.roots, incident.cause if incident else None)
+
+
+def _last_notified(event: Event) -> Verdict | None:
+    """Return the verdict that was sent last of what the event is about; None where that was about another watched segment."""
+    last = event.episode.last_notified_verdict
+    return last if last and last.segment == event.verdict.segment else None
 
 
 def _about(
@@ -214,10 +249,10 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 class MemberFacts:
     """Another metric of the incident."""
 
-    title: Markup
-    first: VerdictFacts  # as it joined
-    verdict: VerdictFacts  # its newest; as it joined, when the incident is over
+    title: Markup  # of a stand-in with the segment of `verdict`
+    verdict: VerdictFacts  # its newest; its worst, when the incident is over
     worst: VerdictFacts
+    worst_title: Markup  # of a stand-in with the segment of `worst`
     worst_at: str
     loss: LossFacts | None
     gap: str  # from when to when it had no data, where it had nothing but a gap
@@ -238,7 +273,8 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     in_gap, rest = members_of_gap(subject)
     listed = rest if subject.is_gap and event.kind in (EventKind.NO_DATA, *END_KINDS) else parts
     anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
-    normal_again = [p.metric.name for p in parts if p.member.until is not None and incident and not is_over]
+    well = [p for p in parts if p.member.until is not None and not (p.verdict and p.verdict.moved_with(subject.shown))]
+    normal_again = [p.metric.name for p in well if incident and not is_over]
     corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
     unknown = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]
 
@@ -261,22 +297,28 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
     """Return the others that are in the same gap, and the rest. None is in it when the incident is more than that gap."""
-    gaps = tuple(part for part in subject.others if part.member.gap)
+    gaps = tuple(part for part in subject.others if part.member.gap or _is_missing(part))
     alike = subject.context.is_platform or all(part.metric.query == subject.context.metric.query for part in gaps)
     return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)
+
+
+def _is_missing(part: MemberContext) -> bool:
+    return part.member.until is None and part.verdict is not None and part.verdict.status is Status.MISSING
 
 
 def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     """Return the facts of another metric of the incident: as it joined, now, and at its worst."""
     member, metric, reader, incident = part.member, part.metric, subject.context.reader, subject.event.incident
-    verdict = member.first if incident and incident.closed else part.verdict or member.first
-    worst, end = member.worst or member.first, member.until or subject.event.bucket + subject.context.metric.step
+    worst, end = member.worst or member.first, member.until or subject.until
+    verdict = worst if incident and incident.closed else part.verdict or member.first
+    segments = (verdict.segment or member.segment, worst.segment or member.segment)
+    title, worst_title = (plain_line(metric_title(metric, it, reader.language), MAX_SHORT_TITLE) for it in segments)
     return MemberFacts(
-        plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
-        verdict_facts(member.first, metric.form, reader.language),
+        title,
         verdict_facts(verdict, metric.form, reader.language),
         verdict_facts(worst, metric.form, reader.language),
-        reader.at(worst.bucket, near=subject.event.bucket),
+        worst_title,
+        reader.at(worst.bucket, near=subject.shown.bucket),
         loss_facts(metric, member.lost, worst, reader.language),
         reader.span(member.since, end) if member.gap and member.worst is None else "",
     )
@@ -286,5 +328,5 @@ def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     """Return the metric of an event that comes with this one, by its title where that is known."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
-    title = plain_line(metric.title_in(language) if metric else event.metric, MAX_SHORT_TITLE)
+    title = plain_line(metric_title(metric, event.segment, language) if metric else event.name, MAX_SHORT_TITLE)
     return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}

@@ -34,6 +34,7 @@ from alerting.messages.format import (
     enumerate_words,
     inside_sentence,
     is_web,
+    metric_title,
     percent,
     plain_line,
     plural,
@@ -45,11 +46,11 @@ from alerting.messages.format import (
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
-from alerting.model.verdict import EventKind, Status, Verdict
+from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
 
 DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 
-CRITICAL_ICON, WARNING_ICON = "🔴", "🟡"
+CRITICAL_ICON, WARNING_ICON, NO_DATA_ICON = "🔴", "🟡", "⚫"
 MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
 MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
 SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
@@ -60,7 +61,6 @@ MAX_ATTRIBUTES = 8  # named where all moved alike
 MAX_UNAFFECTED = 4  # segments named that are not affected
 MAX_LISTED = 3  # segments named that are out of balance, new or gone
 
-NORMAL_CHANGE = 0.05  # a segment that changed less is normal, or
 NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
 MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all, clearly more than all
 MIX_ONLY = (0.8, 1.25)  # a mix effect of this share of a ratio's change: the ratios inside are about as usual
@@ -98,16 +98,18 @@ class RarityFacts:
 def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
-    verdict, before, incident = event.verdict, subject.before, event.incident
-    icon = CRITICAL_ICON if subject.is_critical else WARNING_ICON
+    verdict, before, incident = subject.shown, subject.before, event.incident
+    icon = CRITICAL_ICON if subject.is_critical else NO_DATA_ICON if verdict.status is Status.MISSING else WARNING_ICON
     if incident and incident.closed:
         icon = "🟢"
     if incident and incident.corrected:
         icon = "↩️"
     return {
         "icon": icon,
-        "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
-        "when": reader.span(event.bucket, event.bucket + metric.step),
+        "is_critical": subject.is_critical,
+        "title": plain_line(metric_title(metric, verdict.segment or event.segment, reader.language), MAX_TITLE),
+        "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
+        "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
         "verdict": verdict_facts(verdict, metric.form, reader.language),
         "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
@@ -119,7 +121,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         **_course_facts(subject),
         "incident": _incident_facts(subject),
         "others": other_metrics(subject) if subject.others or event.also else NO_OTHERS,
-        "cause": _cause_facts(subject, incident) if incident and incident.cause else NO_CAUSE,
+        "cause": _cause_facts(subject, incident) if incident else NO_CAUSE,
         "similar": _similar_facts(context.similar, event.bucket, reader) if context.similar else None,
         "calendar": _calendar(subject) if context.calendar else (),
         "gap": _gap_facts(subject) if subject.is_gap else None,
@@ -128,26 +130,30 @@ def event_facts(subject: Subject) -> dict[str, Any]:
 
 
 def _course_facts(subject: Subject) -> dict[str, Any]:
-    """Return what is known of the metric over time: since when it is not normal, its worst, newest and earlier values."""
-    event, context, incident, reader = subject.event, subject.context, subject.event.incident, subject.context.reader
-    language, form, latest = reader.language, context.metric.form, context.latest
-    numbers, start = NumberFormat.of(form, language, event.verdict), subject.since or event.bucket
-    end = subject.over if incident and incident.closed and not incident.corrected else None
-    worst = subject.worst if subject.worst and subject.worst.bucket != event.bucket else None
+    """Return what is known of the metric over time: since when it is not normal, its first, worst and earlier values."""
+    event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
+    reader, form, bucket = context.reader, context.metric.form, shown.bucket
+    language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
+    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # of a gap
+    if incident and incident.closed:
+        end = None if incident.corrected else subject.over
+    worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
+    first = subject.member.since if subject.member and event.verdict.status is Status.MISSING else event.verdict.bucket
+    opened = event.verdict if bucket != event.verdict.bucket and not (worst and worst.bucket == event.verdict.bucket) else None
     return {
-        "since": reader.at(start, near=event.bucket),
+        "since": reader.at(start, near=bucket),
         "is_since_known": subject.since is not None,
-        "is_first_bucket": start == event.bucket and latest is None,
+        "is_first_bucket": start == bucket,
         "lasted": duration(subject.until - start, language),  # until now
         "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
         "lasted_in_all": duration(end - start, language) if end else "",
-        "latest": verdict_facts(latest, form, language) if latest else None,  # in an opening message that is edited
-        "latest_when": reader.span(latest.bucket, subject.until, near=event.bucket) if latest else "",
-        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not the event's own
-        "worst_at": reader.at(worst.bucket, near=event.bucket) if worst else "",
+        "opened": verdict_facts(opened, form, language) if opened else None,  # where that is neither shown nor the worst
+        "opened_at": reader.at(first, near=bucket),
+        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not shown
+        "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
-        "rarity": _rarity_facts(context.rarity, event.verdict, reader) if context.rarity else None,
+        "rarity": _rarity_facts(context.rarity, shown, reader) if context.rarity and bucket == event.bucket else None,
     }
 
 
@@ -166,7 +172,8 @@ def _incident_facts(subject: Subject) -> IncidentFacts:
         acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
         is_muted=incident.muted,
         silent_until=reader.at(until, near=reader.now) if until and until > reader.now and not is_over else "",
-        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label else "",
+        # what was off before it was judged, not what is off again
+        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label and not subject.event.again else "",
         labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
     )
 
@@ -204,20 +211,29 @@ def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) ->
 
 
 def _cause_facts(subject: Subject, incident: Incident) -> dict[str, Any]:
-    """Return the cause of an incident that stands, where its root is known."""
-    metrics = [subject.context.metric, *(part.metric for part in subject.others)]
-    root = next((metric for metric in metrics if metric.name == incident.root.metric), None)
-    return NO_CAUSE if incident.corrected or root is None else root_cause_facts(incident, root, subject.context.reader)
+    """Return the cause for the metric and the bucket of the text; in an edit the newest cause of the metric, with its time."""
+    event, context, shown, cause = subject.event, subject.context, subject.shown, incident.cause
+    if cause is None or incident.corrected or (cause.metric or incident.root.metric) != event.metric:
+        return NO_CAUSE
+    at = cause.at or incident.root.joined
+    if at == shown.bucket:
+        return root_cause_facts(cause.claim, context.metric, context.reader, shown)
+    if event.kind is not EventKind.OPENED or not (context.latest or incident.closed):
+        return NO_CAUSE
+    known = (event.verdict, subject.worst, shown if shown.status is Status.ANOMALOUS else None)
+    explained = next((verdict for verdict in known if verdict and verdict.bucket == at), known[-1] or event.verdict)
+    facts = root_cause_facts(cause.claim, context.metric, context.reader, explained)
+    return facts | {"at": context.reader.at(at, near=shown.bucket)}
 
 
-def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> dict[str, Any]:
-    """Return the facts of an incident's cause. `metric`: the incident's root. Texts are empty where there is nothing to show."""
-    cause, language, first = incident.cause or RootCause("unclear"), reader.language, incident.root.first
-    change, effect, where = first.residual, "", cause.slice
+def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict: Verdict) -> dict[str, Any]:
+    """Return the facts of the cause of a metric's verdict. Texts are empty where there is nothing to show."""
+    language, change, effect, where = reader.language, verdict.residual, "", cause.slice
     if math.isnan(change) and where:
         change = where.change * (1 if cause.share >= 0 else -1)
+    most = cause.others[0] if cause.answer == "alike" and cause.others else None
     if cause.answer == "alike":
-        effect = "alike"
+        effect = "alike" if cause.attributes or most else ""
     elif cause.answer == "carried" and where is not None and not math.isnan(where.change):
         effect = "experiment" if cause.experiment and cause.effect != "mix" else cause.effect
 
@@ -226,9 +242,13 @@ def root_cause_facts(incident: Incident, metric: Metric, reader: Audience) -> di
     facts = {
         "findings": tuple(name for name, found in findings.items() if found),  # those with a line, the most telling first
         "effect": effect,  # alike | mix | rate | experiment | count; empty where nothing explains the change
+        "at": "",  # the time that it is about, where that is not the text's
         "is_drop": change < 0,  # of the metric
         "title": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),
         "attributes": Markup(enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))),
+        "most": Markup(segment_name(most, language)) if most else Markup(""),  # of `alike`: it changed more than the rest
+        "most_change": signed_percent(most.value, most.expected, language) if most else "",
+        "rest_change": signed_percent(cause.rest.value, cause.rest.expected, language) if most and cause.rest else "",
         "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
         "new": _segment_list(cause.new, language),
         "gone": _segment_list(cause.gone, language),
@@ -261,8 +281,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
         "value": numbers.value(where.value),
         "expected": numbers.value(where.expected),
         "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",  # of the metric's change
-        "is_all": cause.share >= ALL,
-        "is_more_than_all": cause.share > MORE_THAN_ALL,  # the rest went the other way
+        "is_all": cause.share >= ALL,  # or more: the rest went the other way
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
         "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
         "usual_share": percent(where.expected, language),
@@ -272,7 +291,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
 def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
     """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
     limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
-    kind, others, rest = segment_attributes(where), cause.others or (cause.rest,), cause.rest
+    kind, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
     normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
     is_known = rest is not None and math.isfinite(rest.change)
     change = rest.change if rest is not None and is_known else 0.0
@@ -283,7 +302,7 @@ def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) 
         "is_rest_usual": is_known and not shown,
         "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
         "is_rest_up": change > 0,
-        "are_others_normal": all(other is not None and abs(other.change) < limit for other in others),
+        "are_others_normal": bool(others) and all(abs(other.change) < limit for other in others),
         "unaffected": tuple(
             Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
             for other in normal[:MAX_UNAFFECTED]
@@ -341,14 +360,14 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
 
 def _end_of_gap(subject: Subject) -> datetime:
     """Return the end of the gap, as far as it is known."""
-    event, latest = subject.event, subject.context.latest
+    event = subject.event
     if event.kind in END_KINDS:
         return (subject.member.until if subject.member else None) or event.bucket
     if event.kind is not EventKind.NO_DATA:
         return event.bucket + subject.context.metric.step
     if subject.over and event.incident and event.incident.closed:
         return subject.over
-    return latest.bucket if latest and latest.status is not Status.MISSING else subject.until
+    return subject.until
 
 
 def _end_facts(subject: Subject) -> dict[str, Any]:
@@ -357,11 +376,12 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
     language, now = reader.language, reader.now
     normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
     last, over = subject.over or normal, subject.over or event.bucket
-    is_whole = incident is not None and subject.since is not None and subject.context.is_platform
+    is_whole = incident is not None and not incident.reopened and subject.since is not None and subject.context.is_platform
     since = min(member.since for member in incident.members) if is_whole and incident else subject.since
     lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
-    cause = incident.cause if incident and not incident.corrected else None
-    where = cause.slice if cause and cause.answer == "carried" else None
+    cause = incident.cause.claim if incident and incident.cause and not incident.corrected else None
+    is_own = incident is not None and cause is not None and (cause.metric or incident.root.metric) == event.metric
+    where = cause.slice if cause and is_own and cause.answer == "carried" else None
     return {
         "since": reader.at(last if is_whole else normal, near=now),  # normal again since
         "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # where that is later
@@ -371,6 +391,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
         "worst": verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
         "loss": loss_facts(metric, lost, worst, language),
         "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it
+        "cause_at": reader.at(cause.at or incident.root.joined, near=normal) if incident and cause and where else "",
         "is_mix": cause is not None and cause.effect == "mix",
         "unsent_since": reader.at(over, near=now),  # of an incident that was not sent before: normal again since
         "unsent_lasted": duration(over - (subject.since or subject.gap or event.bucket), language),

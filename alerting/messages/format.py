@@ -6,6 +6,7 @@ Numbers and times have nothing in them that must be escaped; texts from data are
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from markupsafe import Markup
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.clock import DAY, EPOCH, day_of
 from alerting.model.incident import Segment
+from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 
 NAN = float("nan")
@@ -313,6 +315,17 @@ def segment_name(
             pieces.append(f"{attribute_name(name, language, clean)} {shown}" if with_attributes else shown)
         elements.append(f" {clean('&')} ".join([*pieces, "…"] if len(pairs) > MAX_PAIRS else pieces))
     return enumerate_words(elements, language, hidden=len(where.elements) - len(elements))
+
+
+def metric_title(metric: Metric, segment: str, language: str) -> str:
+    """Return the title of a metric; of a stand-in with the segment that it is about, such as `os=iOS`: Views, os iOS."""
+    title = metric.title_in(language)
+    return f"{title}, {segment_words(segment, language)}" if segment and metric.segments_of else title
+
+
+def segment_words(spelled: str, language: str) -> str:
+    """os iOS & source ads: what `spell_segment` made (os=iOS & source=ads), with attributes in the reader's words."""
+    return re.sub(r"(^|& |; )([^=&;]+)=", lambda it: f"{it[1]}{attribute_name(it[2], language, str)} ", spelled)
 
 
 def segment_attributes(where: Segment) -> tuple[str, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
-from alerting.model.metric import Policy
+from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
+from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Verdict
 
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
@@ -26,8 +27,19 @@ class Member:
     first: Verdict  # that event's verdict
     gap: bool = False  # the metric has no data, rather than anomalous data
     until: datetime | None = None  # first normal bucket; None: still affected
-    worst: Verdict | None = None  # with the largest score; None: unknown
+    worst: Verdict | None = None  # with the largest size; None: unknown
     lost: float = 0.0  # as in Episode
+    ended: datetime | None = None  # its last `until` before it was affected again
+
+    @property
+    def segment(self) -> str:
+        """The watched segment that it is about, at its worst; "" where it is the whole metric."""
+        return (self.worst.segment if self.worst else "") or self.first.segment
+
+    @property
+    def name(self) -> str:
+        """The metric, with the segment where it is about one: views os=iOS."""
+        return metric_with_segment(self.metric, self.segment)
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Incident:
     label: Label | None = None
     labelled_by: str = ""
     corrected: bool = False  # late rows made it normal
-    cause: RootCause | None = None
+    cause: RootCause | None = None  # the newest; `Event.cause` is that of a message
     rarity: Rarity | None = None  # as it was when it opened
     similar: SimilarIncident | None = None
     run: str = ""  # link or path of the run that notified it first
@@ -75,16 +87,16 @@ class Incident:
     def cells(self) -> dict[str, Any]:
         """Return the row of a table: column -> value."""
         root, worst = self.root, self.root.worst or self.root.first
-        elements = self.cause.slice.elements if self.cause and self.cause.slice else ()
+        segment = self.cause.claim.slice if self.cause else None
         return {
-            "metric": root.metric,
-            "also": ", ".join(member.metric for member in self.members[1:]),
+            "metric": root.name,
+            "also": ", ".join(member.name for member in self.members[1:]),
             "since": root.since,
             "opened": self.opened,
             "until": self.closed,
             "what": "no data" if root.gap else percent_change(worst.change),
             "score": worst.score,
-            "slice": spell_segment(elements),
+            "slice": spell_segment(segment.elements if segment else ()),
             "label": "taken back" if self.corrected else self.label.value if self.label else "",
         }
 
@@ -132,23 +144,35 @@ class Event:
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
 
-    def is_critical(self, policy: Policy, others: Iterable[Verdict] = ()) -> bool:
-        """Return whether a metric is far from normal; `others`: more verdicts that an opening reports.
+    @property
+    def segment(self) -> str:
+        """The watched segment that it is about; "" where it is the whole metric."""
+        member = self.incident.member(self.metric) if self.incident else None
+        worst = self.episode.worst.segment if self.episode.worst else ""
+        return self.verdict.segment or worst or (member.segment if member else "")
 
-        Only openings and worsenings of an incident that goes on can be critical. An unknown score is: the value may be anything.
-        """
-        is_over = self.incident is not None and (self.incident.corrected or self.incident.closed is not None)
-        if is_over or self.kind not in (EventKind.OPENED, EventKind.WORSENED):
-            return False
-        verdicts = (self.verdict, *others)
-        if self.kind is EventKind.WORSENED:
-            verdicts = (self.verdict,) if self.verdict.status is not Status.MISSING else ()
-        return any(not abs(verdict.score) < policy.critical for verdict in verdicts)
+    @property
+    def name(self) -> str:
+        """The metric, with the segment where it is about one: views os=iOS."""
+        return metric_with_segment(self.metric, self.segment)
+
+    @property
+    def cause(self) -> RootCause | None:
+        """The root cause for its metric and its bucket; None where the incident's is one of another metric or bucket."""
+        incident, cause = self.incident, self.incident.cause if self.incident else None
+        if incident is None or cause is None or (cause.metric or incident.root.metric) != self.metric:
+            return None
+        return cause.claim if (cause.at or incident.root.joined) == self.bucket else None
 
 
 def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
     """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
     return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
+
+
+def metric_with_segment(metric: str, segment: str) -> str:
+    """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
+    return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
 
 
 @dataclass(frozen=True)
@@ -173,24 +197,47 @@ class Segment:
 
 @dataclass(frozen=True)
 class RootCause:
-    """The segments that explain an incident, if any.
+    """The segments that explain the change of one bucket of one metric of an incident, if any.
 
-    `answer`: carried (by `slice`, the smallest set of segments that explains the change), alike (all segments changed by the
-    same share), unclear. `others`: the other values of the slice's attributes, largest first, for comparison.
+    `answer`: carried (by `slice`, the smallest set of segments that explains the change), alike (the values of each of
+    `attributes` changed by the same share), unclear, watched (`slice` is the segment of a stand-in). `others`: the other values
+    of the slice's attributes, largest first, for comparison; of `alike` the segment that changed more than `rest`, if any.
     """
 
-    answer: str  # carried | alike | unclear
+    answer: str  # carried | alike | unclear | watched
     effect: str = "count"  # count | rate (the ratio inside the segment) | mix (the segment's share of the whole)
     slice: Segment | None = None
-    share: float = float("nan")  # contribution of the slice to the total's change, signed; above 1: the rest moved against it
+    share: float = float("nan")  # contribution of the slice to the total's change, signed; NaN where that is within the noise
     rest: Segment | None = None  # everything else
     others: tuple[Segment, ...] = ()
     experiment: bool = False  # the slice is a group of an experiment, and nothing else distinguishes it
     imbalance: tuple[Segment, ...] = ()  # experiment groups whose share of the users has changed (value, expected: shares)
     new: tuple[Segment, ...] = ()  # values never seen before (value: share of all now)
     gone: tuple[Segment, ...] = ()  # values that do not come any more (expected: share of all before)
-    attributes: tuple[str, ...] = ()  # all that were searched
+    attributes: tuple[str, ...] = ()  # all that were searched; of `alike` those whose values changed alike
     overlap: bool = False  # for distinct users: segments add up to more than the total, because users are in several
+    metric: str = ""  # that it explains; "": the incident's root
+    at: datetime | None = None  # the bucket that it explains; None: that of the opening, or (of an older version) unknown
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether the rest changed the same way, by at least MOVED_TOO of the slice's relative change, or there is no rest."""
+        if self.slice is None or self.rest is None or self.effect == "mix":
+            return False
+        if not (self.rest.value or self.rest.expected):
+            return True
+        here, rest = self.slice.change, self.rest.change
+        return isfinite(here) and here * rest > 0 and abs(rest) >= MOVED_TOO * abs(here)
+
+    @property
+    def claim(self) -> RootCause:
+        """The cause as it may be told: no segment is to blame where the rest changed as well."""
+        if self.answer != "carried" or self.slice is None or not self.is_everywhere:
+            return self
+        names = {name for pairs in self.slice.elements for name, _ in pairs}
+        alike = tuple(name for name in self.attributes if name not in names)
+        most = (self.slice,) if self.rest and self.rest.expected else ()
+        return replace(self, answer="alike", slice=None, share=float("nan"), others=most, attributes=alike)
 
 
 @dataclass(frozen=True)

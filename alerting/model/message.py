@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -55,7 +55,7 @@ class Message:
     incident: str = ""  # id of its incident
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
     quiet: bool = False  # without a sound
-    critical: bool = field(default=False, compare=False)  # severity of what is new in it; for routes only, so it is not stored
+    critical: bool = False  # severity of its incident as the message shows it
 
     def picture(self, png: bytes) -> Message:
         """Return the picture that answers this text. Its caption is the text's first line."""

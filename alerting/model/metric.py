@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STEP = timedelta(minutes=15)
 MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", such as the largest float
 NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # names of metrics are part of file names
+SEGMENTS_SUFFIX = ".slices"  # of the name of a stand-in that watches a metric's segments
 CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
 
 
@@ -37,7 +38,7 @@ class Policy:
     min_change: float = 0.05  # the band is at least this share of expected on each side ...
     min_units: float = 0.0  # ... and at least this many units
     min_volume: float = 0.0  # below it a bucket is unknown: a count's expected value, a ratio's denominator
-    critical: float = 2.0  # from this score on an anomaly is critical, below it a warning
+    critical: float = 0.5  # from this share that is gone on an anomaly is critical; a rise to 3 times the expected is 0.5
 
     def __post_init__(self) -> None:
         if not 1 <= self.need <= self.window:
@@ -50,8 +51,13 @@ class Policy:
             raise ValueError(f"Policy: recover={self.recover} cannot be more than recover_window={self.recover_window}")
         if min(self.min_change, self.min_units, self.min_volume, self.worsen) < 0:
             raise ValueError("Policy: min_change, min_units, min_volume and worsen cannot be negative")
-        if self.critical < 1:
-            raise ValueError(f"Policy: critical={self.critical:g} must be at least 1, the edge of normal")
+        if not self.critical > 0:
+            raise ValueError(f"Policy: critical={self.critical:g} must be above 0: the share that is gone, such as 0.5")
+
+    @property
+    def critical_size(self) -> float:
+        """Return the `Verdict.size` that is critical. From 1 on, `critical` is a score of earlier versions: then the default."""
+        return self.critical if self.critical < 1 else Policy.critical
 
 
 @runtime_checkable

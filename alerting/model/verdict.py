@@ -9,6 +9,10 @@ from typing import Any
 
 from alerting.model.tables import html_table, percent_change
 
+MOVED_TOO = 1 / 3  # of a segment's relative change: what changed by so much is part of it, not the rest of it
+MOVED_WITH = 1 / 4  # of the size of another deviation: a value that is off by so much is not called normal beside it
+NORMAL_CHANGE = 0.05  # a smaller relative change is normal in any case
+
 
 class Status(StrEnum):
     """The four answers to "how is this bucket?"."""
@@ -73,7 +77,8 @@ class Verdict:
     expected: float = float("nan")
     high: float = float("nan")
     score: float = float("nan")
-    reason: str = ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; a missing one: usual gap
+    reason: str = ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; a missing one: usual gap;
+    # of an anomalous segment: the segment, as `spell_segment` writes it
     is_new: bool = True  # False: part of a deviation that was notified before, such as a level that lasts
     usual: float = float("nan")  # the value usual at this time of day, where the detector gives it
 
@@ -86,6 +91,11 @@ class Verdict:
     @property
     def has_fixed_limits(self) -> bool:
         return self.expected != self.expected and self.low == self.low and self.high == self.high
+
+    @property
+    def segment(self) -> str:
+        """The watched segment that an anomalous verdict is about, such as `os=iOS & source=ads`; "" for the whole metric."""
+        return self.reason if self.status is Status.ANOMALOUS and "=" in self.reason else ""
 
     @property
     def reference(self) -> float:
@@ -103,6 +113,28 @@ class Verdict:
     def change(self) -> float:
         """The residual as a share of `reference`; NaN where that is 0 or unknown."""
         return self.residual / abs(self.reference) if self.reference else float("nan")
+
+    def moved_with(self, other: Verdict) -> bool:
+        """Return whether the value, even if within its band, changed as the other one did, by at least MOVED_WITH of its size.
+
+        Compared is the change from what was expected, or from what is usual: the band of a sudden change follows the values.
+        """
+        changes = [self.value / normal - 1 for normal in (self.expected, self.usual) if normal > 0]
+        least = MOVED_WITH * other.size
+        return any(it * other.change > 0 and abs(it) >= NORMAL_CHANGE and size_of_change(it) >= least for it in changes)
+
+    @property
+    def size(self) -> float:
+        """How far the value is off, from 0 to 1 and without a sign: the share that is gone, 1 for all of it.
+
+        Of a rise by the share r it is r / (r + 2): three times the reference is as far off as half of it. A reference of 0 is
+        replaced by the edge of the band. NaN where nothing is known.
+        """
+        change = self.change
+        if self.reference == 0:
+            edge = self.high if self.residual > 0 else self.low
+            change = (self.value - edge) / abs(edge) if edge else self.residual * float("inf")
+        return size_of_change(change)
 
     @property
     def loss(self) -> float:
@@ -132,7 +164,7 @@ class Episode:
     last_notified_verdict: Verdict | None = None  # the last anomalous verdict with an event
     expected_share: float = float("nan")  # expected / usual when a sudden change opened it ...
     fell_to: float = float("nan")  # ... and value / usual
-    worst: Verdict | None = None  # with the largest score so far
+    worst: Verdict | None = None  # with the largest size so far
     last: Verdict | None = None  # the newest verdict that had a value
     recent: str = ""  # the newest statuses, one letter each (n, a, m, u), the newest last
     answers: str = ""  # normal (n) or anomalous (a) since it opened, against the level before; the newest last
@@ -140,3 +172,11 @@ class Episode:
     lost: float = 0.0  # sum of expected minus value over the anomalous buckets
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
+    back_since: datetime | None = None  # first bucket with a value after it, while none could be judged yet
+
+
+def size_of_change(change: float) -> float:
+    """Return the size of a relative change (see `Verdict.size`)."""
+    if not change > 0:
+        return change if change != change else min(1.0, -change)
+    return 1 - 2 / (change + 2)

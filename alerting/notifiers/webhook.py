@@ -72,6 +72,7 @@ def schema(message: Message) -> dict[str, object]:
         "key": message.key,
         "kind": message.kind.value,
         "metric": message.metric,
+        "severity": ("critical" if message.critical else "warning") if message.metric else None,
         "bucket": f"{message.bucket:%Y-%m-%dT%H:%M:%SZ}",
         "text": encodable(message.text),
         "text_plain": encodable(html_to_text(message.text)),

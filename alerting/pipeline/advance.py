@@ -5,18 +5,29 @@ Where late rows have made normal what was reported, the incident is corrected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from alerting.incidents.episodes import step
-from alerting.incidents.grouping import announce_unsilenced, one_event_each, update_incidents, withdrawn_members, without_members
+import pandas as pd
+
+from alerting.incidents.consistency import (
+    is_open,
+    missing_ends,
+    open_events,
+    withdrawn_members,
+    without_members,
+    without_metrics,
+)
+from alerting.incidents.episodes import against_level_before, step
+from alerting.incidents.grouping import announce_unsilenced, is_silent, one_event_each, update_incidents
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judge import JudgedMetrics
-from alerting.pipeline.segment_watch import SegmentResult, watch_segments
+from alerting.pipeline.judge import NUMBERS, JudgedMetrics
+from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
 
@@ -43,7 +54,9 @@ class PreviousState:
 class StateChange:
     """Every metric's episode and every incident after the due buckets, and the events to report.
 
-    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket.
+    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket, as its episode
+    compared it. `before`: the episodes before the due buckets. `unchecked`: incidents that are over because none of their
+    metrics that were off is checked any more.
     """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -54,11 +67,64 @@ class StateChange:
     newest: dict[str, Verdict] = field(default_factory=dict)
     now: datetime | None = None
     segments: SegmentResult = field(default_factory=SegmentResult)
+    before: Mapping[str, Episode] = field(default_factory=dict)
+    unchecked: Sequence[Incident] = ()
+
+    def compared(self, judged: Mapping[str, pd.DataFrame]) -> ComparedFrames:
+        """Return the frames of the judged metrics with the numbers that the messages give."""
+        return ComparedFrames(judged, self)
 
     def with_incidents(self, new: Callable[[Incident], Incident]) -> StateChange:
         """Apply `new` to every incident, also to those in the events."""
         events = [replace(event, incident=new(event.incident)) if event.incident else event for event in self.events]
         return replace(self, events=events, incidents=[new(incident) for incident in self.incidents])
+
+
+@dataclass(frozen=True)
+class ComparedFrames(Mapping[str, pd.DataFrame]):
+    """Frames of judged metrics, where buckets of an episode are compared with the level before it. Built on access.
+
+    So the table, the chart and the message give the same numbers for a bucket.
+    """
+
+    judged: Mapping[str, pd.DataFrame]
+    changes: StateChange
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        newest = self.changes.newest.get(name)
+        episode = self.changes.episodes.get(name)
+        if episode is None or episode.opened is None:  # it has just ended, if there was one
+            episode = self.changes.before.get(name)
+        return compare_frame(self.judged[name], name, episode, newest)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.judged)
+
+    def __len__(self) -> int:
+        return len(self.judged)
+
+
+def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *known: Verdict | None) -> pd.DataFrame:
+    """Return a judged frame whose buckets since the episode opened are compared with the level before it; and those `known`."""
+    since = episode.opened if episode else None
+    rows = frame.loc[since:] if since and episode and episode.fell_to == episode.fell_to else frame.iloc[:0]
+    found = [verdict for verdict in known if verdict is not None and verdict.bucket in frame.index]
+    if episode and len(rows):
+        found = [against_level_before(episode, verdict_of(name, bucket, row)) for bucket, row in rows.iterrows()] + found
+    if not found:
+        return frame
+    frame = frame.copy()
+    for verdict in found:
+        frame.loc[verdict.bucket, ["low", "expected", "high", "score", "status"]] = [
+            verdict.low, verdict.expected, verdict.high, verdict.score, verdict.status.value,
+        ]  # fmt: skip
+    return frame
+
+
+def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a row of a judged frame."""
+    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+    return Verdict(name, bucket, Status(row["status"] or Status.UNKNOWN), value, low, expected, high, score, usual=usual)
 
 
 def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:
@@ -89,19 +155,30 @@ def advance_state(
 
     `segments`: the verdicts of stand-ins with `slices="alert"` are folded as those of any metric.
     """
+    before, unchecked = _end_unchecked(due, before)
     segments = segments or SegmentResult()
+    trail: EpisodeTrail = []
+
+    def seen(bucket: datetime, episode: Episode) -> None:
+        trail.append((bucket, episode))
+
+    episodes, events = fold_episodes([item.metric for item in due], verdicts, before.episodes, seen)
+
+    # The segments after the totals, whose episodes say whether a segment belongs to them
+    segments = without_open_totals(segments, [metric for metric in before.metrics if metric.segments_of], episodes)
     stand_ins = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
     alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
+    episodes, more = fold_episodes(list(stand_ins.values()), alerting, episodes, seen)
+    events += more
     due = [*due, *(DueBuckets(stand_ins[v.metric], v.bucket, v.bucket) for v in alerting)]
     verdicts = [*verdicts, *alerting]
-    newest = {verdict.metric: verdict for verdict in verdicts}
 
-    trail: EpisodeTrail = []
-    folded = [item.metric for item in due]
-    episodes, events = fold_episodes(folded, verdicts, before.episodes, lambda bucket, episode: trail.append((bucket, episode)))
+    newest = _newest_compared(verdicts, before.episodes, trail)
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
-    incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced)
+    worth_message += missing_ends(known, worth_message, newest, episodes)
+    still_open = open_events(newest, episodes)
+    incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
 
@@ -109,8 +186,19 @@ def advance_state(
         run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
         return replace(incident, run=run, cause=incident.cause or segments.causes.get(incident.root.metric))
 
-    changes = StateChange(episodes, [*corrections, *reported, *unsilenced], due, incidents, trail, newest, before.now, segments)
+    reported = [*corrections, *reported, *unsilenced]
+    changes = StateChange(episodes, reported, due, incidents, trail, newest, before.now, segments, before.episodes, unchecked)
     return changes.with_incidents(with_run_and_cause)
+
+
+def _newest_compared(verdicts: Sequence[Verdict], before: Mapping[str, Episode], trail: EpisodeTrail) -> dict[str, Verdict]:
+    """Return metric -> its newest verdict as `step` compared it. `trail`: the episode after each verdict."""
+    episodes, newest = dict(before), dict[str, Verdict]()
+    for verdict, (_, after) in zip(verdicts, trail, strict=True):
+        episode = episodes.get(verdict.metric)
+        newest[verdict.metric] = against_level_before(episode, verdict) if episode else verdict
+        episodes[verdict.metric] = after
+    return newest
 
 
 def fold_episodes(
@@ -154,6 +242,18 @@ def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
     return list(going_on.values())
 
 
+def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[PreviousState, list[Incident]]:
+    """Return the state without what is open of metrics that are not checked any more, and the incidents that end with that."""
+    checked, bucket = {metric.name for metric in before.metrics}, max((item.last for item in due), default=before.now)
+    left = {name for name, episode in before.episodes.items() if is_open(episode) and name not in checked}
+    left |= {member.metric for incident in before.incidents if incident.open for member in incident.affected} - checked
+    if not left or bucket is None:
+        return before, []
+    incidents = [without_metrics(incident, left, bucket) if incident.open else incident for incident in before.incidents]
+    ended = [after for was, after in zip(before.incidents, incidents, strict=True) if was.open and not after.open]
+    return replace(before, episodes=before.episodes | {name: Episode(name) for name in left}, incidents=incidents), ended
+
+
 def _correct_incidents(
     due: Sequence[DueBuckets],
     verdicts: Sequence[Verdict],
@@ -166,19 +266,26 @@ def _correct_incidents(
     if not again:
         return list(before.incidents), []
     by_bucket = {(verdict.metric, verdict.bucket): verdict for verdict in verdicts}
+    newest = {verdict.metric: verdict for verdict in verdicts}
     after, corrections = [], []
     for incident in before.incidents:
         if gone := withdrawn_members(incident, again, events, episodes):
-            incident = without_members(incident, gone, max(item.last for item in due))
+            silent = all(is_silent(incident, newest.get(m.metric, m.first), before.silenced) for m in gone)
+            incident = without_members(incident, gone, again, max(item.last for item in due))
             if incident.last_notified is not None:
-                first, *also = [_correction(m, by_bucket.get((m.metric, m.joined), m.first), incident) for m in gone]
-                corrections.append(replace(first, also=tuple(also)))
+                first, *also = [_correction(m, again[m.metric], by_bucket, incident) for m in gone]
+                corrections.append(replace(first, also=tuple(also), quiet=silent))
         after.append(incident)
     return after, corrections
 
 
-def _correction(member: Member, verdict: Verdict, incident: Incident) -> Event:
-    """Return the event that withdraws a member. The event has the episode as it was last reported."""
-    gap_since = member.since if member.gap else None
-    reported = Episode(member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=member.first)
-    return Event(EventKind.CORRECTED, member.metric, member.joined, verdict, reported, incident)
+def _correction(member: Member, again: datetime, verdicts: Mapping[tuple[str, datetime], Verdict], incident: Incident) -> Event:
+    """Return the event that withdraws a member, or its return after it was over. The event has the episode as it was reported."""
+    is_return = member.joined < again
+    bucket = again if is_return else member.joined
+    verdict = verdicts.get((member.metric, bucket), member.first)
+    gap_since = (again if is_return else member.since) if member.gap else None
+    reported = Episode(
+        member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=None if is_return else member.first
+    )
+    return Event(EventKind.CORRECTED, member.metric, bucket, verdict, reported, incident)

@@ -7,27 +7,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from alerting import messages
+from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
-from alerting.messages.compose import DailySummary, caught_up, daily_message
+from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
+from alerting.messages.format import metric_title
 from alerting.model.errors import caught
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
-from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.pipeline.advance import StateChange
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import rarity, same_time_before
-from alerting.pipeline.judge import NUMBERS, JudgedMetrics
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
@@ -45,29 +51,68 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     for event in changes.events:
         if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
             continue
-        text = None
+        text, shown, calendar = None, event.verdict, ()
         with caught(ctx.faults["told in full"], event.metric):
-            text = messages.compose(event, _context(ctx, event, changes, judged, now))
+            if event.kind in OPENING_KINDS and event.incident and event.incident.open:
+                event = entry_event(ctx, event, changes, judged)
+            context = _context(ctx, event, changes, judged, now)
+            text, shown, calendar = messages.compose(event, context), context.latest or event.verdict, context.calendar
         metric = ctx.metric(event.metric)
         text = text or messages.plain_text(event, metric, ctx.audience(now, metric))
         out.append(text)
         charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
-        if charted and event.verdict.status is not Status.MISSING:
+        if charted and shown.status is not Status.MISSING:
             with caught(ctx.faults["drawn"], event.metric):
-                out.append(text.picture(_chart(ctx, event, judged[event.metric])))
+                from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+
+                out.append(text.picture(charts.to_png(alert_figure(ctx, event, shown, judged, calendar))))
+    ended = [incident for incident in changes.unchecked if incident.last_notified]
+    out += [unchecked(incident, _unchecked_titles(ctx, incident), ctx.audience(now)) for incident in ended]
     out += edit_openings(ctx, changes, judged, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
     return out
 
 
-def _chart(ctx: RunContext, event: Event, judged: pd.DataFrame) -> bytes:
+def _unchecked_titles(ctx: RunContext, incident: Incident) -> list[str]:
+    """Return the names of the members that ended with the incident: those that the catalogue does not have any more."""
+    return [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
+
+
+def alert_figure(
+    ctx: RunContext, event: Event, shown: Verdict, judged: JudgedMetrics, calendar: Sequence[CalendarEvent] = ()
+) -> Figure:
+    """Return the chart of the verdict that the event's text is about, with the numbers that the text gives."""
     from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-    cause = event.incident.cause if event.incident and event.incident.root.metric == event.metric else None
-    calendar = _calendar_events(ctx, event)
-    chart = charts.alert_chart(ctx.metric(event.metric), judged, event.bucket, ctx.zone, ctx.language, calendar, cause)
-    return charts.to_png(chart)
+    cause = event.cause if shown.bucket == event.bucket else None
+    frame = compare_frame(judged[event.metric], event.metric, event.episode, shown)
+    return charts.alert_chart(ctx.metric(event.metric), frame, shown.bucket, ctx.zone, ctx.language, calendar, cause)
+
+
+def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Event:
+    """Return the opening event of an open incident as its entry in the chat shows it now.
+
+    It is about the affected metric that leads now. It is "no data" while that has none, otherwise what its newest value is.
+    """
+    incident = event.incident
+    if incident is None:
+        return event
+    newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected or incident.members}
+    lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
+    if lead != event.metric:
+        event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
+    if newest[lead].status is not Status.MISSING:
+        return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
+    episode = changes.episodes.get(lead, event.episode)
+    gap = episode.gap_since or newest[lead].bucket
+    event = event if event.verdict.status is Status.MISSING else replace(event, verdict=newest[lead], bucket=newest[lead].bucket)
+    return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
+
+
+def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:
+    """Return the newest verdict of a member, as its messages give it."""
+    return _latest(member.metric, changes, judged) or member.worst or member.first
 
 
 def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:
@@ -82,8 +127,14 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
         message = None
         with caught(ctx.faults["told in full"], incident.root.metric):
             event = opening_event(incident, changes.episodes)
+            if incident.open:
+                event = entry_event(ctx, event, changes, judged)
+            elif incident.root.worst and not incident.root.gap:  # it was more than a gap
+                root = incident.root
+                whole = Episode(root.metric, since=root.since, worst=root.worst, lost=root.lost)
+                event = replace(event, kind=EventKind.OPENED, episode=whole)
             then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
-            message = messages.compose(event, _context(then, event, changes, judged, now, edited=True))
+            message = messages.compose(event, _context(then, event, changes, judged, now))
         if message and message.text != before:
             yield replace(message, key=f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", edits=incident.key, reply_to="")
 
@@ -95,64 +146,104 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    names = dict.fromkeys(name for e in begun for name in (e.metric, *(other.metric for other in e.also)))
-    titles = tuple(ctx.metric(name).title_in(ctx.language) for name in names)
+    events = {event.metric: event for e in begun for event in (e, *e.also)}
+    titles = tuple(title_with_segment(ctx.metric(name), event).title_in(ctx.language) for name, event in events.items())
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
 def _context(
-    ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime, edited: bool = False
+    ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime
 ) -> messages.MessageContext:
-    """Return what the event's text needs beyond the event. `edited`: also the metric's newest verdict."""
+    """Return what the event's text needs beyond the event."""
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
-    affected = {member.metric for member in (incident.members if incident else ())} | {event.metric}
-    counts, statuses = reading.counts.get(metric.scan), judged.statuses(event.bucket)
-    normal = [m for m in ctx.metrics if statuses.get(m.name) == Status.NORMAL.value and m.name not in affected]
-    latest = _latest(event.metric, changes, judged) if edited and incident and incident.open else None
-    rare = incident.rarity if incident and event.kind is EventKind.OPENED else None  # as it was then
-    if event.kind is EventKind.WORSENED and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+    is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
+    latest = _latest(event.metric, changes, judged) if is_entry else None
+    latest = latest if latest and latest.bucket > event.bucket else None
+    is_over = event.kind is EventKind.OPENED and incident is not None and incident.closed is not None
+    shown = latest or (event.episode.worst if is_over else None) or event.verdict
+    members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
+    counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
+    is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
+    is_own = is_first and incident is not None and event.metric == incident.root.metric  # told as it was then
+    rare = incident.rarity if incident and is_own else None
+    is_later = event.again or event.kind is EventKind.WORSENED
+    if is_later and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
+    similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     return messages.MessageContext(
-        title_with_segment(metric, event),
+        metric,
         ctx.audience(now, metric),
-        yesterday=same_time_before(values, event.bucket, 1, ctx.zone),
-        week_ago=same_time_before(values, event.bucket, 7, ctx.zone),
+        yesterday=same_time_before(values, shown.bucket, 1, ctx.zone),
+        week_ago=same_time_before(values, shown.bucket, 7, ctx.zone),
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         is_gone=gap and metric.name in reading.gone,
-        newest=None if counts is None else newest_row(counts.loc[: event.bucket]),
-        normal=tuple(m.title_in(ctx.language) for m in normal),
-        members=tuple(
-            messages.MemberContext(ctx.metric(m.metric), m, _latest(m.metric, changes, judged)) for m in _other_members(event)
-        ),
-        latest=latest if latest and latest.bucket > event.bucket else None,
-        is_platform=MetricTree(ctx.metrics).is_platform(affected),
+        newest=None if counts is None else newest_row(counts.loc[: shown.bucket]),
+        normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
+        members=tuple(_members(ctx, event, changes, judged)),
+        latest=latest,
+        is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
+        roots=tree.roots,
         calendar=_calendar_events(ctx, event),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
-        similar=incident.similar if incident and event.kind is EventKind.OPENED else None,
+        similar=similar if similar and (similar.off is None or similar.off.metric == event.metric) else None,
+        late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
 
 
-def title_with_segment(metric: Metric, event: Event) -> Metric:
-    """Return the metric; a stand-in for segments has the segment of the incident in its title."""
-    cause = event.incident.cause if event.incident else None
-    if not metric.segments_of or cause is None or cause.slice is None:
-        return metric
-    part = spell_segment(cause.slice.elements, equals=" ")
-    return replace(metric, title={language: f"{title}, {part}" for language, title in metric.title.items()})
+def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the spans (start, end) of the buckets of the event's metrics that late rows have changed."""
+    names, spans = {event.metric, *(other.metric for other in event.also)}, list[tuple[datetime, datetime]]()
+    changed = {(bucket, bucket + item.metric.step) for item in due if item.metric.name in names for bucket in item.changed}
+    for start, end in sorted(changed):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return tuple(spans)
+
+
+def _normal_metrics(
+    ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics
+) -> Iterator[Metric]:
+    """Yield the metrics that can be called normal beside a verdict: no members, nor those that moved with it, if within their
+    bands, nor those whose episode is not over."""
+    statuses, members = judged.statuses(shown.bucket), event.incident.members if event.incident else ()
+    left_out = {event.metric, *(member.metric for member in members)}
+    left_out |= {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
+    for metric in ctx.metrics:
+        is_normal = statuses.get(metric.name) == Status.NORMAL.value and metric.name not in left_out
+        if is_normal and not judged.verdict(metric.name, shown.bucket).moved_with(shown):
+            yield metric
+
+
+def title_with_segment(metric: Metric, about: Event | Member) -> Metric:
+    """Return the metric; a stand-in with the segment that the event or the member is about in its title."""
+    return replace(metric, title={language: metric_title(metric, about.segment, language) for language in metric.title})
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
-    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
-    cause = event.incident.cause if event.incident else None
-    segment = spell_segment(cause.slice.elements if cause and cause.slice else (), space="")
+    start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
+    segment = event.segment.replace(" & ", "&").replace("; ", ";")
+    if cause and cause.slice:
+        segment = spell_segment(cause.slice.elements, space="")
     span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
     return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
+
+
+def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
+    """Yield the other members with their newest verdicts, but a segment that is not judged, as the fall is the total's."""
+    for member in _other_members(event):
+        if not ctx.has_metric(member.metric):
+            continue
+        metric, newest = ctx.metric(member.metric), _latest(member.metric, changes, judged)
+        if newest or member.until or not metric.segments_of:
+            yield messages.MemberContext(metric, member, newest)
 
 
 def _other_members(event: Event) -> list[Member]:
@@ -168,14 +259,18 @@ def _other_members(event: Event) -> list[Member]:
 
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
-    """Return the metric's newest verdict, against what was expected before its episode."""
-    verdict = changes.newest.get(name)
+    """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
+    verdict, episode = changes.newest.get(name), changes.episodes.get(name)
+    if verdict and verdict.status is Status.UNKNOWN and name not in judged:
+        return None  # a segment that is not judged, as its total is off
     if verdict is None and name in judged and len(judged.reading.series[name]):
         row = judged.newest(name)
-        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-        bucket, status = row["bucket"].to_pydatetime(), Status(row["status"])
-        verdict = Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
-    return against_level_before(changes.episodes[name], verdict) if verdict and name in changes.episodes else verdict
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+    if episode is None or verdict is None:
+        return verdict
+    if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
+        verdict = episode.last
+    return against_level_before(episode, verdict)
 
 
 def _calendar_events(ctx: RunContext, event: Event) -> tuple[CalendarEvent, ...]:
@@ -229,13 +324,19 @@ def _summarize(
         due=max(due, len(runs)),
         failed=sum(not run.ok for run in runs),
         unseen=sum(verdict.status is Status.MISSING for verdict in verdicts),
-        incidents=tuple((title.get(incident.root.metric, incident.root.metric), incident.label) for incident in incidents),
+        incidents=tuple((_root_title(ctx, incident), incident.label) for incident in incidents),
         open=sum(incident.open for incident in incidents),
         quietest=title.get(quietest, ""),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
         slices=_anomalous_segments(ctx, verdicts),
     )
+
+
+def _root_title(ctx: RunContext, incident: Incident) -> str:
+    """Return the title of the incident's root; its name where the catalogue does not have it any more."""
+    metric = next((it for it in (*ctx.metrics, *ctx.segment_metrics) if it.name == incident.root.metric), None)
+    return title_with_segment(metric, incident.root).title_in(ctx.language) if metric else incident.root.name
 
 
 def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:

@@ -19,7 +19,6 @@ from alerting.model.run import Reading
 # A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # judge this much of a new metric's past, to find the start of an open episode
-INCOMPLETE = "incomplete"  # the rule of a bucket whose rows are still arriving
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
 
@@ -55,6 +54,10 @@ class RunContext:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""
         return self._by_name[name]
 
+    def has_metric(self, name: str) -> bool:
+        """Return whether the catalogue has a metric of this name; incidents may have others that it had before."""
+        return name in self._by_name
+
     @cached_property
     def _by_name(self) -> dict[str, Metric]:
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
@@ -68,15 +71,19 @@ class RunContext:
 class DueBuckets:
     """The buckets of one metric that a run judges: first <= bucket <= last.
 
-    `first_look`: the metric was never judged before. `changed_from`: the first judged bucket that late rows have changed;
-    all buckets from there on are judged again.
+    `first_look`: the metric was never judged before. `changed`: the judged buckets that late rows have changed, in order; from
+    the first of them on all buckets are judged again.
     """
 
     metric: Metric
     first: datetime
     last: datetime
     first_look: bool = False
-    changed_from: datetime | None = None
+    changed: tuple[datetime, ...] = ()
+
+    @property
+    def changed_from(self) -> datetime | None:
+        return self.changed[0] if self.changed else None
 
     @property
     def begin(self) -> datetime:
@@ -154,34 +161,29 @@ def find_changed_buckets(ctx: RunContext, due: Sequence[DueBuckets], reading: Re
     if not due or not ctx.late_rows:
         return list(due)
     oldest = min(min(item.first, item.last) for item in due)  # buckets judged while the clock was ahead lie in the future
-    judged: dict[str, list[tuple[datetime, float, str]]] = {}
-    for name, bucket, value, rule in ctx.store.judged_values(oldest - ctx.late_rows):
-        judged.setdefault(name, []).append((bucket, value, rule))
+    judged: dict[str, list[tuple[datetime, float]]] = {}
+    for name, bucket, value, _ in ctx.store.judged_values(oldest - ctx.late_rows):
+        judged.setdefault(name, []).append((bucket, value))
     out = []
     for item in due:
-        changed = _first_changed_bucket(item, judged.get(item.metric.name, []), reading)
-        again = changed is not None and ctx.store.episode_before(item.metric.name, changed) is not None
-        out.append(replace(item, changed_from=changed) if again else item)
+        changed = _changed_buckets(item, judged.get(item.metric.name, []), reading)
+        again = bool(changed) and ctx.store.episode_before(item.metric.name, changed[0]) is not None
+        out.append(replace(item, changed=changed) if again else item)
     return out
 
 
-def _first_changed_bucket(item: DueBuckets, judged: Sequence[tuple[datetime, float, str]], reading: Reading) -> datetime | None:
-    """Return the first judged bucket (bucket, value, rule) whose value is another now, or that was incomplete and is not now."""
-    series = reading.series.get(item.metric.name)
+def _changed_buckets(item: DueBuckets, judged: Sequence[tuple[datetime, float]], reading: Reading) -> tuple[datetime, ...]:
+    """Return the judged buckets (bucket, value) whose value is another now."""
+    series, out = reading.series.get(item.metric.name), list[datetime]()
     if series is None or not judged:
-        return None
+        return ()
     values, start = series.to_numpy(float), series.index[0].to_pydatetime()
-    still_incomplete = reading.incomplete.get(item.metric.scan)
-    for bucket, value, rule in judged:
+    for bucket, value in judged:
         position = (bucket - start) // item.metric.step
         is_other_phase = (bucket - start) % item.metric.step
         if is_other_phase or bucket >= item.first or not 0 <= position < len(values):
             continue
-        following = values[position + 1] if position + 1 < len(values) else float("nan")
-        # Even if no more rows came: the next bucket has rows, so this one will get none.
-        complete = rule == INCOMPLETE and bucket != still_incomplete and following == following
         now = float(values[position])
-        same = isclose(value, now, rel_tol=SAME_VALUE) or now != now  # rows that were there and have gone were seen all the same
-        if complete or not same:
-            return bucket
-    return None
+        if not (isclose(value, now, rel_tol=SAME_VALUE) or now != now):  # rows that have gone were seen all the same
+            out.append(bucket)
+    return tuple(out)

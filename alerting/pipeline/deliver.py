@@ -88,7 +88,7 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
     for incident in incidents:
         cause = late.causes[incident.id]
         if cause.answer != "unclear" or cause.imbalance or cause.new or cause.gone:
-            messages.append(root_cause_reply(incident, now, ctx.audience(now), ctx.metric(incident.root.metric)))
+            messages.append(root_cause_reply(incident, now, ctx.audience(now), ctx.metric(cause.metric)))
     messages += edit_openings(ctx, replace(late.changes, events=[], incidents=incidents), late.judged, now)
     ctx.store.commit(Commit(incidents=incidents, messages=messages), now)
     return send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)

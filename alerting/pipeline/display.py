@@ -10,13 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from alerting.model.incident import spell_segment
+from alerting.incidents.consistency import OPENING_KINDS
+from alerting.incidents.grouping import MetricTree
+from alerting.model.incident import metric_with_segment, spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import STEP, Metric
 from alerting.model.run import Reading
-from alerting.model.tables import bucket_text, cell_text
-from alerting.model.verdict import Status
+from alerting.model.severity import is_critical
+from alerting.model.tables import bucket_text, cell_text, percent_change
+from alerting.model.verdict import Status, Verdict
 from alerting.pipeline.advance import StateChange
+from alerting.pipeline.compose import newest_verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
@@ -58,10 +62,46 @@ def show_due(ctx: RunContext, due: Sequence[DueBuckets]) -> pd.DataFrame:
     return pd.DataFrame([row[:4] for row in rows], index=names, columns=["first bucket", "last bucket", "buckets", "note"])
 
 
-def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading) -> pd.DataFrame:
+def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> pd.DataFrame:
+    """Return one row per open incident: the metric that leads, its bucket and deviation now, severity, start, other metrics."""
+    tree, rows = MetricTree([*ctx.metrics, *ctx.segment_metrics]), {}
+    for incident in changes.incidents:
+        if incident.open and incident.affected:
+            newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected}
+            lead = tree.lead(newest, incident.root.metric)
+            critical = is_critical([(ctx.metric(name), verdict) for name, verdict in newest.items()], tree.roots, incident.cause)
+            names = {m.metric: metric_with_segment(m.metric, newest[m.metric].segment or m.segment) for m in incident.affected}
+            rows[names[lead]] = {
+                "now": deviation(newest[lead]),
+                "bucket": cell_text(newest[lead].bucket, ctx.zone),
+                "severity": "critical" if critical else "warning",
+                "since": cell_text(min(member.since for member in incident.affected), ctx.zone),
+                "also": ", ".join(f"{names[name]} {deviation(verdict)}" for name, verdict in newest.items() if name != lead),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["now", "bucket", "severity", "since", "also"])
+
+
+def deviation(verdict: Verdict) -> str:
+    """Return a verdict in short: -39 %, or what it is where it has no deviation."""
+    shown = percent_change(verdict.change) if verdict.status is Status.ANOMALOUS else ""
+    return shown or {Status.MISSING: "no data", Status.ANOMALOUS: cell_text(verdict.value)}.get(
+        verdict.status, verdict.status.value
+    )
+
+
+def message_buckets(changes: StateChange) -> dict[str, datetime]:
+    """Return metric -> the bucket that the message about it shows."""
+    events = [each for event in changes.events for each in (event, *event.also)]
+    entries = {event.metric for event in changes.events if event.kind in OPENING_KINDS}  # an entry shows the newest
+    entries |= {incident.root.metric for incident in changes.incidents if incident.open and incident.last_notified}
+    newest = {name: verdict.bucket for name, verdict in changes.newest.items() if name in entries}
+    return {event.metric: event.bucket for event in events} | newest
+
+
+def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> pd.DataFrame:
     """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
-    not judged. Of many metrics those that are not normal, and some others."""
-    rows = {name: _verdict_row(ctx, name, judged, reading) for name in judged}
+    not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
+    rows = {name: _verdict_row(ctx, name, judged, reading, changes) for name in judged}
     rows |= {name: {"status": "missing", "why": reason} for name, reason in (reading.errors | ctx.faults["judged"]).items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
     shown = [metric.name for metric in ctx.metrics]
@@ -89,24 +129,33 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
     return Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
 
 
-def _verdict_row(ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading) -> dict[str, Any]:
+def _verdict_row(
+    ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None
+) -> dict[str, Any]:
     newest, metric = judged.newest(name), ctx.metric(name)
     read_seconds = reading.seconds.get(metric.scan, 0.0)
-    return {
+    row = {
         "bucket": bucket_text(newest["bucket"], metric.step, ctx.zone),
         "status": newest["status"],
         **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
-        "read s": f"{read_seconds:.2f}",
-        "judged s": f"{judged.tails[name].seconds:.4f}",
     }
+    if changes and name in changes.newest:  # compared with the level before an episode, as in its messages
+        verdict = changes.newest[name]
+        row |= {"status": verdict.status.value, **{column: _short(verdict.numbers[column]) for column in VERDICT_NUMBERS}}
+    if changes:
+        row["message about"] = cell_text(message_buckets(changes).get(name), ctx.zone)
+    return {**row, "read s": f"{read_seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
 
 
-def by_urgency(ctx: RunContext, judged: JudgedMetrics) -> list[Metric]:
-    """Return the catalogue; of many metrics first those that are not normal."""
-    if len(ctx.metrics) <= MAX_METRICS:
-        return ctx.metrics
-    urgent = {name for name in judged if judged.newest(name)["status"] != Status.NORMAL.value}
-    return sorted(ctx.metrics, key=lambda metric: metric.name not in urgent)
+def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:
+    """Return the catalogue, first what a message of this run is about, then other members of open incidents; of many metrics
+    then those that are not normal."""
+    told = [*message_buckets(changes)] if changes else []
+    told += [m.metric for incident in (changes.incidents if changes else ()) if incident.open for m in incident.affected]
+    order = {name: number for number, name in reversed([*enumerate(told)])}
+    many = len(ctx.metrics) > MAX_METRICS
+    urgent = {name for name in judged if many and judged.newest(name)["status"] != Status.NORMAL.value}
+    return sorted(ctx.metrics, key=lambda metric: (order.get(metric.name, len(told)), metric.name not in urgent))
 
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
@@ -119,10 +168,11 @@ def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
 
     rows = []
     for event in changes.events:
-        names, episode = ", ".join([event.metric, *(other.metric for other in event.also)]), event.episode
-        rows.append(row(event.metric, names, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
+        who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
+        rows.append(row(event.metric, who, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
     open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
-    rows += [row(each.metric, each.metric, each.state.value, None, each.since or each.gap_since) for each in open_now]
+    names = {e.metric: metric_with_segment(e.metric, e.worst.segment if e.worst else "") for e in open_now}
+    rows += [row(each.metric, names[each.metric], each.state.value, None, each.since or each.gap_since) for each in open_now]
     return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
 

@@ -26,10 +26,10 @@ from alerting.pipeline.judge import JudgedMetrics
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 
 WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause
-MAX_WINDOW = timedelta(hours=1)  # the newest part of an episode, which is searched for the root cause
 SEPARATE_AFTER = timedelta(hours=6)  # anomalous buckets that are nearer than that belong to one episode
 OWN_ONSET = timedelta(hours=1)  # anomalous buckets this long before the episode are its own beginning
 OTHER_SEGMENT_DISTANCE = 1.0  # added to the distance of incidents of different segments
+MAX_DEPTH_DISTANCE = float(np.log(2))  # an incident that left twice or half as much is not similar
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 
@@ -70,7 +70,8 @@ def explain(
     found: dict[str, tuple[Rarity | None, SimilarIncident | None]] = {}
     for event in changes.events:
         incident = event.incident
-        if event.kind is EventKind.OPENED and incident and not event.again and not isnan(event.verdict.value):
+        is_first = event.kind is EventKind.OPENED and incident and not event.again and event.metric == incident.root.metric
+        if incident and is_first and not isnan(event.verdict.value):
             past = ctx.store.all_incidents(event.bucket - YEAR, event.bucket)
             with caught(ctx.faults["compared with its past"], event.metric):
                 rare = rarity(judged.whole(event.metric), event, ctx.zone) if event.metric in judged else None
@@ -95,23 +96,21 @@ def record_failed_searches(ctx: RunContext, explained: Explanations) -> None:
 
 
 def _has_segments(ctx: RunContext, event: Event) -> bool:
-    """Return whether the event opens or worsens an incident, and its root metric is a sum, or a ratio of sums, of segments."""
-    opened = event.kind in (EventKind.OPENED, EventKind.WORSENED) and not isnan(event.verdict.value)
-    if not opened or event.incident is None or event.metric != event.incident.root.metric:
-        return False
+    """Return whether the event opens or worsens an incident, and its metric is a sum, or a ratio of sums, of segments."""
     metric = ctx.metric(event.metric)
+    opened = event.kind in (EventKind.OPENED, EventKind.WORSENED) and not isnan(event.verdict.value)
+    if not opened or metric.segments_of:
+        return False
     summed = len(metric.columns) == 1 or (len(metric.columns) == 2 and metric.form == "ratio")
     return summed and metric.query in ctx.slices and ctx.source.runs_sql
 
 
 def _root_cause(ctx: RunContext, event: Event) -> RootCause:
-    """Find the root cause. May raise anything: a failed explanation never blocks the alert."""
+    """Find the root cause of the event's bucket alone. May raise anything: a failed explanation never blocks the alert."""
     metric = ctx.metric(event.metric)
-    end = event.bucket + metric.step
-    start = max(event.episode.since or event.bucket, end - max(MAX_WINDOW, metric.step))
-    rows = ctx.source.rows(ctx.slices[metric.query], start - HISTORY_DAYS * DAY, end)
+    rows = ctx.source.rows(ctx.slices[metric.query], event.bucket - HISTORY_DAYS * DAY, event.bucket + metric.step)
     if not len(rows):
-        raise SourceError(f"no rows of the slices from {iso_text(start, ctx.zone)} on")
+        raise SourceError(f"no rows of the slices from {iso_text(event.bucket, ctx.zone)} on")
     return find_root_cause(metric, rows, event.verdict)
 
 
@@ -127,7 +126,7 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
     beyond = int((same <= verdict.value).sum() if low else (same >= verdict.value).sum())
     before = judged.loc[: (event.episode.since or event.bucket) - OWN_ONSET]
     known = before[before["high"].notna()]
-    if known.empty or not verdict.score:
+    if known.empty or not abs(verdict.score) > 0:  # nor where it is unknown: every comparison with NaN is false
         return Rarity(len(same), beyond)
     far = known[(known["status"] == Status.ANOMALOUS.value) & (known["score"] * np.sign(verdict.score) >= abs(verdict.score))]
     starts = far.index.to_series().diff().gt(SEPARATE_AFTER).sum() + (len(far) > 0)
@@ -157,8 +156,9 @@ def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident])
 def _distance(past: Incident, now: Incident, verdict: Verdict) -> float:
     """Return the difference of the logs of what was left, and more for another segment; inf for incidents of another kind."""
     depth, other = verdict.change, (past.root.worst or past.root.first).change
-    if not np.isfinite(depth * other) or depth * other <= 0 or past.root.gap:
+    if not np.isfinite(depth * other) or depth * other <= 0 or past.root.gap or past.root.segment != now.root.segment:
         return float("inf")
-    segments = [i.cause.slice.elements if i.cause and i.cause.slice else None for i in (past, now)]
+    causes = [incident.cause.claim.slice if incident.cause else None for incident in (past, now)]
+    segments = [cause.elements if cause else None for cause in causes]
     apart = abs(np.log(max(1 + depth, 0.01)) - np.log(max(1 + other, 0.01)))
-    return float(apart + OTHER_SEGMENT_DISTANCE * (segments[0] != segments[1]))
+    return float(apart + OTHER_SEGMENT_DISTANCE * (segments[0] != segments[1])) if apart <= MAX_DEPTH_DISTANCE else float("inf")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alerting.incidents.consistency import inconsistencies
 from alerting.metric_values import column_list
 from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Message, Receipt
@@ -62,7 +63,8 @@ def finish(
     """Close the source, record the end of the run and return its outcome in one line. `now`: the moment of the run.
 
     Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, drawn, told or searched for a cause, no
-    metric has a value, a message was refused or the state was lost; NotDelivered when the only fault is that messages still wait.
+    metric has a value, a message was refused, the state was lost, or an incident is open without an open episode; NotDelivered
+    when the only fault is that messages still wait.
     """
     ctx.source.close()  # chDB's process would outlive a killed kernel
     unjudged = reading.errors | (changes.segments.errors if changes else {}) | ctx.faults["judged"]
@@ -74,6 +76,7 @@ def finish(
     faults += [f"message {r.key} was refused: {r.reason}" for r in messages if r.state == "refused"]
     faults += ctx.store.notes  # the state file was lost
     faults += filter(None, [clock_fault(ctx, now or clock())])
+    faults += inconsistencies(ctx.store.incidents(), ctx.store.episodes())
     reasons = {r.key: r.reason for r in messages}
     kept = [f"message {m.key} was kept: {reasons.get(m.key, 'not tried')}" for m in ctx.store.waiting() if not m.edits]
 

@@ -32,7 +32,7 @@ from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Status, Verdict
-from alerting.pipeline.context import INCOMPLETE, DueBuckets, RunContext, band_span, find_changed_buckets
+from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
 
 BATCH_SERIES = 64  # series judged at once: numpy's overhead is shared, and the arrays stay in the processor's cache
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
@@ -120,11 +120,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         metric, series = self.ctx.metric(name), self.reading.series[name]
         masked = mask_incidents(name, series, self.labelled, series.index[-1]) if len(series) else series
         volume = self.reading.volumes.get(name)
-        judged = detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
-        incomplete = self.reading.incomplete.get(metric.scan)
-        if incomplete is not None and incomplete in judged.index:
-            judged.loc[incomplete, ["status", "rule", "news"]] = [Status.MISSING.value, INCOMPLETE, True]
-        return judged
+        return detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
 
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:
@@ -158,6 +154,17 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
                 out[name] = str(tail.columns["status"][position])
         return {name: status for name, status in out.items() if name in self.tails}
 
+    def verdict(self, name: str, bucket: datetime) -> Verdict:
+        """Return the verdict of a metric's bucket, which is on its grid."""
+        tail = self.tails[name]
+        position = _position(self.reading.series[name].index, bucket) - tail.first
+        if 0 <= position < len(tail.columns["status"]):
+            row = {column: tail.columns[column][position] for column in ("status", *NUMBERS)}
+        else:  # judged by an earlier run
+            row = self[name].iloc[position + tail.first].to_dict()
+        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+        return Verdict(name, bucket, Status(row["status"]), value, low, expected, high, score, usual=usual)
+
     def newest(self, name: str) -> dict[str, Any]:
         """Return the newest bucket and its columns, from the store where this run had nothing to judge."""
         tail, index = self.tails[name], self.reading.series[name].index
@@ -173,10 +180,10 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
 def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: datetime | None = None) -> JudgedMetrics:
     """Judge the due buckets of every metric that was read, and again those that late rows have changed.
 
-    An incomplete bucket is missing, by the rule "incomplete". A metric that fails is a fault of its own; the others go on. `now`:
-    the moment of the run, for late rows and for the labels of incidents; with None both are ignored, as a drill needs it.
-    Raises StoreError.
+    An incomplete bucket stays due. A metric that fails is a fault of its own; the others go on. `now`: the moment of the run, for
+    late rows and for the labels of incidents; with None both are ignored, as a drill needs it. Raises StoreError.
     """
+    due, reading = _without_incomplete(due, reading)
     due = find_changed_buckets(ctx, due, reading) if now else due
     labelled = [incident for incident in ctx.store.incidents(now - LABELS_FOR) if incident.label] if now else []
     items = [item for item in due if item.metric.name in reading.series and len(reading.series[item.metric.name])]
@@ -190,13 +197,25 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     columns = judge_related(MetricTree(ctx.metrics), list(banded.values()), ctx.faults["judged"])
     items = [item for item in items if item.metric.name in columns]
     for item in items:
-        _mark_incomplete(columns[item.metric.name], banded[item.metric.name], reading.incomplete.get(item.metric.scan))
         if item.metric.name in reading.gone:  # its past is gone with it: no gap is usual
             columns[item.metric.name]["rule"][columns[item.metric.name]["rule"] == USUAL_GAP] = ""
     tails = {name: JudgedTail(banded[name].first, column, banded[name].seconds) for name, column in columns.items()}
     if made := {key: statistics for key, statistics in cache.items() if key not in stored}:
         ctx.store.save_nightly_statistics(made, max(item.end for item in items))
     return JudgedMetrics(ctx, reading, {item.metric.name: tails[item.metric.name] for item in items}, labelled, due)
+
+
+def _without_incomplete(due: Sequence[DueBuckets], reading: Reading) -> tuple[list[DueBuckets], Reading]:
+    """Return the due buckets and the series of the reading, each up to its metric's incomplete bucket."""
+    out, series, volumes = list(due), dict(reading.series), dict(reading.volumes)
+    for number, item in enumerate(due):
+        incomplete = reading.incomplete.get(item.metric.scan)
+        if incomplete is not None:
+            out[number] = replace(item, last=min(item.last, incomplete - item.metric.step))
+            for part in (series, volumes):
+                if item.metric.name in part:
+                    part[item.metric.name] = part[item.metric.name].loc[: incomplete - item.metric.step]
+    return out, replace(reading, series=series, volumes=volumes)
 
 
 def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, list[tuple[datetime, str]]]:
@@ -352,13 +371,6 @@ def _support(part: Banded, relatives: Sequence[tuple[Banded, Sides]]) -> Sides |
             if first < last:
                 sides[:, first:last] |= recent[:, first - shift : last - shift]
     return (sides[0], sides[1]) if sides.any() else None
-
-
-def _mark_incomplete(columns: dict[str, np.ndarray], part: Banded, bucket: datetime | None) -> None:
-    """Make the verdict of an incomplete bucket "missing"."""
-    position = -1 if bucket is None else _position(part.series.index, bucket) - part.first
-    if 0 <= position < len(columns["status"]):
-        columns["status"][position], columns["rule"][position], columns["news"][position] = Status.MISSING.value, INCOMPLETE, True
 
 
 def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:

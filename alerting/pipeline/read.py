@@ -1,8 +1,8 @@
 """Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN.
 
 Two signs say that rows of a table's newest bucket have not arrived yet: the rows end unusually long before the bucket does, or
-buckets of this table are usually not full at this age. An incomplete bucket counts as missing, not as a drop, and is judged
-again when its rows are there.
+buckets of this table are usually not full at this age. An incomplete bucket is not judged: it stays due. Once the next bucket is
+closed without more rows having come, the rows have stopped, and it is judged by those that it has.
 """
 
 from __future__ import annotations
@@ -111,7 +111,11 @@ def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now
         return reading
     past = ctx.store.arrivals(now - ARRIVALS_FOR)
     incomplete = incomplete_buckets(reading.counts, past, now)
-    reading = replace(reading, incomplete=incomplete, arrivals=arrivals_now(reading.counts, now))
+    waiting = [
+        f"{scan}: rows of {iso_text(at, ctx.zone)} are still arriving, it is judged later" for scan, at in incomplete.items()
+    ]
+    notes, arrivals = (*reading.notes, *waiting), arrivals_now(reading.counts, now)
+    reading = replace(reading, incomplete=incomplete, arrivals=arrivals, notes=notes)
     steps = {scan.name: scan.query.step for scan in scans}
     ends = {arrival.query: arrival.bucket + steps[arrival.query] for arrival in reading.arrivals}
     return _cut(ctx, reading, {scan: end for scan, end in ends.items() if is_usual_wait(scan, end, steps[scan], past, now)})
@@ -241,13 +245,17 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> 
 def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
     """Return query -> start of its newest bucket with rows, for the queries whose bucket is incomplete at `now`.
 
+    A bucket whose rows end early is incomplete until the next one is closed; one of a table that is usually late, for as long as
+    is usual.
+
     `counts`: query -> counts per bucket on the full UTC grid, float64, NaN where there are no rows, with the optional column
     `newest` (epoch seconds). `past`: what the tables had at earlier readings.
     """
     return {
         query: last.to_pydatetime()
         for query, frame, rows, last in _newest_buckets(counts)
-        if _ends_early(frame, last) or _usually_incomplete(query, rows, last, past, now)
+        if (last == frame.index[-1] and early_ends(frame.loc[last - timedelta(days=USUAL_DAYS) :]).iloc[-1])
+        or _usually_incomplete(query, rows, last, past, now)
     }
 
 
@@ -283,17 +291,14 @@ def _newest_buckets(counts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, p
             yield query, frame, rows, last
 
 
-def _ends_early(frame: pd.DataFrame, last: pd.Timestamp) -> bool:
-    """Return whether the rows of the bucket end longer before the bucket does than in nearly all buckets before."""
+def early_ends(frame: pd.DataFrame) -> pd.Series:
+    """Return for each bucket (bool) whether its rows end longer before it does than in nearly all buckets of the weeks before."""
     if "newest" not in frame or len(frame) < 2:
-        return False
+        return pd.Series(False, frame.index)
     step = (frame.index[1] - frame.index[0]).total_seconds()
-    ends = frame.index.as_unit("ns").asi8 / 1e9 + step
-    tails = (pd.Series(ends, frame.index) - frame["newest"]).loc[last - timedelta(days=USUAL_DAYS) : last]
-    before = tails.iloc[:-1].dropna()
-    if len(before) < MIN_READINGS:
-        return False
-    return bool(tails.iloc[-1] > max(TAIL_FACTOR * before.quantile(TAIL_QUANTILE), MIN_SILENCE.total_seconds()))
+    tails = pd.Series(frame.index.as_unit("ns").asi8 / 1e9 + step, frame.index) - frame["newest"]
+    before = tails.rolling(timedelta(days=USUAL_DAYS), min_periods=MIN_READINGS, closed="left").quantile(TAIL_QUANTILE)
+    return before.notna() & (tails > np.maximum(TAIL_FACTOR * before, MIN_SILENCE.total_seconds()))
 
 
 def _usually_incomplete(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arrival], now: datetime) -> bool:

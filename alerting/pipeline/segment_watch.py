@@ -7,7 +7,7 @@ is a line of the daily message. `MIN_EVIDENCE` allows for the hundreds of segmen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,9 +17,9 @@ import pandas as pd
 
 from alerting.model.errors import caught
 from alerting.model.incident import RootCause, Segment, spell_segment
-from alerting.model.metric import Metric, Policy
+from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy
 from alerting.model.run import Reading
-from alerting.model.verdict import Status, Verdict
+from alerting.model.verdict import Episode, EpisodeState, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.rootcause.expectation import HISTORY_DAYS, explain_rows
 
@@ -28,7 +28,6 @@ MIN_VOLUME_SHARE = 0.05  # share of the total that a segment must have
 MIN_CHANGE = 0.3  # relative change that it must have
 MIN_EXPECTED = 50.0  # units that must be expected of it
 MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
-SUFFIX = ".slices"
 SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
 DAY = timedelta(days=1)
 POLICY = Policy(need=2, window=2, recover=2)
@@ -49,7 +48,7 @@ def segment_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     return [
         replace(
             metric,
-            name=metric.name + SUFFIX,
+            name=metric.name + SEGMENTS_SUFFIX,
             policy=replace(POLICY, remind=metric.policy.remind, worsen=metric.policy.worsen),
             parents=(metric.name,),
             product="",
@@ -62,7 +61,7 @@ def segment_metrics(metrics: Sequence[Metric]) -> list[Metric]:
 
 def stand_in_names(metrics: Iterable[str]) -> set[str]:
     """Return the names that stand-ins of these metrics have, or had while their segments were watched."""
-    return {name + SUFFIX for name in metrics}
+    return {name + SEGMENTS_SUFFIX for name in metrics}
 
 
 def request_segments(ctx: RunContext, due: Sequence[DueBuckets]) -> dict[str, Future[pd.DataFrame]]:
@@ -87,7 +86,7 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
     out = SegmentResult()
     for metric in ctx.segment_metrics:
         total = newest.get(metric.segments_of)
-        if total is None or metric.query not in reading.slices:
+        if total is None or metric.query not in reading.slices or metric.scan in reading.incomplete:  # rows of a later bucket
             continue
         if total.status is not Status.NORMAL:
             out.verdicts.append(Verdict(metric.name, total.bucket, Status.UNKNOWN))
@@ -98,6 +97,15 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
             if cause is not None:
                 out.causes[metric.name] = cause
     return out
+
+
+def without_open_totals(segments: SegmentResult, stand_ins: Sequence[Metric], episodes: Mapping[str, Episode]) -> SegmentResult:
+    """Return the segments; unknown where the total's episode goes on: they belong to its incident, even if its band has followed
+    it down. `episodes`: metric -> the episode after the buckets of the run."""
+    totals = {metric.name: episodes.get(metric.segments_of) for metric in stand_ins}
+    covered = {name for name, episode in totals.items() if episode and episode.state is not EpisodeState.OK}
+    verdicts = [Verdict(v.metric, v.bucket, Status.UNKNOWN) if v.metric in covered else v for v in segments.verdicts]
+    return replace(segments, verdicts=verdicts, causes={name: it for name, it in segments.causes.items() if name not in covered})
 
 
 def judge_segments(
@@ -118,4 +126,4 @@ def judge_segments(
     band = (found.expected - half, found.expected, found.expected + half)
     segment = Segment(found.conditions, found.value, found.expected)
     verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, found.value, *band, score, spell_segment(segment.elements))
-    return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes))
+    return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes), metric=metric.name, at=total.bucket)

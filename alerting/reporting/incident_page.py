@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
+from alerting.messages.facts import ALL, MIN_SHARE
+from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, segment_words, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
+from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.reporting.layout import render
 from alerting.reporting.sanitize import is_safe, plain_text, sanitize
 from alerting.reporting.types import IncidentStory, PageContext
@@ -69,16 +71,23 @@ def incident_card(story: IncidentStory, page: PageContext) -> Markup:
 
 
 def cause_line(incident: Incident, page: PageContext) -> str:
-    """Return the root cause as plain text, such as: os Android carries 96 % of it (−90 %)"""
-    cause = incident.cause
-    if cause is None:
+    """Return the newest root cause as plain text, such as: 2026-11-25 10:15: os Android explains 96 % of it (−90 %)"""
+    if incident.cause is None:
         return page.text("no cause")
-    if cause.answer != "carried" or cause.slice is None:
-        return page.text("alike" if cause.answer == "alike" else "unclear")
-    share_is_known = cause.share == cause.share  # False for NaN
-    share = page.text("carries", share=percent(cause.share, page.language)) if share_is_known else ""
-    change = signed_percent(cause.slice.value, cause.slice.expected, page.language)
-    return " ".join(filter(None, [_segment(cause.slice, page), share, f"({change})" if change else ""]))
+    cause, metric = incident.cause.claim, incident.cause.metric
+    other = page.metric(metric).words if metric not in ("", incident.root.metric) else ""
+    about = [other, page.time(cause.at) if cause.at else ""]
+    if cause.answer == "watched" and cause.slice:
+        words = _segment(cause.slice, page)
+    elif cause.answer != "carried" or cause.slice is None:
+        words = page.text("alike" if cause.answer == "alike" else "unclear")
+    else:
+        share = page.text("explains all") if cause.share >= ALL else ""
+        if MIN_SHARE <= cause.share < ALL:
+            share = page.text("explains", share=percent(cause.share, page.language))
+        change = signed_percent(cause.slice.value, cause.slice.expected, page.language)
+        words = " ".join(filter(None, [_segment(cause.slice, page), share, f"({change})" if change else ""]))
+    return ": ".join(filter(None, [", ".join(filter(None, about)), words]))
 
 
 def _name(story: IncidentStory, page: PageContext) -> str:
@@ -86,7 +95,7 @@ def _name(story: IncidentStory, page: PageContext) -> str:
     incident = story.incident
     opening = next((message for message in story.thread if message.key == incident.key), None)
     line = plain_text(story.versions(opening)[-1].text.partition("\n")[0]).strip() if opening else ""
-    return line or f"{page.metric(incident.root.metric).words}, {page.time(incident.opened)}"
+    return line or f"{_member_title(incident.root, page)}, {page.time(incident.opened)}"
 
 
 def _state(incident: Incident, page: PageContext) -> str:
@@ -112,9 +121,17 @@ def _label(incident: Incident, page: PageContext) -> str:
     return page.text("labelled", label=label, who=incident.labelled_by) if incident.labelled_by else label
 
 
+def _member_title(member: Member, page: PageContext) -> str:
+    """Return the title of the member's metric, with the segment where it is about one."""
+    segment = member.segment
+    title = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX) if segment else member.metric).words
+    return f"{title}, {segment_words(segment, page.language)}" if segment else title
+
+
 def _member_row(member: Member, page: PageContext) -> list[str]:
-    metric, until = page.metric(member.metric), page.time(member.until) if member.until else page.text("still")
-    row = [metric.words, page.time(member.since), until]
+    metric = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX) if member.segment else member.metric)
+    until = page.time(member.until) if member.until else page.text("still")
+    row = [_member_title(member, page), page.time(member.since), until]
     if member.gap:
         return [*row, page.text("gap"), "", "", ""]
     worst = member.worst or member.first
@@ -126,10 +143,10 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
     """Return rows (name, value, expected value, change) of the segment that explains the change, of the rest, of other segments;
     then rows with the shares of segments that are new or gone, and of groups that are out of balance."""
-    cause = incident.cause
-    if cause is None:
+    if incident.cause is None:
         return []
-    form = "ratio" if cause.effect != "count" else page.metric(incident.root.metric).form
+    cause = incident.cause.claim
+    form = "ratio" if cause.effect != "count" else page.metric(cause.metric or incident.root.metric).form
     found = [(cause.slice, "", form)] if cause.slice else []
     found += [(cause.rest, page.text("rest"), form)] if cause.rest and len(cause.others) != 1 else []
     found += [(other, "", form) for other in cause.others[:MAX_SEGMENTS]]

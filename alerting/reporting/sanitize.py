@@ -31,7 +31,7 @@ ATTRIBUTES = {"a": {"href"}, "div": {"id", "style"}, "img": {"src", "alt"}, "td"
 PNG = "data:image/png;base64,"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAX_ALT = 500  # characters of a picture's description
-HIGHLIGHTED = {"anomalous", "missing", "failed", "refused", "kept"}  # statuses that are shown in colour
+HIGHLIGHTED = {"anomalous", "critical", "missing", "failed", "refused", "kept"}  # statuses that are shown in colour
 MAX_UNBROKEN = 32  # a cell with more characters may be broken into lines
 
 _WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)

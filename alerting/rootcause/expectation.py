@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
-from alerting.rootcause.explain import Conclusion, Explanation, explain, new_and_gone_values
+from alerting.rootcause.explain import Candidate, Conclusion, Explanation, explain, new_and_gone_values
 from alerting.rootcause.likelihood import NORMAL_MEDIAN, UNIT_CORRELATION
 from alerting.rootcause.search import Condition, SearchOptions
 
@@ -28,6 +29,9 @@ MAX_OVERLAP = 1.02  # segments that add up to more than so many times the total 
 MAX_OTHER_VALUES = 8  # other values of the segment's attribute that are kept
 MAX_NEW_VALUES = 2  # new values, and gone ones, that are kept
 MIN_NEW_VALUE_SHARE = 0.01  # share of all that a new or gone value must have
+MIN_SIGMAS = 3.0  # standard deviations of a count that a change must have to be told: 1 in 370 by chance
+ALIKE = 0.2  # values that differ from the total's change by less than this part of it changed alike
+MOST = 0.5  # of what was expected: the values of an attribute that are large enough to compare must make up more
 MAX_CONDITIONS = 3  # conditions of a cause
 MAX_ATTRIBUTES = 3  # attributes of a condition: with more the search is slow, and no real cause had more
 
@@ -67,9 +71,10 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
     scaled to the total that the band expects (not with fixed limits, which expect none). Experiment groups are tried first.
     """
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
-    cause = _root_cause(explained, leaves, attributes)
+    bunches = [_bunch(rows, column) for column in metric.columns]
+    cause = _root_cause(explained, leaves, attributes, bunches)
     amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
-    new, gone = new_and_gone_values(amount, attributes)
+    new, gone = new_and_gone_values(amount, attributes, bunch=bunches[-1])
     overlap = not metric.adds and metric.form == "count" and cause.slice is not None
     return replace(
         cause,
@@ -77,6 +82,8 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
         gone=tuple(segment for segment in gone if segment.expected >= MIN_NEW_VALUE_SHARE)[:MAX_NEW_VALUES],
         overlap=overlap and bool(amount["value"].sum() > MAX_OVERLAP * max(verdict.value, 1)),
         imbalance=_imbalanced_groups(rows) if "users" in rows and EXPERIMENT in attributes else (),
+        metric=metric.name,
+        at=verdict.bucket,
     )
 
 
@@ -145,37 +152,120 @@ def _day_weights(totals: np.ndarray) -> np.ndarray:
     return weights / weights.sum() if weights.sum() > 0 else weights
 
 
-def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str]) -> RootCause:
-    """Return the first cause, with the rest and its attribute's other values, or one whose `answer` says that there is none."""
+def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str], bunches: list[float]) -> RootCause:
+    """Return the first cause, with the rest and its attribute's other values, or one whose `answer` says that there is none.
+
+    Nothing is told that counting noise may have made. `bunches`: of the metric's columns, see `_bunch`.
+    """
+    unclear = RootCause("unclear", attributes=tuple(attributes))
     if explained.answer != Conclusion.CARRIED:
-        return RootCause(explained.answer.value, attributes=tuple(attributes))
+        alike = _alike_attributes(leaves, attributes, bunches[0]) if explained.answer == Conclusion.ALIKE else ()
+        return RootCause("alike", attributes=alike) if alike else unclear
+
     first = explained.causes[0]
+    bunch = bunches[-1] if first.effect == "mix" else bunches[0]
+    units, total = _units(leaves, first.effect), _units(leaves)
+    inside = _leaves_of(first.conditions, leaves)
+    if not _is_beyond_noise(units[inside], bunch):
+        return unclear
     names = {name for condition in first.conditions for name, _ in condition}
-    return RootCause(
+    cause = RootCause(
         "carried",
         first.effect,
         Segment(first.conditions, first.value, first.expected),
-        first.share,
+        first.share if _is_beyond_noise(total, bunches[0]) else float("nan"),
         Segment((), first.rest_value, first.rest_expected),
-        others=_other_values(first.conditions, leaves) if first.effect != "mix" and len(names) == 1 else (),
+        others=_other_values(first, leaves, bunch) if first.effect != "mix" and len(names) == 1 else (),
         experiment=names == {EXPERIMENT},
         attributes=tuple(attributes),
     )
+    shown = cause.effect == "mix" or _would_show(first.change, units.loc[~inside, "usual"].sum(), bunch)
+    if shown and not cause.is_everywhere:
+        return cause
+    alike = _alike_attributes(leaves, attributes, bunch)
+    has_rest = _is_beyond_noise(units[~inside], bunch)
+    most = cause.claim.others if cause.is_everywhere and has_rest and not names <= {*alike} else ()
+    everywhere = replace(cause, answer="alike", slice=None, share=float("nan"), attributes=alike, others=most)
+    return everywhere if everywhere.attributes or everywhere.others else unclear
 
 
-def _other_values(conditions: tuple[Condition, ...], leaves: pd.DataFrame) -> tuple[Segment, ...]:
-    """Return the other values of the one attribute of the conditions, largest first; of a ratio with their ratios."""
-    ((name, _),) = conditions[0]
-    affected = {value for condition in conditions for _, value in condition}
-    sums = leaves.groupby(name).sum(numeric_only=True)
+def _bunch(rows: pd.DataFrame, column: str) -> float:
+    """Return how many units come together: those of one user, as the number of users is what varies by chance."""
+    users = float(rows["users"].sum()) if "users" in rows else 0.0
+    return max(1.0, float(rows[column].sum()) / users) if users else 1.0
+
+
+def _units(leaves: pd.DataFrame, effect: str = "") -> pd.DataFrame:
+    """Return the counted units of each leaf: `now`, and `usual` (expected).
+
+    Of a rate those of the part, which are expected at the usual rate of the whole that there is; of a mix those of the whole,
+    which are expected at the usual share.
+    """
+    if "whole" not in leaves:
+        return pd.DataFrame({"now": leaves["value"], "usual": leaves["expected"]})
+    if effect == "mix":
+        scale = leaves["whole"].sum() / max(leaves["expected_whole"].sum(), 1e-9)
+        return pd.DataFrame({"now": leaves["whole"], "usual": leaves["expected_whole"] * scale})
+    rate = leaves["expected_part"] / leaves["expected_whole"].clip(lower=1e-9)
+    return pd.DataFrame({"now": leaves["part"], "usual": leaves["whole"] * rate})
+
+
+def _leaves_of(conditions: tuple[Condition, ...], leaves: pd.DataFrame) -> pd.Series:
+    """Return which leaves (bool) lie in a set of conditions."""
+    inside = pd.Series(False, leaves.index)
+    for condition in conditions:
+        inside |= np.logical_and.reduce([leaves[name] == value for name, value in condition])
+    return inside
+
+
+def _is_beyond_noise(units: pd.DataFrame, bunch: float) -> bool:
+    """Return whether the sum of the units differs from the expected one by more than chance makes it differ."""
+    now, usual = units["now"].sum(), units["usual"].sum()
+    return bool(abs(now - usual) >= MIN_SIGMAS * np.sqrt(bunch * max(now, usual)))
+
+
+def _would_show(change: float, usual: Any, bunch: float) -> Any:
+    """Return whether a change like that would be beyond noise in so many expected units: else nobody can call them normal."""
+    return min(abs(change), 1.0) * np.sqrt(usual) >= MIN_SIGMAS * np.sqrt(bunch)
+
+
+def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float) -> tuple[str, ...]:
+    """Return the attributes whose values changed by the same share, as far as their counts can tell.
+
+    Compared are values in which half of the change would be beyond noise; there must be two, with most of what was expected.
+    They are alike where they differ from the total's change by less than ALIKE of it, or by half of that noise.
+    """
+    units, out = _units(leaves), []
+    expected = units["usual"].sum()
+    change = units["now"].sum() / expected - 1 if expected else 0.0
+    for name in attributes:
+        sums = units.groupby(leaves[name]).sum()
+        noise = MIN_SIGMAS * np.sqrt(bunch * max(1.0, 1 + change) / sums["usual"].clip(lower=1e-9))  # as a share of expected
+        large = sums[noise <= abs(change) / 2]
+        off = (large["now"] / large["usual"] - 1 - change).abs()
+        same = (off <= np.maximum(ALIKE * abs(change), noise[large.index] / 2)).all()
+        if len(large) > 1 and large["usual"].sum() > MOST * expected and same:
+            out.append(name)
+    return tuple(out)
+
+
+def _other_values(found: Candidate, leaves: pd.DataFrame, bunch: float) -> tuple[Segment, ...]:
+    """Return the other values of the one attribute of the conditions, largest first; of a ratio with their ratios.
+
+    Values in which the same change would not be beyond noise are left out: nobody can say that they are normal.
+    """
+    ((name, _),) = found.conditions[0]
+    affected = {value for condition in found.conditions for _, value in condition}
+    sums = leaves.assign(usual=_units(leaves)["usual"]).groupby(name).sum(numeric_only=True)
     if "whole" in sums:
         sums = sums[(sums["whole"] > 0) & (sums["expected_whole"] > 0)].sort_values("whole", ascending=False)
         value, expected = sums["part"] / sums["whole"], sums["expected_part"] / sums["expected_whole"]
     else:
         sums = sums.sort_values("expected", ascending=False)
         value, expected = sums["value"], sums["expected"]
-    rows = zip(sums.index, value, expected, strict=True)
-    others = [Segment((((name, str(v)),),), float(x), float(y)) for v, x, y in rows if v not in affected]
+    told = _would_show(found.change, sums["usual"], bunch)
+    rows = zip(sums.index, value, expected, told, strict=True)
+    others = [Segment((((name, str(v)),),), float(x), float(y)) for v, x, y, large in rows if v not in affected and large]
     return tuple(others[:MAX_OTHER_VALUES])
 
 

@@ -215,9 +215,12 @@ def split_effects(
 
 
 def new_and_gone_values(
-    leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS
+    leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS, bunch: float = 1.0
 ) -> tuple[list[Segment], list[Segment]]:
     """Return the values with at least `min_units` of which none were expected, and those that were expected and did not come.
+
+    A value has not come where it should have more than `min_units` of what came at all, and more for each value that is
+    looked at (multiple comparisons): that none came is then no chance. `bunch`: units that come together, as those of a user.
 
     Each is a segment with its share of all now and its share of all that was expected; the largest first. `leaves`: columns
     `value` and `expected` as of a count in `explain`. Raises ValueError as it.
@@ -225,13 +228,15 @@ def new_and_gone_values(
     table = make_leaves(leaves, attributes, ["value", "expected"], spread=False)
     value, expected = table.numbers["value"], table.numbers["expected"]
     new, gone = list[Segment](), list[Segment]()
+    came = min(1.0, value.sum() / max(expected.sum(), 1e-9))  # of what was expected: of a total that fell, each value has less
+    surprising = min_units + np.log(max(sum(map(len, table.names)), 1))  # no unit of so many expected: 1 in 150 by chance
     for column, attribute in enumerate(table.attributes):
         names, codes = table.names[column], table.codes[:, column]
         now, usual = np.bincount(codes, value, len(names)), np.bincount(codes, expected, len(names))
         for name, x, y in zip(names, now, usual, strict=True):
-            if y == 0 and x >= min_units:
+            if y == 0 and x >= bunch * min_units:
                 new.append(Segment((((attribute, name),),), float(x / value.sum()), 0.0))
-            if x == 0 and y >= min_units:
+            if x == 0 and y * came >= bunch * surprising:
                 gone.append(Segment((((attribute, name),),), 0.0, float(y / expected.sum())))
     new.sort(key=lambda segment: (-segment.value, segment.elements))
     gone.sort(key=lambda segment: (-segment.expected, segment.elements))

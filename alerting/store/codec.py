@@ -41,18 +41,18 @@ STORED: dict[type[Any], dict[str, str]] = {
     Verdict: _names("metric bucket status value low expected high score reason news=is_new usual"),
     Episode: _names(
         "metric state since opened told=last_notified said=last_notified_verdict share=expected_share fell_to worst last recent "
-        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified"
+        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since"
     ),
-    Member: _names("metric since joined first gap until worst lost"),
+    Member: _names("metric since joined first gap until worst lost ended"),
     Incident: _names(
         "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
         "labelled=labelled_by corrected cause rarity similar run"
     ),
-    RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap"),
+    RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap metric at"),
     Segment: _names("elements value expected"),
     Rarity: _names("same beyond weeks times"),
     SimilarIncident: _names("at label url off"),
-    Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons"),
+    Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons critical"),
     Button: _names("text action"),
     ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
     Arrival: _names("query at bucket rows newest"),
@@ -62,7 +62,7 @@ STORED: dict[type[Any], dict[str, str]] = {
 # Names that an older version stored, and that are ignored: their values are not needed any more.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
 # Fields that are not stored, on purpose.
-UNSTORED: dict[type[Any], frozenset[str]] = {Message: frozenset({"critical"})}
+UNSTORED: dict[type[Any], frozenset[str]] = {}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
     kind: {member.value: member for member in kind} for kind in (Status, EpisodeState, EventKind, Label, Action)

@@ -67,6 +67,7 @@ MIGRATIONS = (  # statements from each version of the schema to the next; never 
         "CREATE TABLE history (key TEXT, page INTEGER, columns TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (key, page))",
         "CREATE TABLE figures (key BLOB PRIMARY KEY, made TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     ),
+    ("ALTER TABLE messages ADD COLUMN critical INTEGER NOT NULL DEFAULT 0",),
 )
 
 

@@ -129,7 +129,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     An edit changes a text that still waits in place, follows one that was sent, and is not needed for any other.
     """
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
-    change = "UPDATE messages SET text = ?, buttons = ? WHERE key = ? AND state = 'waiting'"
+    change = "UPDATE messages SET text = ?, buttons = ?, critical = ? WHERE key = ? AND state = 'waiting'"
     overtake = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
         AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
@@ -137,7 +137,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     for message in messages:
         row = (*to_row(message), iso(at or message.bucket))
         if message.edits:
-            yield change, [(message.text, to_json(message.buttons), message.edits)]
+            yield change, [(message.text, to_json(message.buttons), message.critical, message.edits)]
             yield overtake, [(message.edits, message.key, message.edits)]
             yield insert_edit, [(*row, message.edits)]
         else:
