@@ -51,7 +51,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     for event in changes.events:
         if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
             continue
-        text, shown, calendar = None, event.verdict, ()
+        text: Message | None = None
+        shown, calendar = event.verdict, tuple[CalendarEvent, ...]()
         with caught(ctx.faults["told in full"], event.metric):
             if event.kind in OPENING_KINDS and event.incident and event.incident.open:
                 event = entry_event(ctx, event, changes, judged)

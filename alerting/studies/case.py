@@ -18,7 +18,7 @@ from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.run import Reading
 from alerting.model.verdict import Verdict
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.explain import MAX_WINDOW, YEAR
+from alerting.pipeline.explain import YEAR
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.sources.base import SqlSource
 from alerting.sources.cache import CachedSource
@@ -28,6 +28,7 @@ from alerting.studies.data import load_past
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BEFORE, AFTER = 7 * DAY, 6 * HOUR  # what a case shows around its incident
+MAX_WINDOW = HOUR  # of the segments: more rows than in the one bucket that a run searches
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class Case:
     def segments(self, since: datetime | None = None, until: datetime | None = None) -> pd.DataFrame:
         """Return the counts of the metric's query per combination of attributes, in a window now and on the 28 days before.
 
-        Columns: days_ago (0 is now), attributes (text), counts. The window is `since` <= time < `until`, by default the part that
-        the root cause is searched in. Empty where the source or the metric has no query of segments (`sql/slices`).
+        Columns: days_ago (0 is now), attributes (text), counts. The window is `since` <= time < `until`, by default `window`. Empty where the source or the metric has no query of segments (`sql/slices`).
         """
         if self.metric.query not in self.ctx.slices or not self.ctx.source.runs_sql:
             return pd.DataFrame()
@@ -68,7 +68,7 @@ class Case:
         return self.ctx.source.rows(self.ctx.slices[self.metric.query], start - HISTORY_DAYS * DAY, end)
 
     def window(self) -> tuple[datetime, datetime]:
-        """Return start and end of the incident's worst hour, or less: what a run searches for the root cause."""
+        """Return start and end of the incident's worst hour, or less where it is shorter."""
         end = self.verdict.bucket + self.metric.step
         return max(self.since, end - max(MAX_WINDOW, self.metric.step)), end
 
@@ -82,7 +82,7 @@ class Case:
         return bind(query, source.table(query.name, start - HISTORY_DAYS * DAY, end), start - HISTORY_DAYS * DAY, end)
 
     def root_cause(self, rows: pd.DataFrame) -> RootCause | None:
-        """Return what a run finds in the rows of `segments`; None where there are none."""
+        """Return what the search of a run finds in the rows of `segments`; None where there are none."""
         return find_root_cause(self.metric, rows, self.verdict) if len(rows) else None
 
     def earlier(self) -> pd.DataFrame:
