@@ -78,12 +78,15 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
 
 def write_page(notebook: Path) -> Path:
     """Write the executed notebook as a page of the same name, without the outputs of cells tagged `live`; returns its path."""
+    import nbformat
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import TagRemovePreprocessor
 
     live = TagRemovePreprocessor(remove_all_outputs_tags={LIVE}, enabled=True)
     exporter = HTMLExporter(preprocessors=[live], mathjax_url="", require_js_url="", jquery_url="")
-    text, _ = exporter.from_filename(str(notebook))
+    made = nbformat.read(notebook, as_version=4)
+    made.metadata.pop("widgets", None)  # progress bars and sliders: a page with their state loads scripts from the web
+    text, _ = exporter.from_notebook_node(made, {"metadata": {"name": notebook.stem}})
     page = notebook.with_suffix(".html")
     page.write_text(text, encoding="utf-8")
     return page
