@@ -60,7 +60,8 @@ class Case:
     def segments(self, since: datetime | None = None, until: datetime | None = None) -> pd.DataFrame:
         """Return the counts of the metric's query per combination of attributes, in a window now and on the 28 days before.
 
-        Columns: days_ago (0 is now), attributes (text), counts. The window is `since` <= time < `until`, by default `window`. Empty where the source or the metric has no query of segments (`sql/slices`).
+        Columns: days_ago (0 is now), attributes (text), counts. The window is `since` <= time < `until`, by default `window`.
+        Empty where the source or the metric has no query of segments (`sql/slices`).
         """
         if self.metric.query not in self.ctx.slices or not self.ctx.source.runs_sql:
             return pd.DataFrame()
