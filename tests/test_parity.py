@@ -177,6 +177,7 @@ def test_where_rows_stop_within_a_bucket_it_is_judged_and_the_gap_begins_after_i
     assert "no data</b> since 12:30" in said[f"{gap.key}/text"]
     assert "the database, the pipelines or the whole app" in said[f"{gap.key}/text"]
     assert "Fri 12:15–12:30" in said[f"{opened.key}/text"].splitlines()[0]  # the last bucket with a value
+    assert "Now (12:30–12:45): no value" in said[f"{opened.key}/text"]
 
 
 def test_rows_that_are_late_by_some_minutes_change_nothing(ways):

@@ -436,4 +436,4 @@ def test_odd_slices_draw_without_a_warning(value, expected):
     ):
         figure = with_cause(cause)
         charts.to_png(figure)
-        assert np.isfinite(figure.axes[1].get_xlim()).all()
+        assert all(np.isfinite(axes.get_xlim()).all() for axes in figure.axes)  # without slices where the rest moved too

@@ -109,6 +109,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         "is_critical": subject.is_critical,
         "title": plain_line(metric_title(metric, verdict.segment or event.segment, reader.language), MAX_TITLE),
         "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
+        "stopped": reader.span(gap, gap + metric.step, near=verdict.bucket) if (gap := context.stopped) else "",  # no value
         "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
         "verdict": verdict_facts(verdict, metric.form, reader.language),
         "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last

@@ -163,6 +163,8 @@ def _context(
     latest = latest if latest and latest.bucket > event.bucket else None
     is_over = event.kind is EventKind.OPENED and incident is not None and incident.closed is not None
     shown = latest or (event.episode.worst if is_over else None) or event.verdict
+    stopped = changes.newest.get(event.metric) if is_entry and shown.status is not Status.MISSING else None
+    stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
     is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
@@ -185,6 +187,7 @@ def _context(
         normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
         members=tuple(_members(ctx, event, changes, judged)),
         latest=latest,
+        stopped=stopped.bucket if stopped else None,
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
         calendar=_calendar_events(ctx, event),

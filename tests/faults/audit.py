@@ -9,8 +9,8 @@ from contextlib import closing
 from datetime import datetime
 
 from alerting.model.incident import incident_ref
+from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.routing import DEFAULT_DESTINATION, destination_of
-from alerting.pipeline.segment_watch import SUFFIX
 from alerting.store.state import StateStore
 from tests.faults.process import alive
 from tests.faults.scenario import Row
@@ -104,7 +104,7 @@ def _holes(judged: Sequence[tuple[str, str]], last: datetime, since: datetime) -
     """Buckets from `since` to `last` that nobody judged."""
     by_metric: dict[str, set[datetime]] = {}
     for metric, at in judged:
-        if metric.endswith(SUFFIX):  # of slices a run looks at its newest bucket only
+        if metric.endswith(SEGMENTS_SUFFIX):  # of slices a run looks at its newest bucket only
             continue
         by_metric.setdefault(metric, set()).add(datetime.fromisoformat(at))
     wanted = {since + n * STEP for n in range(int((last - since) / STEP) + 1)}
