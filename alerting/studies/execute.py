@@ -15,7 +15,6 @@ from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
-LIVE = "live"  # tag of cells that only work in Jupyter, such as sliders
 
 
 def execute(settings: Settings, names: list[str], folder: Path = ROOT / "notebooks") -> int:
@@ -77,13 +76,11 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
 
 
 def write_page(notebook: Path) -> Path:
-    """Write the executed notebook as a page of the same name, without the outputs of cells tagged `live`; returns its path."""
+    """Write the executed notebook as a page of the same name; returns its path."""
     import nbformat
     from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import TagRemovePreprocessor
 
-    live = TagRemovePreprocessor(remove_all_outputs_tags={LIVE}, enabled=True)
-    exporter = HTMLExporter(preprocessors=[live], mathjax_url="", require_js_url="", jquery_url="")
+    exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
     made = nbformat.read(notebook, as_version=4)
     made.metadata.pop("widgets", None)  # progress bars and sliders: a page with their state loads scripts from the web
     text, _ = exporter.from_notebook_node(made, {"metadata": {"name": notebook.stem}})
