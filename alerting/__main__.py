@@ -144,7 +144,10 @@ def notebooks(names: tuple[str, ...]) -> int:
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--seconds", default=600.0, show_default=True, help="Time limit for all of them.")
 def incident(ids: tuple[str, ...], seconds: float) -> int:
-    """Execute notebook 2.2 for incidents into reports/incidents. IDS are those on the pages of incidents."""
+    """Execute notebook 2.2 for incidents.
+
+    It goes into reports/incidents. IDS are those in `make status` and in the names of incident pages.
+    """
     from alerting import studies
     from alerting.reporting.publish import write_index
 

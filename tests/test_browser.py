@@ -240,7 +240,7 @@ def test_from_the_data_to_the_page(visit, tmp_path, bot):
     assert "Anna <b> is on it" in told
     assert page.locator(".thread img").evaluate("image => image.naturalWidth") > 100
     page.get_by_role("link", name="check of").first.click()
-    assert page.locator("h2").first.inner_text() == "Verdicts"
+    assert page.locator("h2").first.inner_text() == "Open incidents"
     assert page.locator("img").count() == 2
     assert visit.well()
     written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]

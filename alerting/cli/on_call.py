@@ -127,7 +127,10 @@ def _at(at: datetime, zone: str) -> str:
 @click.command()
 @click.argument("metric")
 def retire(metric: str) -> int:
-    """Stop watching METRIC, a series that has gone from the table file: nothing is asked about it any more."""
+    """Stop watching a series that has gone.
+
+    METRIC left the table file: from now on nothing is said of it.
+    """
     settings = load_settings()
     if settings.has_catalogue:
         raise SettingsError(f"the metrics are those of alerting/metrics.py: take the entry of {metric} out there")

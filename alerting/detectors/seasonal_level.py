@@ -72,9 +72,10 @@ class SeasonalLevel(BaseDetector):
         nights = recent.starts(earlier=WEEK - 1)
         days = LocalDays(recent) if len(nights) else None
         if days and (calendar := self._calendar(recent, days, nights)).due.any():
+            first = max(0, int(np.searchsorted(nights, recent.since, side="right")) - 1)
+            calendar = calendar.held_from(first)
             fitted = nights[calendar.due.any(axis=0)]
             packed = recent.statistics_at(fitted, repr(self), timedelta(days=self.days + 2), self._fits)
-            first = max(0, int(np.searchsorted(nights, recent.since, side="right")) - 1)
             track, model = _live(recent, days, calendar, Fit.unpack(packed, spans), first, spans)
             night = np.searchsorted(nights, grid.requested, side="right") - 1 - first
             at = night * spans.per_day + days.at[grid.requested] % spans.per_day
@@ -193,6 +194,13 @@ class Calendar(NamedTuple):
     day: np.ndarray  # (nights,): the local days that they begin
     due: np.ndarray  # (series, nights) bool: a fit is made
     caution: np.ndarray  # (series, nights): times `k`, above 1 in the first weeks; NaN: too little history
+
+    def held_from(self, first: int) -> Calendar:
+        """Return the calendar with those fits alone that hold in a night from number `first` on."""
+        last = np.maximum.accumulate(np.where(self.due, np.arange(len(self.day)), -1), axis=1)[:, first:]
+        held = np.zeros(self.due.shape, bool)
+        np.put_along_axis(held, np.maximum(last, 0), True, axis=1)
+        return self._replace(due=held & self.due)
 
     def held(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (series, nights): which of the nights with a fit holds, how many days old that is, and its caution.
