@@ -215,7 +215,7 @@ def run(ctx):
     reading = pipeline.read(ctx, due, 0, NOW)
     judged = pipeline.judge(ctx, due, reading, NOW)
     display.show_verdicts(ctx, judged, reading)
-    overview_chart(judged, display.by_urgency(ctx, judged), ctx.zone, ctx.language, ctx.faults["drawn"])
+    overview_chart(judged, display.by_urgency(ctx, judged), ctx.zone, ctx.language, errors=ctx.faults["drawn"])
     changes, explained = pipeline.explain(ctx, pipeline.advance(ctx, judged, NOW), judged)
     messages = pipeline.compose(ctx, changes, judged, NOW)
     pipeline.commit(ctx, judged, changes, messages)

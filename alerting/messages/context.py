@@ -61,7 +61,6 @@ class MessageContext:
     week_ago: float = NAN  # and seven days before
     dashboard: str = ""  # URL, filled in
     table: str = ""  # the source table
-    is_gone: bool = False  # the source does not have it any more
     newest: datetime | None = None  # instant of its newest row
     normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
     members: tuple[MemberContext, ...] = ()  # the incident's other members
@@ -75,6 +74,7 @@ class MessageContext:
     similar: SimilarIncident | None = None
     late: tuple[tuple[datetime, datetime], ...] = ()  # spans (start, end) of which late rows came, of a correction
     roots: Roots = field(default_factory=dict)  # of the catalogue
+    is_gone: bool = False  # the source does not have the metric any more
 
 
 @dataclass(frozen=True)

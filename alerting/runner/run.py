@@ -21,7 +21,6 @@ from alerting.model.errors import AlertingError, NotifyError
 from alerting.redaction import redact
 from alerting.reporting.failure import printed_messages, run_summary
 from alerting.reporting.record import Record, rescue
-from alerting.runner import incident_notebook
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -120,7 +119,9 @@ def run_alerts(
             run.notify(f"the runner itself failed: {type(error).__name__}: {error}")
             raise
     if not dry_run:
-        incident_notebook.start_notebooks(settings, started)
+        from alerting.runner.incident_notebook import start_notebooks  # late: it reads the state
+
+        start_notebooks(settings, started)
     return code
 
 
