@@ -65,7 +65,6 @@ class MessageContext:
     normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
     members: tuple[MemberContext, ...] = ()  # the incident's other members
     latest: Verdict | None = None  # of an opening: the metric's newest verdict, where that is later than the event's bucket
-    stopped: datetime | None = None  # of an opening: a bucket without a value that is newer than the one it is about
     is_platform: bool = False  # all products are down together
     calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
@@ -75,6 +74,7 @@ class MessageContext:
     late: tuple[tuple[datetime, datetime], ...] = ()  # spans (start, end) of which late rows came, of a correction
     roots: Roots = field(default_factory=dict)  # of the catalogue
     is_gone: bool = False  # the source does not have the metric any more
+    stopped: datetime | None = None  # of an opening: a bucket without a value that is newer than the one it is about
 
 
 @dataclass(frozen=True)
