@@ -151,7 +151,7 @@ def test_what_is_still_in_the_file_cannot_be_retired_and_what_is_gone_can_be_sil
 def test_another_file_has_series_of_its_own(table, tmp_path):
     table.write(END, "orders")
     table.run(at(0))
-    other = load_settings({"ALERTING_SOURCE": str(tmp_path / "other.csv"), "ALERTING_DATA": str(tmp_path / "data")}, tmp_path)
+    other = load_settings({"ALERTING_SOURCE": str(tmp_path / "other.csv"), "ALERTING_DATA": str(tmp_path / "data")})
     table.path = tmp_path / "other.csv"
     table.write(END, "searches")
     ctx = connections.connect(settings=other, now=at(1))

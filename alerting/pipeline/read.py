@@ -61,8 +61,9 @@ def read(
     """Read the due buckets and `days` before them (0: as many as the detectors need), with one scan per table.
 
     A table that cannot be read, or a value that cannot be computed, is an error of its metrics; the others go on. `now`: the
-    moment of a run. Then a table that takes longer than `max_wait` seconds stays in `pending` (None: wait for all), incomplete
-    buckets are found, and segments are requested. With None, as in a study, all tables are waited for and taken as they are.
+    moment of a run. Then a table that takes longer than `max_wait` seconds stays in `pending` (None: wait for all; 0: for
+    none), incomplete buckets are found, and segments are requested. With None, as in a study, all tables are waited for and
+    taken as they are.
     """
     scans = _scans(ctx, due, days)
 
@@ -74,7 +75,7 @@ def read(
     futures = {scan.name: pool.submit(fetch, scan) for scan in scans if len(scan.grid)}
     pool.shutdown(wait=False)
     segments = request_segments(ctx, due) if now else {}
-    slow = wait(futures.values(), max_wait if now else None).not_done if futures else set()
+    slow = set(futures.values()) if now and max_wait == 0 else wait(futures.values(), max_wait if now else None).not_done
     reading = _collect(ctx, [scan for scan in scans if futures[scan.name] not in slow], futures, now)
     return replace(reading, slices=segments, pending={name: future for name, future in futures.items() if future in slow})
 
