@@ -150,6 +150,20 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
+    ("values", "told"),
+    [((70, 54, 53), "opened - -"), ((70, 54, 49), "opened - worsened"), ((45, 10), "opened -")],
+)
+def test_a_lasting_deviation_is_worse_once_it_is_critical(values, told):
+    """Its rule was reported lately: it rings again when half of the metric is gone, and grew by half since."""
+    episode, events = Episode("views"), []
+    for i, value in enumerate(values):
+        verdict = Verdict("views", START + i * STEP, Status.ANOMALOUS, float(value), 85.0, 100.0, 115.0, -2.0, is_new=i == 0)
+        episode, happened = step(episode, verdict, Policy())
+        events.append(happened)
+    assert words(events) == told
+
+
+@pytest.mark.parametrize(
     ("buckets", "told"),
     [
         # the band follows a fall down; it is over when the value is back, and its end is no alarm

@@ -146,11 +146,15 @@ def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
 
 
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
-    """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification."""
+    """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification.
+
+    A lasting deviation of a kind that was reported lately (`is_new` is False) is worse only once it has become critical.
+    """
     if notified is None:
         return False
     before, now = notified.residual, verdict.residual
-    return now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
+    grown = now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
+    return grown and (verdict.is_new or notified.size < policy.critical_size <= verdict.size)
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
