@@ -21,6 +21,10 @@ OFF = {
     "en": r"Off [^·\n]*?(\d\d:\d\d)–[^·\n]*?(\d\d:\d\d) · lasted ([^·\n]+)",
     "ru": r"Не в норме [^·\n]*?(\d\d:\d\d)–[^·\n]*?(\d\d:\d\d) · длилось ([^·\n]+)",
 }
+WORST = {  # of the metric itself; that of another one follows its name and a colon
+    "en": rf"(?<!: )(?:[Dd]eepest|[Hh]ighest) ([+{MINUS}][\d.,]+{THIN}%)",
+    "ru": rf"(?<!: )(?:[Нн]иже|[Вв]ыше) всего ([+{MINUS}][\d.,]+{THIN}%)",
+}
 UNITS = {"day": 1440, "days": 1440, "h": 60, "min": 1, "день": 1440, "дня": 1440, "дней": 1440, "ч": 60, "мин": 1}
 SHARE = 0.5  # of the last digit, by which a rounded number may be off
 TIMES = "×"
@@ -62,6 +66,7 @@ class Claims:
     since: str | None
     so_far: timedelta | None
     off: tuple[str, str, str] | None  # start, end and length of what is over
+    worst: str | None = None  # deviation that is called the deepest or highest
 
     @classmethod
     def read(cls, text: str, language: str) -> Claims:
@@ -73,6 +78,7 @@ class Claims:
         one = rf"{NUMBER[language]}(?:{THIN}%)?"
         band = re.search(rf"{EXPECTED[language]} ({one})(?: \(({one})(?:–|…)({one})\))?(?: · ({one}[^·]*))?", numbers)
         since, so_far = re.search(SINCE[language], plain, re.M), re.search(SO_FAR[language], plain)
+        worst = re.search(WORST[language], plain)
         parts = band.groups() if band else (None,) * 4
         low = parts[1] + ("%" if parts[2] and "%" in parts[2] else "") if parts[1] else None
         difference = parts[3] if parts[3] and parts[3][0] in f"+{MINUS}" else None
@@ -85,6 +91,7 @@ class Claims:
             since[1].replace(WIDE, " ") if since else None,
             length(so_far[1]) if so_far else None,
             next(iter(re.findall(OFF[language], plain)), None),
+            worst[1] if worst else None,
         )
 
     def wrong(self, verdict: Verdict, language: str) -> list[str]:
@@ -103,6 +110,9 @@ class Claims:
                 said.value == -0.999 and share < -0.995
             ):
                 out.append(f"deviation {self.deviation} is {share}")
+        is_same_way = self.worst and self.deviation and self.worst[0] == self.deviation[0]
+        if is_same_way and abs(number(self.worst, language).value) < abs(number(self.deviation, language).value):
+            out.append(f"{self.worst} is called the worst, and it is {self.deviation}")
         if self.value and self.low and self.high:
             inside = self.low.value - self.low.error <= self.value.value <= self.high.value + self.high.error
             outside = not self.low.value + self.low.error < self.value.value < self.high.value - self.high.error

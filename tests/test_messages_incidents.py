@@ -310,3 +310,13 @@ def test_rows_from_the_future_are_not_ago():
     said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"))
     about = context(metric(), reader(now=moscow("12:50")), table="feed_actions", newest=moscow("13:30"))
     assert "feed_actions: newest row 13:30, later than now" in messages.compose(said, about).text
+
+
+@pytest.mark.parametrize(("language", "first", "never"), [("en", "First", "Deepest"), ("ru", "Сначала", "Ниже всего")])
+def test_what_is_deeper_now_is_the_worst(language, first, never):
+    """A first look at two buckets opens at the first of them, and the newest is deeper."""
+    said = event(EventKind.OPENED, DROP, since=moscow("14:15"), worst=DROP)
+    text = messages.compose(said, context(metric(), reader(language, now=moscow("15:46")), latest=WORST)).text
+    assert f"{first} −39" in text
+    assert "−52" in text.split("\n")[0]
+    assert never not in text

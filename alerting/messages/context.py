@@ -121,7 +121,8 @@ class Subject:
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
         is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
-        shown = _shown(event, context, episode.worst or (member.worst if member else None))
+        known_worst = episode.worst or (member.worst if member else None)
+        shown = _shown(event, context, known_worst)
         return cls(
             event,
             context,
@@ -133,7 +134,7 @@ class Subject:
             is_gap,
             _is_critical(event, context, shown, member, others),
             member.first if member and is_withdrawn else _last_notified(event),
-            episode.worst or (member.worst if member else None),
+            shown if known_worst and shown.status is Status.ANOMALOUS and shown.size > known_worst.size else known_worst,
             shown.bucket + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
