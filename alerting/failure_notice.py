@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError, SettingsError, StoreError
-from alerting.model.message import Message
+from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
 from alerting.model.verdict import EventKind
@@ -42,7 +43,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
         receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic)
     except StoreError as error:
         return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
-    return "; ".join(f"{r.key} {r.state}" for r in receipts) or "told within the hour already"
+    return _outcome(settings, receipts) or "told within the hour already"
 
 
 def reported_since(settings: Settings, started: datetime) -> datetime | None:
@@ -69,7 +70,15 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
     for mark in settings.data.glob(f"{MARK}*"):
         with suppress(OSError):
             mark.unlink()
-    return "; ".join(f"{r.key} {r.state}" for r in send_waiting(store, notifier, at, time.sleep, time.monotonic))
+    return _outcome(settings, send_waiting(store, notifier, at, time.sleep, time.monotonic))
+
+
+def _outcome(settings: Settings, receipts: Iterable[Receipt]) -> str:
+    """Return what became of each message; without a chat those that were accepted are only printed."""
+    from alerting.connections import PRINTED
+
+    sent = "sent" if settings.destinations else PRINTED
+    return "; ".join(f"{r.key} {sent if r.state == 'sent' else r.state}" for r in receipts)
 
 
 def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:

@@ -162,6 +162,13 @@ def test_messages_about_slow_tables_are_printed_and_shown(check, tmp_path):
     assert "🔴 <b>orders −9" in page.read_text()
 
 
+def test_a_notice_without_a_chat_is_not_called_sent(check):
+    _, printed = check("--at", DURING, **NO_CHAT, SOURCE="http://127.0.0.1:9")
+    assert "run-failed" in printed
+    assert "printed, no chat is configured" in printed
+    assert not re.search(r"/text sent", printed)
+
+
 def test_a_drill_without_a_chat_says_that_nothing_was_sent(check, tmp_path):
     code, printed = check("drill", module="alerting.__main__", **NO_CHAT)
     assert ("NOTHING WAS SENT" in printed) == (code == 0)
