@@ -254,15 +254,16 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     `routes`: the routes of a dry run's messages; None: all go to the console. Raises StoreError.
     """
+    from alerting.reporting.archive import begun_runs
     from alerting.store.state import StateStore
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
-    if store.is_new and (earlier := next(settings.reports.glob("runs/*/alert-*"), None)):
+    if store.is_new and (earlier := next(begun_runs(settings.reports), None)):
         store.notes.append(
-            f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and there is no backup: open "
-            "incidents are not known any more and may be told again. If it was moved, put it back."
+            f"The state database {settings.state_file} is new, though there is a run of {earlier.day} and no backup: open "
+            "incidents are not known any more and may be reported again. If it was moved, put it back."
         )
     return store
 

@@ -74,10 +74,8 @@ class StateStore(Outbox, HistoryTables):
 
     @property
     def is_new(self) -> bool:
-        """Return whether no run has left anything yet, not even the notice that it failed."""
-        return not self._file.read(
-            int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts UNION ALL SELECT 1 FROM messages LIMIT 1"
-        )
+        """Return whether no run has begun with it yet. It may have the notice of a run that failed before it began."""
+        return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
 
     def close(self) -> None:
         self._file.close()
