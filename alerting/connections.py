@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import suppress
@@ -254,18 +255,26 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
     `routes`: the routes of a dry run's messages; None: all go to the console. Raises StoreError.
     """
-    from alerting.reporting.archive import begun_runs
     from alerting.store.state import StateStore
 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
-    if store.is_new and (earlier := next(begun_runs(settings.reports), None)):
+    if store.is_new and (day := _last_day_with_state(settings.reports)):
         store.notes.append(
-            f"The state database {settings.state_file} is new, though there is a run of {earlier.day} and no backup: open "
+            f"The state database {settings.state_file} is new, though there is a run of {day} and no backup: open "
             "incidents are not known any more and may be reported again. If it was moved, put it back."
         )
     return store
+
+
+def _last_day_with_state(reports: Path) -> str:
+    """Return the last day with a run that used a state database, or "". A failed run that sent nothing may have ended before."""
+    for runs in sorted(reports.glob("runs/*/runs.jsonl"), reverse=True):
+        lines = runs.read_text(encoding="utf-8", errors="replace").splitlines()
+        if any(re.search(r'"ok": (true|null)|"sent": [1-9]', line) for line in lines if "rehearsal-" not in line):
+            return runs.parent.name
+    return ""
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

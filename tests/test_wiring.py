@@ -216,13 +216,13 @@ def test_a_failure_is_told_once_an_hour_also_when_the_memory_cannot_be_written(g
         ({"ok": True, "sent": 0}, True),
         ({"ok": False, "sent": 1}, True),
         ({"ok": None}, True),
+        ({"ok": True, "name": "rehearsal-20261120T120000Z.ipynb"}, False),
     ],
 )
 def test_a_new_state_database_is_a_loss_only_after_runs_that_used_one(given, bot, line, lost):
     settings = given()
     day = settings.reports / "runs" / "2026-11-20"
     day.mkdir(parents=True)
-    (day / "alert-20261120T120000Z.ipynb").touch()
     (day / "runs.jsonl").write_text(json.dumps({"name": "alert-20261120T120000Z.ipynb", **line}) + "\n")
     notify_failure(settings, NOW, "wrong setting", "run")  # which writes the first row of the state database
     assert [("is new" in text, day.name in text) for text in open_store(settings).notes] == [(True, True)] * lost

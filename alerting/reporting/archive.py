@@ -61,12 +61,6 @@ def day_entries(day: Path) -> list[RunRecord]:
     return sorted(runs, key=lambda run: (run.started, run.name.partition("-")[2]), reverse=True)
 
 
-def begun_runs(reports: Path) -> Iterator[RunRecord]:
-    """Yield the runs that used the state database, newest first. A failed run that sent nothing may have ended before that."""
-    for day in day_folders(reports):
-        yield from (run for run in day_entries(day) if not run.rehearsal and (run.ok is not False or run.sent))
-
-
 def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> RunRecord:
     """Return a run from its line on the list, which may be of an older version. `files`: names in its folder."""
     from alerting.reporting.types import RunRecord
