@@ -56,7 +56,7 @@ cron: $(VENV)/.ready ## print the crontab line that runs the check every 15 minu
 env: $(VENV)/.ready ## create the environment of a run (every target creates the one it needs)
 
 lab: $(VENV)-lab/.ready ## open Jupyter Lab on the notebooks, with the research packages
-	@$(LAB) jupyterlab --notebook-dir=notebooks $(ARGS)
+	@$(LAB) alerting lab $(ARGS)
 
 notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studies
 	@$(LAB) alerting notebooks $(ARGS)

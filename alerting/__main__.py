@@ -28,7 +28,7 @@ except ImportError:  # another Python, such as the system's
 
 from alerting import runner
 from alerting.model.errors import AlertingError, SettingsError, parse_instant
-from alerting.settings import PREFIX, Settings, load_settings, retired
+from alerting.settings import PREFIX, ROOT, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
     "backtest": ["backtest", "budget", "demo"],
@@ -138,6 +138,17 @@ def notebooks(names: tuple[str, ...]) -> int:
     code = studies.execute(load_settings(), list(names))
     click.echo(f"linked from {write_index(load_settings())}")
     return code
+
+
+@commands.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def lab(options: tuple[str, ...]) -> None:
+    """Open the notebooks in Jupyter Lab. OPTIONS go to Jupyter."""
+    if os.geteuid() == 0 and "--allow-root" not in options:
+        raise SettingsError("Jupyter does not start as root. Use another user, or: make lab ARGS=--allow-root")
+    folder, own = ROOT / "notebooks", Path(__file__).parent / "studies" / "lab"  # `own`: settings of Lab
+    first = [f"--notebook-dir={folder}", f"--LabApp.app_settings_dir={own}", "--LabApp.default_url=/lab/tree/README.md"]
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *first, *options])
 
 
 @commands.command()
