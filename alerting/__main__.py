@@ -31,7 +31,8 @@ from alerting.model.errors import AlertingError, SettingsError, parse_instant
 from alerting.settings import PREFIX, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
-    "backtest": ["backtest", "budget", "demo"],
+    "backtest": ["backtest", "budget"],
+    "demo": ["demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
     "on_call": ["status", "silence", "silences", "unsilence", "labels", "retire", "listen"],

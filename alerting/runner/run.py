@@ -19,8 +19,9 @@ from typing import Any
 from alerting.deadline import Deadline
 from alerting.model.errors import AlertingError, NotifyError
 from alerting.redaction import redact
-from alerting.reporting.failure import printed_messages, run_summary
+from alerting.reporting.failure import run_summary
 from alerting.reporting.record import Record, rescue
+from alerting.runner.printed import printed_messages, printed_verdicts
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -173,7 +174,9 @@ class _Run:
         self._update_index(record.trouble)
 
         link = record.link if record.saved else ""
-        sys.stdout.write(redact(printed_messages(executed), self.settings)[0])
+        coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        printed = f"{printed_verdicts(executed, coloured)}\n{printed_messages(executed)}".lstrip("\n")
+        sys.stdout.write(redact(printed, self.settings)[0])
         result = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(executed)}"
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
