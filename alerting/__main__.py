@@ -90,7 +90,7 @@ def run_alerts(at: str, days: int, dry_run: bool) -> int:
 @click.argument("at", metavar="TIME", type=_instant)
 @DAYS
 def rehearse(at: str, days: int) -> int:
-    """Show what a run at TIME would have sent. Saves no state and sends nothing. TIME is written as 2026-11-20T12:15Z."""
+    """Show what a run at TIME would have judged and sent. Saves and sends nothing. TIME is written as 2026-11-20T12:15Z."""
     return runner.run_alerts(load_settings(), at=at, days=days, dry_run=True)
 
 

@@ -79,7 +79,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     if pinned:
         click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
-    heading = "Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
+    heading = "Drops reported within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
     click.echo(f"\n{plan.words()}")
@@ -96,7 +96,9 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
     for name, row in smallest.iterrows():
         parts = [part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0))]
         if parts:
-            lines.append(f"{name} is BLIND by {' and by '.join(parts)}: no drop that was tried is told surely within the hour.")
+            lines.append(
+                f"{name} is BLIND by {' and by '.join(parts)}: none of the drops tried is reported reliably within the hour."
+            )
     return lines
 
 

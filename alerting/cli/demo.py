@@ -48,7 +48,7 @@ Alert = tuple[datetime, Event]  # an opening, and the moment of the run that rep
 
 @click.command()
 def demo() -> int:
-    """Show what runs report of the sample app's planted incidents."""
+    """Replay planted incidents: found, missed, false alerts."""
     settings = load_settings()
     ctx = replace(connections.connect(dry_run=True), daily="")
     if settings.source != "embedded":

@@ -137,7 +137,7 @@ def report_settings_error(reason: str) -> None:
 
             _limited(partial(notify_failure, settings, now, redact(reason, settings)[0], ""))
     except (AlertingError, OSError) as error:
-        _Run(settings, now, None).log(f"the failure could not be told: {error}")
+        _Run(settings, now, None).log(f"the failure could not be reported: {error}")
     except AlreadyRunningError:
         pass  # the next one tells it
 
@@ -229,7 +229,7 @@ class _Run:
         try:
             line = _limited(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
         except AlertingError as error:
-            line = f"the failure could not be told: {error}"
+            line = f"the failure could not be reported: {error}"
         if line:
             self.log(line)
 
@@ -242,7 +242,7 @@ class _Run:
                 return False
             line = _limited(partial(notify_recovery, self.settings, self.started, since, link))
         except AlertingError as error:
-            line = f"the recovery could not be told: {error}"
+            line = f"the recovery could not be reported: {error}"
         self.log(line)
         return True
 
