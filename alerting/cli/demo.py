@@ -76,6 +76,8 @@ def demo() -> int:
     found = sum(bool(alerts_about(runs, incident)) for incident in planted)
     missed, false = len(planted) - found, len(false_alerts(runs, planted))
     click.echo(f"\nfound {found} of {len(planted)} planted incidents, missed {missed}, false alerts {false}; {count} messages")
+    if not planted:
+        click.echo("No planted incident lies in these weeks. A new app has some: ALERTING_DATA=/tmp/new-app make demo")
     click.echo("Segments were checked once an hour, and only where one was hit; a live run checks them each time.")
     click.echo(f"Pictures: {os.path.relpath(folder)}/\n")
     click.echo("\n".join(power_lines(past)))
@@ -179,7 +181,7 @@ def why_missed(replay: Replay, incident: PlantedIncident, zone: str) -> str:
     if sign * row["score"] > 1:
         return f"{name} was outside its band ({change} at {_local(bucket, zone)}), but for too short a time."
     text = f"{name} came nearest: {change} at {_local(bucket, zone)}, where its noise makes the band reach to {edge}."
-    later = frame.iloc[len(frame) // 2 :].mean()
+    later = frame[["value", "usual", "expected"]].iloc[len(frame) // 2 :].mean()
     usual, expected = (signed_percent(later["value"], later[of], "en") for of in ("usual", "expected"))
     if abs(later["value"] - later["usual"]) > 2 * abs(later["value"] - later["expected"]):  # the band has followed
         text += f" It came slowly: in its second half {name} was {usual} from the usual, but {expected} from the expected value,"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from alerting.incidents.consistency import OPENING_KINDS
+from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
 from alerting.messages.format import NumberFormat, change
 from alerting.model.incident import metric_with_segment, spell_segment
@@ -136,9 +137,11 @@ def verdict_lines(
     Of more than MAX_METRICS metrics only those that are not normal. `unjudged`: metric -> why it was not judged.
     """
     newest = dict(changes.newest) if changes else {}
+    episodes = changes.episodes if changes else {}
     for name in judged.keys() - newest.keys():
         row = judged.newest(name)
-        newest[name] = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        newest[name] = against_level_before(episodes[name], verdict) if name in episodes else verdict
     rows = {name: _verdict_texts(ctx, newest[name]) for name in judged if name not in unjudged}
     rows |= {name: [name, "not judged", "", reason, "", ""] for name, reason in unjudged.items()}
     rows = {metric.name: rows[metric.name] for metric in ctx.metrics if metric.name in rows}
