@@ -31,7 +31,8 @@ from alerting.model.errors import AlertingError, SettingsError, parse_instant
 from alerting.settings import PREFIX, ROOT, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
-    "backtest": ["backtest", "budget", "demo"],
+    "backtest": ["backtest", "budget"],
+    "demo": ["demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
     "on_call": ["status", "silence", "silences", "unsilence", "labels", "retire", "listen"],
@@ -89,7 +90,7 @@ def run_alerts(at: str, days: int, dry_run: bool) -> int:
 @click.argument("at", metavar="TIME", type=_instant)
 @DAYS
 def rehearse(at: str, days: int) -> int:
-    """Show what a run at TIME would have sent. Saves no state and sends nothing. TIME is written as 2026-11-20T12:15Z."""
+    """Show what a run at TIME would have judged and sent. Saves and sends nothing. TIME is written as 2026-11-20T12:15Z."""
     return runner.run_alerts(load_settings(), at=at, days=days, dry_run=True)
 
 

@@ -147,13 +147,13 @@ def test_the_printed_lines_show_both_sides_and_name_the_zone_once():
     old = [told(10, 1, label=Label.FALSE_ALARM), told(40, 3), told(41, 1, "b")]
     new = [told(42, 36, value=1_250.0), told(66, 1, "b", 700, -2.0, also=["c"])]
     lines = "\n".join(comparison_lines(compared(old, new, "Europe/Moscow"))).splitlines()
-    assert lines[1] == "Would have been told from 2026-11-13 03:00 to 2026-11-20 03:00. All times: Europe/Moscow."
+    assert lines[1] == "Alerts from 2026-11-13 03:00 to 2026-11-20 03:00. All times: Europe/Moscow."
     assert [line.split() for line in lines[3:6]] == [
-        ["when", "change", "told", "by", "old", "new", "known", "metrics"],
+        ["when", "change", "reported", "by", "old", "new", "known", "metrics"],
         ["Fri", "13", "Nov", "13:00", "-50", "%", "old", "13:00", "false", "alarm", "a"],
         ["Sat", "14", "Nov", "19:00", "+25", "%", "both", "19:00", "x2", "21:00", "x2", "a,", "b,", "c"],
     ]
-    assert lines[7] == "Moments told by both: 1, by old alone: 1, by new alone: 0"
+    assert lines[7] == "Moments reported by both: 1, by old alone: 1, by new alone: 0"
     assert lines[-1] == "The same rule on both sides, because the catalogue sets it: a, b"
     assert "\n".join(lines).count("Moscow") == 1
 
@@ -166,7 +166,7 @@ def test_an_opening_on_another_day_has_its_weekday_and_a_gap_has_no_change():
 def test_nothing_told_is_said():
     lines = list(comparison_lines(compared([], [])))
     assert "nothing, by either" in lines
-    assert "\nMoments told by both: 0, by old alone: 0, by new alone: 0" in lines
+    assert "\nMoments reported by both: 0, by old alone: 0, by new alone: 0" in lines
 
 
 def test_of_many_moments_the_newest_are_printed():

@@ -157,7 +157,7 @@ def test_results_show_themselves_escaped():
 def test_a_replay_shows_its_incidents_and_their_cost():
     replay = past().replay_all()
     html = replay._repr_html_()
-    assert "2 troubles that would have been told" in html
+    assert "2 alerts" in html
     assert "incidents a week" in html
     assert "-50 %" in html
     assert not re.search(r"(background|color):\s*#", html)  # nothing that a dark theme would hide

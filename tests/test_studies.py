@@ -390,7 +390,7 @@ def test_the_budget_command_says_widths_lines_power_and_cost(tmp_path, capsys, m
     code = main(["budget", "3 a week", "--weeks", "1"])
     out = capsys.readouterr().out
     assert code in (0, 1)
-    for heading in ("Widths for 3 a week", "In alerting/metrics.py", "Drops told within", "What each week would have cost"):
+    for heading in ("Widths for 3 a week", "In alerting/metrics.py", "Drops reported within", "What each week would have cost"):
         assert heading in out
     assert "false alerts a week" in out
     assert main(["budget", "--write"]) == 2

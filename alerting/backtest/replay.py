@@ -187,5 +187,5 @@ class Replay:
         """Return the incidents' rows, a title and the time zone, as `model.tables` takes them."""
         rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.local_incidents().to_dict("records")]
         start, end = (cell_text(at, self.zone) for at in (self.start, self.end))
-        title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} troubles that would have been told"
+        title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} alerts"
         return rows, title, self.zone

@@ -36,7 +36,7 @@ SIDES = {
 def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     """Compare the old default detector with the catalogue.
 
-    Replays the last weeks by both and prints what each would have told, side by side. Saves no state and sends nothing. A metric
+    Replays the last weeks by both and prints what each would have reported, side by side. Saves and sends nothing. A metric
     that --metric leaves out is no evidence about a related one.
     """
     if days < 1:
@@ -70,7 +70,7 @@ def comparison_lines(compared: Comparison) -> Iterator[str]:
     """Yield the printed lines: one per moment, in local time, then the totals and what the catalogue pins."""
     past, moments = compared.new.past, compared.moments()
     start, end = (pd.Timestamp(at).tz_convert(past.zone) for at in (past.start, past.end))
-    yield f"\nWould have been told from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}. All times: {past.zone}."
+    yield f"\nAlerts from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}. All times: {past.zone}."
     yield "Under old and new: when each opened an incident first; x2: so many within this moment."
     if len(moments) > MAX_MOMENTS_PRINTED:
         yield f"The newest {MAX_MOMENTS_PRINTED} of {len(moments):,} moments; --csv FILE writes them all."
@@ -78,7 +78,7 @@ def comparison_lines(compared: Comparison) -> Iterator[str]:
 
     counts = moments["told by"].value_counts()
     by_both, by_old, by_new = (counts.get(side, 0) for side in (BOTH, OLD, NEW))
-    yield f"\nMoments told by both: {by_both}, by old alone: {by_old}, by new alone: {by_new}"
+    yield f"\nMoments reported by both: {by_both}, by old alone: {by_old}, by new alone: {by_new}"
     yield compared.totals().round(1).T.map("{:g}".format).to_string()
     if compared.judged:
         yield "found, missed: incidents planted or labelled as real; false: openings known to be false alarms"
@@ -99,7 +99,7 @@ def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
     shown = {
         "when": [f"{at:%a %d %b %H:%M}" for at in moments["from"]],
         "change": [percent_change(change) or "no data" for change in moments["change"]],
-        "told by": moments["told by"],
+        "reported by": moments["told by"],
         **{side: moments.apply(opened, axis=1, side=side) for side in (OLD, NEW)},
         **({"known": moments["known"]} if "known" in moments else {}),
         "metrics": moments["metrics"],

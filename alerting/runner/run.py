@@ -19,8 +19,9 @@ from typing import Any
 from alerting.deadline import Deadline
 from alerting.model.errors import AlertingError, NotifyError
 from alerting.redaction import redact
-from alerting.reporting.failure import printed_messages, run_summary
+from alerting.reporting.failure import run_summary
 from alerting.reporting.record import Record, rescue
+from alerting.runner.printed import printed_messages, printed_verdicts
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -136,7 +137,7 @@ def report_settings_error(reason: str) -> None:
 
             _limited(partial(notify_failure, settings, now, redact(reason, settings)[0], ""))
     except (AlertingError, OSError) as error:
-        _Run(settings, now, None).log(f"the failure could not be told: {error}")
+        _Run(settings, now, None).log(f"the failure could not be reported: {error}")
     except AlreadyRunningError:
         pass  # the next one tells it
 
@@ -173,7 +174,9 @@ class _Run:
         self._update_index(record.trouble)
 
         link = record.link if record.saved else ""
-        sys.stdout.write(redact(printed_messages(executed), self.settings)[0])
+        coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        printed = f"{printed_verdicts(executed, coloured)}\n{printed_messages(executed)}".lstrip("\n")
+        sys.stdout.write(redact(printed, self.settings)[0])
         result = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(executed)}"
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
@@ -226,7 +229,7 @@ class _Run:
         try:
             line = _limited(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
         except AlertingError as error:
-            line = f"the failure could not be told: {error}"
+            line = f"the failure could not be reported: {error}"
         if line:
             self.log(line)
 
@@ -239,7 +242,7 @@ class _Run:
                 return False
             line = _limited(partial(notify_recovery, self.settings, self.started, since, link))
         except AlertingError as error:
-            line = f"the recovery could not be told: {error}"
+            line = f"the recovery could not be reported: {error}"
         self.log(line)
         return True
 
