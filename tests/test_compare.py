@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from alerting.__main__ import main
-from alerting.backtest.review import group_events
-from alerting.cli.compare import comparison_lines
+from alerting.backtest.replay import group_events
+from alerting.cli.compare import Comparison, comparison_lines, load_past_of_both, old_metric
+from alerting.cli.compare import compare_sides as compare
 from alerting.detectors.auto import AutoDetector, Chosen
 from alerting.metrics import METRICS
 from alerting.model.incident import Incident, Member
@@ -20,7 +21,6 @@ from alerting.model.verdict import Label, Status, Verdict
 from alerting.sample.folder import planted_truth
 from alerting.settings import load_settings
 from alerting.store.state import StateStore
-from alerting.studies.compare import Comparison, compare, load_past_of_both, old_metric
 from alerting.studies.review import Review
 from tests.pasts import END, HOUR, RULE, dip, metric, past
 
@@ -228,14 +228,10 @@ def test_peoples_labels_judge_both_sides(tmp_path, label, known, counts):
 # The sample app
 
 
-@pytest.fixture
-def both(sample, app):
+def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(sample, app):
     read, reading = load_past_of_both(2, END.isoformat(), sample)
     assert not reading.errors
-    return compare(read, given=load_settings({"ALERTING_DATA": str(app)}))
-
-
-def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(both, app):
+    both = compare(read, given=load_settings({"ALERTING_DATA": str(app)}))
     planted = [each for each in planted_truth(app / "app") if END - 14 * DAY <= each.start < END]
     assert [each.kind for each in planted] == ["ctr_drop", "messenger_down", "duplicates", "like_button_broken"]
     totals, moments = both.totals(), both.moments()
@@ -252,15 +248,12 @@ def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(both, 
         assert (row["told by"], row["known"]) == ("both", "real"), truth.kind
         assert set(row["metrics"].split(", ")) <= set(truth.metrics)
 
-
-def test_the_old_side_tells_of_the_sample_app_what_version_1_told(both):
-    """The code of version 1 told 148, 74 and 45 on the same rows: it told of a level again after a day, not after six hours, and
-    had another incident where metrics were off again.
-    """
+    # The code of version 1 told 148, 74 and 45 on the same rows: it told of a level again after a day, not after six hours, and
+    # had another incident where metrics were off again.
     events = both.old.replay.events
     openings = [event for event in events if event.kind.value in ("opened", "no data")]
     assert (len(events), len(openings), len(both.old.replayed)) == (146, 73, 44)
-    assert both.totals().loc["old", "messages a week"] == 102 / 2
+    assert totals.loc["old", "messages a week"] == 102 / 2
 
 
 def test_the_command_compares_a_table_and_writes_the_moments(tmp_path, capsys, monkeypatch):

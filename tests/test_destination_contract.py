@@ -136,8 +136,7 @@ PAGER = '''
 import json
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.hook import Hook
+from alerting.notifiers.base import Hook, OneWayNotifier
 from alerting.notifiers.telegram_html import encodable, html_to_text
 
 

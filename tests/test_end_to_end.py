@@ -124,8 +124,12 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert cron.run(at(39))[0] == 0  # quiet
     assert texts(bot) == []
 
-    code, printed = cron.run(at(40))  # opened: likes, and CTR with them, as one incident
+    rollups = {"ALERTING_ROLLUPS": "on", "ALERTING_ROLLUP_USER": "maker", "ALERTING_ROLLUP_PASSWORD_FILE": "/gone"}
+    code, printed = cron.run(at(40), **rollups)  # opened: likes, and CTR with them, as one incident
     assert code == 0, printed
+    *_, notebook = sorted((home / "the reports" / "runs").rglob("alert-*.ipynb"))
+    for text in (printed, notebook.read_text()):  # who has settings of rollups is alerted from the raw tables
+        assert "ALERTING_ROLLUPS, ALERTING_ROLLUP_PASSWORD_FILE, ALERTING_ROLLUP_USER: ignored" in text
     assert [re.sub(r"\s", " ", t)[2:] for t in texts(bot)] == ["Likes −50 % · Sun 10:00–10:15"]
     opening, photo = bot.messages
     assert "Also: CTR 10.0\u202f% (expected" in opening.plain
@@ -165,18 +169,6 @@ def test_a_whole_incident(tables, bot, tmp_path):
 
     assert len(list((home / "the reports" / "runs").rglob("alert-*.ipynb"))) == 7
     assert secrets_in(home, bot.token, tables.password) == []
-
-
-def test_who_has_settings_of_rollups_is_alerted_from_the_raw_tables(tables, bot, tmp_path):
-    fill(tables, START, DAY + 40 * STEP)
-    fill(tables, DAY + 40 * STEP, DAY + 41 * STEP, likes=0.5)
-    given = {"ALERTING_ROLLUPS": "on", "ALERTING_ROLLUP_USER": "maker", "ALERTING_ROLLUP_PASSWORD_FILE": "/gone"}
-    code, printed = Cron(tmp_path, tables, bot).run(DAY + 41 * STEP + timedelta(minutes=6), **given)
-    assert code == 0, printed
-    assert texts(bot)[0][2:].startswith("Likes −50")
-    (notebook,) = (tmp_path / "the reports" / "runs").rglob("alert-*.ipynb")
-    for text in (printed, notebook.read_text()):
-        assert "ALERTING_ROLLUPS, ALERTING_ROLLUP_PASSWORD_FILE, ALERTING_ROLLUP_USER: ignored" in text
 
 
 def run_failed(bot):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, studies
-from alerting.backtest.review import near_misses
+from alerting.backtest.replay import near_misses
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import STEP, Query

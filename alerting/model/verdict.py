@@ -112,7 +112,8 @@ class Verdict:
     @property
     def change(self) -> float:
         """The residual as a share of `reference`; NaN where that is 0 or unknown."""
-        return self.residual / abs(self.reference) if self.reference else float("nan")
+        reference = self.reference
+        return (self.value - reference) / abs(reference) if reference else float("nan")
 
     def moved_with(self, other: Verdict) -> bool:
         """Return whether the value, even if within its band, changed as the other one did, by at least MOVED_WITH of its size.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.hook import Hook
+from alerting.notifiers.base import Hook, OneWayNotifier
 from alerting.notifiers.telegram_html import encodable, html_to_text
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, co
 from alerting.model.run import Arrival, Run
 from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.store import outbox
-from alerting.store.backup import RESTORED, BackedUpDatabase
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
-from alerting.store.database import Database, ReadOnlyDatabase
+from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
@@ -65,10 +64,8 @@ class StateStore(Outbox, HistoryTables):
         self.notes: list[str] = []
         self._routes = routes
         path = Path(path)
-        if str(path) == ":memory:":
-            self._file = Database(path, self.notes, patience)
-        else:
-            self._file = BackedUpDatabase(path, self.notes, patience, path.parent / "backup" / path.name)
+        backup = None if str(path) == ":memory:" else path.parent / "backup" / path.name
+        self._file = Database(path, self.notes, patience, backup)
         restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
         self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
 
@@ -249,6 +246,7 @@ class ReadOnlyState:
         `destinations`: all that copies of a message may have.
         """
         self._file = ReadOnlyDatabase(path, [], patience)
+        self._file.run(lambda db: None)  # open it now
         self._destinations = tuple(destinations)
 
     def close(self) -> None:
