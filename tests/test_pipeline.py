@@ -26,6 +26,7 @@ from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
 from alerting.pipeline.context import RunContext, last_closed_bucket
 from alerting.pipeline.deliver import follow_up
+from alerting.pipeline.judge import JudgedMetrics
 from alerting.sources.base import BaseSource
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
@@ -207,7 +208,8 @@ def test_a_metric_that_raises_hides_no_other_and_ends_red(world):
     with pytest.raises(RunFailed, match="bad was not judged: its value could not be made: ZeroDivisionError: no such thing"):
         run(ctx, after(END))
     assert set(ctx.store.last_judged()) == {"a"}
-    shown = display.show_verdicts(ctx, {}, pipeline.read(ctx, pipeline.due(ctx, after(END + STEP))))
+    reading = pipeline.read(ctx, pipeline.due(ctx, after(END + STEP)))
+    shown = display.show_verdicts(ctx, JudgedMetrics(ctx, reading, {}), reading)
     assert shown.loc["bad", "status"] == "missing"
     assert "one number per bucket" in shown.loc["scalar", "why"]
 

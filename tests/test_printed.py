@@ -1,6 +1,7 @@
 """What a run prints on a terminal: a line per metric."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -56,6 +57,9 @@ def test_of_many_metrics_those_that_are_not_normal_are_printed(tmp_path, series,
     judged = pipeline.judge(ctx, due, reading, now)
     changes = pipeline.advance(ctx, judged, now)
     lines = display.show_verdicts(ctx, judged, reading, changes).lines
+    again = display.verdict_lines(ctx, replace(judged, due=()), {}, changes)
+    assert again["title"].startswith(f"{series} metrics, nothing new since Fri 2026-11-20 16:30 (Asia/Kolkata): ")
+    assert again["rows"] == lines["rows"]
     span = "from Thu 2026-11-19 16:30 to Fri 2026-11-20 16:30 (Asia/Kolkata)"
     assert lines["title"] == f"{series} metrics judged {span}: {series - 1} normal, 1 anomalous"
     assert len(lines["rows"]) == shown

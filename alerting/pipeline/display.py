@@ -155,7 +155,8 @@ def verdict_lines(
 def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
     due = [item for item in judged.due if len(item)]
     if not due:
-        return ", nothing new to judge"
+        judged_at = max((judged.newest(name)["bucket"] for name in judged), default=None)
+        return f", nothing new since {cell_text(judged_at, ctx.zone)} ({ctx.zone})" if judged_at else ""
     first, last = (min(due, key=lambda item: item.begin), max(due, key=lambda item: item.last))
     start, end = bucket_text(first.begin, first.metric.step, ctx.zone), bucket_text(last.last, last.metric.step, ctx.zone)
     return f" judged {f'at {end}' if start == end else f'from {start} to {end}'} ({ctx.zone})"
