@@ -12,15 +12,12 @@ from markupsafe import Markup
 from alerting.messages.format import (
     MAX_SHORT_TITLE,
     NAN,
-    SPACE,
     ClockFormat,
     NumberFormat,
     change,
     metric_title,
     plain_line,
-    plural,
 )
-from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.severity import Roots, is_critical
@@ -29,8 +26,6 @@ from alerting.model.verdict import Episode, EventKind, Status, Verdict
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
 END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
 GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
-MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
-BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
 
 
@@ -39,6 +34,7 @@ class Audience(ClockFormat):
     """The readers of a run's messages, and the moment of the run: the same for all its messages."""
 
     run_link: str = ""  # the saved run: URL, or path
+    pages: str = ""  # URL of the folder of reports; "" where it is not served
     owner: str = ""  # mentioned for metrics that name no owner
 
 
@@ -122,7 +118,7 @@ class Subject:
             is_gap = event.verdict.status is Status.MISSING
         is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
         known_worst = episode.worst or (member.worst if member else None)
-        shown = _shown(event, context, known_worst)
+        shown = _shown(event, context)
         return cls(
             event,
             context,
@@ -140,14 +136,10 @@ class Subject:
         )
 
 
-def _shown(event: Event, context: MessageContext, worst: Verdict | None) -> Verdict:
-    """Return the verdict that the first line is about: of an opening the newest, once it is over the worst."""
-    incident = event.incident
-    if event.kind is not EventKind.OPENED or (incident and incident.corrected):
-        return event.verdict if event.kind is not EventKind.NO_DATA else context.latest or event.verdict
-    if incident and incident.closed:
-        return worst or event.verdict
-    return context.latest or event.verdict
+def _shown(event: Event, context: MessageContext) -> Verdict:
+    """Return the verdict that the first line is about: of an opening the newest."""
+    is_withdrawn = event.kind is EventKind.OPENED and event.incident is not None and event.incident.corrected
+    return context.latest or event.verdict if event.kind in OPENING_KINDS and not is_withdrawn else event.verdict
 
 
 def _is_critical(
@@ -197,22 +189,13 @@ class VerdictFacts:
     deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
     is_share: bool  # the deviation is the change
     is_zero: bool  # a true zero
-    is_lower: bool  # than expected
-    times: str  # 2.3 ×: how many times as far out as the edge of the band
-    is_barely_outside: bool
 
 
 def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
     """Return the numbers of a verdict as a text shows them. `form`: the metric's."""
     numbers = NumberFormat.of(form, language, verdict)
     value, band, share = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high), change(verdict, language)
-    is_anomalous, score, times = verdict.status is Status.ANOMALOUS, abs(verdict.score), ""
-    is_fixed = verdict.has_fixed_limits  # the text shows the limit: no share of it, nor how many times it is passed
-    is_outside = is_anomalous and not is_fixed and 1 <= score < MAX_SCORE
-    if is_outside and score >= BARELY_OUTSIDE:  # two digits are enough; a fraction takes the noun's second form (2,3 раза)
-        rounded = float(f"{score:.2g}")
-        fraction = f"{NumberFormat('number', language, 1).value(rounded)}{SPACE}{NOUNS[language]['times'][1]}"
-        times = plural(round(rounded), "times", language) if rounded == round(rounded) else fraction
+    is_fixed, is_anomalous = verdict.has_fixed_limits, verdict.status is Status.ANOMALOUS
     return VerdictFacts(
         status=verdict.status.value,
         value=value,
@@ -223,9 +206,6 @@ def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
         deviation=(share if verdict.value else "") or value,
         is_share=bool(share and verdict.value),
         is_zero=verdict.value == 0,
-        is_lower=verdict.residual < 0,
-        times=times,
-        is_barely_outside=is_outside and not times,
     )
 
 
