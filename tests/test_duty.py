@@ -93,9 +93,9 @@ def test_invalid_lengths_are_refused(text):
 def test_a_drill_goes_the_whole_way_and_leaves_no_trace(duty, bot):
     said = duty("drill")
     assert "the drill arrived" in said
-    opening, photo = bot.messages
+    (opening,) = bot.messages
     assert opening.plain.startswith("🧪 DRILL 🔴 a −")
-    assert photo.reply_to == opening.id
+    assert opening.photo
     assert not opening.keyboard
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:
         assert (store.episodes(), store.incidents(), store.counts().sent) == ({}, [], 0)
