@@ -422,9 +422,13 @@ def test_a_panel_names_its_kind():
     pair = replace(IOS, slice=piece("country=Russia&source=ads", 310, 1090), others=(piece("os=web", 10, 10),))
     assert {"страна & источник: ожидалось → сейчас", "Russia & ads", "ОС web"} <= set(words(with_cause(pair, "ru")))
     mix = RootCause("carried", "mix", piece("source=ads", 0.41, 0.2), 0.93, piece("source=", 0.59, 0.8))
-    assert {"Share of all by source: usual → now", "ads", "the rest", "20.0 % → 41.0 % (+105 %)", "80.0 % → 59.0 % (−26 %)"} <= set(
-        words(with_cause(mix, form="ratio"))
-    )
+    assert {
+        "Share of all by source: usual → now",
+        "ads",
+        "the rest",
+        "20.0 % → 41.0 % (+105 %)",
+        "80.0 % → 59.0 % (−26 %)",
+    } <= set(words(with_cause(mix, form="ratio")))
     new = replace(IOS, slice=piece("os=Fuchsia", 1240, 0))
     assert {"Fuchsia", "0 → 1,240"} <= set(words(with_cause(new)))
 

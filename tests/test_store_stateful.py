@@ -172,7 +172,9 @@ def texts(draw):
     return Message(key, EventKind.OPENED, "views", AT, draw(said), reply_to=to, buttons=draw(rows), quiet=draw(st.booleans()))
 
 
-pictures = st.builds(lambda ctx, n: Message(f"{ctx}/p{n}/picture", EventKind.OPENED, "views", AT, "caption", b"png", ctx), names, small)
+pictures = st.builds(
+    lambda ctx, n: Message(f"{ctx}/p{n}/picture", EventKind.OPENED, "views", AT, "caption", b"png", ctx), names, small
+)
 edits = st.builds(
     lambda ctx, n, text, shown: Message(f"{ctx}/e{n}", EventKind.WORSENED, "views", AT, text, edits=ctx, buttons=shown),
     *(st.sampled_from([*TEXTS, "unknown"]), small, said, rows),
@@ -389,7 +391,7 @@ TestLife.settings = settings(
 def test_a_picture_that_its_own_commit_withdraws_is_withdrawn_though_its_text_was_folded():
     """It waits until the end of the commit, where `withdrawn_keys` say what becomes of it. Other pictures follow their text."""
     text = Message("a", EventKind.OPENED, "views", AT, "x")
-    withdrawn, other = (Message(f"a/p{n}", EventKind.OPENED, "views", AT, "caption", b"png", "a") for n in (0, 1))
+    withdrawn, other = (Message(f"a/p{n}/picture", EventKind.OPENED, "views", AT, "caption", b"png", "a") for n in (0, 1))
     life = Life()
     try:
         life.say([text], None)
@@ -397,6 +399,6 @@ def test_a_picture_that_its_own_commit_withdraws_is_withdrawn_though_its_text_wa
         life.withdraw([withdrawn.key], [withdrawn, other], None)
         life.every_message_is_in_one_state_and_sent_stays_sent()
         states = {key: row.state for key, row in life.model.rows.items()}
-        assert states == {"a": "folded", "a/digest": "waiting", "a/p0": "withdrawn", "a/p1": "folded"}
+        assert states == {"a": "folded", "a/digest": "waiting", "a/p0/picture": "withdrawn", "a/p1/picture": "folded"}
     finally:
         life.teardown()

@@ -117,8 +117,15 @@ class Subject:
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
         is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
-        known_worst = episode.worst or (member.worst if member else None)
-        shown = _shown(event, context)
+        known_worst, told = episode.worst or (member.worst if member else None), episode.last_notified_verdict
+        told = told if told and told.segment == event.verdict.segment else None  # not of another watched segment
+        is_entry = kind in OPENING_KINDS and not (kind is EventKind.OPENED and incident and incident.corrected)
+        shown = context.latest or event.verdict if is_entry else event.verdict
+
+        # Critical is the incident as it is now; not once it is over, nor when there is nothing to act on
+        own = [(context.metric, shown)] if member is None or member.until is None else []
+        affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
+        is_done = kind in GOOD_KINDS or (incident is not None and (incident.corrected or incident.closed is not None))
         return cls(
             event,
             context,
@@ -128,36 +135,12 @@ class Subject:
             episode.since or (member.since if member else None),
             gap,
             is_gap,
-            _is_critical(event, context, shown, member, others),
-            member.first if member and is_withdrawn else _last_notified(event),
+            not is_done and is_critical([*own, *affected], context.roots, incident.cause if incident else None),
+            member.first if member and is_withdrawn else told,
             shown if known_worst and shown.status is Status.ANOMALOUS and shown.size > known_worst.size else known_worst,
             shown.bucket + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
-
-
-def _shown(event: Event, context: MessageContext) -> Verdict:
-    """Return the verdict that the first line is about: of an opening the newest."""
-    is_withdrawn = event.kind is EventKind.OPENED and event.incident is not None and event.incident.corrected
-    return context.latest or event.verdict if event.kind in OPENING_KINDS and not is_withdrawn else event.verdict
-
-
-def _is_critical(
-    event: Event, context: MessageContext, shown: Verdict, member: Member | None, others: Iterable[MemberContext]
-) -> bool:
-    """Return whether the event's incident is critical as it is now; not once it is over, nor when there is nothing to act on."""
-    incident = event.incident
-    if event.kind in GOOD_KINDS or (incident and (incident.corrected or incident.closed)):
-        return False
-    own = [(context.metric, shown)] if member is None or member.until is None else []
-    affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
-    return is_critical([*own, *affected], context.roots, incident.cause if incident else None)
-
-
-def _last_notified(event: Event) -> Verdict | None:
-    """Return the verdict that was sent last of what the event is about; None where that was about another watched segment."""
-    last = event.episode.last_notified_verdict
-    return last if last and last.segment == event.verdict.segment else None
 
 
 def _about(
@@ -279,13 +262,13 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
     """Return the others that are in the same gap, and the rest. None is in it when the incident is more than that gap."""
-    gaps = tuple(part for part in subject.others if part.member.gap or _is_missing(part))
+    gaps = tuple(
+        part
+        for part in subject.others
+        if part.member.gap or (part.member.until is None and part.verdict and part.verdict.status is Status.MISSING)
+    )
     alike = subject.context.is_platform or all(part.metric.query == subject.context.metric.query for part in gaps)
     return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)
-
-
-def _is_missing(part: MemberContext) -> bool:
-    return part.member.until is None and part.verdict is not None and part.verdict.status is Status.MISSING
 
 
 def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:

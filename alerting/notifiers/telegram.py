@@ -28,9 +28,7 @@ NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
 _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
-_NOT_THE_PICTURE = (
-    r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
-)
+_NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
 _PHOTO_ID = "photo-"  # begins the ids of messages with a picture, whose caption is edited
 
 

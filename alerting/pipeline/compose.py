@@ -46,7 +46,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     entries of incidents, with the same pictures; the daily message if it is due. A correction is written only if the opening was
     sent. What fails is a fault of its metric: then a plain text goes out, or a text without its picture. Raises StoreError.
     """
-    out, pictures = _missed_runs(ctx, changes, now), dict[str, bytes]()
+    out, pictures = _missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
         incident, metric = event.incident, ctx.metric(event.metric)
         if event.kind is EventKind.CORRECTED and not (incident and ctx.store.was_sent(incident.key)):
@@ -61,8 +61,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
                 if figure := alert_figure(ctx, event, context, judged):
                     from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-                    message = replace(message, photo=charts.to_png(figure))
-                    pictures[message.incident] = message.photo or b""
+                    png, about = charts.to_png(figure), incident.root.metric if incident and incident.closed else event.metric
+                    message, pictures[message.incident, about] = replace(message, photo=png), png
         out.append(message or messages.plain_text(event, metric, ctx.audience(now, metric)))
     for incident in changes.unchecked:
         if incident.last_notified:
@@ -121,9 +121,16 @@ def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) 
 
 
 def edit_openings(
-    ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime, pictures: Mapping[str, bytes] | None = None
+    ctx: RunContext,
+    changes: StateChange,
+    judged: JudgedMetrics,
+    now: datetime,
+    pictures: Mapping[tuple[str, str], bytes] | None = None,
 ) -> Iterator[Message]:
-    """Yield edits of the entries of incidents whose text has changed. `pictures`: incident -> new picture. Raises StoreError."""
+    """Yield edits of the entries of incidents whose text has changed.
+
+    `pictures`: incident and metric -> new picture. Raises StoreError.
+    """
     opened, stand_ins = {event.key for event in changes.events}, stand_in_names(metric.name for metric in ctx.metrics)
     for incident in changes.incidents:
         before = ctx.store.text(incident.key)
@@ -143,7 +150,7 @@ def edit_openings(
             then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
             message = messages.compose(event, event_context(then, event, changes, judged, now))
         if message and message.text != before:
-            key, photo = f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", (pictures or {}).get(incident.id)
+            key, photo = f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", (pictures or {}).get((incident.id, event.metric))
             yield replace(message, key=key, edits=incident.key, reply_to="", photo=photo)
 
 
@@ -181,6 +188,8 @@ def event_context(
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
     similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
+    since = event.episode.since or event.episode.gap_since or event.bucket
+    near = [it for it in ctx.calendar if it.start < event.bucket + metric.step and it.end > since - CALENDAR_BEFORE]
     return messages.MessageContext(
         metric,
         ctx.audience(now, metric),
@@ -196,7 +205,7 @@ def event_context(
         stopped=stopped.bucket if stopped else None,
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
-        calendar=_calendar_events(ctx, event),
+        calendar=tuple(it for it in near if not it.metrics or event.metric in it.metrics),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
@@ -242,25 +251,20 @@ def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
-    """Yield the other members with their newest verdicts, but a segment that is not judged, as the fall is the total's."""
-    for member in _other_members(event):
-        if not ctx.has_metric(member.metric):
-            continue
-        metric, newest = ctx.metric(member.metric), _latest(member.metric, changes, judged)
-        if newest or member.until or not metric.segments_of:
-            yield messages.MemberContext(metric, member, newest)
+    """Yield the incident's other members with their newest verdicts, and those that a correction withdraws.
 
-
-def _other_members(event: Event) -> list[Member]:
-    """Return the incident's other members, and those that a correction withdraws."""
-    members = event.incident.members if event.incident else ()
-    out = [member for member in members if member.metric != event.metric]
-    present = {member.metric for member in out}
-    for e in (event, *event.also):
-        if e.kind is EventKind.CORRECTED and e.metric not in present:
-            first, gap = e.episode.last_notified_verdict or e.verdict, e.episode.gap_since is not None
-            out.append(Member(e.metric, e.episode.since or e.bucket, e.bucket, first, gap))
-    return out
+    A segment that is not judged, as the fall is the total's, is left out.
+    """
+    members = {member.metric: member for member in (event.incident.members if event.incident else ())}
+    members.pop(event.metric, None)
+    for it in (event, *event.also):
+        if it.kind is EventKind.CORRECTED and it.metric not in members:
+            first, gap = it.episode.last_notified_verdict or it.verdict, it.episode.gap_since is not None
+            members[it.metric] = Member(it.metric, it.episode.since or it.bucket, it.bucket, first, gap)
+    for name, member in members.items():
+        newest = _latest(name, changes, judged)
+        if ctx.has_metric(name) and (newest or member.until or not ctx.metric(name).segments_of):
+            yield messages.MemberContext(ctx.metric(name), member, newest)
 
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
@@ -276,14 +280,6 @@ def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict |
     if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
         verdict = episode.last
     return against_level_before(episode, verdict)
-
-
-def _calendar_events(ctx: RunContext, event: Event) -> tuple[CalendarEvent, ...]:
-    """Return the calendar events of the metric near the beginning of the episode and since."""
-    since = event.episode.since or event.episode.gap_since or event.bucket
-    end = event.bucket + ctx.metric(event.metric).step
-    near = [c for c in ctx.calendar if c.start < end and c.end > since - CALENDAR_BEFORE]
-    return tuple(c for c in near if not c.metrics or event.metric in c.metrics)
 
 
 def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:

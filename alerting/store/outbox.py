@@ -65,7 +65,7 @@ class Outbox:
         any_key = ", ".join("?" * len(keys))
         sql = f"""SELECT text FROM messages
             WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent', 'refused'))
-            ORDER BY key IN ({any_key}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
+            ORDER BY key IN ({any_key}), (edits = '' AND state IN ('waiting', 'sent')) DESC, id DESC LIMIT 1"""
         return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
 
     def was_sent(self, key: str) -> bool:

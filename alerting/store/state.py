@@ -301,7 +301,7 @@ class ReadOnlyState:
 
     def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
         """Return the ids of the incidents that have a message of these kinds, written since then."""
-        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND kind = ?"
+        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND edits = '' AND kind = ?"
         return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
 
     def failure_notices(self, started: datetime) -> list[datetime]:
