@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from alerting import messages
+from alerting.messages.format import metric_title
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.metric import Query
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
-from alerting.messages.format import metric_title
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
 from alerting.reporting.incident_page import incident_page

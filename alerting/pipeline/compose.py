@@ -20,7 +20,7 @@ from alerting.messages.format import metric_title
 from alerting.model.errors import caught
 from alerting.model.incident import Event, Member, spell_segment
 from alerting.model.message import Message
-from alerting.model.metric import CalendarEvent, Metric
+from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
