@@ -160,7 +160,7 @@ def test_a_whole_incident(tables, bot, tmp_path):
     assert late.startswith("⏱ ")
     assert [t.split(" since")[0] for t in back] == ["🟢 Likes back to normal"]
     assert "16:30" in back[0]
-    assert opening.plain.startswith("🟢 Likes −5")  # edited once more: over, and nothing to press
+    assert opening.plain.startswith(back[0])  # edited once more: over, and nothing to press
     assert not opening.keyboard
     assert run_failed(bot) == 0  # nothing was unseen
 
@@ -197,7 +197,7 @@ def test_a_database_that_is_down_is_said_once_an_hour_and_loses_no_bucket(tables
     code, printed = cron.run(DAY + 45 * STEP + timedelta(minutes=6))
     assert code == 0, printed
     assert texts(bot)[1:] == [next(text for text in texts(bot) if "Checks work again" in text)]
-    assert "judged now: nothing unusual" in bot.messages[-1].plain
+    assert "nothing was missed" in bot.messages[-1].plain
     assert secrets_in(tmp_path, bot.token, tables.password) == []
 
 
@@ -236,7 +236,7 @@ def test_the_daily_line_counts_runs_and_comes_once(tables, bot, tmp_path):
     for bucket in (40, 41, 43, 44):  # one run is missed
         assert cron.run(DAY + (bucket + 1) * STEP + timedelta(minutes=6), ALERTING_DAILY="11:00")[0] == 0
     (line,) = texts(bot)
-    assert line.startswith("⚠️ 2 of 3 runs")
+    assert line.startswith("⚠️ 2 of 3 checks")
 
 
 def secrets_in(folder, *secrets):
