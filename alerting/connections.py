@@ -64,6 +64,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         dashboard=settings.dashboard,
         owner=settings.owner,
         run_link=settings.run,
+        pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
         notes=tuple(filter(None, notes)),
@@ -90,6 +91,7 @@ def connect_chat(settings: Settings) -> RunContext:
         zone=settings.zone,
         language=settings.language,
         owner=settings.owner,
+        pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
     )

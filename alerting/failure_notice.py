@@ -134,4 +134,4 @@ def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: dat
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:
     from alerting.messages import Audience
 
-    return Audience(settings.language, settings.zone, at, run, settings.owner)
+    return Audience(settings.language, settings.zone, at, run, owner=settings.owner)

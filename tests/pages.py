@@ -116,7 +116,7 @@ class World:
         return record
 
     def incident(self, opened=NOW, words="", name="likes", **changes):
-        """An incident told in the run of `opened`, with an edit, a reply and a picture. `words`: wherever data may speak."""
+        """An incident told in the run of `opened`, with a picture, an edit and a reply. `words`: wherever data may speak."""
         bucket = opened.replace(second=0) - timedelta(minutes=20)
         verdict = Verdict(name, bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
         slices = Segment(((("os", words or "iOS"),),), 1.0, 9.0), Segment((), 6.0, 6.0)
@@ -140,8 +140,7 @@ class World:
         about = {"kind": EventKind.OPENED, "metric": one.root.metric, "bucket": one.opened, "incident": one.id}
         buttons = ((Button("I'm on it", Action.TAKE), Button(words or "Expected", Action.EXPECTED)),)
         text = f'🔴 <b>{one.root.metric} −38 %</b> {words}\n<a href="javascript:alert(5)">Run</a>'
-        yield Message(one.key, **about, text=text, buttons=buttons)
-        yield Message(f"{one.id}/opened/picture", **about, text="🔴 −38 %", photo=png(), reply_to=one.key)
+        yield Message(one.key, **about, text=text, buttons=buttons, photo=png())
         yield Message(f"{one.id}/answer/1/text", **about, text=f"👀 <b>Anna</b> is on it {words}", reply_to=one.key)
 
 

@@ -257,13 +257,12 @@ def test_a_time_that_no_clock_has_stops_nothing(tmp_path):
 
 
 def test_what_cannot_be_written_or_drawn_is_told_plainly(tmp_path):
-    """The text of `odd` and its pictures fail; a plain text goes out in its thread, and the other metric is told as usual."""
+    """The text of `odd` fails; a plain text goes out as its entry."""
     odd = replace(metric("odd"), dashboard="https://example.org/{no_such_field}")
     messages, ended = run(context(tmp_path, odd))
     assert "odd was not told in full: KeyError: 'no_such_field'" in ended
     assert messages[0].key.endswith("-odd/opened/text")
     assert "The message about it could not be written" in messages[0].text
-    assert messages[1].reply_to == messages[0].key  # its picture
 
 
 def test_a_picture_that_fails_leaves_its_text(tmp_path):

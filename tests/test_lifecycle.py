@@ -210,7 +210,7 @@ def full_run(ctx, now):
     messages = pipeline.compose(ctx, changes, judged, now)
     pipeline.commit(ctx, judged, changes, messages)
     pipeline.deliver(ctx, now)
-    return [message for message in messages if not message.photo and not message.edits]
+    return [message for message in messages if not message.edits]
 
 
 def kinds(messages):

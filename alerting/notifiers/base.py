@@ -26,12 +26,18 @@ MAX_EXCERPT = 120  # characters of an answer that an error repeats
 
 
 class OneWayNotifier:
-    """A destination without buttons: nobody can answer there. `notes` is for remarks about the settings after a success."""
+    """A destination that can only be written to, once for each message: it has no buttons, and edits are left out.
+
+    `notes` is for remarks about the settings after a success.
+    """
 
     notes: Sequence[str] = ()
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
         return []
+
+    def edit(self, message: Message, message_id: str) -> None:
+        """Do nothing: another message for every update would flood the place. What rings has messages of its own."""
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
         """Do nothing: there is no press to confirm."""

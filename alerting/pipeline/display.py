@@ -247,7 +247,7 @@ def show_root_causes(explained: Explanations) -> pd.DataFrame:
     causes = explained.causes.items()
     rows = [[name, c.answer, spell_segment(c.slice.elements if c.slice else ()), c.share] for name, c in causes]
     rows += [[name, "failed", why, float("nan")] for name, why in explained.errors.items()]
-    rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
+    rows += [[name, "still asked", "it follows as an edit", float("nan")] for name in explained.pending]
     return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
 
 
@@ -255,14 +255,13 @@ def show_messages(messages: Sequence[Message], pending: Iterable[str] = ()) -> s
     """Return the messages as the chat will show them, as HTML for a cell. `pending`: tables that are still being read."""
     shown = []
     for message in messages:
-        if message.photo:
-            picture = base64.b64encode(message.photo).decode()
-            shown.append(f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">')
-            continue
         edit = "<i>edits the opening message:</i>\n" if message.edits else ""
         rows = [" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons]
         text = "\n".join([f"{edit}{message.text}", *rows])
         shown.append(f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>')
+        if message.photo and not message.edits:  # an edit has the picture of a reply
+            picture = base64.b64encode(message.photo).decode()
+            shown.append(f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">')
     if names := ", ".join(sorted(pending)):
         shown.append(f"<i>Still being read: {escape(names)}. Their verdicts and messages follow in Slow tables.</i>")
     return "\n".join(shown) or "<i>Nothing to say: silence means health.</i>"

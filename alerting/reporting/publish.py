@@ -165,7 +165,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         pictures = {
             message.key: f"runs/{run.day}/{run.pictures[message.key]}"
             for message in thread
-            if message.picture and (run := runs.get(message.key)) and message.key in run.pictures
+            if message.has_picture and (run := runs.get(message.key)) and message.key in run.pictures
         }
         notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""

@@ -93,7 +93,7 @@ STORED: dict[type[Any], dict[str, str]] = {
     SimilarIncident: _names("at label url off"),
     Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons critical"),
     Button: _names("text action"),
-    ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
+    ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons photo"),
     Arrival: _names("query at bucket rows newest"),
     Silence: _names("scope start until why by id"),
     Run: _names("started at ended well=ok said=outcome"),

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from alerting.model.incident import Incident
-from alerting.model.message import ThreadMessage
+from alerting.model.message import PICTURE_SUFFIX, ThreadMessage
 from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
@@ -274,11 +274,12 @@ class ReadOnlyState:
         return self._file.read(int, sql, iso(since), iso(until))[0]
 
     def pictures(self, since: datetime, until: datetime) -> list[str]:
-        """Return the keys of the pictures among the newest messages that were created between the two times, oldest first.
+        """Return the keys of the newest messages with pictures that were created between the two times, oldest first.
 
-        A picture with several destinations has one key here.
+        A message with several destinations has one key here; the pictures of edits do not count.
         """
-        sql = f"SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND key LIKE '%/picture' ORDER BY id"
+        sql = f"""SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = ''
+            AND (photo IS NOT NULL OR key LIKE '%{PICTURE_SUFFIX}') ORDER BY id"""
         return list(dict.fromkeys(self._file.read(plain_key, sql, iso(since), iso(until))))
 
     def thread(self, id: str) -> list[ThreadMessage]:
@@ -296,7 +297,7 @@ class ReadOnlyState:
 
     def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
         """Return the ids of the incidents that have a message of these kinds, written since then."""
-        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND kind = ?"
+        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND edits = '' AND kind = ?"
         return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
 
     def failure_notices(self, started: datetime) -> list[datetime]:
