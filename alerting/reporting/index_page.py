@@ -22,6 +22,7 @@ MIN_CRON_RUNS = 4  # so many runs in a row beside a gap show that cron started t
 WORST_LAST = ("ok", "unknown", "alert", "failed")  # a cell shows the worst of its runs
 LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u", "missing": "m"}  # CSS classes of cells: there are thousands
 STATE_FILTERS = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
+METRIC_COLUMNS = ("metric", "state", "value", "usual", "day of", "since", "last alert", "next check")
 RUN_COLUMNS = ("time", "state", "said", "off", "took")
 
 
@@ -57,6 +58,7 @@ def index_page(
         note=note,
         studies=studies,
         metrics=metrics,
+        words={key: page.text(key) for key in METRIC_COLUMNS},
         calendar=calendar_heatmap(live, page),
         letters=LETTERS,
         state_filters=STATE_FILTERS,

@@ -44,7 +44,7 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         incident_file=incident_file,
         at=_local_moment(notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""), page),
         banner=banner,
-        banner_label=TAG,
+        banner_label=page.text("failed"),
         summary=[section for section in sections if section.in_summary],
         rest=[section for section in sections if not section.in_summary],
     )
@@ -143,7 +143,8 @@ class RenderedRun:
 
     def message_picture(self, png: bytes, line: str) -> Markup:
         """Render the picture of a message. `line`: the first line of its text."""
-        shown = self._picture(png, self.page.text("picture of", first=line))
+        named = line not in ("", "picture")  # the notebook's own word
+        shown = self._picture(png, self.page.text("picture of", first=line) if named else self.page.text("picture"))
         self.message_pictures.append(next(reversed(self.pictures)))
         return shown
 
