@@ -97,7 +97,7 @@ def test_old_cards_stay_when_the_memory_is_gone_for_a_while(world):
 
 
 def test_titles_are_kept_until_the_catalogue_changes(world):
-    world.run()
+    world.judged({"ctr": "n"})
     world.index()
     kept = world.reports / ".pages" / "titles.json"
     assert json.loads(kept.read_text())["titles"]["ctr"][:3] == ["CTR", "ratio", 900]

@@ -1,6 +1,7 @@
 """Metrics as they are now: their rows on the index, their pages, their charts; and pages in Russian, which have no English."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from alerting.model.metric import Silence
+from alerting.model.verdict import JudgedPoint
 from alerting.reporting import metric_files
 from alerting.reporting.band_chart import band_chart, ticks
 from alerting.reporting.failure import Failure
 from alerting.reporting.publish import write_index
-from alerting.store.state import JudgedPoint
-from tests.pages import LAST, NOW, QUARTER, Read, World, dead_links, encoded, pages, png, read, shown, table, usual
+from tests.pages import LAST, NOW, QUARTER, Read, World, dead_links, encoded, message, pages, png, read, shown, table, usual
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = "kpi.csv"
@@ -135,6 +136,8 @@ def test_a_chart_keeps_extremes_gaps_and_its_box():
     assert chart.share(chart.high) == 0
     wide = band_chart(points([10.0, 11.0], low=-1e9, high=1e9), 0, 1800, 100, 100, 10)
     assert wide.high < 20, "a band that is far beyond the values is cut"
+    limit = band_chart(points([10.0, math.inf], low=-math.inf), 0, 1800, 100, 100, 10)
+    assert limit.low < 10.0 < limit.high < 13, "one limit, and a value that no axis has"
     assert band_chart(points([None, None], low=None, high=None), 0, 1800, 100, 100, 10).value == ""
     assert ticks(3.2, 11.1) == [5.0, 10.0]
     assert ticks(0.0101, 0.0298, 3) == pytest.approx([0.02])
@@ -164,7 +167,7 @@ def notebook_as_it_runs():
         "display.show_verdicts": table(("likes", "anomalous"), ("ctr", "missing"), ("views", "unknown")),
         "display.show_changes": table(("likes, ctr", "event: opened"), ("likes", "firing")),
         "display.show_root_causes": table(("carried", "still asked"), ("it follows as a reply", "0.85")),
-        "HTML": "<i>Nothing to say: silence means health.</i>",
+        "HTML": "<i>Nothing to say: silence means health.</i>\n" + message("<i>edits the opening message:</i>\nЛайки"),
         "display.show_receipts": table(("sent", "printed, no chat is configured")),
     }
     for cell in notebook["cells"]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from alerting.store.state import JudgedPoint
+from alerting.model.verdict import JudgedPoint
 
 MARGIN = 0.06  # of the height, above the highest and below the lowest value
-BAND_ROOM = 0.5  # the band is drawn so far beyond the values, as a share of their range
+BAND_ROOM = 1.0  # the band is drawn so far beyond the values, as a share of their range
 TICKS = (1, 2, 5, 10)
 
 
@@ -80,12 +78,15 @@ def _area(edge: Sequence[tuple[int, int, int]]) -> Iterator[str]:
         yield f"M{'L'.join([*upper, *lower])}Z"
 
 
-def _range(points: Iterable[JudgedPoint]) -> tuple[float, float]:
+def _range(points: Sequence[JudgedPoint]) -> tuple[float, float]:
     """Return the values at the edges of the chart: those of the buckets, and their bands as far as these are near."""
-    values = [it.value for it in points if it.value is not None] or [0.0]
-    least, most = min(values), max(values)
+    values, lows, highs = (
+        [number for number in column if number is not None and math.isfinite(number)]
+        for column in zip(*((it.value, it.low, it.high) for it in points), strict=True)
+    )
+    least, most = min(values, default=0.0), max(values, default=0.0)
     room = BAND_ROOM * ((most - least) or abs(most) or 1.0)
-    low = min(least, max(min((it.low for it in points if it.low is not None), default=least), least - room))
-    high = max(most, min(max((it.high for it in points if it.high is not None), default=most), most + room))
+    low = min(least, max(min(lows, default=least), least - room))
+    high = max(most, min(max(highs, default=most), most + room))
     margin = MARGIN * ((high - low) or abs(high) or 1.0)
     return low - margin, high + margin

@@ -123,14 +123,20 @@ def _label(incident: Incident, page: PageContext) -> str:
 
 def _member_row(member: Member, page: PageContext) -> list[str]:
     metric = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX))
-    until = page.time(member.until) if member.until else page.text("still")
-    row = [page.title(member.metric, member.segment), page.time(member.since), until]
+    row = [page.title(member.metric, member.segment), page.time(member.until) if member.until else page.text("still")]
     if member.gap:
-        return [*row, page.text("gap"), "", "", ""]
+        return [*row, page.text("gap"), page.time(member.since), "", "", ""]
     worst = member.worst or member.first
     numbers = NumberFormat.of(metric.form, page.language, worst)
     expected = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
-    return [*row, page.time(worst.bucket), numbers.value(worst.value), expected, change(worst, page.language)]
+    return [
+        *row,
+        change(worst, page.language),
+        page.time(member.since),
+        page.time(worst.bucket),
+        numbers.value(worst.value),
+        expected,
+    ]
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:

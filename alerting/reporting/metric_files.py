@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 
 from alerting.model.clock import DAY
 from alerting.model.errors import StoreError
@@ -22,7 +23,7 @@ from alerting.settings import ROOT, Settings
 from alerting.store.state import ReadOnlyState
 
 MAX_SPARKLINES = 100  # metrics whose last day is read and drawn on the index, those that are not normal first
-MAX_PAGES = 8  # pages of metrics that a run writes: those that are not normal first, then the oldest
+MAX_PAGES = 6  # pages of metrics that a run writes: those that are not normal first, then the oldest
 PAGE_AGE = 3000  # seconds for which the page of a normal metric is fresh enough: runs write it once an hour
 MIN_POINTS = 24  # buckets of a sparkline, where they are longer than an hour
 GONE_AFTER = timedelta(days=3)  # a metric that was not judged since then, while others were, is not on the list
@@ -57,10 +58,14 @@ def metric_states(
     with suppress(OSError):
         pages = {f"metrics/{path.name}" for path in (settings.reports / "metrics").iterdir()}
 
+    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
     found = []
     for name in _listed(newest, page):
         verdict, file = newest.get(name), metric_file(name)
-        next_check = _next_check(settings, verdict, page) if verdict else None
+        next_check = None
+        if verdict:
+            step = timedelta(seconds=page.metric(name.removesuffix(SEGMENTS_SUFFIX)).step) or STEP
+            next_check = next_run(max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW))
         silence = _silence(name, silences, page.now)
         href = file if file in pages else ""
         found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check, href))
@@ -125,13 +130,6 @@ def _silence(name: str, silences: Sequence[Silence], now: datetime) -> Silence |
     """Return the silence of a metric that lasts now, otherwise the first planned one."""
     own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
     return next((it for it in own if it.covers(it.scope, now, NOW)), own[0] if own else None)
-
-
-def _next_check(settings: Settings, verdict: Verdict, page: PageContext) -> datetime:
-    """Return the next time at which cron starts a run after the bucket that follows the newest one has closed."""
-    step = timedelta(seconds=page.metric(verdict.metric.removesuffix(SEGMENTS_SUFFIX)).step) or STEP
-    closed = verdict.bucket + 2 * step + timedelta(minutes=settings.delay)
-    return settings.next_cron_run(max(page.now, closed - NOW))
 
 
 # Entries of the catalogue

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from alerting.messages.format import NumberFormat, change, duration, percent
 from alerting.messages.words import MONTHS, WEEKDAYS
 from alerting.model.incident import incident_file
 from alerting.model.metric import SEGMENTS_SUFFIX
-from alerting.model.verdict import Status, Verdict
+from alerting.model.verdict import JudgedPoint, Status, Verdict
 from alerting.reporting.band_chart import BandChart, band_chart, ticks
 from alerting.reporting.incident_page import incident_name, recovered_at
 from alerting.reporting.layout import render
 from alerting.reporting.types import IncidentStory, MetricState, PageContext
 
-if TYPE_CHECKING:
-    from alerting.store.state import JudgedPoint
-
 DAY, MINUTES_SHOWN = timedelta(days=1), timedelta(days=2)
 CHART_DAYS = 28
 SPARKLINE = {"width": 192, "height": 60, "bins": 96}
 CHART = {"width": 1344, "height": 420, "bins": 336}
-MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 96, 100, 50  # rows of the tables on a page
+MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a page
 FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
 BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # other states look unknown
 URGENT = ("anomalous", "missing", "recovering", "not judged")  # first on the list, in this order
@@ -48,6 +44,7 @@ class MetricRow(NamedTuple):
     next_check: str
     label: str  # the sparkline in words
     chart: BandChart | None
+    is_brief: bool  # one of many normal metrics, whose last day is not shown
 
 
 def by_state(states: Iterable[MetricState]) -> list[MetricState]:
@@ -79,6 +76,7 @@ def metric_row(state: MetricState, page: PageContext) -> MetricRow:
         page.moment(state.next_check) if state.next_check else "",
         label,
         chart,
+        not (state.points or state.stories),
     )
 
 
@@ -92,13 +90,12 @@ def silence_words(state: MetricState, page: PageContext) -> str:
     silence = state.silence
     if silence is None:
         return ""
-    weekly = getattr(silence, "weekly", "")
     if silence.start > page.now:
         return page.text("silent from", at=page.moment(silence.start))
-    if weekly and not silence.covers(silence.scope, page.now, timedelta(seconds=1)):
-        return page.text("silent weekly", spans=weekly)
+    if not silence.covers(silence.scope, page.now, timedelta(seconds=1)):
+        return page.text("silence planned")
     is_endless = silence.until - page.now > FAR_FUTURE
-    return page.text("silent weekly", spans=weekly) if is_endless else page.text("silent until", at=page.moment(silence.until))
+    return page.text("silent now") if is_endless else page.text("silent until", at=page.moment(silence.until))
 
 
 def _since(state: MetricState, page: PageContext) -> str:
@@ -108,20 +105,18 @@ def _since(state: MetricState, page: PageContext) -> str:
 
 
 def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
-    """Return the newest value with its deviation, and what was expected; "" for a stand-in without an anomalous segment."""
+    """Return the newest value, with its deviation if it is anomalous, and what was expected; the latter only with `points`.
+
+    Both are "" for a stand-in without an anomalous segment.
+    """
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
         return "", ""
-    return verdict_numbers(verdict, page)
-
-
-def verdict_numbers(verdict: Verdict, page: PageContext) -> tuple[str, str]:
-    """Return the value, with its deviation if it is anomalous, and the expected range."""
     numbers = NumberFormat.of(page.metric(verdict.metric.removesuffix(SEGMENTS_SUFFIX)).form, page.language, verdict)
     value = numbers.value(verdict.value)
     if verdict.status is Status.ANOMALOUS and (off := change(verdict, page.language)):
         value = f"{value} ({off})"
-    return value, numbers.range(verdict.low, verdict.high) or numbers.value(verdict.expected)
+    return value, (numbers.range(verdict.low, verdict.high) or numbers.value(verdict.expected)) if state.points else ""
 
 
 # The page of a metric
@@ -146,6 +141,7 @@ def metric_page(state: MetricState, points: Sequence[JudgedPoint], page: PageCon
         page,
         state=state,
         row=row,
+        incident_href=incident_file(state.incident.id) if state.incident else "",
         facts={key: words for key, words in facts.items() if words or key == "state"},
         chart=_chart(state, points, page) if len(points) > 1 else None,
         code=page.metric(state.name).code,
@@ -169,18 +165,8 @@ def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
     return page.text("finds words", drop=at_most, rise=percent(rise, page.language))
 
 
-@dataclass(frozen=True)
-class _Chart:
-    """The chart of a page: its paths, and the places of its lines, labels and incidents in percent of its width and height."""
-
-    paths: BandChart
-    hours: list[tuple[float, str]]
-    values: list[tuple[float, str]]
-    incidents: list[tuple[float, float, str]]  # left, width, title
-    label: str
-
-
-def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> _Chart:
+def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> dict[str, Any]:
+    """Return the chart of a page: its paths, and the places of its lines, labels and incidents in percent of width and height."""
     step = max(1, points[-1].at - points[-2].at)
     start, end = points[0].at, points[-1].at + step
     paths = band_chart(points, start, end, **CHART)
@@ -197,13 +183,13 @@ def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext)
         if member and until.timestamp() > start:
             begin = left(member.since)
             incidents.append((begin, round(max(0.3, left(until) - begin), 2), incident_name(story, page)))
-    return _Chart(
-        paths,
-        [(left(at), words) for at, words in _time_ticks(start, end, page)],
-        [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
-        incidents,
-        page.text("chart of", metric=page.title(state.name), count=len(incidents)),
-    )
+    return {
+        "paths": paths,
+        "times": [(left(at), words) for at, words in _time_ticks(start, end, page)],
+        "scale": [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
+        "incidents": incidents,
+        "label": page.text("chart of", metric=page.title(state.name), count=len(incidents)),
+    }
 
 
 def _time_ticks(start: int, end: int, page: PageContext) -> list[tuple[datetime, str]]:

@@ -62,25 +62,24 @@ _TEXTS = {
     "event: corrected": "событие: отменён", "event: cause": "событие: причина", "event: taken": "событие: взят в работу",
     # sentences
     "Nothing to say: silence means health.": "Сообщать нечего: всё в порядке.",
-    "edits the opening message:": "изменяет первое сообщение:",
     # a failed run
     "This run failed": "Сбой этого запуска", "What": "Что", "Where": "Где", "What to do": "Что делать", "More": "Подробнее",
     "To the cell": "К ячейке", "The run stopped in this cell:": "Запуск остановился в этой ячейке:",
     "not executed: the run had stopped before this cell": "не выполнялась: запуск остановился раньше",
 }  # fmt: skip
-_FORMS = (  # whole texts with a part that varies
-    (re.compile(r"late rows: judged again from (.*)"), r"опоздавшие строки: проверено заново с \1"),
-    (re.compile(r"(\d+) more"), r"ещё \1"),
-    (re.compile(r"(\d+) metrics"), r"метрик: \1"),
-    (
-        re.compile(r"Still being read: (.*)\. Their verdicts and messages follow in Slow tables\."),
-        r"Ещё читаются: \1. Их оценки и сообщения — в разделе «Медленные таблицы».",
+_FORMS = {  # whole texts with a part that varies
+    r"late rows: judged again from (.*)": r"опоздавшие строки: проверено заново с \1",
+    r"(\d+) more": r"ещё \1",
+    r"(\d+) metrics": r"метрик: \1",
+    r"Still being read: (.*)\. Their verdicts and messages follow in Slow tables\.": (
+        r"Ещё читаются: \1. Их оценки и сообщения — в разделе «Медленные таблицы»."
     ),
-)
-_OUTCOME = re.compile(r"all seen; (\d+) messages? ([^;]*)")
+}
+_OUTCOME = r"all seen; (\d+) messages? ([^;]*)"
 _DAYS = dict(zip(WEEKDAYS["en"], WEEKDAYS["ru"], strict=True))
-_DATE = re.compile(rf"\b({'|'.join(_DAYS)}) (?=\d{{4}}-\d\d-\d\d)")
-_MESSAGE = re.compile(r'(<div class="message">.*?</div>)', re.DOTALL)  # its text is in the language already
+_DATE = rf"\b({'|'.join(_DAYS)}) (?=\d{{4}}-\d\d-\d\d)"
+_MESSAGE = re.compile(r'(<div class="message">.*?</div>)', re.DOTALL)  # its text is in the language already, but for this:
+_EDIT = ("<i>edits the opening message:</i>", "<i>изменяет первое сообщение:</i>")
 _TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
 
 
@@ -93,7 +92,7 @@ def outcome_words(said: str, language: str) -> str:
     """Return the outcome of a run; what follows its first sentence are notes, which stay as they are."""
     if language != "ru":
         return said
-    return _OUTCOME.sub(lambda it: f"всё прочитано; сообщений: {it[1]}, {_TEXTS.get(it[2], it[2])}", said)
+    return re.sub(_OUTCOME, lambda it: f"всё прочитано; сообщений: {it[1]}, {_TEXTS.get(it[2], it[2])}", said)
 
 
 def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup:
@@ -109,7 +108,8 @@ def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup
 
     parts = _MESSAGE.split(f"<i>{html}</i>")
     parts[::2] = [_TEXT.sub(replace, part) for part in parts[::2]]
-    return Markup("".join(parts)[3:-4])
+    html = Markup("".join(parts)[3:-4])
+    return html.replace(_EDIT[0], Markup(_EDIT[1])) if language == "ru" else html
 
 
 def text_words(text: str, language: str, titles: Mapping[str, str]) -> str:
@@ -121,7 +121,7 @@ def text_words(text: str, language: str, titles: Mapping[str, str]) -> str:
         return text
     if text in _TEXTS:
         return _TEXTS[text]
-    for form, words in _FORMS:
-        if form.fullmatch(text):
-            text = form.sub(words, text)
-    return _DATE.sub(lambda it: f"{_DAYS[it[1]]} ", text)
+    for form, words in _FORMS.items():
+        if re.fullmatch(form, text):
+            text = re.sub(form, words, text)
+    return re.sub(_DATE, lambda it: f"{_DAYS[it[1]]} ", text)

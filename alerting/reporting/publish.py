@@ -11,7 +11,7 @@ import re
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from markupsafe import Markup
 
 from alerting.model.errors import StoreError
-from alerting.model.incident import Incident, incident_file, incident_notebook
+from alerting.model.incident import Incident, Member, incident_file, incident_notebook
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
@@ -183,7 +183,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         return None
 
     stories = []
-    for incident in incidents:
+    for incident in map(partial(_as_now, state), incidents):
         thread = tuple(state.thread(incident.id))
         runs = {message.key: run for message in thread if (run := run_behind(message.created))}
         pictures = {
@@ -195,6 +195,16 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
         stories.append(IncidentStory(incident, thread, runs, pictures, written))
     return stories
+
+
+def _as_now(state: ReadOnlyState, incident: Incident) -> Incident:
+    """Return an open incident with the worst of each metric so far, which the database has at the metric's episode."""
+    members = list[Member]()
+    for member in incident.members:
+        episode = state.episode(member.metric) if incident.open and not member.until else None
+        is_its_own = episode is not None and episode.worst is not None and episode.since == member.since
+        members.append(replace(member, worst=episode.worst) if episode and is_its_own else member)
+    return replace(incident, members=tuple(members))
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from alerting.messages.format import ClockFormat, segment_words
+from alerting.messages.format import POINT, ClockFormat, segment_words
 from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
 from alerting.model.metric import SEGMENTS_SUFFIX, Silence
-from alerting.model.verdict import Status, Verdict
+from alerting.model.verdict import JudgedPoint, Status, Verdict
 from alerting.reporting.words import WORDS
-
-if TYPE_CHECKING:
-    from alerting.store.state import JudgedPoint
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,20 @@ class PageContext:
 
     def moment(self, instant: datetime) -> str:
         """Format an instant in local time for a narrow column: 10:15, or Mon 10:15, or 12 Oct 10:15."""
-        return ClockFormat(self.language, self.zone, self.now).at(instant, self.now)
+        return _moment(self.language, self.zone, self.now, instant)
+
+    def seconds(self, count: float) -> str:
+        """Format a duration: 1.5 s"""
+        return self.text("seconds", count=f"{count:.1f}".replace(".", POINT[self.language]))
 
     def wall_time(self, instant: datetime) -> int:
         """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
         return int(self.local(instant).replace(tzinfo=UTC).timestamp())
+
+
+@lru_cache(1000)  # thousands of metrics have the same next check
+def _moment(language: str, zone: str, now: datetime, instant: datetime) -> str:
+    return ClockFormat(language, zone, now).at(instant, now)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ _WORDS = {  # key -> English, Russian
     "notebook": ("notebook", "ноутбук"),
     "seconds": ("{count} s", "{count} с"),
     # metrics as they are now
-    "open now": ("Open: {count}", "Открыто инцидентов: {count}"),
+    "open now": ("Open incidents: {count}", "Открыто инцидентов: {count}"),
     "metrics now": ("Metrics now", "Метрики сейчас"),
     "ended incidents": ("Ended incidents", "Завершённые инциденты"),
     "search": ("Search", "Поиск"),
@@ -85,7 +85,8 @@ _WORDS = {  # key -> English, Russian
     "over a day": ("over 24 h", "больше 24 ч"),
     "silent until": ("silent until {at}", "без сообщений до {at}"),
     "silent from": ("silent from {at}", "без сообщений с {at}"),
-    "silent weekly": ("silent {spans}", "без сообщений {spans}"),
+    "silent now": ("silent", "без сообщений"),
+    "silence planned": ("silence planned", "запланировано: без сообщений"),
     "sparkline": ("24 h with the expected range; anomalous: {count}", "24 ч с ожидаемым диапазоном; отклонений: {count}"),
     # the page of a metric
     "four weeks": ("Last four weeks", "Последние четыре недели"),

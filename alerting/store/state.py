@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from alerting.model.incident import Incident
 from alerting.model.message import ThreadMessage
@@ -20,7 +20,7 @@ from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import Episode, EventKind, JudgedPoint, Verdict
 from alerting.store import outbox
 from alerting.store.backup import RESTORED, BackedUpDatabase
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
@@ -39,17 +39,6 @@ _METRICS = """WITH RECURSIVE m(metric) AS (
       SELECT MIN(metric) FROM verdicts
       UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)"""
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # messages of the newest run are among the last 500
-
-
-class JudgedPoint(NamedTuple):
-    """A judged bucket: seconds since 1970, status, and the numbers in the metric's unit, None where there is none."""
-
-    at: int
-    status: str
-    value: float | None
-    low: float | None
-    expected: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -335,6 +324,10 @@ class ReadOnlyState:
         """Return the moment of each run that started since then -> its start."""
         sql = "SELECT at, started FROM runs WHERE started >= ?"
         return dict(self._file.read(lambda *times: tuple(map(datetime.fromisoformat, times)), sql, iso(since)))
+
+    def episode(self, metric: str) -> Episode | None:
+        """Return the present episode of a metric; None if it has none."""
+        return next(iter(self._file.read(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)), None)
 
     def silences(self, at: datetime) -> list[Silence]:
         """Return the silences that are not over at `at`, future ones included, ordered by their start."""
