@@ -159,6 +159,7 @@ def catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
 def _catalogue_entries(source: str) -> dict[str, str]:
     """Return the name of each metric that is written out in the catalogue -> the source of its entry."""
     import ast  # late: most runs find the entries in the file
+    from textwrap import dedent
 
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Metric"]
     entries = {}
@@ -166,5 +167,5 @@ def _catalogue_entries(source: str) -> dict[str, str]:
         names = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
         for name in names:
             if isinstance(name, ast.Constant):
-                entries[str(name.value)] = ast.get_source_segment(source, call, padded=True) or ""
+                entries[str(name.value)] = dedent(ast.get_source_segment(source, call, padded=True) or "")
     return entries

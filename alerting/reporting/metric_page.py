@@ -227,4 +227,4 @@ def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str,
     verdict = Verdict(name, at, Status(point.status), value, low, expected, high)
     shown = NumberFormat.of(page.metric(name).form, page.language, verdict)
     usual = shown.range(low, high) or shown.value(expected)
-    return page.time(at), point.status, shown.value(value), usual, change(verdict, page.language)
+    return page.moment(at), point.status, shown.value(value), usual, change(verdict, page.language)

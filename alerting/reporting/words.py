@@ -82,7 +82,7 @@ _WORDS = {  # key -> English, Russian
     "day of": ("24 h", "24 ч"),
     "last alert": ("Last alert", "Последний алерт"),
     "next check": ("Next check", "Следующая проверка"),
-    "over a day": ("over 24 h", "больше 24 ч"),
+    "over a day": ("over a day ago", "больше суток назад"),
     "silent until": ("silent until {at}", "без сообщений до {at}"),
     "silent from": ("silent from {at}", "без сообщений с {at}"),
     "silent now": ("silent", "без сообщений"),
