@@ -205,7 +205,7 @@ def test_a_run_is_told_in_the_words_of_the_language(tmp_path):
     world.run(notebook=notebook_as_it_runs())
     (page,) = world.reports.glob("runs/*/*.html")
     text = page.read_text()
-    for words in ("Оценки", ">отклонение</td>", ">Лайки, CTR</td>", "вс 2026-11-29 13:30", "сообщений: 2, отправлено"):
+    for words in ("Оценки", ">отклонение</td>", ">Лайки, CTR</td>", "вс 2026-11-29 13:30", "сообщений — 2: отправлено"):
         assert words in text
 
 

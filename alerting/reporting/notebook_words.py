@@ -92,7 +92,7 @@ def outcome_words(said: str, language: str) -> str:
     """Return the outcome of a run; what follows its first sentence are notes, which stay as they are."""
     if language != "ru":
         return said
-    return re.sub(_OUTCOME, lambda it: f"всё прочитано; сообщений: {it[1]}, {_TEXTS.get(it[2], it[2])}", said)
+    return re.sub(_OUTCOME, lambda it: f"всё прочитано; сообщений — {it[1]}: {_TEXTS.get(it[2], it[2])}", said)
 
 
 def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup:
