@@ -32,7 +32,7 @@
     document.querySelectorAll(".empty").forEach(function (line) {
       line.hidden = all || line.parentNode.querySelector("[data-k]:not([hidden])") !== null;
     });
-    document.querySelectorAll("table.now, .cards").forEach(function (list) {
+    document.querySelectorAll(".now, .cards").forEach(function (list) {
       list.classList.toggle("bare", list.querySelector("[data-k]:not([hidden])") === null);
     });
     output.value = all ? "" : output.dataset.shown.replace("{metrics}", count.metrics)
