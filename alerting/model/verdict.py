@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerting.model.tables import html_table, percent_change
 
@@ -151,6 +151,17 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         return html_table([self.cells()], "Verdict, UTC")
+
+
+class JudgedPoint(NamedTuple):
+    """A judged bucket: seconds since 1970, status, and the numbers in the metric's unit, None where there is none."""
+
+    at: int
+    status: str
+    value: float | None
+    low: float | None
+    expected: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)

@@ -201,8 +201,8 @@ def _verdict_row(
     newest, metric = judged.newest(name), ctx.metric(name)
     read_seconds = reading.seconds.get(metric.scan, 0.0)
     row = {
+        "status": newest["status"],  # first: it is to be seen on a phone, too
         "bucket": bucket_text(newest["bucket"], metric.step, ctx.zone),
-        "status": newest["status"],
         **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
     }
     if changes and name in changes.newest:  # compared with the level before an episode, as in its messages

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from alerting.model.incident import Incident
 from alerting.model.message import PICTURE_SUFFIX, ThreadMessage
@@ -19,7 +20,7 @@ from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import Episode, EventKind, JudgedPoint, Verdict
 from alerting.store import outbox
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
 from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
@@ -32,6 +33,10 @@ MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
 ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
 _ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
+# Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
+_METRICS = """WITH RECURSIVE m(metric) AS (
+      SELECT MIN(metric) FROM verdicts
+      UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)"""
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # messages of the newest run are among the last 500
 
 
@@ -88,11 +93,8 @@ class StateStore(Outbox, HistoryTables):
         return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
 
     def last_judged(self) -> dict[str, datetime]:
-        # Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
-        sql = """WITH RECURSIVE m(metric) AS (
-              SELECT MIN(metric) FROM verdicts
-              UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)
-            SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m WHERE metric IS NOT NULL"""
+        sql = f"""{_METRICS} SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m
+            WHERE metric IS NOT NULL"""
         return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), sql))
 
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
@@ -252,11 +254,6 @@ class ReadOnlyState:
     def close(self) -> None:
         self._file.close()
 
-    def affected_metrics(self) -> list[str]:
-        """Return the names of the metrics that are anomalous now by the open incidents."""
-        found = self._file.read(from_json(Incident), "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id")
-        return list(dict.fromkeys(member.metric for incident in found for member in incident.affected))
-
     def all_incidents(self, since: datetime, until: datetime) -> list[Incident]:
         """Return the incidents with since <= opened < until, oldest first."""
         sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
@@ -281,6 +278,16 @@ class ReadOnlyState:
         sql = f"""SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = ''
             AND (photo IS NOT NULL OR key LIKE '%{PICTURE_SUFFIX}') ORDER BY id"""
         return list(dict.fromkeys(self._file.read(plain_key, sql, iso(since), iso(until))))
+
+    def first_lines(self, since: datetime, until: datetime) -> list[str]:
+        """Return the first lines of the newest messages created between the two times, oldest first, as HTML of a chat.
+
+        Edits, pictures of their own and messages that will not be sent are left out; one with several destinations counts once.
+        """
+        sql = f"""SELECT key, text FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = '' AND text <> ''
+            AND key NOT LIKE '%/picture' AND state NOT IN ('withdrawn', 'folded') ORDER BY id"""
+        found = self._file.read(lambda key, text: (plain_key(key), text.partition("\n")[0]), sql, iso(since), iso(until))
+        return list(dict(found).values())
 
     def thread(self, id: str) -> list[ThreadMessage]:
         """Return all messages of an incident in the order of creation, as one destination has them.
@@ -314,3 +321,24 @@ class ReadOnlyState:
         """Return the moment of each run that started since then -> its start."""
         sql = "SELECT at, started FROM runs WHERE started >= ?"
         return dict(self._file.read(lambda *times: tuple(map(datetime.fromisoformat, times)), sql, iso(since)))
+
+    def episode(self, metric: str) -> Episode | None:
+        """Return the present episode of a metric; None if it has none."""
+        return next(iter(self._file.read(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)), None)
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that are not over at `at`, future ones included, ordered by their start."""
+        return StateStore.silences(cast(StateStore, self), at)
+
+    def newest_verdicts(self) -> list[Verdict]:
+        """Return the newest verdict of each metric, by name."""
+        columns = ", ".join(f"v.{name}" for name in STORED[Verdict])
+        sql = f"""{_METRICS} SELECT {columns} FROM m CROSS JOIN verdicts v ON v.metric = m.metric
+            AND v.bucket = (SELECT MAX(bucket) FROM verdicts WHERE metric = m.metric)"""
+        return self._file.read(from_row(Verdict), sql)
+
+    def judged_points(self, metric: str, since: datetime) -> list[JudgedPoint]:
+        """Return the judged buckets of a metric from `since` on, as plain numbers: there may be thousands."""
+        sql = """SELECT CAST(strftime('%s', bucket) AS INTEGER), status, value, low, expected, high FROM verdicts
+            WHERE metric = ? AND bucket >= ? ORDER BY bucket"""
+        return self._file.read(JudgedPoint, sql, metric, iso(since))
