@@ -208,7 +208,7 @@ def test_the_setting_names_columns_and_the_order_of_dates(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("step", "form", "word"), [("7D", "%Y-%m-%d", "7 days"), ("MS", "%Y-%m", "31 days"), ("MS", "%b %Y", "31 days")]
+    ("step", "form", "word"), [("7D", "%Y-%m-%d", "7 days"), ("MS", "%Y-%m", "30.4 days"), ("MS", "%b %Y", "30.4 days")]
 )
 def test_longer_steps_than_a_day_are_refused_by_name(tmp_path, step, form, word):
     (tmp_path / "kpi.csv").write_text(shape(form, pd.date_range("2015-01-05", "2026-11-01", freq=step), "period,Sales"))
