@@ -94,7 +94,9 @@ class TableSource(BaseSource):
                 rows, notes = read_rows(self.path, self.zone, self.file_zone, self.columns_setting, self.seen)
                 self._series, more = _tidy_series(rows, self.path, self.file_zone or self.zone)
                 self.notes = notes + more
-            except (OSError, ValueError, TypeError, NotImplementedError, ImportError) as error:  # what pandas and pyarrow raise
+            except ImportError:
+                raise SourceError(f"{self.path} cannot be read without pyarrow: `make env EXTRAS=app` installs it") from None
+            except (OSError, ValueError, TypeError, NotImplementedError) as error:  # what pandas and pyarrow raise
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise SourceError(f"{self.path} cannot be read: {why[:400]}") from None
             self._read_at = (stat.st_mtime_ns, stat.st_size)
