@@ -15,7 +15,7 @@ import click
 
 from alerting.connections import SQL, load_queries, open_destinations, open_source, open_store
 from alerting.model.clock import DAY
-from alerting.model.errors import AlertingError
+from alerting.model.errors import AlertingError, SourceError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
@@ -131,7 +131,11 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
     """
     now = datetime.now(UTC)
     for query in queries:
-        source.rows(query, now - query.step, now)
+        try:
+            source.rows(query, now - query.step, now)
+        except SourceError as error:
+            advice = "" if error.passing else "; `python -m alerting init` proposes settings and queries for other tables"
+            raise AlertingError(f"{error}{advice}") from None
     return f"{len(queries)} {'query runs' if len(queries) == 1 else 'queries run'}"
 
 
