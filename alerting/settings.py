@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from alerting.env_file import read_env_file, read_secret_files
+from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import SettingsError
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 
@@ -152,9 +153,9 @@ def _hook_url(text: str) -> str:
 
 def _url_template(text: str) -> str:
     try:
-        text.format(start="", end="", metric="", slice="")
+        dashboard_link(text, "", datetime.now(UTC), datetime.now(UTC))
     except (KeyError, IndexError, ValueError):
-        raise ValueError("a URL with no other braces than {start}, {end}, {metric} and {slice}") from None
+        raise ValueError("a URL with no other braces than {start}, {end}, {metric}, {segment} and {slice}") from None
     return _url(text)
 
 
@@ -237,7 +238,7 @@ class Settings:
     language: str = setting("en", _matching("en|ru", "'en' or 'ru'"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
-    dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
+    dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {segment} are filled in")
     runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")

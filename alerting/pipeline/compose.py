@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -19,8 +18,9 @@ from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
 from alerting.messages.format import metric_title
+from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import caught
-from alerting.model.incident import Event, Incident, Member, spell_segment
+from alerting.model.incident import Event, Incident, Member, parse_segment
 from alerting.model.message import Message
 from alerting.model.metric import STEP, CalendarEvent, Metric
 from alerting.model.run import Reading, Run
@@ -231,13 +231,10 @@ def title_with_segment(metric: Metric, about: Event | Member) -> Metric:
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
-    """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
-    start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
-    segment = event.segment.replace(" & ", "&").replace("; ", ";")
-    if cause and cause.slice:
-        segment = spell_segment(cause.slice.elements, space="")
-    span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
-    return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
+    """Return the link with the day up to the event filled in, and the segment that it or its cause is about."""
+    elements = event.cause.slice.elements if event.cause and event.cause.slice else parse_segment(event.segment)
+    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
+    return dashboard_link(metric.dashboard or ctx.dashboard, metric.segments_of or metric.name, start, end, elements)
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
