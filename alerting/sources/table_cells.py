@@ -35,7 +35,7 @@ def looks_like_time(text: str) -> bool:
 
 def is_empty(cells: pd.Series) -> pd.Series:
     """Return which cells have no text and no value."""
-    return cells.isna() | (cells == "")
+    return cells.isna() if pd.api.types.is_numeric_dtype(cells) else cells.isna() | (cells == "")
 
 
 class NumberMarks(NamedTuple):

@@ -14,7 +14,10 @@ from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks
 
 SAMPLE = 200  # cells of a column that show what it holds
 READABLE = 0.8  # share of them that must be times or numbers
-TIME_NAMES = {"ts", "time", "timestamp", "datetime", "date_time", "date", "ds", "dt", "epoch", "время", "дата"}
+TIME_NAMES = {
+    "ts", "t", "time", "timestamp", "datetime", "date_time", "date", "ds", "dt", "at", "epoch", "unixtime", "unix_time",
+    "время", "дата", "datum",
+}  # fmt: skip
 HOUR_NAMES = {"hr", "hour", "hours", "час"}
 SERIES_NAMES = {"series", "series_id", "unique_id", "metric", "metric_name", "kpi", "indicator", "метрика", "показатель", "ряд"}
 PARTS = ("year", "month", "day", "hour", "minute")
@@ -77,7 +80,7 @@ def find_columns(
     times = read_times(frame, columns)
     used, counters = {*columns.time, *columns.value, *columns.series}, {name for name in frame if _counts_rows(frame[name])}
     free = [name for name in frame if name not in used]
-    numeric = [name for name in free if _share(to_numbers(_sample(frame[name]), marks)[0]) >= READABLE and name not in counters]
+    numeric = [name for name in free if name not in counters and _are_numbers(frame[name], marks)]
     if not columns.series and not (columns.value and len(columns.value) == 1 and not times.at.duplicated().any()):
         texts = [name for name in free if name not in numeric and name not in counters]
         columns = replace(columns, series=_label_columns(frame, times.at, texts, [] if columns.value else numeric))
@@ -123,13 +126,20 @@ def _listed(names: Iterable[str]) -> str:
 
 def _sample(cells: pd.Series) -> pd.Series:
     """Return some cells that are not empty, from the whole column."""
-    filled = cells[~is_empty(cells)]
-    return filled.iloc[np.unique(np.linspace(0, len(filled) - 1, SAMPLE).astype(int))] if len(filled) else filled
+    filled = np.flatnonzero(~is_empty(cells).to_numpy())
+    return cells.iloc[filled[:: max(1, len(filled) // SAMPLE)]]
 
 
 def _share(cells: pd.Series) -> float:
     """Return the share of the cells that have a value; 0 of none."""
     return float(cells.notna().mean()) if len(cells) else 0.0
+
+
+def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
+    """Return whether the column has numbers, some of which may be missing."""
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        return bool(cells.notna().any())
+    return _share(to_numbers(_sample(cells), marks)[0]) >= READABLE
 
 
 def _is_text(cells: pd.Series) -> bool:
@@ -172,10 +182,16 @@ def _may_be_time(cells: pd.Series, name: str) -> bool:
         return True
     if pd.api.types.is_bool_dtype(cells) or not len(some):
         return False
+    if pd.api.types.is_numeric_dtype(some) and some.median() < 1e7 and name.lower() not in TIME_NAMES:  # no epoch, no 20261120
+        return False
     numbers = pd.to_numeric(some, errors="coerce")
     if numbers.notna().mean() >= READABLE:
-        ascends = bool((numbers.diff().dropna() >= 0).mean() >= READABLE and numbers.nunique() * 2 > min(len(numbers), 3))
-        is_likely = name.lower() in TIME_NAMES or (ascends and bool((numbers % 1 == 0).all()))
+        steps = numbers.diff().dropna()
+        in_order = bool(
+            max((steps >= 0).mean(), (steps <= 0).mean()) >= READABLE and numbers.nunique() * 2 > min(len(numbers), 3)
+        )
+        is_whole = bool((numbers % 1 == 0).all())
+        is_likely = name.lower() in TIME_NAMES or (is_whole and (in_order or not 1e8 < numbers.median() < 1e12))
         return is_likely and _share(to_times(some).at) >= READABLE
     is_like = some.astype("str").map(looks_like_time)
     return bool(is_like.mean() >= READABLE) and _share(to_times(some, "mdy").at) >= READABLE
@@ -183,7 +199,9 @@ def _may_be_time(cells: pd.Series, name: str) -> bool:
 
 def _counts_rows(cells: pd.Series) -> bool:
     """Return whether the cells number the rows: each is one more than the one before."""
-    return pd.api.types.is_integer_dtype(cells) and len(cells) > 2 and bool((np.diff(cells.to_numpy()) == 1).all())
+    if not pd.api.types.is_integer_dtype(cells) or len(cells) < 3 or cells.iloc[2] - cells.iloc[0] != 2:
+        return False
+    return bool((np.diff(cells.to_numpy()) == 1).all())
 
 
 def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers: list[str]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def _form(path: Path) -> TableForm:
     except UnicodeDecodeError:
         raise SourceError(f"{path} cannot be read: its text is not UTF-8; save it as 'CSV UTF-8'") from None
     lines = text.splitlines()[: -1 if len(head) == HEAD else None]
-    filled = [n for n, line in enumerate(lines) if line.strip(" ,;\t\0") and not line.startswith("#")]
+    filled = [n for n, line in enumerate(lines) if line.strip(" ,;\t\0") and not line.startswith(("#", "sep="))]
     if not filled:
         raise SourceError(f"{path} cannot be read: it is empty")
 

@@ -14,6 +14,8 @@ from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, numbe
 from alerting.sources.table_columns import TableColumns, find_columns, parse_columns, read_times
 from alerting.sources.table_file import TIDY, read_cells
 
+MAX_NOTES = 10
+
 
 def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
     """Return the file's rows as series (categories), at (int64, ns since 1970 UTC) and value (float64, NaN where there is none).
@@ -33,23 +35,26 @@ def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collect
         marks = _marks(texts, has_semicolons)
         columns, times = find_columns(frame, marks, parse_columns(setting, list(frame)), seen)
         guessed = True
-    cells = _Cells(path, frame, notes)
-    is_blank = frame[[*columns.time, *columns.value]].apply(is_empty).all(axis=1)
     labels = _labels(frame, columns)
+    is_blank = pd.concat([is_empty(frame[name]) for name in (*columns.time, *columns.value)], axis=1).all(axis=1)
+    cells = _Cells(path, frame, is_blank, notes)
     unnamed = labels.isna() if columns.series else pd.Series(False, frame.index)
-    bad_row = cells.left_out(columns.series, unnamed & ~is_blank, "it must name the row's series")
-    bad_row |= cells.left_out(columns.time, times.at.isna() & ~is_blank, "it must be a time: ISO 8601, or epoch seconds")
-    rows = frame.index[~(bad_row | is_blank)]
-    parts = list[pd.Series]()
+    bad_row = cells.left_out(columns.series, unnamed, "it must name the row's series")
+    bad_row |= cells.left_out(columns.time, times.at.isna(), "it must be a time: ISO 8601, or epoch seconds")
+    kept = ~(bad_row | is_blank).to_numpy()
+    parts = list[np.ndarray]()
     for name in columns.value:
         values, bad = to_numbers(frame[name], marks)
-        cells.left_out((name,), bad & ~is_blank & ~bad_row, "it must be a number, or nothing")
-        parts.append(values[rows])
-    at = to_utc(times, labels, zone, file_zone)[rows]
+        if bad.any():
+            cells.left_out((name,), bad & ~bad_row, "it must be a number, or nothing")
+        parts.append(values.to_numpy()[kept])
+    at = to_utc(times, labels, zone, file_zone)[kept]
     if guessed:
-        naive = not (times.zoned | times.dates)[rows].all() and not file_zone
+        naive = not (times.zoned | times.dates)[kept].all() and not file_zone
         notes.insert(0, _said(path, columns, naive))
-    names = labels[rows].astype("category") if columns.series else None
+    if len(notes) > MAX_NOTES:
+        notes[MAX_NOTES:] = [f"{path.name}: {len(notes) - MAX_NOTES} more columns have cells that cannot be read"]
+    names = labels[kept].astype("category") if columns.series else None
     return _long(names, at.to_numpy(), columns, parts), notes
 
 
@@ -75,7 +80,7 @@ def _said(path: Path, columns: TableColumns, naive: bool) -> str:
     return f"{path.name} is read as ALERTING_COLUMNS={columns}{left_out}{zone}"
 
 
-def _long(labels: pd.Series | None, at: np.ndarray, columns: TableColumns, parts: list[pd.Series]) -> pd.DataFrame:
+def _long(labels: pd.Series | None, at: np.ndarray, columns: TableColumns, parts: list[np.ndarray]) -> pd.DataFrame:
     """Return a row for each value. A series is named by the labels, or by the column, or by both where there are several."""
     count, length = len(parts), len(at)
     names = list(labels.cat.categories) if labels is not None else [""]
@@ -86,9 +91,7 @@ def _long(labels: pd.Series | None, at: np.ndarray, columns: TableColumns, parts
     all_codes = np.concatenate([codes + n * len(names) for n in range(count)])
     categories, places = np.unique(np.array(known, dtype=object), return_inverse=True)
     series = pd.Categorical.from_codes(places[all_codes], categories)
-    return pd.DataFrame(
-        {"series": series, "at": np.tile(at, count), "value": np.concatenate([part.to_numpy() for part in parts])}
-    )
+    return pd.DataFrame({"series": series, "at": np.tile(at, count), "value": np.concatenate(parts)})
 
 
 @dataclass
@@ -97,15 +100,17 @@ class _Cells:
 
     path: Path
     frame: pd.DataFrame
+    is_blank: pd.Series  # rows that have neither a time nor a value, which nobody misses
     notes: list[str]
 
     def left_out(self, names: tuple[str, ...], bad: pd.Series, text: str) -> pd.Series:
-        """Note the bad cells of these columns, and return `bad`. Raises SourceError if all rows are bad."""
+        """Note the bad cells of these columns in rows that are not blank. Return which. Raises SourceError if all are bad."""
+        bad = bad & ~self.is_blank
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             cell = " ".join(str(self.frame[name].iloc[row]) for name in names)[:40].replace("nan", "")
             where = f"row {row + 1} below the header: {' + '.join(names)} is {cell!r}"
-            if bad.all():
+            if (bad | self.is_blank).all():
                 raise SourceError(f"{self.path}, {where}; {text}")
             some = "1 cell" if bad.sum() == 1 else f"{bad.sum()} cells"
             self.notes.append(f"{self.path.name}: {some} of {' + '.join(names)} left out ({where}; {text})")
