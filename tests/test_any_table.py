@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, pipeline
+from alerting.cli.doctor import examine
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.metric import Query
 from alerting.model.verdict import Status
@@ -92,6 +93,8 @@ SHAPES = {  # file -> setting, series, step
     "header in a comment": ("#" + shape("%Y-%m-%d"), "time=date,value=n", {"n"}, DAY),
     "unnamed index": (pd.DataFrame({"n": counts(DAYS)}, DAYS).to_csv(), "time=Unnamed: 0,value=n", {"n"}, DAY),
     "flags": (shape("%Y-%m-%d %H:%M", HOURS, "ts,n,is_odd", lambda n: f"{n},False"), "time=ts,value=n", {"n"}, HOUR),
+    "a line for Excel": ("sep=;\n" + shape("%d.%m.%Y").replace(",", ";"), "time=date,value=n", {"n"}, DAY),
+    "newest first": (table("t,n", HOURS[::-1], lambda at, n: f"{at.timestamp() + 0.25},{n}"), "time=t,value=n", {"n"}, HOUR),
     "two times": (shape("%Y-%m-%d,%Y-%m-%dT%H:%M", HOURS, "day,at,n"), "time=at,value=n", {"n"}, HOUR),
     "labels": (
         table("day,city,app,n,m", DAYS, *(of_city(*labels) for labels in CITIES)),
@@ -238,6 +241,14 @@ def test_from_a_file_to_a_verdict(tmp_path):
     later = connections.connect(settings=other, now=now)
     assert ([metric.name for metric in later.metrics], later.source.gone()) == (["temp"], frozenset())
     later.store.close()
+
+
+def test_the_doctor_says_how_a_file_is_read_and_where_it_ends(tmp_path):
+    (tmp_path / "kpi.csv").write_text(shape("%Y-%m-%d", pd.date_range("2019-05-01", "2019-08-20")))
+    given = {"SOURCE": str(tmp_path / "kpi.csv"), "DATA": str(tmp_path / "data"), "REPORTS": str(tmp_path / "reports")}
+    results = {r.name: r for r in examine(load_settings({f"ALERTING_{n}": t for n, t in given.items()}, tmp_path / "none.env"))}
+    assert results["source"].details.endswith("kpi.csv\n    kpi.csv is read as ALERTING_COLUMNS=time=date,value=n")
+    assert results["newest rows"].details == "n: Tue 2019-08-20, none within a day (Europe/Moscow)"
 
 
 @pytest.mark.parametrize("text", ["time", "when=ts", "time=a,time=b", "time=ts,dates=ymd"])

@@ -19,6 +19,7 @@ class House:
 
     def __init__(self, folder, clickhouse, database):
         shutil.copytree(ROOT / "alerting", folder / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "notebooks", folder / "notebooks")
         self.folder, self.clickhouse = folder, clickhouse
         clean = {name: text for name, text in os.environ.items() if not name.startswith("ALERTING_")}
         given = {"SOURCE": clickhouse.url, "CLICKHOUSE_USER": clickhouse.reader, "CLICKHOUSE_PASSWORD": clickhouse.password}
@@ -129,3 +130,25 @@ def test_tables_that_do_not_fit_are_named(house):
     assert code == 2
     assert "there is users" in error
     assert "set ALERTING_SOURCE to your ClickHouse" in house.call("init", SOURCE="embedded")[2]
+
+
+def test_a_run_against_clickhouse_needs_neither_chdb_nor_pyarrow(house):
+    own_tables(house.clickhouse)
+    (house.folder / "without").mkdir()
+    (house.folder / "without" / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['chdb'] = sys.modules['pyarrow'] = None\n"
+    )
+    house.environ["PYTHONPATH"] = str(house.folder / "without")
+    for words in (["init", "--write"], ["doctor"], ["run-alerts"], ["backtest", "--days", "1"]):
+        code, said, error = house.call(*words)
+        assert code == 0, said + error
+    code, said, _ = house.call("run-alerts", SOURCE="embedded")
+    assert code == 1
+    assert "the sample app needs chdb and pyarrow: `make env EXTRAS=app` installs them" in said
+    code, _, error = house.call("backtest", SOURCE=str(house.folder / "kpi.parquet"))
+    assert (code, "check ALERTING_SOURCE" in error) == (1, True)
+    (house.folder / "kpi.parquet").write_bytes(b"PAR1")
+    assert (
+        "cannot be read without pyarrow: `make env EXTRAS=app` installs it"
+        in house.call("backtest", SOURCE=str(house.folder / "kpi.parquet"))[2]
+    )
