@@ -132,6 +132,7 @@ def test_odd_rows_are_put_aside_and_said(tmp_path):
         ("series,ts,value\n,2026-10-24,1\n", "row 1 below the header: series is ''"),
         ("ts,value\n1/2/2026,1\n3/2/2026,2\n", "ts '1/2/2026' may begin with the day or with the month: say which by "),
         ("start,end,n\n2026-10-24,2026-10-25,1\n", "the time may be start or end: say which by ALERTING_COLUMNS=time=start"),
+        ("ts,user,n\n" + "".join(f"2026-10-{n // 9 % 28 + 1},u{n},1\n" for n in range(500)), "no column tells them apart"),
         ("ts,n\n" + "2026-10-24,1\n2026-10-24,2\n" * 3, "83% of the rows have the time of another row"),
     ],
 )

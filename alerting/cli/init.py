@@ -91,7 +91,7 @@ class TableProposal:
 @click.command()
 @click.option("--write", is_flag=True, help="Write the queries into alerting/sql and the settings into .env.")
 def init(write: bool) -> int:
-    """Propose settings and queries for your own ClickHouse tables.
+    """Propose settings and queries for your tables.
 
     Finds the tables of feed actions and of messages in ALERTING_CLICKHOUSE_DATABASE, their columns and the names of views and
     likes, and shows the first numbers. ALERTING_FEED_TABLE and ALERTING_MESSAGE_TABLE name a table where the choice is wrong.

@@ -219,7 +219,8 @@ def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers
         few = [name for name in numbers if frame[name].nunique() <= 2 * per_time]
         more, left = _telling_apart(frame, at, chosen, few)
         chosen = more if left <= REPEATED * len(at) else chosen
-    is_apart = left <= REPEATED * len(at)
+    rows_of_each = len(at) / max(1, len(frame[chosen].drop_duplicates()))
+    is_apart = left <= REPEATED * len(at) and (rows_of_each >= 3 or len(at) < SAMPLE)  # not users of single events
     if named or (is_apart and (repeated >= MOST_REPEATED or _filled(frame, at, chosen) >= FILLED)):
         return tuple(chosen)
     if repeated >= MOST_REPEATED:
