@@ -1,4 +1,5 @@
 # Every target is one line: `python -m alerting` does the work. Paths are relative to this folder, so `make -C "/path with spaces"` works.
+#   EXTRAS= leaves the packages of the sample app out of the environment, EXTRAS=app takes them in (`make env`).
 #   ARGS="..." is passed on to the command. PYTHON=python3.13 selects another Python, which gets its own environments.
 PYTHON ?= python3
 AT ?=
@@ -11,6 +12,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst $(nothing) $(nothing)
 RUN := $(VENV)/bin/python -m alerting
 TEST := $(VENV)-test/bin/python -m
 LAB := $(VENV)-lab/bin/python -m
+EXTRAS_ARGUMENT := $(if $(filter undefined,$(origin EXTRAS)),,"$(EXTRAS)")
 
 .PHONY: help run-alerts rehearse backtest budget demo status listen drill faults doctor index prune cron env lab notebooks test lint check bench bench-detection bench-rootcause lock again
 
@@ -53,7 +55,8 @@ prune: $(VENV)/.ready ## delete or compress old runs, keep failed ones and those
 cron: $(VENV)/.ready ## print the crontab line that runs the check every 15 minutes
 	@$(RUN) cron $(ARGS)
 
-env: $(VENV)/.ready ## create the environment of a run (every target creates the one it needs)
+env: ## create the environment of a run (every target creates the one it needs); EXTRAS= without the sample app
+	@"$(PYTHON)" -m alerting.environment run "$(VENV)" $(EXTRAS_ARGUMENT)
 
 lab: $(VENV)-lab/.ready ## open Jupyter Lab on the notebooks, with the research packages
 	@$(LAB) alerting lab $(ARGS)
@@ -89,8 +92,8 @@ lock: ## renew requirements*.txt from requirements*.in: ARGS=--upgrade takes the
 # Each environment has a stamp file. It is created again only when requirements*.txt change or its Python was removed from the system.
 gone = $(if $(realpath $(1)/bin/python),,again)
 
-$(VENV)/.ready: requirements.txt $(call gone,$(VENV))
-	@"$(PYTHON)" -m alerting.environment run "$(VENV)"
+$(VENV)/.ready: requirements.txt requirements-app.txt $(call gone,$(VENV))
+	@"$(PYTHON)" -m alerting.environment run "$(VENV)" $(EXTRAS_ARGUMENT)
 
 $(VENV)-test/.ready: requirements-test.txt $(VENV)/.ready $(call gone,$(VENV)-test)
 	@"$(PYTHON)" -m alerting.environment test "$(VENV)"

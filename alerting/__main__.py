@@ -38,6 +38,7 @@ CLI = {  # module of alerting/cli -> its commands; it is imported at the first u
     "on_call": ["status", "silence", "silences", "unsilence", "labels", "retire", "listen"],
     "drill": ["drill"],
     "doctor": ["doctor"],
+    "init": ["init"],
 }
 MODULES = {command: module for module, declared in CLI.items() for command in declared}
 

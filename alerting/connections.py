@@ -115,14 +115,14 @@ def open_source(settings: Settings, now: datetime | None = None, store: StateSto
         from alerting.metrics import metrics_of_table
         from alerting.sources.table import TableSource
 
-        table = TableSource(ROOT / Path(settings.source).expanduser(), settings.zone)
-        seen = store.watched_series(settings.source) if store else ({}, {})
+        table = TableSource(ROOT / Path(settings.source).expanduser(), settings.zone, settings.columns, settings.file_zone)
+        seen = store.watched_series(settings.watched_table) if store else ({}, {})
         table.seen = frozenset(seen[0])
         steps, phases = seen[0] | table.steps(), seen[1] | table.phases()
         if not steps:
             raise SourceError(f"{table.path} has no series: is it empty, or still being written?")
         if store and (steps, phases) != seen:
-            store.watch_series(settings.source, steps, phases)
+            store.watch_series(settings.watched_table, steps, phases)
         return table, _selected(metrics_of_table(steps, phases), settings)
 
     metrics = load_catalogue(settings)

@@ -1,6 +1,9 @@
 """Make the virtual environments: `.venv` for runs; on top of it `.venv-test` for tests and `.venv-lab` for Jupyter.
 
-    python3 -m alerting.environment run|test|lab [FOLDER]      python3 -m alerting.environment lock [--upgrade]
+    python3 -m alerting.environment run|test|lab [FOLDER [EXTRAS]]      python3 -m alerting.environment lock [--upgrade]
+
+EXTRAS: app (the packages of the sample app and of .parquet files), or "" for none. Without it an environment keeps what it has;
+a new one gets them. Tests always have them.
 
 This module runs before any package is installed, so it uses the standard library only. An old Python must be able to parse it,
 to print that it is too old. The upper environments see the packages of `.venv` and add their own: all three have the same pinned
@@ -22,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 VERSION = "{}.{}".format(*sys.version_info)
+EXTRAS = ("app",)  # each has a requirements-NAME.txt
 LAYOUT = "1"  # increase it to rebuild every environment although no requirement changed
 STAMP = ".ready"  # written last: a folder without it is incomplete
 SOURCE_ONLY = "pandahouse"  # the one package that is published as source only ...
@@ -45,7 +49,7 @@ def main(arguments: "list[str]") -> int:
         if kind == "lock":
             lock(rest)
         elif kind in ("run", "test", "lab"):
-            set_up(kind, rest[0] if rest else ".venv")
+            set_up(kind, rest[0] if rest else ".venv", rest[1].split() if len(rest) > 1 else None)
         else:
             raise SetUpError(f"{kind}: there are run, test, lab and lock")
     except SetUpError as error:
@@ -68,14 +72,30 @@ def _check_python() -> None:
             raise SetUpError(f"this Python has no {module}. On Debian and Ubuntu: apt-get install python3-venv") from None
 
 
-def set_up(kind: str, name: str) -> None:
-    """Make the run's environment `name` and, for test and lab, `name`-test or `name`-lab on top. Folders that are ready stay."""
+def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:
+    """Make the run's environment `name` and, for test and lab, `name`-test or `name`-lab on top. Folders that are ready stay.
+
+    `extras`: those of the run's environment; None: what it has, or all of a new one.
+    """
+    unknown = sorted(set(extras or ()) - set(EXTRAS))
+    if unknown:
+        raise SetUpError(f"EXTRAS={' '.join(unknown)}: there is {', '.join(EXTRAS)}, or nothing")
     with _one_at_a_time():
         run = ROOT / name
-        _ensure(run, ["requirements.txt"], lambda: _make_run(run))
+        chosen = _extras_of(run) if extras is None else [extra for extra in EXTRAS if extra in extras]
+        more = [f"requirements-{extra}.txt" for extra in chosen]
+        _ensure(run, ["requirements.txt", *more], lambda: _make_run(run, more))
         if kind != "run":
-            layer, file = ROOT / f"{name}-{kind}", f"requirements-{kind}.txt"
-            _ensure(layer, ["requirements.txt", file], lambda: _make_layer(layer, run, file))
+            needed = [f"requirements-{extra}.txt" for extra in EXTRAS if kind == "test" or extra in chosen]
+            layer, files = ROOT / f"{name}-{kind}", [*needed, f"requirements-{kind}.txt"]
+            _ensure(layer, ["requirements.txt", *files], lambda: _make_layer(layer, run, files))
+
+
+def _extras_of(folder: Path) -> "list[str]":
+    """Return the extras of an environment, in which nothing but its stamp file says so; all of one that is not complete."""
+    stamp = folder / STAMP
+    words = stamp.read_text().split() if stamp.is_file() else []
+    return list(EXTRAS) if len(words) < 4 else [extra for extra in EXTRAS if extra in words[3]]
 
 
 @contextmanager
@@ -98,7 +118,8 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
     digest = hashlib.sha256()
     for file in files:
         digest.update((ROOT / file).read_bytes())
-    stamp, content = folder / STAMP, f"{LAYOUT} {digest.hexdigest()} {VERSION}\n"
+    extras = ",".join(extra for extra in EXTRAS if f"requirements-{extra}.txt" in files) or "none"
+    stamp, content = folder / STAMP, f"{LAYOUT} {digest.hexdigest()} {VERSION} {extras}\n"
     if (folder / "bin" / "python").exists() and stamp.is_file() and stamp.read_text() == content:
         with suppress(PermissionError):  # this user may run the environment but not write to it
             stamp.touch()  # make compares times of files
@@ -110,7 +131,7 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
     stamp.write_text(content)
 
 
-def _make_run(folder: Path) -> None:
+def _make_run(folder: Path, extras: "list[str]") -> None:
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11: python3 may change
     _call([base, "-m", "venv", str(folder)])
     _add_to_path(folder, ROOT)
@@ -119,14 +140,17 @@ def _make_run(folder: Path) -> None:
         Path(tools, "sitecustomize.py").write_text(OLD_NAMES)
         build = ["--no-build-isolation", "--use-pep517", "--no-binary", SOURCE_ONLY]
         _pip(folder, "--no-compile", *build, "-r", str(ROOT / "requirements.txt"), path=tools)
+    for file in extras:
+        _pip(folder, "--no-compile", "-r", str(ROOT / file))
     _compile(folder, _site(folder), ROOT / "alerting")
 
 
-def _make_layer(folder: Path, run: Path, file: str) -> None:
+def _make_layer(folder: Path, run: Path, files: "list[str]") -> None:
     base = os.path.realpath(str(run / "bin" / "python"))
     _call([base, "-m", "venv", "--without-pip", str(folder)])
     _add_to_path(folder, ROOT, _site(run))  # also for pip, which then does not install the run's packages again
-    _pip(folder, "--no-compile", "-r", str(ROOT / file))
+    for file in files:
+        _pip(folder, "--no-compile", "-r", str(ROOT / file))
     _compile(folder, _site(folder))
 
 
@@ -173,7 +197,7 @@ def lock(options: "list[str]") -> None:
         raise SetUpError("uv is needed to renew the pins: pip install uv, or your system's package")
     fixed = ["--universal", "--generate-hashes", "--python-version", "{}.{}".format(*OLDEST)]
     fixed += ["--no-emit-index-url", "--no-annotate"]
-    for name in ("requirements-build", "requirements", "requirements-test", "requirements-lab"):
+    for name in ("requirements-build", "requirements", "requirements-app", "requirements-test", "requirements-lab"):
         files = [name + ".in", "--output-file", name + ".txt", "--custom-compile-command", "make lock"]
         _call([uv, "pip", "compile", "--quiet", *fixed, *options, *files])
         text = (ROOT / (name + ".txt")).read_text()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from alerting.env_file import read_env_file, read_secret_files
+from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import SettingsError
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 
@@ -152,18 +153,27 @@ def _hook_url(text: str) -> str:
 
 def _url_template(text: str) -> str:
     try:
-        text.format(start="", end="", metric="", slice="")
+        dashboard_link(text, "", datetime.now(UTC), datetime.now(UTC))
     except (KeyError, IndexError, ValueError):
-        raise ValueError("a URL with no other braces than {start}, {end}, {metric} and {slice}") from None
+        raise ValueError("a URL with no other braces than {start}, {end}, {metric}, {segment} and {slice}") from None
     return _url(text)
 
 
 def _source(text: str) -> str:
     if text.startswith(("http://", "https://")):
         return _url(text)
-    if text == "embedded" or Path(text).suffix in (".csv", ".parquet"):
+    if text == "embedded" or text.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")):
         return text
     raise ValueError("'embedded', a ClickHouse URL such as https://host:8443, or the path of a .csv or .parquet table")
+
+
+def _columns(text: str) -> str:
+    parts = re.split(r",\s*(?=\w+=)", text)
+    kinds = {part.split("=", 1)[0].strip() for part in parts if "=" in part}
+    dates = {part.strip() for part in parts if part.startswith("dates=")}
+    if kinds - {"time", "value", "series", "dates"} or len(kinds) < len(parts) or dates - {"dates=dmy", "dates=mdy"}:
+        raise ValueError("columns of the table such as time=date+hour,value=views+likes,series=city; dates=dmy or dates=mdy")
+    return text
 
 
 def _zone(text: str) -> str:
@@ -198,6 +208,8 @@ class Settings:
     """All settings, read and checked. A setting's name in the environment is ALERTING_ and the name of the field in capitals."""
 
     source: str = setting("embedded", _source, help="embedded | ClickHouse URL | path of a .csv or .parquet table")
+    columns: str = setting("", _columns, help="columns of a table: time=ds,value=y,series=city; what is left out is guessed")
+    file_zone: str = setting("", _zone, help="zone of a table's times without one; empty: UTC, and ALERTING_ZONE for dates")
     metrics: str = setting("", help="names of the metrics to watch, with commas between; empty: the whole catalogue")
     clickhouse_user: str = setting("default", help="ClickHouse user")
     clickhouse_password: str = setting("", secret=True, help="its password (or ALERTING_CLICKHOUSE_PASSWORD_FILE)")
@@ -226,7 +238,7 @@ class Settings:
     language: str = setting("en", _matching("en|ru", "'en' or 'ru'"), help="language of messages")
     zone: str = setting("Europe/Moscow", _zone, help="time zone of messages and of the daily rhythm")
     delay: float = setting("5", _number(0, 120), help="minutes a bucket is given to fill before it is judged")
-    dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {slice} are filled in")
+    dashboard: str = setting("", _url_template, help="dashboard URL; {start}, {end}, {metric} and {segment} are filled in")
     runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
@@ -269,6 +281,11 @@ class Settings:
     def has_catalogue(self) -> bool:
         """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
         return self.source == "embedded" or self.source.startswith(("http://", "https://"))
+
+    @property
+    def watched_table(self) -> str:
+        """Return the name under which the series of a table are stored: other columns are other series."""
+        return f"{self.source}?{self.columns}" if self.columns else self.source
 
     @property
     def destinations(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def copy_of_the_house(folder: Path) -> Path:
     """Copy the package, its notebooks and its Makefile to a folder, to be changed there. It uses the same environment."""
     shutil.copytree(ROOT / "alerting", folder / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements-app.txt", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder / "alerting")], check=True)

@@ -57,6 +57,7 @@ RUN = {
     "python -m alerting compare --days 28": "Moments reported by both: ",
     "python -m alerting new-metric users_hourly --sql alerting/sql/feed_actions.sql"
     """ --value "count('users')" --step 1h""": "Nothing was changed",
+    "ALERTING_SOURCE=kpis.csv make doctor": r"kpis.csv is read as ALERTING_COLUMNS=time=hour,value=orders\+revenue",
     "ALERTING_SOURCE=kpis.csv make run-alerts": r"all seen; \d+ message",
     'ALERTING_SOURCE=kpis.csv make backtest ARGS="--days 7"': "Incidents from ",
     """python -c "import sqlite3; sqlite3.connect('data/alerts.sqlite').backup(sqlite3.connect('alerts-copy.sqlite'))\"""": "",
@@ -67,6 +68,9 @@ RUN = {
 TESTED = {
     'make budget ARGS=\'"2 a week"*': "test_studies.py::test_the_budget_command_says_widths_lines_power_and_cost",
     "make notebooks": "test_studies.py::test_the_notebooks_execute_on_every_source",
+    "make env EXTRAS=": "test_environment.py::test_the_sample_app_is_an_extra_that_stays_as_it_was_chosen",
+    "python -m alerting init": "test_init.py::test_it_proposes_settings_and_queries_and_changes_nothing",
+    "python -m alerting init --write": "test_init.py::test_what_it_writes_runs",
     "python -m alerting retire *": (
         "test_vanished.py::test_a_series_that_leaves_the_file_is_no_data_once_and_asked_about_until_it_is_retired"
     ),
@@ -131,12 +135,12 @@ def home(tmp_path_factory):
 
 
 def kpis(end):
-    """Five weeks of two hourly series with a rhythm."""
-    yield "series,ts,value"
+    """Five weeks of two hourly series with a rhythm, as a spreadsheet exports them."""
+    yield "hour;orders;revenue"
     for hour in range(-35 * 24, 0):
         at = end + timedelta(hours=hour)
         usual = 1000 + 400 * abs(12 - at.hour) + noise(hour)
-        yield from (f"{name},{at:%Y-%m-%dT%H:%MZ},{usual * size}" for name, size in (("orders", 1), ("revenue", 9.5)))
+        yield f"{at:%d.%m.%Y %H:%M};{usual};{usual * 9},5"
 
 
 def noise(number):

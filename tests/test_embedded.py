@@ -254,7 +254,7 @@ def test_no_process_file_or_output_is_left_behind(folder, tmp_path, end):
         (
             "raise ImportError('no module named _chdb')",
             "0",
-            "chdb is not installed (no module named _chdb): `make run-alerts`",
+            "chdb is not installed (no module named _chdb): `make env EXTRAS=app` installs it",
             False,
         ),
         ("raise RuntimeError('no memory')", "0", "chDB does not start (no memory)", False),

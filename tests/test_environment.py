@@ -23,7 +23,7 @@ from tests.servers import needs_make
 from tests.waiting import PATIENCE, ended, until
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("requirements-build", "requirements", "requirements-test", "requirements-lab")
+KINDS = ("requirements-build", "requirements", "requirements-app", "requirements-test", "requirements-lab")
 
 
 def asked(name):
@@ -51,7 +51,7 @@ def test_everything_asked_for_is_pinned_by_hash_and_nothing_names_a_place(name):
     assert not re.search(r"://|file:|--index|--find-links| @ |^-e", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["requirements-test", "requirements-lab"])
+@pytest.mark.parametrize("name", ["requirements-app", "requirements-test", "requirements-lab"])
 def test_a_layer_holds_the_same_pins_as_the_run(name):
     run = pins("requirements")
     for package, lines in pins(name).items():
@@ -61,22 +61,26 @@ def test_a_layer_holds_the_same_pins_as_the_run(name):
 
 def test_the_lock_is_complete():
     """pip installs it with --no-deps: what a package needs must be in there."""
-    run, todo, seen = pins("requirements"), asked("requirements"), set()
+    run, seen = pins("requirements"), set()
+    todo = [(name, run) for name in asked("requirements")]
+    todo += [(name, run | pins("requirements-app")) for name in asked("requirements-app")]
     while todo:
-        name = todo.pop()
+        name, pinned = todo.pop()
         if name in seen:
             continue
         seen.add(name)
-        assert name in run, name
+        assert name in pinned, name
         needs = [Requirement(text) for text in metadata.requires(name) or ()]
-        todo += [re.sub(r"[-_.]+", "-", n.name).lower() for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+        needs = [n for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+        todo += [(re.sub(r"[-_.]+", "-", n.name).lower(), pinned) for n in needs]
+    assert not set(asked("requirements-app")) & run.keys(), "a run against ClickHouse needs none of them"
 
 
 def test_environment_yml_agrees():
     given = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, pip, packages = given["dependencies"]
     assert (given["channels"], pip) == (["conda-forge"], "pip")
-    assert packages == {"pip": ["-r requirements.txt", "-r requirements-lab.txt"]}
+    assert packages == {"pip": ["-r requirements.txt", "-r requirements-app.txt", "-r requirements-lab.txt"]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     oldest = ".".join(map(str, OLDEST))
     assert project["requires-python"] == f">={oldest}"
@@ -132,8 +136,10 @@ class Repo:
         (self.root / "alerting").mkdir(parents=True)
         for name in ("Makefile", "alerting/__init__.py", "alerting/environment.py"):
             shutil.copy(ROOT / name, self.root / name)
-        self.lines = {name: wheel(wheels, name, f"word = {name!r}") for name in ("first", "second", "tester", "builder")}
+        names = ("first", "second", "embedded", "tester", "builder")
+        self.lines = {name: wheel(wheels, name, f"word = {name!r}") for name in names}
         self.write("requirements.txt", "first")
+        self.write("requirements-app.txt", "embedded")
         self.write("requirements-test.txt", "first", "tester")
         self.write("requirements-build.txt", "builder")
         self.environ = {
@@ -239,6 +245,24 @@ def test_a_python_that_is_gone_is_seen(repo):
         assert process.stderr.readline().startswith(MADE)
         os.killpg(process.pid, 9)
         process.communicate()
+
+
+def test_the_sample_app_is_an_extra_that_stays_as_it_was_chosen(repo):
+    def embedded(layer=""):
+        return repo.python("import embedded; print(embedded.word)", layer)
+
+    assert embedded() == "embedded"
+    code, said = repo.make("env", "EXTRAS=")
+    assert (code, MADE in said, embedded()) == (0, True, ""), said
+    assert repo.make("env") == (0, "")
+    assert repo.make(".venv-test/.ready")[0] == 0
+    assert (embedded(), embedded("-test")) == ("", "embedded"), "tests need all"
+    repo.write("requirements.txt", "first")
+    assert repo.make("env")[0] == 0
+    assert embedded() == ""
+    code, said = repo.make("env", "EXTRAS=app")
+    assert (code, MADE in said, embedded()) == (0, True, "embedded"), said
+    assert "EXTRAS=lab: there is app, or nothing" in repo.make("env", "EXTRAS=lab")[1]
 
 
 def test_help_is_the_default_and_lists_every_target():

@@ -33,7 +33,7 @@ def test_nothing_set_is_the_embedded_app_and_the_console():
         ({"FEED_TABLE": "feed; DROP TABLE x"}, "a table name"),
         ({"CLICKHOUSE_DATABASE": "a.b"}, "a database name"),
         ({"CLICKHOUSE_MEMORY": "much"}, "bytes, or a size such as 500M or 4G"),
-        ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end}, {metric} and {slice}"),
+        ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end}, {metric}, {segment} and {slice}"),
         ({"SOURCES": "embedded"}, "ALERTING_SOURCES is not a setting (did you mean ALERTING_SOURCE?)"),
         ({"CLICKHOUSE_PASSWORD": "a", "CLICKHOUSE_PASSWORD_FILE": "/b"}, "both set: keep one"),
         ({"CLICKHOUSE_PASSWORD_FILE": "/no/such"}, "cannot be read (FileNotFoundError)"),

@@ -33,10 +33,18 @@ def read(source, name="a", minutes=15):
         "2026-10-24T12:00:00.000",
         "1792843200",
         "1792843200.0",
+        "1792843200000",
+        "1792843200000000",
+        "202610241200",
+        "2026102412",
+        "24.10.2026 12:00",
+        "10/24/2026 12:00:00 PM",
+        "24 Oct 2026 12:00",
+        "Oct 24, 2026 12:00",
     ],
 )
 def test_times_are_read_as_utc(tmp_path, ts):
-    assert read(table(tmp_path, f"series,ts,value\na,{ts},1.5\n")) == {"24 12:00": 1.5}
+    assert read(table(tmp_path, f'series,ts,value\na,"{ts}",1.5\n')) == {"24 12:00": 1.5}
 
 
 @pytest.mark.parametrize("unit", ["ns", "ms"])
@@ -102,27 +110,30 @@ def test_odd_rows_are_put_aside_and_said(tmp_path):
     source = table(tmp_path, "series,ts,value\n" + "\n".join(rows) + "\n")
     assert read(source) == {"24 00:00": 1.0, "24 00:45": 5.0}
     assert source.notes == [
-        "kpi.csv: 1 rows with an infinite or far too large value left out (first: a at 2026-10-24T00:30Z)",
-        "kpi.csv: 1 rows written twice, counted once (first: a at 2026-10-24T00:00Z)",
-        "kpi.csv: 2 rows that contradict each other; their buckets are left out (first: a at 2026-10-24T00:20Z)",
+        "kpi.csv: 1 values that are infinite or far too large left out (first: a at 2026-10-24T00:30Z)",
+        "kpi.csv: 1 values written twice, counted once (first: a at 2026-10-24T00:00Z)",
+        "kpi.csv: 2 values of one time that contradict each other; their buckets are left out (first: a at 2026-10-24T00:20Z)",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "cannot be read"),
-        ("series,value\na,1\n", "there is no ts in series, value"),
-        ("a;b\n1;2\n", "there is no series and no ts and no value in a;b"),
-        ("series,ts,value\na,2026-10-24,1\na,yesterday,2\n", "row 2 below the header: ts is 'yesterday'"),
+        ("", "cannot be read: it is empty"),
+        ("series,ts,value\n", "cannot be read: it has no rows below its header"),
+        ("series,value\na,1\n", "no column of times among series, value: name it in ALERTING_COLUMNS"),
+        ("a;b\n1;2\n", "no column of times among a, b"),
+        ("ts;name\n2026-10-24;x\n", "no column of numbers among ts, name"),
+        ("2026-10-24,1\n2026-10-25,2\n", "needs a first line with the names of its columns: it begins with ['2026-10-24', '1']"),
         ("series,ts,value\na,2026-13-24,1\n", "row 1 below the header: ts is '2026-13-24'"),
         ("series,ts,value\na,,1\n", "row 1 below the header: ts is ''"),
-        ("series,ts,value\na,1792843200000,1\n", "ts is '1792843200000'; it must be a time: ISO 8601, or epoch seconds"),
-        ("series,ts,value\na,20261024,1\n", "ts is '20261024'"),
-        ("series,ts,value\na,1792843200,1\na,2026-10-24,1\n", "row 2 below the header: ts is '2026-10-24'"),
-        ('series,ts,value\na,2026-10-24,1\na,2026-10-25,"1,5"\n', "row 2 below the header: value is '1,5'"),
+        ("series,ts,value\na,12,1\n", "ts is '12'; it must be a time: ISO 8601, or epoch seconds"),
+        ("series,ts,value\na,2026-10-24,one\n", "row 1 below the header: value is 'one'; it must be a number, or nothing"),
         ("series,ts,value\n,2026-10-24,1\n", "row 1 below the header: series is ''"),
-        ("series,ts,value\na,2026-10-24,1\n\x00\x01,\n,,,,,,\n", "cannot be read"),
+        ("ts,value\n1/2/2026,1\n3/2/2026,2\n", "ts '1/2/2026' may begin with the day or with the month: say which by "),
+        ("start,end,n\n2026-10-24,2026-10-25,1\n", "the time may be start or end: say which by ALERTING_COLUMNS=time=start"),
+        ("ts,user,n\n" + "".join(f"2026-10-{n // 9 % 28 + 1},u{n},1\n" for n in range(500)), "no column tells them apart"),
+        ("ts,n\n" + "2026-10-24,1\n2026-10-24,2\n" * 3, "83% of the rows have the time of another row"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_where(tmp_path, text, said):
@@ -131,19 +142,39 @@ def test_a_table_that_cannot_be_read_says_where(tmp_path, text, said):
     assert "kpi.csv" in str(caught.value)
 
 
+def test_a_bad_cell_is_noted_and_no_more_is_lost(tmp_path):
+    rows = [
+        "a,2026-10-24T00:00,1",
+        "a,yesterday,2",
+        "a,2026-10-24T00:15,1e",
+        ",2026-10-24T00:30,3",
+        "a,2026-10-24T00:45,4",
+        "Total,,7",
+    ]
+    source = table(tmp_path, "series,ts,value\n" + "\n".join([*rows, "a,2026-10-24T01:00,5,5,5", ",,"]) + "\n")
+    assert read(source) == {"24 00:00": 1.0, "24 00:45": 4.0}
+    assert source.notes == [
+        "kpi.csv: 1 line with too many cells left out (first: Skipping line 8: expected 3 fields, saw 5)",
+        "kpi.csv: 1 cell of series left out (row 4 below the header: series is ''; it must name the row's series)",
+        "kpi.csv: 2 cells of ts left out (row 2 below the header: ts is 'yesterday'; "
+        "it must be a time: ISO 8601, or epoch seconds)",
+        "kpi.csv: 1 cell of value left out (row 3 below the header: value is '1e'; it must be a number, or nothing)",
+    ]
+
+
 def test_missing_and_malformed_files_are_refused(tmp_path):
     with pytest.raises(SourceError, match=r"kpi\.csv cannot be read \(No such file or directory\)"):
         read(TableSource(tmp_path / "kpi.csv"))
     with pytest.raises(SourceError, match=r"kpi\.parquet cannot be read"):
         read(table(tmp_path, "series,ts,value\n", "kpi.parquet"))
     pd.DataFrame({"series": ["a"], "ts": [START], "value": [[1, 2]]}).to_parquet(tmp_path / "lists.parquet")
-    with pytest.raises(SourceError, match="row 1 below the header: value is"):
+    with pytest.raises(SourceError, match=r"lists\.parquet cannot be read"):
         read(TableSource(tmp_path / "lists.parquet"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(SourceError, match="cannot be read"):
         read(TableSource(tmp_path / "folder.csv"))
     (tmp_path / "latin.csv").write_bytes("series,ts,value\né,2026-10-24,1\n".encode("latin-1"))
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="its text is not UTF-8; save it as 'CSV UTF-8'"):
         read(TableSource(tmp_path / "latin.csv"))
 
 

@@ -15,7 +15,7 @@ import click
 
 from alerting.connections import SQL, load_queries, open_destinations, open_source, open_store
 from alerting.model.clock import DAY
-from alerting.model.errors import AlertingError
+from alerting.model.errors import AlertingError, SourceError
 from alerting.model.metric import Metric, Query
 from alerting.model.protocols import Source
 from alerting.model.routing import DEFAULT_DESTINATION
@@ -99,7 +99,7 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
     except AlertingError as error:  # no other check could pass
         yield CheckResult("source", False, str(error))
         return
-    yield CheckResult("source", True, settings.source)
+    yield CheckResult("source", True, "\n    ".join([settings.source, *source.notes]))
     if settings.source.startswith("http"):  # any other source is on this machine and uses the same clock
         yield _check("clock", lambda: _check_clock(now))
     if source.runs_sql:
@@ -131,18 +131,24 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
     """
     now = datetime.now(UTC)
     for query in queries:
-        source.rows(query, now - query.step, now)
+        try:
+            source.rows(query, now - query.step, now)
+        except SourceError as error:
+            advice = "" if error.passing else "; `python -m alerting init` proposes settings and queries for other tables"
+            raise AlertingError(f"{error}{advice}") from None
     return f"{len(queries)} {'query runs' if len(queries) == 1 else 'queries run'}"
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
     """Return the newest bucket of each query. A table without rows in the last day passes with a note, because it may be new."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
+    ends = source.ends()
     for metric in {metric.scan: metric for metric in metrics}.values():
         name, step = metric.query, metric.step
         query = metric.scan_query(queries[name].sql if name in queries else "", zone)
         rows = source.fetch(query, now - max(DAY, 2 * step), now + timedelta(hours=1))
-        newest.append(f"{name}: {bucket_text(rows.index[-1], step, zone)}" if len(rows) else f"{name}: none within a day")
+        last = f"{bucket_text(ends[name] - step, step, zone)}, " if name in ends else ""
+        newest.append(f"{name}: {bucket_text(rows.index[-1], step, zone)}" if len(rows) else f"{name}: {last}none within a day")
     more = len(newest) - MAX_QUERIES_LISTED
     return ", ".join(newest[:MAX_QUERIES_LISTED]) + (f" and {more} more" if more > 0 else "") + f" ({zone})"
 

@@ -141,10 +141,10 @@ def retire(metric: str) -> int:
         raise SettingsError(error)
     if series[metric] not in source.gone():
         raise SettingsError(f"{metric} is still in {settings.source}: take it out there, or leave it out of ALERTING_METRICS")
-    steps, phases = store.watched_series(settings.source)
+    steps, phases = store.watched_series(settings.watched_table)
     for lengths in (steps, phases):
         lengths.pop(series[metric], None)
-    store.watch_series(settings.source, steps, phases)
+    store.watch_series(settings.watched_table, steps, phases)
     click.echo(f"{metric} is retired; it is watched again when it is back in {settings.source}")
     return 0
 

@@ -170,6 +170,12 @@ def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "
     return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
 
 
+def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return the conjunctions of a text that `spell_segment` wrote; none of ""."""
+    parts = [part.split(" & ") for part in text.split("; ")] if text else []
+    return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
+
+
 def metric_with_segment(metric: str, segment: str) -> str:
     """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
     return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric

@@ -121,7 +121,7 @@ class Metric:
     slices: str = "off"  # off | digest | alert: what to do about an anomalous segment while the total is normal
     segments_of: str = ""  # set for a stand-in that watches segments: the metric whose segments they are
     owner: str = ""  # mentioned in messages, for example "@duty"
-    dashboard: str = ""  # URL; {start} and {end} become ISO times, {metric} the name, {slice} os=iOS
+    dashboard: str = ""  # URL; {start}, {end}, {metric} and {segment} are filled in (docs/metrics.md)
     color: str = ""
     phase: timedelta = timedelta()  # how long after the epoch its buckets begin; days do so at local midnight
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -17,8 +16,9 @@ from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import caught_up, unchecked
 from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
+from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import caught
-from alerting.model.incident import Event, Member, spell_segment
+from alerting.model.incident import Event, Member, parse_segment
 from alerting.model.message import Message
 from alerting.model.metric import Metric
 from alerting.model.run import Reading
@@ -241,13 +241,10 @@ def _normal_metrics(
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
-    """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
-    start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
-    segment = event.segment.replace(" & ", "&").replace("; ", ";")
-    if cause and cause.slice:
-        segment = spell_segment(cause.slice.elements, space="")
-    span = {name: quote(f"{at:%Y-%m-%dT%H:%M:%SZ}") for name, at in (("start", start), ("end", end))}
-    return (metric.dashboard or ctx.dashboard).format(metric=quote(metric.name), slice=quote(segment, safe=""), **span)
+    """Return the link with the day up to the event filled in, and the segment that it or its cause is about."""
+    elements = event.cause.slice.elements if event.cause and event.cause.slice else parse_segment(event.segment)
+    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
+    return dashboard_link(metric.dashboard or ctx.dashboard, metric.segments_of or metric.name, start, end, elements)
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from alerting.model.errors import SourceError
 from alerting.sample import generate
 from alerting.sample.generate import LATE, NAMES, SEED, EventRows, People, SampleApp, day_number, epoch
 from alerting.sample.incidents import PlantedIncident, apply_incidents, planted_incidents
@@ -36,7 +35,6 @@ LAYOUT = {  # the column orders of the real source; "reciever_id" is the source'
     "message_actions": ("user_id", "reciever_id", "time", "source", "exp_group", *ATTRIBUTES[:5]),
 }
 WORDS = NAMES | {"action": ("view", "like")}
-TIME = pa.timestamp("ms", tz="UTC")
 EPOCH = date(1970, 1, 1)
 ROW_GROUP = 65_536  # rows: a query of a quarter of an hour reads one or two groups, however busy the day
 
@@ -121,8 +119,15 @@ def _write_table(path: Path, table: str, people: People, rows: EventRows) -> Non
     """Write one day's file. No column is nullable, or chDB would read it as Nullable(...).
 
     By pyarrow, which chDB and pandas have imported already: on 90,000 rows it takes 12 ms and 6.8 bytes a row with
-    these encodings, chDB's INSERT INTO FUNCTION file() from Python(df) 56 ms and 10.9 bytes.
+    these encodings, chDB's INSERT INTO FUNCTION file() from Python(df) 56 ms and 10.9 bytes. Raises SourceError without it.
     """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        absent = "the sample app needs chdb and pyarrow: `make env EXTRAS=app` installs them"
+        raise SourceError(f"{absent}, or set ALERTING_SOURCE to your ClickHouse") from None
+
     columns = {name: column[rows.user] for name, column in people.columns.items()}
     columns |= {"user_id": people.ids(rows.user), "action": rows.kind.astype(np.uint8), "time": rows.time}
     columns |= {"post_id": rows.target.astype(np.uint32), "reciever_id": people.ids(rows.target)}
@@ -130,7 +135,7 @@ def _write_table(path: Path, table: str, people: People, rows: EventRows) -> Non
     for name in LAYOUT[table]:
         column = columns[name]
         if name == "time":
-            arrays.append(pa.array(column * 1_000).cast(TIME))
+            arrays.append(pa.array(column * 1_000).cast(pa.timestamp("ms", tz="UTC")))
         elif name in WORDS:
             arrays.append(pa.DictionaryArray.from_arrays(pa.array(column.astype(np.int8)), pa.array(WORDS[name])))
         else:

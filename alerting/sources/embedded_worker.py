@@ -54,7 +54,7 @@ def _load_chdb() -> Callable[[str], WorkerAnswer]:
         query = chdb.connect(":memory:").query
         query(SET_ZONE)
     except ImportError as error:
-        absent = f"chdb is not installed ({error}): `make run-alerts` installs what requirements.txt lists"
+        absent = f"chdb is not installed ({error}): `make env EXTRAS=app` installs it, or set ALERTING_SOURCE to your ClickHouse"
         return lambda sql: (ABSENT, absent.encode())
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side raises it
         failed = f"chDB does not start ({error})"

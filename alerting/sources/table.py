@@ -1,4 +1,4 @@
-"""A tidy table of KPIs as a source: CSV or Parquet with the columns series, ts and value."""
+"""A table of KPIs as a source: CSV or Parquet, one row per value (series, ts, value) or any other columns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from alerting.model.metric import MAX_VALUE, Query
 from alerting.sources.base import BaseSource
 from alerting.sources.query import buckets_within
 from alerting.sources.row_grid import MAX_STEP, RowGrid, find_grid
+from alerting.sources.table_rows import read_rows
 
-COLUMNS = ["series", "ts", "value"]
-MISSING = ["", "nan", "NaN", "NA", "N/A", "null", "NULL", "None", "\\N"]  # how tools write a value that is not there
 MIN_GAPS, MIN_GAP_SHARE = 5, 0.01  # of a count in which no row means zero: gaps, and gaps to buckets
-_EPOCHS = (946_684_800, 4_102_444_800)  # 2000 to 2100: outside lie milliseconds and dates such as 20261120
 
 
 class TableSeries(NamedTuple):
@@ -40,12 +38,14 @@ NO_ROWS = TableSeries(np.empty(0, "int64"), np.empty(0), find_grid(np.empty(0, "
 class TableSource(BaseSource):
     """A source (see `model.protocols.Source`): `query.name` is a series, and the counts have one column, `value`.
 
-    `ts`: ISO 8601 or epoch seconds, UTC where no zone is given; a plain date is a day of `zone`. The file is read once until it
-    changes. `notes`: which rows were left out, merged or added, once the file was read.
+    A plain date is a day of `zone`. The file is read once until it changes. `notes`, once it was read: which columns were taken,
+    and which cells and rows were left out, merged or added.
     """
 
     path: Path
     zone: str = "UTC"
+    columns_setting: str = ""  # see `table_columns.parse_columns`; "": the columns are guessed
+    file_zone: str = ""  # zone of times without one
     seen: frozenset[str] = frozenset()  # series that earlier runs saw: one that has gone from the file has no rows
     notes: list[str] = field(default_factory=list, init=False)
     _series: dict[str, TableSeries] = field(default_factory=dict, init=False, repr=False)
@@ -91,59 +91,16 @@ class TableSource(BaseSource):
             raise SourceError(f"{self.path} cannot be read ({error.strerror}): check ALERTING_SOURCE") from None
         if self._read_at != (stat.st_mtime_ns, stat.st_size):
             try:
-                self._series, self.notes = _tidy_series(_parsed_rows(self.path, self.zone), self.path, self.zone)
-            except (OSError, ValueError, TypeError, NotImplementedError, ImportError) as error:  # what pandas and pyarrow raise
+                rows, notes = read_rows(self.path, self.zone, self.file_zone, self.columns_setting, self.seen)
+                self._series, more = _tidy_series(rows, self.path, self.file_zone or self.zone)
+                self.notes = notes + more
+            except ImportError:
+                raise SourceError(f"{self.path} cannot be read without pyarrow: `make env EXTRAS=app` installs it") from None
+            except (OSError, ValueError, TypeError, NotImplementedError) as error:  # what pandas and pyarrow raise
                 why = (str(error).splitlines() or [type(error).__name__])[0]
-                raise SourceError(f"{self.path} cannot be read: {why[:200]}") from None
+                raise SourceError(f"{self.path} cannot be read: {why[:400]}") from None
             self._read_at = (stat.st_mtime_ns, stat.st_size)
         return self._series
-
-
-def _parsed_rows(path: Path, zone: str) -> pd.DataFrame:
-    """Return the file's rows as series (str), at (int64, ns since 1970 UTC) and value (float64, NaN where there is none).
-
-    Raises SourceError that names the first row that cannot be read.
-    """
-    if path.suffix == ".parquet":
-        raw = pd.read_parquet(path)
-    else:  # only `value` may be missing: a series called NA or null is a series
-        options = {"keep_default_na": False, "na_values": {"value": MISSING}, "low_memory": False}
-        raw = pd.read_csv(path, encoding="utf-8-sig", dtype={"series": "str", "ts": "str"}, **options)
-    if absent := [name for name in COLUMNS if name not in raw]:
-        has = ", ".join(map(str, raw)) or "no columns"
-        raise SourceError(f"{path} needs the columns {', '.join(COLUMNS)}: there is no {' and no '.join(absent)} in {has}")
-
-    at = _instants(raw["ts"], raw["series"], zone)
-    value = pd.to_numeric(raw["value"], errors="coerce").astype("float64")
-    for column, bad, text in (
-        ("series", raw["series"].isna() | (raw["series"] == ""), "it must name the row's series"),
-        ("ts", at.isna(), "it must be a time: ISO 8601, or epoch seconds"),
-        ("value", value.isna() & raw["value"].notna(), "it must be a number, or nothing"),
-    ):
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise SourceError(f"{path}, row {row + 1} below the header: {column} is {str(raw[column].iloc[row])[:40]!r}; {text}")
-    return pd.DataFrame({"series": raw["series"].astype("str"), "at": at.astype("int64"), "value": value})
-
-
-def _instants(ts: pd.Series, series: pd.Series, zone: str) -> pd.Series:
-    """Return the times as datetime64[ns, UTC], NaT where one cannot be read. A series of plain dates has midnights of `zone`."""
-    if pd.api.types.is_datetime64_any_dtype(ts):
-        return pd.to_datetime(ts, utc=True).astype("datetime64[ns, UTC]")
-    epoch = pd.to_numeric(ts, errors="coerce").astype("float64")
-    if epoch.notna().any():
-        possible = epoch.where(epoch.between(*_EPOCHS))
-        return pd.to_datetime(possible, unit="s", utc=True).astype("datetime64[ns, UTC]")
-    at = pd.to_datetime(ts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[ns, UTC]")
-    if zone == "UTC":
-        return at
-    is_date = ts.astype("str").str.fullmatch(r"\d{4}-\d{2}-\d{2}")
-    of_days = is_date & ~series.isin(series[~is_date])
-    if of_days.any():
-        days = pd.DatetimeIndex(at[of_days]).tz_localize(None)
-        local = days.tz_localize(zone, ambiguous=np.ones(len(days), bool), nonexistent="shift_forward")
-        at[of_days] = local.tz_convert("UTC").as_unit("ns")
-    return at
 
 
 def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, TableSeries], list[str]]:
@@ -158,22 +115,24 @@ def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, T
         if chosen.any():
             first = among[chosen].iloc[0]
             at = iso_text(pd.Timestamp(first["at"], tz="UTC").to_pydatetime(warn=False), zone)
-            notes.append(f"{path.name}: {int(chosen.sum())} rows {text} (first: {first['series']} at {at})")
+            notes.append(f"{path.name}: {int(chosen.sum())} values {text} (first: {first['series']} at {at})")
 
     too_large = rows["value"].abs() >= MAX_VALUE
-    note(too_large, rows, "with an infinite or far too large value left out")
+    note(too_large, rows, "that are infinite or far too large left out")
     found = rows[rows["value"].notna() & ~too_large].sort_values(["series", "at"], kind="stable")
     twin = found.duplicated(["series", "at", "value"])
     note(twin, found, "written twice, counted once")
     found = found[~twin]
     clash = found.duplicated(["series", "at"], keep=False)
-    note(clash, found, "that contradict each other; their buckets are left out")
+    note(clash, found, "of one time that contradict each other; their buckets are left out")
     found = found.assign(value=found["value"].mask(clash)).drop_duplicates(["series", "at"])
 
-    columns = {str(name): (group["at"].to_numpy(), group["value"].to_numpy()) for name, group in found.groupby("series")}
+    columns = {
+        str(name): (group["at"].to_numpy(), group["value"].to_numpy()) for name, group in found.groupby("series", observed=True)
+    }
     groups = {name: TableSeries(at, values, find_grid(at, zone)) for name, (at, values) in columns.items()}
     series = {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}
-    blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series")}
+    blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series", observed=True)}
     return _with_zeros(series, blanks, path, notes), notes
 
 

@@ -1,0 +1,266 @@
+"""The columns of a table: which hold the time, the labels of series and the values, as the setting says or as the cells show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks_like_time, time_of_day, to_numbers, to_times
+
+SAMPLE = 200  # cells of a column that show what it holds
+READABLE = 0.8  # share of them that must be times or numbers
+TIME_NAMES = {
+    "ts", "t", "time", "timestamp", "datetime", "date_time", "date", "ds", "dt", "at", "epoch", "unixtime", "unix_time",
+    "время", "дата", "datum",
+}  # fmt: skip
+HOUR_NAMES = {"hr", "hour", "hours", "час"}
+SERIES_NAMES = {"series", "series_id", "unique_id", "metric", "metric_name", "kpi", "indicator", "метрика", "показатель", "ряд"}
+PARTS = ("year", "month", "day", "hour", "minute")
+REPEATED = 0.02  # share of rows with the time of an earlier one from which labels are looked for
+MOST_REPEATED = 0.5  # share from which the labels need not have a row in most buckets
+FILLED = 0.5  # share of the buckets in which the series of a label have a row
+MAX_SPELLED = 12  # values that a note lists
+FORM = "time=...,value=...,series=... (several columns of one kind: a+b)"
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Names of a table's columns by what they hold. `dates`: dmy or mdy, the order of day and month, "" where it shows.
+
+    Several columns of time are a date and a time of day, or year, month, day and so on. `left_out`: columns that are not read.
+    """
+
+    time: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    dates: str = ""
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        """Spell the columns as the setting does."""
+        value = self.value[:MAX_SPELLED]
+        parts = {"time": self.time, "value": value, "series": self.series, "dates": (self.dates,) if self.dates else ()}
+        text = ",".join(f"{kind}={'+'.join(names)}" for kind, names in parts.items() if names)
+        more = len(self.value) - len(value)
+        return text.replace("+".join(value), "+".join(value) + f"+ {more} more") if more else text
+
+
+def parse_columns(text: str, present: Collection[str]) -> TableColumns:
+    """Return the columns that a setting such as time=ts,value=a+b,series=city names; `present`: those of the table.
+
+    Raises ValueError for one that is absent.
+    """
+    parts = dict(part.split("=", 1) for part in re.split(r"\s*,\s*(?=(?:time|value|series|dates)=)", text) if part)
+    found = dict[str, tuple[str, ...]]()
+    for kind in ("time", "value", "series"):
+        written = parts.get(kind, "").strip()
+        names = (written,) if written in present else tuple(name.strip() for name in written.split("+") if name.strip())
+        for name in names:
+            if name not in present:
+                close = get_close_matches(name, present, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {_listed(present)}"
+                raise ValueError(f"ALERTING_COLUMNS names {name!r}, which is no column: {hint}")
+        found[kind] = names
+    return TableColumns(**found, dates=parts.get("dates", "").strip())
+
+
+def find_columns(
+    frame: pd.DataFrame, marks: NumberMarks, given: TableColumns, kept: Collection[str] = ()
+) -> tuple[TableColumns, TimeCells]:
+    """Return the columns, those of `given` as they are, and the times of the rows. `kept`: values that were watched before.
+
+    Raises ValueError where the cells do not show which column is the time or the value.
+    """
+    columns = replace(given, time=given.time or _time_columns(frame))
+    times = read_times(frame, columns)
+    used, counters = {*columns.time, *columns.value, *columns.series}, {name for name in frame if _counts_rows(frame[name])}
+    free = [name for name in frame if name not in used]
+    numeric = [name for name in free if name not in counters and _are_numbers(frame[name], marks)]
+    if not columns.series and not (columns.value and len(columns.value) == 1 and not times.at.duplicated().any()):
+        texts = [name for name in free if name not in numeric and name not in counters]
+        columns = replace(columns, series=_label_columns(frame, times.at, texts, [] if columns.value else numeric))
+    if not columns.value:
+        numeric = [name for name in numeric if name not in columns.series] or [*counters - {*columns.time, *columns.series}]
+        clocked = _clock_columns(frame[numeric], times.at)
+        value = tuple(name for name in numeric if name not in clocked or name in kept) or tuple(numeric)
+        columns = replace(columns, value=value)
+    if not columns.value:
+        raise ValueError(f"no column of numbers among {_listed(frame)}: name them in ALERTING_COLUMNS, as in {FORM}")
+    used = {*columns.time, *columns.value, *columns.series}
+    return replace(columns, left_out=tuple(name for name in frame if name not in used)), times
+
+
+def read_times(frame: pd.DataFrame, columns: TableColumns) -> TimeCells:
+    """Return the times of the rows, made of one column, of a date and a time of day, or of year, month, day and so on.
+
+    Raises ValueError where day and month cannot be told apart.
+    """
+    first, *others = columns.time
+    years = pd.to_numeric(frame[first], errors="coerce") if others else pd.Series(dtype=float)
+    if len(others) > 1 and years.between(1900, 2100).mean() >= READABLE:
+        parts = {part: pd.to_numeric(frame[name], errors="coerce") for part, name in zip(PARTS, columns.time, strict=False)}
+        at = pd.to_datetime(pd.DataFrame(parts), errors="coerce").astype("datetime64[ns]")
+        return TimeCells(at, pd.Series(False, frame.index), pd.Series(len(others) == 2, frame.index))
+    times = to_times(frame[first], columns.dates)
+    if times.unclear:
+        advice = "say which by ALERTING_COLUMNS=dates=dmy or dates=mdy"
+        raise ValueError(f"{first} {times.unclear!r} may begin with the day or with the month: {advice}")
+    if not others:
+        return times
+    at = times.at
+    for name, unit in zip(others, ("hours", "minutes"), strict=False):
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        at = at + (time_of_day(frame[name]) if numbers.isna().all() else pd.to_timedelta(numbers, unit=unit))
+    return TimeCells(at.astype("datetime64[ns]"), times.zoned, pd.Series(False, frame.index))
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = [*names]
+    return ", ".join(first[:MAX_SPELLED]) + (f" and {len(first) - MAX_SPELLED} more" if len(first) > MAX_SPELLED else "")
+
+
+def _sample(cells: pd.Series) -> pd.Series:
+    """Return some cells that are not empty, from the whole column."""
+    filled = np.flatnonzero(~is_empty(cells).to_numpy())
+    return cells.iloc[filled[:: max(1, len(filled) // SAMPLE)]]
+
+
+def _share(cells: pd.Series) -> float:
+    """Return the share of the cells that have a value; 0 of none."""
+    return float(cells.notna().mean()) if len(cells) else 0.0
+
+
+def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
+    """Return whether the column has numbers, some of which may be missing."""
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        return bool(cells.notna().any())
+    return _share(to_numbers(_sample(cells), marks)[0]) >= READABLE
+
+
+def _is_text(cells: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_datetime64_any_dtype(cells)
+
+
+def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns of the time. Raises ValueError where there is none or more than one may be it."""
+    lower = {name.lower(): name for name in frame}
+    found = [name for name in frame if _may_be_time(frame[name], name)]
+    if not found and {"year", "month", "day"} <= lower.keys():
+        return tuple(lower[part] for part in PARTS if part in lower)
+    if not found:
+        raise ValueError(f"no column of times among {_listed(frame)}: name it in ALERTING_COLUMNS, as in {FORM}")
+    for better in (
+        [name for name in found if _is_text(frame[name]) or pd.api.types.is_datetime64_any_dtype(frame[name])],
+        [name for name in found if not to_times(_sample(frame[name]), "mdy").dates.all()],  # a date and a time: the time
+        [name for name in found if name.lower() in TIME_NAMES],
+    ):
+        found = [name for name in found if name in better] or found
+    if len(found) > 1:
+        raise ValueError(f"the time may be {' or '.join(found)}: say which by ALERTING_COLUMNS=time={found[0]}")
+    (time,) = found
+    if not to_times(_sample(frame[time]), "mdy").dates.all() or not frame[time].duplicated().any():
+        return (time,)
+    of_day = [name for name in frame if name != time and _is_text(frame[name]) and _share(time_of_day(_sample(frame[name]))) == 1]
+    hours = [
+        name for name in frame if name.lower() in HOUR_NAMES and pd.to_numeric(frame[name], errors="coerce").between(0, 24).all()
+    ]
+    return (time, *(of_day or hours)[:1])
+
+
+def _may_be_hours(cells: pd.Series) -> bool:
+    return bool(pd.to_numeric(cells, errors="coerce").between(0, 24).all())
+
+
+def _may_be_time(cells: pd.Series, name: str) -> bool:
+    some = _sample(cells)
+    if pd.api.types.is_datetime64_any_dtype(cells):
+        return True
+    if pd.api.types.is_bool_dtype(cells) or not len(some):
+        return False
+    if pd.api.types.is_numeric_dtype(some) and some.median() < 1e7 and name.lower() not in TIME_NAMES:  # no epoch, no 20261120
+        return False
+    numbers = pd.to_numeric(some, errors="coerce")
+    if numbers.notna().mean() >= READABLE:
+        steps = numbers.diff().dropna()
+        in_order = bool(
+            max((steps >= 0).mean(), (steps <= 0).mean()) >= READABLE and numbers.nunique() * 2 > min(len(numbers), 3)
+        )
+        is_whole = bool((numbers % 1 == 0).all())
+        is_likely = name.lower() in TIME_NAMES or (is_whole and (in_order or not 1e8 < numbers.median() < 1e12))
+        return is_likely and _share(to_times(some).at) >= READABLE
+    is_like = some.astype("str").map(looks_like_time)
+    return bool(is_like.mean() >= READABLE) and _share(to_times(some, "mdy").at) >= READABLE
+
+
+def _counts_rows(cells: pd.Series) -> bool:
+    """Return whether the cells number the rows: each is one more than the one before."""
+    if not pd.api.types.is_integer_dtype(cells) or len(cells) < 3 or cells.iloc[2] - cells.iloc[0] != 2:
+        return False
+    return bool((np.diff(cells.to_numpy()) == 1).all())
+
+
+def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers: list[str]) -> tuple[str, ...]:
+    """Return the columns that tell apart the rows of one time; none where hardly two rows have the same.
+
+    Raises ValueError where most rows have the time of another and no column tells them apart.
+    """
+    named = tuple(name for name in texts if name.lower() in SERIES_NAMES)[:1]
+    repeated = float(at.duplicated().mean())
+    if repeated < REPEATED:
+        return named
+    chosen, left = _telling_apart(frame, at, [*named], [name for name in texts if name not in named])
+    per_time = int(at.value_counts().iloc[0])
+    if left > REPEATED * len(at):  # shops and the like have numbers
+        few = [name for name in numbers if frame[name].nunique() <= 2 * per_time]
+        more, left = _telling_apart(frame, at, chosen, few)
+        chosen = more if left <= REPEATED * len(at) else chosen
+    rows_of_each = len(at) / max(1, len(frame[chosen].drop_duplicates()))
+    is_apart = left <= REPEATED * len(at) and (rows_of_each >= 3 or len(at) < SAMPLE)  # not users of single events
+    if named or (is_apart and (repeated >= MOST_REPEATED or _filled(frame, at, chosen) >= FILLED)):
+        return tuple(chosen)
+    if repeated >= MOST_REPEATED:
+        raise ValueError(
+            f"{repeated:.0%} of the rows have the time of another row, and no column tells them apart: "
+            f"name the columns in ALERTING_COLUMNS, as in {FORM}"
+        )
+    return ()
+
+
+def _telling_apart(frame: pd.DataFrame, at: pd.Series, chosen: list[str], others: list[str]) -> tuple[list[str], int]:
+    """Return `chosen` with those of `others` that tell apart most rows of the same time, and the rows that remain alike."""
+    codes = pd.DataFrame({name: pd.factorize(frame[name])[0] for name in [*chosen, *others]}, index=at.index).assign(**{"": at})
+    left = int(codes[["", *chosen]].duplicated().sum())
+    while left and others:
+        alike = {name: int(codes[["", *chosen, name]].duplicated().sum()) for name in others}
+        best = min(alike, key=lambda name: alike[name])
+        if alike[best] == left:
+            break
+        chosen, others, left = [*chosen, best], [name for name in others if name != best], alike[best]
+    return chosen, left
+
+
+def _filled(frame: pd.DataFrame, at: pd.Series, labels: list[str]) -> float:
+    """Return in which share of the table's times, from its first to its last, a series of these labels has a row."""
+    if not labels:
+        return 0.0
+    numbers = pd.Series(at.rank(method="dense").to_numpy())
+    found = numbers.groupby([frame[name].to_numpy() for name in labels]).agg(["min", "max", "nunique"])
+    return float(found["nunique"].sum() / (found["max"] - found["min"] + 1).sum())
+
+
+def _clock_columns(numbers: pd.DataFrame, at: pd.Series) -> set[str]:
+    """Return the columns that the clock and the calendar give: hour, weekday, month, year, or one number for each day."""
+    few = [name for name in numbers if numbers[name].iloc[:1000].nunique() <= 60 and pd.api.types.is_integer_dtype(numbers[name])]
+    few = [name for name in few if numbers[name].nunique() > 1]
+    found = set[str]()
+    for key in (at.dt.hour * 60 + at.dt.minute, at.dt.day_of_week, at.dt.month, at.dt.year, at.dt.normalize()):
+        if 1 < key.nunique() <= len(at) / 3 and few:
+            groups = numbers[few].groupby(key.to_numpy())
+            same = (groups.max() == groups.min()).all()
+            found |= {name for name in few if same[name]}
+    return found
