@@ -81,7 +81,7 @@ def test_each_failure_is_told_once_and_then_that_checks_work_again(check, bot):
     (again,) = texts(bot)[2:]
     assert again.startswith("✅ Checks work again since ")
     assert "They had failed since " in again
-    assert "What they left out is judged now: nothing unusual" in again
+    assert ", nothing was missed" in again
 
 
 def test_a_run_is_green_only_when_the_chat_knows_that_checks_work_again(check, bot, web):

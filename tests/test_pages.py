@@ -124,7 +124,7 @@ def test_incidents_are_told_as_they_were(world):
     world.run(NOW + timedelta(minutes=15))
     index = world.index()
     told = (world.reports / "incidents" / f"{one.id}.html").read_text()
-    order = ["<img", "likes −52 %", "As it was first sent", "likes −38 %", "Anna"]
+    order = ["<img", "likes −38 %", "likes −52 %", "As it was first sent", "Anna"]
     assert [told.index(words, told.index("Messages in the chat")) for words in order] == sorted(
         told.index(words, told.index("Messages in the chat")) for words in order
     )

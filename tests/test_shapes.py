@@ -168,7 +168,7 @@ def test_what_is_well_again_is_told_at_the_step_of_the_metric(app):
     ctx = connected(Hole(app, END - 12 * HOUR), [shape])
     kinds = []
     for hours in range(-1, 5):
-        kinds += [m.kind for m in run(ctx, END + (hours - 12) * HOUR + timedelta(minutes=6))[2] if not m.edits and not m.photo]
+        kinds += [m.kind for m in run(ctx, END + (hours - 12) * HOUR + timedelta(minutes=6))[2] if not m.edits]
     assert kinds == [EventKind.OPENED, EventKind.RESOLVED]
 
 

@@ -104,7 +104,7 @@ def test_an_edit_of_what_still_waits_changes_it_in_place(store):
 def test_a_text_with_a_picture_goes_as_a_text(store):
     remember(store, text("a"), replace(picture("r", "a"), text="worse"), text("b"))
     refuse(store, "a")
-    assert keys(store) == ["r", "b"], "its picture does not make it wait, nor fall with the text that it answers"
+    assert keys(store) == ["r", "b"], "with its picture it neither waits for the text that it answers nor falls with it"
     remember(store, edit("r/e1", "r", "1", photo=b"new"), edit("b/e1", "b", "2"))
     assert [(m.key, m.text, m.photo) for m in store.waiting()] == [("r", "1", b"new"), ("b", "2", None)]
     assert [m.key for m in store.stale(AT + DAY)] == ["r", "b"]

@@ -35,21 +35,21 @@ TROUBLES = (
     Trouble("chat: 429 storm, wait 10 min", (_order("429", 6, retry_after=600),)),
     Trouble("chat: 500, 502, 503", tuple(_order(code, 2) for code in ("500", "502", "503"))),
     Trouble("chat: connections cut", (_order("reset", 6),)),
-    Trouble("chat: half answers", (_order("half answer", 2, TEXT), _order("half answer", 1, PICTURE))),
+    Trouble("chat: half answers", (_order("half answer", 2, PICTURE), _order("half answer", 1, TEXT))),
     Trouble(
-        "chat: accepts, no answer", (_order("accepted but no answer", 2, TEXT), _order("accepted but no answer", 1, PICTURE))
+        "chat: accepts, no answer", (_order("accepted but no answer", 2, PICTURE), _order("accepted but no answer", 1, TEXT))
     ),
     Trouble("chat: 60 s stalls", (_order("stall", 3, seconds=60),), 60),
     Trouble("chat: HTML from a proxy", (_order("502 html", 3), _order("200 html", 3))),
-    Trouble("chat: kicked, then back", (_order("kicked", 3, TEXT),)),
-    Trouble("chat: becomes a supergroup", (_order("migrate", 1, TEXT, ctx="-1009876543210"),)),
+    Trouble("chat: kicked, then back", (_order("kicked", 3, PICTURE),)),
+    Trouble("chat: becomes a supergroup", (_order("migrate", 1, PICTURE, ctx="-1009876543210"),)),
 )
 ALL_SORTS = (
-    _order("429", 1, TEXT, retry_after=1),
-    _order("stall", 1, TEXT, seconds=60),
+    _order("429", 1, PICTURE, retry_after=1),
+    _order("stall", 1, PICTURE, seconds=60),
     _order("accepted but no answer", 1, TEXT),
     _order("502", 1, PICTURE),
-    _order("migrate", 1, TEXT, ctx="-1009876543210"),
+    _order("migrate", 1, PICTURE, ctx="-1009876543210"),
 )
 QUICK = (Trouble("chat: 429, stall, no answer, 502, supergroup", ALL_SORTS, 40),)
 

@@ -44,13 +44,13 @@ def ahead(row: Row, task: Task) -> None:
         row.runs = len(world.runs)
         ends, metric = [ran.code for ran in world.runs[2:]], one()[0].metric
         firsts = [told.first for told in world.chat().values()]  # in whose thread does not matter
-        silent = [what for what in (f"{metric} −", f"{metric} normal again") if not any(what in first for first in firsts)]
+        silent = [what for what in (f"{metric} −", f"{metric} back to normal") if not any(what in first for first in firsts)]
         row.lost = len(silent)
         row.wrong += [f"{what!r} was not told by the runs after it, which ended with {ends}" for what in silent]
 
 
 def _twice(world: World) -> list[str]:
-    texts = [told.text for told in world.chat().values() if told.method == "sendMessage"]
+    texts = [told.text for told in world.chat().values()]
     return [f"told twice: {text.splitlines()[0]!r}" for text in sorted(set(texts)) if texts.count(text) > 1]
 
 

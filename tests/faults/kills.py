@@ -21,7 +21,7 @@ KILL = {
     "runner": "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
     "both": "import os, signal; os.kill(os.getppid(), signal.SIGKILL); os.kill(os.getpid(), signal.SIGKILL)",
 }
-SENDING = ("sendMessage", "sendPhoto", "editMessageText")
+SENDING = ("sendMessage", "sendPhoto", "editMessageText", "editMessageCaption", "editMessageMedia")
 DRAIN = 24  # buckets after the last kill
 
 
