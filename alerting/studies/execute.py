@@ -14,6 +14,11 @@ from alerting.model.incident import incident_notebook
 from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
+KERNEL = {  # it warns that others could listen on the loopback interface; errors of cells are in the notebook
+    "kernel_name": "python3",
+    "cwd": str(ROOT),
+    "extra_arguments": ["--IPKernelApp.log_level=CRITICAL"],
+}
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
 
 
@@ -37,7 +42,7 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
         sys.stderr.write(f"{name}: {number} of {len(chosen)}\n")
         bar = {"desc": name, "leave": False, "disable": None}  # None: in a terminal only
         try:
-            papermill.execute_notebook(str(notebooks[name]), str(target), progress_bar=bar, cwd=str(ROOT), kernel_name="python3")
+            papermill.execute_notebook(str(notebooks[name]), str(target), progress_bar=bar, **KERNEL)
         except PapermillExecutionError as error:
             sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
             code = 1
@@ -64,9 +69,7 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
         parameters = {"incident": id}
         source = folder / "2.2-incident.ipynb"
         try:
-            papermill.execute_notebook(
-                str(source), str(target), parameters, progress_bar=False, cwd=str(ROOT), kernel_name="python3"
-            )
+            papermill.execute_notebook(str(source), str(target), parameters, progress_bar=False, **KERNEL)
         except PapermillExecutionError as error:
             sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
             code = 1
