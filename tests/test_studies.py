@@ -106,6 +106,7 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
     )
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
     for path in chosen:
         cells = json.loads((tmp_path / "studies" / path.name).read_text())["cells"]
         outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]

@@ -15,6 +15,7 @@ from alerting.model.incident import incident_notebook
 from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
+NO_WARNINGS = ["--IPKernelApp.log_level=CRITICAL"]  # such as that others could listen on the loopback interface
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
 
 
@@ -64,7 +65,9 @@ def _execute(source: Path, target: Path, **options: Any) -> int:
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        papermill.execute_notebook(str(source), str(target), cwd=str(ROOT), kernel_name="python3", **options)
+        papermill.execute_notebook(
+            str(source), str(target), cwd=str(ROOT), kernel_name="python3", extra_arguments=NO_WARNINGS, **options
+        )
     except PapermillExecutionError as error:
         sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
         return 1
