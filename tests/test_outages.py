@@ -16,7 +16,8 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import judge_series, verdicts
+from alerting.pipeline.judged import verdicts
+from alerting.pipeline.related import judge_series
 
 DAY = 96  # buckets
 HOUR = 4

@@ -29,7 +29,7 @@ from alerting.model.verdict import EventKind
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import early_ends
 from alerting.sample.folder import planted_truth
 from alerting.sample.incidents import PlantedIncident
