@@ -212,6 +212,26 @@ def test_a_segment_is_named_wherever_it_is_told_and_its_totals_fall_is_the_total
     assert covered == [Status.UNKNOWN] * 4, "not off while the total was calm"
 
 
+def test_a_segment_of_an_incident_of_its_total_that_is_over_is_no_new_one(tmp_path):
+    """Half of the hour that is looked at still belongs to the incident when that is resolved."""
+    story = Story.of(Feed().hit(0.05, 4, 11, source="ads"), tmp_path)
+    kinds = [(message.metric, message.kind) for number in range(20) for message in story.run(number)]
+    assert EventKind.RESOLVED in {kind for _, kind in kinds}
+    assert not any(metric.endswith(".slices") for metric, kind in kinds if kind is EventKind.OPENED)
+    (incident,) = story.ctx.store.incidents()
+    assert not any(member.metric.endswith(".slices") for member in incident.members)
+
+
+def test_likes_of_one_os_that_fall_by_half_are_told_within_the_hour(tmp_path):
+    """The likes of the other source rise: the total is as usual."""
+    feed = Feed().hit(0.5, 4, 30, "likes", os="iOS").hit(1.33, 4, 30, "likes", os="Android")
+    story = Story.of(feed, tmp_path, ("feed_users", "views", "likes", "ctr"))
+    told = [(number, message) for number in range(10) for message in story.run(number)]
+    number, opened = next((number, message) for number, message in told if message.kind is EventKind.OPENED)
+    assert number < 8
+    assert words(opened).startswith(("🔴 Likes, os iOS", "🔴 CTR, os iOS")), words(opened)
+
+
 def test_a_handful_carries_no_claim(tmp_path):
     """A dozen likes a bucket, all gone: it is told, and no segment, no value that is gone, nothing that all did."""
     story = Story.of(Feed(level=60).hit(0.0, 4, 9, "likes"), tmp_path, ("likes",))
