@@ -25,11 +25,11 @@ RULE = AutoDetector()
 METRICS = [
     Metric(
         "feed_users", {"en": "Feed users", "ru": "Пользователи ленты"}, "feed_actions", count("users"), RULE,
-        adds=False, product="feed",
+        adds=False, product="feed", slices="alert",
     ),
     Metric(
         "messenger_users", {"en": "Messenger users", "ru": "Пользователи мессенджера"}, "message_actions", count("users"), RULE,
-        adds=False, product="messenger",
+        adds=False, product="messenger", slices="alert",
     ),
     Metric(
         "views", {"en": "Views", "ru": "Просмотры"}, "feed_actions", count("views"), RULE,
@@ -37,11 +37,12 @@ METRICS = [
     ),
     Metric(
         "likes", {"en": "Likes", "ru": "Лайки"}, "feed_actions", count("likes"), RULE,
-        parents=("views",), product="feed",
+        parents=("views",), product="feed", slices="alert",
     ),
     Metric(
         "ctr", {"en": "CTR", "ru": "CTR"}, "feed_actions", ratio("likes", "views"), RULE,
         form="ratio", adds=False, volume=count("views"), parents=("likes", "views"), product="feed",
+        slices="alert",
     ),
     Metric(
         "messages", {"en": "Messages", "ru": "Сообщения"}, "message_actions", count("messages"), RULE,

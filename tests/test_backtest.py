@@ -48,7 +48,8 @@ from alerting.model.metric import Metric, Policy
 from alerting.model.verdict import Episode, EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import judge_series, verdicts
+from alerting.pipeline.judged import verdicts
+from alerting.pipeline.related import judge_series
 
 STEP = timedelta(minutes=15)
 START = datetime(2026, 11, 2, tzinfo=UTC)  # a Monday

@@ -22,7 +22,7 @@ from alerting.model.metric import Query
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
+from alerting.pipeline.segment_watch import SegmentResult, judge_segments, least_evidence, segment_metrics, stand_in_names
 from alerting.reporting.incident_page import incident_page
 from alerting.reporting.types import IncidentStory, MetricTitle, PageContext
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
@@ -313,7 +313,8 @@ def test_every_slices_file_reads_as_it_is_and_has_its_metrics_columns():
 
 def calm(table, metric="views"):
     """The total of day 0, which is as it should be."""
-    value = float(table.loc[table["days_ago"] == 0, METRIC[metric].value.columns[0]].sum())
+    now = table[table["days_ago"] == 0]
+    value = float(now["likes"].sum() / now["views"].sum() if metric == "ctr" else now[METRIC[metric].value.columns[0]].sum())
     return Verdict(metric, BUCKET, Status.NORMAL, value, 0.9 * value, value, 1.1 * value, 0.0)
 
 
@@ -338,12 +339,40 @@ def test_a_slice_that_breaks_while_the_total_is_calm_is_seen():
         assert cause.slice.change < -0.8
 
 
-def test_calm_slices_say_nothing():
-    (stand_in,) = segment_metrics([METRIC["views"]])
+@pytest.mark.parametrize("name", ["feed_users", "views", "likes", "ctr"])
+def test_calm_slices_say_nothing(name):
+    (stand_in,) = segment_metrics([METRIC[name]])
     for seed in SEEDS:
         table = rows(100 + seed)
-        verdict, cause = judge_segments(stand_in, table, calm(table))
+        verdict, cause = judge_segments(stand_in, table, calm(table, name))
         assert (verdict.status, cause) == (Status.NORMAL, None)
+
+
+@pytest.mark.parametrize("name", ["likes", "ctr"])
+def test_likes_of_one_os_that_fall_are_seen_in_likes_and_in_the_ratio(name):
+    (stand_in,) = segment_metrics([METRIC[name]])
+    for seed in range(4):
+        table = rows(seed, is_ios, likes=0.4)
+        verdict, cause = judge_segments(stand_in, table, calm(table, name), watched=6)
+        assert (verdict.status, cause.slice.elements) == (Status.ANOMALOUS, ((("os", "iOS"),),))
+        assert -0.75 < cause.slice.change < -0.4
+
+
+def test_a_slice_has_the_values_of_the_newest_bucket_and_is_normal_once_that_has_recovered():
+    """The rows of an hour have the evidence; those of its last bucket say how it is now."""
+    (stand_in,) = segment_metrics([METRIC["likes"]])
+    hour, bucket = rows(1, is_ios, likes=0.4), rows(2, is_ios, likes=0.4, per_day=225)
+    verdict, cause = judge_segments(stand_in, hour, calm(hour, "likes"), 6, lambda: bucket)
+    now = (bucket["days_ago"] == 0) & (bucket["os"] == "iOS")
+    assert verdict.status is Status.ANOMALOUS
+    assert (verdict.value, cause.slice.value) == (bucket.loc[now, "likes"].sum(),) * 2
+    verdict, cause = judge_segments(stand_in, hour, calm(hour, "likes"), 6, lambda: rows(3, per_day=225))
+    assert (verdict.status, cause) == (Status.NORMAL, None)
+
+
+def test_more_series_need_more_evidence():
+    assert least_evidence(6, 7) - least_evidence(2, 7) == pytest.approx(np.log(3))
+    assert least_evidence(2, 12) > least_evidence(2, 7)
 
 
 def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only_one():
@@ -401,7 +430,7 @@ def test_a_segment_is_named_in_tables_titles_and_on_pages():
 
 
 def test_slices_are_watched_as_the_catalogue_says():
-    assert [m.name for m in segment_metrics(METRICS)] == ["views.slices", "messages.slices"]
+    assert [m.segments_of for m in segment_metrics(METRICS)] == [m.name for m in METRICS]
     assert {m.name for m in segment_metrics(METRICS)} <= stand_in_names(METRIC)
     assert "a.slices" not in stand_in_names(METRIC), "a metric may be called so"
     with pytest.raises(ValueError, match="slices='sometimes' must be"):

@@ -16,7 +16,8 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judge import judge_series, verdicts
+from alerting.pipeline.judged import verdicts
+from alerting.pipeline.related import judge_series
 
 DAY = 96  # buckets
 HOUR = 4
@@ -94,3 +95,17 @@ def test_a_metric_with_a_rhythm_at_half_for_two_days_stays_off():
     events = [event for event in events_of(values, RULES["auto"]) if event[1] >= 0]
     assert [event for event, _ in events if event is not EventKind.WORSENED] == [EventKind.OPENED, EventKind.RESOLVED]
     assert events[-1][1] >= 2 * DAY
+
+
+@pytest.mark.parametrize("name", ["auto", "sudden"])
+def test_a_small_count_may_be_zero_by_chance_and_a_larger_one_may_not(name):
+    """Of six a bucket at night none may come, even if that was not so for two weeks. Where forty are expected it is an outage."""
+    index = pd.date_range("2026-01-05", periods=42 * DAY, freq="15min", tz="UTC")
+    night = index.hour < 6
+    values = pd.Series(np.maximum(np.random.default_rng(5).poisson(np.where(night, 6, 40)), 1.0), index)
+    at_night, at_noon = 40 * DAY + 3 * HOUR, 40 * DAY + 12 * HOUR
+    values.iloc[[at_night, at_noon]] = 0.0
+    judged = judge_series(Metric("a", {"en": "a"}, "t", count("value"), RULES[name]), values, "UTC")
+    assert [judged["status"].iloc[at] for at in (at_night, at_noon)] == ["normal", "anomalous"]
+    frame = judge_series(Metric("a", {"en": "a"}, "t", count("value"), RULES[name], form="number"), values, "UTC")
+    assert frame["status"].iloc[at_night] == "anomalous", "a number that is no count has no such noise"

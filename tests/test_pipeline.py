@@ -26,7 +26,7 @@ from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
 from alerting.pipeline.context import RunContext, last_closed_bucket
 from alerting.pipeline.deliver import follow_up
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.sources.base import BaseSource
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore

@@ -12,7 +12,7 @@ from alerting.model.run import Reading
 from alerting.model.verdict import Verdict
 from alerting.pipeline.advance import REOPENABLE_FOR, PreviousState, StateChange, advance_state
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.segment_watch import SegmentResult
 
 WatchSegments = Callable[[Sequence[Verdict]], SegmentResult]  # verdicts of a run -> those of the watched segments

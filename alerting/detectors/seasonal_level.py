@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector, Limits
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, BandColumns, BaseDetector, Limits
 from alerting.detectors.baselines import usual_gap
 from alerting.detectors.day_shape import WEEK, LocalDays, daily_levels, usual_levels, usual_shape
 from alerting.detectors.seasonal_fit import MIN_NOISE, NOISE_DAYS, POWER, Fit, fit_noise, fit_weights, shift_above_zero
@@ -24,7 +24,6 @@ from alerting.detectors.windows import quantiles, window_max
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
-OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage
 FITTED_ON = (0,)  # weekdays at whose beginning counts and their ratios are fitted; other numbers are restless: every night
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
 
@@ -158,34 +157,42 @@ class SeasonalLevel(BaseDetector):
         low, high, expected = np.full(shape.shape, -np.inf), np.full(shape.shape, np.inf), np.full(shape.shape, np.nan)
         for i, (window, before, held) in enumerate(spans.questions(map(late, track.forecasts(model.weights)), usual)):
             seen, last = track.windows[window], track.windows[spans.last(window)]
-            least = floor * (HELD if held else 1)
             constant, per_count = map(late, model.law[i])
             noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(late(seen.size) * before, 1e-300))
             reach = POWER * self.k * late(model.caution) * np.maximum(noise, MIN_NOISE)
-
-            # The window's own limits, as ratios; the way back to the usual level is off only as far beyond it
-            lowest = before * np.minimum(_level_at(1 - np.minimum(reach, 1)), 1 - least)
-            lowest = np.minimum(lowest, usual * (1 - least))
-            highest = before * np.maximum(_level_at(1 + self.up * reach), 1 + self.up * least)
-            highest = np.maximum(highest, usual * (1 + self.up * least))
-            mirrored = usual * usual / before
-            lowest = np.where(before > usual * (1 + RETURN), np.minimum(lowest, mirrored), lowest)
-            highest = np.where(usual > before * (1 + RETURN), np.maximum(highest, mirrored), highest)
+            ratios = self._ratios(before, usual, reach, floor * (HELD if held else 1))
 
             # In units of the value: both the window and its last buckets must be beyond
-            sides = [(ratio, before - self.agree * (before - ratio)) for ratio in (lowest, highest)]
+            sides = [(ratio, before - self.agree * (before - ratio)) for ratio in ratios]
             (low_all, low_last), (high_all, high_last) = ((seen.value_for(a, first), last.value_for(b, first)) for a, b in sides)
             enough = late(seen.enough)
             low = np.fmax(low, np.where(enough, np.minimum(low_all, low_last), np.nan))
             high = np.fmin(high, np.where(enough, np.maximum(high_all, high_last), np.nan))
             expected = np.where(np.isnan(expected) & enough, before * shape, expected)
-        low = np.where(model.is_count & (expected >= OUTAGE_COUNT), np.maximum(low, 0.5), low)
+        bunch = np.maximum(1.0, late(model.law[0])[1])  # units that come together
+        low = np.where(model.is_count & (expected >= OUTAGE_COUNT * bunch), np.maximum(low, 0.5), low)
         known = np.isfinite(expected) & (low > -np.inf) & (high < np.inf)
         off = (expected < low) | (expected > high)
         expected = np.where(off, usual * shape, expected)  # a level that is off is not to be expected
         low, high = np.minimum(low, expected), np.maximum(high, expected)
         low, expected, high = (np.where(known, side - late(model.shift), np.nan) for side in (low, expected, high))
         return low, expected, high
+
+    def _ratios(
+        self, before: np.ndarray, usual: np.ndarray, reach: np.ndarray, least: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest normal ratio of a window to the shape, from the level before it and the usual one.
+
+        The way back to the usual level is off only as far beyond it.
+        """
+        lowest = before * np.minimum(_level_at(1 - np.minimum(reach, 1)), 1 - least)
+        lowest = np.minimum(lowest, usual * (1 - least))
+        highest = before * np.maximum(_level_at(1 + self.up * reach), 1 + self.up * least)
+        highest = np.maximum(highest, usual * (1 + self.up * least))
+        mirrored = usual * usual / before
+        lowest = np.where(before > usual * (1 + RETURN), np.minimum(lowest, mirrored), lowest)
+        highest = np.where(usual > before * (1 + RETURN), np.maximum(highest, mirrored), highest)
+        return lowest, highest
 
 
 class Calendar(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, SIGMA, BandColumns, BaseDetector, Limits
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BandColumns, BaseDetector, Limits
 from alerting.detectors.baselines import at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import hold_until_next, lagged, max_around, quantiles, recent_median, values_before, window_max
@@ -17,6 +17,7 @@ from alerting.detectors.windows import hold_until_next, lagged, max_around, quan
 SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
 COARSE_STEP = 1800  # seconds; a week of longer buckets has too few of them to show its tail around one time of day
+COUNT_WIDTH = 6.5 * 0.5**0.5  # of the band in roots, if a change is that of two Poisson counts
 ROUNDING = 1e-9  # share of the value: the square of a root is not exactly the number
 
 
@@ -67,7 +68,10 @@ class Sudden(BaseDetector):
             plain = self._limits(grid.select(below_zero), roots=False)
             limits[:, below_zero] = np.where(lowest[below_zero] < 0, plain, limits[:, below_zero])
         usual = slot_quantile(grid, grid.values, self.days, 0.5)[:, grid.since :]
-        band = dict(zip(BAND, _guarded(limits, lowest), strict=True))
+        trials = grid.trials[:, grid.since :]
+        counted = grid.is_count[:, None] & ((trials != 1) | (lowest >= 1))  # not a ratio whose denominator is unknown
+        trials = np.where(counted, trials, np.inf)
+        band = dict(zip(BAND, _guarded(limits, lowest, trials), strict=True))
         return {**band, "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
 
     def _limits(self, grid: SeriesGrid, roots: bool) -> np.ndarray:
@@ -149,15 +153,21 @@ class Sudden(BaseDetector):
         return np.stack([low, np.clip(np.where(apart, smooth, (near + smooth) / 2), low, high), high])
 
 
-def _guarded(limits: np.ndarray, lowest: np.ndarray) -> Limits:
+@np.errstate(invalid="ignore")
+def _guarded(limits: np.ndarray, lowest: np.ndarray, trials: np.ndarray) -> Limits:
     """Return the limits with what the lowest value of the past says about zero.
 
     A metric that was never below zero is not expected there. One that was always above it has its low limit at half of its lowest
-    value or higher, so that an outage is outside.
+    value or higher, so that an outage is outside. But a small count may be lower by chance, even 0: its limit is, in roots, as
+    far from what is expected as 0 is from OUTAGE_COUNT, and farther where the band is wider than counting alone makes it.
+    `trials`: 1 for counts, the denominator for ratios, infinite for other values.
     """
     low, expected, high = limits
-    floor = np.where(lowest >= 0, lowest / 2, -np.inf)
     expected = np.where(lowest >= 0, np.maximum(expected, 0), expected)
+    root = np.sqrt(expected * trials)
+    bunch = np.maximum(1.0, (np.sqrt(high * trials) - root) / COUNT_WIDTH)
+    chance = np.maximum(root - np.sqrt(OUTAGE_COUNT) * bunch, 0) ** 2 / trials
+    floor = np.where(lowest >= 0, np.where(np.isfinite(trials), np.minimum(lowest / 2, chance), lowest / 2), -np.inf)
     rounding = ROUNDING * np.abs(expected)
     return np.minimum(np.fmax(low, floor), expected - rounding), expected, np.maximum(high, expected + rounding)
 

@@ -74,7 +74,7 @@ class Spans(NamedTuple):
         return sum(self.sizes)
 
 
-class Window:
+class WindowSums:
     """The last buckets of a track up to each bucket: sums of what was seen and of the shape, weighted with the trials."""
 
     def __init__(self, track: Track, buckets: int, before: np.ndarray, filled: np.ndarray) -> None:
@@ -115,7 +115,7 @@ class Track:
         return other
 
     @cached_property
-    def windows(self) -> dict[int, Window]:
+    def windows(self) -> dict[int, WindowSums]:
         """The windows that are judged and their last parts, by their lengths."""
         lengths = sorted({*self.spans.windows, *map(self.spans.last, self.spans.windows)})
         out = {}
@@ -124,7 +124,7 @@ class Track:
             if buckets > 1:
                 before[..., 1:] = total[..., :-1]
                 filled[:, 1:] = window_counts(self._known, buckets - 1)[:, :-1]
-            out[buckets] = Window(self, buckets, before, filled)
+            out[buckets] = WindowSums(self, buckets, before, filled)
         return out
 
     def learned_ratio(self, window: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judge import NUMBERS, JudgedMetrics
+from alerting.pipeline.judged import NUMBERS, JudgedMetrics
 from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened

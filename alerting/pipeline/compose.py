@@ -27,7 +27,7 @@ from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.daily import daily_summary
 from alerting.pipeline.explain import rarity, same_time_before
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
 
@@ -230,10 +230,11 @@ def _normal_metrics(
     ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics
 ) -> Iterator[Metric]:
     """Yield the metrics that can be called normal beside a verdict: no members, nor those that moved with it, if within their
-    bands, nor those whose episode is not over."""
+    bands, nor those whose episode, or that of a segment, is not over."""
     statuses, members = judged.statuses(shown.bucket), event.incident.members if event.incident else ()
     left_out = {event.metric, *(member.metric for member in members)}
     left_out |= {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
+    left_out |= {metric.segments_of for metric in ctx.segment_metrics if metric.name in left_out}
     for metric in ctx.metrics:
         is_normal = statuses.get(metric.name) == Status.NORMAL.value and metric.name not in left_out
         if is_normal and not judged.verdict(metric.name, shown.bucket).moved_with(shown):

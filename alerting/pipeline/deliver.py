@@ -21,7 +21,7 @@ from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
 from alerting.pipeline.finish import SlowTables
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 
 VERDICT_NUMBERS = ["value", "low", "expected", "high", "score"]
 MAX_METRICS = 24  # metrics that a table or a chart can show one by one

@@ -22,7 +22,7 @@ from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarI
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.judge import JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 
 WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause

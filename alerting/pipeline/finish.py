@@ -17,7 +17,8 @@ from alerting.pipeline.compose import compose
 from alerting.pipeline.context import DueBuckets, RunContext, clock
 from alerting.pipeline.deliver import commit, deliver
 from alerting.pipeline.explain import explain
-from alerting.pipeline.judge import JudgedMetrics, judge
+from alerting.pipeline.judge import judge
+from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import merged, read_pending
 
 

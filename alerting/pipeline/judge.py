@@ -2,179 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alerting import detectors
-from alerting.detectors.bands import BandColumns, series_columns
-from alerting.detectors.series_grid import NightlyCache, SeriesGrid
-from alerting.detectors.verdicts import (
-    REARM_AFTER,
-    REARM_BY,
-    SUPPORT_FOR,
-    USUAL_GAP,
-    PriorVerdicts,
-    Sides,
-    judge_values,
-    sides_off,
-)
-from alerting.detectors.windows import window_max
+from alerting.detectors.bands import series_columns
+from alerting.detectors.series_grid import NightlyCache
+from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, USUAL_GAP, PriorVerdicts
 from alerting.incidents.grouping import MetricTree
 from alerting.model.errors import caught
-from alerting.model.incident import Incident, Member
-from alerting.model.metric import Metric
+from alerting.model.incident import Incident
 from alerting.model.run import Reading
-from alerting.model.tables import DisplayList
-from alerting.model.verdict import Label, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
+from alerting.pipeline.judged import JudgedMetrics, JudgedTail
+from alerting.pipeline.related import Banded, bands_of, judge_related, mask_incidents, position_on
 
 BATCH_SERIES = 64  # series judged at once: numpy's overhead is shared, and the arrays stay in the processor's cache
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
-NUMBERS = ("value", "low", "expected", "high", "score", "usual")
-VERDICT_COLUMNS = ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual")  # in the order of Verdict
-NO_BUCKETS = {name: np.empty(0, dtype=object) for name in VERDICT_COLUMNS}
 LABELS_FOR = timedelta(days=100)  # no detector looks back further than that: older labels change nothing
-MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's values may be a new level and are not masked
-MASKED_LABELS = (Label.REAL, Label.EXPECTED)
-WEEK, DAY = timedelta(days=7), timedelta(days=1)
-MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
 RULES = tuple({rule for rules in REARM_BY.values() for rule in rules})
-
-
-@dataclass(frozen=True)
-class JudgedTail:
-    """The newest judged buckets of one metric, from position `first` of its series on: the columns of `detectors.judge`."""
-
-    first: int
-    columns: dict[str, np.ndarray]
-    seconds: float = 0.0
-
-
-@dataclass
-class JudgedMetrics(Mapping[str, pd.DataFrame]):
-    """The judged metrics of a run: a mapping of metric -> frame on its full UTC grid. A frame is built on first access.
-
-    It has the columns value, low, expected, high, score, status, rule, usual, news. Its verdicts are those of the due
-    buckets and, for three days before them, those in the store; elsewhere they are NaN and "".
-    """
-
-    ctx: RunContext
-    reading: Reading
-    tails: dict[str, JudgedTail]
-    labelled: Sequence[Incident] = ()
-    due: Sequence[DueBuckets] = ()
-    _frames: dict[str, pd.DataFrame] = field(default_factory=dict)
-
-    @classmethod
-    def of_frames(cls, ctx: RunContext, frames: Mapping[str, pd.DataFrame], reading: Reading) -> JudgedMetrics:
-        """Return series that were judged as a whole, such as those of a replay."""
-        tails = {
-            name: JudgedTail(0, {str(column): values.to_numpy() for column, values in frame.items()})
-            for name, frame in frames.items()
-        }
-        return cls(ctx, reading, tails, _frames=dict(frames))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tails)
-
-    def __len__(self) -> int:
-        return len(self.tails)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.tails
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        if name in self._frames:
-            return self._frames[name]
-        series, tail = self.reading.series[name], self.tails[name]
-        n = len(series)
-        columns: dict[str, np.ndarray] = {column: np.full(n, np.nan) for column in NUMBERS}
-        columns |= {"value": series.to_numpy(float).copy(), "news": np.zeros(n, bool)}
-        columns |= {column: np.full(n, "", dtype=object) for column in ("status", "rule")}
-
-        since = series.index[-1].to_pydatetime() - band_span(self.ctx.metric(name)) if n else None
-        for verdict in self.ctx.store.judged(name, since) if since else []:
-            position = _position(series.index, verdict.bucket)
-            if not 0 <= position < tail.first:
-                continue
-            for column in NUMBERS[1:]:
-                columns[column][position] = verdict.numbers[column]
-            columns["status"][position], columns["rule"][position] = verdict.status.value, verdict.reason
-            columns["news"][position] = verdict.is_new
-
-        for column, part in tail.columns.items():
-            columns[column][tail.first :] = part
-        self._frames[name] = pd.DataFrame(columns, index=series.index)
-        return self._frames[name]
-
-    def whole(self, name: str) -> pd.DataFrame:
-        """Return the frame of the metric with every bucket judged, however long ago it was."""
-        if name in self.tails and self.tails[name].first == 0:
-            return self[name]
-        metric, series = self.ctx.metric(name), self.reading.series[name]
-        masked = mask_incidents(name, series, self.labelled, series.index[-1]) if len(series) else series
-        volume = self.reading.volumes.get(name)
-        return detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
-
-    @cached_property
-    def verdicts(self) -> DisplayList[Verdict]:
-        """The verdicts of the due buckets, in the order in which the buckets end, then in that of the catalogue."""
-        parts = {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self}
-        return _by_end(self.due, parts)
-
-    def warmup_verdicts(self) -> list[Verdict]:
-        """Return the verdicts before the first due bucket of new metrics: a chart shows them."""
-        out: list[Verdict] = []
-        for item in self.due:
-            name, step = item.metric.name, item.metric.step
-            if item.first_look and name in self:
-                first = self.reading.series[name].index[0] + self.tails[name].first * step
-                out += _verdicts(name, self.columns(replace(item, first=first.to_pydatetime(), last=item.begin - step)))
-        return out
-
-    def columns(self, item: DueBuckets) -> dict[str, Any]:
-        """Return the columns of the due buckets of a metric, and `bucket`, their starts."""
-        tail, index = self.tails[item.metric.name], self.reading.series[item.metric.name].index
-        first, last = max(_position(index, item.begin), tail.first), _position(index, item.last) + 1
-        part = slice(first - tail.first, max(first, last) - tail.first)
-        return {"bucket": index[first:last].to_pydatetime(), **{name: column[part] for name, column in tail.columns.items()}}
-
-    def statuses(self, bucket: datetime) -> dict[str, str]:
-        """Return metric -> status of its bucket at that time, for the judged metrics."""
-        out = self.ctx.store.statuses(bucket)
-        for name, tail in self.tails.items():
-            position = _position(self.reading.series[name].index, bucket) - tail.first
-            if 0 <= position < len(tail.columns["status"]):
-                out[name] = str(tail.columns["status"][position])
-        return {name: status for name, status in out.items() if name in self.tails}
-
-    def verdict(self, name: str, bucket: datetime) -> Verdict:
-        """Return the verdict of a metric's bucket, which is on its grid."""
-        tail = self.tails[name]
-        position = _position(self.reading.series[name].index, bucket) - tail.first
-        if 0 <= position < len(tail.columns["status"]):
-            row = {column: tail.columns[column][position] for column in ("status", *NUMBERS)}
-        else:  # judged by an earlier run
-            row = self[name].iloc[position + tail.first].to_dict()
-        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-        return Verdict(name, bucket, Status(row["status"]), value, low, expected, high, score, usual=usual)
-
-    def newest(self, name: str) -> dict[str, Any]:
-        """Return the newest bucket and its columns, from the store where this run had nothing to judge."""
-        tail, index = self.tails[name], self.reading.series[name].index
-        if len(tail.columns["value"]):
-            position = len(index) - 1 - tail.first
-            return {"bucket": index[-1], **{column: values[position] for column, values in tail.columns.items()}}
-        row = {**dict.fromkeys(NUMBERS, float("nan")), "status": "", "rule": "", "news": False}
-        for verdict in self.ctx.store.judged(name, index[-1].to_pydatetime())[:1]:
-            row = {**verdict.numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.is_new}
-        return {"bucket": index[-1], **row}
 
 
 def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: datetime | None = None) -> JudgedMetrics:
@@ -276,7 +125,7 @@ def _batch_bands(
     earlier = max(0, first - SUPPORT_FOR // metrics[0].step)
     masked = [mask_incidents(metric.name, part, labelled, index[-1]) for metric, part in zip(metrics, series, strict=True)]
     volumes = [reading.volumes.get(metric.name) for metric in metrics]
-    bands = _bands(metrics, masked, ctx.zone, volumes, earlier, cache) if first < len(index) else None
+    bands = bands_of(metrics, masked, ctx.zone, volumes, earlier, cache) if first < len(index) else None
     out = []
     for number, metric in enumerate(metrics):
         values = series[number].to_numpy(float)
@@ -287,96 +136,10 @@ def _batch_bands(
     return [replace(one, seconds=seconds) for one in out]
 
 
-def _bands(
-    metrics: Sequence[Metric],
-    series: Sequence[pd.Series],
-    zone: str,
-    volumes: Sequence[pd.Series | None],
-    since: int = 0,
-    cache: NightlyCache | None = None,
-) -> BandColumns:
-    """Return the bands of metrics with one detector and one grid, from position `since` on."""
-    values = np.stack([one.to_numpy(float) for one in series])
-    counts = np.array([metric.counted for metric in metrics])
-    denominators = None
-    if any(volume is not None for volume in volumes):
-        unknown = np.full(values.shape[1], np.nan)
-        index = series[0].index
-        denominators = np.stack([unknown if one is None else one.reindex(index).to_numpy(float) for one in volumes])
-    grid = SeriesGrid.at(series[0].index, values, zone, since, cache, counts, denominators)
-    return metrics[0].rule.bands(grid)
-
-
-def band(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
-    """Return the band of every bucket of a series (float64, full UTC grid); `volume`: the denominator of a ratio."""
-    return pd.DataFrame(series_columns(_bands([metric], [series], zone, [volume]), 0), index=series.index)
-
-
-@dataclass(frozen=True)
-class Banded:
-    """A metric's values and the columns of its band from position `since` on; its verdicts begin at `first`."""
-
-    metric: Metric
-    series: pd.Series
-    band: Mapping[str, np.ndarray | str]
-    volume: pd.Series | None
-    since: int
-    first: int
-    before: PriorVerdicts = PriorVerdicts()
-    seconds: float = 0.0
-
-    def sides_off(self) -> Sides:
-        return sides_off(self.series.to_numpy(float)[self.since :], self.band, self.metric)
-
-    def judge(self, support: Sides | None) -> dict[str, np.ndarray]:
-        """Return the columns of `detectors.judge` from `first` on; `support` begins at `since`."""
-        skipped = self.first - self.since
-        limits = {name: column if isinstance(column, str) else column[skipped:] for name, column in self.band.items()}
-        size = None if self.volume is None else self.volume.to_numpy(float)[self.first :]
-        sides = support and (support[0][skipped:], support[1][skipped:])
-        return judge_values(self.series.to_numpy(float)[self.first :], limits, self.metric, size, self.before, sides)
-
-
-def judge_related(
-    tree: MetricTree, parts: Sequence[Banded], errors: MutableMapping[str, str] | None = None
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return metric -> the columns of `detectors.judge`. What related metrics say weakly at once counts for each of them.
-
-    Where a metric with a common root was off within the last hour, by its own evidence, the band is narrower on that side.
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
-    """
-    by_name, relatives, out = {part.metric.name: part for part in parts if part.band}, tree.relatives(), {}
-    off: dict[str, Sides] = {}
-    for name in relatives:
-        with caught(errors, name):
-            if name in by_name:
-                off[name] = by_name[name].sides_off()
-    for part in parts:
-        name = part.metric.name
-        near = [(by_name[other], off[other]) for other in relatives.get(name, ()) if other in off]
-        with caught(errors, name):
-            out[name] = part.judge(_support(part, near) if near else None) if part.band else NO_BUCKETS
-    return out
-
-
-def _support(part: Banded, relatives: Sequence[tuple[Banded, Sides]]) -> Sides | None:
-    """Return on which side some related metric was off in the hour up to each bucket of `part`; None if nowhere."""
-    width = max(1, SUPPORT_FOR // part.metric.step)
-    sides = np.zeros((2, len(part.series) - part.since), bool)
-    for one, off in relatives:
-        if one.metric.step == part.metric.step:
-            recent = window_max(np.stack(off).astype(float), width) > 0
-            shift = _position(part.series.index, one.series.index[0]) + one.since - part.since
-            first, last = max(0, shift), min(sides.shape[1], shift + recent.shape[1])
-            if first < last:
-                sides[:, first:last] |= recent[:, first - shift : last - shift]
-    return (sides[0], sides[1]) if sides.any() else None
-
-
 def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:
     """Return the position of the first judged bucket; that of a new metric lies `band_span` before its first due one."""
     begin = item.begin - band_span(item.metric) if item.first_look else item.begin
-    return min(max(0, _position(index, begin)), len(index))
+    return min(max(0, position_on(index, begin)), len(index))
 
 
 def _prior_verdicts(
@@ -389,83 +152,7 @@ def _prior_verdicts(
         return PriorVerdicts(missing)
     rules = np.full(max(1, REARM_AFTER // step), "", dtype=object)
     for bucket, rule in fired:
-        position = _position(index, bucket) - len(values) + len(rules)
+        position = position_on(index, bucket) - len(values) + len(rules)
         if 0 <= position < len(rules):
             rules[position] = rule
     return PriorVerdicts(missing, rules)
-
-
-def _position(index: pd.DatetimeIndex, bucket: datetime) -> int:
-    """Return the position of a bucket on the grid, also beyond its ends."""
-    if len(index) < 2:
-        return int((pd.Timestamp(bucket) > index[0]) - (pd.Timestamp(bucket) < index[0])) if len(index) else 0
-    first, second = index.asi8[:2].tolist()  # plain integers, which are fast: this is called thousands of times
-    return (round(bucket.timestamp() * 1e6) * UNITS[index.unit] // 10**6 - first) // (second - first)
-
-
-def judge_series(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
-    """Judge every bucket of one series (float64, full UTC grid) by the metric's detector: the columns of `detectors.judge`."""
-    return detectors.judge(series, band(metric, series, zone, volume), metric, volume)
-
-
-def judge_whole(
-    metrics: Sequence[Metric],
-    series: Mapping[str, pd.Series],
-    zone: str,
-    volumes: Mapping[str, pd.Series],
-    errors: MutableMapping[str, str] | None = None,
-) -> dict[str, pd.DataFrame]:
-    """Judge every bucket of each metric's series, related metrics together, as a run does.
-
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
-    """
-    parts = []
-    for metric in metrics:
-        values, volume = series[metric.name], volumes.get(metric.name)
-        with caught(errors, metric.name):
-            parts.append(Banded(metric, values, series_columns(_bands([metric], [values], zone, [volume]), 0), volume, 0, 0))
-    judged = judge_related(MetricTree(metrics), parts, errors)
-    return {name: pd.DataFrame(columns, index=series[name].index) for name, columns in judged.items()}
-
-
-def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:
-    """Return the verdicts of the due buckets of judged frames, in the order in which the buckets end, then in that of `due`."""
-    parts = {item.metric.name: judged[item.metric.name].loc[item.begin : item.last] for item in due if item.metric.name in judged}
-    return _by_end(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
-
-
-def _verdicts(metric: str, columns: Mapping[Any, Any]) -> Iterator[Verdict]:
-    rows = zip(columns["bucket"], *(columns[name].tolist() for name in VERDICT_COLUMNS), strict=True)
-    return (Verdict(metric, bucket, Status(status), *numbers) for bucket, status, *numbers in rows)
-
-
-def _by_end(due: Sequence[DueBuckets], columns: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
-    steps = {item.metric.name: item.metric.step for item in due}
-    made = [verdict for name, part in columns.items() for verdict in _verdicts(name, part)]
-    return DisplayList(sorted(made, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
-
-
-def mask_incidents(name: str, series: pd.Series, incidents: Sequence[Incident], first: datetime) -> pd.Series:
-    """Return the series (float64, full UTC grid) from which the bands of buckets from `first` on are made.
-
-    Real and expected incidents are masked with NaN, since their values are not normal; a false alarm is normal, and stays.
-    Values before a new level are scaled to it: by the median ratio of its first day to the same times a week before.
-    """
-    for incident in incidents:
-        member = incident.member(name)
-        if member is None or incident.label is None:
-            continue
-        if incident.label in MASKED_LABELS and member.until and member.until + MASK_AFTER <= first:
-            series = series.where((series.index < member.since) | (series.index >= member.until))
-        elif incident.label is Label.NEW_TREND:
-            series = _scale_to_new_level(series, member)
-    return series
-
-
-def _scale_to_new_level(series: pd.Series, member: Member) -> pd.Series:
-    new = series.loc[member.since : member.since + DAY]
-    ratios = (new.to_numpy() / series.reindex(new.index - WEEK).to_numpy())[1:]  # the first bucket is of both levels
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    if len(ratios) < MIN_LEVEL_BUCKETS:
-        return series
-    return series.where(series.index >= member.since, series * float(np.median(ratios)))

@@ -1,18 +1,20 @@
 """Alert on a segment that breaks while the total stays normal, as when a source of traffic fails and others make up for it.
 
 Each metric with `slices="alert"` has a stand-in metric, `views.slices`: its verdicts are those of the segment with the most
-evidence. It has an episode and joins incidents as any metric does, from two anomalous buckets in a row on. With "digest" it
-is a line of the daily message. `MIN_EVIDENCE` allows for the hundreds of segments tested (multiple comparisons).
+evidence in the rows of the last hour, if its newest bucket agrees. It has an episode and joins incidents as any metric does, from
+two anomalous buckets in a row on. With "digest" it is a line of the daily message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from math import copysign
+from functools import partial
+from math import copysign, log
 
+import numpy as np
 import pandas as pd
 
 from alerting.model.errors import caught
@@ -21,13 +23,17 @@ from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EpisodeState, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.rootcause.expectation import HISTORY_DAYS, explain_rows
+from alerting.rootcause.expectation import HISTORY_DAYS, SegmentHistory, explain_rows
+from alerting.rootcause.explain import COUNT, Candidate, explain
+from alerting.rootcause.search import Condition, SearchOptions
 
-MIN_EVIDENCE = 12.0  # nats; without any incident the highest of 896 was 7.6 on the sample app (docs/rootcause.md)
-MIN_VOLUME_SHARE = 0.05  # share of the total that a segment must have
-MIN_CHANGE = 0.3  # relative change that it must have
-MIN_EXPECTED = 50.0  # units that must be expected of it
+MIN_EVIDENCE = 5.0  # nats beyond the logarithm of the number of segments (multiple comparisons; docs/rootcause.md)
+MIN_VOLUME_SHARE = 0.05  # share of the total that a segment must have: each set of attributes has 20 such segments at most
+MIN_CHANGE = 0.3  # relative change that it must have, in the window or in its newest bucket
+MIN_EXPECTED = 50.0  # units that must be expected of it in the window
 MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
+WINDOW = timedelta(hours=1)  # whose rows are judged, where buckets are shorter
+AGREE = 0.5  # share of the window's change that its newest bucket must have: what has recovered is normal
 SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
 DAY = timedelta(days=1)
 POLICY = Policy(need=2, window=2, recover=2)
@@ -72,15 +78,18 @@ def request_segments(ctx: RunContext, due: Sequence[DueBuckets]) -> dict[str, Fu
         return {}
     pool = ThreadPoolExecutor(1, "slices")  # a source runs one query at a time
     rows = ctx.source.rows
-    out = {name: pool.submit(rows, ctx.slices[name], item.last - HISTORY_DAYS * DAY, item.end) for name, item in items.items()}
+    out = {
+        name: pool.submit(rows, ctx.slices[name], item.end - max(WINDOW, item.metric.step) - HISTORY_DAYS * DAY, item.end)
+        for name, item in items.items()
+    }
     pool.shutdown(wait=False)
     return out
 
 
 def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Reading) -> SegmentResult:
-    """Judge the segments of the newest bucket of each watched metric, by the rows that `reading.slices` brings.
+    """Judge the segments of the last hour of each watched metric, by the rows that `reading.slices` brings.
 
-    If the total is anomalous (its root cause covers the segments) or missing, the verdict is unknown.
+    If the total was anomalous (its root cause covers the segments) or missing within the hour, the verdict is unknown.
     """
     newest = {verdict.metric: verdict for verdict in verdicts}
     out = SegmentResult()
@@ -88,11 +97,16 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
         total = newest.get(metric.segments_of)
         if total is None or metric.query not in reading.slices or metric.scan in reading.incomplete:  # rows of a later bucket
             continue
-        if total.status is not Status.NORMAL:
+        since, end = min(total.bucket, total.bucket + metric.step - WINDOW), total.bucket + metric.step
+        before = {verdict.bucket: verdict.status for verdict in ctx.store.judged(total.metric, since)}
+        before |= {v.bucket: v.status for v in verdicts if v.metric == total.metric and v.bucket >= since}
+        if total.status is not Status.NORMAL or {Status.ANOMALOUS, Status.MISSING} & {*before.values()}:
             out.verdicts.append(Verdict(metric.name, total.bucket, Status.UNKNOWN))
             continue
+        newest_rows = partial(ctx.source.rows, ctx.slices[metric.query], total.bucket - HISTORY_DAYS * DAY, end)
         with caught(out.errors, metric.name):
-            verdict, cause = judge_segments(metric, reading.slices[metric.query].result(SEGMENTS_WAIT), total)
+            rows = reading.slices[metric.query].result(SEGMENTS_WAIT)
+            verdict, cause = judge_segments(metric, rows, total, len(ctx.segment_metrics), newest_rows)
             out.verdicts.append(verdict)
             if cause is not None:
                 out.causes[metric.name] = cause
@@ -109,21 +123,83 @@ def without_open_totals(segments: SegmentResult, stand_ins: Sequence[Metric], ep
 
 
 def judge_segments(
-    metric: Metric, rows: pd.DataFrame, total: Verdict, min_evidence: float = MIN_EVIDENCE
+    metric: Metric, rows: pd.DataFrame, total: Verdict, watched: int = 1, newest_rows: Callable[[], pd.DataFrame] | None = None
 ) -> tuple[Verdict, RootCause | None]:
     """Return the verdict of the segment with the most evidence, and the segment as a cause; normal where evidence is short.
 
-    `rows`: as a query of `sql/slices` returns them. The score is the evidence over `min_evidence`, with the sign of the change.
+    `rows`: of the window, as a query of `sql/slices` returns them. `watched`: the number of metrics whose segments are watched.
+    `newest_rows`: gives the rows of the newest bucket alone, where the window has more: its values are those of the verdict.
+    The score is the evidence over the least, with the sign of the change.
     """
-    unchanged = replace(total, metric=metric.name, expected=total.value)  # segments against the total as it is
-    explained, _, attributes = explain_rows(metric, rows, unchanged, order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
-    big = [c for c in explained.candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= MIN_CHANGE and c.effect != "mix"]
-    found = next((c for c in big if metric.form == "ratio" or c.expected >= MIN_EXPECTED), None)
-    if found is None or found.score < min_evidence:
-        return Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0), None
-    score = copysign(found.score / min_evidence, found.value - found.expected)
-    half = abs(found.value - found.expected) / abs(score)
-    band = (found.expected - half, found.expected, found.expected + half)
-    segment = Segment(found.conditions, found.value, found.expected)
-    verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, found.value, *band, score, spell_segment(segment.elements))
-    return verdict, RootCause("watched", found.effect, segment, attributes=tuple(attributes), metric=metric.name, at=total.bucket)
+    found, attributes = strongest_segment(metric, rows, total)
+    least = least_evidence(watched, len(attributes))
+    normal = Verdict(metric.name, total.bucket, Status.NORMAL, total.value, expected=total.value, score=0.0)
+    if found is None or found.score < least:
+        return normal, None
+    segment = _measured(metric, newest_rows() if newest_rows and metric.step < WINDOW else rows, total, found.conditions)
+    now, whole = segment.change * np.sign(found.change), abs(found.change)
+    if now < AGREE * whole or max(now, whole) < MIN_CHANGE:
+        return normal, None
+    score = copysign(found.score / least, found.change)
+    half = abs(segment.value - segment.expected) / abs(score)
+    band = (segment.expected - half, segment.expected, segment.expected + half)
+    verdict = Verdict(metric.name, total.bucket, Status.ANOMALOUS, segment.value, *band, score, spell_segment(segment.elements))
+    effect = "rate" if metric.form == "ratio" else found.effect
+    return verdict, RootCause("watched", effect, segment, attributes=tuple(attributes), metric=metric.name, at=total.bucket)
+
+
+def least_evidence(metrics: int, attributes: int) -> float:
+    """Return the evidence (nats) from which a segment is anomalous, by how many segments of the metrics may be large enough."""
+    return MIN_EVIDENCE + log(max(1, metrics * attributes * (attributes + 1) / 2 / MIN_VOLUME_SHARE))
+
+
+def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Candidate | None, list[str]]:
+    """Return the segment with the most evidence of those that are large enough and changed enough, and the rows' attributes.
+
+    Of a ratio its numerator is compared with what the segment's own rate lets expect of its trials.
+    """
+    if metric.form == "ratio":
+        leaves, attributes = _leaves_of_ratio(metric, rows)
+        options = SearchOptions(order=MAX_SEGMENT_ATTRIBUTES, conditions=1)
+        candidates = explain(leaves, attributes, COUNT, options).candidates
+    else:
+        explained, _, attributes = explain_rows(
+            metric, rows, _unchanged(metric, rows, total), MAX_SEGMENT_ATTRIBUTES, conditions=1
+        )
+        candidates = explained.candidates
+    least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # of a change in the newest bucket alone
+    big = (c for c in candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= least and c.expected >= MIN_EXPECTED)
+    return next(big, None), attributes
+
+
+def _unchanged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> Verdict:
+    """Return a verdict whose expected total is the total of the rows: segments are compared with the total as it is."""
+    value = float(rows.loc[rows["days_ago"] == 0, metric.columns[0]].sum())
+    return replace(total, metric=metric.name, value=value, expected=value)
+
+
+def _leaves_of_ratio(metric: Metric, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return leaves with the numerator (value, expected, spread) and the denominator (trials) of a ratio, and their attributes.
+
+    Expected is the leaf's own rate of the days before, times its trials now; scaled, so that the total is as it is.
+    """
+    attributes = [str(name) for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])]
+    part, trials = (SegmentHistory.of(rows, attributes, column) for column in metric.columns)
+    usual = part.before.sum() / max(trials.before.sum(), 1.0)
+    rate = (part.before.sum(axis=1) + usual) / (trials.before.sum(axis=1) + 1.0)  # one trial at the usual rate: never 0 / 0
+    expected = trials.now * rate
+    expected = expected * part.now.sum() / max(expected.sum(), 1e-9)
+    spread = (part.before - trials.before * rate[:, None]).std(axis=1)
+    return part.leaves.assign(value=part.now, expected=expected, spread=spread, trials=trials.now), attributes
+
+
+def _measured(metric: Metric, rows: pd.DataFrame, total: Verdict, elements: tuple[Condition, ...]) -> Segment:
+    """Return the segment with its value and its expected value in these rows."""
+    if metric.form == "ratio":
+        leaves, _ = _leaves_of_ratio(metric, rows)
+    else:
+        leaves = explain_rows(metric, rows, _unchanged(metric, rows, total), order=1, conditions=1)[1]
+    (condition,) = elements
+    sums = leaves[np.logical_and.reduce([leaves[name] == value for name, value in condition])].sum(numeric_only=True)
+    units = max(float(sums["trials"]), 1.0) if metric.form == "ratio" else 1.0
+    return Segment(elements, float(sums["value"]) / units, float(sums["expected"]) / units)
