@@ -130,15 +130,17 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return {name: status for name, status in out.items() if name in self.tails}
 
     def verdict(self, name: str, bucket: datetime) -> Verdict:
-        """Return the verdict of a metric's bucket, which is on its grid."""
+        """Return the verdict of a metric's bucket: of this run, else the stored one; unknown where there is none."""
         tail = self.tails[name]
         position = position_on(self.reading.series[name].index, bucket) - tail.first
         if 0 <= position < len(tail.columns["status"]):
-            row = {column: tail.columns[column][position] for column in ("status", *NUMBERS)}
-        else:  # judged by an earlier run
-            row = self[name].iloc[position + tail.first].to_dict()
-        value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-        return Verdict(name, bucket, Status(row["status"]), value, low, expected, high, score, usual=usual)
+            value, low, expected, high, score, usual = (float(tail.columns[column][position]) for column in NUMBERS)
+            status = Status(tail.columns["status"][position])
+            return Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
+        stored = self.ctx.store.judged(name, bucket)[:1]  # by an earlier run, whose clock may have been ahead of this one's
+        if stored and stored[0].bucket == bucket:
+            return stored[0]
+        return Verdict(name, bucket, Status.UNKNOWN)
 
     def newest(self, name: str) -> dict[str, Any]:
         """Return the newest bucket and its columns, from the store where this run had nothing to judge."""

@@ -69,7 +69,8 @@ def per_crash(world: World, again: set[str]) -> list[str]:
 def _sent(world: World) -> list[tuple[str, str, str]]:
     """Key, key of the answered message and id of what the chat was sent."""
     with closing(sqlite3.connect(f"file:{world.memory}?mode=ro", uri=True, timeout=20)) as db:
-        return [row for row in db.execute(SENT) if destination_of(row[0]) == DEFAULT_DESTINATION]
+        rows = [row for row in db.execute(SENT) if destination_of(row[0]) == DEFAULT_DESTINATION]
+    return [(key, to, number.removeprefix("photo-")) for key, to, number in rows]  # an entry with a picture says so
 
 
 def _ended(sent: Sequence[tuple[str, str, str]], incident: Planted) -> bool:
