@@ -196,7 +196,7 @@ def test_what_all_did_is_no_segments_fault_and_what_moved_is_not_called_normal(t
 def test_a_segment_is_named_wherever_it_is_told_and_its_totals_fall_is_the_totals(tmp_path):
     """Ads stop and organic views make up for them; later organic views stop as well."""
     feed = Feed().hit(0.1, 4, 30, source="ads").hit(1.5, 4, 9, source="organic").hit(0.4, 10, 30, source="organic")
-    story = Story.of(feed, tmp_path)
+    story = Story.of(feed, tmp_path, ("views",))
     told = {number: story.run(number) for number in range(14)}
     opened = first([*told[5], *told[6]], EventKind.OPENED)  # an hour has the evidence; two buckets in a row
     assert words(opened).startswith("🔴 Views, source ads −9")

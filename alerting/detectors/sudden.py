@@ -61,7 +61,8 @@ class Sudden(BaseDetector):
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
         gap, grid = usual_gap(grid), grid.with_history(self.history)
-        lowest = -window_max(lagged(-grid.values), self.days * grid.per_day)[:, grid.since :]
+        first = max(0, grid.since - self.days * grid.per_day - 1)
+        lowest = -window_max(lagged(-grid.values[:, first:]), self.days * grid.per_day)[:, grid.since - first :]
         limits = self._limits(grid, roots=True)
         below_zero = np.flatnonzero((lowest < 0).any(axis=1))
         if len(below_zero):
