@@ -61,12 +61,13 @@ def fill(clickhouse, table, columns, values):
 
 def own_tables(clickhouse):
     clickhouse.execute(
-        "CREATE TABLE own.posts_log (event_time DateTime, uid UInt64, event_type String, platform String, "
-        "country String, sex String) ENGINE = MergeTree ORDER BY event_time"
+        "CREATE TABLE own.posts_log (event_time DateTime, uid UInt64, platform Enum8('iOS' = 1, 'Android' = 2), "
+        "event_type Enum8('post_view' = 1, 'post_like' = 2, 'post_dislike' = 3, 'it\\'s' = 4), country UInt16, "
+        "sex String) ENGINE = MergeTree ORDER BY event_time"
     )
     event = "['post_view', 'post_like', 'post_dislike', 'it''s'][number % 4 + 1]"
     fill(clickhouse, "posts_log", "event_time, uid, event_type, platform, country, sex",
-         f"at, number % 100, {event}, ['iOS', 'Android'][number % 2 + 1], 'RU', 'f'")  # fmt: skip
+         f"at, number % 100, {event}, ['iOS', 'Android'][number % 2 + 1], 7, 'f'")  # fmt: skip
     clickhouse.execute(
         "CREATE TABLE own.chat (`sent at` DateTime, sender_id UInt64, receiver_id UInt64, os String) "
         "ENGINE = MergeTree ORDER BY `sent at`"
@@ -104,7 +105,9 @@ def test_what_it_writes_runs(house):
     code, said, _ = house.call("doctor")
     assert code == 0, said
     assert "ok  table feed_actions: 2 queries run" in said
-    assert "GROUP BY days_ago, os, country, gender\n" in house.files()["alerting/sql/slices/feed_actions.sql"]
+    segments = house.files()["alerting/sql/slices/feed_actions.sql"]
+    assert "    platform AS os,\n    toString(country) AS country,\n    toString(sex) AS gender,\n" in segments
+    assert "GROUP BY days_ago, os, country, gender\n" in segments
     written = house.files()
     assert "Nothing had to be changed" in house.call("init", "--write")[1]
     assert house.files() == written

@@ -52,6 +52,7 @@ class TableProposal:
     columns: Mapping[str, str]
     actions: Mapping[str, str]
     others: tuple[str, ...] = ()  # tables that would do as well
+    codes: tuple[str, ...] = ()  # attributes that are no texts in the table
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -78,8 +79,9 @@ class TableProposal:
     def _rewrite_code(self, code: str) -> str:
         before, alias, after = code.rpartition(" AS ")
         plain = re.fullmatch(r"(\s+)(\w+),\s*", code)
-        if plain and plain[1] and plain[2] in ATTRIBUTES and self.columns[plain[2]] != plain[2]:
-            return f"{plain[1]}{_quoted(self.columns[plain[2]])} AS {plain[2]},"
+        if plain and plain[2] in ATTRIBUTES and (plain[2] in self.codes or self.columns[plain[2]] != plain[2]):
+            column = _quoted(self.columns[plain[2]])
+            return f"{plain[1]}{f'toString({column})' if plain[2] in self.codes else column} AS {plain[2]},"
         names = "|".join(self.columns)
         changed = re.sub(rf"\b({names})\b", lambda found: _quoted(self.columns[found[1]]), before if alias else code)
         for shipped, own in self.actions.items():
@@ -145,7 +147,9 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
         taken.add(best)
         others = tuple(table for table in fitting if table != best)
         actions = _actions(source, best, fitting[best], settings) if "action" in needed and "action" in fitting[best] else {}
-        out.append(TableProposal(query, best, fitting[best], actions, others))
+        columns, types = fitting[best], tables[best]
+        codes = tuple(name for name in ATTRIBUTES if name in columns and not re.search("String|Enum", types[columns[name]]))
+        out.append(TableProposal(query, best, columns, actions, others, codes))
     if not out:
         names = ", ".join(sorted(tables)[:20]) or "no table that this user may read"
         raise SettingsError(f"init: no table has a time, a user and an action or a receiver: there is {names}")
