@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from alerting.model.verdict import JudgedPoint
 
@@ -48,8 +49,10 @@ def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, 
 
     value, band, edge, is_drawn = list[str](), list[str](), list[tuple[int, int, int]](), False
     for group in groups:
-        seen = [(it.value, it.at) for it in group if it.value is not None]
-        for number, at in sorted({min(seen), max(seen)}, key=lambda one: one[1]) if seen else ():
+        seen = [(it.at, it.value) for it in group if it.value is not None]
+        if len(seen) > 2:
+            seen = sorted({min(seen, key=itemgetter(1)), max(seen, key=itemgetter(1))})
+        for at, number in seen:
             value.append(f"{'L' if is_drawn else 'M'}{x(at)} {y(number)}")
             is_drawn = True
         is_drawn = bool(seen)

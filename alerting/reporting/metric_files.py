@@ -22,7 +22,7 @@ from alerting.reporting.types import IncidentStory, MetricState, MetricTitle, Pa
 from alerting.settings import ROOT, Settings
 from alerting.store.state import ReadOnlyState
 
-MAX_SPARKLINES = 100  # metrics whose last day is read and drawn on the index, those that are not normal first
+MAX_SPARKLINES = 60  # metrics whose last day is read and drawn on the index, those that are not normal first
 MAX_PAGES = 6  # pages of metrics that a run writes: those that are not normal first, then the oldest
 PAGE_AGE = 3000  # seconds for which the page of a normal metric is fresh enough: runs write it once an hour
 MIN_POINTS = 24  # buckets of a sparkline, where they are longer than an hour
