@@ -34,7 +34,8 @@ CLI = {  # module of alerting/cli -> its commands; it is imported at the first u
     "backtest": ["backtest", "budget", "demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
-    "on_call": ["status", "silence", "silences", "unsilence", "labels", "retire", "listen"],
+    "on_call": ["status", "labels", "retire", "listen"],
+    "silences": ["silence", "silences", "unsilence"],
     "drill": ["drill"],
     "doctor": ["doctor"],
 }

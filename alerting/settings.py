@@ -19,7 +19,9 @@ from zoneinfo import ZoneInfo
 
 from alerting.env_file import read_env_file, read_secret_files
 from alerting.model.errors import SettingsError
-from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
+from alerting.model.quiet_hours import QuietHours
+from alerting.model.routing import DEFAULT_DESTINATION, WEBHOOK, Routes, parse_routes
+from alerting.model.schedule import parse_length, parse_week_spans
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +50,7 @@ DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/
     DEFAULT_DESTINATION: Destination(("telegram_token", "telegram_chat"), "set both, or neither to print"),
     "slack": Destination(("slack_url",)),
     "email": Destination(("email_server", "email_from", "email_to"), "set all three, or none"),
-    "webhook": Destination(("webhook_url",)),
+    WEBHOOK: Destination(("webhook_url",)),
 }
 NAMES = tuple(DESTINATIONS)
 
@@ -128,6 +130,8 @@ _mail_server = _matching(
 )
 _users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * for everyone in the chat")
 _countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
+_week = _checked(parse_week_spans)
+_length = _checked(parse_length)
 _mail_sender = _checked(mail_address)
 _mail_receivers = _checked(lambda text: [mail_address(part) for part in text.split(",") if part.strip()])
 _routes = _checked(lambda text: parse_routes(text, NAMES))
@@ -230,6 +234,14 @@ class Settings:
     runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
+    quiet: str = setting("", _week, help="quiet hours, local: '23:00-08:00, Sat-Sun 23:00-10:00'; what is critical rings")
+    quiet_mode: str = setting(
+        "silent",
+        _matching("silent|wait", "'silent' or 'wait'"),
+        help="the rest then: without a sound, or in a summary after them",
+    )
+    escalate: str = setting("", _length, help="time after which a critical incident that nobody took goes to the next route: 30m")
+    oncall: Path = setting("alerting/oncall.csv", _path, help="who is on call, mentioned for @duty: from,until,mention")
     incident_notebook: str = setting(
         "on", _on_off, help="on: notebook 2.2 is executed for each incident, in the background; needs `make notebooks` once"
     )
@@ -264,6 +276,11 @@ class Settings:
         """Return the next time after `at` (aware UTC) at which cron starts a run."""
         seconds = int(at.timestamp()) - 60 * self.cron_minute
         return datetime.fromtimestamp(seconds // 900 * 900 + 900 + 60 * self.cron_minute, UTC)
+
+    @property
+    def quiet_hours(self) -> QuietHours:
+        """Return the quiet hours, without what metrics have of their own."""
+        return QuietHours(parse_week_spans(self.quiet) if self.quiet else (), self.zone, self.quiet_mode)
 
     @property
     def has_catalogue(self) -> bool:

@@ -75,7 +75,7 @@ def compose(event: Event, context: MessageContext) -> Message:
         "late": duration(lateness, reader.language) if is_late else "",
         "dashboard": context.dashboard,
         "run": reader.run_link,
-        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if is_called else "",
+        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if is_called else "",
         "is_label_wanted": actions == ENDING_BUTTONS and incident is not None and incident.label is None,
     }
 
@@ -99,7 +99,10 @@ def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
     """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
     facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
     incident, key = event.incident, f"{event.key}/text"
-    reply_to, text = incident.key if incident and incident.key != key else "", _text("plain", reader, facts, owner=reader.owner)
+    reply_to, text = (
+        incident.key if incident and incident.key != key else "",
+        _text("plain", reader, facts, owner=reader.mention()),
+    )
     return Message(key, event.kind, event.metric, event.bucket, text, reply_to=reply_to, incident=incident.id if incident else "")
 
 
@@ -164,7 +167,7 @@ def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_tr
         "reason": plain_line(reason, MAX_REASON),
         "next_try": reader.at(next_try, near=at) if next_try else "",
     }
-    text = _text("run_failed", reader, facts, owner=reader.owner)
+    text = _text("run_failed", reader, facts, owner=reader.mention())
     key = f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
     return Message(key, EventKind.RUN_FAILED, "", at, text)
 
@@ -204,10 +207,10 @@ def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader:
     return Message(f"run/caught-up/{first.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.CAUGHT_UP, "", first, text)
 
 
-def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) -> Message:
+def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, template: str = "digest") -> Message:
     """Return the first lines of messages that could not be sent in time, the newest last.
 
-    A picture, or an edit, of a text among them has no line.
+    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident. A picture, or an edit, of a text among them has no line.
     """
     texts = {message.key for message in messages}
     unsent = [m for m in messages if m.edits not in texts and not (m.photo and m.reply_to in texts)]
@@ -219,12 +222,13 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) 
     lines = [Markup(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
     facts = {
         "messages": plural(len(unsent), "message", reader.language),
+        "incidents": plural(len(unsent), "incident", reader.language),
         "when": (reader.span(start, end) if end > start else reader.at(start)) if unsent else "",
         "earlier": len(unsent) - len(lines),
         "lines": lines,
     }
-    key = f"run/digest/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
-    return Message(key, EventKind.DIGEST, "", at, render("digest", reader.language, facts))
+    key = f"run/{template.replace('_', '-')}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    return Message(key, EventKind.DIGEST, "", at, render(template, reader.language, facts))
 
 
 def daily_message(summary: DailySummary, reader: Audience) -> Message:

@@ -76,7 +76,8 @@ class Receipt:
 
 @dataclass(frozen=True)
 class ThreadMessage:
-    """A text or a picture of an incident's thread, and its state: waiting, sent, refused, withdrawn or folded."""
+    """A text or a picture of an incident's thread, and its state: waiting, held, sent, refused, withdrawn or
+    folded."""
 
     key: str
     kind: EventKind

@@ -173,10 +173,18 @@ class Store(Protocol):
     def stale(self, before: datetime) -> list[Message]:
         """Return texts that have waited since before then, oldest first; neither edits nor pictures."""
 
-    def merge_into_digest(self, keys: Sequence[str], digest: Message) -> None:
-        """Enqueue the digest in place of those of these messages that still wait, and of their pictures and edits.
+    def held(self) -> list[Message]:
+        """Return the messages that are held back, and the replies that wait for them; pictures without their bytes."""
 
-        A digest whose key is known replaces nothing: it may be sent already, without these messages.
+    def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
+        """Hold back messages that wait: they are not due, nor is what answers them. `released`: held ones that wait again."""
+
+    def merge_into_digest(
+        self, keys: Sequence[str], digest: Message, at: datetime | None = None, released: Sequence[str] = ()
+    ) -> None:
+        """Enqueue the digest in place of those of these messages that wait or are held, and of their pictures and edits.
+
+        `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is known replaces nothing: it may be sent already, without these messages.
         """
 
     def waiting(self, at: datetime | None = None) -> list[Message]:

@@ -17,6 +17,7 @@ from alerting.model.verdict import EventKind
 M = TypeVar("M", Message, ThreadMessage)
 
 DEFAULT_DESTINATION = "telegram"
+WEBHOOK = "webhook"  # what goes there is for programs
 ANY = "*"
 KIND_WORDS = {
     EventKind.RUN_FAILED: "check-failed",

@@ -14,7 +14,9 @@ from alerting.model.clock import EPOCH, first_bucket, nearest_bucket
 from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
+from alerting.model.quiet_hours import QuietHours
 from alerting.model.run import Reading
+from alerting.model.schedule import Shift, on_call
 
 # A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
@@ -48,6 +50,9 @@ class RunContext:
     judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
+    quiet: QuietHours = QuietHours()
+    escalate_after: timedelta | None = None  # to the next route, when nobody has taken a critical incident
+    shifts: tuple[Shift, ...] = ()  # who is on call
     sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed
 
     def metric(self, name: str) -> Metric:
@@ -64,7 +69,8 @@ class RunContext:
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
         """Return the reader for whom messages, or those about a metric, are written at `now`."""
-        return Audience(self.language, self.zone, now, self.run_link, self.owner, day_start=metric.day_start if metric else None)
+        day_start, duty = metric.day_start if metric else None, on_call(self.shifts, now)
+        return Audience(self.language, self.zone, now, self.run_link, self.owner, duty, day_start=day_start)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ STORED: dict[type[Any], dict[str, str]] = {
     Button: _names("text action"),
     ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
     Arrival: _names("query at bucket rows newest"),
-    Silence: _names("scope start until why by id"),
+    Silence: _names("scope start until why by id weekly zone"),
     Run: _names("started at ended well=ok said=outcome"),
 }
 # Names that an older version stored, and that are ignored: their values are not needed any more.

@@ -68,6 +68,11 @@ MIGRATIONS = (  # statements from each version of the schema to the next; never 
         "CREATE TABLE figures (key BLOB PRIMARY KEY, made TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     ),
     ("ALTER TABLE messages ADD COLUMN critical INTEGER NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE silences ADD COLUMN weekly TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE silences ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC'",
+        "CREATE INDEX held ON messages (id) WHERE state = 'held'",
+    ),
 )
 
 
