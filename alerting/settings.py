@@ -237,8 +237,8 @@ class Settings:
     quiet: str = setting("", _week, help="quiet hours, local: '23:00-08:00, Sat-Sun 23:00-10:00'; what is critical rings")
     quiet_mode: str = setting(
         "silent",
-        _matching("silent|wait", "'silent' or 'wait'"),
-        help="the rest then: without a sound, or in a summary after them",
+        _matching("silent|wait", "silent or wait"),
+        help="the rest then: without a sound, or after them in one summary",
     )
     escalate: str = setting("", _length, help="time after which a critical incident that nobody took goes to the next route: 30m")
     oncall: Path = setting("alerting/oncall.csv", _path, help="who is on call, mentioned for @duty: from,until,mention")

@@ -41,8 +41,8 @@ PURE = {
     "reporting/words",
 }  # fmt: skip
 DOORS = {
-    "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings", "env_file",
-    "connections", "failure_notice", "environment", "runner", "reporting", "studies", "cli",
+    "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings",
+    "env_file", "connections", "failure_notice", "environment", "runner", "reporting", "studies", "cli",
 }  # fmt: skip
 WORLD = {
     "os",

@@ -210,7 +210,8 @@ def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader:
 def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, template: str = "digest") -> Message:
     """Return the first lines of messages that could not be sent in time, the newest last.
 
-    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident. A picture, or an edit, of a text among them has no line.
+    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident. A picture, or an
+    edit, of a text among them has no line.
     """
     texts = {message.key for message in messages}
     unsent = [m for m in messages if m.edits not in texts and not (m.photo and m.reply_to in texts)]

@@ -184,7 +184,8 @@ class Store(Protocol):
     ) -> None:
         """Enqueue the digest in place of those of these messages that wait or are held, and of their pictures and edits.
 
-        `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is known replaces nothing: it may be sent already, without these messages.
+        `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is
+        known replaces nothing: it may be sent already, without these messages.
         """
 
     def waiting(self, at: datetime | None = None) -> list[Message]:

@@ -46,5 +46,8 @@ class QuietHours:
         return back, [m.key for m in held if m.incident and _thread(m) in critical]
 
 
+NO_QUIET_HOURS = QuietHours()
+
+
 def _thread(message: Message) -> tuple[str, str]:
     return destination_of(message.key), message.incident

@@ -53,7 +53,8 @@ def _week_span(part: str) -> WeekSpan:
 def week_windows(spans: Sequence[WeekSpan], zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield the windows (begin, end; aware UTC) of the spans that overlap start <= t < end.
 
-    The day of a span is that of its beginning. A local time that happens twice counts from its first to its last; one that is skipped is as long after the jump.
+    The day of a span is that of its beginning. A local time that happens twice counts from its first to its last; one that is
+    skipped is as long after the jump.
     """
     first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start - DAY, end))
     for number in range((last - first).days + 1):

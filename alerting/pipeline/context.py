@@ -14,7 +14,7 @@ from alerting.model.clock import EPOCH, first_bucket, nearest_bucket
 from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
-from alerting.model.quiet_hours import QuietHours
+from alerting.model.quiet_hours import NO_QUIET_HOURS, QuietHours
 from alerting.model.run import Reading
 from alerting.model.schedule import Shift, on_call
 
@@ -50,7 +50,7 @@ class RunContext:
     judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
-    quiet: QuietHours = QuietHours()
+    quiet: QuietHours = NO_QUIET_HOURS
     escalate_after: timedelta | None = None  # to the next route, when nobody has taken a critical incident
     shifts: tuple[Shift, ...] = ()  # who is on call
     sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed

@@ -16,7 +16,7 @@ from alerting.messages.compose import digest_message, root_cause_reply
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
-from alerting.model.quiet_hours import RING, QuietHours
+from alerting.model.quiet_hours import NO_QUIET_HOURS, RING, QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
@@ -124,7 +124,7 @@ def send_waiting(
     now: datetime,
     wait: Callable[[float], None],
     timer: Callable[[], float] = lambda: 0.0,
-    quiet: QuietHours = QuietHours(),
+    quiet: QuietHours = NO_QUIET_HOURS,
 ) -> list[Receipt]:
     """Send what waits, and record each receipt as it comes. Each destination has a thread, so that none waits for another.
 

@@ -1,5 +1,6 @@
 """Messages on their way to their destinations. Each is in one state: waiting, held (for the end of quiet hours, or an answer that
-is not composed yet), sent, refused, withdrawn (not needed any more) or folded (replaced by a digest). Only a receipt makes a message sent, and no other process can take that back."""
+is not composed yet), sent, refused, withdrawn (not needed any more) or folded (replaced by a digest). Only a receipt makes a
+message sent, and no other process can take that back."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class Outbox:
             LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
               AND before.key NOT IN ('', m.key)
             WHERE m.state = 'waiting' AND m.due <= ?
-              AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') NOT IN ('waiting', 'held') END
+              AND CASE WHEN m.edits <> '' THEN before.state = 'sent'
+                ELSE COALESCE(before.state, '') NOT IN ('waiting', 'held') END
             ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
         return self._file.read(from_row(Message), sql, iso(at) or LATER)
 
