@@ -23,6 +23,7 @@ from alerting.model.incident import Incident
 from alerting.model.metric import STEP, Metric, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.model.severity import is_critical
+from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback
@@ -188,6 +189,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         try:
             with locked(settings.lock_file, now):
                 answered, trouble = read_feedback(ctx, now)
+                answer_questions(ctx, now)
                 receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep, time.monotonic, ctx.quiet)
             break
         except AlreadyRunningError:

@@ -89,7 +89,7 @@ def compose(event: Event, context: MessageContext) -> Message:
         render(template, reader.language, event_facts(subject) | footer, footer="footer"),
         reply_to="" if incident is None or is_first else incident.key,
         incident=incident.id if incident else "",
-        buttons=tuple(tuple(Button(WORDS[reader.language][f"button {it.value}"], it) for it in row) for row in actions),
+        buttons=_buttons(actions, reader.language),
         quiet=event.quiet,
         critical=subject.is_critical,
     )
@@ -99,10 +99,8 @@ def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
     """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
     facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
     incident, key = event.incident, f"{event.key}/text"
-    reply_to, text = (
-        incident.key if incident and incident.key != key else "",
-        _text("plain", reader, facts, owner=reader.mention()),
-    )
+    text = _text("plain", reader, facts, owner=reader.mention())
+    reply_to = incident.key if incident and incident.key != key else ""
     return Message(key, event.kind, event.metric, event.bucket, text, reply_to=reply_to, incident=incident.id if incident else "")
 
 
@@ -128,6 +126,27 @@ def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric:
     later = f"{cause.at:%Y%m%dT%H%MZ}/" if cause.at and cause.at != incident.opened else ""  # of a message after the opening
     key = f"{incident.id}/cause/{later}text"
     return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
+
+
+def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audience, mention: str) -> Message:
+    """Return the call to whoever is next: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
+    facts = {"entry": Markup(entry.split("\n")[0]), "waited": duration(waited, reader.language)}
+    text = _text("escalated", reader, facts, owner=mention)
+    return Message(
+        f"{incident.id}/escalated/text",
+        EventKind.ESCALATED,
+        incident.root.metric,
+        reader.now,
+        text,
+        reply_to=incident.key,
+        incident=incident.id,
+        buttons=_buttons(OPENING_BUTTONS, reader.language),
+        critical=True,
+    )
+
+
+def _buttons(rows: Sequence[Sequence[Action]], language: str) -> tuple[tuple[Button, ...], ...]:
+    return tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in rows)
 
 
 def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:

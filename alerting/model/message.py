@@ -41,6 +41,20 @@ class ButtonPress:
 
 
 @dataclass(frozen=True)
+class ChatCommand:
+    """A command that a person wrote in the chat, such as /chart views 7d. `refused`: why it does not count, "" when it does."""
+
+    update_id: int
+    text: str  # its words with a space between, the first in small letters
+    name: str
+    user_id: str
+    refused: str = ""
+
+
+Received = ButtonPress | ChatCommand  # from people in the chat
+
+
+@dataclass(frozen=True)
 class Message:
     """A text (Telegram HTML) or a picture for the chat. A picture has `photo` (PNG) and a short `text` as caption."""
 

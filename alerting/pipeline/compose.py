@@ -27,6 +27,7 @@ from alerting.model.run import Reading, Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
+from alerting.pipeline.escalate import escalations
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judge import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
@@ -70,6 +71,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     ended = [incident for incident in changes.unchecked if incident.last_notified]
     out += [unchecked(incident, _unchecked_titles(ctx, incident), ctx.audience(now)) for incident in ended]
     out += edit_openings(ctx, changes, judged, now)
+    with caught(ctx.faults["told"], "an escalation"):
+        out += escalations(ctx, changes, _newest_verdicts(changes, judged), out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
     return out
@@ -109,6 +112,11 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     gap = episode.gap_since or newest[lead].bucket
     event = event if event.verdict.status is Status.MISSING else replace(event, verdict=newest[lead], bucket=newest[lead].bucket)
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
+
+
+def _newest_verdicts(changes: StateChange, judged: JudgedMetrics) -> dict[str, dict[str, Verdict]]:
+    """Return incident -> affected metric -> its newest verdict, of the open incidents."""
+    return {i.id: {m.metric: newest_verdict(m, changes, judged) for m in i.affected} for i in changes.incidents if i.open}
 
 
 def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:

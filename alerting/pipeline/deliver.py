@@ -20,6 +20,7 @@ from alerting.model.quiet_hours import NO_QUIET_HOURS, RING, QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
+from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
@@ -74,6 +75,7 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
         ctx.store.merge_into_digest([message.key for message in old], digest)
 
     end_quiet_hours(ctx, now)
+    answer_questions(ctx, now)
     receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
     return receipts + (follow_up(ctx, explained, now) if explained else [])
 
@@ -100,7 +102,7 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
 def end_quiet_hours(ctx: RunContext, now: datetime) -> None:
     """Put a summary in place of the messages that waited for the end of quiet hours, one to each destination.
 
-    The messages of incidents that are still open follow it, without a sound: people answer them. Raises StoreError.
+    The messages of incidents that are still open are sent, too, without a sound: people answer them. Raises StoreError.
     """
     held = [message for message in ctx.store.held() if message.incident]
     if not held or ctx.quiet.are_at(now):

@@ -1,4 +1,4 @@
-"""Apply the buttons that were pressed in the chat to their incidents."""
+"""Apply the buttons that were pressed in the chat to their incidents, and take the commands that were written there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from html import unescape
 from alerting.messages.compose import confirmation
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
-from alerting.model.message import Action, ButtonPress, Message
+from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
+from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.verdict import EventKind, Label
+from alerting.pipeline.answers import take_command
 from alerting.pipeline.context import RunContext
 
 SNOOZE = timedelta(hours=1)
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
+MAX_COMMANDS = 10  # of one read that are carried out
 FULL_PAGE = 100  # presses; fewer are the last
+TOO_MANY = "too many commands at once: this one was not carried out"
 MAX_ROWS = 50  # that show who pressed what
 MAX_REFUSALS_SHOWN = 10  # people who are told at once why their press does not count
 PRESSABLE_FOR = timedelta(days=30)  # the buttons of older incidents no longer work
@@ -33,15 +37,20 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Feedback:
-    """A pressed button. `incident`: id, "" if there is none. `reply`: the text that the person is shown.
+    """A pressed button or a command. `incident`: id, "" if there is none. `reply`: the text that the person is shown.
 
     `times`: how often the person pressed it; for refused presses of many people, how many they are.
     """
 
-    press: ButtonPress
+    press: Received
     incident: str
     reply: str
     times: int = 1
+
+    @property
+    def what(self) -> str:
+        """The action of the button, or the command."""
+        return self.press.text if isinstance(self.press, ChatCommand) else self.press.action.value
 
 
 def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
@@ -60,7 +69,8 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
         if not presses:
             return [*found.values()], ""
         incidents = incidents or {incident_ref(i.id): i for i in ctx.store.incidents(now - PRESSABLE_FOR)}
-        part = _commit(ctx, presses, incidents, now)
+        commands = sum(isinstance(item.press, ChatCommand) and not item.press.refused for item in found.values())
+        part = _commit(ctx, presses, incidents, now, MAX_COMMANDS - commands)
         _confirm(ctx, part, until, refused=sum(not item.incident for item in found.values()))
         for key, item in part.items():
             name = key if key in found or len(found) < MAX_ROWS else ("others",)
@@ -72,18 +82,29 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
 
 
 def _commit(
-    ctx: RunContext, presses: Sequence[ButtonPress], incidents: dict[str, Incident], now: datetime
+    ctx: RunContext, presses: Sequence[Received], incidents: dict[str, Incident], now: datetime, commands_left: int
 ) -> dict[tuple[str, ...], Feedback]:
-    """Apply the presses to `incidents` (ref -> incident) and store the result.
+    """Apply the presses to `incidents` (ref -> incident), carry out `commands_left` commands, and store the result.
 
     Return what was pressed: the same button by the same person, or the same refusal, counts as one.
     """
+    key: tuple[str, ...]
     part, replies, changed = dict[tuple[str, ...], Feedback](), dict[tuple[str, ...], Message](), set[str]()
+    silences: list[Silence] = []
     for press in presses:
+        if isinstance(press, ChatCommand):
+            key = (press.user_id, press.refused or press.text)
+            times = part[key].times if key in part else 0
+            reply, answer, planned = take_command(ctx, press, now) if not times and commands_left > 0 else (TOO_MANY, None, None)
+            commands_left -= answer is not None
+            part[key] = replace(part[key], times=times + 1) if times else Feedback(press, "", reply)
+            replies |= {key: answer} if answer else {}
+            silences += [planned] if planned else []
+            continue
         incident = incidents.get(press.ref)
         if press.refused or incident is None:
             item = Feedback(press, "", press.refused or "this incident is not known any more")
-            key: tuple[str, ...] = (press.user_id, item.reply)
+            key = (press.user_id, item.reply)
         else:
             key = (press.user_id, incident.id, press.action)
             incidents[press.ref], reply = _apply(ctx, incident, press, now)
@@ -95,7 +116,7 @@ def _commit(
         part[key] = replace(item, times=item.times + (part[key].times if key in part else 0))
     following = presses[-1].update_id + 1  # not the highest: after a quiet week the numbers begin anew
     messages, stored = list(replies.values()), [incidents[ref] for ref in sorted(changed)]
-    ctx.store.commit(Commit(messages=messages, incidents=stored, next_update=following), now)
+    ctx.store.commit(Commit(messages=messages, incidents=stored, silences=silences, next_update=following), now)
     return part
 
 
@@ -106,7 +127,8 @@ def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: f
     for item in (*counting, *others):
         if ctx.timer() >= until:
             return
-        ctx.notifier.confirm(item.press, item.reply)
+        if isinstance(item.press, ButtonPress):
+            ctx.notifier.confirm(item.press, item.reply)
 
 
 def _apply(ctx: RunContext, incident: Incident, press: ButtonPress, now: datetime) -> tuple[Incident, Message]:

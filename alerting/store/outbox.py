@@ -10,6 +10,7 @@ from typing import Any
 
 from alerting.model.message import Message, Receipt
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, destination_of
+from alerting.model.verdict import EventKind
 from alerting.store.codec import LATER, STORED, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 
@@ -95,6 +96,13 @@ class Outbox:
         found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
+    def critical_since(self, incident: str) -> datetime | None:
+        # A range scan of the keys, as in `incident_destinations`; the copies for other destinations say the same.
+        sql = "SELECT MIN(created) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent'"
+        prefixes = self._copy_keys(f"{incident}/")
+        found = [at for prefix in prefixes for at in self._file.read(lambda at: at, sql, prefix, prefix + _LAST_CHARACTER)]
+        return min(map(datetime.fromisoformat, filter(None, found)), default=None)
+
     def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
         sql = """SELECT 1 FROM messages WHERE kind = ? AND instr(key, ?) > 0 AND
             CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END BETWEEN ? AND ? LIMIT 1"""
@@ -160,6 +168,8 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
             yield insert_edit, [(*row, message.edits)]
         else:
             yield insert, [row]
+            if message.kind is EventKind.ASKED:
+                yield "UPDATE messages SET state = 'held' WHERE key = ? AND state = 'waiting'", [(message.key,)]
 
 
 def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
