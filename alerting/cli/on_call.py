@@ -163,7 +163,7 @@ def labels(weeks: int) -> int:
 @click.command()
 @click.option("--turns", default=0, help="Stop after this many requests to the chat (default: never).")
 def listen(turns: int) -> int:
-    """Process button presses at once, until Ctrl-C. Without this they take effect at the next run."""
+    """Process button presses and commands at once, until Ctrl-C. Without this they take effect at the next run."""
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
@@ -195,7 +195,7 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         except AlreadyRunningError:
             time.sleep(LOCK_RETRY_AFTER)
     for item in answered:
-        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply}")
+        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply or item.what}")
     for receipt in receipts:
         if receipt.reason:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)

@@ -55,9 +55,7 @@ def status_text(facts: StatusFacts, reader: Audience) -> str:
         open=[{"line": line, "is_told": bool(entry)} for line, (_, entry) in zip(lines, facts.entries, strict=True)][:MAX_LINES],
         until=_at(max(ends), reader) if ends else "",
         metrics=len(facts.newest),
-        silences=[silence_text(silence, titles, reader) for silence in facts.silences if silence.lasts_at(reader.now)][
-            :MAX_NAMES
-        ],
+        silences=[silence_text(it, titles, reader) for it in facts.silences if it.lasts_at(reader.now)][:MAX_NAMES],
         run=_at(run.at, reader) if run else "",
         fault="" if run is None or run.ok else plain_line(run.outcome, MAX_REASON),
         waiting=facts.waiting,
@@ -96,9 +94,8 @@ def silence_set(silence: Silence, metrics: Sequence[Metric], reader: Audience) -
 def silence_text(silence: Silence, titles: dict[str, str], reader: Audience) -> Markup:
     """Return a silence in the reader's words: CTR until 16:00 · all metrics Sat 02:00–04:00. `titles`: of metrics."""
     words = WORDS[reader.language]
-    scope = (
-        words["all metrics"] if silence.scope == "*" else plain_line(titles.get(silence.scope, silence.scope), MAX_SHORT_TITLE)
-    )
+    title = plain_line(titles.get(silence.scope, silence.scope), MAX_SHORT_TITLE)
+    scope = words["all metrics"] if silence.scope == "*" else title
     until = "" if silence.until >= NO_END else words["until"].format(at=_at(silence.until, reader))
     start = words["from"].format(at=_at(silence.start, reader)) if silence.start > reader.now else ""
     spans = re.sub("|".join(DAYS), lambda day: WEEKDAYS[reader.language][DAYS.index(day[0])], silence.weekly.lower())
@@ -109,9 +106,8 @@ def silence_text(silence: Silence, titles: dict[str, str], reader: Audience) -> 
 def unknown_metric(name: str, metrics: Sequence[Metric], reader: Audience) -> str:
     """Return that there is no such metric, and which there are."""
     names = [plain_line(metric.name, MAX_SHORT_TITLE) for metric in metrics]
-    return _render(
-        "no_metric", reader, name=plain_line(name, MAX_SHORT_TITLE), names=names[:MAX_NAMES], more=len(names) - MAX_NAMES
-    )
+    name = plain_line(name, MAX_SHORT_TITLE)
+    return _render("no_metric", reader, name=name, names=names[:MAX_NAMES], more=len(names) - MAX_NAMES)
 
 
 def nothing_judged(metric: Metric, reader: Audience) -> str:

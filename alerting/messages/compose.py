@@ -172,6 +172,7 @@ class DailySummary:
     quietest: str  # title of the metric that stayed farthest from its edges; "" if none is known
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
     at: datetime
+    silences: tuple[str, ...] = ()  # in words, those that have not ended
     slices: tuple[tuple[str, str, float, int], ...] = ()  # title, segment, change (share), buckets: anomalous in a normal total
 
 

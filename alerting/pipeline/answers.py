@@ -6,8 +6,10 @@ newest judged bucket, and a question is not lost when the process dies. A silenc
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pandas as pd
 
@@ -26,34 +28,32 @@ MAX_CHART = timedelta(days=28)
 PHONE_INCHES = (7.5, 5.6)  # of a chart
 
 
-def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[str, Message | None, Silence | None]:
+def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[str, Message, list[Silence]]:
     """Return how the run shows what came of the command, its answer or the question to be stored, and the silence it sets."""
-    reader, word, silence = ctx.audience(now), command.text.split()[0], None
-    if command.refused:
-        return command.refused, None, None
+    reader, word, silences = ctx.audience(now), command.text.split()[0], list[Silence]()
     kind, text = EventKind.ANSWER, answers.help_text(reader)
     if word in QUESTIONS:
         kind, text = EventKind.ASKED, command.text
     elif word == "/silence":
-        silence, text = _silence(ctx, command, now)
+        silences, text = _silence(ctx, command, now)
     key = f"run/{kind.value}/{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{command.update_id}/text"
     message = Message(key, kind, "", now, text, quiet=True)
-    return "" if kind is EventKind.ASKED else text.split("\n")[0], message, silence
+    return "" if kind is EventKind.ASKED else unescape(re.sub(r"<[^>]*>", "", text.split("\n")[0])), message, silences
 
 
-def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[Silence | None, str]:
-    """Return the silence that the command asks for, or None, and the answer."""
+def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list[Silence], str]:
+    """Return the silence that the command asks for, if it can be set, and the answer."""
     _, *words = command.text.split()
     reader, scope = ctx.audience(now), words[0] if words else ""
     try:
         length = parse_length(" ".join(words[1:]))
     except ValueError:
-        return None, answers.help_text(reader)
+        return [], answers.help_text(reader)
     metric = find_metric(ctx, scope)
     if metric is None and scope.lower() not in ("all", "*"):
-        return None, answers.unknown_metric(scope, ctx.metrics, reader)
+        return [], answers.unknown_metric(scope, ctx.metrics, reader)
     silence = Silence(metric.name if metric else "*", now, now + length, "", command.name)
-    return silence, answers.silence_set(silence, ctx.metrics, reader)
+    return [silence], answers.silence_set(silence, ctx.metrics, reader)
 
 
 def find_metric(ctx: RunContext, name: str) -> Metric | None:
@@ -67,10 +67,8 @@ def answer_questions(ctx: RunContext, now: datetime) -> None:
     for question in ctx.store.held():
         if question.kind is not EventKind.ASKED:
             continue
-        errors, answer = (
-            dict[str, str](),
-            replace(question, key=question.key.replace("/asked/", "/answer/"), kind=EventKind.ANSWER),
-        )
+        errors, key = dict[str, str](), question.key.replace("/asked/", "/answer/")
+        answer = replace(question, key=key, kind=EventKind.ANSWER)
         with caught(errors, question.text):
             answer = _answered(ctx, answer, now)
         if errors:

@@ -17,6 +17,7 @@ from alerting import messages
 from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
+from alerting.messages.answers import silence_text
 from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
 from alerting.messages.format import metric_title
 from alerting.model.errors import caught
@@ -341,6 +342,7 @@ def _summarize(
         quietest=title.get(quietest, ""),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
+        silences=tuple(silence_text(silence, title, ctx.audience(end)) for silence in ctx.store.silences(end)),
         slices=_anomalous_segments(ctx, verdicts),
     )
 

@@ -61,6 +61,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
     """
     until, found = ctx.timer() + BUDGET, dict[tuple[str, ...], Feedback]()
     incidents: dict[str, Incident] = {}
+    carried_out = set[tuple[str, ...]]()
     while True:
         try:
             presses = ctx.notifier.button_presses(ctx.store.next_update())
@@ -69,8 +70,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
         if not presses:
             return [*found.values()], ""
         incidents = incidents or {incident_ref(i.id): i for i in ctx.store.incidents(now - PRESSABLE_FOR)}
-        commands = sum(isinstance(item.press, ChatCommand) and not item.press.refused for item in found.values())
-        part = _commit(ctx, presses, incidents, now, MAX_COMMANDS - commands)
+        part = _commit(ctx, presses, incidents, now, carried_out)
         _confirm(ctx, part, until, refused=sum(not item.incident for item in found.values()))
         for key, item in part.items():
             name = key if key in found or len(found) < MAX_ROWS else ("others",)
@@ -82,9 +82,11 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
 
 
 def _commit(
-    ctx: RunContext, presses: Sequence[Received], incidents: dict[str, Incident], now: datetime, commands_left: int
+    ctx: RunContext, presses: Sequence[Received], incidents: dict[str, Incident], now: datetime, carried_out: set[tuple[str, ...]]
 ) -> dict[tuple[str, ...], Feedback]:
-    """Apply the presses to `incidents` (ref -> incident), carry out `commands_left` commands, and store the result.
+    """Apply the presses to `incidents` (ref -> incident), carry out commands, and store the result.
+
+    `carried_out`: the commands of this read that were, by person; each counts once, and MAX_COMMANDS of them.
 
     Return what was pressed: the same button by the same person, or the same refusal, counts as one.
     """
@@ -94,12 +96,12 @@ def _commit(
     for press in presses:
         if isinstance(press, ChatCommand):
             key = (press.user_id, press.refused or press.text)
-            times = part[key].times if key in part else 0
-            reply, answer, planned = take_command(ctx, press, now) if not times and commands_left > 0 else (TOO_MANY, None, None)
-            commands_left -= answer is not None
-            part[key] = replace(part[key], times=times + 1) if times else Feedback(press, "", reply)
-            replies |= {key: answer} if answer else {}
-            silences += [planned] if planned else []
+            outcome = part[key].reply if key in part else press.refused or ("" if key in carried_out else TOO_MANY)
+            if not press.refused and key not in carried_out and len(carried_out) < MAX_COMMANDS:
+                outcome, replies[key], planned = take_command(ctx, press, now)
+                carried_out.add(key)
+                silences += planned
+            part[key] = Feedback(press, "", outcome, 1 + (part[key].times if key in part else 0))
             continue
         incident = incidents.get(press.ref)
         if press.refused or incident is None:

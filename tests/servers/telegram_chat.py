@@ -198,10 +198,8 @@ class Chat:
     def say(self, text: str, user: Any = None, chat: str = "") -> dict[str, Any]:
         """Somebody writes in the chat; the update that comes of it. `user`, `chat`: see `press`."""
         who = user if isinstance(user, dict) else {} if user is None else {"id": user, "username": ""}
-        number = 10_000 + len(self.messages)
-        return self.queue.add(
-            "message", {"message_id": number, "from": {**ANNA, **who}, "chat": _chat(chat or self.chat), "text": text}
-        )
+        said = {"message_id": 10_000, "from": {**ANNA, **who}, "chat": _chat(chat or self.chat), "text": text}
+        return self.queue.add("message", said)
 
     def migrate(self, old: str, new: str) -> None:
         self.known, self.moved = {*self.known - {old}, new}, {**self.moved, old: new}
