@@ -214,9 +214,7 @@ class Settings:
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
     telegram_chat: str = setting("", _chat, help="chat id or @channel")
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
-    telegram_users: str = setting(
-        "", _users, help="who may press buttons and ask: ids or @names with commas between; * all in the chat"
-    )
+    telegram_users: str = setting("", _users, help="who may press buttons and ask: ids, @names; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
     slack_url: str = setting("", _hook_url, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
     email_server: str = setting("", _mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")

@@ -62,11 +62,13 @@ def find_metric(ctx: RunContext, name: str) -> Metric | None:
     return names.get(name.lower())
 
 
-def answer_questions(ctx: RunContext, now: datetime) -> None:
-    """Put answers in place of the questions that wait for one. What fails is answered with its reason. Raises StoreError."""
-    for question in ctx.store.held():
-        if question.kind is not EventKind.ASKED:
-            continue
+def answer_questions(ctx: RunContext, now: datetime) -> int:
+    """Put answers in place of the questions that wait for one; return how many. What fails is answered with its reason.
+
+    Raises StoreError.
+    """
+    questions = [message for message in ctx.store.held() if message.kind is EventKind.ASKED]
+    for question in questions:
         errors, key = dict[str, str](), question.key.replace("/asked/", "/answer/")
         answer = replace(question, key=key, kind=EventKind.ANSWER)
         with caught(errors, question.text):
@@ -75,6 +77,7 @@ def answer_questions(ctx: RunContext, now: datetime) -> None:
             ctx.faults["answered"].update(errors)
             answer = replace(answer, text=answers.failed(question.text, errors[question.text], ctx.audience(now)), photo=None)
         ctx.store.merge_into_digest([question.key], answer, now)
+    return len(questions)
 
 
 def _answered(ctx: RunContext, answer: Message, now: datetime) -> Message:

@@ -75,8 +75,9 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
         ctx.store.merge_into_digest([message.key for message in old], digest)
 
     end_quiet_hours(ctx, now)
-    answer_questions(ctx, now)
     receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
+    if answer_questions(ctx, now):
+        receipts += send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
     return receipts + (follow_up(ctx, explained, now) if explained else [])
 
 
