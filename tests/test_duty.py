@@ -72,6 +72,11 @@ def test_a_silence_is_set_listed_and_ended(duty):
     duty("unsilence", "1")
     assert [line[0] for line in duty("silences").splitlines()] == ["2"]
     assert "no silence 1" in duty("unsilence", "1", code=2)
+    assert "silence 3: b every week Sat 02:00-04:00, from" in duty("silence", "b", "--weekly", "Sat 02:00-04:00")
+    once = duty("silence", "b", "--from", "2126-12-01 02:00", "--until", "2126-12-01 04:00")
+    assert "silence 4: b from 2126-12-01 02:00 until 2126-12-01 04:00 (UTC)" in once
+    assert re.search(r"^4: b from .*, not now$", duty("silences"), re.MULTILINE)
+    assert "--weekly 'Saturday': spans such as 'Sat 02:00-04:00'" in duty("silence", "b", "--weekly", "Saturday", code=2)
     assert "no metric 'c': there are a, b; or all" in duty("silence", "c", "--for", "2h", code=2)
 
 
