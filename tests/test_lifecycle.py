@@ -64,7 +64,8 @@ def connect(**more):
     """Connections to a table with three quiet hours before START and a state in memory."""
     past = pd.concat([counts(START - n * STEP) for n in range(12, 0, -1)])
     how = {"metrics": METRICS, "source": Ledger(rows(past, within="14min"), after(START - STEP)), "store": StateStore(":memory:")}
-    return RunContext(queries={"t": Query("t", "")}, notifier=Console(), **(how | more))
+    how |= {"queries": {"t": Query("t", "")}, "notifier": Console()}
+    return RunContext(**(how | more))
 
 
 def run(ctx, now):
