@@ -141,7 +141,7 @@ def test_labels_make_a_precision_per_metric_and_week(duty):
     assert "0.67" in duty("labels")
 
 
-def test_listen_takes_a_press_at_once(duty, bot):
+def test_listen_takes_a_press_and_a_command_at_once(duty, bot):
     bucket = datetime.now(UTC).replace(second=0, microsecond=0)
     opened = incident()
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:
@@ -156,9 +156,12 @@ def test_listen_takes_a_press_at_once(duty, bot):
         data = buttons.data("snooze", incident_ref(opened.id), buttons.secret(bot.token))
         bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
         said = next((line for line in process.stdout if "Boris" in line), "")  # printed after all else was done
+        bot.say("/status", user={"id": 6, "first_name": "Carl"})
+        said += next((line for line in process.stdout if "Carl" in line), "")
         process.send_signal(signal.SIGINT)
         said += process.communicate(timeout=PATIENCE)[0]
     assert any("Boris: silent until" in m.plain for m in bot.messages)
+    assert bot.messages[-1].plain.splitlines() == ["opening", "Nothing was checked yet"]
     assert process.returncode == 0, said
     assert "Boris" in said
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:
