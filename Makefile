@@ -20,7 +20,7 @@ help: ## print this list
 run-alerts: $(VENV)/.ready ## check every metric now, send alerts, save the run (the main command)
 	@$(RUN) run-alerts $(ARGS)
 
-rehearse: $(VENV)/.ready ## show what a run would have sent: AT=2026-11-20T12:15Z; nothing is saved or sent
+rehearse: $(VENV)/.ready ## show what a run would have judged and sent: AT=2026-11-20T12:15Z; nothing is saved or sent
 	@$(RUN) rehearse "$(AT)" $(ARGS)
 
 backtest: $(VENV)/.ready ## replay the last weeks, print incidents and number of messages: ARGS="--days 28"
@@ -29,7 +29,7 @@ backtest: $(VENV)/.ready ## replay the last weeks, print incidents and number of
 budget: $(VENV)/.ready ## check that false alerts keep to a budget, propose band widths if not: ARGS='"2 a week" --write'
 	@$(RUN) budget $(ARGS)
 
-demo: $(VENV)/.ready ## show the sample app's planted incidents as alerts
+demo: $(VENV)/.ready ## replay planted incidents: found, missed and false alerts, and the smallest drop that is found
 	@$(RUN) demo $(ARGS)
 
 status: $(VENV)/.ready ## show last runs, open incidents, outbox, silences, disk use, next run
@@ -56,7 +56,7 @@ cron: $(VENV)/.ready ## print the crontab line that runs the check every 15 minu
 env: $(VENV)/.ready ## create the environment of a run (every target creates the one it needs)
 
 lab: $(VENV)-lab/.ready ## open Jupyter Lab on the notebooks, with the research packages
-	@$(LAB) jupyterlab --notebook-dir=notebooks $(ARGS)
+	@$(LAB) alerting lab $(ARGS)
 
 notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studies
 	@$(LAB) alerting notebooks $(ARGS)

@@ -28,10 +28,11 @@ except ImportError:  # another Python, such as the system's
 
 from alerting import runner
 from alerting.model.errors import AlertingError, SettingsError, parse_instant
-from alerting.settings import PREFIX, Settings, load_settings, retired
+from alerting.settings import PREFIX, ROOT, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
-    "backtest": ["backtest", "budget", "demo"],
+    "backtest": ["backtest", "budget"],
+    "demo": ["demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
     "on_call": ["status", "labels", "retire", "listen"],
@@ -90,7 +91,7 @@ def run_alerts(at: str, days: int, dry_run: bool) -> int:
 @click.argument("at", metavar="TIME", type=_instant)
 @DAYS
 def rehearse(at: str, days: int) -> int:
-    """Show what a run at TIME would have sent. Saves no state and sends nothing. TIME is written as 2026-11-20T12:15Z."""
+    """Show what a run at TIME would have judged and sent. Saves and sends nothing. TIME is written as 2026-11-20T12:15Z."""
     return runner.run_alerts(load_settings(), at=at, days=days, dry_run=True)
 
 
@@ -139,6 +140,17 @@ def notebooks(names: tuple[str, ...]) -> int:
     code = studies.execute(load_settings(), list(names))
     click.echo(f"linked from {write_index(load_settings())}")
     return code
+
+
+@commands.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def lab(options: tuple[str, ...]) -> None:
+    """Open the notebooks in Jupyter Lab. OPTIONS go to Jupyter."""
+    if os.geteuid() == 0 and "--allow-root" not in options:
+        raise SettingsError("Jupyter does not start as root. Use another user, or: make lab ARGS=--allow-root")
+    folder, own = ROOT / "notebooks", Path(__file__).parent / "studies" / "lab"  # `own`: settings of Lab
+    first = [f"--notebook-dir={folder}", f"--LabApp.app_settings_dir={own}", "--LabApp.default_url=/lab/tree/README.md"]
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *first, *options])
 
 
 @commands.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         dashboard=settings.dashboard,
         owner=settings.owner,
         run_link=settings.run,
+        pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
         notes=tuple(filter(None, notes)),
@@ -99,6 +101,7 @@ def connect_chat(settings: Settings) -> RunContext:
         zone=settings.zone,
         language=settings.language,
         owner=settings.owner,
+        pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
         quiet=quiet_hours(settings, metrics),
@@ -276,12 +279,21 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
-    if store.is_new and (earlier := next(settings.reports.glob("runs/*/alert-*"), None)):
+    if store.is_new and (day := _last_day_with_state(settings.reports)):
         store.notes.append(
-            f"The state database {settings.state_file} is new, though {earlier.parent} has runs, and there is no backup: open "
-            "incidents are not known any more and may be told again. If it was moved, put it back."
+            f"The state database {settings.state_file} is new, though there is a run of {day} and no backup: open "
+            "incidents are not known any more and may be reported again. If it was moved, put it back."
         )
     return store
+
+
+def _last_day_with_state(reports: Path) -> str:
+    """Return the last day with a run that used a state database, or "". A failed run that sent nothing may have ended before."""
+    for runs in sorted(reports.glob("runs/*/runs.jsonl"), reverse=True):
+        lines = runs.read_text(encoding="utf-8", errors="replace").splitlines()
+        if any(re.search(r'"ok": (true|null)|"sent": [1-9]', line) for line in lines if "rehearsal-" not in line):
+            return runs.parent.name
+    return ""
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:

@@ -21,7 +21,11 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
     Raises SettingsError when there is something that cannot be read as UTF-8 text.
     """
     try:
-        content = path.read_bytes() if path.is_file() or path.is_char_device() else _nothing(path)
+        if not path.is_file() and not path.is_char_device():
+            if path.is_symlink() or path.exists():  # a folder, or a link to nowhere, which somebody put there
+                raise SettingsError(f"{path} is not a file: replace it by a text file, or move it away")
+            return {}, []
+        content = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}): let this user read it, or move it away") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
@@ -33,17 +37,6 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
         raise SettingsError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
     if not text.strip():
         return {}, []
-    return _bindings(path.name, text)
-
-
-def _nothing(path: Path) -> bytes:
-    """Return no content if there is no file. Raises SettingsError for a folder or a link to nowhere, which somebody put there."""
-    if path.is_symlink() or path.exists():
-        raise SettingsError(f"{path} is not a file: replace it by a text file, or move it away")
-    return b""
-
-
-def _bindings(name: str, text: str) -> tuple[dict[str, str], list[str]]:
     from io import StringIO
 
     from dotenv.parser import parse_stream  # only when there is a file
@@ -53,7 +46,7 @@ def _bindings(name: str, text: str) -> tuple[dict[str, str], list[str]]:
         written = binding.original.string
         line = binding.original.line + len(re.findall(r"\r\n|\n|\r", written[: len(written) - len(written.lstrip())]))
         problems = list(_problems(binding.key, binding.value, binding.error, written.strip()))
-        faults += [f"{name}, line {line}: {problem}" for problem in problems]
+        faults += [f"{path.name}, line {line}: {problem}" for problem in problems]
         if binding.key and not problems:
             texts[binding.key] = binding.value or ""
     return texts, faults

@@ -137,4 +137,4 @@ def _reader(settings: Settings, at: datetime, run: str) -> Audience:
     from alerting.rota import read_rota
 
     duty = on_call(read_rota(settings.oncall, settings.zone)[0], at)
-    return Audience(settings.language, settings.zone, at, run, settings.owner, duty)
+    return Audience(settings.language, settings.zone, at, run, owner=settings.owner, duty=duty)

@@ -24,11 +24,11 @@ RULE = AutoDetector()
 # Every band has the width 1. `make budget` says what that costs on your own history; `width=1.2` makes a metric quieter.
 METRICS = [
     Metric(
-        "feed_users", {"en": "Feed users", "ru": "Люди в ленте"}, "feed_actions", count("users"), RULE,
+        "feed_users", {"en": "Feed users", "ru": "Пользователи ленты"}, "feed_actions", count("users"), RULE,
         adds=False, product="feed",
     ),
     Metric(
-        "messenger_users", {"en": "Messenger users", "ru": "Люди в мессенджере"}, "message_actions", count("users"), RULE,
+        "messenger_users", {"en": "Messenger users", "ru": "Пользователи мессенджера"}, "message_actions", count("users"), RULE,
         adds=False, product="messenger",
     ),
     Metric(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 
 from alerting.model.verdict import Status, Verdict
 
@@ -16,16 +15,10 @@ MINUS, THIN, WIDE = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}", "\N{NO-BREAK 
 NUMBER = {"en": rf"[+{MINUS}]?\d[\d,]*(?:\.\d+)?", "ru": rf"[+{MINUS}]?\d[\d{THIN}]*(?:,\d+)?"}
 EXPECTED = {"en": "expected", "ru": "ожидалось"}
 SINCE = {"en": r"^(?:Since|since) ([^·\n]*\d\d:\d\d)", "ru": r"^[Сс] ([^·\n]*\d\d:\d\d)"}
-SO_FAR = {"en": r"· ([^·\n]+) so far", "ru": r"· уже ([^·\n]+)"}
-OFF = {
-    "en": r"Off [^·\n]*?(\d\d:\d\d)–[^·\n]*?(\d\d:\d\d) · lasted ([^·\n]+)",
-    "ru": r"Не в норме [^·\n]*?(\d\d:\d\d)–[^·\n]*?(\d\d:\d\d) · длилось ([^·\n]+)",
+WORST = {
+    "en": rf"[Ww]orst ([+{MINUS}][\d.,]+{THIN}%|\d[\d,]*)",
+    "ru": rf"[Мм]аксимум отклонения: ([+{MINUS}][\d.,]+{THIN}%|\d[\d{THIN}]*)",
 }
-WORST = {  # of the metric itself; that of another one follows its name and a colon
-    "en": rf"(?<!: )(?:[Dd]eepest|[Hh]ighest) ([+{MINUS}][\d.,]+{THIN}%)",
-    "ru": rf"(?<!: )(?:[Нн]иже|[Вв]ыше) всего ([+{MINUS}][\d.,]+{THIN}%)",
-}
-UNITS = {"day": 1440, "days": 1440, "h": 60, "min": 1, "день": 1440, "дня": 1440, "дней": 1440, "ч": 60, "мин": 1}
 SHARE = 0.5  # of the last digit, by which a rounded number may be off
 TIMES = "×"
 
@@ -64,33 +57,26 @@ class Claims:
     high: Number | None
     difference: Number | None
     since: str | None
-    so_far: timedelta | None
-    off: tuple[str, str, str] | None  # start, end and length of what is over
-    worst: str | None = None  # deviation that is called the deepest or highest
+    worst: str | None = None  # deviation that is called the worst
 
     @classmethod
     def read(cls, text: str, language: str) -> Claims:
-        lines = text.split("\n")
-        bold = re.search(r"<b>(.*?)</b>", lines[0])
+        plain, bold = re.sub(r"<[^>]*>", "", text), re.search(r"<b>(.*?)</b>", text.split("\n")[0])
+        lines = plain.split("\n")
         percent = re.search(rf"(?:[+{MINUS}][\d.,]+{THIN}%|{TIMES}[\d.,]+)", bold[1] if bold else "")
-        numbers, plain = next((line for line in lines[1:] if f"· {EXPECTED[language]} " in line), ""), re.sub(r"</?b>", "", text)
-        value = re.search(r"<b>([^<]*)</b>", numbers)
-        one = rf"{NUMBER[language]}(?:{THIN}%)?"
-        band = re.search(rf"{EXPECTED[language]} ({one})(?: \(({one})(?:–|…)({one})\))?(?: · ({one}[^·]*))?", numbers)
-        since, so_far = re.search(SINCE[language], plain, re.M), re.search(SO_FAR[language], plain)
-        worst = re.search(WORST[language], plain)
-        parts = band.groups() if band else (None,) * 4
-        low = parts[1] + ("%" if parts[2] and "%" in parts[2] else "") if parts[1] else None
-        difference = parts[3] if parts[3] and parts[3][0] in f"+{MINUS}" else None
-        unit = "%" if parts[0] and "%" in parts[0] else ""
-        texts = (value and value[1], parts[0], low, parts[2], difference and difference + unit)
+        word, one = EXPECTED[language], rf"{NUMBER[language]}(?:{THIN}%)?"
+        numbers = next((line for line in lines[1:] if f", {word} " in line), "")
+        value = re.search(rf"({one}), {word} ", numbers)
+        band = re.search(rf", {word} ({one})(?:(?:–|…)({one}))?(?: \(({one}))?", numbers or lines[0])
+        low, high, difference = band.groups() if band else (None,) * 3
+        unit = "%" if "%" in f"{low}{high}" else ""
+        texts = (value and value[1], None if high else low, low + unit if low and high else None, high)
+        since, worst = re.search(SINCE[language], plain, re.M), re.search(WORST[language], plain)
         return cls(
-            re.sub("<[^>]*>", "", lines[0]),
+            lines[0],
             percent[0] if percent else None,
-            *(number(part, language) if part else None for part in texts),
+            *(number(part, language) if part else None for part in (*texts, difference and difference + unit)),
             since[1].replace(WIDE, " ") if since else None,
-            length(so_far[1]) if so_far else None,
-            next(iter(re.findall(OFF[language], plain)), None),
             worst[1] if worst else None,
         )
 
@@ -118,16 +104,6 @@ class Claims:
             outside = not self.low.value + self.low.error < self.value.value < self.high.value - self.high.error
             if not (outside if verdict.status is Status.ANOMALOUS else inside):
                 out.append(f"{verdict.status.value}: {self.value.value} in {self.low.value}–{self.high.value}")
-        if self.off:
-            start, end = (timedelta(hours=int(at[:2]), minutes=int(at[3:])) for at in self.off[:2])
-            if (end - start) % timedelta(days=1) != length(self.off[2]):
-                out.append(f"{self.off[0]}–{self.off[1]} is not {self.off[2]}")
         if self.difference and math.copysign(1, self.difference.value) != math.copysign(1, verdict.residual):
             out.append("the difference has the wrong sign")
         return out
-
-
-def length(text: str) -> timedelta:
-    """Parse 2 h 45 min · 1 day 3 h."""
-    words = text.replace(WIDE, " ").split() if text[0].isdigit() else []  # less than a minute
-    return timedelta(minutes=sum(int(count) * UNITS[unit] for count, unit in zip(words[::2], words[1::2], strict=True)))

@@ -23,8 +23,9 @@ LONG = {  # modules that need too much processor time to be fast
     "test_store_stateful",
 }  # fmt: skip
 LONGEST = {  # started first, so that two processes end at about the same time
-    "test_clickhouse", "test_destinations", "test_embedded", "test_end_to_end", "test_faults", "test_new_metric", "test_runner",
-    "test_simulate", "test_sources", "test_store_stateful", "test_studies",
+    "test_backtest", "test_clickhouse", "test_cluster", "test_destinations", "test_detectors", "test_embedded", "test_end_to_end",
+    "test_environment", "test_faults", "test_isolation", "test_lifecycle", "test_new_metric", "test_runner", "test_simulate",
+    "test_sources", "test_store_stateful", "test_studies",
 }  # fmt: skip
 CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",

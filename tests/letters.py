@@ -23,7 +23,7 @@ def message(key="likes/opened/text", text=HTML, **more):
     return Message(key, more.pop("kind", EventKind.OPENED), "likes", NOW, text, **more)
 
 
-PICTURE = message("likes/opened/picture", "Likes −38 %", photo=PNG, reply_to="likes/opened/text", incident="likes")
+PICTURE = message("likes/worsened/text", "Likes −52 %", photo=PNG, reply_to="likes/opened/text", incident="likes")
 
 
 def refused(call, *given):

@@ -30,6 +30,7 @@ ELSEWHERE = """<img src="https://elsewhere.example/a.png" onerror="alert(10)"><i
 TOKEN = "123456:AAbb-CCdd_EEff"
 QUARTER = timedelta(minutes=15)
 NOW = datetime(2026, 11, 20, 12, 45, 5, tzinfo=UTC)  # when the newest run began, and the pages are written
+LAST = NOW.replace(minute=15, second=0)  # its newest bucket
 
 
 def png(side=4):
@@ -93,7 +94,7 @@ class World:
     def __init__(self, folder: Path, **changes):
         given = load_settings({}, Path("/dev/null"))
         given = replace(given, data=folder / "the data", reports=folder / "the reports", telegram_token=TOKEN, telegram_chat="1")
-        self.settings = replace(given, zone="UTC", **changes)
+        self.settings = replace(given, **{"zone": "UTC", **changes})
 
     @property
     def reports(self):
@@ -115,8 +116,25 @@ class World:
         assert record.trouble == ""
         return record
 
+    def judged(self, metrics, end=LAST):
+        """Verdicts: name of a metric -> its buckets up to `end`, one letter each (n, a, m, u)."""
+        nan = float("nan")
+        kinds = {
+            "n": (Status.NORMAL, 10.0),
+            "a": (Status.ANOMALOUS, 4.0),
+            "m": (Status.MISSING, nan),
+            "u": (Status.UNKNOWN, 10.0),
+        }
+        made = [
+            Verdict(name, end - n * QUARTER, *kinds[letter], 8.0, 10.0, 12.0)
+            for name, statuses in metrics.items()
+            for n, letter in enumerate(reversed(statuses))
+        ]
+        with self.store() as store:
+            store.commit(Commit(verdicts=made))
+
     def incident(self, opened=NOW, words="", name="likes", **changes):
-        """An incident told in the run of `opened`, with an edit, a reply and a picture. `words`: wherever data may speak."""
+        """An incident told in the run of `opened`, with a picture, an edit and a reply. `words`: wherever data may speak."""
         bucket = opened.replace(second=0) - timedelta(minutes=20)
         verdict = Verdict(name, bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
         slices = Segment(((("os", words or "iOS"),),), 1.0, 9.0), Segment((), 6.0, 6.0)
@@ -140,14 +158,14 @@ class World:
         about = {"kind": EventKind.OPENED, "metric": one.root.metric, "bucket": one.opened, "incident": one.id}
         buttons = ((Button("I'm on it", Action.TAKE), Button(words or "Expected", Action.EXPECTED)),)
         text = f'🔴 <b>{one.root.metric} −38 %</b> {words}\n<a href="javascript:alert(5)">Run</a>'
-        yield Message(one.key, **about, text=text, buttons=buttons)
-        yield Message(f"{one.id}/opened/picture", **about, text="🔴 −38 %", photo=png(), reply_to=one.key)
+        yield Message(one.key, **about, text=text, buttons=buttons, photo=png())
         yield Message(f"{one.id}/answer/1/text", **about, text=f"👀 <b>Anna</b> is on it {words}", reply_to=one.key)
 
 
 def hostile(folder):
     """A world in which every text that is not ours tries to become more than text."""
-    world = World(folder)
+    world = World(folder, source="kpi.csv")
+    world.judged({"a" + HOSTILE: 90 * "n" + "naa"})
     changed = {
         "acknowledged_by": HOSTILE,
         "label": Label.FALSE_ALARM,
@@ -171,7 +189,7 @@ def hostile(folder):
 
 
 FRAME = {"html", "head", "meta", "title", "link", "style", "script", "body", "nav", "main", "footer", "section"}
-TEXT = "a b br code em h1 h2 h3 h4 i img li ol p pre s span strong time u ul blockquote details summary"
+TEXT = "a b br code em h1 h2 h3 h4 i img li ol p pre s span strong time u ul blockquote details summary svg path rect line text"
 PARTS = "button dd div dl dt form input label option output select table tbody td th thead tr"
 OURS = FRAME | {*TEXT.split(), *PARTS.split()}
 
@@ -219,7 +237,7 @@ def dead_links(world):
     for path in pages(world):
         for link in read(path).links:
             if not link.startswith(("#", "data:,", "https:")):
-                out += [f"{path.name}: {link}"] * (not (path.parent / link).is_file())
+                out += [f"{path.name}: {link}"] * (not (path.parent / link.partition("#")[0]).is_file())
     return out
 
 

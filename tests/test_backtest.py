@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting import metric_values
-from alerting.backtest import faults as backtest_faults
+from alerting.backtest import power as backtest_power
 from alerting.backtest.budget import (
     WidthCurve,
     choose_widths,
@@ -24,8 +24,15 @@ from alerting.backtest.budget import (
     weekly_cost,
     width_curves,
 )
-from alerting.backtest.faults import Fault, default_faults, inject_all_metrics, recall_by_kind
-from alerting.backtest.power import detection_power, power_table, smallest_found
+from alerting.backtest.power import (
+    Fault,
+    default_faults,
+    detection_power,
+    inject_all_metrics,
+    power_table,
+    recall_by_kind,
+    smallest_found,
+)
 from alerting.backtest.replay import BacktestData, KnownSpan
 from alerting.backtest.score import (
     best_widths,
@@ -81,14 +88,14 @@ def metric(name="a", rule=None, **more):
 )
 def test_each_kind_of_fault_does_exactly_this_and_keeps_noise_and_gaps(kind, depth, told):
     values = pd.Series([10, 10, 20, np.nan, 10, 10.0], grid(1)[:6])
-    hurt = backtest_faults.inject(values, Fault(kind, START + STEP, HOUR, depth))
+    hurt = backtest_power.inject(values, Fault(kind, START + STEP, HOUR, depth))
     np.testing.assert_allclose(hurt, told)
     assert values.tolist()[:3] == [10, 10, 20]  # the original stays
 
 
 def test_a_fault_of_a_negative_value_moves_down_when_it_drops():
     values = pd.Series([-10.0, -10.0], grid(1)[:2])
-    assert backtest_faults.inject(values, Fault("drop", START, STEP, -0.5)).tolist() == [-15, -10]
+    assert backtest_power.inject(values, Fault("drop", START, STEP, -0.5)).tolist() == [-15, -10]
 
 
 @pytest.mark.parametrize(
@@ -110,12 +117,12 @@ def test_an_impossible_fault_is_refused(given, said):
 
 def test_scattered_faults_are_apart_and_follow_the_seed():
     kinds = [("drop", 2 * HOUR, -0.3), ("outage", HOUR, None), ("ramp", 6 * HOUR, None)] * 4
-    one, same, other = (backtest_faults.scattered(START, START + 2 * WEEK, kinds, seed) for seed in (1, 1, 2))
+    one, same, other = (backtest_power.scattered(START, START + 2 * WEEK, kinds, seed) for seed in (1, 1, 2))
     assert one == same != other
     assert all(a.end + HOUR < b.start for a, b in pairwise(one))
     assert sorted(f.kind for f in one) == sorted(kind for kind, *_ in kinds)
     with pytest.raises(ValueError, match="does not fit"):
-        backtest_faults.scattered(START, START + DAY, [("ramp", DAY, None)])
+        backtest_power.scattered(START, START + DAY, [("ramp", DAY, None)])
 
 
 # score
@@ -327,10 +334,25 @@ def test_widths_that_keep_to_the_budget_stay(clean):
     assert choose_widths(past, made, counted / 4 - 0.01).moved != {}
 
 
+def with_widths(clean, pinned=(), **widths):
+    """The same past, its metrics with these widths, and their curves, which do not depend on the present widths."""
+    past, made = clean
+    metrics = {m.name: replace(m, width=widths[m.name]) for m in past.metrics}
+    curves = {name: replace(curve, metric=metrics[name], pinned=name in pinned) for name, curve in made.items()}
+    return replace(past, metrics=list(metrics.values())), curves
+
+
+def test_curves_do_not_depend_on_the_present_widths_and_know_what_is_pinned(clean):
+    past, made = clean
+    wide = replace(past, metrics=[replace(m, width=2.0) for m in past.metrics])
+    curves = width_curves(wide, widths=made["a"].alerts.index[:2], pinned=["b"])
+    assert [name for name, curve in curves.items() if curve.pinned] == ["b"]
+    for name, curve in curves.items():
+        pd.testing.assert_frame_equal(curve.alerts, made[name].alerts.iloc[:2])
+
+
 def test_where_the_budget_is_exceeded_only_the_loud_become_wider_and_none_narrower(clean):
-    past, _ = clean
-    loud = replace(past, metrics=[replace(m, width={"a": 0.4, "b": 1.0, "c": 2.5}[m.name]) for m in past.metrics])
-    plan = choose_widths(loud, width_curves(loud), 2, narrower=["a", "b", "c"])
+    plan = choose_widths(*with_widths(clean, a=0.4, b=1.0, c=2.5), 2, narrower=["a", "b", "c"])
     assert plan.widths["a"] > 0.4
     assert plan.widths["c"] == 2.5
     assert not plan.exceeded
@@ -338,24 +360,21 @@ def test_where_the_budget_is_exceeded_only_the_loud_become_wider_and_none_narrow
 
 
 def test_a_pinned_width_stays_and_its_alerts_are_the_budgets(clean):
-    past, _ = clean
-    loud = replace(past, metrics=[replace(m, width=0.7) for m in past.metrics])
-    free, pinned = (choose_widths(loud, width_curves(loud, pinned=names), 8) for names in ([], ["a"]))
+    loud = {"a": 0.7, "b": 0.7, "c": 0.7}
+    free, pinned = (choose_widths(*with_widths(clean, names, **loud), 8) for names in ([], ["a"]))
     assert (free.exceeded, pinned.exceeded) == (False, False)
     assert free.widths["a"] > 0.7
     assert pinned.widths["a"] == 0.7
     assert pinned.table["incidents told"]["a"] > free.table["incidents told"]["a"]
     assert pinned.widths["b"] > free.widths["b"]  # what it spends is not there for the others
-    hopeless = choose_widths(loud, width_curves(loud, pinned=["a", "b", "c"]), 1)
+    hopeless = choose_widths(*with_widths(clean, ["a", "b", "c"], **loud), 1)
     assert hopeless.moved == {}
     assert hopeless.words().startswith("These widths do NOT keep to 1 false alerts a week: ")
 
 
 def test_narrower_widths_are_proposed_only_where_they_clearly_find_more(clean):
-    past, _ = clean
-    blunt = replace(past, metrics=[replace(m, width=3.0) for m in past.metrics])
-    curves = width_curves(blunt, np.geomspace(0.4, 3, 8).round(2))
-    plan, power = propose_widths(blunt, curves, 3, lambda past: detection_power(past, times=8))
+    blunt, curves = with_widths(clean, a=3.0, b=3.0, c=3.0)
+    plan, power = propose_widths(blunt, curves, 3, lambda past: detection_power(past, (0.1, 0.2, 0.4, 0.6), times=4))
     assert set(plan.moved) == set(plan.finds) != set()
     assert not plan.exceeded
     for name, (before, after) in plan.finds.items():
@@ -364,12 +383,14 @@ def test_narrower_widths_are_proposed_only_where_they_clearly_find_more(clean):
         assert np.isnan(before) or after <= before * 2 / 3 + 1e-9
         assert f" {name} finds drops from {after:.0%} on, " in plan.words()
 
+    same_power = detection_power(blunt, (0.1, 0.6), times=1)
+
     def finds_nothing_more(past):
-        return detection_power(blunt, times=1).query("metric in @names", local_dict={"names": [m.name for m in past.metrics]})
+        return same_power[same_power["metric"].isin([m.name for m in past.metrics])]
 
     same, _ = propose_widths(blunt, curves, 3, finds_nothing_more)
     assert same.moved == same.finds == {}
-    kept, _ = propose_widths(past, width_curves(past), 2, lambda past: detection_power(past, times=1))
+    kept, _ = propose_widths(*clean, 2, lambda past: detection_power(past, (0.1, 0.6), times=1))
     assert kept.moved == {}  # widths a little narrower would keep to it too: that is not worth a change
 
 
@@ -493,7 +514,7 @@ def test_power_is_what_a_replay_of_the_whole_past_would_have_told(rule, more):
         delays = _delays(past, past.metrics[0], at, depths, cache)
         for depth, delay in zip(depths, delays, strict=True):
             fault = Fault("drop", at.to_pydatetime(), HOUR, -depth)
-            hurt = backtest_faults.inject(series, fault) if depth else series
+            hurt = backtest_power.inject(series, fault) if depth else series
             whole = replace(past, series={"a": hurt}, start=fault.start).replay_all()
             told = [e.bucket for e in whole.events if e.kind is EventKind.OPENED and e.bucket < fault.end]
             assert (told[0] - fault.start) / STEP == delay if told else delay == float("inf")

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from alerting import messages
+from alerting.messages.format import metric_title
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member, spell_segment
 from alerting.model.metric import Query
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
-from alerting.pipeline.compose import title_with_segment
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.segment_watch import SegmentResult, judge_segments, segment_metrics, stand_in_names
 from alerting.reporting.incident_page import incident_page
@@ -87,7 +87,9 @@ def first_line(metric, cause, seen):
     event = Event(EventKind.OPENED, metric, BUCKET, seen, Episode(metric, since=BUCKET), incident)
     reader = messages.Audience("en", "UTC", BUCKET + timedelta(minutes=21))
     text = messages.compose(event, messages.MessageContext(METRIC[metric], reader)).text
-    return next((line for line in text.splitlines() if line.startswith(("Cause", "The drop", "The rise", "Everywhere"))), "")
+    return next(
+        (line for line in text.splitlines() if line.startswith(("Likely cause", "The drop", "The rise", "Everywhere"))), ""
+    )
 
 
 def is_ios(users):
@@ -359,7 +361,7 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
     (opened,) = told[1]
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
-    assert title_with_segment(stand_in, opened).title["en"] == "Views, source ads"
+    assert metric_title(stand_in, opened.segment, "en") == "Views, source ads"
 
 
 def test_a_segment_belongs_to_the_incident_of_its_total_while_that_goes_on():
@@ -383,7 +385,8 @@ def test_a_segment_is_named_in_tables_titles_and_on_pages():
     incident = Incident("i", BUCKET, (member,), last_notified=BUCKET, cause=cause)
     event = Event(EventKind.OPENED, stand_in.name, BUCKET, found, Episode(stand_in.name), incident)
     assert (member.name, event.name, incident.cells()["metric"]) == ("views source=ads",) * 3
-    assert title_with_segment(stand_in, member).title == {"en": "Views, source ads", "ru": "Просмотры, источник ads"}
+    titles = [metric_title(stand_in, member.segment, language) for language in ("en", "ru")]
+    assert titles == ["Views, source ads", "Просмотры, источник ads"]
     page = PageContext("ru", "UTC", BUCKET, {"views": MetricTitle("Просмотры", "count")})
     assert "Просмотры, источник ads" in incident_page(IncidentStory(incident), page)
     other = replace(found, reason="os=iOS")

@@ -28,7 +28,7 @@ from tests.waiting import PATIENCE
 
 GOLDEN = Path(__file__).parent / "golden"
 CAUSE = re.compile(
-    r"^Cause(?: at (?P<at>\d\d:\d\d))?: (?P<attribute>\w+) (?P<value>\w+)(?: (?P<change>[−+]\d+) %)?"
+    r"^Likely cause(?: at (?P<at>\d\d:\d\d))?: (?P<attribute>\w+) (?P<value>\w+)(?: (?P<change>[−+]\d+) %)?"
     r"(?:, explains (?:(?P<share>\d+) % of|the whole) (?:the )?(?:drop|rise))?"
     r"(?:; the rest (?P<rest>[−+]\d+) %)?(?:; the rest as usual)?(?:; normal: (?P<normal>.*))?$"
 )
@@ -52,8 +52,7 @@ def named_twice(text: str) -> list[str]:
     """Return the names that a list of metrics has twice."""
     names = []
     for line in lines_of(text):
-        if line.startswith(("Also: ", "А также: ", "Still off: ", "Normal: ", "В норме: ")):
-            listed = re.sub(r"\([^)]*\)", "", line.partition(": ")[2])
+        for listed in re.findall(r"(?:Also|Также|Still off|[Nn]ormal|[Вв] норме): ([^·]*)", re.sub(r"\([^)]*\)", "", line)):
             names += [re.sub(r"(:? нет данных|: no data| [\d.,\s]+%?)\s*$", "", name) for name in listed.split(", ")]
     return sorted({name for name in names if names.count(name) > 1})
 
@@ -75,7 +74,6 @@ def test_a_golden_text_names_nothing_twice_and_blames_no_segment_for_what_all_di
     text = path.read_text(encoding="utf-8")
     assert named_twice(text) == []
     assert false_share(text) == []
-    assert not re.search("carr(y|ies)|больше 100", text)
     if re.search(" again | снова ", text.splitlines()[0]) and not text.startswith("🟢"):
         assert not re.search("on it|Занимается", text), "who took it took what is over"
 
@@ -106,10 +104,9 @@ class Story:
         assert not explained.pending
         messages = pipeline.compose(ctx, changes, judged, now)
         pipeline.commit(ctx, judged, changes, messages)
-        texts = [message for message in messages if message.text and not message.photo]
-        for message in texts:
+        for message in messages:
             self.check(message, STORY + number * STEP)
-        return texts
+        return messages
 
     def check(self, message: Message, newest: datetime) -> None:
         """Compare what the message claims with the leaves."""
@@ -119,12 +116,13 @@ class Story:
         column = "views" if column == "feed_users" else column
         for line in lines_of(message.text):
             cause = CAUSE.match(line) or SAME.match(line)
-            assert cause or not re.match("Cause|At|The drop|The rise|Everywhere", line), line
+            assert cause or not re.match("Likely cause|At|The drop|The rise|Everywhere", line), line
             if cause:
                 self.check_cause(cause, column, message)
-            if line.startswith("Normal: ") and message.kind is EventKind.OPENED:
-                for title in line.removeprefix("Normal: ").split(", "):
-                    (metric,) = (it for it in self.ctx.metrics if it.title["en"] == title)
+            calm = re.search("(?:^|· )[Nn]ormal: ([^·]*)$", line)
+            if calm and message.kind is EventKind.OPENED and "cause" not in line:
+                for title in calm[1].split(", "):
+                    (metric,) = (it for it in self.ctx.metrics if it.title["en"].lower() == title.lower())
                     bucket = newest if message.edits else message.bucket
                     changed = self.feed.change("views" if metric.name == "feed_users" else metric.name, bucket)
                     assert abs(changed) < NORMAL, line
@@ -169,16 +167,16 @@ def test_what_is_told_of_a_cause_is_true_for_the_bucket_of_each_message(tmp_path
             (incident,) = story.ctx.store.incidents()
             story.ctx.store.commit(Commit(incidents=[replace(incident, acknowledged_by="Anna")]), STORY)
     everything = [words(message) for messages in told.values() for message in messages]
-    assert re.search("^Cause: os iOS −.*; normal: Android$", words(first(told[4], EventKind.OPENED)), re.MULTILINE)
+    assert re.search("^Likely cause: os iOS −.*; normal: Android$", words(first(told[4], EventKind.OPENED)), re.MULTILINE)
     (worse,) = [message for message in told[7] if message.kind is EventKind.WORSENED]
     assert re.search("^The drop is the same across source and gender(;|$)", words(worse), re.MULTILINE), "not across os"
     again = next(message for number in (16, 17, 18) for message in told[number] if " again −" in words(message))
-    assert "Cause: os Android −9" in words(again)
+    assert "Likely cause: os Android −9" in words(again)
     assert "on it" not in again.text
     edits = [words(message) for messages in told.values() for message in messages if message.edits]
     assert any("Anna is on it" in text for text in edits)
     assert not any("Anna is on it" in words(message) for number in range(16, 20) for message in told[number])
-    assert any(re.search(r"^(At|Cause at) \d\d:\d\d", text, re.MULTILINE) for text in edits)
+    assert any(re.search(r"^(At|Likely cause at) \d\d:\d\d", text, re.MULTILINE) for text in edits)
     assert not any("source" in text.splitlines()[0] or "os " in text.splitlines()[0] for text in everything), "no segment's own"
 
 
@@ -189,7 +187,7 @@ def test_what_all_did_is_no_segments_fault_and_what_moved_is_not_called_normal(t
     text = words(first(told[4], EventKind.OPENED))
     assert re.search("^The rise is the same across os(,| and) source", text, re.MULTILINE)
     (opened,) = [message for message in told[20] if message.kind is EventKind.OPENED and not message.edits]
-    assert "Likes" not in words(opened), "neither off nor normal"
+    assert "likes" not in words(opened).lower(), "neither off nor normal"
 
 
 def test_a_segment_is_named_wherever_it_is_told_and_its_totals_fall_is_the_totals(tmp_path):
@@ -217,4 +215,4 @@ def test_a_handful_carries_no_claim(tmp_path):
     story = Story.of(Feed(level=60).hit(0.0, 4, 9, "likes"), tmp_path, ("likes",))
     texts = [words(message) for number in range(10) for message in story.run(number)]
     assert any("Likes 0" in text for text in texts)
-    assert not any(re.search("Cause|the same across|Gone|New", text) for text in texts)
+    assert not any(re.search("cause|the same across|Gone|New", text) for text in texts)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from alerting.__main__ import main
-from alerting.backtest.review import group_events
-from alerting.cli.compare import comparison_lines
+from alerting.backtest.replay import group_events
+from alerting.cli.compare import Comparison, comparison_lines, load_past_of_both, old_metric
+from alerting.cli.compare import compare_sides as compare
 from alerting.detectors.auto import AutoDetector, Chosen
 from alerting.metrics import METRICS
 from alerting.model.incident import Incident, Member
@@ -20,7 +21,6 @@ from alerting.model.verdict import Label, Status, Verdict
 from alerting.sample.folder import planted_truth
 from alerting.settings import load_settings
 from alerting.store.state import StateStore
-from alerting.studies.compare import Comparison, compare, load_past_of_both, old_metric
 from alerting.studies.review import Review
 from tests.pasts import END, HOUR, RULE, dip, metric, past
 
@@ -147,13 +147,13 @@ def test_the_printed_lines_show_both_sides_and_name_the_zone_once():
     old = [told(10, 1, label=Label.FALSE_ALARM), told(40, 3), told(41, 1, "b")]
     new = [told(42, 36, value=1_250.0), told(66, 1, "b", 700, -2.0, also=["c"])]
     lines = "\n".join(comparison_lines(compared(old, new, "Europe/Moscow"))).splitlines()
-    assert lines[1] == "Would have been told from 2026-11-13 03:00 to 2026-11-20 03:00. All times: Europe/Moscow."
+    assert lines[1] == "Alerts from 2026-11-13 03:00 to 2026-11-20 03:00. All times: Europe/Moscow."
     assert [line.split() for line in lines[3:6]] == [
-        ["when", "change", "told", "by", "old", "new", "known", "metrics"],
+        ["when", "change", "reported", "by", "old", "new", "known", "metrics"],
         ["Fri", "13", "Nov", "13:00", "-50", "%", "old", "13:00", "false", "alarm", "a"],
         ["Sat", "14", "Nov", "19:00", "+25", "%", "both", "19:00", "x2", "21:00", "x2", "a,", "b,", "c"],
     ]
-    assert lines[7] == "Moments told by both: 1, by old alone: 1, by new alone: 0"
+    assert lines[7] == "Moments reported by both: 1, by old alone: 1, by new alone: 0"
     assert lines[-1] == "The same rule on both sides, because the catalogue sets it: a, b"
     assert "\n".join(lines).count("Moscow") == 1
 
@@ -166,7 +166,7 @@ def test_an_opening_on_another_day_has_its_weekday_and_a_gap_has_no_change():
 def test_nothing_told_is_said():
     lines = list(comparison_lines(compared([], [])))
     assert "nothing, by either" in lines
-    assert "\nMoments told by both: 0, by old alone: 0, by new alone: 0" in lines
+    assert "\nMoments reported by both: 0, by old alone: 0, by new alone: 0" in lines
 
 
 def test_of_many_moments_the_newest_are_printed():
@@ -228,14 +228,10 @@ def test_peoples_labels_judge_both_sides(tmp_path, label, known, counts):
 # The sample app
 
 
-@pytest.fixture
-def both(sample, app):
+def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(sample, app):
     read, reading = load_past_of_both(2, END.isoformat(), sample)
     assert not reading.errors
-    return compare(read, given=load_settings({"ALERTING_DATA": str(app)}))
-
-
-def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(both, app):
+    both = compare(read, given=load_settings({"ALERTING_DATA": str(app)}))
     planted = [each for each in planted_truth(app / "app") if END - 14 * DAY <= each.start < END]
     assert [each.kind for each in planted] == ["ctr_drop", "messenger_down", "duplicates", "like_button_broken"]
     totals, moments = both.totals(), both.moments()
@@ -252,15 +248,12 @@ def test_the_sample_app_is_judged_by_both_and_what_was_planted_is_counted(both, 
         assert (row["told by"], row["known"]) == ("both", "real"), truth.kind
         assert set(row["metrics"].split(", ")) <= set(truth.metrics)
 
-
-def test_the_old_side_tells_of_the_sample_app_what_version_1_told(both):
-    """The code of version 1 told 148, 74 and 45 on the same rows: it told of a level again after a day, not after six hours, and
-    had another incident where metrics were off again.
-    """
+    # The code of version 1 told 148, 74 and 45 on the same rows: it told of a level again after a day, not after six hours, and
+    # had another incident where metrics were off again.
     events = both.old.replay.events
     openings = [event for event in events if event.kind.value in ("opened", "no data")]
     assert (len(events), len(openings), len(both.old.replayed)) == (146, 73, 44)
-    assert both.totals().loc["old", "messages a week"] == 102 / 2
+    assert totals.loc["old", "messages a week"] == 102 / 2
 
 
 def test_the_command_compares_a_table_and_writes_the_moments(tmp_path, capsys, monkeypatch):

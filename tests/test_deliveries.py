@@ -54,21 +54,21 @@ def nightly(tmp_path):
     return runs
 
 
-def test_a_nightly_delivery_is_waited_for_from_the_third_day_on(nightly):
+def test_a_nightly_delivery_is_waited_for_once_it_was_seen_twice(nightly):
     nights = [FIRST + n * DAY + timedelta(hours=3, minutes=(10, 40, 0, 55, 20)[n % 5]) for n in range(1, 9)]
     events, notes, store = nightly(nights, FIRST + 8 * DAY)
     told = [at for kind, at in events if kind in NO_DATA]
-    assert told, "on the first day nobody knows that rows come at night"
-    assert [kind for kind, at in events if at > FIRST + 2 * DAY + 4 * HOUR] == []
-    judged = [verdict for verdict in store.judged("orders", FIRST + 2 * DAY) if verdict.bucket < FIRST + 7 * DAY]
-    assert [verdict.bucket for verdict in judged] == [FIRST + 2 * DAY + n * HOUR for n in range(5 * 24)]
+    assert told, "on the first days nobody knows that rows come at night"
+    assert [kind for kind, at in events if at > FIRST + 3 * DAY + 4 * HOUR] == []
+    judged = [verdict for verdict in store.judged("orders", FIRST + 3 * DAY) if verdict.bucket < FIRST + 7 * DAY]
+    assert [verdict.bucket for verdict in judged] == [FIRST + 3 * DAY + n * HOUR for n in range(4 * 24)]
     assert {verdict.status.value for verdict in judged} == {"normal"}
     assert notes[-1][1].endswith("as usual at this time; later buckets are judged when their rows are delivered")
 
 
 def test_a_delivery_that_does_not_come_is_told(nightly):
     events, _, _ = nightly([FIRST + n * DAY + 3 * HOUR for n in range(1, 6)], FIRST + 7 * DAY)
-    told = [at for kind, at in events if kind is EventKind.NO_DATA and at > FIRST + 2 * DAY]
+    told = [at for kind, at in events if kind is EventKind.NO_DATA and at > FIRST + 3 * DAY]
     assert len(told) == 1
     assert FIRST + 6 * DAY + 3 * HOUR < told[0] <= FIRST + 6 * DAY + 6 * HOUR
 
@@ -87,6 +87,7 @@ def readings(hours_waited, first=FIRST, step=HOUR):
         (lambda at: 5, 7, False),
         (lambda at: 6 if at.weekday() == FIRST.weekday() else 0, 6, True),  # on this weekday only
         (lambda at: 6 if at.day == (FIRST - 3 * DAY).day else 0, 6, False),  # an outage three days ago
+        (lambda at: 6 if FIRST - at <= DAY + HOUR else 0, 6, False),  # an outage yesterday
         (lambda at: 9 if at.hour == 12 else 0, 9, False),  # at another time of day
         (lambda at: 1, 1, False),  # too short to be a schedule: those are buckets that fill
     ],
@@ -95,3 +96,9 @@ def test_a_wait_is_usual_when_it_was_at_this_time_on_most_days(waited, hours, us
     past = readings(waited, FIRST - 14 * DAY)
     assert is_usual_wait("t", FIRST - hours * HOUR, HOUR, past, FIRST) == usual
     assert not is_usual_wait("other", FIRST - hours * HOUR, HOUR, past, FIRST)
+
+
+@pytest.mark.parametrize(("days", "usual"), [((1,), False), ((1, 2), True), ((7,), False), ((7, 14), True)])
+def test_one_outage_is_no_schedule_even_where_nothing_else_is_known(days, usual):
+    past = [Arrival("t", FIRST - day * DAY, FIRST - day * DAY - 6 * HOUR, 1.0) for day in days]
+    assert is_usual_wait("t", FIRST - 5 * HOUR, HOUR, past, FIRST) == usual

@@ -32,7 +32,7 @@ BUTTONS = ((Button("Taken", Action.TAKE),),)
 TEXT = Message("i/opened/text", EventKind.OPENED, "likes", AT, "<b>Likes</b> −38 %", incident="i", buttons=BUTTONS)
 MESSAGES = {
     "text": TEXT,
-    "a picture": replace(TEXT, key="i/opened/picture", photo=png(), reply_to="i/opened/text", buttons=()),
+    "a picture": replace(TEXT, photo=png()),
     "a long text": replace(TEXT, text="<b>" + "too long &amp; " * 2000 + "</b>"),
     "a mangled name": replace(TEXT, text="broken \ud800 name"),
     "half a tag": replace(TEXT, text="<b>1 < 2 & <i>"),
@@ -110,7 +110,7 @@ def test_whatever_goes_wrong_a_message_is_sent_or_an_error_says_why(name, messag
     caplog.set_level(logging.DEBUG)
     notifier = open_destinations(example(name, port))[name]
     sent = outcome(notifier.send, message, "console-3")  # an id of another destination answers nothing
-    assert isinstance(sent, NotifyError) or message.photo, "only a picture may be left out"
+    assert isinstance(sent, NotifyError)
     assert message is not TEXT or not sent.permanent, "it is kept: the next run may find the server well"
     edited = outcome(notifier.edit, message, "101")
     assert edited is None or isinstance(edited, NotifyError)
@@ -136,8 +136,7 @@ PAGER = '''
 import json
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.hook import Hook
+from alerting.notifiers.base import Hook, OneWayNotifier
 from alerting.notifiers.telegram_html import encodable, html_to_text
 
 

@@ -133,6 +133,8 @@ def test_without_a_chat_nothing_is_said_to_be_sent(check, tmp_path):
     assert re.search(r"ok: all seen; [12] messages? printed, no chat is configured", printed)
     code, printed = check("--at", DURING, "--dry-run")
     assert code == 0
+    assert re.search(r"^1 metric judged from .* \(UTC\): 1 anomalous\n  orders  anomalous  100  expected 1,0\d\d ", printed)
+    assert printed.count("orders −9") >= 1, "the message, not only a count"
     assert re.search(r"ok: all seen; [12] messages? would have been sent", printed)
     pages = [page.read_text() for page in (tmp_path / "reports").rglob("*.html")]
     assert pages

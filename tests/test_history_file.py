@@ -16,7 +16,7 @@ from alerting.settings import load_settings
 from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
-from alerting.store.database import MIGRATIONS
+from alerting.store.codec import MIGRATIONS
 from alerting.store.history import FIGURES_FOR, UNUSED, HistoryReader
 from alerting.store.state import StateStore
 from tests.history_helpers import DAY, HOUR, MUTABLE, NOW, QUERY, ROOT, SOME, STEP, WINDOW, World, counts, same

@@ -10,7 +10,7 @@ from alerting.model.message import Message
 from alerting.model.protocols import Commit
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.reporting.publish import write_index
-from alerting.runner.incident_notebook import start_notebooks
+from alerting.runner.run import start_notebooks
 from alerting.settings import load_settings
 from alerting.store.state import StateStore
 

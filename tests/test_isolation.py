@@ -123,7 +123,7 @@ def test_a_fall_is_told_beside_odd_series(source, group, capsys):
     }
     odd = [(kind if row[0] == "odd" else row[0], *row[1:]) for kind, word in words.items() if word == group for row in ODD[kind]]
     names = source([*rows("orders", orders), *odd])
-    for dry_run in (True, False):  # a rehearsal, then a run
+    for dry_run in (True, False) if group == "name" else (False,):  # a rehearsal, then a run
         found, ended = run_notebook(at=f"{NOW:%Y-%m-%dT%H:%MZ}", dry_run=dry_run)
         out = capsys.readouterr().out
         assert "orders −7" in out or "orders 3" in out, ended  # in the first line, or beside another that fell
@@ -257,13 +257,12 @@ def test_a_time_that_no_clock_has_stops_nothing(tmp_path):
 
 
 def test_what_cannot_be_written_or_drawn_is_told_plainly(tmp_path):
-    """The text of `odd` and its pictures fail; a plain text goes out in its thread, and the other metric is told as usual."""
+    """The text of `odd` fails; a plain text goes out as its entry."""
     odd = replace(metric("odd"), dashboard="https://example.org/{no_such_field}")
     messages, ended = run(context(tmp_path, odd))
     assert "odd was not told in full: KeyError: 'no_such_field'" in ended
     assert messages[0].key.endswith("-odd/opened/text")
     assert "The message about it could not be written" in messages[0].text
-    assert messages[1].reply_to == messages[0].key  # its picture
 
 
 def test_a_picture_that_fails_leaves_its_text(tmp_path):

@@ -281,7 +281,7 @@ def test_where_rows_stop_within_a_bucket_it_is_judged_once_the_next_is_closed(tm
 @pytest.mark.parametrize("minutes", [1, 7, 15, 60, 24 * 60])
 def test_a_chart_of_a_day_old_event_has_bands_from_end_to_end(minutes):
     metric = replace(METRICS[0], step=timedelta(minutes=minutes))
-    assert metric.chart_span == max(timedelta(days=2), 30 * metric.step)
+    assert metric.chart_span == max(timedelta(days=1), 30 * metric.step)
     assert band_span(metric) + metric.step > metric.chart_span + FIRST_LOOK
     assert BAND_SPAN >= CHART_SPAN + FIRST_LOOK
     assert (band_span(METRICS[0]), band_span(METRICS[-1])) == (3 * DAY, 60 * DAY)

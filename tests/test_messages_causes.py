@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from alerting import messages
-from alerting.messages.compose import root_cause_reply
 from alerting.model.incident import Rarity, RootCause, SimilarIncident
 from alerting.model.verdict import EventKind, Label, Verdict
 from tests.texts import (
@@ -27,9 +26,8 @@ from tests.texts import (
     plain_spaces,
     reader,
     told,
-    watched,
 )
-from tests.texts_of_causes import ALIKE, EXPERIMENT, GROUPS, IOS, LIKE, MIX, RARE, RATE, cause_found, where
+from tests.texts_of_causes import ALIKE, EXPERIMENT, GROUPS, IOS, LIKE, MIX, RARE, RATE, where
 
 
 def cause_line(cause: RootCause, language: str = "en", first: Verdict = DOWN, name: str = "likes") -> str:
@@ -44,7 +42,7 @@ def cause_line(cause: RootCause, language: str = "en", first: Verdict = DOWN, na
         (0.98, -0.004, "explains 98 % of the drop; the rest as usual"),
         (1.0, 0.0, "explains the whole drop; the rest as usual"),
         (1.049, 0.02, "explains the whole drop; the rest +2 %"),
-        (1.3, 0.041, "explains the whole drop; the rest rose 4 %"),
+        (1.3, 0.041, "explains the whole drop; everything else is up 4 %"),
         (1.3, -0.041, "explains the whole drop; the rest −4 %"),
         (0.04, -0.2, "the rest −20 %"),
         (-0.5, -0.2, "the rest −20 %"),
@@ -59,12 +57,12 @@ def test_the_share_that_is_carried(share, rest, said):
 def test_a_rise_is_carried_too():
     up = odd("likes", moscow("14:15"), 3100, 4.0)
     rise = replace(IOS, slice=where("os=iOS", 2400, 1210), share=1.2, rest=where("os=", 700, 810), others=())
-    assert cause_line(rise, first=up) == "Cause: os iOS +98 %, explains the whole rise; the rest fell 14 %"
-    assert cause_line(rise, "ru", up) == "Причина: ОС iOS +98 %, объясняет весь рост; остальное упало на 14 %"
+    assert cause_line(rise, first=up) == "Likely cause: os iOS +98 %, explains the whole rise; everything else is down 14 %"
+    assert cause_line(rise, "ru", up) == "Вероятная причина: ОС iOS +98 %, объясняет весь рост; остальное упало на 14 %"
     new = replace(rise, slice=where("os=Fuchsia", 1190, 0), share=1.0, rest=None)
-    assert cause_line(new, first=up) == "Cause: os Fuchsia 1,190 (expected 0), explains the whole rise"
+    assert cause_line(new, first=up) == "Likely cause: os Fuchsia 1,190 (expected 0), explains the whole rise"
     assert cause_line(ALIKE, first=up) == "The rise is the same across os, source, country and city"
-    assert cause_line(ALIKE, "ru", up) == "Рост одинаковый во всех срезах (ОС, источник, страна и город)"
+    assert cause_line(ALIKE, "ru", up) == "Выросло одинаково во всех срезах (ОС, источник, страна и город)"
 
 
 def test_who_is_not_affected_is_named():
@@ -81,56 +79,42 @@ def test_the_experiment_is_only_said_to_be_alone_where_the_others_are_normal():
     odd_one = replace(
         EXPERIMENT, share=0.6, rest=where("exp_group=", 1400, 1616), others=(where("exp_group=1", 300, 404), *GROUPS[1:])
     )
-    assert cause_line(odd_one) == "Cause: exp_group 3 explains 60 % of the drop → probably the experiment; the rest −13 %"
+    assert cause_line(odd_one) == "Likely cause: exp_group 3 explains 60 % of the drop → probably the experiment; the rest −13 %"
     two = replace(EXPERIMENT, slice=where("exp_group=3;exp_group=4", 40, 808))
-    assert cause_line(two).startswith("Cause: exp_group 3 and exp_group 4 explain 96 % of the drop, the other groups")
+    assert cause_line(two).startswith("Likely cause: exp_group 3 and exp_group 4 explain 96 % of the drop; other groups")
 
 
 def test_a_mix_that_is_not_all_says_how_much_it_is():
     half = cause_line(replace(MIX, share=0.6), first=odd("ctr", moscow("14:15"), 0.181), name="ctr")
-    assert half == "Cause: a shift of the mix: source ads is 41 % of all (usually 20 %), explains 60 % of the drop"
+    assert half == "Likely cause: a shift of the mix: source ads is 41 % of all (usually 20 %), explains 60 % of the drop"
 
 
 def test_nothing_is_said_of_a_cause_that_is_not_known():
     for cause in (None, RootCause("unclear"), RootCause("carried"), replace(IOS, slice=where("os=iOS", NAN, 10))):
-        assert "Cause" not in told(EventKind.OPENED, DOWN, incident(member("likes"), cause=cause), "en", "14:35").text
-        if cause:
-            reply = root_cause_reply(incident(member("likes"), cause=cause), moscow("14:15"), reader(), watched("likes"))
-            assert reply.text == "🔎 <b>Likes</b>: no slice stands out"
+        assert "cause" not in told(EventKind.OPENED, DOWN, incident(member("likes"), cause=cause), "en", "14:35").text
     taken_back = incident(member("likes"), cause=IOS, closed=moscow("15:00"), corrected=True)
     text = told(EventKind.OPENED, DOWN, taken_back, "en", "15:05", **RARE).text
-    assert not re.search("Cause|lower than|such a", text)
+    assert not re.search("cause|happens|no such", text)
 
 
 def test_a_cause_is_that_of_the_metric_of_the_text():
     mine = member("ctr", value=0.131)
     parts = (part(member("likes")),)
     of_likes = told(EventKind.OPENED, mine.first, incident(member("likes"), mine, cause=RATE), "en", "14:35", parts)
-    assert "Cause" not in of_likes.text
+    assert "cause" not in of_likes.text
     own = incident(member("likes"), mine, cause=replace(RATE, metric="ctr", at=mine.first.bucket))
-    assert "Cause: CTR in source ads" in told(EventKind.OPENED, mine.first, own, "en", "14:35", parts).text
-
-
-def test_a_cause_that_comes_later_answers_the_alert():
-    late = cause_found("en")
-    story = "20261012T1115Z-likes"
-    assert (late.key, late.reply_to, late.incident) == (f"{story}/cause/text", f"{story}/opened/text", story)
-    assert (late.kind, late.metric, late.quiet, late.buttons) == (EventKind.CAUSE, "likes", True, ())
+    assert "Likely cause: CTR in source ads" in told(EventKind.OPENED, mine.first, own, "en", "14:35", parts).text
 
 
 @pytest.mark.parametrize(
     ("rarity", "en", "ru"),
     [
-        ((12, 0, 9.3, 1), "lower than all 12 same-time Mondays · such a drop about once in 9 weeks",
-         "ниже всех 12 понедельников в это время · такое бывает примерно раз в 9 недель"),
-        ((21, 0, 21.9, 0), "lower than all 21 same-time Mondays · such a drop not once in the 21 weeks before",
-         "ниже всех 21 понедельника в это время · за 21 неделю до этого такого не было"),
-        ((12, 1, 9, 4), "lower than 11 of 12 same-time Mondays · such a drop about once in 2 weeks",
-         "ниже, чем в 11 из 12 понедельников в это время · такое бывает примерно раз в 2 недели"),
-        ((12, 6, 9, 8), "such a drop about once a week", "такое бывает примерно раз в неделю"),
-        ((2, 0, 9, 27), "such a drop about 3 times a week", "такое бывает примерно 3 раза в неделю"),
-        ((2, 0, 9, 45), "such a drop about 5 times a week", "такое бывает примерно 5 раз в неделю"),
-        ((3, 0, 1.9, 0), "lower than all 3 same-time Mondays", "ниже всех 3 понедельников в это время"),
+        ((12, 0, 9.3, 1), "happens about once in 9 weeks", "бывает примерно раз в 9 недель"),
+        ((21, 0, 21.9, 0), "no such drop in the previous 21 weeks", "за предыдущие 21 неделю такого падения не было"),
+        ((12, 1, 9, 4), "happens about once in 2 weeks", "бывает примерно раз в 2 недели"),
+        ((12, 6, 9, 8), "happens about once a week", "бывает примерно раз в неделю"),
+        ((2, 0, 9, 27), "happens about 3 times a week", "бывает примерно 3 раза в неделю"),
+        ((2, 0, 9, 45), "happens about 5 times a week", "бывает примерно 5 раз в неделю"),
     ],
 )  # fmt: skip
 def test_how_unusual_it_is_in_words(rarity, en, ru):
@@ -144,12 +128,11 @@ def test_how_unusual_it_is_in_words(rarity, en, ru):
 
 
 def test_what_is_not_known_to_be_unusual_is_not_said():
-    for rarity in (Rarity(), Rarity(2, 0, 1.9, 0), Rarity(12, 6), None):
+    for rarity in (Rarity(), Rarity(2, 0, 1.9, 0), None):
         text = messages.compose(
             event(EventKind.OPENED, DROP, since=moscow("14:00")), context(metric(), reader(), rarity=rarity)
         ).text
-        assert "Since 14:00 · 30\u00a0min so far" in text
-        assert "same-time" not in text
+        assert "Since 14:00" in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -163,5 +146,5 @@ def test_what_is_not_known_to_be_unusual_is_not_said():
 )
 def test_the_most_similar_incident_is_named(past, said):
     text = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), yesterday=2015, similar=past)).text
-    assert f"Yesterday 2,015 · most like: {said}" in plain_spaces(plain(text)).splitlines()
+    assert f"Most like {said}" in plain_spaces(plain(text)).splitlines()
     assert (f'<a href="{past.url}">' in text) == past.url.startswith("https")

@@ -153,10 +153,8 @@ def test_a_bucket_around_a_clock_change_has_its_true_local_time(start, minutes, 
 def test_time_across_a_clock_change_is_counted_true():
     said = event(EventKind.RESOLVED, normal(BERLIN_BACK + timedelta(hours=5)), since=BERLIN_BACK - timedelta(hours=1))
     here = messages.Audience("en", "Europe/Berlin", BERLIN_BACK + timedelta(hours=5, minutes=20))
-    assert plain_spaces(messages.compose(said, messages.MessageContext(metric(), here)).text).splitlines()[::2] == [
-        "🟢 <b>Likes normal again</b> since 06:00 · lasted 6 h",
-        "Off Sun 01:00–06:00",  # six hours, though the clock says five
-    ]
+    text = plain_spaces(messages.compose(said, messages.MessageContext(metric(), here)).text)
+    assert text == "🟢 <b>Likes back to normal</b> since 06:00 · lasted 6 h", "six hours, though the clock says five"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +184,8 @@ def test_an_instant_names_its_day_only_when_it_must():
 @pytest.mark.parametrize(
     ("title", "said"),
     [
-        ("Feed users", "feed users"), ("Люди в ленте", "люди в ленте"), ("Likes", "likes"), ("Likes −38 %", "likes −38 %"),
+        ("Feed users", "feed users"), ("Пользователи ленты", "пользователи ленты"),
+        ("Likes", "likes"), ("Likes −38 %", "likes −38 %"),
         ("CTR", "CTR"), ("DAU of Android", "DAU of Android"), ("iOS users", "iOS users"), ("A/B tests", "A/B tests"),
         ("Wi-Fi", "Wi-Fi"), ("X", "X"), ("", ""), ("VoIP calls", "VoIP calls"), ("ДТП", "ДТП"),
     ],

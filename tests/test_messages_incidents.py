@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -79,11 +80,10 @@ def test_buttons_go_with_what_can_be_said():
         worsened_incident,
         reminder_open,
         corrected,
-        taken,
     ):
         assert actions(make("en")) == [], make
     assert [button.text for row in opened_incident("ru").buttons for button in row] == [
-        "Беру", "Тихо 1 ч", "До конца", "Ложная", "Ожидаемо",
+        "Беру в работу", "Отложить на 1 ч", "Без звука до конца", "Ложная", "Ожидаемо",
     ]  # fmt: skip
 
 
@@ -96,11 +96,16 @@ def test_a_row_of_buttons_fits_a_phone(language):
 def test_an_incident_is_one_thread():
     first = opened_incident("en")
     assert (first.key, first.reply_to, first.incident) == ("20261012T1115Z-likes/opened/text", "", "20261012T1115Z-likes")
-    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident, taken, silenced, muted):
+    for make in (opened_again, worsened_incident, joined, reminder_open, resolved_incident):
         message = make("en")
         assert (message.reply_to, message.incident) == (first.key, first.incident), make
         assert message.key.startswith(f"{first.incident}/"), make
         assert message.key != first.key
+    for make in (taken, silenced, muted, labelled(Label.REAL)):
+        message = make("en")
+        assert (message.edits, message.reply_to, message.incident) == (first.key, "", first.incident), make
+        assert message.text.splitlines()[0] == first.text.splitlines()[0]
+        assert message.buttons == first.buttons
     assert opened_incident_edited("en").key == opened_incident_over("en").key == first.key
     assert resolved_untold("en").reply_to == ""  # there is nothing to answer
 
@@ -111,14 +116,13 @@ def test_messages_about_problems_make_a_sound_and_confirmations_do_not():
     assert all(make("en").quiet for make in (taken, silenced, muted, daily, labelled(Label.REAL)))
     calm = replace(event(EventKind.RESOLVED, normal(moscow("17:00"))), quiet=True)
     assert messages.compose(calm, context(metric(), reader())).quiet
-    assert messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader())).picture(b"png").quiet
 
 
 def test_a_drill_can_be_taken_for_nothing_else():
     real, marked = worsened_incident("en"), as_drill(worsened_incident("en"), "en")
     assert (marked.key, marked.reply_to, marked.edits) == (f"drill/{real.key}", f"drill/{real.reply_to}", "")
     assert marked.text == f"🧪 DRILL {real.text}"
-    shown = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader("ru"))).picture(b"png")
+    shown = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader("ru")))
     assert as_drill(shown, "ru").text.startswith("🧪 УЧЕБНАЯ ТРЕВОГА 🟡")
 
 
@@ -138,7 +142,7 @@ def test_what_is_critical_is_routed_by_its_severity_and_not_by_its_icon(monkeypa
     routes, about = parse_routes("critical -> email; * -> slack", ("telegram", "slack", "email")), context(metric(), reader())
     said = event(EventKind.OPENED, WORST)
     text = messages.compose(said, about)
-    for message in (text, text.picture(b"png"), platform("en"), messages.compose(replace(said, kind=EventKind.REMINDER), about)):
+    for message in (text, platform("en"), messages.compose(replace(said, kind=EventKind.REMINDER), about)):
         assert (message.text.split()[0], routes.of(message)) == (icon, ("email",))
     for calm in (
         event(EventKind.OPENED, DROP),
@@ -153,36 +157,18 @@ def test_what_is_critical_is_routed_by_its_severity_and_not_by_its_icon(monkeypa
     assert (opened_incident_over("en").critical, messages.compose(taken_back, about).critical) == (False, False)
 
 
-@pytest.mark.parametrize(
-    ("score", "said"),
-    [
-        (-1.01, "just past the edge of normal"),
-        (1.4, "1.4 × the edge of normal"),
-        (-2, "2 × the edge of normal"),
-        (-9.96, "10 × the edge of normal"),
-        (123.4, "120 × the edge of normal"),
-        (-1000, ""),
-        (NAN, ""),
-    ],
-)
-def test_the_distance_to_the_edge_is_said_and_is_not_the_severity(score, said):
+@pytest.mark.parametrize("score", [-1.01, -9.96, 123.4, -1000, NAN])
+def test_the_distance_to_the_edge_is_not_the_severity(score):
     text = messages.compose(event(EventKind.OPENED, replace(DROP, score=score)), context(metric(), reader())).text
     assert text.startswith("🟡")
-    assert plain_spaces(text.splitlines()[1]).partition("−780")[2].removeprefix(" · ") == said
-
-
-@pytest.mark.parametrize(("score", "said"), [(2, "2 раза"), (2.3, "2,3 раза"), (5, "5 раз"), (21, "21 раз"), (24, "24 раза")])
-def test_the_deviation_in_russian(score, said):
-    text = messages.compose(event(EventKind.OPENED, replace(DROP, score=score)), context(metric(), reader("ru"))).text
-    assert f"отклонение в {said} больше допустимого" in plain_spaces(text)
 
 
 @pytest.mark.parametrize(
     ("lost", "more", "said"),
     [
-        (7912, {}, "about 7,900 lost"),
-        (-7912, {}, "about 7,900 too many"),
-        (101, {}, "about 100 lost"),
+        (7912, {}, "about 7,900 likes lost"),
+        (-7912, {}, "about 7,900 likes too many"),
+        (101, {}, "about 100 likes lost"),
         (99, {}, ""),  # less than 5 % of the 2,000 that one bucket was to have
         (0, {}, ""),
         (7912, {"adds": False}, ""),
@@ -193,7 +179,7 @@ def test_the_deviation_in_russian(score, said):
 def test_the_loss_is_said_where_it_can_be_summed(lost, more, said):
     over = event(EventKind.RESOLVED, normal(moscow("17:00")), since=moscow("14:00"), worst=WORST, lost=lost)
     lines = messages.compose(over, context(metric(**more), reader(now=moscow("17:20")))).text.splitlines()
-    assert plain_spaces(lines[1]).partition(")")[2].removeprefix(" · ") == said
+    assert plain_spaces(lines[1]).partition("15:30")[2].removeprefix(" · ") == said
 
 
 @pytest.mark.parametrize(
@@ -216,18 +202,17 @@ def test_the_calendar_says_when(start, end, said):
 def test_the_nearest_of_the_calendar_are_named():
     days = tuple(CalendarEvent(moscow("14:00") + n * STEP, moscow("14:00") + n * STEP, "push", f"Push {n}") for n in range(9))
     lines = messages.compose(event(EventKind.OPENED, DROP), context(metric(), reader(), calendar=days)).text.splitlines()
-    assert [line.split(",")[0] for line in lines if "📅" in line] == ["📅 Push 1", "📅 Push 0", "📅 Push 2", "📅 6 more"]
+    assert [line for line in lines if "📅" in line] == ["📅 Push 1, 14:15; Push 0, 14:00, 7 more"]
 
 
 def test_what_left_the_incident_is_named_in_its_correction():
     views = Verdict("views", moscow("14:15"), Status.NORMAL, 42_300, *EDGES["views"], score=-0.1)
     also = (Event(EventKind.CORRECTED, "ctr", moscow("14:15"), views, Episode("ctr")),)
     message = told(EventKind.CORRECTED, views, incident(member("likes")), "en", "15:05", (part(member("likes")),), also=also)
-    assert plain_spaces(message.text).splitlines()[:4] == [
-        "↩️ <b>Views, ctr: normal after all</b> · late rows of Mon 14:15–14:30",
-        "<b>42,300</b> now · expected 42,512 (41,000–44,000)",
-        "Sorry.",
-        "Still off: Likes 1,240 (expected 1,930–2,110)",
+    assert plain_spaces(message.text).splitlines()[:3] == [
+        "↩️ <b>Views, ctr: normal after all</b> · 42,300 once all rows of Mon 14:15–14:30 had arrived",
+        "Expected 41,000–44,000",
+        "Still off: Likes 1,240 (usually 2,020)",
     ]
     stale = told(EventKind.CORRECTED, odd("views", moscow("14:15"), 26_357), incident(member("likes")), "en", "15:05")
     assert "26,357" not in stale.text  # that was before the rows came
@@ -240,7 +225,7 @@ def test_the_platform_has_no_data_only_when_none_of_it_has():
     more = {"is_platform": True, "gap_since": moscow("12:15")}
     text = told(EventKind.NO_DATA, story.root.first, story, "en", "12:45", parts, **more).text
     assert text.startswith("🔴 <b>Feed users: no data</b>")  # nine of ten messenger users are gone
-    assert "Also: Views: no data, Messenger users 130 (expected 1,250–1,400)" in text
+    assert "Also: Views: no data, Messenger users 130 (usually 1,325)" in text
 
 
 def test_the_daily_message_has_one_key_a_day():
@@ -257,7 +242,7 @@ def test_a_silence_is_said_while_it_lasts():
         said = replace(event(EventKind.OPENED, DROP), incident=incident(member("likes"), **more))
         return messages.compose(said, context(metric(), reader())).text.splitlines()
 
-    assert "🔕 Silent until 16:00" in lines(snoozed_until=moscow("16:00"))
+    assert "🔕 silent until 16:00" in lines(snoozed_until=moscow("16:00"))
     assert not any("🔕" in line for line in lines(snoozed_until=moscow("14:00")))
 
 
@@ -276,10 +261,7 @@ def test_the_owner_is_not_mentioned_when_the_incident_is_over():
 def test_keys_say_what_a_message_is_about():
     likes = context(metric(), reader())
     text = messages.compose(event(EventKind.OPENED, DROP), likes)
-    shown = text.picture(b"png")
     assert (text.key, text.photo, text.reply_to) == ("likes/opened/20261012T1115Z/text", None, "")
-    assert (shown.key, shown.photo, shown.reply_to) == ("likes/opened/20261012T1115Z/picture", b"png", text.key)
-    assert plain_spaces(shown.text) == "🟡 <b>Likes −39 %</b> · Mon 14:15–14:30"
 
 
 def test_the_same_failure_has_one_key_in_an_hour():
@@ -302,21 +284,27 @@ def test_late_is_said_when_it_is_unusual(now, step, late):
 
 
 def test_a_value_that_cannot_be_made_is_told_from_rows_that_do_not_come():
-    assert "no value can be made" in no_data_of_one_metric("en").text
-    assert "as soon as rows arrive" in no_data("en").text
+    assert "the interval is incomplete, waiting" in no_data_of_one_metric("en").text
+    assert "when data arrives" in no_data("en").text
 
 
 def test_rows_from_the_future_are_not_ago():
     said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"))
     about = context(metric(), reader(now=moscow("12:50")), table="feed_actions", newest=moscow("13:30"))
-    assert "feed_actions: newest row 13:30, later than now" in messages.compose(said, about).text
+    assert "feed_actions: last row 13:30, later than now" in messages.compose(said, about).text
 
 
-@pytest.mark.parametrize(("language", "first", "never"), [("en", "First", "Deepest"), ("ru", "Сначала", "Ниже всего")])
-def test_what_is_deeper_now_is_the_worst(language, first, never):
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_what_is_deeper_now_is_the_worst(language):
     """A first look at two buckets opens at the first of them, and the newest is deeper."""
     said = event(EventKind.OPENED, DROP, since=moscow("14:15"), worst=DROP)
     text = messages.compose(said, context(metric(), reader(language, now=moscow("15:46")), latest=WORST)).text
-    assert f"{first} −39" in text
     assert "−52" in text.split("\n")[0]
-    assert never not in text
+    assert not re.search("[Ww]orst|аксимум", text)
+
+
+def test_the_incidents_page_is_linked_where_reports_are_served():
+    page = "https://alerts.example.org/incidents/20261012T1115Z-likes.html"
+    assert f'<a href="{page}">Incident</a>' in opened_incident("en").text
+    said = replace(event(EventKind.OPENED, DROP), incident=incident(member("likes")))
+    assert "Incident" not in messages.compose(said, context(metric(), reader(pages=""))).text

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages.compose import DailySummary, confirmation, daily_message, root_cause_reply, run_failed
+from alerting.messages.compose import DailySummary, daily_message, run_failed, status_edit
 from alerting.model.incident import Event, Incident, Member, Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
@@ -34,7 +34,6 @@ from tests.texts import (
     plain,
     reader,
     told,
-    watched,
 )
 from tests.texts_of_causes import LIKE
 
@@ -51,12 +50,10 @@ def test_no_name_breaks_the_text(kind, odd, language):
         likes, reader(language, now=moscow("18:00"), run_link=odd, owner=odd), 1e14, 1e14, web, odd, moscow("12:09"), (odd,) * 50
     )
     text = messages.compose(said, about)
-    for message, limit in ((text, 4096), (text.picture(b"png"), 1024)):
-        assert len(message.text.encode("utf-16-le")) // 2 < limit  # as Telegram counts
-        shown = plain(message.text)
-        assert shown.strip()
-        assert "\u202e" not in shown
-        assert "\x00" not in shown
+    shown = plain(text.text)
+    assert len(shown.encode("utf-16-le")) // 2 <= 1024  # a caption, as Telegram counts
+    assert shown.strip()
+    assert not re.search(r"\u202e|\x00", shown)
 
 
 def long_story(odd: str, kind: EventKind, **more) -> tuple[Incident, tuple]:
@@ -97,19 +94,19 @@ def test_no_incident_breaks_the_text(kind, odd, platform, closed):
         timedelta(days=900), (odd,) * 40,
     )  # fmt: skip
     text = messages.compose(said, about)
-    for message, limit in ((text, 4096), (text.picture(b"png"), 1024)):
-        assert len(message.text.encode("utf-16-le")) // 2 < limit
-        shown = plain(message.text)
-        assert shown.strip()
-        assert not re.search(r"nan|None|\u202e|\x00", shown)
+    shown = plain(text.text)
+    assert len(shown.encode("utf-16-le")) // 2 <= 1024
+    assert shown.strip()
+    assert not re.search(r"nan|None|\u202e|\x00", shown)
 
 
 @pytest.mark.parametrize("odd", [NASTY, "🔥" * 10_000, ""], ids=["html", "long", "none"])
 def test_no_name_breaks_a_reply(odd):
     story = incident(member("likes"), muted=True, label=Label.REAL)
     for kind in (EventKind.TAKEN, EventKind.SILENCED, EventKind.LABELLED):
-        assert len(plain(confirmation(story, kind, odd, moscow("14:40"), reader()).text)) < 200
-    day = DailySummary(1, 1, 0, 0, ((odd, None),) * 50, 3, odd, (odd, 0.5, MONDAY), MONDAY)
+        named = replace(story, acknowledged_by=odd, labelled_by=odd)
+        assert len(plain(status_edit(named, kind, "x", moscow("14:40"), reader()).text)) < 200
+    day = DailySummary(1, 1, 0, 0, ((odd, None),) * 50, 3, (odd, 0.5, MONDAY), MONDAY)
     assert len(plain(daily_message(day, reader()).text)) < 1024
 
 
@@ -178,10 +175,9 @@ def test_no_slice_breaks_the_text(odd, language):
                 told(EventKind.OPENED, DOWN, story, language, "14:35", **more),
                 told(EventKind.WORSENED, DEEPER, story, language, "15:50", last_notified_verdict=DOWN, **more),
                 told(EventKind.RESOLVED, normal(moscow("17:00")), over, language, "17:20"),
-                root_cause_reply(story, moscow("14:15"), reader(language), watched("likes")),
             ):
-                assert len(message.text.encode("utf-16-le")) // 2 < 4096
                 shown = plain(message.text)
+                assert len(shown.encode("utf-16-le")) // 2 <= 1024
                 assert not re.search(r"nan|None|\u202e|\x00", shown)
             assert ">Dashboard</a>" in told(EventKind.OPENED, DOWN, story, "en", "14:35", **more).text
 
@@ -194,8 +190,5 @@ def test_the_least_that_is_known_of_a_cause_makes_a_text():
                 story = incident(
                     member("likes"), cause=RootCause(answer, effect, slice, experiment=effect == "count", rest=least)
                 )
-                for text in (
-                    told(EventKind.OPENED, DOWN, story, "en", "14:35").text,
-                    root_cause_reply(story, moscow("14:15"), reader(), watched("likes")).text,
-                ):
-                    assert not re.search(r"nan|None|\{|· *$|· ·|\( *\)|: *$|^ | $|  |, ,|;$|, *;", text, re.M), text
+                text = told(EventKind.OPENED, DOWN, story, "en", "14:35").text
+                assert not re.search(r"nan|None|\{|· *$|· ·|\( *\)|: *$|^ | $|  |, ,|;$|, *;", text, re.M), text

@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from alerting.model.errors import AlertingError
+from alerting.notifiers.base import ping
 from alerting.notifiers.email import Mailbox, SmtpServer
-from alerting.notifiers.hook import ping
 from alerting.notifiers.slack import Slack
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook

@@ -89,7 +89,7 @@ def connect(source):
 
 def texts(messages):
     """Return key -> text; how old rows usually are is known from runs alone."""
-    return {m.key: re.sub(r", usually [^\n]*", "", m.text) for m in messages if not m.photo and not m.edits}
+    return {m.key: re.sub(r", usually [^\n]*", "", m.text) for m in messages if not m.edits}
 
 
 def live(source, moments):

@@ -50,7 +50,6 @@ def message(kind=EventKind.OPENED, text="🟡 <b>Likes −30 %</b>\nmore", metri
         (message(critical=True), NIGHT, RING),
         (message(EventKind.WORSENED), NIGHT, SILENT),  # of an entry that is in the chat
         (message(EventKind.RESOLVED, reply_to=""), NIGHT, WAIT),  # the first that is said of an incident
-        (message().picture(png()), NIGHT, SILENT),
         (replace(message(), key=f"webhook:{message().key}"), NIGHT, SILENT),  # a program wants it at once
         (message(metric="views"), NIGHT, RING),
         (message(metric="ctr"), NIGHT, SILENT),
@@ -67,7 +66,6 @@ def test_how_a_message_is_sent(what, at, mode):
     ("waiting", "held", "plan"),
     [
         ([message()], [], ([message().key], [])),
-        ([message(), message().picture(png())], [], ([message().key], [])),
         ([message(EventKind.WORSENED)], [], ([], [])),
         ([], [message(), message(EventKind.WORSENED)], ([], [])),
         ([], [message(), message(EventKind.WORSENED, critical=True)], ([], [message().key, message(EventKind.WORSENED).key])),
@@ -103,8 +101,8 @@ def test_without_a_sound(ctx, bot):
 
 
 def test_what_ends_while_it_waits_is_in_the_summary_and_nothing_else_of_it_is_sent(ctx, bot):
-    opening = message()
-    assert send(ctx, NIGHT, opening, opening.picture(png()), incidents=[incident()]) == []
+    opening = message(photo=png())
+    assert send(ctx, NIGHT, opening, incidents=[incident()]) == []
     assert (ctx.store.waiting(), ctx.store.counts().held, bot.messages) == ([], 1, [])
     edit = replace(message(text="🟡 <b>Likes −30 %</b> · 02:00–02:30 · over since 02:30"), key="e", edits=opening.key)
     send(ctx, NIGHT + HOUR, edit, message(EventKind.RESOLVED, at=NIGHT + HOUR), incidents=[incident(closed=NIGHT + HOUR)])
@@ -119,15 +117,14 @@ def test_what_ends_while_it_waits_is_in_the_summary_and_nothing_else_of_it_is_se
 
 def test_what_is_open_in_the_morning_comes_with_the_summary_and_has_its_picture(ctx, bot):
     going_on, over = incident(), incident("ctr", closed=NIGHT + HOUR)
-    send(ctx, NIGHT, message(), message().picture(png()), message(metric="ctr", text="🟡 CTR −9 %"), incidents=[going_on, over])
+    send(ctx, NIGHT, message(photo=png()), message(metric="ctr", text="🟡 CTR −9 %"), incidents=[going_on, over])
     send(ctx, NIGHT + HOUR, message(EventKind.REMINDER, "🟠 Likes still −30 %", at=NIGHT + HOUR))
     send(ctx, MORNING)
     assert sounds(bot) == [
         ("🟡 Likes −30 %", False),
         ("🌅 In quiet hours: 2\N{NO-BREAK SPACE}incidents (Fri 02:05)", True),
-        ("🟡 Likes −30 %", False),
     ]
-    assert [m.photo is not None for m in bot.messages] == [False, False, True]
+    assert [m.photo is not None for m in bot.messages] == [True, False]
     send(ctx, MORNING + HOUR, message(EventKind.RESOLVED, "🟢 Likes: normal again", at=MORNING))
     assert bot.messages[-1].reply_to == bot.messages[0].id
 
@@ -140,12 +137,13 @@ def test_the_only_one_that_is_open_needs_no_summary(ctx, bot):
 
 @pytest.mark.parametrize("by", ["a message", "an edit"])
 def test_what_becomes_critical_rings_at_once(ctx, bot, by):
-    send(ctx, NIGHT, message(), incidents=[incident()])
+    send(ctx, NIGHT, message(photo=png()), incidents=[incident()])
     worse = message(EventKind.WORSENED, "🔴 Likes −60 %", at=NIGHT + HOUR, critical=True)
     edit = replace(worse, key="e", edits=worse.reply_to, reply_to="")
     send(ctx, NIGHT + HOUR, worse if by == "a message" else edit)
     rings = [("🟡 Likes −30 %", False), ("🔴 Likes −60 %", True)]
     assert sounds(bot) == (rings if by == "a message" else rings[1:])
+    assert bot.messages[0].photo == png(), "what was held back keeps its picture"
     send(ctx, MORNING)
     assert len(bot.messages) == (2 if by == "a message" else 1), "nothing is left for the summary"
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from alerting import connections, studies
-from alerting.backtest.review import near_misses
+from alerting.backtest.replay import near_misses
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member
 from alerting.model.metric import STEP, Query
@@ -157,7 +157,7 @@ def test_results_show_themselves_escaped():
 def test_a_replay_shows_its_incidents_and_their_cost():
     replay = past().replay_all()
     html = replay._repr_html_()
-    assert "2 troubles that would have been told" in html
+    assert "2 alerts" in html
     assert "incidents a week" in html
     assert "-50 %" in html
     assert not re.search(r"(background|color):\s*#", html)  # nothing that a dark theme would hide

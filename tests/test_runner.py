@@ -476,7 +476,7 @@ def test_a_notice_that_fails_does_not_change_the_exit_code(house, capsys):
 
     house.notify = notify
     assert house.run("1 / 0") == 1
-    assert "the failure could not be told: the chat is away" in capsys.readouterr().out
+    assert "the failure could not be reported: the chat is away" in capsys.readouterr().out
 
 
 def test_a_rehearsal_tells_nobody(house):

@@ -9,7 +9,7 @@ import pytest
 
 from alerting import connections, pipeline
 from alerting.__main__ import main
-from alerting.cli.backtest import _planted_line
+from alerting.cli.demo import planted_line
 from alerting.model.verdict import EventKind
 from alerting.pipeline import display
 from alerting.sample.incidents import PlantedIncident
@@ -113,4 +113,4 @@ def test_a_command_writes_local_time_and_names_the_zone_once(state, capsys, word
 def test_a_planted_incident_is_shown_in_local_time():
     start = datetime(2026, 11, 20, 20, tzinfo=UTC)
     incident = PlantedIncident("outage", start, start + HOUR, ("views",), None, -1.0)
-    assert ", Sat 2026-11-21 01:30 to Sat 2026-11-21 02:30, everybody" in _planted_line(incident, ZONE)
+    assert planted_line(incident, ZONE).startswith("Sat 21 Nov 01:30  outage ")

@@ -76,7 +76,7 @@ def quickly(ctx, now, patience=0.3):
 
 def told(bot):
     """Return the metric of each message in the chat, from its first line."""
-    titles = [message.text.splitlines()[0].lower() for message in bot.messages if message.method == "sendMessage"]
+    titles = [message.text.splitlines()[0].lower() for message in bot.messages]
     return [next(name for name in ("Posts", "Mails") if name.lower() in title) for title in titles]
 
 

@@ -20,7 +20,7 @@ from alerting.model.errors import StoreError
 from alerting.model.message import Message, Receipt
 from alerting.model.run import Run
 from alerting.model.verdict import Episode, EpisodeState, EventKind
-from alerting.store.database import MIGRATIONS
+from alerting.store.codec import MIGRATIONS
 from alerting.store.state import StateCounts, StateStore
 from tests.stored import AT, DAY, ROOT, STEP, edit, fill, incident, keys, remember, text, verdict
 from tests.waiting import PATIENCE, ended

@@ -20,13 +20,13 @@ def store(tmp_path):
 
 
 def test_texts_go_before_pictures_and_both_in_order(store):
-    remember(store, text("a"), picture("a/p", "a"), text("b"), picture("b/p", "b"), text("a"))
+    remember(store, text("a"), picture("a/picture", "a"), text("b"), picture("b/picture", "b"), text("a"))
     assert keys(store) == ["a", "b"]
     store.record(Receipt("b", "sent", message_id="7"), AT)
-    assert keys(store) == ["a", "b/p"]
+    assert keys(store) == ["a", "b/picture"]
     store.record(Receipt("a", "sent", message_id="8"), AT)
-    assert keys(store) == ["a/p", "b/p"]
-    assert (store.message_id("a"), store.message_id("b"), store.message_id("a/p")) == ("8", "7", "")
+    assert keys(store) == ["a/picture", "b/picture"]
+    assert (store.message_id("a"), store.message_id("b"), store.message_id("a/picture")) == ("8", "7", "")
 
 
 def test_enqueueing_twice_is_harmless(store):
@@ -39,16 +39,16 @@ def test_enqueueing_twice_is_harmless(store):
 
 
 def test_a_picture_of_a_text_unknown_here_may_go(store):
-    remember(store, picture("p", ""))
-    remember(store, picture("q", "forgotten long ago"))
-    assert keys(store) == ["p", "q"]
+    remember(store, picture("p/picture", ""))
+    remember(store, picture("q/picture", "forgotten long ago"))
+    assert keys(store) == ["p/picture", "q/picture"]
 
 
 def test_a_picture_is_refused_with_its_text(store):
-    remember(store, text("a"), picture("a/1", "a"))
+    remember(store, text("a"), picture("a/1/picture", "a"))
     store.record(Receipt("a", "refused", "empty"), AT)
     assert keys(store) == []
-    remember(store, picture("a/2", "a"))  # it may also come later
+    remember(store, picture("a/2/picture", "a"))  # it may also come later
     assert keys(store) == []
     assert store.counts().refused == 3
 
@@ -65,16 +65,16 @@ def test_an_answer_does_not_overtake_what_it_answers(store):
 
 
 def test_an_edit_of_what_was_sent_goes_after_the_texts_and_before_the_pictures(store):
-    remember(store, text("a"), picture("a/p", "a"))
+    remember(store, text("a"), picture("a/picture", "a"))
     send(store, "a")
     remember(store, edit("a/e1", "a", "1"), text("b"))
-    assert keys(store) == ["b", "a/e1", "a/p"]
+    assert keys(store) == ["b", "a/e1", "a/picture"]
     assert (store.text("a"), store.message_id("a/e1")) == ("1", "")
     send(store, "a/e1")
     assert (store.text("a"), store.message_id("a/e1")) == ("1", "id of a")
     remember(store, edit("a/e2", "a", "2"))
     refuse(store, "a/e2")
-    assert (store.text("a"), store.text("a/e2")) == ("1", "2")
+    assert (store.text("a"), store.text("a/e2")) == ("2", "2"), "what was refused is not tried again"
 
 
 def test_an_edit_takes_the_place_of_one_that_waits(store):
@@ -101,6 +101,15 @@ def test_an_edit_of_what_still_waits_changes_it_in_place(store):
     assert (keys(store), store.text("a")) == ([], "2")
 
 
+def test_a_text_with_a_picture_goes_as_a_text(store):
+    remember(store, text("a"), replace(picture("r", "a"), text="worse"), text("b"))
+    refuse(store, "a")
+    assert keys(store) == ["r", "b"], "its picture does not make it wait, nor fall with the text that it answers"
+    remember(store, edit("r/e1", "r", "1", photo=b"new"), edit("b/e1", "b", "2"))
+    assert [(m.key, m.text, m.photo) for m in store.waiting()] == [("r", "1", b"new"), ("b", "2", None)]
+    assert [m.key for m in store.stale(AT + DAY)] == ["r", "b"]
+
+
 def test_an_edit_of_what_will_not_be_sent_is_dropped(store):
     remember(store, text("a"), text("b"), text("c"))
     refuse(store, "a")
@@ -111,19 +120,19 @@ def test_an_edit_of_what_will_not_be_sent_is_dropped(store):
 
 
 def test_what_is_withdrawn_is_never_sent_nor_its_pictures(store):
-    remember(store, text("a"), picture("a/p", "a"), reply("a/r", "a"), text("b"), picture("b/p", "b"))
+    remember(store, text("a"), picture("a/picture", "a"), reply("a/r", "a"), text("b"), picture("b/picture", "b"))
     send(store, "b")
     remember(store, text("new"), edit("b/e", "b"), withdrawn_keys=["a", "b", "b/e", "new", "unknown"])
-    assert keys(store) == ["a/r", "b/p"]
-    remember(store, text("a"), picture("a/q", "a"))
-    assert keys(store) == ["a/r", "b/p"]
+    assert keys(store) == ["a/r", "b/picture"]
+    remember(store, text("a"), picture("a/q/picture", "a"))
+    assert keys(store) == ["a/r", "b/picture"]
     assert store.counts() == StateCounts(waiting=2, sent=1, withdrawn=5)
     send(store, "a")  # it was on its way when it was withdrawn
     assert store.message_id("a") == "id of a"
 
 
 def test_stale_texts_are_folded_into_a_digest(store):
-    remember(store, text("a"), picture("a/p", "a"), reply("a/r", "a"), text("b"), text("c"), at=AT)
+    remember(store, text("a"), picture("a/picture", "a"), reply("a/r", "a"), text("b"), text("c"), at=AT)
     remember(store, text("late", bucket=AT - DAY))  # made when it is not said: as old as what it is about
     remember(store, text("new", bucket=AT - DAY), at=AT + HOUR)
     send(store, "b")
@@ -143,9 +152,9 @@ def test_nothing_is_folded_into_a_digest_that_is_known(store):
 
 
 def test_how_many_were_sent_since(store):
-    remember(store, text("a"), picture("a/p", "a"), text("b"), text("c"))
+    remember(store, text("a"), picture("a/picture", "a"), text("b"), text("c"))
     send(store, "a")
-    send(store, "a/p", "b", at=AT + HOUR)
+    send(store, "a/picture", "b", at=AT + HOUR)
     refuse(store, "c")
     assert [store.sent_since(at, AT + 2 * DAY) for at in (AT, AT + STEP, AT + DAY)] == [3, 2, 0]
     assert store.sent_since(AT, AT) == 1, "what was sent later was sent while the clock was ahead"
@@ -171,7 +180,7 @@ def test_sent_stays_sent(store):
     assert store.counts() == StateCounts(sent=1, refused=1)
 
 
-@pytest.mark.parametrize(("state", "left"), [("kept", PNG), ("sent", None), ("refused", None)])
+@pytest.mark.parametrize(("state", "left"), [("kept", PNG), ("sent", b""), ("refused", b"")])
 def test_a_picture_is_dropped_when_it_is_done_with(store, tmp_path, state, left):
     remember(store, picture("p", ""))
     store.record(Receipt("p", state), AT)

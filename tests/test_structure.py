@@ -38,7 +38,7 @@ ROOMS = {
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
     *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
-    "reporting/words",
+    *(f"reporting/{name}" for name in ("metric_page", "band_chart", "words", "notebook_words")),
 }  # fmt: skip
 DOORS = {
     "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings",

@@ -24,13 +24,39 @@ def test_a_text_arrives_with_its_markup_and_without_a_preview(bot):
     assert json.loads(seen.fields["link_preview_options"]) == {"is_disabled": True}
 
 
-def test_a_picture_answers_its_text_in_the_topic(bot):
+def test_a_picture_has_its_text_as_caption_in_the_topic(bot):
     chat, photo = telegram(bot, topic="7"), png(noise=40)
-    first = chat.send(text())
-    chat.send(picture(photo, "<i>views</i>"), reply_to=first)
-    seen = bot.messages[1]
-    assert (seen.method, seen.reply_to, seen.thread, seen.plain) == ("sendPhoto", first, "7", "views")
-    assert seen.photo == photo
+    first = chat.send(picture(photo, "<i>views</i>"))
+    chat.send(picture(photo, "worse"), reply_to=first)
+    entry, seen = bot.messages
+    assert (entry.method, entry.plain, entry.photo) == ("sendPhoto", "views", photo)
+    assert (seen.method, seen.reply_to, seen.thread, seen.plain) == ("sendPhoto", entry.id, "7", "worse")
+
+
+@pytest.mark.parametrize(
+    ("fault", "details"),
+    [
+        ("400", {"description": "Bad Request: IMAGE_PROCESS_FAILED"}),
+        ("400", {"description": "Bad Request: not enough rights to send photos to the chat"}),
+        ("413 html", {}), ("502 html", {}), ("500", {}), ("reset", {}),
+    ],
+)  # fmt: skip
+def test_a_text_whose_picture_does_not_get_through_goes_at_once(bot, fault, details):
+    bot.fail(fault, method="sendPhoto", **details)
+    chat = telegram(bot)
+    number = chat.send(replace(question("<b>views</b>"), photo=png()))
+    (seen,) = bot.messages
+    assert (seen.id, seen.method, seen.plain, len(seen.buttons)) == (number, "sendMessage", "views", len(Action))
+    assert "sent without its picture" in chat.notes[0]
+    chat.edit(replace(question("later"), photo=png()), number)
+    assert (seen.plain, seen.photo) == ("later", None), "and stays a text"
+
+
+@pytest.mark.parametrize(("fault", "details"), [("429", {"retry_after": 7}), ("kicked", {}), ("401", {})])
+def test_no_second_request_where_a_text_would_fail_as_well(bot, fault, details):
+    bot.fail(fault, **details)
+    failure(telegram(bot), picture())
+    assert [method for method, _ in bot.calls] == ["sendPhoto"]
 
 
 @pytest.mark.parametrize("reply_to", ["99999", "console-3", ""])
@@ -142,7 +168,7 @@ def test_wrong_settings_keep_the_message_and_say_which(bot, given, says):
 
 @pytest.mark.parametrize(
     ("message", "says"),
-    [(text(" "), "empty"), (picture(b"GIF89a"), "IMAGE_PROCESS_FAILED"), (picture(png(9000, 9000)), "PHOTO_INVALID_DIMENSIONS")],
+    [(text(" "), "empty"), (picture(b"GIF89a", " "), "empty")],
 )
 def test_a_message_that_will_never_do_is_refused(bot, message, says):
     error = failure(telegram(bot), message)
@@ -189,6 +215,31 @@ def test_an_edit_changes_text_and_buttons(bot):
     assert chat.notes == []
 
 
+def test_a_caption_and_its_picture_are_edited_in_place(bot):
+    chat, first, second = telegram(bot), png(), png(noise=9)
+    number = chat.send(replace(question("<b>a</b>"), photo=first))
+    chat.edit(question("<b>b</b>", rows=ROWS[:2]), number)
+    (seen,) = bot.messages
+    assert (seen.plain, seen.photo, len(seen.buttons)) == ("b", first, 2)
+    chat.edit(replace(question("c", rows=()), photo=second), number)
+    assert (seen.plain, seen.photo, seen.buttons) == ("c", second, [])
+    chat.edit(replace(question("c", rows=()), photo=second), number)  # nothing new is a success
+    bot.fail("400", method="editMessageMedia", description="Bad Request: IMAGE_PROCESS_FAILED")
+    chat.edit(replace(question("d" * 2000), photo=first), number)
+    assert (seen.plain[0], units(seen.plain), seen.photo) == ("d", 1024, second), "the old picture stays"
+    assert len(bot.messages) == 1
+
+
+def test_an_edit_of_what_a_person_deleted_is_refused_for_good(bot):
+    chat = telegram(bot)
+    for message in (text(), picture()):
+        number = chat.send(message)
+        bot.inside.delete(bot.messages[-1].id)
+        assert refusal(chat, lambda message=message, number=number: chat.edit(message, number)).permanent
+        chat.send(text("worse"), reply_to=number)
+        assert bot.messages[-1].reply_to == "", "what follows stands alone"
+
+
 def test_an_edit_is_cut_and_falls_back_to_plain_text(bot):
     chat = telegram(bot)
     number = chat.send(text("before"))
@@ -198,7 +249,7 @@ def test_an_edit_is_cut_and_falls_back_to_plain_text(bot):
     assert (bot.messages[0].plain, len(bot.messages[0].buttons)) == ("a < b", len(Action))
 
 
-@pytest.mark.parametrize("number", ["99999", "console-3", "", "²", "-1", "102"])
+@pytest.mark.parametrize("number", ["99999", "console-3", "", "²", "-1", "102", "photo-101", "photo-x"])
 def test_what_cannot_be_edited_is_refused_for_good(bot, number):
     chat = telegram(bot)
     chat.send(text())

@@ -1,5 +1,6 @@
 """Connections opened from settings, with a real ClickHouse and a real Bot API server, and runs when these are broken."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -206,3 +207,22 @@ def test_a_failure_is_told_once_an_hour_also_when_the_memory_cannot_be_written(g
             notify_failure(settings, NOW + timedelta(minutes=minutes), "the check failed", "run")
     (notice,) = bot.messages
     assert "another process keeps it locked" in notice.plain
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ({"ok": False, "sent": 0}, False),  # a wrong setting ends a run before it opens the state database
+        ({"ok": True, "sent": 0}, True),
+        ({"ok": False, "sent": 1}, True),
+        ({"ok": None}, True),
+        ({"ok": True, "name": "rehearsal-20261120T120000Z.ipynb"}, False),
+    ],
+)
+def test_a_new_state_database_is_a_loss_only_after_runs_that_used_one(given, bot, line, lost):
+    settings = given()
+    day = settings.reports / "runs" / "2026-11-20"
+    day.mkdir(parents=True)
+    (day / "runs.jsonl").write_text(json.dumps({"name": "alert-20261120T120000Z.ipynb", **line}) + "\n")
+    notify_failure(settings, NOW, "wrong setting", "run")  # which writes the first row of the state database
+    assert [("is new" in text, day.name in text) for text in open_store(settings).notes] == [(True, True)] * lost

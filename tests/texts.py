@@ -9,12 +9,11 @@ from html.parser import HTMLParser
 
 from alerting import messages
 from alerting.messages.answers import silence_text
-from alerting.messages.compose import DailySummary, as_drill, confirmation, daily_message, digest_message, escalation
+from alerting.messages.compose import DailySummary, as_drill, daily_message, digest_message, escalation, status_edit
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
 from alerting.messages.compose import run_recovered as run_recovered_notice
 from alerting.model.incident import Event, Incident, Member
-from alerting.model.message import Message
 from alerting.model.metric import NO_END, CalendarEvent, Metric, Silence
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
 
@@ -55,7 +54,8 @@ def event(kind: EventKind, verdict: Verdict, **episode) -> Event:
 
 def reader(language: str = "en", now: datetime | None = None, **more) -> messages.Audience:
     run = "https://alerts.example.org/runs/2026-10-12/alert-1135Z.html"
-    return messages.Audience(language, "Europe/Moscow", now or moscow("14:35"), **{"run_link": run, "owner": "@duty", **more})
+    about = {"run_link": run, "pages": "https://alerts.example.org", "owner": "@duty", **more}
+    return messages.Audience(language, "Europe/Moscow", now or moscow("14:35"), **about)
 
 
 def context(metric: Metric, reader: messages.Audience, **more) -> messages.MessageContext:
@@ -210,8 +210,8 @@ TITLES = {
     "ctr": {"en": "CTR", "ru": "CTR"},
     "views": {"en": "Views", "ru": "Просмотры"},
     "messages": {"en": "Messages", "ru": "Сообщения"},
-    "feed_users": {"en": "Feed users", "ru": "Люди в ленте"},
-    "messenger_users": {"en": "Messenger users", "ru": "Люди в мессенджере"},
+    "feed_users": {"en": "Feed users", "ru": "Пользователи ленты"},
+    "messenger_users": {"en": "Messenger users", "ru": "Пользователи мессенджера"},
 }
 PARENTS = {"views": ("feed_users",), "likes": ("views",), "ctr": ("likes", "views"), "messages": ("messenger_users",)}
 EDGES = {"likes": (1930, 2020.4, 2110), "ctr": (0.204, 0.21, 0.216), "views": (41_000, 42_512, 44_000),
@@ -270,7 +270,7 @@ def told(
 def opened_incident(language: str) -> messages.Message:
     story = incident(member("likes"), CTR, SILENT)
     parts = (part(CTR), part(SILENT))
-    normal = {"en": ("Views", "Feed users"), "ru": ("Просмотры", "Люди в ленте")}[language]
+    normal = {"en": ("Views", "Feed users"), "ru": ("Просмотры", "Пользователи ленты")}[language]
     more = {"yesterday": 2015, "week_ago": 1960, "normal": normal, "calendar": (RELEASE, HOLIDAY)}
     down = replace(DOWN, reason="sudden")
     return told(EventKind.OPENED, down, story, language, "14:35", parts, since=moscow("14:00"), worst=DOWN, **more)
@@ -458,7 +458,7 @@ def corrected_in_part(language: str) -> messages.Message:
 
 
 def confirmed(story: Incident, kind: EventKind, language: str) -> messages.Message:
-    return confirmation(story, kind, "Anna", moscow("14:40"), reader(language))
+    return status_edit(story, kind, opened_incident(language).text, moscow("14:40"), reader(language))
 
 
 def taken(language: str) -> messages.Message:
@@ -476,7 +476,8 @@ def muted(language: str) -> messages.Message:
 
 def labelled(label: Label):
     def make(language: str) -> messages.Message:
-        return confirmed(incident(member("likes"), label=label), EventKind.LABELLED, language)
+        story = incident(member("likes"), label=label, labelled_by="Anna", acknowledged_by="Anna")
+        return confirmed(story, EventKind.LABELLED, language)
 
     make.__name__ = f"labelled_{label.value.replace(' ', '_')}"
     return make
@@ -484,7 +485,6 @@ def labelled(label: Label):
 
 def digest(language: str) -> messages.Message:
     late = [resolved_incident(language), opened_incident(language), no_data_incident(language)]
-    late.append(Message("x/picture", EventKind.OPENED, "likes", moscow("14:15"), "x", b"png", reply_to=late[1].key))
     return digest_message(late, moscow("17:30"), reader(language, now=moscow("17:30")))
 
 
@@ -502,25 +502,25 @@ def daily_silenced(language: str) -> messages.Message:
     said = reader(language, now=moscow("00:01"))
     weekly = Silence("*", moscow("00:00"), NO_END, weekly="Sat 23:00-02:00", zone="Europe/Moscow")
     silences = tuple(silence_text(it, {}, said) for it in (Silence("ctr", moscow("00:00"), moscow("16:00")), weekly))
-    return daily_message(DailySummary(96, 96, 0, 0, (), 0, "", None, moscow("00:00"), silences=silences), said)
+    return daily_message(DailySummary(96, 96, 0, 0, (), 0, None, moscow("00:00"), silences=silences), said)
 
 
 def daily(language: str) -> messages.Message:
-    title = {"en": ("Likes", "Messages"), "ru": ("Лайки", "Сообщения")}[language]
+    title = {"en": ("Likes",), "ru": ("Лайки",)}[language]
     closest = ("CTR", -0.83, moscow("03:45", -1))
-    day = DailySummary(96, 96, 0, 0, ((title[0], Label.REAL),), 0, title[1], closest, moscow("00:00"))
+    day = DailySummary(96, 96, 0, 0, ((title[0], Label.REAL),), 0, closest, moscow("00:00"))
     return daily_message(day, reader(language, now=moscow("00:01")))
 
 
 def daily_bad(language: str) -> messages.Message:
     likes, views = {"en": ("Likes", "Views"), "ru": ("Лайки", "Просмотры")}[language]
     slices = ((views, "source=ads", -0.61, 12), (likes, "os=iOS", 1.2, 1))
-    day = DailySummary(93, 96, 1, 12, ((likes, Label.FALSE_ALARM), (views, None)), 1, "", None, moscow("09:00"), slices)
+    day = DailySummary(93, 96, 1, 12, ((likes, Label.FALSE_ALARM), (views, None)), 1, None, moscow("09:00"), slices)
     return daily_message(day, reader(language, now=moscow("09:01")))
 
 
 def daily_quiet(language: str) -> messages.Message:
-    day = DailySummary(96, 96, 0, 0, (), 0, "CTR", ("CTR", 0.4, moscow("03:45")), moscow("09:00"))
+    day = DailySummary(96, 96, 0, 0, (), 0, ("CTR", 0.4, moscow("03:45")), moscow("09:00"))
     return daily_message(day, reader(language, now=moscow("09:01"), run_link=""))
 
 

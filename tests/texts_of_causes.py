@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alerting import messages
-from alerting.messages.compose import root_cause_reply
 from alerting.model.incident import Rarity, RootCause, Segment, SimilarIncident
 from alerting.model.verdict import EventKind, Label
 from tests.texts import (
@@ -22,9 +21,7 @@ from tests.texts import (
     normal,
     odd,
     part,
-    reader,
     told,
-    watched,
 )
 
 
@@ -167,21 +164,7 @@ def cause_resolved(language: str) -> messages.Message:
     return told(EventKind.RESOLVED, replace(normal(moscow("17:00")), metric="likes"), story, language, "17:20", parts, **more)
 
 
-def cause_found(language: str) -> messages.Message:
-    return root_cause_reply(incident(member("likes"), cause=IOS), moscow("14:15"), reader(language), watched("likes"))
-
-
-def cause_found_experiment(language: str) -> messages.Message:
-    both = replace(EXPERIMENT, imbalance=STRANGE.imbalance[:1])
-    return root_cause_reply(incident(member("likes"), cause=both), moscow("14:15"), reader(language), watched("likes"))
-
-
-def cause_found_alike(language: str) -> messages.Message:
-    return root_cause_reply(incident(member("likes"), cause=ALIKE), moscow("14:15"), reader(language), watched("likes"))
-
-
 CAUSES = [
     cause_count, cause_pair, cause_several, cause_experiment, cause_rate, cause_mix, cause_alike, cause_beside, cause_unclear,
     cause_of_a_rise, cause_worsened, cause_edited, cause_platform, cause_resolved,
 ]  # fmt: skip
-FOUND = [cause_found, cause_found_experiment, cause_found_alike]

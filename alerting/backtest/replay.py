@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from alerting import detectors
-from alerting.model.incident import Event
+from alerting.incidents.grouping import update_incidents
+from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
-from alerting.model.tables import bucket_text, cell_text, html_table, percent_change, text_table
-from alerting.model.verdict import EventKind, Verdict
+from alerting.model.tables import DisplayList, bucket_text, cell_text, html_table, percent_change, text_table
+from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import buckets_between
 from alerting.pipeline.judge import band, judge_whole, verdicts
@@ -22,6 +23,7 @@ from alerting.pipeline.judge import band, judge_whole, verdicts
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
 WEEK = timedelta(weeks=1)
 RECOVERY = timedelta(hours=1)  # the return to normal after a known incident still belongs to it
+MIN_DISTANCE = timedelta(hours=3)  # between two near misses of one metric
 OPENINGS = (EventKind.OPENED, EventKind.NO_DATA)
 
 
@@ -90,11 +92,6 @@ class BacktestData:
     def values(self) -> dict[str, pd.Series]:
         """Return metric -> its values from `start` on."""
         return {m.name: self.series[m.name].loc[self.start : self.end - m.step] for m in self.metrics_with_values}
-
-    def clean_values(self) -> dict[str, pd.Series]:
-        """Return metric -> its values from `start` on, NaN in the known incidents."""
-        values = self.values()
-        return {m.name: values[m.name].mask(self.in_known(m, values[m.name].index)) for m in self.metrics_with_values}
 
     def in_known(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
         """Return which buckets (bool) lie in a known incident of that metric or in the recovery after one."""
@@ -187,5 +184,48 @@ class Replay:
         """Return the incidents' rows, a title and the time zone, as `model.tables` takes them."""
         rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.local_incidents().to_dict("records")]
         start, end = (cell_text(at, self.zone) for at in (self.start, self.end))
-        title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} troubles that would have been told"
+        title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} alerts"
         return rows, title, self.zone
+
+
+# What a replay found: its incidents, and the buckets that nearly opened one.
+
+
+def group_events(metrics: Sequence[Metric], events: Sequence[Event]) -> list[Incident]:
+    """Group the events of a replay into incidents, as a run does."""
+    return update_incidents([], events, metrics, lambda metric, bucket: False)[0]
+
+
+def near_misses(replay: Replay, most: int = 10) -> DisplayList[Verdict]:
+    """Return the highest scores outside of any notified episode, highest first; of one metric, scores hours apart.
+
+    Only scores in the direction of the metric's policy count, and no level that was notified before.
+    """
+    in_episode = {(event.metric, event.bucket) for event in replay.events}
+
+    def add_firing(bucket: datetime, episode: Episode) -> None:
+        if episode.state in (EpisodeState.FIRING, EpisodeState.RECOVERING):
+            in_episode.add((episode.metric, bucket))
+
+    fold_episodes(replay.metrics, replay.verdicts, {}, add_firing)
+    directions = {metric.name: metric.policy.direction for metric in replay.metrics}
+    candidates = [
+        v
+        for v in replay.verdicts
+        if (v.is_new or v.status is not Status.ANOMALOUS)
+        and v.score == v.score
+        and (v.metric, v.bucket) not in in_episode
+        and directions[v.metric] in ("both", "down" if v.score < 0 else "up")
+    ]
+    missed: list[Verdict] = []
+    for verdict in sorted(candidates, key=lambda verdict: -abs(verdict.score)):
+        near = (other for other in missed if other.metric == verdict.metric and abs(other.bucket - verdict.bucket) < MIN_DISTANCE)
+        if len(missed) < most and not any(near):
+            missed.append(verdict)
+    return DisplayList(missed, "near misses")
+
+
+def is_found(event: Event, truth: KnownSpan, step: timedelta) -> bool:
+    """Return whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
+    in_time = truth.start - step < event.bucket < truth.end + RECOVERY
+    return in_time and event.kind in OPENINGS and truth.concerns(event.metric)

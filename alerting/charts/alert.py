@@ -1,4 +1,4 @@
-"""The chart of an alert: the last days of one metric, its calendar, and the segments that explain the change."""
+"""The chart of an alert: the last day of one metric, its incident, its calendar, and the segments that explain the change."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, finite, shade
+from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, shade
 from alerting.charts.style import (
     ANOMALY,
     INK,
     PHONE,
     RC_PARAMS,
     SOFT,
+    SPAN,
     VALUE,
-    WEEK,
-    YESTERDAY,
     AxisStyle,
     PngFigure,
     drawable_text,
@@ -62,22 +61,30 @@ def alert_chart(
     language: str = "en",
     calendar: Sequence[CalendarEvent] = (),
     cause: RootCause | None = None,
+    span: tuple[datetime, datetime | None] | None = None,
 ) -> Figure:
-    """Return a chart of 1080 x 810 pixels, readable at 360: the days up to `bucket`, the band, the anomalies, earlier days.
+    """Return a chart of 1080 x 810 pixels, readable at 360: the day up to `bucket`, the band, the anomalies, the incident.
 
-    It is taller where a segment explains the change: the segment stands below, beside the others of its attribute.
+    `span`: when the incident began, and when it ended (None: not yet); then the chart goes on to the newest bucket. A longer
+    incident has a longer chart. The chart is taller where a segment explains the change: it stands below, beside the others of
+    its attribute.
     """
     bars = segment_bars(cause, metric.form, language)
-    times = TimeAxis(bucket - metric.chart_span, bucket, zone, language)
+    since, over = span or (bucket, None)
+    end = bucket if over is None or not len(judged) else max(bucket, judged.index[-1].to_pydatetime())
+    start = min(end - metric.chart_span, since - max((end - since) // 8 // metric.step, 4) * metric.step)
+    times = TimeAxis(start, end, zone, language)
     series, verdict = SeriesPlot.of(metric, judged, times), verdict_at(metric, judged, bucket)
     with rc_context(RC_PARAMS):
         figure = PngFigure(figsize=(WIDTH, HEIGHT + bars_height(bars, PHONE.font)), dpi=144, facecolor="white")
         axes = figure.add_axes((0.015, _from_top(figure, 0.225), 0.975, 0.595 * HEIGHT / figure.get_figheight()))
+        if span:
+            hours = [(since - start) / HOUR - series.step / 2, ((over or bucket) - start) / HOUR + series.step / 2 * (not over)]
+            shade(axes, [hours], facecolor=SPAN, zorder=0.6, label="span")
         draw_series(axes, series, PHONE)
-        _draw_earlier_days(axes, series, judged, times)
         room = _mark_bucket(axes, metric, verdict, times)
         draw_axes(axes, metric, series, times, PHONE, room)
-        _draw_calendar(axes, calendar, times, bucket + metric.step, PHONE.font * 0.93)
+        _draw_calendar(axes, calendar, times, end + metric.step, PHONE.font * 0.93)
         _draw_title(figure, metric, verdict, times)
         _draw_legend(figure, axes, language)
         if cause and bars:
@@ -95,35 +102,19 @@ def draw_axes(axes: Axes, metric: Metric, series: SeriesPlot, times: TimeAxis, s
     draw_times(axes, times, style)
 
 
-def _draw_earlier_days(axes: Axes, series: SeriesPlot, judged: pd.DataFrame, times: TimeAxis) -> None:
-    """Draw the same local time one day and seven days before, thin."""
-    index = judged.index[(judged.index >= times.start) & (judged.index <= times.end)]
-    for days, color, line, label in ((1, YESTERDAY, "--", "yesterday"), (7, WEEK, ":", "week")):
-        y = finite(values_days_before(judged["value"], index, days, times.zone))
-        if not np.isnan(y).all():
-            draw_line(axes, series.x, y, color=color, linewidth=PHONE.line * 0.7, linestyle=line, zorder=2.5, label=label)
-
-
-def values_days_before(values: pd.Series, index: pd.DatetimeIndex, days: int, zone: str) -> pd.Series:
-    """Return the values at the same local time `days` before each bucket of `index`; NaN where that time does not exist.
-
-    Of buckets longer than an hour, which do not follow the clock, those nearest to it.
-    """
-    local = index.tz_convert(zone).tz_localize(None) - pd.Timedelta(days=days)
-    before = local.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="NaT").tz_convert("UTC")
-    if len(values) > 1 and (step := values.index[1] - values.index[0]) > pd.Timedelta(hours=1):
-        before = values.index[0] + ((before - values.index[0]) / step).round() * step
-    return values.reindex(before).set_axis(index)
-
-
 def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) -> float:
-    """Draw a dot at the bucket of the alert, its value beside it; returns the room it needs, as a share of the time axis."""
+    """Draw a dot at the bucket of the alert, and its value where it is the last; returns the room that this needs.
+
+    It is a share of the time axis.
+    """
     if not math.isfinite(verdict.value):
         return 0.0
-    label = NumberFormat.of(metric.form, times.language, verdict).value(verdict.value)
-    color = ANOMALY if verdict.status is Status.ANOMALOUS else VALUE
+    x, color = (verdict.bucket - times.start) / HOUR, ANOMALY if verdict.status is Status.ANOMALOUS else VALUE
     dot = {"marker": "o", "markersize": PHONE.dot, "markeredgecolor": "white", "markeredgewidth": 1.5, "zorder": 6}
-    draw_line(axes, np.array([times.length]), np.array([verdict.value]), color=color, clip_on=False, label="mark", **dot)
+    draw_line(axes, np.array([x]), np.array([verdict.value]), color=color, clip_on=False, label="mark", **dot)
+    if verdict.bucket != times.end:
+        return 0.0
+    label = NumberFormat.of(metric.form, times.language, verdict).value(verdict.value)
     beside: dict[str, Any] = {"xytext": (PHONE.dot, 0), "textcoords": "offset points", "va": "center"}
     axes.annotate(label, (times.length, verdict.value), color=color, fontsize=PHONE.font * 1.1, fontweight="bold", **beside)
     points = 1.5 * PHONE.dot + text_width(label, "bold") * PHONE.font * 1.1
@@ -195,7 +186,7 @@ def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxi
 def _draw_legend(figure: Figure, axes: Axes, language: str) -> None:
     """Draw what the lines mean, the most important first; only of lines that are drawn."""
     drawn = {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
-    keys = [key for key in ("value", "band", "odd", "yesterday", "week", "gap") if key in drawn]
+    keys = [key for key in ("value", "expected", "band", "odd", "span", "gap") if key in drawn]
     figure.legend(
         [drawn[key] for key in keys], [WORDS[language][f"legend {key}"] for key in keys],
         loc="lower left", bbox_to_anchor=(0, _from_top(figure, 0)), ncols=3, fontsize=PHONE.font * 0.93, labelcolor=INK,
@@ -277,18 +268,19 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
     longest = max((abs(segment.change) for _, segment in named[1:] if math.isfinite(segment.change)), default=0.0)
     limit = max(1.0, MAX_RATIO * longest)
     form = "ratio" if cause.effect == "mix" else form
+    numbers = NumberFormat.of(form, language, [number for _, segment in named for number in (segment.value, segment.expected)])
     return [
-        Bar(name, max(-limit, min(limit, segment.change)), _change_label(segment, form, language), segment is cause.slice)
+        Bar(name, max(-limit, min(limit, segment.change)), _change_label(segment, numbers), segment is cause.slice)
         for name, segment in named
     ]
 
 
-def _change_label(segment: Segment, form: str, language: str) -> str:
-    """Return −62 %; the value where nothing was expected."""
-    if abs(segment.change) < ROUGH_BELOW:
-        return roughly(segment.change, language) or f"0{NARROW}%"
-    percent = signed_percent(segment.value, segment.expected, language)
-    return percent or NumberFormat.of(form, language, [segment.value]).difference(segment.value)
+def _change_label(segment: Segment, numbers: NumberFormat) -> str:
+    """Return 1,210 → 460 (−62 %), without the share where nothing was expected."""
+    percent = roughly(segment.change, numbers.language) or f"0{NARROW}%"
+    if abs(segment.change) >= ROUGH_BELOW:
+        percent = signed_percent(segment.value, segment.expected, numbers.language)
+    return f"{numbers.value(segment.expected)} → {numbers.value(segment.value)}" + (f" ({percent})" if percent else "")
 
 
 def bars_height(bars: list[Bar], font: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,7 +21,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
 MAX_METRICS = 8
-ROW, ROW_WITH_TIMES = 1.75, 1.95  # inches
+WIDTH, ROW, ROW_WITH_TIMES = 7.2, 1.25, 1.6  # inches
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,7 +33,7 @@ def overview_chart(
     marked: Mapping[str, datetime] | None = None,
     errors: MutableMapping[str, str] | None = None,
 ) -> Figure:
-    """Return the first metrics side by side, their last two days: the picture of every run.
+    """Return the first metrics, one below the other, with their last day: the picture of every run, readable at 360 pixels.
 
     `marked`: metric -> the bucket that a message is about; it has a dot, and its verdict is in the title. A metric that cannot
     be drawn leaves its place empty, and is in `errors` with the reason; with None it raises.
@@ -42,20 +41,17 @@ def overview_chart(
     with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
     one_span = len({metric.chart_span for metric in shown}) < 2  # else each row needs its own times
-    rows = max(1, math.ceil(len(shown) / 2))
-    height = (ROW if one_span else ROW_WITH_TIMES) * rows
+    row = ROW if one_span else ROW_WITH_TIMES
+    inches = 0.35 + row * max(1, len(shown))
     end = max((judged[metric.name].index[-1] for metric in shown), default=EPOCH)
     with rc_context(RC_PARAMS):
-        figure = PngFigure(figsize=(10, 0.3 + height), dpi=80, facecolor="white")
-        inches = figure.get_figheight()
-        for number, metric in enumerate(shown):
-            row, column = divmod(number, 2)
-            bottom = 0.35 + (inches - 0.3) / rows * (rows - 1 - row)
-            axes = figure.add_axes((0.055 + 0.5 * column, bottom / inches, 0.425, 1.38 / inches))
+        figure = PngFigure(figsize=(WIDTH, inches), dpi=100, facecolor="white")
+        for number, metric in enumerate(shown, 1):
+            axes = figure.add_axes((0.125, (inches - row * number + (row - ROW)) / inches, 0.865, (ROW - 0.38) / inches))
             times = TimeAxis(end - metric.chart_span, end, zone, language)
             bucket = (marked or {}).get(metric.name)
             with caught(errors, metric.name):
-                _draw_metric(axes, metric, judged[metric.name], times, not one_span or number >= len(shown) - 2, bucket)
+                _draw_metric(axes, metric, judged[metric.name], times, not one_span or number == len(shown), bucket)
             if errors and metric.name in errors:
                 axes.remove()
     return figure

@@ -15,7 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 
-from alerting.charts.style import ANOMALY, BAND, FAINT, GAP, INK, MIDNIGHT, SOFT, VALUE, AxisStyle
+from alerting.charts.style import ANOMALY, BAND, EXPECTED, FAINT, GAP, INK, MIDNIGHT, SOFT, VALUE, AxisStyle
 from alerting.messages.format import NumberFormat
 from alerting.messages.words import MONTHS, WEEKDAYS
 from alerting.model.metric import Metric
@@ -127,7 +127,8 @@ def draw_series(axes: Axes, series: SeriesPlot, style: AxisStyle) -> None:
     if gaps:
         shade(axes, gaps, facecolor="#F1F1F1", edgecolor=GAP, hatch="////", zorder=1.5, label="gap")
     _draw_band(axes, series)
-    draw_line(axes, series.x, series.expected, color=series.color, linewidth=style.line * 0.4, alpha=0.9, zorder=3)
+    if not np.isnan(series.expected).all():
+        draw_line(axes, series.x, series.expected, color=EXPECTED, linewidth=style.line * 0.6, zorder=3, label="expected")
     draw_line(axes, series.x, series.value, color=series.color, linewidth=style.line, zorder=4, label="value")
     alone = [first for first, last in true_runs(~np.isnan(series.value)) if first == last]  # a line needs two neighbours
     if alone:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 
-# Okabe and Ito's colours: blue, sky blue, vermilion, bluish green, reddish purple. Colour-blind people can tell them apart.
-VALUE, BAND, ANOMALY, YESTERDAY, WEEK = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7"
-GAP = "#9A9A9A"
+# Okabe and Ito's colours: blue, sky blue, vermilion, which colour-blind people can tell apart; and greys.
+VALUE, BAND, ANOMALY = "#0072B2", "#56B4E9", "#D55E00"
+EXPECTED, SPAN, GAP = "#7A7A7A", "#FBE3D3", "#9A9A9A"
 INK, SOFT, MIDNIGHT, FAINT = "#222222", "#6B6B6B", "#BBBBBB", "#E6E6E6"  # from text to grid lines
 FONT = "DejaVu Sans"  # ships with matplotlib, and has Cyrillic
 RC_PARAMS: Any = {
@@ -48,7 +48,7 @@ class AxisStyle:
 
 
 PHONE = AxisStyle(font=15, line=2.6, dot=11, times=5, values=6)
-SMALL = AxisStyle(font=8, line=1.2, dot=7, times=5, values=4, dates=False)
+SMALL = AxisStyle(font=13, line=2, dot=9, times=5, values=3, dates=False)
 WIDE = AxisStyle(font=10, line=1, dot=8, times=14, values=6)
 
 

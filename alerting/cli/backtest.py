@@ -1,9 +1,8 @@
-"""Commands that replay the past and print the results: backtest, budget, demo. They save no state and send nothing."""
+"""Commands that replay the past and print the results: backtest, budget. They save no state and send nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,28 +16,18 @@ from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
 from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
-from alerting.backtest.replay import OPENINGS
-from alerting.backtest.runs import ReplayedRun, replayed_runs
 from alerting.catalogue import replace_file
 from alerting.model.errors import SettingsError
-from alerting.model.incident import Event
 from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.run import Reading
-from alerting.model.tables import cell_text, percent_change
-from alerting.model.verdict import EventKind
-from alerting.notifiers.console import Console
+from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
-from alerting.pipeline.judge import JudgedMetrics
-from alerting.pipeline.read import early_ends
-from alerting.sample.folder import planted_truth
-from alerting.sample.incidents import PlantedIncident
 from alerting.settings import load_settings
 from alerting.studies import data
 from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
-DEMO_SPAN = timedelta(days=27)  # the sample app's planted incidents lie in its last four weeks
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes some ten seconds
 
 
@@ -58,7 +47,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     start, end = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
     _print_table(f"Incidents from {start} to {end} ({ctx.zone})", replay.local_incidents())
     _print_table("Cost", replay.budget())
-    return _print_faults(ctx.faults, reading.errors, replay.errors)
+    return print_faults(ctx.faults, reading.errors, replay.errors)
 
 
 @click.command()
@@ -90,7 +79,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     if pinned:
         click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
-    heading = "Drops told within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
+    heading = "Drops reported within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
     click.echo(f"\n{plan.words()}")
@@ -98,7 +87,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
         click.echo(line)
     if write:
         click.echo(f"\n{_write_widths(plan, settings.data / 'metrics.before-budget.py')}")
-    return max(_print_faults({}, reading.errors), 1 if plan.exceeded else 0)
+    return max(print_faults({}, reading.errors), 1 if plan.exceeded else 0)
 
 
 def blind_metrics(smallest: pd.DataFrame) -> list[str]:
@@ -107,7 +96,9 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
     for name, row in smallest.iterrows():
         parts = [part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0))]
         if parts:
-            lines.append(f"{name} is BLIND by {' and by '.join(parts)}: no drop that was tried is told surely within the hour.")
+            lines.append(
+                f"{name} is BLIND by {' and by '.join(parts)}: none of the drops tried is reported reliably within the hour."
+            )
     return lines
 
 
@@ -136,37 +127,6 @@ def _write_widths(plan: BudgetPlan, backup: Path) -> str:
     return f"Written to {file}: {widths}. The next run uses them.\nTo undo: cp {quote(str(backup))} {quote(str(file))}"
 
 
-@click.command()
-def demo() -> int:
-    """Show the sample app's planted incidents as alerts."""
-    settings = load_settings()
-    ctx = replace(connections.connect(dry_run=True), daily="")
-    if settings.source != "embedded":
-        raise SettingsError(f"demo shows the embedded app: leave ALERTING_SOURCE unset (it is {settings.source!r})")
-    replay, reading = _replay(ctx, ctx.metrics, pipeline.clock(), DEMO_SPAN)
-    console, planted = Console(), [one for one in planted_truth(settings.data / "app") if one.end > replay.start]
-    early = {scan: set(counts.index[early_ends(counts)].to_pydatetime()) for scan, counts in reading.counts.items()}
-    runs = [run for run in replayed_runs(replay, ctx.delay, early) if run.changes.events]
-    click.echo(f"All times: {ctx.zone}")
-    for incident in planted:
-        click.echo(f"\n=== {_planted_line(incident, ctx.zone)}\n{_found_line(replay, incident)}\n")
-        ids: dict[str, str] = {}  # key of a message -> id that the console gave it
-        for run in runs:
-            during = [event for event in run.changes.events if incident.start - HOUR <= event.bucket <= incident.end + 2 * HOUR]
-            changes = replace(run.changes, events=during, incidents=[])
-            _print_messages(
-                ctx, replace(run, changes=changes), run.judged(ctx, replay, reading), console, ids, settings.reports / "demo"
-            )
-    false = [e for e in replay.events if e.kind is EventKind.OPENED and not any(_is_about(e, incident) for incident in planted)]
-    click.echo("\n=== false: told where nothing was planted\n")
-    for event in false:
-        click.echo(f"{event.metric} {percent_change(event.verdict.change)}, {cell_text(event.bucket, ctx.zone)} ({ctx.zone})")
-    found = sum(bool(_finding_openings(replay, incident)) for incident in planted)
-    click.echo(f"\nfound {found} of {len(planted)} planted incidents, missed {len(planted) - found}; false alerts: {len(false)}")
-    ctx.source.close()
-    return _print_faults(ctx.faults, reading.errors, replay.errors)
-
-
 def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[Replay, Reading]:
     """Read the `span` before the newest closed bucket, and replay it as one run."""
     end = newest_end(ctx, metrics, now)
@@ -183,52 +143,10 @@ def _print_table(title: str, frame: pd.DataFrame) -> None:
     click.echo(f"\n{title}\n{table}")
 
 
-def _print_faults(faults: Mapping[str, Mapping[str, str]], *unjudged: Mapping[str, str]) -> int:
+def print_faults(faults: Mapping[str, Mapping[str, str]], *unjudged: Mapping[str, str]) -> int:
     """Print the metrics that could not be read, judged or drawn. Return the exit code: 1 if there are any, otherwise 0."""
     texts = [text for errors in unjudged for text in fault_texts("judged", errors)]
     texts += [text for what, errors in faults.items() for text in fault_texts(what, errors)]
     for text in texts:
         click.echo(text, err=True)
     return 1 if texts else 0
-
-
-def _is_about(event: Event, incident: PlantedIncident) -> bool:
-    """Return whether the event is about a metric that the incident moves, at its time or in the two hours after it."""
-    return event.metric in incident.metrics and incident.start - HOUR / 4 < event.bucket <= incident.end + 2 * HOUR
-
-
-def _finding_openings(replay: Replay, incident: PlantedIncident) -> list[Event]:
-    """Return the openings about a metric that the incident moves, in buckets that it touches."""
-    opened = [event for event in replay.events if event.kind in OPENINGS and _is_about(event, incident)]
-    return [event for event in opened if event.bucket < incident.end]
-
-
-def _found_line(replay: Replay, incident: PlantedIncident) -> str:
-    openings = _finding_openings(replay, incident)
-    if not openings:
-        going_on = incident.end > replay.end
-        return "not found yet: it is still going on" if going_on else "MISSED: nothing was told of it while it lasted"
-    steps = {metric.name: metric.step for metric in replay.metrics}
-    minutes = max(0, (min(event.bucket + steps[event.metric] for event in openings) - incident.start) // timedelta(minutes=1))
-    return f"found {minutes} min after its start: {', '.join(dict.fromkeys(e.metric for e in openings))}"
-
-
-def _planted_line(incident: PlantedIncident, zone: str) -> str:
-    users = "=".join(incident.slice) if incident.slice else "everybody"
-    span = " to ".join(cell_text(at, zone) for at in (incident.start, incident.end))
-    kind, metrics = incident.kind.replace("_", " "), ", ".join(incident.metrics)
-    return f"planted: {kind}, {span}, {users} {incident.depth:+.0%}; it moves {metrics}"
-
-
-def _print_messages(
-    ctx: RunContext, run: ReplayedRun, judged: JudgedMetrics, console: Console, ids: dict[str, str], folder: Path
-) -> None:
-    """Print the messages of a run as in the chat, and save their pictures in `folder`. `ids`: of the messages before."""
-    changes, _ = pipeline.explain(ctx, run.changes, judged, HOUR.total_seconds())
-    for message in pipeline.compose(ctx, changes, judged, run.now):
-        ids[message.key] = console.send(message, ids.get(message.reply_to, ""))
-        if message.photo:
-            path = folder / f"{message.key.replace('/', '-')}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(message.photo)
-            click.echo(f"{path}\n")

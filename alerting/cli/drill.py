@@ -109,7 +109,7 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     try:
         receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
     except AlertingError as error:
-        yield CheckResult("told", False, str(error))
+        yield CheckResult("sent", False, str(error))
         return
     yield from _arrivals(receipts, len(messages), ctx.sent_as)
 
@@ -128,4 +128,4 @@ def _arrivals(receipts: list[Receipt], count: int, sent_as: str) -> Iterator[Che
         details = f"{sent[destination]} of {count} messages at {destination}"
         yield CheckResult("arrived", sent[destination] == count, details)
     if not receipts:
-        yield CheckResult("arrived", False, "nothing was told")
+        yield CheckResult("arrived", False, "nothing was sent")

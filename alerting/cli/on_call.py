@@ -94,7 +94,7 @@ def _incident_line(incident: Incident, zone: str) -> str:
         incident.label.value if incident.label else "",
         "silent until it is resolved" if incident.muted else "",
         f"silent until {_at(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
-        "" if incident.last_notified else "not told",
+        "" if incident.last_notified else "not announced",
     ]
     return "; ".join(filter(None, parts))
 
@@ -128,7 +128,7 @@ def _at(at: datetime, zone: str) -> str:
 def retire(metric: str) -> int:
     """Stop watching a series that has gone.
 
-    METRIC left the table file: from now on nothing is said of it.
+    METRIC left the table file: it is not reported any more.
     """
     settings = load_settings()
     if settings.has_catalogue:

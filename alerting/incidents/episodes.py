@@ -117,8 +117,9 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
     expected, limit = (
         verdict.usual * level for level in (episode.expected_share, episode.expected_share + RECOVERED_SHARE * fall)
     )
-    low, high = _band_around(expected, episode.last_notified_verdict or verdict)
-    low, high = (limit, high) if fall < 0 else (low, limit)
+    notified = episode.last_notified_verdict or verdict
+    scale = expected / notified.expected if notified.expected else 1.0  # the other edge is as far off in proportion as it was
+    low, high = (limit, notified.high * scale) if fall < 0 else (notified.low * scale, limit)
     if not anomalous:
         low, high = min(low, verdict.value), max(high, verdict.value)
     return replace(
@@ -130,12 +131,6 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
         score=(verdict.value - expected) / abs(limit - expected),
         reason=verdict.reason if anomalous else "",
     )
-
-
-def _band_around(expected: float, notified: Verdict) -> tuple[float, float]:
-    """Return low and high around `expected`, as wide in proportion as those of the notified verdict."""
-    scale = expected / notified.expected if notified.expected else 1.0
-    return notified.low * scale, notified.high * scale
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:

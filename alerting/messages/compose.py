@@ -1,4 +1,4 @@
-"""Make messages: of an event and its context, and about the runs; drills, and the replies in a thread. Pure.
+"""Make messages: of an event and its context, and about the runs; drills, and the edits after a button was pressed. Pure.
 
 The first line is enough on a lock screen. To change a text, change its template: `templates/KIND.LANGUAGE.j2` looks like its
 message, in Telegram HTML. What is empty is left out: a piece between two " · ", and a line.
@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
-from alerting.messages.facts import event_facts, root_cause_facts
+from alerting.messages.facts import event_facts, incident_facts
 from alerting.messages.format import (
     MAX_REASON,
     MAX_SHORT_TITLE,
     MAX_TITLE,
-    NumberFormat,
     duration,
     inside_sentence,
     is_web,
+    percent,
     plain_line,
     plural,
     roughly,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Event, Incident, RootCause
+from alerting.model.incident import Event, Incident, incident_file
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Label
@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
-MAX_TEXT = 4000  # UTF-16 units of a text, as Telegram counts (it takes 4096)
+MAX_TEXT = 4000  # UTF-16 units of a text without its tags, as Telegram counts (it takes 4096)
+MAX_CAPTION = 1000  # of the caption of a picture (it takes 1024)
+MAX_LINES = 6  # of the text of an incident: all else is on the run's page
+TAG = re.compile(r"<[^>]*>")
+STATUS_ICONS = ("👀", "🔕", "🏷")  # begin the line of what people did
 OPENING_BUTTONS = ((Action.TAKE, Action.SNOOZE), (Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED))
 ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NEW_TREND))
 MAX_DIGEST_LINES = 15  # messages with a line in a digest
@@ -49,38 +53,43 @@ DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 
 def compose(event: Event, context: MessageContext) -> Message:
-    """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to."""
-    incident, metric, reader, subject = event.incident, context.metric, context.reader, Subject.of(event, context)
-    is_over = incident is not None and incident.closed is not None
-    template = event.kind.value.replace(" ", "_")
-    if event.kind is EventKind.OPENED and context.is_platform and subject.others:
+    """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to.
+
+    It has at most MAX_LINES lines, so that it is also the caption of a picture.
+    """
+    incident, metric, reader = event.incident, context.metric, context.reader
+    is_over, is_entry = incident is not None and incident.closed is not None, event.kind in OPENING_KINDS
+    is_past = event.kind is EventKind.OPENED and is_over and incident is not None and not incident.corrected
+    subject = Subject.of(replace(event, kind=EventKind.RESOLVED) if is_past else event, context)
+    kind = subject.event.kind
+    template = kind.value.replace(" ", "_")
+    if kind is EventKind.OPENED and context.is_platform and subject.others:
         template = "platform"
-    elif event.kind is EventKind.WORSENED and (subject.is_gap or subject.before is None):
+    elif kind is EventKind.WORSENED and (subject.is_gap or subject.before is None):
         template = "joined"
-    elif event.kind in END_KINDS:
+    elif kind in END_KINDS:
         template = "data_back" if subject.is_gap else "resolved"
 
     actions: tuple[tuple[Action, ...], ...] = ()
-    if incident and event.kind in OPENING_KINDS and not is_over:
+    if incident and is_entry and not is_over:
         actions = OPENING_BUTTONS
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
         actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
 
-    # The last lines: how late the text is, where it leads, and who is called
-    bucket = subject.shown.bucket if event.kind in OPENING_KINDS else event.bucket
-    lateness, is_ended = reader.now - bucket - metric.step, event.kind in OPENING_KINDS and is_over
-    is_late = lateness > max(LATE, 2 * metric.step) and not is_ended and event.kind is not EventKind.CORRECTED
-    is_called = event.kind not in GOOD_KINDS and not is_over
+    # The last lines: how late the text is, where it leads, who is called, and what people did
+    bucket = subject.shown.bucket if is_entry else event.bucket
+    lateness = reader.now - bucket - metric.step
+    is_late = lateness > max(LATE, 2 * metric.step) and not (is_entry and is_over) and event.kind is not EventKind.CORRECTED
     footer = {
         "late": duration(lateness, reader.language) if is_late else "",
         "dashboard": context.dashboard,
         "run": reader.run_link,
-        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if is_called else "",
+        "page": f"{reader.pages}/{incident_file(incident.id)}" if reader.pages and incident else "",
+        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if event.kind not in GOOD_KINDS and not is_over else "",
+        "is_reminder": kind is EventKind.REMINDER,  # its first line says who is on it
         "is_label_wanted": actions == ENDING_BUTTONS and incident is not None and incident.label is None,
     }
-
-    is_opening = event.kind in OPENING_KINDS and not event.again
-    is_first = incident is None or is_opening or (event.kind in GOOD_KINDS and incident.last_notified is None)
+    is_first = incident is None or (is_entry and not event.again) or (kind in GOOD_KINDS and incident.last_notified is None)
     return Message(
         f"{event.key}/text",
         event.kind,
@@ -95,6 +104,30 @@ def compose(event: Event, context: MessageContext) -> Message:
     )
 
 
+def _buttons(actions: tuple[tuple[Action, ...], ...], language: str) -> tuple[tuple[Button, ...], ...]:
+    return tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in actions)
+
+
+def status_edit(incident: Incident, kind: EventKind, text: str, at: datetime, reader: Audience) -> Message:
+    """Return the edit of the incident's entry after a button was pressed: its last line says what people did.
+
+    `kind`: taken, silenced or labelled. `text`: the entry as it is.
+    """
+    lines = [line for line in text.split("\n") if not line.startswith(STATUS_ICONS)]
+    if len(lines) == MAX_LINES:
+        del lines[-2]  # the least important one: the links follow
+    lines.append(status_line(incident, reader))
+    key = f"{incident.id}/{kind.value}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    buttons, text = _buttons(OPENING_BUTTONS if incident.open else (), reader.language), "\n".join(lines)
+    metric = incident.root.metric
+    return Message(key, kind, metric, at, text, edits=incident.key, incident=incident.id, buttons=buttons, quiet=True)
+
+
+def status_line(incident: Incident, reader: Audience) -> str:
+    """Return what people did with the incident: 👀 Anna is on it · 🔕 silent until 15:35 · 🏷 Anna: real."""
+    return render("status", reader.language, {"incident": incident_facts(incident, reader), "is_reminder": False})
+
+
 def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
     """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
     facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
@@ -102,30 +135,6 @@ def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
     text = _text("plain", reader, facts, owner=reader.mention())
     reply_to = incident.key if incident and incident.key != key else ""
     return Message(key, event.kind, event.metric, event.bucket, text, reply_to=reply_to, incident=incident.id if incident else "")
-
-
-def rarity_text(event: Event, context: MessageContext) -> str:
-    """Return how unusual the event is: lower than all 12 same-time Mondays · such a drop about once in 9 weeks. May be empty."""
-    return render("rarity", context.reader.language, event_facts(Subject.of(event, context)))
-
-
-def root_cause_lines(cause: Mapping[str, Any], language: str) -> list[str]:
-    """Return each finding in a line, the cause first where there is one."""
-    return render("cause", language, {"cause": cause}).splitlines()
-
-
-def root_cause_reply(incident: Incident, at: datetime, reader: Audience, metric: Metric) -> Message:
-    """Return the reply that gives the cause, where it was found after the alert was sent. `metric`: that it explains."""
-    cause, first = (incident.cause or RootCause("unclear")).claim, (incident.member(metric.name) or incident.root).first
-    facts = {
-        "title": plain_line(metric.title_in(reader.language), MAX_TITLE),
-        "when": reader.at(cause.at, near=reader.now) if cause.at else "",
-        "cause": root_cause_facts(cause, metric, reader, first),
-    }
-    text = render("cause_found", reader.language, facts)
-    later = f"{cause.at:%Y%m%dT%H%MZ}/" if cause.at and cause.at != incident.opened else ""  # of a message after the opening
-    key = f"{incident.id}/cause/{later}text"
-    return Message(key, EventKind.CAUSE, metric.name, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
 
 
 def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audience, mention: str) -> Message:
@@ -143,10 +152,6 @@ def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audien
         buttons=_buttons(OPENING_BUTTONS, reader.language),
         critical=True,
     )
-
-
-def _buttons(rows: Sequence[Sequence[Action]], language: str) -> tuple[tuple[Button, ...], ...]:
-    return tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in rows)
 
 
 def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:
@@ -169,7 +174,6 @@ class DailySummary:
     unseen: int  # buckets, of all metrics together, that had no value
     incidents: tuple[tuple[str, Label | None], ...]  # title of the root, and what people said of it
     open: int  # of these
-    quietest: str  # title of the metric that stayed farthest from its edges; "" if none is known
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
     at: datetime
     silences: tuple[str, ...] = ()  # in words, those that have not ended
@@ -230,12 +234,9 @@ def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader:
 def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, template: str = "digest") -> Message:
     """Return the first lines of messages that could not be sent in time, the newest last.
 
-    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident. A picture, or an
-    edit, of a text among them has no line.
+    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident.
     """
-    texts = {message.key for message in messages}
-    unsent = [m for m in messages if m.edits not in texts and not (m.photo and m.reply_to in texts)]
-    unsent.sort(key=lambda message: message.bucket)
+    unsent = sorted(messages, key=lambda message: message.bucket)
     start, end = (unsent[0].bucket, unsent[-1].bucket) if unsent else (at, at)
 
     newest = [message.text.split("\n")[0] for message in unsent][::-1][:MAX_DIGEST_LINES]
@@ -264,11 +265,10 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
             {"title": plain_line(title, MAX_SHORT_TITLE), "label": words[LABEL_WORDS[label]] if label else ""}
             for title, label in summary.incidents
         ],
-        "quietest": plain_line(summary.quietest, MAX_SHORT_TITLE),
         "closest": closest
         and {
             "title": plain_line(closest[0], MAX_SHORT_TITLE),
-            "score": NumberFormat("number", language, 1).value(abs(closest[1])),
+            "share": percent(abs(closest[1]), language),
             "at": reader.at(closest[2], near=summary.at),
         },
         "segments": [
@@ -287,7 +287,7 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
 
 def _text(template: str, reader: Audience, facts: dict[str, Any], owner: str = "") -> str:
     """Return the text of a message about the run, with the run's link. `owner`: the one who is called."""
-    links = {"dashboard": "", "run": reader.run_link, "owner": plain_line(owner, MAX_TITLE)}
+    links = {"dashboard": "", "run": reader.run_link, "page": "", "owner": plain_line(owner, MAX_TITLE)}
     return render(template, reader.language, facts | links)
 
 
@@ -296,24 +296,6 @@ def as_drill(message: Message, language: str) -> Message:
     text = f"{WORDS[language]['drill']} {message.text}"
     key, reply_to, edits = (key and f"drill/{key}" for key in (message.key, message.reply_to, message.edits))
     return replace(message, text=text, key=key, reply_to=reply_to, edits=edits)
-
-
-def confirmation(incident: Incident, kind: EventKind, who: str, at: datetime, reader: Audience) -> Message:
-    """Return the reply in the thread that confirms a button, without a sound: 👀 Anna is on it · 🔕 Anna: silent until 15:35.
-
-    `kind`: taken, silenced or labelled, which is also the name of the template. `incident`: as it is after the press.
-    """
-    until = None if incident.muted else incident.snoozed_until
-    label = incident.label or Label.REAL
-    facts = {
-        "who": plain_line(who, MAX_TITLE) or "?",
-        "until": reader.at(until, near=reader.now) if until else "",
-        "label": WORDS[reader.language][LABEL_WORDS[label]],
-        "effect": label.value,
-    }
-    text = render(kind.value, reader.language, facts)
-    key = f"{incident.id}/{kind.value}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
-    return Message(key, kind, incident.root.metric, at, text, reply_to=incident.key, incident=incident.id, quiet=True)
 
 
 def tidy(text: str, capital: bool = False) -> str:
@@ -338,13 +320,15 @@ def environment() -> Environment:
 def render(template: str, language: str, facts: Mapping[str, Any], footer: str = "") -> str:
     """Return the lines of a template, then those of the footer's, without the lines that are empty.
 
-    If the text is too long for the chat after all, the last lines before the footer go. Raises UndefinedError for a fact that
-    does not exist.
+    With a footer the text is that of an incident: MAX_LINES lines, in the room that a caption has. Where there are more, the
+    last ones before the footer go. Raises UndefinedError for a fact that does not exist.
     """
     names = [f"{name}.{language}.j2" if name else "" for name in (template, footer)]
     texts = [environment().get_template(name).render(facts) if name else "" for name in names]
     lines, ends = ([line for line in map(tidy, text.split("\n")) if line] for text in texts)
-    units = [len(f"{line}\n".encode("utf-16-le")) // 2 for line in (*lines, *ends)]
-    room = MAX_TEXT - sum(units[len(lines) :])
+    if footer:
+        lines = lines[: MAX_LINES - len(ends)]
+    units = [len(f"{TAG.sub('', line)}\n".encode("utf-16-le")) // 2 for line in (*lines, *ends)]
+    room = (MAX_CAPTION if footer else MAX_TEXT) - sum(units[len(lines) :])
     fitting = [line for line, size in zip(lines, accumulate(units), strict=False) if size <= room]
     return "\n".join([*fitting, *ends])

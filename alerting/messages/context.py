@@ -12,15 +12,12 @@ from markupsafe import Markup
 from alerting.messages.format import (
     MAX_SHORT_TITLE,
     NAN,
-    SPACE,
     ClockFormat,
     NumberFormat,
     change,
     metric_title,
     plain_line,
-    plural,
 )
-from alerting.messages.words import NOUNS
 from alerting.model.incident import Event, Member, Rarity, SimilarIncident
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.severity import Roots, is_critical
@@ -29,8 +26,6 @@ from alerting.model.verdict import Episode, EventKind, Status, Verdict
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
 END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
 GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
-MAX_SCORE = 1000.0  # scores are cut here: beyond it only the sign means anything
-BARELY_OUTSIDE = 1.05  # up to this score a value is just past the edge of its band
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
 
 
@@ -39,6 +34,7 @@ class Audience(ClockFormat):
     """The readers of a run's messages, and the moment of the run: the same for all its messages."""
 
     run_link: str = ""  # the saved run: URL, or path
+    pages: str = ""  # URL of the folder of reports; "" where it is not served
     owner: str = ""  # mentioned for metrics that name no owner
     duty: str = ""  # who is on call now, mentioned in place of @duty
 
@@ -126,8 +122,15 @@ class Subject:
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
         is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
-        known_worst = episode.worst or (member.worst if member else None)
-        shown = _shown(event, context, known_worst)
+        known_worst, told = episode.worst or (member.worst if member else None), episode.last_notified_verdict
+        told = told if told and told.segment == event.verdict.segment else None  # not of another watched segment
+        is_entry = kind in OPENING_KINDS and not (kind is EventKind.OPENED and incident and incident.corrected)
+        shown = context.latest or event.verdict if is_entry else event.verdict
+
+        # Critical is the incident as it is now; not once it is over, nor when there is nothing to act on
+        own = [(context.metric, shown)] if member is None or member.until is None else []
+        affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
+        is_done = kind in GOOD_KINDS or (incident is not None and (incident.corrected or incident.closed is not None))
         return cls(
             event,
             context,
@@ -137,40 +140,12 @@ class Subject:
             episode.since or (member.since if member else None),
             gap,
             is_gap,
-            _is_critical(event, context, shown, member, others),
-            member.first if member and is_withdrawn else _last_notified(event),
+            not is_done and is_critical([*own, *affected], context.roots, incident.cause if incident else None),
+            member.first if member and is_withdrawn else told,
             shown if known_worst and shown.status is Status.ANOMALOUS and shown.size > known_worst.size else known_worst,
             shown.bucket + context.metric.step,
             max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
         )
-
-
-def _shown(event: Event, context: MessageContext, worst: Verdict | None) -> Verdict:
-    """Return the verdict that the first line is about: of an opening the newest, once it is over the worst."""
-    incident = event.incident
-    if event.kind is not EventKind.OPENED or (incident and incident.corrected):
-        return event.verdict if event.kind is not EventKind.NO_DATA else context.latest or event.verdict
-    if incident and incident.closed:
-        return worst or event.verdict
-    return context.latest or event.verdict
-
-
-def _is_critical(
-    event: Event, context: MessageContext, shown: Verdict, member: Member | None, others: Iterable[MemberContext]
-) -> bool:
-    """Return whether the event's incident is critical as it is now; not once it is over, nor when there is nothing to act on."""
-    incident = event.incident
-    if event.kind in GOOD_KINDS or (incident and (incident.corrected or incident.closed)):
-        return False
-    own = [(context.metric, shown)] if member is None or member.until is None else []
-    affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
-    return is_critical([*own, *affected], context.roots, incident.cause if incident else None)
-
-
-def _last_notified(event: Event) -> Verdict | None:
-    """Return the verdict that was sent last of what the event is about; None where that was about another watched segment."""
-    last = event.episode.last_notified_verdict
-    return last if last and last.segment == event.verdict.segment else None
 
 
 def _about(
@@ -202,22 +177,13 @@ class VerdictFacts:
     deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
     is_share: bool  # the deviation is the change
     is_zero: bool  # a true zero
-    is_lower: bool  # than expected
-    times: str  # 2.3 ×: how many times as far out as the edge of the band
-    is_barely_outside: bool
 
 
 def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
     """Return the numbers of a verdict as a text shows them. `form`: the metric's."""
     numbers = NumberFormat.of(form, language, verdict)
     value, band, share = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high), change(verdict, language)
-    is_anomalous, score, times = verdict.status is Status.ANOMALOUS, abs(verdict.score), ""
-    is_fixed = verdict.has_fixed_limits  # the text shows the limit: no share of it, nor how many times it is passed
-    is_outside = is_anomalous and not is_fixed and 1 <= score < MAX_SCORE
-    if is_outside and score >= BARELY_OUTSIDE:  # two digits are enough; a fraction takes the noun's second form (2,3 раза)
-        rounded = float(f"{score:.2g}")
-        fraction = f"{NumberFormat('number', language, 1).value(rounded)}{SPACE}{NOUNS[language]['times'][1]}"
-        times = plural(round(rounded), "times", language) if rounded == round(rounded) else fraction
+    is_fixed, is_anomalous = verdict.has_fixed_limits, verdict.status is Status.ANOMALOUS
     return VerdictFacts(
         status=verdict.status.value,
         value=value,
@@ -228,9 +194,6 @@ def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
         deviation=(share if verdict.value else "") or value,
         is_share=bool(share and verdict.value),
         is_zero=verdict.value == 0,
-        is_lower=verdict.residual < 0,
-        times=times,
-        is_barely_outside=is_outside and not times,
     )
 
 
@@ -304,13 +267,13 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
     """Return the others that are in the same gap, and the rest. None is in it when the incident is more than that gap."""
-    gaps = tuple(part for part in subject.others if part.member.gap or _is_missing(part))
+    gaps = tuple(
+        part
+        for part in subject.others
+        if part.member.gap or (part.member.until is None and part.verdict and part.verdict.status is Status.MISSING)
+    )
     alike = subject.context.is_platform or all(part.metric.query == subject.context.metric.query for part in gaps)
     return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)
-
-
-def _is_missing(part: MemberContext) -> bool:
-    return part.member.until is None and part.verdict is not None and part.verdict.status is Status.MISSING
 
 
 def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:

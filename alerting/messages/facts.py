@@ -6,7 +6,7 @@ A text is empty, and an object None, where nothing is known: the template leaves
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -51,9 +51,7 @@ from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
 DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 
 CRITICAL_ICON, WARNING_ICON, NO_DATA_ICON = "🔴", "🟡", "⚫"
-MIN_SAME, MIN_WEEKS = 3, 2  # values at the same time, and weeks of history, from which something can be said
-MAX_BEYOND = 0.25  # of the same-time values may lie beyond, while the rank is still worth a word
-SAME_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # keys of NOUNS
+MIN_WEEKS = 2  # of history, from which something can be said of rarity
 
 # root causes
 NO_CAUSE: dict[str, Any] = {"findings": ()}
@@ -74,7 +72,6 @@ class IncidentFacts:
     is_over: bool = False
     is_corrected: bool = False  # late rows have taken it back
     is_unsent: bool = False  # nothing was sent about it before
-    ended: str = ""  # since when all is normal
     acknowledged_by: Markup = Markup("")
     is_muted: bool = False
     silent_until: str = ""
@@ -84,11 +81,9 @@ class IncidentFacts:
 
 @dataclass(frozen=True)
 class RarityFacts:
-    """The rarity of the value: its rank among the same time of the weekday, and how often such a change happens."""
+    """How often such a change happens."""
 
     is_lower: bool  # than expected
-    same: str = ""  # 12 same-time Mondays; "" nothing is known of the rank
-    rank: int = 0  # the value is beyond so many of them; 0: beyond all
     never_in: str = ""  # 9 weeks
     once_in: str = ""  # 9 weeks
     is_weekly: bool = False
@@ -120,7 +115,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # in the incident before
         "normal": tuple(plain_line(title, MAX_TITLE) for title in context.normal),  # titles of the metrics that are normal
         **_course_facts(subject),
-        "incident": _incident_facts(subject),
+        "incident": incident_facts(incident, reader, event.again),
         "others": other_metrics(subject) if subject.others or event.also else NO_OTHERS,
         "cause": _cause_facts(subject, incident) if incident else NO_CAUSE,
         "similar": _similar_facts(context.similar, event.bucket, reader) if context.similar else None,
@@ -139,28 +134,22 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
     if incident and incident.closed:
         end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
-    first = subject.member.since if subject.member and event.verdict.status is Status.MISSING else event.verdict.bucket
-    opened = event.verdict if bucket != event.verdict.bucket and not (worst and worst.bucket == event.verdict.bucket) else None
     return {
         "since": reader.at(start, near=bucket),
         "is_since_known": subject.since is not None,
         "is_first_bucket": start == bucket,
         "lasted": duration(subject.until - start, language),  # until now
         "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
-        "lasted_in_all": duration(end - start, language) if end else "",
-        "opened": verdict_facts(opened, form, language) if opened else None,  # where that is neither shown nor the worst
-        "opened_at": reader.at(first, near=bucket),
         "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not shown
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
-        "rarity": _rarity_facts(context.rarity, shown, reader) if context.rarity and bucket == event.bucket else None,
+        "rarity": _rarity_facts(context.rarity, shown, language) if context.rarity and bucket == event.bucket else None,
     }
 
 
-def _incident_facts(subject: Subject) -> IncidentFacts:
-    """Return the present state of the incident."""
-    incident, reader, bucket = subject.event.incident, subject.context.reader, subject.event.bucket
+def incident_facts(incident: Incident | None, reader: Audience, is_again: bool = False) -> IncidentFacts:
+    """Return the present state of the incident. `is_again`: it was reopened, and its label is of what was off before."""
     if incident is None:
         return IncidentFacts()
     is_over, until = incident.closed is not None, incident.snoozed_until
@@ -169,35 +158,26 @@ def _incident_facts(subject: Subject) -> IncidentFacts:
         is_over=is_over,
         is_corrected=incident.corrected,
         is_unsent=incident.last_notified is None,
-        ended=reader.at(subject.over, near=bucket) if subject.over and is_over and not incident.corrected else "",
-        acknowledged_by=plain_line(incident.acknowledged_by, MAX_TITLE),
+        acknowledged_by=plain_line(incident.acknowledged_by, MAX_SHORT_TITLE),
         is_muted=incident.muted,
         silent_until=reader.at(until, near=reader.now) if until and until > reader.now and not is_over else "",
-        # what was off before it was judged, not what is off again
-        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label and not subject.event.again else "",
-        labelled_by=plain_line(incident.labelled_by, MAX_TITLE),
+        label=WORDS[reader.language][LABEL_WORDS[incident.label]] if incident.label and not is_again else "",
+        labelled_by=plain_line(incident.labelled_by, MAX_SHORT_TITLE),
     )
 
 
-def _rarity_facts(rarity: Rarity, verdict: Verdict, reader: Audience) -> RarityFacts | None:
+def _rarity_facts(rarity: Rarity, verdict: Verdict, language: str) -> RarityFacts | None:
     """Return None where the value is as expected, or too little history was read."""
-    language, facts = reader.language, RarityFacts(is_lower=verdict.residual < 0)
-    if not (facts.is_lower or verdict.residual > 0):
+    if rarity.weeks < MIN_WEEKS or not verdict.residual:
         return None
-    if rarity.same >= MIN_SAME and rarity.beyond <= MAX_BEYOND * rarity.same:
-        weekday = SAME_WEEKDAYS[reader.date_of(verdict.bucket).weekday()]
-        rank = rarity.same - rarity.beyond if rarity.beyond else 0
-        facts = replace(facts, same=plural(rarity.same, weekday, language), rank=rank)
-    if rarity.weeks >= MIN_WEEKS and not rarity.times:
-        return replace(facts, never_in=plural(int(rarity.weeks), "week", language))
-    if rarity.weeks >= MIN_WEEKS:
-        a_week = rarity.times / rarity.weeks
-        if round(1 / a_week) > 1:
-            return replace(facts, once_in=plural(round(1 / a_week), "week", language))
-        if round(a_week) > 1:
-            return replace(facts, times_a_week=plural(round(a_week), "occurrence", language))
-        return replace(facts, is_weekly=True)
-    return facts if facts.same else None
+    is_lower, a_week = verdict.residual < 0, rarity.times / rarity.weeks
+    if not a_week:
+        return RarityFacts(is_lower, never_in=plural(int(rarity.weeks), "week", language))
+    if round(1 / a_week) > 1:
+        return RarityFacts(is_lower, once_in=plural(round(1 / a_week), "week", language))
+    if round(a_week) > 1:
+        return RarityFacts(is_lower, times_a_week=plural(round(a_week), "occurrence", language))
+    return RarityFacts(is_lower, is_weekly=True)
 
 
 def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> dict[str, Any]:
@@ -343,7 +323,6 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "since": reader.at(start, near=now),
         "back": reader.at(end, near=now),  # the first bucket with data again
         "when": reader.span(start, end),
-        "buckets": plural(round((end - start) / context.metric.step), "bucket", language),
         "lasted": duration(end - start, language),
         "reason": plain_line(event.verdict.reason, MAX_REASON),
         "has_rows": newest is not None and start <= newest < subject.until,  # of that time: no value can be made of them
@@ -388,7 +367,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
         "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # where that is later
         "is_of_platform": is_whole,
         "lasted": duration(last - since, language) if since else "",
-        "when": reader.span(subject.since, normal) if subject.since else "",  # from when to when it was not normal
+        "noun": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),  # 7,900 likes
         "worst": verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
         "loss": loss_facts(metric, lost, worst, language),
         "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it

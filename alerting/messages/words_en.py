@@ -28,7 +28,7 @@ WORDS = {
     # buttons
     "button take": "I'm on it",
     "button snooze": "Snooze 1 h",
-    "button mute": "Until resolved",
+    "button mute": "Mute",
     "button real": "Real",
     "button false": "False alarm",
     "button expected": "Expected",
@@ -44,13 +44,13 @@ WORDS = {
     "attribute exp_group": "exp_group",
     # pictures
     "legend value": "value",
-    "legend band": "expected range",
-    "legend yesterday": "yesterday",
-    "legend week": "a week ago",
+    "legend expected": "expected",
+    "legend band": "normal range",
+    "legend span": "incident",
     "legend odd": "anomalous",
     "legend gap": "no data",
-    "panel": "Change from expected by {attributes}",
-    "panel, mix": "Change of the share of all by {attributes}",
+    "panel": "By {attributes}: expected → now",
+    "panel, mix": "Share of all by {attributes}: usual → now",
 }
 
 NOUNS: dict[str, tuple[str, ...]] = {
@@ -58,16 +58,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "day": ("day", "days"),
     "incident": ("incident", "incidents"),
     "message": ("message", "messages"),
-    "times": ("×", "×"),
     "week": ("week", "weeks"),
     "occurrence": ("time", "times"),
-    "monday": ("same-time Monday", "same-time Mondays"),
-    "tuesday": ("same-time Tuesday", "same-time Tuesdays"),
-    "wednesday": ("same-time Wednesday", "same-time Wednesdays"),
-    "thursday": ("same-time Thursday", "same-time Thursdays"),
-    "friday": ("same-time Friday", "same-time Fridays"),
-    "saturday": ("same-time Saturday", "same-time Saturdays"),
-    "sunday": ("same-time Sunday", "same-time Sundays"),
 }
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -21,15 +21,15 @@ WORDS = {
     "min": "мин",
     "pp": "п. п.",
     # labels
-    "real": "по делу",
+    "real": "подтверждена",
     "false alarm": "ложная тревога",
     "expected by people": "ожидаемо",
     "new trend": "новый уровень",
     # buttons
-    "button take": "Беру",
-    "button snooze": "Тихо 1 ч",
-    "button mute": "До конца",
-    "button real": "По делу",
+    "button take": "Беру в работу",
+    "button snooze": "Отложить на 1 ч",
+    "button mute": "Без звука до конца",
+    "button real": "Подтверждаю",
     "button false": "Ложная",
     "button expected": "Ожидаемо",
     "button trend": "Новый уровень",
@@ -41,16 +41,16 @@ WORDS = {
     "attribute gender": "пол",
     "attribute age": "возраст",
     "attribute age_band": "возраст",
-    "attribute exp_group": "exp_group",
+    "attribute exp_group": "группа эксперимента",
     # pictures
     "legend value": "значение",
-    "legend band": "ожидалось",
-    "legend yesterday": "вчера",
-    "legend week": "неделю назад",
+    "legend expected": "ожидалось",
+    "legend band": "норма",
+    "legend span": "инцидент",
     "legend odd": "не в норме",
     "legend gap": "нет данных",
-    "panel": "Отклонение от ожидаемого: {attributes}",
-    "panel, mix": "Изменение доли от всего: {attributes}",
+    "panel": "{attributes}: ожидалось → сейчас",
+    "panel, mix": "Доля от всего, {attributes}: обычно → сейчас",
 }
 
 NOUNS: dict[str, tuple[str, ...]] = {
@@ -58,16 +58,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "day": ("день", "дня", "дней"),
     "incident": ("инцидент", "инцидента", "инцидентов"),
     "message": ("сообщение", "сообщения", "сообщений"),
-    "times": ("раз", "раза", "раз"),
     "week": ("неделю", "недели", "недель"),  # in or during so many
     "occurrence": ("раз", "раза", "раз"),
-    "monday": ("понедельника", "понедельников", "понедельников"),  # of so many, after "ниже всех"
-    "tuesday": ("вторника", "вторников", "вторников"),
-    "wednesday": ("среды", "сред", "сред"),
-    "thursday": ("четверга", "четвергов", "четвергов"),
-    "friday": ("пятницы", "пятниц", "пятниц"),
-    "saturday": ("субботы", "суббот", "суббот"),
-    "sunday": ("воскресенья", "воскресений", "воскресений"),
 }
 
 WEEKDAYS = ("пн", "вт", "ср", "чт", "пт", "сб", "вс")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from alerting.model.verdict import EventKind
+
+PICTURE_SUFFIX = "/picture"  # of the keys of pictures that older versions sent apart from their texts
 
 
 class Action(StrEnum):
@@ -56,7 +58,7 @@ Received = ButtonPress | ChatCommand  # from people in the chat
 
 @dataclass(frozen=True)
 class Message:
-    """A text (Telegram HTML) or a picture for the chat. A picture has `photo` (PNG) and a short `text` as caption."""
+    """A text (Telegram HTML) for the chat. With a `photo` (PNG) it is the caption of that."""
 
     key: str
     kind: EventKind
@@ -70,11 +72,6 @@ class Message:
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
     quiet: bool = False  # without a sound
     critical: bool = False  # severity of its incident as the message shows it
-
-    def picture(self, png: bytes) -> Message:
-        """Return the picture that answers this text. Its caption is the text's first line."""
-        key, caption = f"{self.key.removesuffix('/text')}/picture", self.text.split("\n")[0]
-        return replace(self, key=key, text=caption, photo=png, reply_to=self.key, buttons=(), quiet=True)
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class ThreadMessage:
-    """A text or a picture of an incident's thread, and its state: waiting, held, sent, refused, withdrawn or
-    folded."""
+    """A message of an incident's thread, and its state: waiting, held, sent, refused, withdrawn or folded."""
 
     key: str
     kind: EventKind
@@ -103,7 +99,13 @@ class ThreadMessage:
     reason: str = ""
     changed: datetime | None = None  # when it came into its state
     buttons: tuple[tuple[Button, ...], ...] = ()
+    photo: bytes | None = None  # empty once it does not wait any more: the run's record has it
 
     @property
-    def picture(self) -> bool:
-        return self.key.endswith("/picture")
+    def has_picture(self) -> bool:
+        return self.photo is not None or self.is_only_picture
+
+    @property
+    def is_only_picture(self) -> bool:
+        """Whether it is a picture that answers its text, as older versions sent them."""
+        return self.key.endswith(PICTURE_SUFFIX)

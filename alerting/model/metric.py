@@ -22,7 +22,7 @@ MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", 
 NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # names of metrics are part of file names
 NO_END = datetime(9999, 1, 1, tzinfo=UTC)  # of a weekly silence
 SEGMENTS_SUFFIX = ".slices"  # of the name of a stand-in that watches a metric's segments
-CHART_SPAN, CHART_BUCKETS = timedelta(days=2), 30  # a chart shows two days, or 30 buckets where those take longer
+CHART_SPAN, CHART_BUCKETS = timedelta(days=1), 30  # a chart shows a day, or 30 buckets where those take longer
 
 
 @dataclass(frozen=True)

@@ -171,10 +171,10 @@ class Store(Protocol):
         """Return the keys of all messages of an incident that wait, due or not."""
 
     def stale(self, before: datetime) -> list[Message]:
-        """Return texts that have waited since before then, oldest first; neither edits nor pictures."""
+        """Return messages that have waited since before then, oldest first; no edits."""
 
     def held(self) -> list[Message]:
-        """Return the messages that are held back, and the replies that wait for them; pictures without their bytes."""
+        """Return the messages that are held back, and the replies that wait for them; without their pictures."""
 
     def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
         """Hold back messages that wait: they are not due, nor is what answers them. `released`: held ones that wait again."""
@@ -182,7 +182,7 @@ class Store(Protocol):
     def merge_into_digest(
         self, keys: Sequence[str], digest: Message, at: datetime | None = None, released: Sequence[str] = ()
     ) -> None:
-        """Enqueue the digest in place of those of these messages that wait or are held, and of their pictures and edits.
+        """Enqueue the digest in place of those of these messages that wait or are held, and of their edits.
 
         `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is
         known replaces nothing: it may be sent already, without these messages.
@@ -191,7 +191,7 @@ class Store(Protocol):
     def waiting(self, at: datetime | None = None) -> list[Message]:
         """Return the messages that may be sent now, in the order of sending.
 
-        Edits and pictures wait for their text, replies for the message that they answer: call it again until it
+        Edits wait for their text, replies for the message that they answer: call it again until it
         returns nothing new. With `at`, messages that the destination asked to hold back for longer are left out.
         """
 
@@ -205,7 +205,7 @@ class Store(Protocol):
         """Return the id of the message with this key at its destination (for an edit, of the edited one); "" for none."""
 
     def text(self, key: str) -> str:
-        """Return the newest text of the message with this key at any destination, with edits that wait or were sent; else ""."""
+        """Return the newest text of the message with this key at any destination, with its edits; "" if there is none."""
 
     def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
         """Return whether a message of this kind was sent between the two times, or waits and is about a time between them.
@@ -220,7 +220,7 @@ class Store(Protocol):
         """Return when the first message that was sent of the incident as critical was written; None if there is none."""
 
     def sent_since(self, at: datetime, until: datetime, place: str = "") -> int:
-        """Return how many messages, edits and pictures were accepted between the two times, by all destinations or by `place`."""
+        """Return how many messages and edits were accepted between the two times, by all destinations or by `place`."""
 
     def save_run(self, run: Run) -> None:
         """Store a run: its start, unless the run is stored already; its outcome, also when its start is not stored."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PROGRESS = "application/vnd.alerting.progress+json"  # MIME type by which the runner finds a Progress among a cell's outputs
+# MIME types by which the runner finds a Progress, and the verdicts that it prints, among a cell's outputs
+PROGRESS = "application/vnd.alerting.progress+json"
+VERDICTS = "application/vnd.metric-alerts.verdicts+json"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerting.model.tables import html_table, percent_change
 
@@ -115,7 +115,8 @@ class Verdict:
     @property
     def change(self) -> float:
         """The residual as a share of `reference`; NaN where that is 0 or unknown."""
-        return self.residual / abs(self.reference) if self.reference else float("nan")
+        reference = self.reference
+        return (self.value - reference) / abs(reference) if reference else float("nan")
 
     def moved_with(self, other: Verdict) -> bool:
         """Return whether the value, even if within its band, changed as the other one did, by at least MOVED_WITH of its size.
@@ -153,6 +154,17 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         return html_table([self.cells()], "Verdict, UTC")
+
+
+class JudgedPoint(NamedTuple):
+    """A judged bucket: seconds since 1970, status, and the numbers in the metric's unit, None where there is none."""
+
+    at: int
+    status: str
+    value: float | None
+    low: float | None
+    expected: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,15 @@
-"""Notifiers without a destination of their own: the base of those that nobody can answer, and several destinations as one."""
+"""What destinations share: the base of those that nobody can answer, posts to a secret address, and several as one.
+
+No exception, traceback or log record contains such an address: `alerting.http_client` keeps it, and errors are raised where it is
+not in sight (`Hook.post`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of
@@ -13,14 +20,24 @@ if TYPE_CHECKING:
     from alerting.model.message import ButtonPress, Message, Received
     from alerting.model.protocols import Notifier
 
+RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
+MAX_BODY = 2000  # bytes of an answer that are read
+MAX_EXCERPT = 120  # characters of an answer that an error repeats
+
 
 class OneWayNotifier:
-    """A destination without buttons: nobody can answer there. `notes` is for remarks about the settings after a success."""
+    """A destination that can only be written to, once for each message: it has no buttons, and edits are left out.
+
+    `notes` is for remarks about the settings after a success.
+    """
 
     notes: Sequence[str] = ()
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
         return []
+
+    def edit(self, message: Message, message_id: str) -> None:
+        """Do nothing: another message for every update would flood the place. What rings has messages of its own."""
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
         """Do nothing: there is no press to confirm."""
@@ -57,3 +74,75 @@ class RoutingNotifier:
         if name not in self.destinations:
             raise NotifyError(f"{name} is not configured any more: set it up again, or leave it", permanent=True)
         return self.destinations[name]
+
+
+class HookAnswer(NamedTuple):
+    """An answer, or (code 0) the reason why there is none. It never contains the address."""
+
+    code: int
+    text: str
+    retry_after: float = 0.0  # seconds
+    unsure: bool = False  # the request may have arrived
+
+
+class Hook:
+    """A client of the address `url`. Errors name the destination, `name`, and the setting of its address, `setting`."""
+
+    def __init__(self, name: str, setting: str, url: str, timeout: float = 15.0) -> None:
+        self.name, self.setting, self.timeout = name, setting, timeout
+        self._url, parts = url, urlsplit(url)
+        self.host = parts.hostname or "nowhere"
+        self._secrets = [url, f"{parts.path}?{parts.query}" if parts.query else parts.path, parts.path]
+
+    def post(self, body: bytes, **headers: str) -> None:
+        """Post a message. Raises NotifyError for any answer but 2xx, permanent when this message can never be accepted."""
+        answer = self.ask("POST", body, headers)
+        if 200 <= answer.code < 300:
+            return
+        text = f"{self.name}: {answer.code or ''} {answer.text}".replace(":  ", ": ")
+        if answer.code == 429:
+            raise NotifyError(text, retry_after=answer.retry_after or 1.0)
+        if 300 <= answer.code < 400:
+            raise NotifyError(f"{text}: it redirects, which is not followed: set {self.setting} to where it leads")
+        if 400 < answer.code < 500 and answer.code not in (408, 413, 422):
+            raise NotifyError(f"{text}: check {self.setting}")
+        doubt = ": the message may have arrived" if answer.unsure else ""
+        raise NotifyError(text + doubt, permanent=answer.code in (400, 413, 422))
+
+    def ask(self, method: str, body: bytes, headers: dict[str, str]) -> HookAnswer:
+        """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
+        from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
+
+        # What a receiver says slowly after its 2xx must not have an accepted message posted again.
+        client = HttpClient(self.timeout, max_body=MAX_BODY, success_body=False, retry_pause=RETRY_PAUSE)
+        content = {"Content-Type": "application/json; charset=utf-8"}
+        answer = client.request(method, self._url, data=body, headers={**content, **headers})
+        if isinstance(answer, HttpFailure):
+            text = answer.in_words(self.host, f"check the network and {self.setting}")
+            return HookAnswer(0, text, unsure=answer.unsure)
+        text = answer.head
+        for secret in filter(lambda part: len(part) > 1, self._secrets):  # some servers repeat the address
+            text = text.replace(secret, "<address>")
+        line = " ".join(text.split())
+        is_web_page = re.match(r"<!|<html", line, re.IGNORECASE)
+        return HookAnswer(answer.status, "" if is_web_page else line[:MAX_EXCERPT], answer.retry_after)
+
+
+def ping(url: str, timeout: float = 10.0) -> str:
+    """Send one GET to a watchdog service, which raises an alarm when the pings stop. Never raises.
+
+    Return "" for an answer of 2xx, otherwise a line about the failure, without the URL: anyone who has it can fake a heartbeat.
+    """
+    from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that most runs do not need
+
+    host = "nowhere"
+    with suppress(ValueError):
+        host = urlsplit(url).hostname or host
+    answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is of no use
+    if isinstance(answer, HttpFailure):
+        return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
+    if answer.ok:
+        return ""
+    redirected = 300 <= answer.status < 400
+    advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
+    return f"heartbeat: {host} answered {answer.status}: {advice}"

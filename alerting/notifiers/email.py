@@ -78,9 +78,6 @@ class Mailbox(OneWayNotifier):
         self.notes += [f"E-mail: {to} was refused: {reason}" for to, reason in refused.items()]
         return str(mail["Message-ID"])
 
-    def edit(self, message: Message, message_id: str) -> None:
-        """Do nothing: mail cannot be edited, and a mail for every update would flood the mailbox."""
-
     def check(self) -> str:
         """Return to which addresses the server takes mail from us. Nothing is sent. Raises NotifyError."""
         refused = self._server.deliver(*self._addresses, None)
@@ -97,7 +94,7 @@ def compose_mail(message: Message, sender: str, to: tuple[str, ...], reply_to: s
     domain = mail_address(sender).rpartition("@")[2]
     text, page = encodable(html_to_text(message.text)), encodable(message.text).replace("\n", "<br>\n")
     if message.photo is not None:
-        page += f'<br>\n<img src="cid:{PICTURE}@{domain}" alt="{escape(html_to_text(message.text))}" style="max-width:100%">'
+        page += f'<br>\n<img src="cid:{PICTURE}@{domain}" alt="{escape(text.partition(chr(10))[0])}" style="max-width:100%">'
     thread = f"<{_digest(message.incident)}@{domain}>" if message.incident else ""
     headers = {
         "Date": formatdate(),

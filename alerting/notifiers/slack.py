@@ -1,7 +1,7 @@
 """A channel by an incoming webhook of Slack, or of a chat that takes the same JSON (Mattermost, Rocket.Chat, Discord's /slack).
 
 Such a webhook can only post: it has no threads, edits, uploads or buttons, and gives no id. So each text is posted as a message
-of its own, a picture is left to the run that the message links to, and edits are dropped: an incident that gets worse or ends has
+of its own, its picture is left to the run that it links to, and edits are dropped: an incident that gets worse or ends has
 messages of its own.
 """
 
@@ -13,8 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.hook import Hook
+from alerting.notifiers.base import Hook, OneWayNotifier
 from alerting.notifiers.telegram_html import PIECE, cut_html, encodable
 
 if TYPE_CHECKING:
@@ -37,14 +36,10 @@ class Slack(OneWayNotifier):
         self._hook = Hook("Slack", "ALERTING_SLACK_URL", url, timeout)
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Return the message's key, because a webhook gives no id. A picture is not posted. Raises NotifyError."""
-        if message.photo is None:
-            body = {"text": mrkdwn(cut_html(encodable(message.text), MAX_TEXT)), "unfurl_links": False, "unfurl_media": False}
-            self._hook.post(json.dumps(body, ensure_ascii=False).encode())
+        """Return the message's key, because a webhook gives no id. Its picture is not posted. Raises NotifyError."""
+        body = {"text": mrkdwn(cut_html(encodable(message.text), MAX_TEXT)), "unfurl_links": False, "unfurl_media": False}
+        self._hook.post(json.dumps(body, ensure_ascii=False).encode())
         return message.key
-
-    def edit(self, message: Message, message_id: str) -> None:
-        """Do nothing: webhooks cannot edit, and a post for every update would flood the channel."""
 
     def check(self) -> str:
         """Return whether the webhook works: it then refuses an empty text. Nothing is posted. Raises NotifyError."""

@@ -29,6 +29,8 @@ NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
 _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
+_NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
+_PHOTO_ID = "photo-"  # begins the ids of messages with a picture, whose caption is edited
 
 
 def from_settings(settings: Settings) -> Telegram:
@@ -52,34 +54,44 @@ class Telegram:
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Return the id of the sent message. HTML that Telegram cannot parse is sent again as plain text.
+        """Return the id of the sent message, which tells whether it has a picture.
 
-        `reply_to`: the id that it answers; an id of another notifier ("console-3") is left out. Raises NotifyError: permanent
-        when this message can never be accepted; otherwise it is worth another try, after an error of the network or when
-        somebody has corrected the settings. "may have arrived" means that a repeat is possible.
+        HTML that Telegram cannot parse is sent again as plain text, and a text whose picture does not get through goes at once
+        without it. `reply_to`: the id that it answers; an id of another notifier ("console-3") is left out. Raises NotifyError:
+        permanent when this message can never be accepted; otherwise it is worth another try, after an error of the network or
+        when somebody has corrected the settings. "may have arrived" means that a repeat is possible.
         """
         fields = dict(NO_PREVIEW)
         if self.topic not in ("", GENERAL_TOPIC):
             fields["message_thread_id"] = self.topic
-        if _is_message_id(reply_to):
-            fields["reply_parameters"] = json.dumps({"message_id": int(reply_to), "allow_sending_without_reply": True})
+        if answered := _message_number(reply_to):
+            fields["reply_parameters"] = json.dumps({"message_id": int(answered), "allow_sending_without_reply": True})
         if message.quiet:
             fields["disable_notification"] = "true"
-        method = "sendPhoto" if message.photo else "sendMessage"
-        response = self._send_text(method, message, fields, message.photo)
-        return identifier(json_object(result(method, response)).get("message_id"))
+        if message.photo:
+            response = self._send_text("sendPhoto", message, fields, message.photo)
+            if response.ok or response.refused_with(_NOT_THE_PICTURE):
+                return _PHOTO_ID + identifier(json_object(result("sendPhoto", response)).get("message_id"))
+            self.notes.append(f"{message.key}: sent without its picture, for Telegram said: {response.description}")
+        response = self._send_text("sendMessage", message, fields)
+        return identifier(json_object(result("sendMessage", response)).get("message_id"))
 
     def edit(self, message: Message, message_id: str) -> None:
         """Replace text and buttons of the message with this id; without new buttons it loses its old ones.
 
-        To repeat an edit is harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
+        Where both have a picture it is replaced, too; a picture that does not get through leaves the old one. To repeat an edit
+        is harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
         """
-        if not _is_message_id(message_id):
+        number, is_photo = _message_number(message_id), message_id.startswith(_PHOTO_ID)
+        if not number:
             raise NotifyError(f"Telegram: {message_id!r} is not the id of a message in this chat", permanent=True)
-        fields = {**NO_PREVIEW, "message_id": message_id}
-        response = self._send_text("editMessageText", replace(message, photo=None), fields)
+        fields, photo = {"message_id": number}, message.photo if is_photo else None
+        if photo and self._send_text("editMessageMedia", message, fields, photo).ok:
+            return
+        method = "editMessageCaption" if is_photo else "editMessageText"
+        response = self._send_text(method, message, fields if is_photo else {**NO_PREVIEW, **fields})
         if not response.refused_with(r"400 .*not modified"):
-            result("editMessageText", response)
+            result(method, response)
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
         """Return presses and commands from update number `since` on, oldest first, refused ones included.
@@ -132,11 +144,15 @@ class Telegram:
 
     def _send_text(self, method: str, message: Message, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
         """The response to a message with its text and buttons. What Telegram cannot parse is left out: markup or buttons."""
-        field, limit = ("caption", CAPTION_LIMIT) if photo else ("text", TEXT_LIMIT)
+        is_caption = method not in ("sendMessage", "editMessageText")
+        field, limit = ("caption", CAPTION_LIMIT) if is_caption else ("text", TEXT_LIMIT)
         text, keyboard = encodable(message.text), buttons.markup(message, self._secret)
         text_fields = {field: cut_html(text, limit), "parse_mode": "HTML"}
         while True:
-            response = self._call(method, {**text_fields, **fields, **keyboard}, photo)
+            shown = text_fields
+            if method == "editMessageMedia":
+                shown = {"media": json.dumps({"type": "photo", "media": "attach://photo", **text_fields}, ensure_ascii=False)}
+            response = self._call(method, {**shown, **fields, **keyboard}, photo)
             if keyboard and response.refused_with(_BUTTONS_REFUSED):
                 lost, keyboard = "without buttons", {}
             elif "parse_mode" in text_fields and response.refused_with(_MARKUP_REFUSED):
@@ -219,8 +235,10 @@ def _require_answer(response: BotResponse) -> None:
         result("sendChatAction", response)
 
 
-def _is_message_id(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]{1,18}", text))
+def _message_number(id: str) -> str:
+    """The number of a message in this chat; "" for the id of another notifier."""
+    number = id.removeprefix(_PHOTO_ID)
+    return number if re.fullmatch(r"[0-9]{1,18}", number) else ""
 
 
 def _may_write(chat: dict[str, Any], member: dict[str, Any]) -> bool:

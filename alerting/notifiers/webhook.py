@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.hook import Hook
+from alerting.notifiers.base import Hook, OneWayNotifier
 from alerting.notifiers.telegram_html import encodable, html_to_text
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ class Webhook(OneWayNotifier):
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Return the message's key, by which the JSON also names a message that is answered. Raises NotifyError."""
-        if message.photo is None or self._photos:
-            self._post(message)
+        body = json.dumps(schema(message if self._photos else replace(message, photo=None)), ensure_ascii=False).encode()
+        headers = {"Idempotency-Key": quote(message.key, safe="/:")}
+        if self._secret:
+            headers["X-Alerting-Signature"] = f"sha256={hmac.new(self._secret, body, sha256).hexdigest()}"
+        self._hook.post(body, **headers)
         return message.key
-
-    def edit(self, message: Message, message_id: str) -> None:
-        """Post the new text; the field `edits` names the message that it changes. Raises NotifyError."""
-        self._post(message)
 
     def check(self) -> str:
         """Return whether a server answers there. Nothing is posted. Raises NotifyError."""
@@ -56,13 +55,6 @@ class Webhook(OneWayNotifier):
         if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != HEAD_NOT_SUPPORTED):
             raise NotifyError(f"Webhook: {answer.code or ''} {answer.text}: check {SETTING}")
         return f"{self._hook.host} answers (HEAD: {answer.code}); `make drill` shows what it does with a message"
-
-    def _post(self, message: Message) -> None:
-        body = json.dumps(schema(message), ensure_ascii=False).encode()
-        headers = {"Idempotency-Key": quote(message.key, safe="/:")}
-        if self._secret:
-            headers["X-Alerting-Signature"] = f"sha256={hmac.new(self._secret, body, sha256).hexdigest()}"
-        self._hook.post(body, **headers)
 
 
 def schema(message: Message) -> dict[str, object]:

@@ -1,15 +1,12 @@
-"""Compose the messages of a run: a text for each event, a chart for what opens or gets worse, edits of opening messages,
-and the daily message: how the runs of a day went, so that a dead cron is not taken for a quiet day.
-"""
+"""Compose the messages of a run: a text with a picture for each event, and edits of the entries of incidents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 
@@ -17,17 +14,18 @@ from alerting import messages
 from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree, opening_event
-from alerting.messages.answers import silence_text
-from alerting.messages.compose import DailySummary, caught_up, daily_message, unchecked
+from alerting.messages.compose import caught_up, unchecked
+from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
 from alerting.model.errors import caught
-from alerting.model.incident import Event, Incident, Member, spell_segment
+from alerting.model.incident import Event, Member, spell_segment
 from alerting.model.message import Message
-from alerting.model.metric import STEP, CalendarEvent, Metric
-from alerting.model.run import Reading, Run
+from alerting.model.metric import Metric
+from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
+from alerting.pipeline.daily import daily_summary
 from alerting.pipeline.escalate import escalations
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judge import JudgedMetrics
@@ -45,33 +43,33 @@ DAY = timedelta(days=1)
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
     """Return the messages of a run.
 
-    In this order: a notice of missed runs; a text per event, with a chart if it opens or gets worse; edits of opening messages;
-    the daily message if it is due. A correction is written only if the opening was sent. What fails is a fault of its metric:
-    then a plain text goes out, or a text without its chart. Raises StoreError.
+    In this order: a notice of missed runs; a message per event, with a picture if it opens, gets worse or ends; edits of the
+    entries of incidents, with the same pictures; the daily message if it is due. A correction is written only if the opening was
+    sent. What fails is a fault of its metric: then a plain text goes out, or a text without its picture. Raises StoreError.
     """
-    out = _missed_runs(ctx, changes, now)
+    out, pictures = _missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
-        if event.kind is EventKind.CORRECTED and not (event.incident and ctx.store.was_sent(event.incident.key)):
+        incident, metric = event.incident, ctx.metric(event.metric)
+        if event.kind is EventKind.CORRECTED and not (incident and ctx.store.was_sent(incident.key)):
             continue
-        text: Message | None = None
-        shown, calendar = event.verdict, tuple[CalendarEvent, ...]()
+        message = None
         with caught(ctx.faults["told in full"], event.metric):
-            if event.kind in OPENING_KINDS and event.incident and event.incident.open:
+            if event.kind in OPENING_KINDS and incident and incident.open:
                 event = entry_event(ctx, event, changes, judged)
-            context = _context(ctx, event, changes, judged, now)
-            text, shown, calendar = messages.compose(event, context), context.latest or event.verdict, context.calendar
-        metric = ctx.metric(event.metric)
-        text = text or messages.plain_text(event, metric, ctx.audience(now, metric))
-        out.append(text)
-        charted = event.kind in (EventKind.OPENED, EventKind.WORSENED) and event.metric in judged
-        if charted and shown.status is not Status.MISSING:
+            context = event_context(ctx, event, changes, judged, now)
+            message = messages.compose(event, context)
             with caught(ctx.faults["drawn"], event.metric):
-                from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+                if figure := alert_figure(ctx, event, context, judged):
+                    from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-                out.append(text.picture(charts.to_png(alert_figure(ctx, event, shown, judged, calendar))))
-    ended = [incident for incident in changes.unchecked if incident.last_notified]
-    out += [unchecked(incident, _unchecked_titles(ctx, incident), ctx.audience(now)) for incident in ended]
-    out += edit_openings(ctx, changes, judged, now)
+                    png, about = charts.to_png(figure), incident.root.metric if incident and incident.closed else event.metric
+                    message, pictures[message.incident, about] = replace(message, photo=png), png
+        out.append(message or messages.plain_text(event, metric, ctx.audience(now, metric)))
+    for incident in changes.unchecked:
+        if incident.last_notified:
+            gone = [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
+            out.append(unchecked(incident, gone, ctx.audience(now)))
+    out += edit_openings(ctx, changes, judged, now, pictures)
     with caught(ctx.faults["told"], "an escalation"):
         out += escalations(ctx, changes, _newest_verdicts(changes, judged), out, now)
     with caught(ctx.faults["told"], "the day"):
@@ -79,20 +77,25 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     return out
 
 
-def _unchecked_titles(ctx: RunContext, incident: Incident) -> list[str]:
-    """Return the names of the members that ended with the incident: those that the catalogue does not have any more."""
-    return [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
+def alert_figure(ctx: RunContext, event: Event, context: messages.MessageContext, judged: JudgedMetrics) -> Figure | None:
+    """Return the chart of the metric and the bucket that an event's text is about, with the numbers that the text gives.
 
-
-def alert_figure(
-    ctx: RunContext, event: Event, shown: Verdict, judged: JudgedMetrics, calendar: Sequence[CalendarEvent] = ()
-) -> Figure:
-    """Return the chart of the verdict that the event's text is about, with the numbers that the text gives."""
+    At the end of an incident it shows the whole of it, its worst bucket marked. None where there is nothing to draw.
+    """
+    if event.kind not in (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED):
+        return None
+    subject = Subject.of(event, context)
+    event, is_end = subject.event, event.kind is EventKind.RESOLVED
+    shown = subject.worst if is_end else subject.shown
+    if shown is None or event.metric not in judged or shown.status is Status.MISSING:
+        return None
     from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
-    cause = event.cause if shown.bucket == event.bucket else None
     frame = compare_frame(judged[event.metric], event.metric, event.episode, shown)
-    return charts.alert_chart(ctx.metric(event.metric), frame, shown.bucket, ctx.zone, ctx.language, calendar, cause)
+    cause = event.cause if shown.bucket == event.bucket else None
+    span = (subject.since or shown.bucket, subject.over if is_end else None)
+    about = (ctx.metric(event.metric), frame, shown.bucket, ctx.zone, ctx.language)
+    return charts.alert_chart(*about, context.calendar, cause, span)
 
 
 def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Event:
@@ -125,8 +128,17 @@ def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) 
     return _latest(member.metric, changes, judged) or member.worst or member.first
 
 
-def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> Iterator[Message]:
-    """Yield edits of the opening messages whose text has changed. Raises StoreError."""
+def edit_openings(
+    ctx: RunContext,
+    changes: StateChange,
+    judged: JudgedMetrics,
+    now: datetime,
+    pictures: Mapping[tuple[str, str], bytes] | None = None,
+) -> Iterator[Message]:
+    """Yield edits of the entries of incidents whose text has changed.
+
+    `pictures`: incident and metric -> new picture. Raises StoreError.
+    """
     opened, stand_ins = {event.key for event in changes.events}, stand_in_names(metric.name for metric in ctx.metrics)
     for incident in changes.incidents:
         before = ctx.store.text(incident.key)
@@ -144,9 +156,10 @@ def edit_openings(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, 
                 whole = Episode(root.metric, since=root.since, worst=root.worst, lost=root.lost)
                 event = replace(event, kind=EventKind.OPENED, episode=whole)
             then = replace(ctx, run_link=incident.run)  # the link leads to the run that reported it first
-            message = messages.compose(event, _context(then, event, changes, judged, now))
+            message = messages.compose(event, event_context(then, event, changes, judged, now))
         if message and message.text != before:
-            yield replace(message, key=f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", edits=incident.key, reply_to="")
+            key, photo = f"{incident.id}/edit/{now:%Y%m%dT%H%M%SZ}", (pictures or {}).get((incident.id, event.metric))
+            yield replace(message, key=key, edits=incident.key, reply_to="", photo=photo)
 
 
 def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
@@ -157,11 +170,11 @@ def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[M
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
     events = {event.metric: event for e in begun for event in (e, *e.also)}
-    titles = tuple(title_with_segment(ctx.metric(name), event).title_in(ctx.language) for name, event in events.items())
+    titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
     return [caught_up(first, last, titles, ctx.audience(now))]
 
 
-def _context(
+def event_context(
     ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime
 ) -> messages.MessageContext:
     """Return what the event's text needs beyond the event."""
@@ -170,8 +183,7 @@ def _context(
     is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
     latest = _latest(event.metric, changes, judged) if is_entry else None
     latest = latest if latest and latest.bucket > event.bucket else None
-    is_over = event.kind is EventKind.OPENED and incident is not None and incident.closed is not None
-    shown = latest or (event.episode.worst if is_over else None) or event.verdict
+    shown = latest or event.verdict
     stopped = changes.newest.get(event.metric) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
@@ -184,6 +196,8 @@ def _context(
         rare = rarity(judged.whole(event.metric), event, ctx.zone)
     similar = incident.similar if incident and is_first else None
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
+    since = event.episode.since or event.episode.gap_since or event.bucket
+    near = [it for it in ctx.calendar if it.start < event.bucket + metric.step and it.end > since - CALENDAR_BEFORE]
     return messages.MessageContext(
         metric,
         ctx.audience(now, metric),
@@ -199,7 +213,7 @@ def _context(
         stopped=stopped.bucket if stopped else None,
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
-        calendar=_calendar_events(ctx, event),
+        calendar=tuple(it for it in near if not it.metrics or event.metric in it.metrics),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
@@ -234,11 +248,6 @@ def _normal_metrics(
             yield metric
 
 
-def title_with_segment(metric: Metric, about: Event | Member) -> Metric:
-    """Return the metric; a stand-in with the segment that the event or the member is about in its title."""
-    return replace(metric, title={language: metric_title(metric, about.segment, language) for language in metric.title})
-
-
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     """Return the link with the day up to the event filled in, and the segment of the cause as os=iOS&source=ads;os=web."""
     start, end, cause = event.bucket - timedelta(days=1), event.bucket + metric.step, event.cause
@@ -250,25 +259,20 @@ def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
-    """Yield the other members with their newest verdicts, but a segment that is not judged, as the fall is the total's."""
-    for member in _other_members(event):
-        if not ctx.has_metric(member.metric):
-            continue
-        metric, newest = ctx.metric(member.metric), _latest(member.metric, changes, judged)
-        if newest or member.until or not metric.segments_of:
-            yield messages.MemberContext(metric, member, newest)
+    """Yield the incident's other members with their newest verdicts, and those that a correction withdraws.
 
-
-def _other_members(event: Event) -> list[Member]:
-    """Return the incident's other members, and those that a correction withdraws."""
-    members = event.incident.members if event.incident else ()
-    out = [member for member in members if member.metric != event.metric]
-    present = {member.metric for member in out}
-    for e in (event, *event.also):
-        if e.kind is EventKind.CORRECTED and e.metric not in present:
-            first, gap = e.episode.last_notified_verdict or e.verdict, e.episode.gap_since is not None
-            out.append(Member(e.metric, e.episode.since or e.bucket, e.bucket, first, gap))
-    return out
+    A segment that is not judged, as the fall is the total's, is left out.
+    """
+    members = {member.metric: member for member in (event.incident.members if event.incident else ())}
+    members.pop(event.metric, None)
+    for it in (event, *event.also):
+        if it.kind is EventKind.CORRECTED and it.metric not in members:
+            first, gap = it.episode.last_notified_verdict or it.verdict, it.episode.gap_since is not None
+            members[it.metric] = Member(it.metric, it.episode.since or it.bucket, it.bucket, first, gap)
+    for name, member in members.items():
+        newest = _latest(name, changes, judged)
+        if ctx.has_metric(name) and (newest or member.until or not ctx.metric(name).segments_of):
+            yield messages.MemberContext(ctx.metric(name), member, newest)
 
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
@@ -286,14 +290,6 @@ def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict |
     return against_level_before(episode, verdict)
 
 
-def _calendar_events(ctx: RunContext, event: Event) -> tuple[CalendarEvent, ...]:
-    """Return the calendar events of the metric near the beginning of the episode and since."""
-    since = event.episode.since or event.episode.gap_since or event.bucket
-    end = event.bucket + ctx.metric(event.metric).step
-    near = [c for c in ctx.calendar if c.start < end and c.end > since - CALENDAR_BEFORE]
-    return tuple(c for c in near if not c.metrics or event.metric in c.metrics)
-
-
 def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:
     """Return the other tables whose newest due bucket has rows and is not incomplete."""
     last = {item.metric.scan: (item.metric.table, item.last) for item in due if item.metric.table != table}
@@ -304,75 +300,3 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
         if counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
     ]
     return tuple(dict.fromkeys(complete))
-
-
-def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
-    """Return the daily message when it is due and was not composed yet. Raises StoreError."""
-    if not ctx.daily:
-        return []
-    hour, minute = map(int, ctx.daily.split(":"))
-    local = now.astimezone(ZoneInfo(ctx.zone))
-    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    end = (today if today <= local else today - DAY).astimezone(UTC)
-    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text"):
-        return []
-    runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
-    if not runs:
-        return []
-    incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
-    verdicts = [v for v in ctx.store.judged(since=end - DAY) if v.bucket < end]
-    return [daily_message(_summarize(ctx, end, runs, incidents, verdicts), ctx.audience(now))]
-
-
-def _summarize(
-    ctx: RunContext, end: datetime, runs: Sequence[Run], incidents: Sequence[Incident], verdicts: Sequence[Verdict]
-) -> DailySummary:
-    first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
-    due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
-    left_out = {member.metric for incident in incidents for member in incident.members}
-    quietest, closest = _closest_calls(verdicts, left_out | stand_in_names(verdict.metric for verdict in verdicts))
-    title = {metric.name: metric.title_in(ctx.language) for metric in ctx.metrics}
-    return DailySummary(
-        runs=len(runs),
-        due=max(due, len(runs)),
-        failed=sum(not run.ok for run in runs),
-        unseen=sum(verdict.status is Status.MISSING for verdict in verdicts),
-        incidents=tuple((_root_title(ctx, incident), incident.label) for incident in incidents),
-        open=sum(incident.open for incident in incidents),
-        quietest=title.get(quietest, ""),
-        closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
-        at=end,
-        silences=tuple(silence_text(silence, title, ctx.audience(end)) for silence in ctx.store.silences(end)),
-        slices=_anomalous_segments(ctx, verdicts),
-    )
-
-
-def _root_title(ctx: RunContext, incident: Incident) -> str:
-    """Return the title of the incident's root; its name where the catalogue does not have it any more."""
-    metric = next((it for it in (*ctx.metrics, *ctx.segment_metrics) if it.name == incident.root.metric), None)
-    return title_with_segment(metric, incident.root).title_in(ctx.language) if metric else incident.root.name
-
-
-def _closest_calls(verdicts: Sequence[Verdict], left_out: set[str]) -> tuple[str, Verdict | None]:
-    """Return the quietest metric, and the normal verdict with the highest score."""
-    highest: dict[str, Verdict] = {}
-    for verdict in verdicts:
-        if verdict.status is not Status.NORMAL or verdict.metric in left_out:
-            continue
-        before = highest.get(verdict.metric)
-        if before is None or abs(verdict.score) > abs(before.score):
-            highest[verdict.metric] = verdict
-    ordered = sorted(highest.values(), key=lambda verdict: abs(verdict.score))
-    return (ordered[0].metric, ordered[-1]) if len(ordered) > 1 else ("", ordered[0] if ordered else None)
-
-
-def _anomalous_segments(ctx: RunContext, verdicts: Sequence[Verdict]) -> tuple[tuple[str, str, float, int], ...]:
-    """Return title, segment, largest change and number of buckets of each anomalous segment, most buckets first."""
-    watched = ctx.segment_metrics
-    title = {metric.name: ctx.metric(metric.segments_of).title_in(ctx.language) for metric in watched}
-    found: dict[tuple[str, str], list[float]] = {}
-    for verdict in verdicts:
-        if verdict.metric in title and verdict.status is Status.ANOMALOUS:
-            found.setdefault((title[verdict.metric], verdict.reason), []).append(verdict.change)
-    rows = [(name, segment, max(changes, key=abs), len(changes)) for (name, segment), changes in found.items()]
-    return tuple(sorted(rows, key=lambda row: -row[3]))

@@ -18,8 +18,8 @@ from alerting.model.quiet_hours import NO_QUIET_HOURS, QuietHours
 from alerting.model.run import Reading
 from alerting.model.schedule import Shift, on_call
 
-# A run after a gap charts events that are up to a day old: bands reach back a day further than a chart of the newest bucket.
-BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=1), 2 * CHART_BUCKETS
+# A run after a gap charts events that are up to a day old, and an incident of two days is charted with its whole band.
+BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=2), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # judge this much of a new metric's past, to find the start of an open episode
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
@@ -39,6 +39,7 @@ class RunContext:
     dashboard: str = ""
     owner: str = ""
     run_link: str = ""  # link or path of the notebook that is being executed
+    pages: str = ""  # URL of the folder of reports
     wait: Callable[[float], None] = lambda seconds: None
     timer: Callable[[], float] = lambda: 0.0  # seconds since any fixed instant
     notes: tuple[str, ...] = ()  # warnings from connecting; the run shows them
@@ -69,8 +70,8 @@ class RunContext:
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
         """Return the reader for whom messages, or those about a metric, are written at `now`."""
-        day_start, duty = metric.day_start if metric else None, on_call(self.shifts, now)
-        return Audience(self.language, self.zone, now, self.run_link, self.owner, duty, day_start=day_start)
+        about = (self.language, self.zone, now, self.run_link, self.pages, self.owner)
+        return Audience(*about, on_call(self.shifts, now), day_start=metric.day_start if metric else None)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TypeVar
 
 from alerting.incidents.consistency import OPENING_KINDS
-from alerting.messages.compose import digest_message, root_cause_reply
+from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
@@ -82,7 +82,7 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
 
 
 def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[Receipt]:
-    """Wait for pending root causes; reply with each in its thread and edit the opening message. Raises StoreError."""
+    """Wait for pending root causes, and edit the opening messages to give them. Raises StoreError."""
     if not explained.pending:
         return []
     late = explained.collect(WAIT_AFTER_ALERT)
@@ -90,13 +90,8 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
     incidents = [
         incident for incident in late.changes.incidents if incident.id in explained.pending and incident.id in late.causes
     ]
-    messages: list[Message] = []
-    for incident in incidents:
-        cause = late.causes[incident.id]
-        if cause.answer != "unclear" or cause.imbalance or cause.new or cause.gone:
-            messages.append(root_cause_reply(incident, now, ctx.audience(now), ctx.metric(cause.metric)))
-    messages += edit_openings(ctx, replace(late.changes, events=[], incidents=incidents), late.judged, now)
-    ctx.store.commit(Commit(incidents=incidents, messages=messages), now)
+    edits = edit_openings(ctx, replace(late.changes, events=[], incidents=incidents), late.judged, now)
+    ctx.store.commit(Commit(incidents=incidents, messages=[*edits]), now)
     return send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from alerting.incidents.consistency import OPENING_KINDS
+from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
+from alerting.messages.format import NumberFormat, change
 from alerting.model.incident import metric_with_segment, spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import STEP, Metric
-from alerting.model.run import Reading
+from alerting.model.run import VERDICTS, Reading
 from alerting.model.severity import is_critical
 from alerting.model.tables import bucket_text, cell_text, percent_change
 from alerting.model.verdict import Status, Verdict
-from alerting.pipeline.advance import StateChange
+from alerting.pipeline.advance import StateChange, verdict_of
 from alerting.pipeline.compose import newest_verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
@@ -98,27 +101,88 @@ def message_buckets(changes: StateChange) -> dict[str, datetime]:
     return {event.metric: event.bucket for event in events} | newest
 
 
-def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> pd.DataFrame:
+class VerdictTable(pd.DataFrame):
+    """Verdicts as a table; a cell stores them also as `lines`, which the runner prints."""
+
+    _metadata: ClassVar = ["lines"]  # no column
+    lines: Mapping[str, Any]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {VERDICTS: self.lines}
+
+
+def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> VerdictTable:
     """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
     not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
+    unjudged = reading.errors | ctx.faults["judged"]
     rows = {name: _verdict_row(ctx, name, judged, reading, changes) for name in judged}
-    rows |= {name: {"status": "missing", "why": reason} for name, reason in (reading.errors | ctx.faults["judged"]).items()}
+    rows |= {name: {"status": "missing", "why": reason} for name, reason in unjudged.items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
     shown = [metric.name for metric in ctx.metrics]
     if len(shown) > MAX_METRICS:
         normal = [name for name in shown if rows[name]["status"] == Status.NORMAL.value]
         shown = [name for name in shown if rows[name]["status"] != Status.NORMAL.value][:MAX_ANOMALOUS] + normal[:MAX_METRICS]
     frame = pd.DataFrame.from_dict({name: rows[name] for name in shown}, orient="index").fillna("")
-    return frame.rename_axis(index=f"{len(ctx.metrics)} metrics") if len(ctx.metrics) > MAX_METRICS else frame
+    frame = frame.rename_axis(index=f"{len(ctx.metrics)} metrics") if len(ctx.metrics) > MAX_METRICS else frame
+    table = VerdictTable(frame)
+    table.lines = verdict_lines(ctx, judged, unjudged, changes)
+    return table
+
+
+def verdict_lines(
+    ctx: RunContext, judged: JudgedMetrics, unjudged: Mapping[str, str], changes: StateChange | None = None
+) -> dict[str, Any]:
+    """Return a title and texts for a terminal: per metric its name, status, value, what was expected, the change and the score.
+
+    Of more than MAX_METRICS metrics only those that are not normal. `unjudged`: metric -> why it was not judged.
+    """
+    newest = dict(changes.newest) if changes else {}
+    episodes = changes.episodes if changes else {}
+    for name in judged.keys() - newest.keys():
+        row = judged.newest(name)
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        newest[name] = against_level_before(episodes[name], verdict) if name in episodes else verdict
+    rows = {name: _verdict_texts(ctx, newest[name]) for name in judged if name not in unjudged}
+    rows |= {name: [name, "not judged", "", reason, "", ""] for name, reason in unjudged.items()}
+    rows = {metric.name: rows[metric.name] for metric in ctx.metrics if metric.name in rows}
+    statuses = Counter(row[1] for row in rows.values())
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
+    shown = [row for row in rows.values() if len(rows) <= MAX_METRICS or row[1] != Status.NORMAL]
+    number = f"{len(rows):,} metric{'' if len(rows) == 1 else 's'}"
+    return {"title": f"{number}{_judged_span(ctx, judged)}: {counts}", "rows": shown[:MAX_ANOMALOUS]}
+
+
+def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
+    due = [item for item in judged.due if len(item)]
+    if not due:
+        judged_at = max((judged.newest(name)["bucket"] for name in judged), default=None)
+        return f", nothing new since {cell_text(judged_at, ctx.zone)} ({ctx.zone})" if judged_at else ""
+    first, last = (min(due, key=lambda item: item.begin), max(due, key=lambda item: item.last))
+    start, end = bucket_text(first.begin, first.metric.step, ctx.zone), bucket_text(last.last, last.metric.step, ctx.zone)
+    return f" judged {f'at {end}' if start == end else f'from {start} to {end}'} ({ctx.zone})"
+
+
+def _verdict_texts(ctx: RunContext, verdict: Verdict) -> list[str]:
+    """Return the name, the status, and the value, expected, change and score as in messages."""
+    form = NumberFormat.of(ctx.metric(verdict.metric).form, "en", verdict)
+    names = [verdict.metric, verdict.status.value, form.value(verdict.value)]
+    if verdict.status in (Status.MISSING, Status.UNKNOWN):
+        return [*names, {Status.MISSING: "no value", Status.UNKNOWN: "too little history"}[verdict.status], "", ""]
+    band, expected = form.range(verdict.low, verdict.high), form.value(verdict.expected)
+    score = f"score {NumberFormat('number', 'en', 1).value(verdict.score)}" if verdict.score == verdict.score else ""
+    return [*names, f"expected {expected} ({band})" if expected else f"normal {band}", change(verdict, "en"), score]
 
 
 class Html(str):
-    """HTML that a notebook shows."""
+    """HTML that a notebook shows. `lines`: of verdicts, which the runner prints."""
 
-    __slots__ = ()
+    lines: Mapping[str, Any] = {}
 
     def _repr_html_(self) -> str:
         return self
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {VERDICTS: self.lines} if self.lines else {}
 
 
 def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
@@ -126,7 +190,9 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
     rows = {name: _verdict_row(ctx, name, late.judged, late.reading) for name in late.judged}
     if not rows:
         return None
-    return Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
+    shown = Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
+    shown.lines = verdict_lines(ctx, late.judged, {})
+    return shown
 
 
 def _verdict_row(
@@ -135,8 +201,8 @@ def _verdict_row(
     newest, metric = judged.newest(name), ctx.metric(name)
     read_seconds = reading.seconds.get(metric.scan, 0.0)
     row = {
+        "status": newest["status"],  # first: it is to be seen on a phone, too
         "bucket": bucket_text(newest["bucket"], metric.step, ctx.zone),
-        "status": newest["status"],
         **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
     }
     if changes and name in changes.newest:  # compared with the level before an episode, as in its messages
@@ -181,7 +247,7 @@ def show_root_causes(explained: Explanations) -> pd.DataFrame:
     causes = explained.causes.items()
     rows = [[name, c.answer, spell_segment(c.slice.elements if c.slice else ()), c.share] for name, c in causes]
     rows += [[name, "failed", why, float("nan")] for name, why in explained.errors.items()]
-    rows += [[name, "still asked", "it follows as a reply", float("nan")] for name in explained.pending]
+    rows += [[name, "still asked", "it follows as an edit", float("nan")] for name in explained.pending]
     return pd.DataFrame(rows, columns=["incident", "answer", "slice", "share"])
 
 
@@ -189,14 +255,13 @@ def show_messages(messages: Sequence[Message], pending: Iterable[str] = ()) -> s
     """Return the messages as the chat will show them, as HTML for a cell. `pending`: tables that are still being read."""
     shown = []
     for message in messages:
-        if message.photo:
-            picture = base64.b64encode(message.photo).decode()
-            shown.append(f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">')
-            continue
         edit = "<i>edits the opening message:</i>\n" if message.edits else ""
         rows = [" ".join(f"[ {escape(button.text)} ]" for button in row) for row in message.buttons]
         text = "\n".join([f"{edit}{message.text}", *rows])
         shown.append(f'<div style="white-space:pre-wrap;max-width:44em;margin:1em 0">{text}</div>')
+        if message.photo and not message.edits:  # an edit has the picture of a reply
+            picture = base64.b64encode(message.photo).decode()
+            shown.append(f'<img style="max-width:480px" alt="picture" src="data:image/png;base64,{picture}">')
     if names := ", ".join(sorted(pending)):
         shown.append(f"<i>Still being read: {escape(names)}. Their verdicts and messages follow in Slow tables.</i>")
     return "\n".join(shown) or "<i>Nothing to say: silence means health.</i>"

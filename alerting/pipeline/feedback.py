@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import unescape
 
-from alerting.messages.compose import confirmation
+from alerting.messages.compose import status_edit, status_line
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
@@ -91,8 +91,8 @@ def _commit(
     Return what was pressed: the same button by the same person, or the same refusal, counts as one.
     """
     key: tuple[str, ...]
-    part, replies, changed = dict[tuple[str, ...], Feedback](), dict[tuple[str, ...], Message](), set[str]()
-    silences: list[Silence] = []
+    part, changed, silences = dict[tuple[str, ...], Feedback](), set[str](), list[Silence]()
+    edits, replies = dict[str, Message](), dict[tuple[str, ...], Message]()
     for press in presses:
         if isinstance(press, ChatCommand):
             key = (press.user_id, press.refused or press.text)
@@ -109,15 +109,17 @@ def _commit(
             key = (press.user_id, item.reply)
         else:
             key = (press.user_id, incident.id, press.action)
-            incidents[press.ref], reply = _apply(ctx, incident, press, now)
-            item = Feedback(press, incident.id, unescape(re.sub(r"<[^>]*>", "", reply.text.splitlines()[0])))
-            if incidents[press.ref] != incident:  # a second tap says nothing new
+            kind, incidents[press.ref] = _apply(incident, press, now)
+            pressed, reader = incidents[press.ref], ctx.audience(now)
+            item = Feedback(press, incident.id, unescape(re.sub(r"<[^>]*>", "", status_line(pressed, reader))))
+            if pressed != incident:  # a second tap says nothing new
                 changed.add(press.ref)
-                replies.pop(key, None)  # of several the last is told
-                replies[key] = replace(reply, key=f"{incident.id}/answer/{press.update_id}/text")
+                if entry := ctx.store.text(incident.key):
+                    edit = status_edit(pressed, kind, entry, now, reader)
+                    edits[incident.id] = replace(edit, key=f"{incident.id}/answer/{press.update_id}/text")
         part[key] = replace(item, times=item.times + (part[key].times if key in part else 0))
     following = presses[-1].update_id + 1  # not the highest: after a quiet week the numbers begin anew
-    messages, stored = list(replies.values()), [incidents[ref] for ref in sorted(changed)]
+    messages, stored = [*edits.values(), *replies.values()], [incidents[ref] for ref in sorted(changed)]
     ctx.store.commit(Commit(messages=messages, incidents=stored, silences=silences, next_update=following), now)
     return part
 
@@ -133,19 +135,17 @@ def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: f
             ctx.notifier.confirm(item.press, item.reply)
 
 
-def _apply(ctx: RunContext, incident: Incident, press: ButtonPress, now: datetime) -> tuple[Incident, Message]:
-    """Return the incident after the press, and the reply in its thread."""
+def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[EventKind, Incident]:
+    """Return the kind of the press, and the incident after it."""
     if press.action is Action.TAKE:
-        kind, changed = EventKind.TAKEN, replace(incident, acknowledged_by=press.name)
-    elif press.action is Action.SNOOZE:
+        return EventKind.TAKEN, replace(incident, acknowledged_by=press.name)
+    if press.action is Action.SNOOZE:
         present = incident.snoozed_until
         until = present if present and abs(now + SNOOZE - present) < SAME_SNOOZE else now + SNOOZE
-        kind, changed = EventKind.SILENCED, replace(incident, snoozed_until=until)
-    elif press.action is Action.MUTE:
-        kind, changed = EventKind.SILENCED, replace(incident, muted=True)
-    else:
-        label = LABELS[press.action]
-        expected = label in (Label.FALSE_ALARM, Label.EXPECTED)  # then nobody needs a reminder
-        muted = incident.muted or (expected and incident.open)
-        kind, changed = EventKind.LABELLED, replace(incident, label=label, labelled_by=press.name, muted=muted)
-    return changed, confirmation(changed, kind, press.name, now, ctx.audience(now))
+        return EventKind.SILENCED, replace(incident, snoozed_until=until)
+    if press.action is Action.MUTE:
+        return EventKind.SILENCED, replace(incident, muted=True)
+    label = LABELS[press.action]
+    expected = label in (Label.FALSE_ALARM, Label.EXPECTED)  # then nobody needs a reminder
+    muted = incident.muted or (expected and incident.open)
+    return EventKind.LABELLED, replace(incident, label=label, labelled_by=press.name, muted=muted)

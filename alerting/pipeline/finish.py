@@ -80,7 +80,7 @@ def finish(
     reasons = {r.key: r.reason for r in messages}
     kept = [f"message {m.key} was kept: {reasons.get(m.key, 'not tried')}" for m in ctx.store.waiting() if not m.edits]
 
-    text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} {ctx.sent_as if sent else 'sent'}"
+    text = "; ".join([*faults, *kept]) or f"all seen; {sent} message{'' if sent == 1 else 's'} {ctx.sent_as}"
     if ctx.started:
         ctx.store.save_run(Run(ctx.started, now or ctx.started, clock(), not faults and not kept, text))
     if faults:

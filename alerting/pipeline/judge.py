@@ -129,7 +129,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return _by_end(self.due, parts)
 
     def warmup_verdicts(self) -> list[Verdict]:
-        """Return the verdicts before the first due bucket of new metrics: a chart shows two days."""
+        """Return the verdicts before the first due bucket of new metrics: a chart shows them."""
         out: list[Verdict] = []
         for item in self.due:
             name, step = item.metric.name, item.metric.step

@@ -25,6 +25,7 @@ from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 
 ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
+MIN_DELIVERIES = 2  # days with the same wait, until it is a schedule
 MIN_WAIT_STEPS = 2  # a shorter wait is no schedule of deliveries
 AROUND = timedelta(hours=1)  # readings so near to this time of another day show how long rows wait at this time
 MAX_NAMED = 3  # tables in a note
@@ -143,7 +144,8 @@ def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Rea
 def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arrival], now: datetime) -> bool:
     """Return whether a table whose rows end at `end` has usually waited so long for rows at this time, as one delivered at night.
 
-    That is so when it had on most of the days before, or a week and two weeks before: at a reading within an hour of this time.
+    That is so when it had on most of the days before, two at least (one may have been an outage), or a week and two weeks before:
+    at a reading within an hour of this time.
     """
     wait = now - end
     if wait < MIN_WAIT_STEPS * step + MIN_SILENCE:
@@ -154,8 +156,8 @@ def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arr
         if arrival.query == query and days and abs(now - arrival.at - days * DAY) <= AROUND:
             longest[days] = max(longest.get(days, timedelta()), arrival.at - arrival.bucket - step)
     as_long = {days: length + step >= wait for days, length in longest.items()}
-    by_week = [as_long[days] for days in (7, 14) if days in as_long]
-    return 2 * sum(as_long.values()) > len(as_long) or (len(by_week) > 0 and all(by_week))
+    often = sum(as_long.values())
+    return (often >= MIN_DELIVERIES and 2 * often > len(as_long)) or all(as_long.get(days, False) for days in (7, 14))
 
 
 def merged(readings: Sequence[Reading]) -> Reading:

@@ -75,6 +75,8 @@ def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) 
         summary,
         tuple(line.get("off", ())),
         line["sent"] if "sent" in line else int(in_summary[1]) if in_summary else 0,
+        tuple(line.get("messages", ())),
+        line.get("open", {}),
         line.get("seconds"),
         {key: file for key, file in line.get("pictures", {}).items() if file in files},
         has_page=f"{name}.html" in files,

@@ -106,13 +106,6 @@ def run_summary(notebook: Notebook) -> str:
     return ""
 
 
-def printed_messages(notebook: Notebook) -> str:
-    """Return the text printed by the cell tagged "said": the messages, if no chat is configured."""
-    cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
-    outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
-    return "".join("".join(output["text"]) for output in outputs)
-
-
 def with_banner(notebook: Notebook, failure: Failure) -> Notebook:
     """Return the notebook with a banner at the top, a note at the failed cell, and a note in each cell that was not executed."""
     facts = {"What": failure.what, "Where": failure.where, "What to do": failure.advice, "More": failure.detail}

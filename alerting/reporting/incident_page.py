@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup, escape
 
 from alerting.messages.facts import ALL, MIN_SHARE
-from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, segment_words, signed_percent
+from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
 from alerting.model.metric import SEGMENTS_SUFFIX
@@ -22,7 +22,7 @@ STAYS_OPEN = timedelta(days=3650)  # the filter by date treats an open incident 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
     """Return the HTML of the page. `stamp` is written into it; `publish` compares it to see whether the page is up to date."""
     incident = story.incident
-    until = _recovered(incident)
+    until = recovered_at(incident)
     snoozed = page.text("until at", at=page.time(incident.snoozed_until)) if incident.snoozed_until else ""
     facts = {
         "since": page.time(incident.root.since),
@@ -39,7 +39,7 @@ def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> s
         stamp=stamp,
         story=story,
         incident=incident,
-        name=_name(story, page),
+        name=incident_name(story, page),
         state=_state(incident, page),
         notebook=incident_notebook(incident.id).replace(".ipynb", ".html").removeprefix("incidents/") if story.notebook else "",
         facts={key: words for key, words in facts.items() if words},
@@ -60,7 +60,7 @@ def incident_card(story: IncidentStory, page: PageContext) -> Markup:
         page,
         incident=incident,
         href=incident_file(incident.id),
-        name=_name(story, page),
+        name=incident_name(story, page),
         state=_state(incident, page),
         cause=cause_line(incident, page),
         picture=next(iter(story.pictures.values()), ""),
@@ -75,7 +75,7 @@ def cause_line(incident: Incident, page: PageContext) -> str:
     if incident.cause is None:
         return page.text("no cause")
     cause, metric = incident.cause.claim, incident.cause.metric
-    other = page.metric(metric).words if metric not in ("", incident.root.metric) else ""
+    other = page.title(metric) if metric not in ("", incident.root.metric) else ""
     about = [other, page.time(cause.at) if cause.at else ""]
     if cause.answer == "watched" and cause.slice:
         words = _segment(cause.slice, page)
@@ -90,17 +90,17 @@ def cause_line(incident: Incident, page: PageContext) -> str:
     return ": ".join(filter(None, [", ".join(filter(None, about)), words]))
 
 
-def _name(story: IncidentStory, page: PageContext) -> str:
+def incident_name(story: IncidentStory, page: PageContext) -> str:
     """Return the first line of the opening message after its edits; without such a message, the metric and the time."""
     incident = story.incident
     opening = next((message for message in story.thread if message.key == incident.key), None)
     line = plain_text(story.versions(opening)[-1].text.partition("\n")[0]).strip() if opening else ""
-    return line or f"{_member_title(incident.root, page)}, {page.time(incident.opened)}"
+    return line or f"{page.title(incident.root.metric, incident.root.segment)}, {page.time(incident.opened)}"
 
 
 def _state(incident: Incident, page: PageContext) -> str:
     """Return the state of the incident in one line: its start, its duration, who acknowledged it, and its label."""
-    lasted = duration((_recovered(incident) or page.now) - incident.root.since, page.language)
+    lasted = duration((recovered_at(incident) or page.now) - incident.root.since, page.language)
     pieces = [page.time(incident.root.since), page.text("going on" if incident.open else "lasted", lasted=lasted)]
     pieces += [f"👀 {incident.acknowledged_by}"] if incident.acknowledged_by else []
     pieces += [f"🏷 {_label(incident, page)}"] if incident.label else []
@@ -108,7 +108,7 @@ def _state(incident: Incident, page: PageContext) -> str:
     return " · ".join(pieces)
 
 
-def _recovered(incident: Incident) -> datetime | None:
+def recovered_at(incident: Incident) -> datetime | None:
     """Return the first bucket in which all metrics of the incident were normal again; None while it is open."""
     ends = [member.until for member in incident.members if member.until]
     return (max(ends) if ends else incident.closed) if not incident.open else None
@@ -121,23 +121,22 @@ def _label(incident: Incident, page: PageContext) -> str:
     return page.text("labelled", label=label, who=incident.labelled_by) if incident.labelled_by else label
 
 
-def _member_title(member: Member, page: PageContext) -> str:
-    """Return the title of the member's metric, with the segment where it is about one."""
-    segment = member.segment
-    title = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX) if segment else member.metric).words
-    return f"{title}, {segment_words(segment, page.language)}" if segment else title
-
-
 def _member_row(member: Member, page: PageContext) -> list[str]:
-    metric = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX) if member.segment else member.metric)
-    until = page.time(member.until) if member.until else page.text("still")
-    row = [_member_title(member, page), page.time(member.since), until]
+    metric = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX))
+    row = [page.title(member.metric, member.segment), page.time(member.until) if member.until else page.text("still")]
     if member.gap:
-        return [*row, page.text("gap"), "", "", ""]
+        return [*row, page.text("gap"), page.time(member.since), "", "", ""]
     worst = member.worst or member.first
     numbers = NumberFormat.of(metric.form, page.language, worst)
     expected = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
-    return [*row, page.time(worst.bucket), numbers.value(worst.value), expected, change(worst, page.language)]
+    return [
+        *row,
+        change(worst, page.language),
+        page.time(member.since),
+        page.time(worst.bucket),
+        numbers.value(worst.value),
+        expected,
+    ]
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The index page: newest run, calendar, incidents, runs, and a filter for incidents and runs."""
+"""The index page: what is open, the metrics now, incidents, the calendar of runs, runs, and a filter for all of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 from alerting.messages.words import WEEKDAYS
 from alerting.reporting.layout import render
+from alerting.reporting.metric_page import MetricRow
+from alerting.reporting.run_page import run_words
 from alerting.reporting.types import PageContext, RunRecord
 
 STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
@@ -20,7 +22,8 @@ MIN_CRON_RUNS = 4  # so many runs in a row beside a gap show that cron started t
 WORST_LAST = ("ok", "unknown", "alert", "failed")  # a cell shows the worst of its runs
 LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u", "missing": "m"}  # CSS classes of cells: there are thousands
 STATE_FILTERS = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
-RUN_COLUMNS = ("time", "state", "off", "said", "took")
+METRIC_COLUMNS = ("metric", "state", "value", "usual", "day of", "since", "last alert", "next check")
+RUN_COLUMNS = ("time", "state", "said", "off", "took")
 
 
 @dataclass
@@ -33,31 +36,37 @@ class CalendarDay:
 
 
 def index_page(
-    runs: Sequence[RunRecord], page: PageContext, cards: Sequence[Markup] = (), note: str = "", studies: Sequence[str] = ()
+    runs: Sequence[RunRecord],
+    page: PageContext,
+    cards: Sequence[Markup] = (),
+    note: str = "",
+    studies: Sequence[str] = (),
+    metrics: Sequence[MetricRow] = (),
 ) -> str:
     """Return the HTML of the page.
 
     `runs`: all runs on the lists, newest first. `cards`: the incidents, newest first. `note`: why the database could not be read.
-    `studies`: names of the pages in reports/studies.
+    `studies`: names of the pages in reports/studies. `metrics`: those on the list, in its order.
     """
     live = [run for run in runs if not run.rehearsal]
     kept = [run for run in runs if run.href]
-    titles = {name: title.words for name, title in page.titles.items()}
-    untitled = sorted({name for run in runs for name in run.affected} - set(titles))
+    is_open = [' data-s="alert open"' in card for card in cards]
     return render(
         "index",
         page,
         newest=live[0] if live else None,
         note=note,
         studies=studies,
+        metrics=metrics,
+        words={key: page.text(key) for key in METRIC_COLUMNS},
         calendar=calendar_heatmap(live, page),
         letters=LETTERS,
-        metrics={"": page.text("any metric")} | titles | {name: name for name in untitled},
         state_filters=STATE_FILTERS,
-        cards=cards,
-        open_count=sum(' data-s="alert open"' in card for card in cards),
+        open_cards=[card for card, is_so in zip(cards, is_open, strict=True) if is_so],
+        cards=[card for card, is_so in zip(cards, is_open, strict=True) if not is_so],
         days=[(day, list(runs)) for day, runs in groupby(kept, key=lambda run: page.local(run.started).date())],
         day_name=lambda day: f"{WEEKDAYS[page.language][day.weekday()]} {day}",
+        run_words=lambda run: run_words(run, page),
         columns=RUN_COLUMNS,
     )
 

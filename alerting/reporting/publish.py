@@ -9,8 +9,9 @@ import gzip
 import json
 import re
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,19 @@ from typing import Any
 from markupsafe import Markup
 
 from alerting.model.errors import StoreError
-from alerting.model.incident import Incident, incident_file, incident_notebook
+from alerting.model.incident import Incident, Member, incident_file, incident_notebook
+from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
-from alerting.reporting.incident_page import incident_card, incident_page
+from alerting.reporting.incident_page import incident_card, incident_name, incident_page
 from alerting.reporting.index_page import index_page
+from alerting.reporting.metric_files import catalogue_titles, metric_states, write_metric_pages
+from alerting.reporting.metric_page import MetricRow, metric_row
 from alerting.reporting.run_page import RenderedRun, run_page
-from alerting.reporting.types import IncidentStory, MetricTitle, PageContext, RunRecord
-from alerting.settings import NAMES, ROOT, Settings
+from alerting.reporting.sanitize import plain_text
+from alerting.reporting.types import IncidentStory, PageContext, RunRecord
+from alerting.settings import NAMES, Settings
 from alerting.store.state import ReadOnlyState
 
 MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or the kept ones of three months
@@ -36,8 +41,7 @@ MAX_INCIDENTS_ON_INDEX = 300
 ONE_DAY = timedelta(days=1)
 NO_END = timedelta(days=36500)
 HERE = Path(__file__).parent
-CATALOGUE = ROOT / "alerting" / "metrics.py"
-_CARD = re.compile(r"^<li data-t=.*</li>$", re.MULTILINE)
+_CARD = re.compile(r"^<li data-k=incidents .*</li>$", re.MULTILINE)
 
 
 # Runs
@@ -65,7 +69,7 @@ def write_missing_page(settings: Settings, day: Path, run: RunRecord) -> None:
 
 
 def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> RenderedRun:
-    rendered = run_page(notebook, run, PageContext(settings.language, settings.zone, datetime.now(UTC)))
+    rendered = run_page(notebook, run, page_context(settings, datetime.now(UTC)))
     day = settings.reports / "runs" / run.day
     for file, picture in rendered.pictures.items():
         write_file(day / file, picture)
@@ -82,7 +86,16 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
         since = until = datetime.fromisoformat(notebook["metadata"].get("papermill", {}).get("parameters", {}).get("at"))
     if path.is_file():
         with suppress(StoreError), closing(ReadOnlyState(path, destinations=NAMES)) as state:
-            return {"off": state.affected_metrics(), "sent": state.sent(since, until), "pictures": state.pictures(since, until)}
+            found = [it for it in state.open_or_recent_incidents(until) if it.open]
+            page = page_context(settings, started)
+            lines = [plain_text(line).strip() for line in state.first_lines(since, until)]
+            return {
+                "off": list(dict.fromkeys(member.metric for it in found for member in it.affected)),
+                "open": {it.id: incident_name(IncidentStory(it, tuple(state.thread(it.id))), page) for it in found},
+                "messages": [redact(line, settings)[0] for line in lines],
+                "sent": state.sent(since, until),
+                "pictures": state.pictures(since, until),
+            }
     return {}
 
 
@@ -106,28 +119,40 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
                 break
             runs += day_entries(day)
         page, path = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html"
-        cards, note = list[Markup](), ""
+        cards, rows, note = list[Markup](), list[MetricRow](), ""
         try:
-            cards = _write_incident_pages(settings, page, fresh)
+            cards, rows = _write_pages_of_state(settings, page, fresh)
         except StoreError as error:
             note = str(error)
             with suppress(OSError):  # take the incidents from the present index
                 cards = [Markup(card) for card in _CARD.findall(path.read_text(encoding="utf-8"))]
         studies = sorted(file.stem for file in (settings.reports / "studies").glob("*.html"))
-        write_file(path, redact(index_page(runs, page, cards, note, studies), settings)[0])
+        write_file(path, redact(index_page(runs, page, cards, note, studies, rows), settings)[0])
     return path
 
 
-# Incidents
+# Incidents and metrics
 
 
-def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) -> list[Markup]:
-    """Write the pages of incidents that changed. Return index entries of the newest incidents. Raises OSError, StoreError."""
+def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[MetricRow]]:
+    """Write the pages of metrics and incidents. Return their entries on the index, newest incidents first.
+
+    Raises OSError, StoreError.
+    """
     path = settings.state_file
     if not path.is_file():
-        return []
+        return [], []
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
+        stories.sort(key=lambda story: story.incident.opened, reverse=True)
+        states = metric_states(settings, state, page, stories)
+        written = write_metric_pages(settings, state, page, states, fresh)
+    rows = [metric_row(replace(it, href=written.get(it.name.removesuffix(SEGMENTS_SUFFIX), it.href)), page) for it in states]
+    return _write_incident_pages(settings, page, stories, fresh), rows
+
+
+def _write_incident_pages(settings: Settings, page: PageContext, stories: list[IncidentStory], fresh: bool) -> list[Markup]:
+    """Write the pages of incidents that changed. Return index entries of the newest incidents. Raises OSError."""
     written = sorted(file.stat().st_mtime_ns for folder in (".", "templates", "static") for file in (HERE / folder).glob("*.*"))
     version = f"{written} {page.language} {page.zone} {page.titles}"
     for story in stories:
@@ -139,7 +164,6 @@ def _write_incident_pages(settings: Settings, page: PageContext, fresh: bool) ->
             old = file.read_text(encoding="utf-8", errors="replace")
         if fresh or story.incident.open or stamp not in old:
             write_file(file, redact(incident_page(story, page, stamp), settings)[0])
-    stories.sort(key=lambda story: story.incident.opened, reverse=True)
     return [incident_card(story, page) for story in stories[:MAX_INCIDENTS_ON_INDEX]]
 
 
@@ -159,13 +183,13 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         return None
 
     stories = []
-    for incident in incidents:
+    for incident in map(partial(_as_now, state), incidents):
         thread = tuple(state.thread(incident.id))
         runs = {message.key: run for message in thread if (run := run_behind(message.created))}
         pictures = {
             message.key: f"runs/{run.day}/{run.pictures[message.key]}"
             for message in thread
-            if message.picture and (run := runs.get(message.key)) and message.key in run.pictures
+            if message.has_picture and (run := runs.get(message.key)) and message.key in run.pictures
         }
         notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
@@ -173,29 +197,17 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     return stories
 
 
-# Titles of metrics
+def _as_now(state: ReadOnlyState, incident: Incident) -> Incident:
+    """Return an open incident with the worst of each metric so far, which the database has at the metric's episode."""
+    members = list[Member]()
+    for member in incident.members:
+        episode = state.episode(member.metric) if incident.open and not member.until else None
+        is_its_own = episode is not None and episode.worst is not None and episode.since == member.since
+        members.append(replace(member, worst=episode.worst) if episode and is_its_own else member)
+    return replace(incident, members=tuple(members))
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
     """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles."""
-    titles = _catalogue_titles(settings) if settings.has_catalogue else {}
+    titles = catalogue_titles(settings) if settings.has_catalogue else {}
     return PageContext(settings.language, settings.zone, now, titles)
-
-
-def _catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
-    """Return the titles, cached in a file beside the pages, because loading the catalogue takes half a second."""
-    file = settings.reports / ".pages" / "titles.json"
-    key = f"{CATALOGUE.stat().st_mtime_ns} {settings.language} {settings.metrics}"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            return {name: MetricTitle(words, form) for name, (words, form) in kept["titles"].items()}
-    from alerting.connections import load_catalogue  # late: it loads pandas
-
-    titles = dict[str, MetricTitle]()
-    with suppress(Exception):  # analysts edit that file: the run reports its error, and the pages show names
-        for metric in load_catalogue(settings):
-            titles[metric.name] = MetricTitle(redact(metric.title_in(settings.language), settings)[0], metric.form)
-    with suppress(OSError):
-        write_file(file, json.dumps({"key": key, "titles": titles}, ensure_ascii=False))
-    return titles

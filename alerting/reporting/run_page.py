@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from alerting.model.incident import incident_file
+from alerting.model.run import Outcome
 from alerting.reporting.failure import TAG
 from alerting.reporting.layout import render, strip_ansi
+from alerting.reporting.notebook_words import heading_words, outcome_words, text_words, translated
 from alerting.reporting.sanitize import png_data, sanitize
 from alerting.reporting.types import PageContext, RunRecord
 
@@ -36,13 +40,37 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         "run",
         page,
         run=run,
-        at=notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""),
+        run_words=lambda run: run_words(run, page),
+        incident_file=incident_file,
+        at=_local_moment(notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""), page),
         banner=banner,
-        banner_label=TAG,
+        banner_label=page.text("failed"),
         summary=[section for section in sections if section.in_summary],
         rest=[section for section in sections if not section.in_summary],
     )
     return rendered
+
+
+def run_words(run: RunRecord, page: PageContext) -> Markup:
+    """Return the result of a run in words: why it failed, otherwise its messages, otherwise what was open."""
+    if not run.ok or run.rehearsal:
+        return Markup('<span lang="en">{}</span>').format(run.summary)
+    words = " · ".join(run.messages)
+    if not words and run.open:
+        words = page.text("nothing new", names=" · ".join(run.open.values()))
+    if not words and run.sent:
+        words = page.text("messages sent", count=run.sent)
+    if not words and run.affected:
+        words = page.text("nothing new", names=", ".join(map(page.title, run.affected)))
+    return escape(words or page.text("quiet"))
+
+
+def _local_moment(at: str, page: PageContext) -> str:
+    """Return a moment in ISO 8601 as local time; "" for none, and what is no time as it is."""
+    try:
+        return page.time(datetime.fromisoformat(at))
+    except (ValueError, TypeError):
+        return str(at or "")
 
 
 def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, list[Section]]:
@@ -51,13 +79,14 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
     for cell in notebook["cells"]:
         source, tags = "".join(cell.get("source", "")), cell.get("metadata", {}).get("tags", [])
         if TAG in tags:
-            sign = sanitize(source, rendered.message_picture, "")
+            sign = rendered.translated(sanitize(source, rendered.message_picture, ""))
             if banner:
                 sections[-1].outputs.append(sign)
             else:
                 banner = sign
         elif cell.get("cell_type") == "markdown":
-            sections += _parse_markdown(source)
+            words = heading_words(tags, rendered.page.language)
+            sections += [Section(words[0], list(filter(None, words[1:])))] if words else _parse_markdown(source)
         else:
             rendered.heading = sections[-1].heading
             sections[-1].code.append(source)
@@ -93,7 +122,8 @@ class RenderedRun:
         """Render an output of a cell."""
         kind, data = output.get("output_type"), output.get("data", {})
         if kind == "stream":
-            return _preformatted("".join(output.get("text", "")), "out err" if output.get("name") == "stderr" else "out")
+            text = text_words("".join(output.get("text", "")).strip(), self.page.language, {})
+            return _preformatted(text, "out err" if output.get("name") == "stderr" else "out")
         if kind == "error":
             trace = "\n".join(output.get("traceback", ())) or f"{output.get('ename')}: {output.get('evalue')}"
             return _preformatted(trace, "out err")
@@ -101,12 +131,20 @@ class RenderedRun:
             return self._picture(png, self.page.text("picture in", heading=self.heading))
         if html := "".join(data.get("text/html", "")):
             label, empty = self.page.text("table of", heading=self.heading), self.page.text("nothing")
-            return Markup('<div class="html">{}</div>').format(sanitize(html, self.message_picture, label, empty))
+            shown = sanitize(html, self.message_picture, label, empty)
+            return Markup('<div class="html">{}</div>').format(self.translated(shown))
+        if Outcome.MIME in data:
+            return _preformatted(outcome_words(data[Outcome.MIME].get("said", ""), self.page.language), "out")
         return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
+
+    def translated(self, html: Markup) -> Markup:
+        """Return the HTML of a notebook's output with its own words in the language of the page, and metrics by their titles."""
+        return translated(html, self.page.language, {name: title.words for name, title in self.page.titles.items()})
 
     def message_picture(self, png: bytes, line: str) -> Markup:
         """Render the picture of a message. `line`: the first line of its text."""
-        shown = self._picture(png, self.page.text("picture of", first=line))
+        named = line not in ("", "picture")  # the notebook's own word
+        shown = self._picture(png, self.page.text("picture of", first=line) if named else self.page.text("picture"))
         self.message_pictures.append(next(reversed(self.pictures)))
         return shown
 
@@ -120,4 +158,4 @@ class RenderedRun:
 
 def _preformatted(text: str, css: str) -> Markup:
     text = strip_ansi(text).strip("\n")
-    return Markup('<pre class="{}">{}</pre>').format(css, text) if text.strip() else Markup()
+    return Markup('<pre class="{}" lang="en">{}</pre>').format(css, text) if text.strip() else Markup()

@@ -13,7 +13,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 from alerting.rootcause.explain import Candidate, Conclusion, Explanation, explain, new_and_gone_values
 from alerting.rootcause.likelihood import NORMAL_MEDIAN, UNIT_CORRELATION
-from alerting.rootcause.search import Condition, SearchOptions
+from alerting.rootcause.search import SearchOptions
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"
@@ -165,7 +165,9 @@ def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[s
     first = explained.causes[0]
     bunch = bunches[-1] if first.effect == "mix" else bunches[0]
     units, total = _units(leaves, first.effect), _units(leaves)
-    inside = _leaves_of(first.conditions, leaves)
+    inside = pd.Series(False, leaves.index)
+    for condition in first.conditions:
+        inside |= np.logical_and.reduce([leaves[name] == value for name, value in condition])
     if not _is_beyond_noise(units[inside], bunch):
         return unclear
     names = {name for condition in first.conditions for name, _ in condition}
@@ -208,14 +210,6 @@ def _units(leaves: pd.DataFrame, effect: str = "") -> pd.DataFrame:
         return pd.DataFrame({"now": leaves["whole"], "usual": leaves["expected_whole"] * scale})
     rate = leaves["expected_part"] / leaves["expected_whole"].clip(lower=1e-9)
     return pd.DataFrame({"now": leaves["part"], "usual": leaves["whole"] * rate})
-
-
-def _leaves_of(conditions: tuple[Condition, ...], leaves: pd.DataFrame) -> pd.Series:
-    """Return which leaves (bool) lie in a set of conditions."""
-    inside = pd.Series(False, leaves.index)
-    for condition in conditions:
-        inside |= np.logical_and.reduce([leaves[name] == value for name, value in condition])
-    return inside
 
 
 def _is_beyond_noise(units: pd.DataFrame, bunch: float) -> bool:

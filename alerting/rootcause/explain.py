@@ -51,7 +51,7 @@ class Candidate:
     @property
     def change(self) -> float:
         """Relative change inside; infinite where nothing was expected and something came."""
-        return relative_change(self.value, self.expected)
+        return Segment(self.conditions, self.value, self.expected).change
 
     @property
     def text(self) -> str:
@@ -71,13 +71,6 @@ class Explanation:
     expected: float
     causes: tuple[Candidate, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-
-
-def relative_change(value: float, expected: float) -> float:
-    """Return value / expected - 1, never NaN: infinite where nothing was expected and something came."""
-    if expected:
-        return value / expected - 1
-    return float("inf") if value else 0.0
 
 
 def explain(

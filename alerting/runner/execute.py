@@ -199,7 +199,7 @@ class _Execution:
         except _ExitCalledError:
             return Failure("the cell called exit()", "Take it out of the cell: a run ends at its last cell.", self._cell)
         except nbclient.exceptions.DeadKernelError:
-            advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run without telling anyone."
+            advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run and sends nothing."
             return Failure(f"the kernel died: {kernel.exit_reason}", advice, self._cell, kernel.stderr)
         except KernelStartError as error:
             return Failure(str(error), SET_UP_ANEW, detail=kernel.stderr)
@@ -229,12 +229,12 @@ class _Execution:
     def _cell_failure(self, error: Any) -> Failure:
         """Return the failure of a cell that raised. `error`: papermill's, with ename, evalue and cell_index."""
         if error.ename in ("RunFailed", "NotDelivered"):  # the pipeline ended the run with a text of its own
-            advice = "The run itself says what it could not see or tell. make doctor checks the connections."
+            advice = "The text says what could not be read or sent. make doctor checks the connections."
             return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no failure notice
         if error.ename == "SettingsError":
             return _settings_failure(error.evalue)
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
-        advice = "The traceback stands below the cell. make rehearse AT=... repeats the run without telling anyone."
+        advice = "The traceback stands below the cell. make rehearse AT=... repeats the run and sends nothing."
         return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))
 
     def _correct_statuses(self) -> None:

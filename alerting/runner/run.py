@@ -1,4 +1,4 @@
-"""One run: lock, notebook, record, log line, failure notice. Also the crontab line that starts runs."""
+"""One run: lock, notebook, record, log line, failure notice, its incidents' notebooks. Also the crontab line that starts runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from alerting.deadline import Deadline
-from alerting.model.errors import AlertingError, NotifyError
+from alerting.model.errors import AlertingError, NotifyError, StoreError
+from alerting.model.verdict import EventKind
 from alerting.redaction import redact
-from alerting.reporting.failure import printed_messages, run_summary
+from alerting.reporting.failure import run_summary
 from alerting.reporting.record import Record, rescue
+from alerting.runner.printed import printed_messages, printed_verdicts
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -28,6 +31,9 @@ OK, RED, WRONG, BUSY, INTERRUPTED = 0, 1, 2, 75, 130  # exit codes; 2: of a sett
 HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
 KILLED_AFTER = 55.0  # seconds after its time limit; the system kills a run that has not ended until then
 NOTICE_LIMIT = 40.0  # seconds for telling that runs fail or work again; what still hangs then ends with the process
+LAB = Path(f"{sys.prefix}-lab") / "bin" / "python"  # the environment of `make notebooks`, beside that of a run
+TURNS = (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED)  # the messages after which an incident's notebook is made
+MAX_INCIDENT_NOTEBOOKS = 5  # of one run
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
@@ -119,10 +125,33 @@ def run_alerts(
             run.notify(f"the runner itself failed: {type(error).__name__}: {error}")
             raise
     if not dry_run:
-        from alerting.runner.incident_notebook import start_notebooks  # late: it reads the state
-
         start_notebooks(settings, started)
     return code
+
+
+def start_notebooks(settings: Settings, started: datetime, lab: Path = LAB) -> subprocess.Popen[bytes] | None:
+    """Start the notebooks of the incidents that the run has told of, in a process of its own; None where there is nothing to do.
+
+    It has the time limit of a run, a low priority, and a log in reports/incidents. Nothing of it can fail the run.
+    """
+    if settings.incident_notebook == "off" or not lab.exists():
+        return None
+    from alerting.store.state import ReadOnlyState  # late: only runs with such an environment need it
+
+    try:
+        with closing(ReadOnlyState(settings.state_file)) as state:
+            ids = state.incidents_of_messages(TURNS, started)[:MAX_INCIDENT_NOTEBOOKS]
+        if not ids:
+            return None
+        folder = settings.reports / "incidents"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [str(lab), "-m", "alerting", "incident", "--seconds", f"{settings.run_timeout:g}", *ids]
+        with (folder / "notebooks.log").open("wb") as log:
+            return subprocess.Popen(
+                ["nice", *command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except (OSError, StoreError):
+        return None
 
 
 def report_settings_error(reason: str) -> None:
@@ -136,7 +165,7 @@ def report_settings_error(reason: str) -> None:
 
             _limited(partial(notify_failure, settings, now, redact(reason, settings)[0], ""))
     except (AlertingError, OSError) as error:
-        _Run(settings, now, None).log(f"the failure could not be told: {error}")
+        _Run(settings, now, None).log(f"the failure could not be reported: {error}")
     except AlreadyRunningError:
         pass  # the next one tells it
 
@@ -173,7 +202,9 @@ class _Run:
         self._update_index(record.trouble)
 
         link = record.link if record.saved else ""
-        sys.stdout.write(redact(printed_messages(executed), self.settings)[0])
+        coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        printed = f"{printed_verdicts(executed, coloured)}\n{printed_messages(executed)}".lstrip("\n")
+        sys.stdout.write(redact(printed, self.settings)[0])
         result = f"FAILED: {failure.reason}" if failure else f"ok: {run_summary(executed)}"
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
@@ -187,7 +218,7 @@ class _Run:
         if (killed or recovered) and self._has_unsent():
             return RED
         if not rehearsal and self.settings.heartbeat_url:
-            from alerting.notifiers.hook import ping
+            from alerting.notifiers.base import ping
 
             if trouble := ping(self.settings.heartbeat_url):  # an external monitor raises an alarm when requests stop
                 self.log(f"heartbeat: {trouble}")
@@ -226,7 +257,7 @@ class _Run:
         try:
             line = _limited(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
         except AlertingError as error:
-            line = f"the failure could not be told: {error}"
+            line = f"the failure could not be reported: {error}"
         if line:
             self.log(line)
 
@@ -239,7 +270,7 @@ class _Run:
                 return False
             line = _limited(partial(notify_recovery, self.settings, self.started, since, link))
         except AlertingError as error:
-            line = f"the recovery could not be told: {error}"
+            line = f"the recovery could not be reported: {error}"
         self.log(line)
         return True
 

@@ -1,4 +1,4 @@
-"""Records of `alerting.model` as rows and JSON of the state database, and back.
+"""The tables of the state database, and records of `alerting.model` as their rows and JSON, and back.
 
 Times are ISO text in UTC, NaN is NULL. What grows over the versions is JSON, so that a new field needs no migration.
 
@@ -29,6 +29,50 @@ T = TypeVar("T")
 LATER = "later than any time"  # sorts after every ISO time
 
 
+MIGRATIONS = (  # statements from each version of the schema to the next; never edit one that was released
+    (
+        """CREATE TABLE verdicts (metric TEXT, bucket TEXT, status TEXT NOT NULL, value REAL, low REAL, expected REAL, high REAL,
+           score REAL, reason TEXT NOT NULL, news INTEGER NOT NULL, usual REAL, PRIMARY KEY (metric, bucket)) WITHOUT ROWID""",
+        "CREATE TABLE episodes (metric TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE messages (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, metric TEXT NOT NULL,
+           bucket TEXT NOT NULL, text TEXT NOT NULL, photo BLOB, reply_to TEXT NOT NULL,
+           state TEXT NOT NULL DEFAULT 'waiting', due TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
+           reason TEXT NOT NULL DEFAULT '', message_id TEXT NOT NULL DEFAULT '', changed TEXT NOT NULL DEFAULT '')""",
+        "CREATE INDEX outbox ON messages (id) WHERE state = 'waiting'",
+    ),
+    (
+        "ALTER TABLE messages ADD COLUMN edits TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE messages ADD COLUMN incident TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE messages ADD COLUMN quiet INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE messages ADD COLUMN buttons TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE messages ADD COLUMN created TEXT NOT NULL DEFAULT ''",
+        "UPDATE messages SET created = bucket",
+        "CREATE INDEX edited ON messages (edits) WHERE edits <> ''",
+        "CREATE TABLE incidents (id TEXT PRIMARY KEY, opened TEXT NOT NULL, closed TEXT NOT NULL, body TEXT NOT NULL)",
+        "CREATE TABLE trail (metric TEXT, bucket TEXT, body TEXT NOT NULL, PRIMARY KEY (metric, bucket))",
+        """CREATE TABLE arrivals (query TEXT, at TEXT, bucket TEXT NOT NULL, rows REAL, newest TEXT, PRIMARY KEY (query, at))
+           WITHOUT ROWID""",
+        """CREATE TABLE silences (id INTEGER PRIMARY KEY, scope TEXT NOT NULL, start TEXT NOT NULL, until TEXT NOT NULL,
+           why TEXT NOT NULL, by TEXT NOT NULL)""",
+        """CREATE TABLE runs (started TEXT PRIMARY KEY, at TEXT NOT NULL, ended TEXT, well INTEGER NOT NULL, said TEXT NOT NULL)
+           WITHOUT ROWID""",
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    ),
+    (
+        """CREATE TABLE histories (key TEXT PRIMARY KEY, query TEXT NOT NULL, step INTEGER NOT NULL, start INTEGER NOT NULL,
+           until INTEGER NOT NULL, used TEXT NOT NULL, rebuilt TEXT NOT NULL) WITHOUT ROWID""",
+        "CREATE TABLE history (key TEXT, page INTEGER, columns TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (key, page))",
+        "CREATE TABLE figures (key BLOB PRIMARY KEY, made TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
+    ),
+    ("ALTER TABLE messages ADD COLUMN critical INTEGER NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE silences ADD COLUMN weekly TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE silences ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC'",
+        "CREATE INDEX held ON messages (id) WHERE state = 'held'",
+    ),
+)
+
+
 def _names(text: str) -> dict[str, str]:
     """Return stored name -> field, of words NAME (the same for both) and NAME=FIELD."""
     words = (word.partition("=") for word in text.split())
@@ -54,15 +98,13 @@ STORED: dict[type[Any], dict[str, str]] = {
     SimilarIncident: _names("at label url off"),
     Message: _names("key kind metric bucket text photo reply_to edits incident quiet buttons critical"),
     Button: _names("text action"),
-    ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons"),
+    ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons photo"),
     Arrival: _names("query at bucket rows newest"),
     Silence: _names("scope start until why by id weekly zone"),
     Run: _names("started at ended well=ok said=outcome"),
 }
 # Names that an older version stored, and that are ignored: their values are not needed any more.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
-# Fields that are not stored, on purpose.
-UNSTORED: dict[type[Any], frozenset[str]] = {}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
     kind: {member.value: member for member in kind} for kind in (Status, EpisodeState, EventKind, Label, Action)
@@ -183,11 +225,8 @@ def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def unmapped(kind: Any) -> Iterator[str]:
     """Yield each difference between the fields of a class and STORED."""
-    declared = {field.name for field in fields(kind)}
-    named = set(STORED.get(kind, {}).values())
-    yield from (
-        f"{kind.__name__}.{name} has no stored name" for name in sorted(declared - named - UNSTORED.get(kind, frozenset()))
-    )
+    declared, named = {field.name for field in fields(kind)}, {*STORED.get(kind, {}).values()}
+    yield from (f"{kind.__name__}.{name} has no stored name" for name in sorted(declared - named))
     yield from (f"{kind.__name__} has no field {name}" for name in sorted(named - declared))
 
 

@@ -1,4 +1,4 @@
-"""A SQLite file: opened or created, migrated, and moved aside when it is corrupted. Its errors become StoreError."""
+"""A SQLite file: opened or created, migrated, backed up, and moved aside when it is corrupted. Its errors become StoreError."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
 from alerting.model.errors import StoreError
+from alerting.store.codec import MIGRATIONS
 
 T = TypeVar("T")
 Batch = tuple[str, Sequence[tuple[Any, ...]]]  # a statement, and the rows to run it for
@@ -29,69 +31,32 @@ ADVICE = {  # SQLite's primary result code -> what to do
     sqlite3.SQLITE_CANTOPEN: _NO_ACCESS,
     sqlite3.SQLITE_BUSY: "another process keeps it locked: `fuser` with this path names it; end it, or wait for it",
 }
-
 MAX_JOURNAL = 32_000_000  # bytes of the write-ahead log that stay on disk after a large write
-
-MIGRATIONS = (  # statements from each version of the schema to the next; never edit one that was released
-    (
-        """CREATE TABLE verdicts (metric TEXT, bucket TEXT, status TEXT NOT NULL, value REAL, low REAL, expected REAL, high REAL,
-           score REAL, reason TEXT NOT NULL, news INTEGER NOT NULL, usual REAL, PRIMARY KEY (metric, bucket)) WITHOUT ROWID""",
-        "CREATE TABLE episodes (metric TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
-        """CREATE TABLE messages (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, metric TEXT NOT NULL,
-           bucket TEXT NOT NULL, text TEXT NOT NULL, photo BLOB, reply_to TEXT NOT NULL,
-           state TEXT NOT NULL DEFAULT 'waiting', due TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
-           reason TEXT NOT NULL DEFAULT '', message_id TEXT NOT NULL DEFAULT '', changed TEXT NOT NULL DEFAULT '')""",
-        "CREATE INDEX outbox ON messages (id) WHERE state = 'waiting'",
-    ),
-    (
-        "ALTER TABLE messages ADD COLUMN edits TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE messages ADD COLUMN incident TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE messages ADD COLUMN quiet INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE messages ADD COLUMN buttons TEXT NOT NULL DEFAULT '[]'",
-        "ALTER TABLE messages ADD COLUMN created TEXT NOT NULL DEFAULT ''",
-        "UPDATE messages SET created = bucket",
-        "CREATE INDEX edited ON messages (edits) WHERE edits <> ''",
-        "CREATE TABLE incidents (id TEXT PRIMARY KEY, opened TEXT NOT NULL, closed TEXT NOT NULL, body TEXT NOT NULL)",
-        "CREATE TABLE trail (metric TEXT, bucket TEXT, body TEXT NOT NULL, PRIMARY KEY (metric, bucket))",
-        """CREATE TABLE arrivals (query TEXT, at TEXT, bucket TEXT NOT NULL, rows REAL, newest TEXT, PRIMARY KEY (query, at))
-           WITHOUT ROWID""",
-        """CREATE TABLE silences (id INTEGER PRIMARY KEY, scope TEXT NOT NULL, start TEXT NOT NULL, until TEXT NOT NULL,
-           why TEXT NOT NULL, by TEXT NOT NULL)""",
-        """CREATE TABLE runs (started TEXT PRIMARY KEY, at TEXT NOT NULL, ended TEXT, well INTEGER NOT NULL, said TEXT NOT NULL)
-           WITHOUT ROWID""",
-        "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
-    ),
-    (
-        """CREATE TABLE histories (key TEXT PRIMARY KEY, query TEXT NOT NULL, step INTEGER NOT NULL, start INTEGER NOT NULL,
-           until INTEGER NOT NULL, used TEXT NOT NULL, rebuilt TEXT NOT NULL) WITHOUT ROWID""",
-        "CREATE TABLE history (key TEXT, page INTEGER, columns TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (key, page))",
-        "CREATE TABLE figures (key BLOB PRIMARY KEY, made TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
-    ),
-    ("ALTER TABLE messages ADD COLUMN critical INTEGER NOT NULL DEFAULT 0",),
-    (
-        "ALTER TABLE silences ADD COLUMN weekly TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE silences ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC'",
-        "CREATE INDEX held ON messages (id) WHERE state = 'held'",
-    ),
-)
+BACKED_UP = ("verdicts", "episodes", "messages", "incidents", "trail", "arrivals", "silences", "runs", "facts")
+RESTORED = "restored"  # name of the fact that the file was restored, which the next run tells
 
 
 class Database:
-    """A file that several processes and threads may use at once. All methods raise StoreError.
+    """A file that several processes and threads may use at once. It is opened at the first use. All methods raise StoreError.
 
     `notes`: a list that receives messages for the run, such as that the file was moved aside. `patience`: seconds to wait for
-    the lock of another process.
+    the lock of another process. `backup`: a second file that gets every write, but for those of the history cache. If the first
+    is lost, emptied or corrupted, it is restored from there. A backup that cannot be written is deleted, because it would not be
+    one any more; the next process makes a new one.
     """
 
-    def __init__(self, path: Path, notes: list[str], patience: float) -> None:
-        self._path, self._notes, self._patience = path, notes, patience
+    def __init__(self, path: Path, notes: list[str], patience: float, backup: Path | None = None) -> None:
+        self._path, self._notes, self._patience, self._backup = path, notes, patience, backup
         self._connection: sqlite3.Connection | None = None
+        self._copy: Database | None = None  # the open backup
         self._opened: tuple[int, int] | None = None  # identity of the file when it was opened
         self._lock = RLock()  # threads read their tables at the same time
-        self.run(lambda db: None)
 
     def close(self) -> None:
         """Close the file. Nothing is lost without this call: every write was committed."""
+        if self._copy:
+            self._copy.close()
+            self._copy = None
         if self._connection:
             self._close_connection()
             self._connection = None
@@ -137,29 +102,26 @@ class Database:
 
         If the file is corrupted, move it aside and run `work` on a new one.
         """
+        damage: Exception | None = None
         with self._lock:
-            try:
-                with within(self._current()) as db:
-                    return work(db)
-            except (sqlite3.Error, OSError) as error:
-                if primary_code(error) not in CORRUPTED:
-                    raise self._store_error(error) from error
-                damage = error
-            try:
-                self._move_aside(damage)
-                with within(self._current()) as db:
-                    return work(db)
-            except (sqlite3.Error, OSError) as error:
-                raise self._store_error(error) from error
-
-    def _current(self) -> sqlite3.Connection:
-        """The connection to the file that lies at the path now."""
-        if self._connection and self._identity() != self._opened:  # nobody else would read what is written to the old file
-            self._notes.append(f"{self._path} was moved or removed while it was open; it was opened again as it is now.")
-            self.close()
-        if self._connection is None:
-            self._connection, self._opened = self._open(), self._identity()
-        return self._connection
+            while True:
+                try:
+                    if damage:
+                        self._move_aside(damage)
+                    if self._connection and self._identity() != self._opened:  # nobody else would read what the old file gets
+                        self._notes.append(
+                            f"{self._path} was moved or removed while it was open; it was opened again as it is now."
+                        )
+                        self.close()
+                    if self._connection is None:
+                        self._connection, self._opened = self._open(), self._identity()
+                    with within(self._connection) as db:
+                        return work(db)
+                except (sqlite3.Error, OSError) as error:
+                    if damage or primary_code(error) not in CORRUPTED:
+                        advice = ADVICE.get(primary_code(error), _START_ANEW)
+                        raise StoreError(f"{self._path}: {error}: {advice}") from error
+                    damage = error
 
     def _identity(self) -> tuple[int, int] | None:
         """Device and inode of the file at the path; None if there is none, as for ":memory:"."""
@@ -168,9 +130,6 @@ class Database:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
-
-    def _store_error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self._path}: {error}: {ADVICE.get(primary_code(error), _START_ANEW)}")
 
     def _open(self) -> sqlite3.Connection:
         if str(self._path) != ":memory:":
@@ -190,8 +149,12 @@ class Database:
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL}")
             if _is_cut(db, self._path):
-                raise _damage("a part of the file is missing")
+                damage = sqlite3.DatabaseError("a part of the file is missing")
+                damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise damage
             _migrate(db, self._path)
+            if self._backup:
+                self._open_backup(db, self._backup)
         except BaseException:
             self._close_connection()
             raise
@@ -215,21 +178,54 @@ class Database:
                     os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
         finally:
             os.close(folder)
+        loss = " There is no backup: what waited to be sent is lost, and open alerts will be told again."
         self._notes.append(
-            f"THE STATE DATABASE WAS CORRUPTED ({damage}).{self._loss()} "
+            f"THE STATE DATABASE WAS CORRUPTED ({damage}).{'' if self._backup and self._backup.exists() else loss} "
             f"The file was moved to {aside}; `sqlite3 {aside} .recover` may show what it held."
         )
 
-    def _back_up(self, batches: Sequence[Batch]) -> None:
-        """Do with each batch what a backup needs, before the transaction ends. Here there is none."""
+    # The backup
 
-    def _loss(self) -> str:
-        """The sentence about what is lost with a corrupted file."""
-        return " There is no backup: what waited to be sent is lost, and open alerts will be told again."
+    def _open_backup(self, db: sqlite3.Connection, backup: Path) -> None:
+        """Open the backup and bring it up to date; or, if the file is empty and the backup is not, restore the file."""
+        here = _fingerprint(db)
+        try:
+            self._copy = Database(backup, [], self._patience)
+            there = self._copy.run(_fingerprint)
+            if not any(here) and any(there):
+                _copy_tables(backup, db)
+                text = f"The state database {self._path} was empty or missing. It was restored from {backup}, as of {there[0]}."
+                self._notes.append(text)
+                batch = ("INSERT OR REPLACE INTO facts VALUES (?, ?)", [(RESTORED, text)])  # for the next run, if this is none
+                db.executemany(*batch)
+                self._back_up([batch])
+            elif here != there:
+                self._copy.run(partial(_copy_tables, self._path))
+        except (StoreError, sqlite3.Error) as error:
+            cause = error.__cause__ if isinstance(error, StoreError) else error
+            if not any(here) and backup.is_file() and not (cause and primary_code(cause) in CORRUPTED):
+                raise  # it may hold what the file has lost, and can be read when the disk has space or the lock is free
+            self._delete_backup()
+
+    def _back_up(self, batches: Sequence[Batch]) -> None:
+        """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
+        if self._copy:
+            try:
+                self._copy.write(*batches)
+            except StoreError:
+                self._delete_backup()
+
+    def _delete_backup(self) -> None:
+        if self._copy:
+            self._copy.close()
+            self._copy = None
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(OSError):
+                os.unlink(f"{self._backup}{suffix}")
 
 
 class ReadOnlyDatabase(Database):
-    """A file that is only read: it is never created, migrated or moved aside."""
+    """A file that is only read: it is never created, migrated, backed up or moved aside."""
 
     def _open(self) -> sqlite3.Connection:
         return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
@@ -252,10 +248,10 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date. Raises StoreError for a file of a newer version."""
-    if _version(db) == len(MIGRATIONS):
+    if db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
         return
     with transaction(db):
-        version = _version(db)  # again: another process may have migrated while this one waited
+        (version,) = db.execute("PRAGMA user_version").fetchone()  # again: another process may have migrated meanwhile
         if version > len(MIGRATIONS):
             raise StoreError(f"{path} was written by a newer version ({version}): update, or set ALERTING_DATA to another folder")
         for statements in MIGRATIONS[version:]:
@@ -264,16 +260,14 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
-
-
 def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
     """Return whether pages are missing at the end of the file, and not only because they are still in the -wal."""
+    if str(path) == ":memory:":
+        return False
 
     def short() -> bool:
         pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-        return str(path) != ":memory:" and os.stat(path).st_size < pages * size
+        return bool(os.stat(path).st_size < pages * size)
 
     if not short():
         return False
@@ -281,12 +275,6 @@ def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
     if not short():
         return False
     return frames == moved or db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"  # another process uses the -wal
-
-
-def _damage(text: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(text)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
 
 
 def primary_code(error: BaseException) -> int:
@@ -304,6 +292,28 @@ def _is_sound(path: Path, patience: float) -> bool:
         return True  # locked or not accessible: moving it is not for this process
     except sqlite3.DatabaseError:
         return False
+
+
+def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
+    """Return the start of the last run, and numbers that differ if file and backup do. All are 0 or "" in an empty file."""
+    sql = """SELECT COALESCE((SELECT MAX(started) FROM runs), ''), (SELECT COUNT(*) FROM runs WHERE ended <> ''),
+        COALESCE((SELECT MAX(id) FROM messages), 0), (SELECT COUNT(*) FROM messages WHERE state = 'sent'),
+        (SELECT COUNT(*) FROM incidents), COALESCE((SELECT SUM(LENGTH(body)) FROM incidents), 0),
+        COALESCE((SELECT MAX(bucket) FROM trail), ''), (SELECT COUNT(*) FROM episodes),
+        COALESCE((SELECT MAX(id) FROM silences), 0), COALESCE((SELECT value FROM facts WHERE name = 'heard'), 0)"""
+    return tuple(db.execute(sql).fetchone())
+
+
+def _copy_tables(source: Path, db: sqlite3.Connection) -> None:
+    """Replace the rows of all tables but the history cache by those of the file `source`."""
+    db.execute("ATTACH ? AS source", (str(source),))
+    try:
+        with transaction(db):
+            for table in BACKED_UP:
+                db.execute(f"DELETE FROM main.{table}")
+                db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
+    finally:
+        db.execute("DETACH source")
 
 
 def _bindable(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,10 +1,14 @@
 """The history cache: closed buckets that were read from the source, and nightly statistics made of them.
 
-A loss costs time only: both can be read and computed again.
+A loss costs time only: both can be read and computed again. The counts are stored in pages of 96 buckets, each number in four
+bytes where that is exact, else in eight. Bucket 0 starts at the epoch, and page 0 with it. A stored page is its number, a header
+(names of the columns, bytes per number of each) and the numbers: (columns, PAGE_BUCKETS), those of four bytes first, NaN where
+there is no row.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,12 +17,15 @@ from typing import TYPE_CHECKING
 
 from alerting.model.errors import StoreError
 from alerting.model.run import CachedSpan
-from alerting.store.codec import iso
-from alerting.store.database import MIGRATIONS, Database, ReadOnlyDatabase, transaction
+from alerting.store.codec import MIGRATIONS, iso
+from alerting.store.database import Database, ReadOnlyDatabase, transaction
 
-if TYPE_CHECKING:  # a process that reads incidents only does not load them
+if TYPE_CHECKING:  # imported at their first use: a process that only reads incidents does not load them
     import numpy as np
     import pandas as pd
+
+PAGE_BUCKETS = 96  # a day of quarters of an hour
+StoredPage = tuple[int, str, bytes]  # number, header, numbers
 
 UNUSED = timedelta(days=7)  # a history that no run has read in that time belongs to a query that was edited
 FIGURES_FOR = timedelta(days=14)  # nightly statistics are kept: a level looks back for four nights, to a fit a week old
@@ -48,8 +55,6 @@ class HistoryTables:
         return next(iter(self._file.read(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)), None)
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
-        from alerting.store.pages import PAGE_BUCKETS, join_pages
-
         first, last = int(start.timestamp()), int(end.timestamp())
         rows = self._file.read(lambda *row: row, _WINDOW, first, PAGE_BUCKETS, last, PAGE_BUCKETS, key)
         if not rows or first < rows[0][1] or last > rows[0][2]:
@@ -62,15 +67,13 @@ class HistoryTables:
             raise StoreError(f"a row of what is held makes no sense ({error})") from None
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        from alerting.store.pages import page_numbers, updated_page
-
         start, until, step = int(span.start.timestamp()), int(span.until.timestamp()), int(span.step.total_seconds())
         row = (key, query, step, start, until, iso(at), iso(span.rebuilt))
 
         def work(db: sqlite3.Connection) -> None:
             if not db.execute(_EXTEND, row).rowcount:
                 return
-            for number in page_numbers(span):
+            for number in range(start // (step * PAGE_BUCKETS), -(-until // (step * PAGE_BUCKETS))):
                 stored = db.execute(_PAGE, (key, number)).fetchall()
                 if page := updated_page(stored, number, frame, span):
                     db.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", (key, number, *page))
@@ -111,3 +114,62 @@ class HistoryReader(HistoryTables):
 
     def drop(self, key: str) -> None:
         pass
+
+
+def updated_page(stored: list[StoredPage], number: int, frame: pd.DataFrame, span: CachedSpan) -> tuple[str, bytes] | None:
+    """Return header and numbers of a page in which the rows of `frame` replace all stored ones of the span.
+
+    `stored`: the page as it is; an empty list if it is new. None: nothing is stored, and there is nothing to store.
+    """
+    import numpy as np
+    import pandas as pd
+
+    step = int(span.step.total_seconds())
+    first = number * PAGE_BUCKETS
+    old = join_pages(stored, first, first + PAGE_BUCKETS, step)
+    kept = old[(old.index < span.start) | (old.index >= span.until)]
+    buckets = pd.DatetimeIndex(np.arange(first, first + PAGE_BUCKETS) * (step * 10**9), tz="UTC")
+    new = frame.reindex(buckets[(buckets >= span.start) & (buckets < span.until)])
+    page = pd.concat([new, kept]).reindex(buckets)
+    values = page.to_numpy(float).T
+    if not stored and np.isnan(values).all():
+        return None
+
+    with np.errstate(over="ignore"):
+        short = values.astype("<f4")
+    is_short = ((short == values) | np.isnan(values)).all(axis=1)
+    header = json.dumps([[str(name) for name in page], "".join(np.where(is_short, "4", "8"))])
+    return header, short[is_short].tobytes() + values[~is_short].astype("<f8").tobytes()
+
+
+def join_pages(pages: list[StoredPage], first: int, last: int, step: int) -> pd.DataFrame:
+    """Return the counts of the buckets with numbers first <= i < last that any column has.
+
+    Columns are float64, in the order of the newest page. `step`: seconds.
+    """
+    import numpy as np
+    import pandas as pd
+
+    # Pages may have different columns: find the place of each in the result.
+    headers = {header: json.loads(header) for _, header, _ in reversed(pages)}
+    names = list(dict.fromkeys(name for columns, _ in headers.values() for name in columns))
+    places = {name: i for i, name in enumerate(names)}
+    places_by_width = {
+        header: [np.array([places[name] for name, w in zip(columns, widths, strict=True) if w == width], int) for width in "48"]
+        for header, (columns, widths) in headers.items()
+    }
+
+    counts = np.full((len(names), max(0, last - first)), np.nan)
+    for number, header, body in pages:
+        origin = number * PAGE_BUCKETS
+        begin, end = max(first, origin), min(last, origin + PAGE_BUCKETS)
+        short, long = places_by_width[header]
+        cut = len(short) * PAGE_BUCKETS * 4
+        for columns, numbers in ((short, np.frombuffer(body[:cut], "<f4")), (long, np.frombuffer(body[cut:], "<f8"))):
+            block = numbers.reshape(len(columns), PAGE_BUCKETS)[:, begin - origin : end - origin]
+            counts[columns, begin - first : end - first] = block
+
+    has_rows = ~np.isnan(counts).all(axis=0)
+    index = pd.DatetimeIndex(np.arange(first, max(first, last)) * (step * 10**9), tz="UTC", name="bucket")
+    values = counts.T if has_rows.all() else counts[:, has_rows].T
+    return pd.DataFrame(values, index[has_rows], names, copy=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerting.model.message import Message, Receipt
+from alerting.model.message import PICTURE_SUFFIX, Message, Receipt
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, destination_of
 from alerting.model.verdict import EventKind
 from alerting.store.codec import LATER, STORED, from_row, iso, to_json, to_row
@@ -19,11 +19,11 @@ STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # state of a
 
 _COLUMNS = ", ".join(STORED[Message])
 _VALUES = ", ".join("?" * (len(STORED[Message]) + 1))
-# A picture and an edit are never sent without their text.
-_FOLLOW = """UPDATE messages SET photo = NULL, (state, reason, changed) =
+# An edit, and a picture of its own as older versions made them, are never sent without their text.
+_FOLLOW = f"""UPDATE messages SET photo = NULL, (state, reason, changed) =
       (SELECT text.state, 'its text was ' || text.state, text.changed FROM messages text
        WHERE text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)
-    WHERE state = 'waiting' AND (photo IS NOT NULL OR edits <> '')
+    WHERE state = 'waiting' AND (key LIKE '%{PICTURE_SUFFIX}' OR edits <> '')
       AND EXISTS (SELECT 1 FROM messages text WHERE text.state NOT IN ('waiting', 'held', 'sent')
         AND text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)"""
 _LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
@@ -46,7 +46,7 @@ class Outbox:
             WHERE m.state = 'waiting' AND m.due <= ?
               AND CASE WHEN m.edits <> '' THEN before.state = 'sent'
                 ELSE COALESCE(before.state, '') NOT IN ('waiting', 'held') END
-            ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.photo IS NOT NULL THEN 2 ELSE 0 END, m.id"""
+            ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.key LIKE '%{PICTURE_SUFFIX}' THEN 2 ELSE 0 END, m.id"""
         return self._file.read(from_row(Message), sql, iso(at) or LATER)
 
     def held(self) -> list[Message]:
@@ -62,7 +62,8 @@ class Outbox:
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         sql = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
-            photo = CASE WHEN ? = 'waiting' THEN photo END WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
+            photo = CASE WHEN ? = 'waiting' THEN photo WHEN photo IS NOT NULL THEN x'' END
+            WHERE key = ? AND (state = 'waiting' OR ? = 'sent')"""
         due = iso(at + timedelta(seconds=retry_after)) if retry_after else ""
         state = STATES[receipt.state]
         row = (state, receipt.reason, receipt.message_id, due, iso(at), state, receipt.key, state)
@@ -77,8 +78,8 @@ class Outbox:
         keys = self._copy_keys(key)
         any_key = ", ".join("?" * len(keys))
         sql = f"""SELECT text FROM messages
-            WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent'))
-            ORDER BY key IN ({any_key}), state IN ('waiting', 'sent') DESC, id DESC LIMIT 1"""
+            WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent', 'refused'))
+            ORDER BY key IN ({any_key}), (edits = '' AND state IN ('waiting', 'sent')) DESC, id DESC LIMIT 1"""
         return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
 
     def was_sent(self, key: str) -> bool:
@@ -119,7 +120,7 @@ class Outbox:
 
     def stale(self, before: datetime) -> list[Message]:
         sql = f"""SELECT {_COLUMNS} FROM messages
-            WHERE state = 'waiting' AND photo IS NULL AND edits = '' AND created < ?
+            WHERE state = 'waiting' AND key NOT LIKE '%{PICTURE_SUFFIX}' AND edits = '' AND created < ?
             AND NOT EXISTS (SELECT 1 FROM messages held WHERE held.key = messages.reply_to AND held.state = 'held') ORDER BY id"""
         return self._file.read(from_row(Message), sql, iso(before))
 
@@ -155,7 +156,8 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     An edit changes a text that still waits in place, follows one that was sent, and is not needed for any other.
     """
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
-    change = "UPDATE messages SET text = ?, buttons = ?, critical = ? WHERE key = ? AND state IN ('waiting', 'held')"
+    change = """UPDATE messages SET text = ?, buttons = ?, critical = ?, photo = COALESCE(?, photo)
+        WHERE key = ? AND state IN ('waiting', 'held')"""
     overtake = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
         AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
@@ -163,7 +165,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     for message in messages:
         row = (*to_row(message), iso(at or message.bucket))
         if message.edits:
-            yield change, [(message.text, to_json(message.buttons), message.critical, message.edits)]
+            yield change, [(message.text, to_json(message.buttons), message.critical, message.photo, message.edits)]
             yield overtake, [(message.edits, message.key, message.edits)]
             yield insert_edit, [(*row, message.edits)]
         else:

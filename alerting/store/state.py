@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from alerting.model.incident import Incident
-from alerting.model.message import ThreadMessage
+from alerting.model.message import PICTURE_SUFFIX, ThreadMessage
 from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, plain_key
 from alerting.model.run import Arrival, Run
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import Episode, EventKind, JudgedPoint, Verdict
 from alerting.store import outbox
-from alerting.store.backup import RESTORED, BackedUpDatabase
 from alerting.store.codec import LATER, STORED, from_json, from_row, iso, to_json, to_row
-from alerting.store.database import Database, ReadOnlyDatabase
+from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
@@ -34,6 +34,10 @@ ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the
 
 _SILENCE = ", ".join(STORED[Silence])
 _ADD_SILENCE = f"INSERT OR REPLACE INTO silences ({_SILENCE}) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0), ?, ?)"
+# Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
+_METRICS = """WITH RECURSIVE m(metric) AS (
+      SELECT MIN(metric) FROM verdicts
+      UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)"""
 _NEWEST = "id > (SELECT MAX(id) FROM messages) - 500"  # messages of the newest run are among the last 500
 
 
@@ -67,19 +71,15 @@ class StateStore(Outbox, HistoryTables):
         self.notes: list[str] = []
         self._routes = routes
         path = Path(path)
-        if str(path) == ":memory:":
-            self._file = Database(path, self.notes, patience)
-        else:
-            self._file = BackedUpDatabase(path, self.notes, patience, path.parent / "backup" / path.name)
+        backup = None if str(path) == ":memory:" else path.parent / "backup" / path.name
+        self._file = Database(path, self.notes, patience, backup)
         restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
         self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
 
     @property
     def is_new(self) -> bool:
-        """Return whether no run has left anything yet, not even the notice that it failed."""
-        return not self._file.read(
-            int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts UNION ALL SELECT 1 FROM messages LIMIT 1"
-        )
+        """Return whether no run has begun with it yet. It may have the notice of a run that failed before it began."""
+        return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
 
     def close(self) -> None:
         self._file.close()
@@ -95,11 +95,8 @@ class StateStore(Outbox, HistoryTables):
         return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
 
     def last_judged(self) -> dict[str, datetime]:
-        # Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
-        sql = """WITH RECURSIVE m(metric) AS (
-              SELECT MIN(metric) FROM verdicts
-              UNION ALL SELECT (SELECT MIN(metric) FROM verdicts WHERE metric > m.metric) FROM m WHERE m.metric IS NOT NULL)
-            SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m WHERE metric IS NOT NULL"""
+        sql = f"""{_METRICS} SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m
+            WHERE metric IS NOT NULL"""
         return dict(self._file.read(lambda metric, bucket: (metric, datetime.fromisoformat(bucket)), sql))
 
     def judged(self, metric: str | None = None, since: datetime | None = None) -> list[Verdict]:
@@ -253,15 +250,11 @@ class ReadOnlyState:
         `destinations`: all that copies of a message may have.
         """
         self._file = ReadOnlyDatabase(path, [], patience)
+        self._file.run(lambda db: None)  # open it now
         self._destinations = tuple(destinations)
 
     def close(self) -> None:
         self._file.close()
-
-    def affected_metrics(self) -> list[str]:
-        """Return the names of the metrics that are anomalous now by the open incidents."""
-        found = self._file.read(from_json(Incident), "SELECT body FROM incidents WHERE closed = '' ORDER BY opened, id")
-        return list(dict.fromkeys(member.metric for incident in found for member in incident.affected))
 
     def all_incidents(self, since: datetime, until: datetime) -> list[Incident]:
         """Return the incidents with since <= opened < until, oldest first."""
@@ -280,12 +273,23 @@ class ReadOnlyState:
         return self._file.read(int, sql, iso(since), iso(until))[0]
 
     def pictures(self, since: datetime, until: datetime) -> list[str]:
-        """Return the keys of the pictures among the newest messages that were created between the two times, oldest first.
+        """Return the keys of the newest messages with pictures that were created between the two times, oldest first.
 
-        A picture with several destinations has one key here.
+        A message with several destinations has one key here; the pictures of edits do not count.
         """
-        sql = f"SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND key LIKE '%/picture' ORDER BY id"
+        sql = f"""SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = ''
+            AND (photo IS NOT NULL OR key LIKE '%{PICTURE_SUFFIX}') ORDER BY id"""
         return list(dict.fromkeys(self._file.read(plain_key, sql, iso(since), iso(until))))
+
+    def first_lines(self, since: datetime, until: datetime) -> list[str]:
+        """Return the first lines of the newest messages created between the two times, oldest first, as HTML of a chat.
+
+        Edits, pictures of their own and messages that will not be sent are left out; one with several destinations counts once.
+        """
+        sql = f"""SELECT key, text FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = '' AND text <> ''
+            AND key NOT LIKE '%/picture' AND state NOT IN ('withdrawn', 'folded') ORDER BY id"""
+        found = self._file.read(lambda key, text: (plain_key(key), text.partition("\n")[0]), sql, iso(since), iso(until))
+        return list(dict(found).values())
 
     def thread(self, id: str) -> list[ThreadMessage]:
         """Return all messages of an incident in the order of creation, as one destination has them.
@@ -302,7 +306,7 @@ class ReadOnlyState:
 
     def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
         """Return the ids of the incidents that have a message of these kinds, written since then."""
-        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND kind = ?"
+        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND edits = '' AND kind = ?"
         return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
 
     def failure_notices(self, started: datetime) -> list[datetime]:
@@ -319,3 +323,24 @@ class ReadOnlyState:
         """Return the moment of each run that started since then -> its start."""
         sql = "SELECT at, started FROM runs WHERE started >= ?"
         return dict(self._file.read(lambda *times: tuple(map(datetime.fromisoformat, times)), sql, iso(since)))
+
+    def episode(self, metric: str) -> Episode | None:
+        """Return the present episode of a metric; None if it has none."""
+        return next(iter(self._file.read(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)), None)
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that are not over at `at`, future ones included, ordered by their start."""
+        return StateStore.silences(cast(StateStore, self), at)
+
+    def newest_verdicts(self) -> list[Verdict]:
+        """Return the newest verdict of each metric, by name."""
+        columns = ", ".join(f"v.{name}" for name in STORED[Verdict])
+        sql = f"""{_METRICS} SELECT {columns} FROM m CROSS JOIN verdicts v ON v.metric = m.metric
+            AND v.bucket = (SELECT MAX(bucket) FROM verdicts WHERE metric = m.metric)"""
+        return self._file.read(from_row(Verdict), sql)
+
+    def judged_points(self, metric: str, since: datetime) -> list[JudgedPoint]:
+        """Return the judged buckets of a metric from `since` on, as plain numbers: there may be thousands."""
+        sql = """SELECT CAST(strftime('%s', bucket) AS INTEGER), status, value, low, expected, high FROM verdicts
+            WHERE metric = ? AND bucket >= ? ORDER BY bucket"""
+        return self._file.read(JudgedPoint, sql, metric, iso(since))

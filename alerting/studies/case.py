@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from alerting import connections, pipeline
-from alerting.backtest.replay import BacktestData, Replay
-from alerting.backtest.review import group_events
+from alerting.backtest.replay import BacktestData, Replay, group_events
 from alerting.model.clock import iso_text
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member, RootCause

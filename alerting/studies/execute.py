@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from alerting.model.errors import SettingsError
 from alerting.model.incident import incident_notebook
@@ -22,9 +23,6 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
 
     Each becomes NAME.ipynb and NAME.html. Raises SettingsError for a name that does not exist.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
     notebooks = {path.stem: path for path in sorted(folder.glob("[0-9]*.ipynb"))}
     chosen = [FORMER_NAMES.get(name, name) for name in names] or list(notebooks)
     if absent := [name for name in chosen if name not in notebooks]:
@@ -36,11 +34,7 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
         target, began = out / f"{name}.ipynb", time.monotonic()
         sys.stderr.write(f"{name}: {number} of {len(chosen)}\n")
         bar = {"desc": name, "leave": False, "disable": None}  # None: in a terminal only
-        try:
-            papermill.execute_notebook(str(notebooks[name]), str(target), progress_bar=bar, cwd=str(ROOT), kernel_name="python3")
-        except PapermillExecutionError as error:
-            sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
-            code = 1
+        code |= _execute(notebooks[name], target, progress_bar=bar)
         page = write_page(target)
         sys.stdout.write(f"{page} ({time.monotonic() - began:.0f} s)\n")
     return code
@@ -51,9 +45,6 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
 
     The process ends after so many seconds, and its kernel with it.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
     limit = threading.Timer(seconds, os._exit, [1])
     limit.daemon = True
     limit.start()
@@ -61,18 +52,23 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
     for id in ids:
         target = settings.reports / incident_notebook(id)
         target.parent.mkdir(parents=True, exist_ok=True)
-        parameters = {"incident": id}
-        source = folder / "2.2-incident.ipynb"
-        try:
-            papermill.execute_notebook(
-                str(source), str(target), parameters, progress_bar=False, cwd=str(ROOT), kernel_name="python3"
-            )
-        except PapermillExecutionError as error:
-            sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
-            code = 1
+        code |= _execute(folder / "2.2-incident.ipynb", target, parameters={"incident": id}, progress_bar=False)
         target.write_text(redact(target.read_text(encoding="utf-8"), settings)[0], encoding="utf-8")
         sys.stdout.write(f"{write_page(target)}\n")
     return code
+
+
+def _execute(source: Path, target: Path, **options: Any) -> int:
+    """Execute a notebook into another file; returns 1 when a cell fails, which is said on stderr, else 0."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(str(source), str(target), cwd=str(ROOT), kernel_name="python3", **options)
+    except PapermillExecutionError as error:
+        sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
+        return 1
+    return 0
 
 
 def write_page(notebook: Path) -> Path:

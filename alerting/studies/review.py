@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
-from alerting.backtest.review import group_events, near_misses
+from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay, group_events, near_misses
 from alerting.incidents import labels
 from alerting.model.incident import Incident
 from alerting.model.tables import DisplayList

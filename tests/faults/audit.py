@@ -26,7 +26,7 @@ def account(row: Row, world: World, planted: Sequence[Planted], last: int, bound
     due = [incident for incident in planted if incident.told_at <= bucket(last, world.begin)]
     again = repeats(world)
     row.runs, row.bound, row.repeated = len(world.runs), bound, len(again)
-    silent = [f"{i.id} was not told" for i in due if not openings(chat, i)]
+    silent = [f"{i.id} was not told" for i in due if not openings(chat, i) and not _over_when_told(sent, i)]
     endless = [
         f"the end of {i.id} was not told"
         for i in due
@@ -35,7 +35,7 @@ def account(row: Row, world: World, planted: Sequence[Planted], last: int, bound
     row.lost += len(silent) + len(endless)
     row.wrong += silent + endless
     row.wrong += [f"nobody planted what {told.first!r} says" for told in chat.values() if _invented(told, planted)]
-    row.wrong += _threads(chat, sent) + _memory(world, last, since)
+    row.wrong += _threads(chat, sent) + memory(world, last, since)
     row.wrong += [f"a kernel outlives its run: {pid}" for pid in alive(world.kernels)]
 
 
@@ -76,6 +76,11 @@ def _ended(sent: Sequence[tuple[str, str, str]], incident: Planted) -> bool:
     return any(key.startswith((f"{incident.id}/resolved/", f"{incident.id}/data-back/")) for key, _, _ in sent)
 
 
+def _over_when_told(sent: Sequence[tuple[str, str, str]], incident: Planted) -> bool:
+    """A gap that was over before a run could report it is one message, which answers nothing and has no buttons."""
+    return any(key.startswith(f"{incident.id}/data-back/") and not reply_to for key, reply_to, _ in sent)
+
+
 def _invented(told: Told, planted: Sequence[Planted]) -> bool:
     return bool(told.refs) and not told.reply_to and not told.refs & {incident_ref(incident.id) for incident in planted}
 
@@ -88,7 +93,7 @@ def _threads(chat: dict[str, Told], sent: Sequence[tuple[str, str, str]]) -> lis
     return astray + [f"{key} is not in the chat" for key, _, number in sent if number not in chat]
 
 
-def _memory(world: World, last: int, since: int) -> list[str]:
+def memory(world: World, last: int, since: int) -> list[str]:
     """Whole, drained, and every bucket judged."""
     with closing(sqlite3.connect(world.memory, timeout=20)) as db:
         sound = db.execute("PRAGMA integrity_check").fetchone()[0]

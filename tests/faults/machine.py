@@ -1,4 +1,4 @@
-"""D. The state file is locked, the disk is full or read-only, and cron starts two runs at once."""
+"""D. The state file is locked, the disk is full or read-only, cron starts two runs at once, chDB is killed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults.audit import account, ended, in_budget, notices, repeats
+from tests.faults.audit import account, ended, in_budget, memory, notices, repeats
 from tests.faults.leaks import in_files
+from tests.faults.process import Run
 from tests.faults.scenario import Row, Scenario, Task
-from tests.faults.timeline import FIRST, one, table
+from tests.faults.timeline import FIRST, STEP, one, table
 from tests.faults.world import World
 
 OBEYING = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")  # root, but file modes count
@@ -134,6 +136,16 @@ def two_crons(row: Row, task: Task) -> None:
         row.wrong += [f"{message} was told by two" for message in repeats(world)]
 
 
+def engine_killed(row: Row, task: Task) -> None:
+    """chDB's process dies in each query, as when memory runs out: a red run that says so, and the next run judges all."""
+    begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 12 * STEP  # the sample app ends now
+    with World(task.folder / "world", "embedded", begin=begin) as world:
+        row.wrong += ended(world.run(0), 0)
+        row.wrong += ended(world.run(1, Run.kill_engines), 1, "SIGKILL") + _heard(world, "SIGKILL")
+        row.wrong += ended(world.run(2), 0) + memory(world, 2, 0)
+        row.runs, row.repeated = len(world.runs), len(repeats(world))
+
+
 def scenarios(quick: bool) -> list[Scenario]:
     always = [Scenario("disk: full", full), Scenario("cron: two at once", two_crons)]
     if quick:
@@ -144,4 +156,5 @@ def scenarios(quick: bool) -> list[Scenario]:
         Scenario("memory: locked for five seconds", locked_for_a_while),
         *always,
         *own,
+        Scenario("chDB: killed", engine_killed),
     ]

@@ -49,6 +49,14 @@ class Run:
         self.killed = self.killed or any(hit)
         return any(hit)
 
+    def kill_engines(self) -> None:
+        """SIGKILL for each process of chDB that the run starts, until the run is over."""
+        while self.process.poll() is None:
+            for pid in (grandchild for child in _children(self.process.pid) for grandchild in _children(child)):
+                if b"embedded_worker" in _command_line(pid):
+                    _sent(pid)
+            time.sleep(0.02)
+
     def wait(self, limit: float) -> int | None:
         """The exit code; None when it had to be killed after `limit` seconds."""
         try:
@@ -87,9 +95,13 @@ def alive(pids: set[int], patience: float = 5.0) -> set[int]:
 
 
 def _is_kernel(pid: int) -> bool:
+    return b"ipykernel" in _command_line(pid)
+
+
+def _command_line(pid: int) -> bytes:
     with suppress(OSError):
-        return b"ipykernel" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 class Server:

@@ -131,7 +131,9 @@ class Chat:
             "answerCallbackQuery": lambda fields, photo: self.queue.answer(fields),
             "sendMessage": lambda fields, photo: self.send({"text": "", **fields}, None),
             "sendPhoto": self.send,
-            "editMessageText": lambda fields, photo: self.edit(fields),
+            "editMessageText": lambda fields, photo: self.edit({"text": "", **fields}, None, "text"),
+            "editMessageCaption": lambda fields, photo: self.edit(fields, None, "caption"),
+            "editMessageMedia": lambda fields, photo: self.edit({**fields, **json.loads(fields["media"])}, photo, "media"),
         }
 
     def bot(self) -> dict[str, Any]:
@@ -157,20 +159,28 @@ class Chat:
         self.messages.append(message)
         return self._remember(message)
 
-    def edit(self, fields: dict[str, str]) -> dict[str, Any]:
-        """Another text, and the keyboard that comes with it: none takes away the one there was."""
+    def edit(self, fields: dict[str, str], photo: bytes | None, what: str) -> dict[str, Any]:
+        """Another text, caption or picture with a caption, and the keyboard with it: none takes away the one there was."""
         message = self.find(fields.get("message_id", ""), self._find(fields))
         if message is None:
             raise Refused(400, "Bad Request: message to edit not found")
-        if message.photo is not None:
-            raise Refused(400, "Bad Request: there is no text in the message to edit")
-        plain, keyboard = _seen(fields.get("text", ""), fields, 4096), _keyboard(fields)
-        if (fields["text"], keyboard) == (message.text, message.keyboard):
+        if (what == "text") != (message.method == "sendMessage"):
+            raise Refused(400, f"Bad Request: there is no {what} in the message to edit")
+        if what == "media":
+            _check_picture(photo)
+        text = fields.get("text" if what == "text" else "caption", "")
+        plain, keyboard = _seen(text, fields, 4096 if what == "text" else 1024), _keyboard(fields)
+        if (text, keyboard, photo or message.photo) == (message.text, message.keyboard, message.photo):
             same = "specified new message content and reply markup are exactly the same as a current content and reply markup"
             raise Refused(400, f"Bad Request: message is not modified: {same} of the message")
         self._pace()
-        message.text, message.plain, message.keyboard, message.edits = fields["text"], plain, keyboard, message.edits + 1
+        message.text, message.plain, message.keyboard, message.edits = text, plain, keyboard, message.edits + 1
+        message.photo = photo or message.photo
         return self._remember(message)
+
+    def delete(self, number: int | str) -> None:
+        """Somebody deletes a message: from now on nothing can edit it, or be its answer."""
+        next(message for message in self.messages if message.id == str(number)).chat = "deleted"
 
     def find(self, number: int | str, chat: str | None = None) -> Accepted | None:
         return next((m for m in self.messages if m.id == str(number) and chat in (None, m.chat)), None)
@@ -224,7 +234,7 @@ class Chat:
 
     def _answered(self, fields: dict[str, str]) -> str:
         reply = json.loads(fields.get("reply_parameters", "{}"))
-        found = self.find(reply.get("message_id", ""))
+        found = next((m for m in self.messages if m.id == str(reply.get("message_id")) and m.chat != "deleted"), None)
         if reply and not found and not reply.get("allow_sending_without_reply"):
             raise Refused(400, "Bad Request: message to be replied not found")
         return found.id if found else ""

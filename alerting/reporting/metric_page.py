@@ -1,0 +1,230 @@
+"""The metrics as they are now: their rows on the index, and the page of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Any, NamedTuple
+
+from alerting.messages.format import NumberFormat, change, duration, percent
+from alerting.messages.words import MONTHS, WEEKDAYS
+from alerting.model.incident import incident_file
+from alerting.model.metric import SEGMENTS_SUFFIX
+from alerting.model.verdict import JudgedPoint, Status, Verdict
+from alerting.reporting.band_chart import BandChart, band_chart, ticks
+from alerting.reporting.incident_page import incident_name, recovered_at
+from alerting.reporting.layout import render
+from alerting.reporting.types import IncidentStory, MetricState, PageContext
+
+DAY, MINUTES_SHOWN = timedelta(days=1), timedelta(days=2)
+CHART_DAYS = 28
+SPARKLINE = {"width": 192, "height": 60, "bins": 96}
+CHART = {"width": 1344, "height": 420, "bins": 336}
+MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a page
+FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
+BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # other states look unknown
+URGENT = ("anomalous", "missing", "recovering", "not judged")  # first on the list, in this order
+
+
+class MetricRow(NamedTuple):
+    """The texts of a metric's row on the index, and its sparkline."""
+
+    name: str
+    title: str
+    href: str
+    state: str
+    badge: str
+    value: str
+    expected: str
+    since: str
+    silence: str
+    last_alert: str
+    alert_href: str
+    next_check: str
+    label: str  # the sparkline in words
+    chart: BandChart | None
+    is_brief: bool  # one of many normal metrics, whose last day is not shown
+
+
+def by_state(states: Iterable[MetricState]) -> list[MetricState]:
+    """Return the metrics, first those that are not normal."""
+    return sorted(states, key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
+
+
+def metric_row(state: MetricState, page: PageContext) -> MetricRow:
+    """Return the row of a metric."""
+    value, expected = _numbers(state, page)
+    alert = last_alert(state)
+    chart, label = None, ""
+    if len(state.points) > 1 and not state.name.endswith(SEGMENTS_SUFFIX):
+        start, end = state.points[0].at, state.points[-1].at
+        chart = band_chart(state.points, start, end, **SPARKLINE)
+        label = page.text("sparkline", count=sum(it.status == "anomalous" for it in state.points))
+    return MetricRow(
+        state.name,
+        page.title(state.name, state.newest.segment if state.newest else ""),
+        state.href,
+        state.state,
+        BADGES.get(state.state, "unknown"),
+        value,
+        expected,
+        _since(state, page),
+        silence_words(state, page),
+        page.moment(alert.incident.last_notified) if alert and alert.incident.last_notified else "",
+        incident_file(alert.incident.id) if alert else "",
+        page.moment(state.next_check) if state.next_check else "",
+        label,
+        chart,
+        not (state.points or state.stories),
+    )
+
+
+def last_alert(state: MetricState) -> IncidentStory | None:
+    """Return the newest incident of the metric that was notified."""
+    return next((story for story in state.stories if story.incident.last_notified), None)
+
+
+def silence_words(state: MetricState, page: PageContext) -> str:
+    """Return how long the metric is silent, or from when on it will be; "" where no silence is planned."""
+    silence = state.silence
+    if silence is None:
+        return ""
+    if silence.start > page.now:
+        return page.text("silent from", at=page.moment(silence.start))
+    if not silence.covers(silence.scope, page.now, timedelta(seconds=1)):
+        return page.text("silence planned")
+    is_endless = silence.until - page.now > FAR_FUTURE
+    return page.text("silent now") if is_endless else page.text("silent until", at=page.moment(silence.until))
+
+
+def _since(state: MetricState, page: PageContext) -> str:
+    if since := state.since:
+        return page.moment(since)
+    return page.text("over a day") if state.points and state.points[-1].at - state.points[0].at >= DAY.total_seconds() / 2 else ""
+
+
+def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
+    """Return the newest value, with its deviation if it is anomalous, and what was expected; the latter only with `points`.
+
+    Both are "" for a stand-in without an anomalous segment.
+    """
+    verdict = state.newest
+    if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
+        return "", ""
+    numbers = NumberFormat.of(page.metric(verdict.metric.removesuffix(SEGMENTS_SUFFIX)).form, page.language, verdict)
+    value = numbers.value(verdict.value)
+    if verdict.status is Status.ANOMALOUS and (off := change(verdict, page.language)):
+        value = f"{value} ({off})"
+    return value, (numbers.range(verdict.low, verdict.high) or numbers.value(verdict.expected)) if state.points else ""
+
+
+# The page of a metric
+
+
+def metric_page(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> str:
+    """Return the HTML of the page. `points`: the judged buckets of the last four weeks."""
+    row = metric_row(state, page)
+    facts = {
+        "state": "",  # the template shows a badge
+        "value": row.value,
+        "usual": row.expected,
+        "since": row.since,
+        "silent": row.silence,
+        "last alert": row.last_alert,
+        "next check": row.next_check,
+        "finds": _finds(points, page),
+    }
+    odd = [it for it in points if it.status not in ("normal", "unknown")]
+    return render(
+        "metric",
+        page,
+        state=state,
+        row=row,
+        incident_href=incident_file(state.incident.id) if state.incident else "",
+        facts={key: words for key, words in facts.items() if words or key == "state"},
+        chart=_chart(state, points, page) if len(points) > 1 else None,
+        code=page.metric(state.name).code,
+        incidents=[_incident_row(story, state.name, page) for story in state.stories[:MAX_INCIDENTS]],
+        verdicts=[_verdict_row(it, state.name, page) for it in reversed(points[-MAX_VERDICTS:])],
+        odd=[_verdict_row(it, state.name, page) for it in reversed(odd[-MAX_ODD:])] if len(points) > MAX_VERDICTS else [],
+    )
+
+
+def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
+    """Return the drop and the rise that lie outside the band of the median bucket, as shares of what is expected."""
+    drops, rises = list[float](), list[float]()
+    for it in points:
+        if it.expected and it.low is not None and it.high is not None and isfinite(it.high - it.low):
+            drops.append((it.expected - it.low) / abs(it.expected))
+            rises.append((it.high - it.expected) / abs(it.expected))
+    if not drops or not max(rises) + max(drops) > 0:
+        return ""
+    drop, rise = (sorted(shares)[len(shares) // 2] for shares in (drops, rises))
+    at_most = percent(drop, page.language) if drop < 1 else page.text("no drop")
+    return page.text("finds words", drop=at_most, rise=percent(rise, page.language))
+
+
+def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> dict[str, Any]:
+    """Return the chart of a page: its paths, and the places of its lines, labels and incidents in percent of width and height."""
+    step = max(1, points[-1].at - points[-2].at)
+    start, end = points[0].at, points[-1].at + step
+    paths = band_chart(points, start, end, **CHART)
+
+    def left(at: datetime) -> float:
+        return round(100 * min(1.0, max(0.0, (at.timestamp() - start) / (end - start))), 2)
+
+    marks = ticks(paths.low, paths.high)
+    numbers = NumberFormat.of(page.metric(state.name).form, page.language, [*marks, paths.low, paths.high])
+    incidents = []
+    for story in state.stories:
+        member = story.incident.member(state.name)
+        until = (member.until if member else None) or recovered_at(story.incident) or page.now
+        if member and until.timestamp() > start:
+            begin = left(member.since)
+            incidents.append((begin, round(max(0.3, left(until) - begin), 2), incident_name(story, page)))
+    return {
+        "paths": paths,
+        "times": [(left(at), words) for at, words in _time_ticks(start, end, page)],
+        "scale": [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
+        "incidents": incidents,
+        "label": page.text("chart of", metric=page.title(state.name), count=len(incidents)),
+    }
+
+
+def _time_ticks(start: int, end: int, page: PageContext) -> list[tuple[datetime, str]]:
+    """Return labelled local times: every six hours of up to two days, every day of up to nine, otherwise every Monday."""
+    first, last = (page.local(datetime.fromtimestamp(at, UTC)) for at in (start, end))
+    midnight = first.replace(hour=0, minute=0, second=0)
+    days = [midnight + n * DAY for n in range((last.date() - first.date()).days + 1)]
+    if last - first <= MINUTES_SHOWN:
+        hours = [day.replace(hour=hour) for day in days for hour in (0, 6, 12, 18)]
+        return [(at, f"{at:%H:%M}") for at in hours if first <= at <= last]
+    shown = [day for day in days if first <= day <= last and (len(days) <= 9 or day.weekday() == 0)]
+    return [(day, f"{WEEKDAYS[page.language][day.weekday()]} {day.day} {MONTHS[page.language][day.month - 1]}") for day in shown]
+
+
+def _incident_row(story: IncidentStory, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
+    """Return href, first line, start, duration, and the worst value of the metric."""
+    incident, member = story.incident, story.incident.member(name)
+    since = member.since if member else incident.root.since
+    until = (member.until if member else None) or recovered_at(incident)
+    lasted = page.text("going on" if until is None else "lasted", lasted=duration((until or page.now) - since, page.language))
+    worst = (member.worst or member.first) if member and not member.gap else None
+    return (
+        f"../{incident_file(incident.id)}",
+        incident_name(story, page),
+        page.time(since),
+        lasted,
+        change(worst, page.language) if worst else "",
+    )
+
+
+def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
+    """Return the bucket, its status, the value, the expected range, and the deviation."""
+    at = datetime.fromtimestamp(point.at, UTC)
+    value, low, expected, high = (float("nan") if number is None else number for number in point[2:])
+    verdict = Verdict(name, at, Status(point.status), value, low, expected, high)
+    shown = NumberFormat.of(page.metric(name).form, page.language, verdict)
+    usual = shown.range(low, high) or shown.value(expected)
+    return page.moment(at), point.status, shown.value(value), usual, change(verdict, page.language)
