@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from alerting.env_file import read_env_file, read_secret_files
 from alerting.model.errors import SettingsError
 from alerting.model.quiet_hours import QuietHours
-from alerting.model.routing import DEFAULT_DESTINATION, WEBHOOK, Routes, parse_routes
+from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
 from alerting.model.schedule import parse_length, parse_week_spans
 
 PREFIX = "ALERTING_"
@@ -50,7 +50,7 @@ DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/
     DEFAULT_DESTINATION: Destination(("telegram_token", "telegram_chat"), "set both, or neither to print"),
     "slack": Destination(("slack_url",)),
     "email": Destination(("email_server", "email_from", "email_to"), "set all three, or none"),
-    WEBHOOK: Destination(("webhook_url",)),
+    "webhook": Destination(("webhook_url",)),
 }
 NAMES = tuple(DESTINATIONS)
 

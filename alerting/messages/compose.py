@@ -176,8 +176,8 @@ class DailySummary:
     open: int  # of these
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
     at: datetime
-    silences: tuple[str, ...] = ()  # in words, those that have not ended
     slices: tuple[tuple[str, str, float, int], ...] = ()  # title, segment, change (share), buckets: anomalous in a normal total
+    silences: tuple[str, ...] = ()  # in words, those that have not ended
 
 
 def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:

@@ -90,7 +90,8 @@ def _answered(ctx: RunContext, answer: Message, now: datetime) -> Message:
         return replace(answer, text=answers.metrics_text(newest, reader))
     entries = [(incident, ctx.store.text(incident.key)) for incident in ctx.store.incidents()]
     runs = [run for run in ctx.store.runs(now - DAY) if run.ended]
-    facts = answers.StatusFacts(entries, newest, ctx.store.silences(now), runs[-1] if runs else None, len(ctx.store.waiting()))
+    waiting = sum(message.kind is not EventKind.ANSWER for message in ctx.store.waiting())
+    facts = answers.StatusFacts(entries, newest, ctx.store.silences(now), runs[-1] if runs else None, waiting)
     return replace(answer, text=answers.status_text(facts, reader))
 
 
