@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +18,15 @@ from alerting.event_calendar import check_calendar, load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
+from alerting.model.quiet_hours import QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
+from alerting.model.schedule import parse_length
 from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
+from alerting.rota import read_rota
 from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
@@ -51,7 +56,8 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     names = [metric.name for metric in metrics]
     calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
     source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
-    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes]
+    shifts, rota_notes = read_rota(settings.oncall, settings.zone)
+    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes, *rota_notes]
     return RunContext(
         metrics=metrics,
         queries=load_queries(),
@@ -72,6 +78,9 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         judge_limit=JUDGE_SHARE * settings.cell_timeout,
         calendar=calendar,
         started=now,
+        quiet=quiet_hours(settings, metrics),
+        escalate_after=parse_length(settings.escalate) if settings.escalate else None,
+        shifts=shifts,
         daily=settings.daily,
         sent_as=WOULD_BE_SENT if dry_run else "sent" if settings.destinations else PRINTED,
         slices=load_queries(SQL / "slices"),
@@ -82,8 +91,9 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 def connect_chat(settings: Settings) -> RunContext:
     """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError."""
     store = open_store(settings)
+    metrics = load_catalogue(settings, store)
     return RunContext(
-        metrics=load_catalogue(settings, store),
+        metrics=metrics,
         queries={},
         source=_NoSource(),
         store=store,
@@ -94,7 +104,14 @@ def connect_chat(settings: Settings) -> RunContext:
         pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
+        quiet=quiet_hours(settings, metrics),
+        sent_as="sent" if settings.destinations else PRINTED,
     )
+
+
+def quiet_hours(settings: Settings, metrics: Sequence[Metric]) -> QuietHours:
+    """Return the quiet hours, with what the metrics have of their own."""
+    return replace(settings.quiet_hours, modes={m.name: m.policy.quiet_hours for m in metrics if m.policy.quiet_hours})
 
 
 class _NoSource(BaseSource):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from alerting.model.clock import DAY
 from alerting.model.errors import SettingsError
 from alerting.model.metric import CalendarEvent, unknown_metrics
+from alerting.model.schedule import parse_local
 
 COLUMNS = ["start", "end", "kind", "title", "metrics"]
-DAY = timedelta(days=1)
 
 
 def load_calendar(
@@ -59,39 +60,27 @@ def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list
         if row[:4] == COLUMNS[:4]:
             continue
         try:
-            events.append(_event(row, ZoneInfo(zone), metrics))
+            events.append(_event(row, zone, metrics))
         except ValueError as error:
             notes.append(f"calendar {path.name}, line {number}: {error}")
     return events, notes
 
 
-def _event(row: list[str], zone: ZoneInfo, metrics: Collection[str]) -> CalendarEvent:
+def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent:
     """Return the event of one line. Raises ValueError."""
     if len(row) < 4:
         raise ValueError(f"it has {len(row)} columns: {','.join(COLUMNS)}")
     start, end, kind, title, *rest = row
     if not title:
         raise ValueError("it has no title")
-    (begins, ends), names = _span(start, zone), tuple(rest[0].split()) if rest else ()
+    (begins, ends), names = parse_local(start, zone), tuple(rest[0].split()) if rest else ()
     if end:
-        ends = _span(end, zone)[1]
+        ends = parse_local(end, zone)[1]
     if ends < begins:
         raise ValueError(f"its end {end} lies before its start {start}")
     if error := unknown_metrics(names, metrics):
         raise ValueError(error)
     return CalendarEvent(begins, ends, kind, title, names)
-
-
-def _span(text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Parse a time or a date. Return start and end (aware UTC): equal for a time, a whole day for a date. Raises ValueError."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time: write it as 2026-11-20 14:05, or 2026-11-20 for the whole day") from None
-    local = at if at.tzinfo else at.replace(tzinfo=zone)
-    is_date = len(text) == len("2026-11-20")
-    end = datetime.combine(local.date() + DAY, time(), local.tzinfo) if is_date else local
-    return local.astimezone(UTC), end.astimezone(UTC)
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:

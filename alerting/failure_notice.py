@@ -14,6 +14,7 @@ from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
+from alerting.model.schedule import on_call
 from alerting.model.verdict import EventKind
 from alerting.settings import Settings
 
@@ -40,7 +41,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
         if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL, at, failure_id(reason)):
             notice = _notice(settings, at, reason, run, _judged_until(settings, store))
             store.commit(Commit(messages=[notice]), at)
-        receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic)
+        receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic, settings.quiet_hours)
     except StoreError as error:
         return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
     return _outcome(settings, receipts) or "told within the hour already"
@@ -70,7 +71,7 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
     for mark in settings.data.glob(f"{MARK}*"):
         with suppress(OSError):
             mark.unlink()
-    return _outcome(settings, send_waiting(store, notifier, at, time.sleep, time.monotonic))
+    return _outcome(settings, send_waiting(store, notifier, at, time.sleep, time.monotonic, settings.quiet_hours))
 
 
 def _outcome(settings: Settings, receipts: Iterable[Receipt]) -> str:
@@ -133,5 +134,7 @@ def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: dat
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:
     from alerting.messages import Audience
+    from alerting.rota import read_rota
 
-    return Audience(settings.language, settings.zone, at, run, owner=settings.owner)
+    duty = on_call(read_rota(settings.oncall, settings.zone)[0], at)
+    return Audience(settings.language, settings.zone, at, run, owner=settings.owner, duty=duty)

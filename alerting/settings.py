@@ -20,7 +20,9 @@ from zoneinfo import ZoneInfo
 from alerting.env_file import read_env_file, read_secret_files
 from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import SettingsError
+from alerting.model.quiet_hours import QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
+from alerting.model.schedule import parse_length, parse_week_spans
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,6 +131,8 @@ _mail_server = _matching(
 )
 _users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * for everyone in the chat")
 _countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
+_week = _checked(parse_week_spans)
+_length = _checked(parse_length)
 _mail_sender = _checked(mail_address)
 _mail_receivers = _checked(lambda text: [mail_address(part) for part in text.split(",") if part.strip()])
 _routes = _checked(lambda text: parse_routes(text, NAMES))
@@ -222,7 +226,7 @@ class Settings:
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
     telegram_chat: str = setting("", _chat, help="chat id or @channel")
     telegram_topic: str = setting("", _topic, help="topic of a forum group")
-    telegram_users: str = setting("", _users, help="who may press buttons: ids or @names with commas between; * all in the chat")
+    telegram_users: str = setting("", _users, help="who may press buttons and ask: ids, @names; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
     slack_url: str = setting("", _hook_url, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
     email_server: str = setting("", _mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
@@ -242,6 +246,14 @@ class Settings:
     runs_url: str = setting("", _url, help="where reports/ is served, for links in messages")
     owner: str = setting("", help="who is mentioned in messages, such as @duty")
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
+    quiet: str = setting("", _week, help="quiet hours, local: '23:00-08:00, Sat-Sun 23:00-10:00'; what is critical rings")
+    quiet_mode: str = setting(
+        "silent",
+        _matching("silent|wait", "silent or wait"),
+        help="the rest then: without a sound, or after them in one summary",
+    )
+    escalate: str = setting("", _length, help="time after which a critical incident that nobody took goes to the next route: 30m")
+    oncall: Path = setting("alerting/oncall.csv", _path, help="who is on call, mentioned for @duty: from,until,mention")
     incident_notebook: str = setting(
         "on", _on_off, help="on: notebook 2.2 is executed for each incident, in the background; needs `make notebooks` once"
     )
@@ -276,6 +288,11 @@ class Settings:
         """Return the next time after `at` (aware UTC) at which cron starts a run."""
         seconds = int(at.timestamp()) - 60 * self.cron_minute
         return datetime.fromtimestamp(seconds // 900 * 900 + 900 + 60 * self.cron_minute, UTC)
+
+    @property
+    def quiet_hours(self) -> QuietHours:
+        """Return the quiet hours, without what metrics have of their own."""
+        return QuietHours(parse_week_spans(self.quiet) if self.quiet else (), self.zone, self.quiet_mode)
 
     @property
     def has_catalogue(self) -> bool:

@@ -17,6 +17,11 @@ from tests.waiting import PATIENCE
 EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
+class NoSource(BaseSource):
+    def fetch(self, query, start, end):
+        raise AssertionError("this needs no source")
+
+
 class Ledger(BaseSource):
     """A source (see `model.Source`) over rows: `at` and `arrived` (aware times), and numbers that are added up per bucket.
 

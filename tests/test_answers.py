@@ -15,19 +15,14 @@ from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import BUDGET, MAX_REFUSALS_SHOWN, MAX_ROWS, read_feedback
-from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore
+from tests.ledger import NoSource
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 BUCKET = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
 ANNA = {"id": 4242, "first_name": "Anna"}
 VERDICT = Verdict("likes", BUCKET, Status.ANOMALOUS, 700.0, 900.0, 1000.0, 1100.0, -3.0, "sudden")
 INCIDENT = Incident("20261120T1215Z-likes", BUCKET, (Member("likes", BUCKET, BUCKET, VERDICT),), last_notified=BUCKET)
-
-
-class NoSource(BaseSource):
-    def fetch(self, query, start, end):
-        raise AssertionError("an answer needs no source")
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_a_closed_terminal_ends_no_command(tmp_path):
     [
         (["nonsense"], "No such command 'nonsense'."),
         (["silence"], "Missing argument 'METRIC'."),
-        (["silence", "views"], "Missing option '--for'."),
+        (["silence", "views", "--monthly", "1"], "No such option '--monthly'."),
         (["unsilence", "one"], "Invalid value for 'NUMBER': 'one' is not a valid integer."),
         (["status", "--all"], "No such option"),
         (["status", "now"], "Got unexpected extra argument"),

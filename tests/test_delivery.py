@@ -15,16 +15,11 @@ from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.context import RunContext
-from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore
+from tests.ledger import NoSource
 
 NOW = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
 STEP = timedelta(minutes=15)
-
-
-class NoSource(BaseSource):
-    def fetch(self, query, start, end):
-        raise AssertionError("delivery needs no source")
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.cli.on_call import parse_length
 from alerting.incidents.labels import precision
-from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member, incident_ref
 from alerting.model.message import Message
 from alerting.model.protocols import Commit
+from alerting.model.schedule import parse_length
 from alerting.model.verdict import EventKind, Label, Status, Verdict
 from alerting.notifiers import telegram_buttons as buttons
 from alerting.store.state import StateStore
@@ -69,10 +68,15 @@ def test_a_silence_is_set_listed_and_ended(duty):
     )
     assert "silence 2: all metrics from" in duty("silence", "all", "--for", "1d 6h")
     assert [line[0] for line in duty("silences").splitlines()] == ["1", "2"]
-    assert "silence 1: a until" in duty("status", code=1)
+    assert "silence 1: a from" in duty("status", code=1)
     duty("unsilence", "1")
     assert [line[0] for line in duty("silences").splitlines()] == ["2"]
     assert "no silence 1" in duty("unsilence", "1", code=2)
+    assert "silence 3: b every week Sat 02:00-04:00, from" in duty("silence", "b", "--weekly", "Sat 02:00-04:00")
+    once = duty("silence", "b", "--from", "2126-12-01 02:00", "--until", "2126-12-01 04:00")
+    assert "silence 4: b from 2126-12-01 02:00 until 2126-12-01 04:00 (UTC)" in once
+    assert re.search(r"^4: b from .*, not now$", duty("silences"), re.MULTILINE)
+    assert "--weekly 'Saturday': spans such as 'Sat 02:00-04:00'" in duty("silence", "b", "--weekly", "Saturday", code=2)
     assert "no metric 'c': there are a, b; or all" in duty("silence", "c", "--for", "2h", code=2)
 
 
@@ -86,7 +90,7 @@ def test_lengths(text, length):
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2y", "-2h", "0m", "2h!", "1000d"])
 def test_invalid_lengths_are_refused(text):
-    with pytest.raises(SettingsError, match="a time such as 90m"):
+    with pytest.raises(ValueError, match="a time such as 90m"):
         parse_length(text)
 
 
@@ -137,7 +141,7 @@ def test_labels_make_a_precision_per_metric_and_week(duty):
     assert "0.67" in duty("labels")
 
 
-def test_listen_takes_a_press_at_once(duty, bot):
+def test_listen_takes_a_press_and_a_command_at_once(duty, bot):
     bucket = datetime.now(UTC).replace(second=0, microsecond=0)
     opened = incident()
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:
@@ -152,10 +156,13 @@ def test_listen_takes_a_press_at_once(duty, bot):
         data = buttons.data("snooze", incident_ref(opened.id), buttons.secret(bot.token))
         bot.press(sent, "", data=data, user={"id": 5, "first_name": "Boris"})
         said = next((line for line in process.stdout if "Boris" in line), "")  # printed after all else was done
+        bot.say("/status", user={"id": 6, "first_name": "Carl"})
+        said += next((line for line in process.stdout if "Carl" in line), "")
         process.send_signal(signal.SIGINT)
         said += process.communicate(timeout=PATIENCE)[0]
-    assert bot.messages[-1].plain.splitlines()[0] == "opening"
-    assert "🔕 silent until" in bot.messages[-1].plain
+    assert bot.messages[0].plain.splitlines()[0] == "opening"
+    assert "🔕 silent until" in bot.messages[0].plain
+    assert bot.messages[-1].plain.splitlines() == ["opening", "Nothing was checked yet"]
     assert process.returncode == 0, said
     assert "Boris" in said
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:

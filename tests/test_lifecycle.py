@@ -65,7 +65,8 @@ def connect(**more):
     """Connections to a table with three quiet hours before START and a state in memory."""
     past = pd.concat([counts(START - n * STEP) for n in range(12, 0, -1)])
     how = {"metrics": METRICS, "source": Ledger(rows(past, within="14min"), after(START - STEP)), "store": StateStore(":memory:")}
-    return RunContext(queries={"t": Query("t", "")}, notifier=Console(), **(how | more))
+    how |= {"queries": {"t": Query("t", "")}, "notifier": Console()}
+    return RunContext(**(how | more))
 
 
 def run(ctx, now):
@@ -346,3 +347,17 @@ def test_after_a_gap_the_data_are_judged_against_the_level_before_it(gap, form):
         (EventKind.OPENED, gap),
         (EventKind.RESOLVED, gap + 5 * STEP),
     ]
+
+
+@pytest.mark.parametrize("silences", [[], [Silence("alpha", START + HOUR, START + 2 * HOUR)]], ids=["told", "silenced"])
+def test_a_catch_up_obeys_a_silence_by_the_time_of_the_bucket(ctx, silences):
+    """After three days without a run; the silence ended long ago, and so did the incident."""
+    told(ctx)
+    full_run(ctx, after(START - STEP))
+    ctx.store.commit(Commit(silences=silences), START)
+    low = range(4, 6)
+    past = [counts(START + n * STEP, alpha="low" if n in low else "normal") for n in range(3 * 96)]
+    ctx.source.add(rows(pd.concat(past), within="14min"))
+    said = full_run(ctx, after(START + (3 * 96 - 1) * STEP))
+    ends = [message for message in said if message.kind is EventKind.RESOLVED]
+    assert len(ends) == (0 if silences else 1)

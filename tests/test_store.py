@@ -73,7 +73,7 @@ def reprs(nouns):
 @given(*(st.lists(any_of(noun), max_size=3) for noun in (Verdict, Episode, Message)))
 def test_every_field_comes_back_as_it_was(seen, changed, told):
     with closing(StateStore(":memory:")) as store:
-        told = [replace(m, reply_to="", edits="") for m in told]
+        told = [replace(m, reply_to="", edits="") for m in told if m.kind is not EventKind.ASKED]  # those are held
         remember(store, *told, verdicts=seen, episodes=changed, episode_trail=[(AT, e) for e in changed])
         newest = {(v.metric, v.bucket): v for v in seen}
         assert repr(store.judged()) == repr(sorted(newest.values(), key=lambda v: (v.bucket, v.metric.encode())))

@@ -485,6 +485,7 @@ def test_the_stored_values_are_those_of_the_older_versions():
         "EventKind": [
             *("opened", "worsened", "reminder", "resolved", "no data", "data back", "corrected", "cause", "taken", "silenced"),
             *("labelled", "run failed", "run recovered", "caught up", "digest", "daily"),
+            *("escalated", "asked", "answer"),
         ],
         "Label": ["real", "false alarm", "expected", "new trend"],
         "Action": ["take", "snooze", "mute", "real", "false", "expected", "trend"],

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 from alerting import messages
-from alerting.messages.compose import DailySummary, as_drill, daily_message, digest_message, status_edit
+from alerting.messages.answers import silence_text
+from alerting.messages.compose import DailySummary, as_drill, daily_message, digest_message, escalation, status_edit
 from alerting.messages.compose import caught_up as caught_up_notice
 from alerting.messages.compose import run_failed as run_failed_notice
 from alerting.messages.compose import run_recovered as run_recovered_notice
 from alerting.model.incident import Event, Incident, Member
-from alerting.model.metric import CalendarEvent, Metric
+from alerting.model.metric import NO_END, CalendarEvent, Metric, Silence
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Status, Verdict
 
 NAN = float("nan")
@@ -487,6 +488,23 @@ def digest(language: str) -> messages.Message:
     return digest_message(late, moscow("17:30"), reader(language, now=moscow("17:30")))
 
 
+def quiet_summary(language: str) -> messages.Message:
+    over, going_on = opened_incident_over(language), replace(opened_warning(language), bucket=moscow("04:45"))
+    return digest_message([replace(over, bucket=moscow("02:15")), going_on], moscow("08:05"), reader(language), "quiet_hours")
+
+
+def escalated(language: str) -> messages.Message:
+    entry = opened_incident(language).text
+    return escalation(incident(member("likes")), entry, timedelta(minutes=35), reader(language), "@anna")
+
+
+def daily_silenced(language: str) -> messages.Message:
+    said = reader(language, now=moscow("00:01"))
+    weekly = Silence("*", moscow("00:00"), NO_END, weekly="Sat 23:00-02:00", zone="Europe/Moscow")
+    silences = tuple(silence_text(it, {}, said) for it in (Silence("ctr", moscow("00:00"), moscow("16:00")), weekly))
+    return daily_message(DailySummary(96, 96, 0, 0, (), 0, None, moscow("00:00"), silences=silences), said)
+
+
 def daily(language: str) -> messages.Message:
     title = {"en": ("Likes",), "ru": ("Лайки",)}[language]
     closest = ("CTR", -0.83, moscow("03:45", -1))
@@ -558,5 +576,5 @@ TEXTS = [
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,
     corrected_edited, corrected_gap, corrected_in_part, taken, silenced, muted, *map(labelled, Label),
-    digest, daily, daily_bad, daily_quiet, drill,
+    digest, quiet_summary, escalated, daily, daily_silenced, daily_bad, daily_quiet, drill,
 ]  # fmt: skip

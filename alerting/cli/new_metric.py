@@ -17,7 +17,6 @@ import pandas as pd
 
 from alerting import metric_values
 from alerting.catalogue import FILE, check_metrics, load_metrics, replace_file, unbound_query
-from alerting.cli.on_call import parse_length
 from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
@@ -27,6 +26,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Metric, Query, table_name
 from alerting.model.protocols import Source
 from alerting.model.routing import ROUTE_WORDS
+from alerting.model.schedule import parse_length
 from alerting.model.verdict import Status
 from alerting.pipeline.context import last_closed_bucket
 from alerting.pipeline.related import judge_series
@@ -148,7 +148,10 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         raise SettingsError("new-metric: a table's series are its metrics already; a query needs a ClickHouse or the sample app")
     queries, slices = load_queries(), load_queries(SQL / "slices")
     metrics = load_metrics(settings.language, queries, slices)
-    length = parse_length(step, "--step") if step else None
+    try:
+        length = parse_length(step) if step else None
+    except ValueError as error:
+        raise SettingsError(f"--step {step!r}: {error}") from None
     draft = draft_metric(name, _read_query(sql), title, length, queries, [metric.name for metric in metrics])
     source, _ = open_source(settings)
     try:

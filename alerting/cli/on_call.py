@@ -1,12 +1,10 @@
-"""Commands for the person on call: status, silence, silences, unsilence, labels, retire, listen.
+"""Commands for the person on call: status, labels, retire, listen.
 
 Each command prints its answer and returns its exit code. A StoreError ends it.
 """
 
 from __future__ import annotations
 
-import getpass
-import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,15 +13,17 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from alerting.cli.silences import silence_line
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident
-from alerting.model.metric import STEP, Metric, Silence, unknown_metrics
+from alerting.model.metric import STEP, Metric, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.model.severity import is_critical
+from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import read_feedback
@@ -33,8 +33,6 @@ from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
 MINUTE = timedelta(minutes=1)
-LENGTH_UNITS = {"m": MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-MAX_LENGTH = timedelta(days=90)  # a limit, because a forgotten silence hides outages
 RUNS_IN_STATUS = 5
 CHAT_WAIT = 25.0  # seconds that one request waits for a button press
 CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
@@ -64,9 +62,10 @@ def status() -> int:
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
         click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone)}")
     for silence in store.silences(now):
-        click.echo(f"silence {silence.id}: {silence.scope} until {_at(silence.until, settings.zone)} {silence.why}".rstrip())
+        click.echo(f"silence {silence.id}: {silence_line(silence, settings.zone)}{'' if silence.lasts_at(now) else ', not now'}")
     counts = store.counts()
-    click.echo(f"outbox: {counts.waiting} waiting, {counts.sent} sent, {counts.refused} refused")
+    held = f" {counts.held} for the end of quiet hours," if counts.held else ""
+    click.echo(f"outbox: {counts.waiting} waiting,{held} {counts.sent} sent, {counts.refused} refused")
     sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
     click.echo(f"disk: {sizes}")
 
@@ -150,66 +149,6 @@ def retire(metric: str) -> int:
 
 
 @click.command()
-@click.argument("metric")
-@click.option("--for", "length", required=True, metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")
-@click.option("--why", default="", help="Reason, shown in `silences`.")
-def silence(metric: str, length: str, why: str) -> int:
-    """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
-    settings, now = load_settings(), datetime.now(UTC)
-    store = open_store(settings)
-    names = [each.name for each in load_catalogue(settings, store)]
-    if metric not in ("all", "*") and (error := unknown_metrics([metric], names)):
-        raise SettingsError(f"{error}; or all")
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # the user has no name, as in some containers
-        user = ""
-    planned = Silence("*" if metric == "all" else metric, now, now + parse_length(length), why, user)
-    number = store.add_silence(planned)
-    click.echo(f"silence {number}: {_silence_line(planned, settings.zone)}")
-    return 0
-
-
-@click.command()
-def silences() -> int:
-    """List the silences that have not ended."""
-    settings = load_settings()
-    current = open_store(settings).silences(datetime.now(UTC))
-    for item in current:
-        click.echo(f"{item.id}: {_silence_line(item, settings.zone)}")
-    if not current:
-        click.echo("no silences")
-    return 0
-
-
-@click.command()
-@click.argument("number", type=int)
-def unsilence(number: int) -> int:
-    """End a silence now. NUMBER is its number in `silences`."""
-    if not open_store(load_settings()).end_silence(number, datetime.now(UTC)):
-        raise SettingsError(f"no silence {number}: `python -m alerting silences` lists those that are not over")
-    click.echo(f"silence {number} has ended")
-    return 0
-
-
-def parse_length(text: str, option: str = "--for") -> timedelta:
-    """Parse "2h", "1d 6h" or "90m", at most MAX_LENGTH. Raises SettingsError, whose text names `option`."""
-    parts = re.findall(r"(\d+)\s*([mhdw])", text.lower())
-    rest = re.sub(r"(\d+)\s*([mhdw])", "", text.lower()).strip()
-    length = sum((int(number) * LENGTH_UNITS[unit] for number, unit in parts), timedelta())
-    if rest or not parts or not timedelta() < length <= MAX_LENGTH:
-        raise SettingsError(f"{option} {text!r}: a time such as 90m, 2h, 1d or '1d 6h', up to {MAX_LENGTH.days} days")
-    return length
-
-
-def _silence_line(item: Silence, zone: str) -> str:
-    start, until = (f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}" for at in (item.start, item.until))
-    scope = "all metrics" if item.scope == "*" else item.scope
-    by, why = f", by {item.by}" if item.by else "", f", why: {item.why}" if item.why else ""
-    return f"{scope} from {start} until {until} ({zone}){by}{why}"
-
-
-@click.command()
 @click.option("--weeks", default=8, show_default=True, help="Number of past weeks.")
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
@@ -224,7 +163,7 @@ def labels(weeks: int) -> int:
 @click.command()
 @click.option("--turns", default=0, help="Stop after this many requests to the chat (default: never).")
 def listen(turns: int) -> int:
-    """Process button presses at once, until Ctrl-C. Without this they take effect at the next run."""
+    """Process button presses and commands at once, until Ctrl-C. Without this they take effect at the next run."""
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
@@ -250,12 +189,13 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         try:
             with locked(settings.lock_file, now):
                 answered, trouble = read_feedback(ctx, now)
-                receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep, time.monotonic)
+                answer_questions(ctx, now)
+                receipts = send_waiting(ctx.store, ctx.notifier, now, time.sleep, time.monotonic, ctx.quiet)
             break
         except AlreadyRunningError:
             time.sleep(LOCK_RETRY_AFTER)
     for item in answered:
-        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply}")
+        click.echo(f"{now.astimezone(ZoneInfo(settings.zone)):%H:%M:%S} {item.press.name}: {item.reply or item.what}")
     for receipt in receipts:
         if receipt.reason:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)

@@ -85,7 +85,7 @@ def compose(event: Event, context: MessageContext) -> Message:
         "dashboard": context.dashboard,
         "run": reader.run_link,
         "page": f"{reader.pages}/{incident_file(incident.id)}" if reader.pages and incident else "",
-        "owner": plain_line(metric.owner or reader.owner, MAX_TITLE) if event.kind not in GOOD_KINDS and not is_over else "",
+        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if event.kind not in GOOD_KINDS and not is_over else "",
         "is_reminder": kind is EventKind.REMINDER,  # its first line says who is on it
         "is_label_wanted": actions == ENDING_BUTTONS and incident is not None and incident.label is None,
     }
@@ -132,8 +132,26 @@ def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
     """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
     facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
     incident, key = event.incident, f"{event.key}/text"
-    reply_to, text = incident.key if incident and incident.key != key else "", _text("plain", reader, facts, owner=reader.owner)
+    text = _text("plain", reader, facts, owner=reader.mention())
+    reply_to = incident.key if incident and incident.key != key else ""
     return Message(key, event.kind, event.metric, event.bucket, text, reply_to=reply_to, incident=incident.id if incident else "")
+
+
+def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audience, mention: str) -> Message:
+    """Return the call to whoever is next: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
+    facts = {"entry": Markup(entry.split("\n")[0]), "waited": duration(waited, reader.language)}
+    text = _text("escalated", reader, facts, owner=mention)
+    return Message(
+        f"{incident.id}/escalated/text",
+        EventKind.ESCALATED,
+        incident.root.metric,
+        reader.now,
+        text,
+        reply_to=incident.key,
+        incident=incident.id,
+        buttons=_buttons(OPENING_BUTTONS, reader.language),
+        critical=True,
+    )
 
 
 def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:
@@ -159,6 +177,7 @@ class DailySummary:
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
     at: datetime
     slices: tuple[tuple[str, str, float, int], ...] = ()  # title, segment, change (share), buckets: anomalous in a normal total
+    silences: tuple[str, ...] = ()  # in words, those that have not ended
 
 
 def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:
@@ -172,7 +191,7 @@ def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_tr
         "reason": plain_line(reason, MAX_REASON),
         "next_try": reader.at(next_try, near=at) if next_try else "",
     }
-    text = _text("run_failed", reader, facts, owner=reader.owner)
+    text = _text("run_failed", reader, facts, owner=reader.mention())
     key = f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
     return Message(key, EventKind.RUN_FAILED, "", at, text)
 
@@ -212,8 +231,11 @@ def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader:
     return Message(f"run/caught-up/{first.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.CAUGHT_UP, "", first, text)
 
 
-def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) -> Message:
-    """Return the first lines of messages that could not be sent in time, the newest last."""
+def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, template: str = "digest") -> Message:
+    """Return the first lines of messages that could not be sent in time, the newest last.
+
+    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident.
+    """
     unsent = sorted(messages, key=lambda message: message.bucket)
     start, end = (unsent[0].bucket, unsent[-1].bucket) if unsent else (at, at)
 
@@ -222,12 +244,13 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience) 
     lines = [Markup(line) for line, size in zip(newest, sizes, strict=True) if size < MAX_TEXT - DIGEST_HEAD][::-1]
     facts = {
         "messages": plural(len(unsent), "message", reader.language),
+        "incidents": plural(len(unsent), "incident", reader.language),
         "when": (reader.span(start, end) if end > start else reader.at(start)) if unsent else "",
         "earlier": len(unsent) - len(lines),
         "lines": lines,
     }
-    key = f"run/digest/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
-    return Message(key, EventKind.DIGEST, "", at, render("digest", reader.language, facts))
+    key = f"run/{template.replace('_', '-')}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
+    return Message(key, EventKind.DIGEST, "", at, render(template, reader.language, facts))
 
 
 def daily_message(summary: DailySummary, reader: Audience) -> Message:

@@ -36,6 +36,11 @@ class Audience(ClockFormat):
     run_link: str = ""  # the saved run: URL, or path
     pages: str = ""  # URL of the folder of reports; "" where it is not served
     owner: str = ""  # mentioned for metrics that name no owner
+    duty: str = ""  # who is on call now, mentioned in place of @duty
+
+    def mention(self, owner: str = "") -> str:
+        """Return who is mentioned for a metric of this owner."""
+        return (owner or self.owner).replace("@duty", self.duty or "@duty")
 
 
 @dataclass(frozen=True)

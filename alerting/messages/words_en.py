@@ -10,6 +10,11 @@ WORDS = {
     "empty": "(empty)",
     "the rest": "the rest",
     "drill": "🧪 DRILL",
+    # silences
+    "all metrics": "all metrics",
+    "until": "until {at}",
+    "from": "from {at}",
+    "weekly": "every week {spans}",
     # units
     "moment": "less than a minute",
     "h": "h",

@@ -10,6 +10,11 @@ WORDS = {
     "empty": "(пусто)",
     "the rest": "остальное",
     "drill": "🧪 УЧЕБНАЯ ТРЕВОГА",
+    # silences
+    "all metrics": "все метрики",
+    "until": "до {at}",
+    "from": "с {at}",
+    "weekly": "еженедельно {spans}",
     # units
     "moment": "меньше минуты",
     "h": "ч",

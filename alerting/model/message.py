@@ -43,6 +43,20 @@ class ButtonPress:
 
 
 @dataclass(frozen=True)
+class ChatCommand:
+    """A command that a person wrote in the chat, such as /chart views 7d. `refused`: why it does not count, "" when it does."""
+
+    update_id: int
+    text: str  # its words with a space between, the first in small letters
+    name: str
+    user_id: str
+    refused: str = ""
+
+
+Received = ButtonPress | ChatCommand  # from people in the chat
+
+
+@dataclass(frozen=True)
 class Message:
     """A text (Telegram HTML) for the chat. With a `photo` (PNG) it is the caption of that."""
 
@@ -73,7 +87,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class ThreadMessage:
-    """A message of an incident's thread, and its state: waiting, sent, refused, withdrawn or folded."""
+    """A message of an incident's thread, and its state: waiting, held, sent, refused, withdrawn or folded."""
 
     key: str
     kind: EventKind

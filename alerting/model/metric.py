@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from alerting.model.clock import DAY, day_phase
+from alerting.model.schedule import parse_week_spans, week_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 STEP = timedelta(minutes=15)
 MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", such as the largest float
 NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # names of metrics are part of file names
+NO_END = datetime(9999, 1, 1, tzinfo=UTC)  # of a weekly silence
 SEGMENTS_SUFFIX = ".slices"  # of the name of a stand-in that watches a metric's segments
 CHART_SPAN, CHART_BUCKETS = timedelta(days=1), 30  # a chart shows a day, or 30 buckets where those take longer
 
@@ -38,6 +40,7 @@ class Policy:
     min_change: float = 0.05  # the band is at least this share of expected on each side ...
     min_units: float = 0.0  # ... and at least this many units
     min_volume: float = 0.0  # below it a bucket is unknown: a count's expected value, a ratio's denominator
+    quiet_hours: str = ""  # what is not critical then: ring | silent | wait; "": as ALERTING_QUIET_MODE says
     critical: float = 0.5  # from this share that is gone on an anomaly is critical; a rise to 3 times the expected is 0.5
 
     def __post_init__(self) -> None:
@@ -45,6 +48,8 @@ class Policy:
             raise ValueError(f"Policy: need={self.need} must lie between 1 and window={self.window}")
         if self.direction not in ("both", "down", "up"):
             raise ValueError(f"Policy: direction={self.direction!r} must be 'both', 'down' or 'up'")
+        if self.quiet_hours not in ("", "ring", "silent", "wait"):
+            raise ValueError(f"Policy: quiet_hours={self.quiet_hours!r} must be 'ring', 'silent' or 'wait'")
         if self.recover < 1 or self.patience < 1:
             raise ValueError("Policy: recover and patience are at least 1 bucket")
         if 0 < self.recover_window < self.recover:
@@ -237,7 +242,10 @@ class CalendarEvent:
 
 @dataclass(frozen=True)
 class Silence:
-    """A planned silence: its metrics are judged and shown, but no message is sent, "no data" included."""
+    """A planned silence: its metrics are judged and shown, but no message is sent, "no data" included.
+
+    With `weekly` (`model.schedule.parse_week_spans`, local times of `zone`) only those spans of it are silent.
+    """
 
     scope: str  # name of a metric, or * for all
     start: datetime
@@ -245,7 +253,16 @@ class Silence:
     why: str = ""
     by: str = ""
     id: int = 0  # number in the store
+    weekly: str = ""  # such as Sat 02:00-04:00
+    zone: str = "UTC"  # IANA name
 
     def covers(self, metric: str, bucket: datetime, step: timedelta = STEP) -> bool:
         """Return whether some of the metric's bucket lies in it."""
-        return self.scope in (metric, "*") and bucket < self.until and bucket + step > self.start
+        begin, end = max(bucket, self.start), min(bucket + step, self.until)
+        if self.scope not in (metric, "*") or not begin < end:
+            return False
+        return not self.weekly or any(week_windows(parse_week_spans(self.weekly), self.zone, begin, end))
+
+    def lasts_at(self, at: datetime) -> bool:
+        """Return whether its metrics are silent at this instant."""
+        return self.covers(self.scope, at, timedelta(microseconds=1))

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from alerting.model.incident import Incident
-from alerting.model.message import ButtonPress, Message, Receipt
+from alerting.model.message import ButtonPress, Message, Receipt, Received
 from alerting.model.metric import Query, Silence
 from alerting.model.run import Arrival, CachedSpan, Run
 from alerting.model.verdict import Episode, Verdict
@@ -173,10 +173,19 @@ class Store(Protocol):
     def stale(self, before: datetime) -> list[Message]:
         """Return messages that have waited since before then, oldest first; no edits."""
 
-    def merge_into_digest(self, keys: Sequence[str], digest: Message) -> None:
-        """Enqueue the digest in place of those of these messages that still wait, and of their edits.
+    def held(self) -> list[Message]:
+        """Return the messages that are held back, and the replies that wait for them; without their pictures."""
 
-        A digest whose key is known replaces nothing: it may be sent already, without these messages.
+    def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
+        """Hold back messages that wait: they are not due, nor is what answers them. `released`: held ones that wait again."""
+
+    def merge_into_digest(
+        self, keys: Sequence[str], digest: Message, at: datetime | None = None, released: Sequence[str] = ()
+    ) -> None:
+        """Enqueue the digest in place of those of these messages that wait or are held, and of their edits.
+
+        `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is
+        known replaces nothing: it may be sent already, without these messages.
         """
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
@@ -207,6 +216,9 @@ class Store(Protocol):
     def was_sent(self, key: str) -> bool:
         """Return whether a destination has accepted its copy of the message with this key."""
 
+    def critical_since(self, incident: str) -> datetime | None:
+        """Return when the first message that was sent of the incident as critical was written; None if there is none."""
+
     def sent_since(self, at: datetime, until: datetime, place: str = "") -> int:
         """Return how many messages and edits were accepted between the two times, by all destinations or by `place`."""
 
@@ -230,8 +242,8 @@ class Notifier(Protocol):
     def edit(self, message: Message, message_id: str) -> None:
         """Replace the text and the buttons of the message with this id by those of `message`. Raises NotifyError."""
 
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        """Return the buttons pressed from update number `since` on, oldest first. `wait`: seconds to wait for one.
+    def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
+        """Return buttons pressed and commands written from update number `since` on, oldest first. `wait`: seconds for one.
 
         Raises NotifyError.
         """

@@ -17,12 +17,14 @@ from alerting.model.verdict import EventKind
 M = TypeVar("M", Message, ThreadMessage)
 
 DEFAULT_DESTINATION = "telegram"
+WEBHOOK = "webhook"  # what goes there is for programs
 ANY = "*"
 KIND_WORDS = {
     EventKind.RUN_FAILED: "check-failed",
     EventKind.RUN_RECOVERED: "check-failed",
     EventKind.NO_DATA: "no-data",
     EventKind.DAILY: "daily",
+    EventKind.ESCALATED: "escalated",
 }
 ROUTE_WORDS = (ANY, "critical", "warning", *dict.fromkeys(KIND_WORDS.values()))  # beside the names of metrics
 ROUTES_FORM = "routes such as 'critical -> telegram, email; views,likes -> slack; * -> telegram'"
@@ -45,14 +47,22 @@ class Routes:
     def of(self, message: Message) -> tuple[str, ...]:
         """Return the destinations of the first route that matches.
 
-        A message about a metric matches its name and its severity; one about the run has neither.
+        A message about a metric matches its name and its severity; one about the run has neither. An escalation goes by a route
+        of its own or else by the next one that leads elsewhere. Questions are answered where they are asked.
         """
+        if message.kind in (EventKind.ASKED, EventKind.ANSWER):
+            return (DEFAULT_DESTINATION,)
         words = {ANY}
         if message.kind in KIND_WORDS:
             words.add(KIND_WORDS[message.kind])
         if message.metric:
             words |= {message.metric, "critical" if message.critical else "warning"}
-        return next((route.destinations for route in self.routes if words & {*route.words}), (DEFAULT_DESTINATION,))
+        found = [route for route in self.routes if words & {*route.words}] or [Route((ANY,), (DEFAULT_DESTINATION,))]
+        if message.kind is EventKind.ESCALATED:
+            own = [route for route in found if "escalated" in route.words]
+            elsewhere = [route for route in found if not {*route.destinations} <= {*found[0].destinations}]
+            found = [*own, *elsewhere, *found]
+        return found[0].destinations
 
     def following(self, message: Message, reached: Mapping[str, bool]) -> list[str]:
         """Return the destinations of a message: it follows the messages of its incident; a critical one is also routed.
@@ -60,6 +70,8 @@ class Routes:
         `reached`: the destinations that its incident was sent to -> whether one message was accepted there.
         """
         earlier = [name for name in self.places if name in reached]
+        if message.kind is EventKind.ESCALATED:
+            return [*self.of(message)]
         if message.edits:
             return earlier or [*self.places]  # an edit without its message comes to nothing
         if message.kind is EventKind.CORRECTED and earlier:

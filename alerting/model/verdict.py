@@ -51,6 +51,9 @@ class EventKind(StrEnum):
     CAUGHT_UP = "caught up"
     DIGEST = "digest"  # messages that could not be sent in time, a line each
     DAILY = "daily"
+    ESCALATED = "escalated"  # nobody has taken a critical incident in time
+    ASKED = "asked"  # a person's question in the chat; held until it is answered
+    ANSWER = "answer"
 
 
 class Label(StrEnum):

@@ -17,7 +17,7 @@ from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destinatio
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import ButtonPress, Message, Received
     from alerting.model.protocols import Notifier
 
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
@@ -33,7 +33,7 @@ class OneWayNotifier:
 
     notes: Sequence[str] = ()
 
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
+    def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
         return []
 
     def edit(self, message: Message, message_id: str) -> None:

@@ -1,4 +1,4 @@
-"""A Telegram chat: messages to it, and the buttons that people press there."""
+"""A Telegram chat: messages to it, the buttons that people press there, and the commands that they write."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from alerting.model.errors import NotifyError
 from alerting.notifiers import telegram_buttons as buttons
 from alerting.notifiers.telegram_api import BotClient, BotResponse, identifier, json_object, result
+from alerting.notifiers.telegram_commands import parse_command
 from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
 
 if TYPE_CHECKING:
-    from alerting.model.message import ButtonPress, Message
+    from alerting.model.message import ButtonPress, ChatCommand, Message, Received
     from alerting.settings import Settings
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
@@ -48,6 +49,7 @@ class Telegram:
         self.chat, self.url, self.topic, self.timeout = chat, url.rstrip("/"), topic, timeout
         self.users = frozenset(name.strip().lower() for name in users.split(",") if name.strip())
         self.notes: list[str] = []
+        self._username = ""  # of the bot, once it was asked for
         self._client, self._secret = BotClient(token, self.url, timeout), buttons.secret(token)
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
@@ -91,15 +93,15 @@ class Telegram:
         if not response.refused_with(r"400 .*not modified"):
             result(method, response)
 
-    def button_presses(self, since: int, wait: float = 0.0) -> list[ButtonPress]:
-        """Return the presses from update number `since` on, oldest first, refused ones included.
+    def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
+        """Return presses and commands from update number `since` on, oldest first, refused ones included.
 
         The next call begins at `presses[-1].update_id + 1`, even where that is less than before: after a week without presses
         Telegram begins to count anew. A request for later updates makes Telegram forget the earlier ones, so it is only made
         after a page of refused presses; the caller stores the others first. `wait`: seconds to wait for the first press.
         Raises NotifyError.
         """
-        presses: dict[int, ButtonPress] = {}
+        presses: dict[int, Received] = {}
         ends = time.monotonic() + MAX_READ + wait
         for _ in range(MAX_PAGES):
             updates = self._updates(since, wait)
@@ -175,14 +177,16 @@ class Telegram:
     def _updates(self, since: int, wait: float) -> list[Any]:
         wait = min(max(wait, 0.0), MAX_POLL)
         fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE)}
-        fields["allowed_updates"] = '["callback_query"]'
+        fields["allowed_updates"] = '["callback_query", "message"]'
         updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
         if not isinstance(updates, list):
             raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
         return updates
 
-    def _press(self, update: object) -> ButtonPress | None:
-        """The press in an update, refused if it comes from another chat or from a person who may not press."""
+    def _press(self, update: object) -> Received | None:
+        """The press or command in an update, refused if it comes from another chat or from a person who may not press."""
+        if command := parse_command(update):
+            return self._allowed(*command)
         parsed = buttons.parse_press(update, self._secret)
         if not parsed:
             return None
@@ -194,6 +198,17 @@ class Telegram:
         if not self.users & {"*", *person}:
             return replace(press, refused=f"{press.name} ({press.user_id}) is not in ALERTING_TELEGRAM_USERS")
         return press
+
+    def _allowed(self, command: ChatCommand, bot: str, chat: dict[str, Any], person: set[str]) -> ChatCommand:
+        if not self._is_this_chat(chat):
+            return replace(command, refused="written in another chat")
+        if not self.users & {"*", *person}:
+            return replace(command, refused=f"{command.name} ({command.user_id}) is not in ALERTING_TELEGRAM_USERS")
+        if bot and not self._username:
+            self._username = str(self._query("getMe").get("username"))
+        if bot and bot.lower() != self._username.lower():
+            return replace(command, refused=f"meant for another bot, {bot}")
+        return command
 
     def _is_this_chat(self, chat: dict[str, Any]) -> bool:
         """Return whether an update's chat is ours, by its id before or after it became a supergroup.

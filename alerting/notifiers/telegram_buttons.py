@@ -58,16 +58,12 @@ def parse_press(update: object, key: bytes) -> tuple[ButtonPress, dict[str, Any]
     Anything else in an update is a press that is refused. Return None for a value without a usable number.
     """
     fields = json_object(update)
-    number = _whole_number(fields.get("update_id"))
+    number = whole_number(fields.get("update_id"))
     if number is None:
         return None
 
     query = json_object(fields.get("callback_query"))
-    sender = json_object(query.get("from"))
-    user = str(_whole_number(sender.get("id")) or "")
-    alias = sender.get("username")
-    username = f"@{alias.lower()}" if isinstance(alias, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", alias) else ""
-    names = [_printable(sender.get("first_name")), _printable(sender.get("last_name"))]
+    user, names, shown = person_of(json_object(query.get("from")))
     action, about = _verified(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
     answer = ButtonPress(
@@ -75,11 +71,19 @@ def parse_press(update: object, key: bytes) -> tuple[ButtonPress, dict[str, Any]
         callback_id=_printable(query.get("id")),
         action=action,
         ref=about,
-        name=" ".join(filter(None, names))[:MAX_NAME].strip() or username or user or "somebody",
+        name=shown,
         user_id=user,
         refused=refused,
     )
-    return answer, json_object(json_object(query.get("message")).get("chat")), {user, username} - {""}
+    return answer, json_object(json_object(query.get("message")).get("chat")), names
+
+
+def person_of(sender: dict[str, Any]) -> tuple[str, set[str], str]:
+    """Return a person's id ("" if unusable), the id and @name by which settings may name them, and the name to show."""
+    user, alias = str(whole_number(sender.get("id")) or ""), sender.get("username")
+    username = f"@{alias.lower()}" if isinstance(alias, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", alias) else ""
+    parts = filter(None, [_printable(sender.get("first_name")), _printable(sender.get("last_name"))])
+    return user, {user, username} - {""}, " ".join(parts)[:MAX_NAME].strip() or username or user or "somebody"
 
 
 def _verified(text: object, key: bytes) -> tuple[Action, str]:
@@ -101,6 +105,6 @@ def _printable(text: object) -> str:
     return " ".join("".join(letters).split())
 
 
-def _whole_number(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """The number, if it is one that every program can represent. JSON's true is a number for Python, and none here."""
     return value if type(value) is int and 0 <= value < MAX_NUMBER else None

@@ -144,7 +144,7 @@ def load_state(ctx: RunContext, due: Sequence[DueBuckets], now: datetime) -> Pre
             episodes[item.metric.name] = before
     closed_since = now - REOPENABLE_FOR - ctx.late_rows
     recent = [i for i in ctx.store.incidents(closed_since) if i.open or (i.closed and i.closed > closed_since)]
-    silences = ctx.store.silences(now - REOPENABLE_FOR)
+    silences = ctx.store.silences(min([now, *(item.begin for item in due)]) - REOPENABLE_FOR)
     return PreviousState([*ctx.metrics, *ctx.segment_metrics], episodes, recent, silences, now, ctx.run_link)
 
 

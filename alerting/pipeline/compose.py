@@ -26,6 +26,7 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Ver
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.daily import daily_summary
+from alerting.pipeline.escalate import escalations
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
@@ -69,6 +70,8 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
             gone = [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
             out.append(unchecked(incident, gone, ctx.audience(now)))
     out += edit_openings(ctx, changes, judged, now, pictures)
+    with caught(ctx.faults["told"], "an escalation"):
+        out += escalations(ctx, changes, _newest_verdicts(changes, judged), out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
     return out
@@ -113,6 +116,11 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     gap = episode.gap_since or newest[lead].bucket
     event = event if event.verdict.status is Status.MISSING else replace(event, verdict=newest[lead], bucket=newest[lead].bucket)
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
+
+
+def _newest_verdicts(changes: StateChange, judged: JudgedMetrics) -> dict[str, dict[str, Verdict]]:
+    """Return incident -> affected metric -> its newest verdict, of the open incidents."""
+    return {i.id: {m.metric: newest_verdict(m, changes, judged) for m in i.affected} for i in changes.incidents if i.open}
 
 
 def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:

@@ -14,7 +14,9 @@ from alerting.model.clock import EPOCH, first_bucket, nearest_bucket
 from alerting.model.errors import parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
+from alerting.model.quiet_hours import NO_QUIET_HOURS, QuietHours
 from alerting.model.run import Reading
+from alerting.model.schedule import Shift, on_call
 
 # A run after a gap charts events that are up to a day old, and an incident of two days is charted with its whole band.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=2), 2 * CHART_BUCKETS
@@ -49,6 +51,9 @@ class RunContext:
     judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
+    quiet: QuietHours = NO_QUIET_HOURS
+    escalate_after: timedelta | None = None  # to the next route, when nobody has taken a critical incident
+    shifts: tuple[Shift, ...] = ()  # who is on call
     sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed
 
     def metric(self, name: str) -> Metric:
@@ -66,7 +71,7 @@ class RunContext:
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
         """Return the reader for whom messages, or those about a metric, are written at `now`."""
         about = (self.language, self.zone, now, self.run_link, self.pages, self.owner)
-        return Audience(*about, day_start=metric.day_start if metric else None)
+        return Audience(*about, on_call(self.shifts, now), day_start=metric.day_start if metric else None)
 
 
 @dataclass(frozen=True)

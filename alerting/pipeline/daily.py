@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from alerting.messages.answers import silence_text
 from alerting.messages.compose import DailySummary, daily_message
 from alerting.messages.format import metric_title
 from alerting.model.incident import Incident
@@ -56,6 +57,7 @@ def _summarize(
         open=sum(incident.open for incident in incidents),
         closest=(title.get(closest.metric, closest.metric), closest.score, closest.bucket) if closest else None,
         at=end,
+        silences=tuple(silence_text(silence, title, ctx.audience(end)) for silence in ctx.store.silences(end)),
         slices=_anomalous_segments(ctx, verdicts),
     )
 

@@ -11,13 +11,16 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from alerting.incidents.consistency import OPENING_KINDS
 from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
+from alerting.model.quiet_hours import NO_QUIET_HOURS, RING, QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
+from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
@@ -71,7 +74,10 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
         digest = addressed_to(digest_message(old, now, ctx.audience(now)), destination)
         ctx.store.merge_into_digest([message.key for message in old], digest)
 
-    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
+    end_quiet_hours(ctx, now)
+    receipts = send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
+    if answer_questions(ctx, now):
+        receipts += send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
     return receipts + (follow_up(ctx, explained, now) if explained else [])
 
 
@@ -86,24 +92,52 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
     ]
     edits = edit_openings(ctx, replace(late.changes, events=[], incidents=incidents), late.judged, now)
     ctx.store.commit(Commit(incidents=incidents, messages=[*edits]), now)
-    return send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer)
+    return send_waiting(ctx.store, ctx.notifier, now, ctx.wait, ctx.timer, ctx.quiet)
+
+
+def end_quiet_hours(ctx: RunContext, now: datetime) -> None:
+    """Put a summary in place of the messages that waited for the end of quiet hours, one to each destination.
+
+    The messages of incidents that are still open are sent, too, without a sound: people answer them. Raises StoreError.
+    """
+    held = [message for message in ctx.store.held() if message.incident]
+    if not held or ctx.quiet.are_at(now):
+        return
+    open_now = {incident.id for incident in ctx.store.incidents()}
+    for destination in _destinations(held):
+        own = [message for message in held if destination_of(message.key) == destination]
+        first = [message for message in own if not message.reply_to]
+        going_on = [message for message in own if message.incident in open_now and message.kind in OPENING_KINDS]
+        if len(first) == 1 and first[0] in going_on:
+            ctx.store.hold((), [first[0].key])
+            continue
+        summary = addressed_to(digest_message(first, now, ctx.audience(now), "quiet_hours"), destination)
+        over = [message.key for message in own if message not in going_on]
+        ctx.store.merge_into_digest(over, summary, now, [message.key for message in going_on])
 
 
 def send_waiting(
-    store: Store, notifier: Notifier, now: datetime, wait: Callable[[float], None], timer: Callable[[], float] = lambda: 0.0
+    store: Store,
+    notifier: Notifier,
+    now: datetime,
+    wait: Callable[[float], None],
+    timer: Callable[[], float] = lambda: 0.0,
+    quiet: QuietHours = NO_QUIET_HOURS,
 ) -> list[Receipt]:
     """Send what waits, and record each receipt as it comes. Each destination has a thread, so that none waits for another.
 
     To each: oldest first, texts before edits before pictures. A message that fails stays for the next run and does not block the
     others, unless the destination asks for a pause, hangs, or takes nothing. `wait` (seconds) is called when a destination asks
     to slow down, or when the chat has had as many messages as it takes; `timer` gives seconds since any fixed instant.
-    Raises StoreError.
+    In `quiet` hours what is not critical makes no sound, or is held back. Raises StoreError.
     """
+    if quiet.are_at(now):
+        store.hold(*quiet.plan(store.waiting(), store.held(), now))
     # A hold that ends later than any of ours is from a clock that was ahead, or from an older version.
     paused = _destinations(store.waiting(now + MAX_HOLD), besides=store.waiting(now))
     in_minute = store.sent_since(now - MINUTE, now, DEFAULT_DESTINATION)
     queues = [
-        _Queue(store, notifier, now, wait, timer, name, in_minute, PAUSED if name in paused else "")
+        _Queue(store, notifier, now, wait, timer, name, in_minute, quiet, PAUSED if name in paused else "")
         for name in _destinations(store.waiting())
     ]
     return [receipt for receipts in side_by_side([queue.send_all for queue in queues]) for receipt in receipts]
@@ -146,6 +180,7 @@ class _Queue:
     timer: Callable[[], float]
     destination: str
     in_minute: int
+    quiet: QuietHours
     closed: str = ""
     seconds_left: float = MAX_SECONDS
     failed: int = 0
@@ -207,6 +242,8 @@ class _Queue:
                     target = self.store.message_id(message.edits)
                     self.notifier.edit(message, target)
                     return target
+                is_quiet = message.quiet or self.quiet.mode_of(message, self.now) != RING
+                message = replace(message, quiet=is_quiet)
                 return self.notifier.send(message, self.store.message_id(message.reply_to) if message.reply_to else "")
             except NotifyError as error:
                 if not 0 < error.retry_after <= self.seconds_left:

@@ -38,7 +38,7 @@ MAX_ANOMALOUS = 100  # rows of metrics that are not normal
 def show_feedback(feedback: tuple[list[Feedback], str]) -> pd.DataFrame:
     """Return one row per button that was pressed since the last run."""
     pressed, error = feedback
-    rows = [[item.press.name, item.press.action.value, item.times, item.incident, item.reply] for item in pressed]
+    rows = [[item.press.name, item.what, item.times, item.incident, item.reply] for item in pressed]
     rows += [["", "", "", "", error]] if error else []
     return pd.DataFrame(rows, columns=["who", "pressed", "times", "incident", "answered"])
 

@@ -1,4 +1,4 @@
-"""Apply the buttons that were pressed in the chat to their incidents."""
+"""Apply the buttons that were pressed in the chat to their incidents, and take the commands that were written there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from html import unescape
 from alerting.messages.compose import status_edit, status_line
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
-from alerting.model.message import Action, ButtonPress, Message
+from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
+from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.verdict import EventKind, Label
+from alerting.pipeline.answers import take_command
 from alerting.pipeline.context import RunContext
 
 SNOOZE = timedelta(hours=1)
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
+MAX_COMMANDS = 10  # of one read that are carried out
 FULL_PAGE = 100  # presses; fewer are the last
+TOO_MANY = "too many commands at once: this one was not carried out"
 MAX_ROWS = 50  # that show who pressed what
 MAX_REFUSALS_SHOWN = 10  # people who are told at once why their press does not count
 PRESSABLE_FOR = timedelta(days=30)  # the buttons of older incidents no longer work
@@ -33,15 +37,20 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Feedback:
-    """A pressed button. `incident`: id, "" if there is none. `reply`: the text that the person is shown.
+    """A pressed button or a command. `incident`: id, "" if there is none. `reply`: the text that the person is shown.
 
     `times`: how often the person pressed it; for refused presses of many people, how many they are.
     """
 
-    press: ButtonPress
+    press: Received
     incident: str
     reply: str
     times: int = 1
+
+    @property
+    def what(self) -> str:
+        """The action of the button, or the command."""
+        return self.press.text if isinstance(self.press, ChatCommand) else self.press.action.value
 
 
 def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
@@ -52,6 +61,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
     """
     until, found = ctx.timer() + BUDGET, dict[tuple[str, ...], Feedback]()
     incidents: dict[str, Incident] = {}
+    carried_out = set[tuple[str, ...]]()
     while True:
         try:
             presses = ctx.notifier.button_presses(ctx.store.next_update())
@@ -60,7 +70,7 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
         if not presses:
             return [*found.values()], ""
         incidents = incidents or {incident_ref(i.id): i for i in ctx.store.incidents(now - PRESSABLE_FOR)}
-        part = _commit(ctx, presses, incidents, now)
+        part = _commit(ctx, presses, incidents, now, carried_out)
         _confirm(ctx, part, until, refused=sum(not item.incident for item in found.values()))
         for key, item in part.items():
             name = key if key in found or len(found) < MAX_ROWS else ("others",)
@@ -72,18 +82,31 @@ def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
 
 
 def _commit(
-    ctx: RunContext, presses: Sequence[ButtonPress], incidents: dict[str, Incident], now: datetime
+    ctx: RunContext, presses: Sequence[Received], incidents: dict[str, Incident], now: datetime, carried_out: set[tuple[str, ...]]
 ) -> dict[tuple[str, ...], Feedback]:
-    """Apply the presses to `incidents` (ref -> incident) and store the result.
+    """Apply the presses to `incidents` (ref -> incident), carry out commands, and store the result.
+
+    `carried_out`: the commands of this read that were, by person; each counts once, and MAX_COMMANDS of them.
 
     Return what was pressed: the same button by the same person, or the same refusal, counts as one.
     """
-    part, edits, changed = dict[tuple[str, ...], Feedback](), dict[str, Message](), set[str]()
+    key: tuple[str, ...]
+    part, changed, silences = dict[tuple[str, ...], Feedback](), set[str](), list[Silence]()
+    edits, replies = dict[str, Message](), dict[tuple[str, ...], Message]()
     for press in presses:
+        if isinstance(press, ChatCommand):
+            key = (press.user_id, press.refused or press.text)
+            outcome = part[key].reply if key in part else press.refused or ("" if key in carried_out else TOO_MANY)
+            if not press.refused and key not in carried_out and len(carried_out) < MAX_COMMANDS:
+                outcome, replies[key], planned = take_command(ctx, press, now)
+                carried_out.add(key)
+                silences += planned
+            part[key] = Feedback(press, "", outcome, 1 + (part[key].times if key in part else 0))
+            continue
         incident = incidents.get(press.ref)
         if press.refused or incident is None:
             item = Feedback(press, "", press.refused or "this incident is not known any more")
-            key: tuple[str, ...] = (press.user_id, item.reply)
+            key = (press.user_id, item.reply)
         else:
             key = (press.user_id, incident.id, press.action)
             kind, incidents[press.ref] = _apply(incident, press, now)
@@ -96,8 +119,8 @@ def _commit(
                     edits[incident.id] = replace(edit, key=f"{incident.id}/answer/{press.update_id}/text")
         part[key] = replace(item, times=item.times + (part[key].times if key in part else 0))
     following = presses[-1].update_id + 1  # not the highest: after a quiet week the numbers begin anew
-    messages, stored = list(edits.values()), [incidents[ref] for ref in sorted(changed)]
-    ctx.store.commit(Commit(messages=messages, incidents=stored, next_update=following), now)
+    messages, stored = [*edits.values(), *replies.values()], [incidents[ref] for ref in sorted(changed)]
+    ctx.store.commit(Commit(messages=messages, incidents=stored, silences=silences, next_update=following), now)
     return part
 
 
@@ -108,7 +131,8 @@ def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: f
     for item in (*counting, *others):
         if ctx.timer() >= until:
             return
-        ctx.notifier.confirm(item.press, item.reply)
+        if isinstance(item.press, ButtonPress):
+            ctx.notifier.confirm(item.press, item.reply)
 
 
 def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[EventKind, Incident]:

@@ -153,6 +153,7 @@ _WORDS = {  # key -> English, Russian
     "state sent": ("sent {at}", "отправлено {at}"),
     "state waiting": ("waits since {at}", "ждёт с {at}"),
     "state refused": ("refused {at}: {why}", "отклонено {at}: {why}"),
+    "state held": ("waits for the end of quiet hours", "ждёт конца тихих часов"),
     "state withdrawn": ("withdrawn {at}", "отозвано {at}"),
     "state folded": ("sent in a digest {at}", "вошло в сводку {at}"),
     "its runs": ("Checks that reported it", "Проверки, которые о нём сообщили"),

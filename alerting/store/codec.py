@@ -65,6 +65,11 @@ MIGRATIONS = (  # statements from each version of the schema to the next; never 
         "CREATE TABLE figures (key BLOB PRIMARY KEY, made TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     ),
     ("ALTER TABLE messages ADD COLUMN critical INTEGER NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE silences ADD COLUMN weekly TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE silences ADD COLUMN zone TEXT NOT NULL DEFAULT 'UTC'",
+        "CREATE INDEX held ON messages (id) WHERE state = 'held'",
+    ),
 )
 
 
@@ -95,7 +100,7 @@ STORED: dict[type[Any], dict[str, str]] = {
     Button: _names("text action"),
     ThreadMessage: _names("key kind text state created reply_to edits reason changed buttons photo"),
     Arrival: _names("query at bucket rows newest"),
-    Silence: _names("scope start until why by id"),
+    Silence: _names("scope start until why by id weekly zone"),
     Run: _names("started at ended well=ok said=outcome"),
 }
 # Names that an older version stored, and that are ignored: their values are not needed any more.

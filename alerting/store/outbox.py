@@ -1,5 +1,6 @@
-"""Messages on their way to their destinations. Each is in one state: waiting, sent, refused, withdrawn (not needed any more) or
-folded (replaced by a digest). Only a receipt makes a message sent, and no other process can take that back."""
+"""Messages on their way to their destinations. Each is in one state: waiting, held (for the end of quiet hours, or an answer that
+is not composed yet), sent, refused, withdrawn (not needed any more) or folded (replaced by a digest). Only a receipt makes a
+message sent, and no other process can take that back."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from alerting.model.message import PICTURE_SUFFIX, Message, Receipt
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, addressed_to, copy_key, destination_of
+from alerting.model.verdict import EventKind
 from alerting.store.codec import LATER, STORED, from_row, iso, to_json, to_row
 from alerting.store.database import Database
 
@@ -22,7 +24,7 @@ _FOLLOW = f"""UPDATE messages SET photo = NULL, (state, reason, changed) =
       (SELECT text.state, 'its text was ' || text.state, text.changed FROM messages text
        WHERE text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)
     WHERE state = 'waiting' AND (key LIKE '%{PICTURE_SUFFIX}' OR edits <> '')
-      AND EXISTS (SELECT 1 FROM messages text WHERE text.state NOT IN ('waiting', 'sent')
+      AND EXISTS (SELECT 1 FROM messages text WHERE text.state NOT IN ('waiting', 'held', 'sent')
         AND text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)"""
 _LAST_CHARACTER = "\U0010ffff"  # sorts behind every other
 
@@ -42,9 +44,21 @@ class Outbox:
             LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
               AND before.key NOT IN ('', m.key)
             WHERE m.state = 'waiting' AND m.due <= ?
-              AND CASE WHEN m.edits <> '' THEN before.state = 'sent' ELSE COALESCE(before.state, '') <> 'waiting' END
+              AND CASE WHEN m.edits <> '' THEN before.state = 'sent'
+                ELSE COALESCE(before.state, '') NOT IN ('waiting', 'held') END
             ORDER BY CASE WHEN m.edits <> '' THEN 1 WHEN m.key LIKE '%{PICTURE_SUFFIX}' THEN 2 ELSE 0 END, m.id"""
         return self._file.read(from_row(Message), sql, iso(at) or LATER)
+
+    def held(self) -> list[Message]:
+        columns = ", ".join("NULL" if name == "photo" else f"m.{name}" for name in STORED[Message])
+        sql = f"""SELECT {columns}, m.id FROM messages m WHERE m.state = 'held'
+            UNION ALL SELECT {columns}, m.id FROM messages h JOIN messages m ON m.reply_to = h.key
+              WHERE h.state = 'held' AND m.state = 'waiting' ORDER BY id"""
+        return self._file.read(lambda *row: from_row(Message)(*row[:-1]), sql)
+
+    def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
+        sql = "UPDATE messages SET state = ? WHERE key = ? AND state = ?"
+        self._file.write((sql, [("held", key, "waiting") for key in keys]), (sql, [("waiting", key, "held") for key in released]))
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         sql = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,
@@ -83,6 +97,13 @@ class Outbox:
         found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
+    def critical_since(self, incident: str) -> datetime | None:
+        # A range scan of the keys, as in `incident_destinations`; the copies for other destinations say the same.
+        sql = "SELECT MIN(created) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent'"
+        prefixes = self._copy_keys(f"{incident}/")
+        found = [at for prefix in prefixes for at in self._file.read(lambda at: at, sql, prefix, prefix + _LAST_CHARACTER)]
+        return min(map(datetime.fromisoformat, filter(None, found)), default=None)
+
     def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
         sql = """SELECT 1 FROM messages WHERE kind = ? AND instr(key, ?) > 0 AND
             CASE state WHEN 'sent' THEN changed WHEN 'waiting' THEN bucket END BETWEEN ? AND ? LIMIT 1"""
@@ -94,18 +115,23 @@ class Outbox:
         return self._file.read(int, sql, iso(at), iso(until), place, DEFAULT_DESTINATION)[0]
 
     def unsent(self, incident: str) -> list[str]:
-        return self._file.read(str, "SELECT key FROM messages WHERE state = 'waiting' AND incident = ? ORDER BY id", incident)
+        sql = "SELECT key FROM messages WHERE state IN ('waiting', 'held') AND incident = ? ORDER BY id"
+        return self._file.read(str, sql, incident)
 
     def stale(self, before: datetime) -> list[Message]:
         sql = f"""SELECT {_COLUMNS} FROM messages
-            WHERE state = 'waiting' AND key NOT LIKE '%{PICTURE_SUFFIX}' AND edits = '' AND created < ? ORDER BY id"""
+            WHERE state = 'waiting' AND key NOT LIKE '%{PICTURE_SUFFIX}' AND edits = '' AND created < ?
+            AND NOT EXISTS (SELECT 1 FROM messages held WHERE held.key = messages.reply_to AND held.state = 'held') ORDER BY id"""
         return self._file.read(from_row(Message), sql, iso(before))
 
-    def merge_into_digest(self, keys: Sequence[str], digest: Message, at: datetime | None = None) -> None:
-        sql = """UPDATE messages SET state = 'folded', photo = NULL, changed = ? WHERE key = ? AND state = 'waiting'
+    def merge_into_digest(
+        self, keys: Sequence[str], digest: Message, at: datetime | None = None, released: Sequence[str] = ()
+    ) -> None:
+        release = "UPDATE messages SET state = 'waiting', quiet = 1 WHERE key = ? AND state = 'held'"
+        sql = """UPDATE messages SET state = 'folded', photo = NULL, changed = ? WHERE key = ? AND state IN ('waiting', 'held')
             AND NOT EXISTS (SELECT 1 FROM messages digest WHERE digest.key = ?)"""
         rows = [(iso(at or digest.bucket), key, digest.key) for key in keys]
-        self._file.write((sql, rows), *enqueue([digest], at), (_FOLLOW, [()]))
+        self._file.write((sql, rows), *enqueue([digest], at), (release, [(key,) for key in released]), (_FOLLOW, [()]))
 
     def _copy_keys(self, key: str) -> list[str]:
         """The keys that the message's copies may have."""
@@ -131,7 +157,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     """
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
     change = """UPDATE messages SET text = ?, buttons = ?, critical = ?, photo = COALESCE(?, photo)
-        WHERE key = ? AND state = 'waiting'"""
+        WHERE key = ? AND state IN ('waiting', 'held')"""
     overtake = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
         AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
@@ -144,6 +170,8 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
             yield insert_edit, [(*row, message.edits)]
         else:
             yield insert, [row]
+            if message.kind is EventKind.ASKED:
+                yield "UPDATE messages SET state = 'held' WHERE key = ? AND state = 'waiting'", [(message.key,)]
 
 
 def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
@@ -152,6 +180,6 @@ def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
     They come after all messages of a transaction, because the pictures of the withdrawn ones are withdrawn, too.
     """
     sql = """UPDATE messages SET state = 'withdrawn', photo = NULL, changed = COALESCE(NULLIF(?, ''), created)
-        WHERE key = ? AND state = 'waiting'"""
+        WHERE key = ? AND state IN ('waiting', 'held')"""
     yield sql, [(iso(at), key) for key in keys]
     yield _FOLLOW, [()]

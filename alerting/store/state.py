@@ -32,7 +32,8 @@ MAX_VERDICTS = 5_000_000  # with many metrics, verdicts are deleted earlier than
 MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
 ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
 
-_ADD_SILENCE = "INSERT OR REPLACE INTO silences (scope, start, until, why, by, id) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0))"
+_SILENCE = ", ".join(STORED[Silence])
+_ADD_SILENCE = f"INSERT OR REPLACE INTO silences ({_SILENCE}) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0), ?, ?)"
 # Loose index scan: one lookup per metric, where GROUP BY would read a year of verdicts.
 _METRICS = """WITH RECURSIVE m(metric) AS (
       SELECT MIN(metric) FROM verdicts
@@ -46,6 +47,7 @@ class StateCounts:
 
     open: int = 0
     waiting: int = 0
+    held: int = 0
     sent: int = 0
     refused: int = 0
     folded: int = 0
@@ -192,7 +194,7 @@ class StateStore(Outbox, HistoryTables):
         return self._file.read(from_row(Arrival), "SELECT * FROM arrivals WHERE at >= ? ORDER BY at, query", iso(since))
 
     def silences(self, at: datetime) -> list[Silence]:
-        sql = "SELECT scope, start, until, why, by, id FROM silences WHERE until > ? ORDER BY start, id"
+        sql = f"SELECT {_SILENCE} FROM silences WHERE until > ? ORDER BY start, id"
         return self._file.read(from_row(Silence), sql, iso(at))
 
     def add_silence(self, silence: Silence) -> int:
@@ -232,7 +234,7 @@ class StateStore(Outbox, HistoryTables):
     def counts(self) -> StateCounts:
         """Return the summary that `status` prints."""
         found = dict(self._file.read(lambda state, count: (state, count), "SELECT state, COUNT(*) FROM messages GROUP BY state"))
-        messages = {state: found.get(state, 0) for state in ("waiting", "sent", "refused", "folded", "withdrawn")}
+        messages = {state: found.get(state, 0) for state in ("waiting", "held", "sent", "refused", "folded", "withdrawn")}
         (opened,) = self._file.read(int, "SELECT COUNT(*) FROM incidents WHERE closed = ''")
         return StateCounts(open=opened, **messages, last_judged=max(self.last_judged().values(), default=None))
 

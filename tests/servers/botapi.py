@@ -122,6 +122,13 @@ class BotApi:
             self._news.notify_all()
             return update
 
+    def say(self, text: str, **how: Any) -> dict[str, Any]:
+        """See `Chat.say`. Wakes whoever waits for an update."""
+        with self._news:
+            update = self.inside.say(text, **how)
+            self._news.notify_all()
+            return update
+
     def _poll(self, fields: dict[str, str]) -> list[Any]:
         queue, ends = self.inside.queue, time.monotonic() + min(float(fields.get("timeout") or 0), 50)
         found = queue.read(fields)

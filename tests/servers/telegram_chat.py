@@ -205,6 +205,12 @@ class Chat:
         sent = found[0]["callback_data"] if data is None else data
         return self.queue.put({"from": {**ANNA, **who}, "message": seen, "chat_instance": "1", "data": sent})
 
+    def say(self, text: str, user: Any = None, chat: str = "") -> dict[str, Any]:
+        """Somebody writes in the chat; the update that comes of it. `user`, `chat`: see `press`."""
+        who = user if isinstance(user, dict) else {} if user is None else {"id": user, "username": ""}
+        said = {"message_id": 10_000, "from": {**ANNA, **who}, "chat": _chat(chat or self.chat), "text": text}
+        return self.queue.add("message", said)
+
     def migrate(self, old: str, new: str) -> None:
         self.known, self.moved = {*self.known - {old}, new}, {**self.moved, old: new}
 
@@ -252,9 +258,13 @@ class Queue:
         self._numbers, self._queries = itertools.count(700_001), set[str]()
 
     def put(self, query: dict[str, Any]) -> dict[str, Any]:
-        number = next(self._numbers)
-        update = {"update_id": number, "callback_query": {"id": f"48{number}", **query}}
-        self._queries.add(f"48{number}")
+        update = self.add("callback_query", query)
+        query["id"] = f"48{update['update_id']}"
+        self._queries.add(query["id"])
+        return update
+
+    def add(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+        update = {"update_id": next(self._numbers), kind: fields}
         self.updates.append(update)
         return update
 
