@@ -239,7 +239,7 @@ def test_a_return_that_late_rows_take_back_leaves_no_incident_open(ctx):
     change(ctx, START + 4 * STEP)
     (corrected,) = full_run(ctx, after(START + 5 * STEP))
     assert corrected.kind is EventKind.CORRECTED
-    assert "late rows of Fri 13:00–13:15" in corrected.text
+    assert "rows of Fri 13:00–13:15" in corrected.text
     (incident,) = ctx.store.all_incidents(START)
     assert (incident.open, incident.corrected) == (False, False)  # what was before did happen
     assert [(member.since, member.until) for member in incident.members] == [(START, START + 2 * STEP)]
@@ -315,7 +315,7 @@ def test_a_correction_makes_no_sound_while_the_incident_is_silent_and_names_the_
         ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
     (corrected,) = full_run(ctx, after(START + 5 * STEP))
     assert (corrected.kind, corrected.quiet) == (EventKind.CORRECTED, True)
-    assert "late rows of Fri 12:00–13:15" in corrected.text
+    assert "rows of Fri 12:00–13:15" in corrected.text
 
 
 def test_a_correction_rings_otherwise_and_names_each_span_of_late_rows(ctx):
@@ -324,7 +324,7 @@ def test_a_correction_rings_otherwise_and_names_each_span_of_late_rows(ctx):
         ctx.source.add(rows(counts(START + number * STEP), within="14min", delay="0s"))
     (corrected,) = full_run(ctx, after(START + 4 * STEP))
     assert not corrected.quiet
-    assert "late rows of Fri 12:00–12:15, Fri 12:30–13:00" in corrected.text
+    assert "rows of Fri 12:00–12:15, Fri 12:30–13:00" in corrected.text
 
 
 @pytest.mark.parametrize("form", ["count", "number"])
