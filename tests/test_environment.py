@@ -235,18 +235,6 @@ def test_a_changed_requirement_makes_it_anew(repo):
     assert repo.python("import second; print(second.word)") == "second"
 
 
-def test_a_python_that_is_gone_is_seen(repo):
-    python = repo.root / ".venv" / "bin" / "python"
-    assert python.resolve().name.startswith("python3."), "not python3, which moves on with the system"
-    for name in (".venv/bin/python", ".venv/bin/python3"):
-        (repo.root / name).unlink()
-    python.symlink_to("/nowhere/python3.99")
-    with repo.start("env") as process:
-        assert process.stderr.readline().startswith(MADE)
-        os.killpg(process.pid, 9)
-        process.communicate()
-
-
 def test_the_sample_app_is_an_extra_that_stays_as_it_was_chosen(repo):
     def embedded(layer=""):
         return repo.python("import embedded; print(embedded.word)", layer)
@@ -263,6 +251,18 @@ def test_the_sample_app_is_an_extra_that_stays_as_it_was_chosen(repo):
     code, said = repo.make("env", "EXTRAS=app")
     assert (code, MADE in said, embedded()) == (0, True, "embedded"), said
     assert "EXTRAS=lab: there is app, or nothing" in repo.make("env", "EXTRAS=lab")[1]
+
+
+def test_a_python_that_is_gone_is_seen(repo):
+    python = repo.root / ".venv" / "bin" / "python"
+    assert python.resolve().name.startswith("python3."), "not python3, which moves on with the system"
+    for name in (".venv/bin/python", ".venv/bin/python3"):
+        (repo.root / name).unlink()
+    python.symlink_to("/nowhere/python3.99")
+    with repo.start("env") as process:
+        assert process.stderr.readline().startswith(MADE)
+        os.killpg(process.pid, 9)
+        process.communicate()
 
 
 def test_help_is_the_default_and_lists_every_target():

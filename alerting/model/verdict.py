@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -165,6 +165,12 @@ class JudgedPoint(NamedTuple):
     low: float | None
     expected: float | None
     high: float | None
+    usual: float | None = None
+
+    def verdict(self, metric: str) -> Verdict:
+        """Return it as a verdict, without a score and a reason."""
+        value, low, expected, high, usual = (float("nan") if number is None else number for number in self[2:])
+        return Verdict(metric, datetime.fromtimestamp(self.at, UTC), Status(self.status), value, low, expected, high, usual=usual)
 
 
 @dataclass(frozen=True)

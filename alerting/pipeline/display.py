@@ -136,13 +136,7 @@ def verdict_lines(
 
     Of more than MAX_METRICS metrics only those that are not normal. `unjudged`: metric -> why it was not judged.
     """
-    newest = dict(changes.newest) if changes else {}
-    episodes = changes.episodes if changes else {}
-    for name in judged.keys() - newest.keys():
-        row = judged.newest(name)
-        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
-        newest[name] = against_level_before(episodes[name], verdict) if name in episodes else verdict
-    rows = {name: _verdict_texts(ctx, newest[name]) for name in judged if name not in unjudged}
+    rows = {name: _verdict_texts(ctx, _newest(name, judged, changes)) for name in judged if name not in unjudged}
     rows |= {name: [name, "not judged", "", reason, "", ""] for name, reason in unjudged.items()}
     rows = {metric.name: rows[metric.name] for metric in ctx.metrics if metric.name in rows}
     statuses = Counter(row[1] for row in rows.values())
@@ -150,6 +144,15 @@ def verdict_lines(
     shown = [row for row in rows.values() if len(rows) <= MAX_METRICS or row[1] != Status.NORMAL]
     number = f"{len(rows):,} metric{'' if len(rows) == 1 else 's'}"
     return {"title": f"{number}{_judged_span(ctx, judged)}: {counts}", "rows": shown[:MAX_ANOMALOUS]}
+
+
+def _newest(name: str, judged: JudgedMetrics, changes: StateChange | None) -> Verdict:
+    """Return a metric's newest verdict; with `changes` compared with the level before its episode, as in its messages."""
+    if changes and name in changes.newest:
+        return changes.newest[name]
+    row = judged.newest(name)
+    verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+    return against_level_before(changes.episodes[name], verdict) if changes and name in changes.episodes else verdict
 
 
 def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
@@ -198,16 +201,13 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
 def _verdict_row(
     ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None
 ) -> dict[str, Any]:
-    newest, metric = judged.newest(name), ctx.metric(name)
+    newest, metric = _newest(name, judged, changes), ctx.metric(name)
     read_seconds = reading.seconds.get(metric.scan, 0.0)
     row = {
-        "status": newest["status"],  # first: it is to be seen on a phone, too
-        "bucket": bucket_text(newest["bucket"], metric.step, ctx.zone),
-        **{column: _short(newest[column]) for column in VERDICT_NUMBERS},
+        "status": newest.status.value,  # first: it is to be seen on a phone, too
+        "bucket": bucket_text(newest.bucket, metric.step, ctx.zone),
+        **{column: _short(newest.numbers[column]) for column in VERDICT_NUMBERS},
     }
-    if changes and name in changes.newest:  # compared with the level before an episode, as in its messages
-        verdict = changes.newest[name]
-        row |= {"status": verdict.status.value, **{column: _short(verdict.numbers[column]) for column in VERDICT_NUMBERS}}
     if changes:
         row["message about"] = cell_text(message_buckets(changes).get(name), ctx.zone)
     return {**row, "read s": f"{read_seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}

@@ -11,10 +11,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 
+from alerting.incidents.episodes import against_level_before
 from alerting.model.clock import DAY
 from alerting.model.errors import StoreError
 from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Silence
-from alerting.model.verdict import Verdict
+from alerting.model.verdict import Episode, JudgedPoint, Verdict
 from alerting.redaction import redact
 from alerting.reporting.archive import write_file
 from alerting.reporting.metric_page import CHART_DAYS, by_state, metric_page
@@ -47,6 +48,9 @@ def metric_states(
     `stories`: the incidents, newest first. Of many metrics only the first have `points`.
     """
     newest = {verdict.metric: verdict for verdict in state.newest_verdicts()}
+    for name in {member.metric for story in stories if story.incident.open for member in story.incident.affected} & set(newest):
+        if episode := state.episode(name):
+            newest[name] = against_level_before(episode, newest[name])
     incidents = defaultdict[str, list[IncidentStory]](list)
     for story in stories:
         for member in story.incident.members:
@@ -87,7 +91,7 @@ def write_metric_pages(
     own = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     chosen = own if fresh else _stale_pages(settings, own, page.now)
     for it in chosen:
-        points = state.judged_points(it.name, page.now - CHART_DAYS * DAY)
+        points = _judged_points(state, it.name, page.now - CHART_DAYS * DAY)
         shown = it if it.points else _with_points(it, state, page)
         write_file(settings.reports / metric_file(it.name), redact(metric_page(shown, points, page), settings)[0])
     return {it.name: metric_file(it.name) for it in chosen}
@@ -122,8 +126,22 @@ def _with_points(it: MetricState, state: ReadOnlyState, page: PageContext) -> Me
     """Return the metric with the buckets of its last day, or its last 24 buckets where those take longer."""
     assert it.newest
     step = timedelta(seconds=page.metric(it.name.removesuffix(SEGMENTS_SUFFIX)).step)
-    points = state.judged_points(it.name, it.newest.bucket - max(DAY, MIN_POINTS * step))
+    points = _judged_points(state, it.name, it.newest.bucket - max(DAY, MIN_POINTS * step))
     return MetricState(it.name, it.newest, points, it.stories, it.silence, it.next_check, it.href)
+
+
+def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[JudgedPoint]:
+    """Return the judged buckets, those of an open episode compared with the level before it, as in messages."""
+    points, episode = state.judged_points(name, since), state.episode(name)
+    if episode is None or episode.opened is None:
+        return points
+    opened = episode.opened.timestamp()
+    return [_compared(episode, point) if point.at > opened else point for point in points]
+
+
+def _compared(episode: Episode, point: JudgedPoint) -> JudgedPoint:
+    verdict = against_level_before(episode, point.verdict(episode.metric))
+    return JudgedPoint(point.at, verdict.status.value, point.value, verdict.low, verdict.expected, verdict.high, point.usual)
 
 
 def _silence(name: str, silences: Sequence[Silence], now: datetime) -> Silence | None:

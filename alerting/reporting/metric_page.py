@@ -11,7 +11,7 @@ from alerting.messages.format import NumberFormat, change, duration, percent
 from alerting.messages.words import MONTHS, WEEKDAYS
 from alerting.model.incident import incident_file
 from alerting.model.metric import SEGMENTS_SUFFIX
-from alerting.model.verdict import JudgedPoint, Status, Verdict
+from alerting.model.verdict import JudgedPoint, Status
 from alerting.reporting.band_chart import BandChart, band_chart, ticks
 from alerting.reporting.incident_page import incident_name, recovered_at
 from alerting.reporting.layout import render
@@ -222,9 +222,7 @@ def _incident_row(story: IncidentStory, name: str, page: PageContext) -> tuple[s
 
 def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
     """Return the bucket, its status, the value, the expected range, and the deviation."""
-    at = datetime.fromtimestamp(point.at, UTC)
-    value, low, expected, high = (float("nan") if number is None else number for number in point[2:])
-    verdict = Verdict(name, at, Status(point.status), value, low, expected, high)
+    verdict = point.verdict(name)
     shown = NumberFormat.of(page.metric(name).form, page.language, verdict)
-    usual = shown.range(low, high) or shown.value(expected)
-    return page.moment(at), point.status, shown.value(value), usual, change(verdict, page.language)
+    usual = shown.range(verdict.low, verdict.high) or shown.value(verdict.expected)
+    return page.moment(verdict.bucket), point.status, shown.value(verdict.value), usual, change(verdict, page.language)

@@ -341,6 +341,6 @@ class ReadOnlyState:
 
     def judged_points(self, metric: str, since: datetime) -> list[JudgedPoint]:
         """Return the judged buckets of a metric from `since` on, as plain numbers: there may be thousands."""
-        sql = """SELECT CAST(strftime('%s', bucket) AS INTEGER), status, value, low, expected, high FROM verdicts
+        sql = """SELECT CAST(strftime('%s', bucket) AS INTEGER), status, value, low, expected, high, usual FROM verdicts
             WHERE metric = ? AND bucket >= ? ORDER BY bucket"""
         return self._file.read(JudgedPoint, sql, metric, iso(since))
