@@ -70,7 +70,7 @@ def test_the_page_of_a_metric(tmp_path):
     world = World(tmp_path)
     one = world.incident()
     world.judged({"likes": 10 * "n" + "m" + 200 * "n" + "aa"})
-    world.judged({"views.slices": "nn"})
+    world.judged({"views.slices": "na", "messages.slices": "nn"})
     world.run()
     index = world.index()
     page = (world.reports / "metrics" / "likes.html").read_text()
@@ -83,7 +83,7 @@ def test_the_page_of_a_metric(tmp_path):
     assert page.count(">anomalous</td>") == 4, "in the table of the last day, and in that of four weeks"
     assert read(world.reports / "metrics" / "likes.html").wrong == []
     found = rows(index)
-    assert list(found) == ["likes", "feed_users", "messenger_users", "views", "ctr", "messages", "views.slices"]
+    assert list(found) == ["views.slices", "likes", "feed_users", "messenger_users", "views", "ctr", "messages"]
     assert "not checked yet" in found["ctr"]
     assert "Views: segments" in found["views.slices"]
     assert dead_links(world) == []

@@ -18,7 +18,7 @@ from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Silence
 from alerting.model.verdict import Episode, JudgedPoint, Verdict
 from alerting.redaction import redact
 from alerting.reporting.archive import write_file
-from alerting.reporting.metric_page import CHART_DAYS, by_state, metric_page
+from alerting.reporting.metric_page import CHART_DAYS, URGENT, by_state, metric_page
 from alerting.reporting.types import IncidentStory, MetricState, MetricTitle, PageContext
 from alerting.settings import ROOT, Settings
 from alerting.store.state import ReadOnlyState
@@ -43,7 +43,7 @@ def metric_file(name: str) -> str:
 def metric_states(
     settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]
 ) -> list[MetricState]:
-    """Return the metrics as they are now, first those that are not normal. Raises StoreError.
+    """Return the metrics as they are now, first those that are not normal; segments only if one is not. Raises StoreError.
 
     `stories`: the incidents, newest first. Of many metrics only the first have `points`.
     """
@@ -73,7 +73,7 @@ def metric_states(
         silence = _silence(name, silences, page.now)
         href = file if file in pages else ""
         found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check, href))
-    found = by_state(found)
+    found = by_state(it for it in found if not it.name.endswith(SEGMENTS_SUFFIX) or it.state in URGENT or it.silence)
     for number, it in enumerate(found[:MAX_SPARKLINES]):
         if it.newest:
             found[number] = _with_points(it, state, page)
