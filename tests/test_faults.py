@@ -21,6 +21,7 @@ from tests.servers import PASSWORD
 MINUTES = 15.0
 
 
+@pytest.mark.timeout(60 * MINUTES)
 def test_the_short_form_is_all_ok():
     command = [sys.executable, "-m", "tests.faults", "--quick", "--minutes", str(MINUTES - 5)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60 * MINUTES, check=False)
