@@ -514,7 +514,7 @@ def test_the_list_of_runs(house):
         lines.write("damaged\n[]\n")
     (house.settings.reports / "runs" / "not a day").mkdir()
     page = write_index(house.settings).read_text()
-    row = r'<tr data-t=\d+ data-s=(\w+)><th scope=row><a href="([^"]+)">([^<]+)</a></th><td>(.*?)</td><td></td><td>(.*?)</td>'
+    row = r'<tr data-k=runs data-t=\d+ data-s=(\w+)><th scope=row><a href="([^"]+)">([^<]+)</a></th><td>(.*?)</td><td>(.*?)</td>'
     rows = re.findall(row, page)
     assert [(status, time, words) for status, _, time, _, words in rows][:3] == [
         ("unknown", "15:30", ""),
