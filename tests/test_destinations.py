@@ -481,7 +481,7 @@ def test_without_any_destination_everything_is_printed(tmp_path):
     notifier, note = open_notifier(given)
     assert isinstance(notifier, Console)
     assert note.startswith("No chat is configured")
-    assert pipeline.finish(connect_chat(given), Reading({}), []) == "all seen; 0 messages sent"
+    assert pipeline.finish(connect_chat(given), Reading({}), []) == "all seen; 0 messages printed, no chat is configured"
 
 
 # The page about it
