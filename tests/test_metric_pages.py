@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerting.model.metric import Silence
+from alerting.model.metric import NO_END, Silence
 from alerting.model.verdict import JudgedPoint
 from alerting.reporting import metric_files
 from alerting.reporting.band_chart import band_chart, ticks
@@ -51,10 +51,11 @@ def test_a_row_says_how_the_metric_is(tmp_path):
     with world.store() as store:
         store.add_silence(Silence("views", NOW - timedelta(hours=1), NOW + timedelta(hours=2), "release"))
         store.add_silence(Silence("gaps", NOW + timedelta(hours=1), NOW + timedelta(hours=2), "release"))
+        store.add_silence(Silence("likes", NOW - timedelta(hours=1), NO_END, weekly="Sat 02:00-04:00"))
     found = rows(world.index())
     assert list(found) == ["likes", "gaps", "views"], "what was not judged for days is gone"
     likes, gaps, views = found.values()
-    assert all(words in likes for words in ("anomalous", "4 (−60", "8–12", "12:25", "12:50"))
+    assert all(words in likes for words in ("anomalous", "4 (−60", "8–12", "12:25", "12:50", "silent every week Sat 02:00–04:00"))
     assert all(words in gaps for words in ("no data", "silent from 13:45", "12:15", "12:50"))
     assert all(words in views for words in ("normal", "silent until 14:45", "over a day ago"))
 
@@ -188,6 +189,7 @@ def test_pages_in_russian_have_no_english_left(tmp_path):
     world.incident(NOW - timedelta(days=3), name="messages", closed=NOW - timedelta(days=2))
     world.judged({"likes": 94 * "n" + "aa", "messages": 96 * "n", "views": "um", "views.slices": "nn"})
     with world.store() as store:
+        store.add_silence(Silence("likes", NOW, NO_END, weekly="Sat 02:00-04:00"))
         store.add_silence(Silence("views", NOW, NOW + timedelta(hours=2)))
         store.add_silence(Silence("messages", NOW + timedelta(hours=2), NOW + timedelta(hours=3)))
     world.run(notebook=notebook_as_it_runs())

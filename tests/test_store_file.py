@@ -55,7 +55,7 @@ INSERT INTO episodes VALUES ('views', 'firing', '{"metric": "views", "state": "f
   "value": 40.0, "low": 90.0, "expected": 100.0, "high": 110.0, "score": -6.0, "reason": "", "news": true, "usual": 98.0}}');
 INSERT INTO messages (key, kind, metric, bucket, text, photo, reply_to, state, message_id, changed) VALUES
   ('a', 'opened', 'views', '2026-11-20T12:15:00+00:00', 'said', NULL, '', 'sent', '7', '2026-11-20T12:31:00+00:00'),
-  ('a/p', 'opened', 'views', '2026-11-20T12:15:00+00:00', 'caption', x'89504e47', 'a', 'waiting', '', ''),
+  ('a/picture', 'opened', 'views', '2026-11-20T12:15:00+00:00', 'caption', x'89504e47', 'a', 'waiting', '', ''),
   ('b', 'run failed', 'views', '2026-11-20T12:15:00+00:00', 'too long', NULL, '', 'refused', '', '2026-11-20T12:31:00+00:00'),
   ('c', 'opened', 'likes', '2026-11-20T12:15:00+00:00', 'to say', NULL, '', 'waiting', '', '');
 PRAGMA user_version = 1;
@@ -71,12 +71,12 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
             assert repr(store.judged()[0]) == repr(replace(verdict(), reason="sudden", usual=float("nan")))
             assert store.episodes()["views"].worst == verdict()
             assert repr(store.episodes()["views"]) == repr(Episode("views", EpisodeState.FIRING, opened=AT, worst=verdict()))
-            assert keys(store) == ["c", "a/p"]
+            assert keys(store) == ["c", "a/picture"]
             assert [m.key for m in store.stale(AT + STEP)] == ["c"]
             assert store.counts() == StateCounts(waiting=2, sent=1, refused=1, last_judged=AT)
     with closing(StateStore(path)) as store:
         remember(store, edit("a/e", "a"), edit("c/e", "c"), incidents=[incident()])
-        assert [(m.key, m.text) for m in store.waiting()] == [("c", "changed"), ("a/e", "changed"), ("a/p", "caption")]
+        assert [(m.key, m.text) for m in store.waiting()] == [("c", "changed"), ("a/e", "changed"), ("a/picture", "caption")]
         assert store.incidents() == [incident()]
 
 

@@ -163,7 +163,7 @@ def labels(weeks: int) -> int:
 @click.command()
 @click.option("--turns", default=0, help="Stop after this many requests to the chat (default: never).")
 def listen(turns: int) -> int:
-    """Process button presses and commands at once, until Ctrl-C. Without this they take effect at the next run."""
+    """Process answers at once, until Ctrl-C. Without this, buttons and commands take effect at the next run."""
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")

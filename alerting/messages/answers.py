@@ -98,9 +98,14 @@ def silence_text(silence: Silence, titles: dict[str, str], reader: Audience) -> 
     scope = words["all metrics"] if silence.scope == "*" else title
     until = "" if silence.until >= NO_END else words["until"].format(at=_at(silence.until, reader))
     start = words["from"].format(at=_at(silence.start, reader)) if silence.start > reader.now else ""
-    spans = re.sub("|".join(DAYS), lambda day: WEEKDAYS[reader.language][DAYS.index(day[0])], silence.weekly.lower())
-    weekly = words["weekly"].format(spans=re.sub(r"\s*-\s*", "–", spans)) if spans else ""
-    return Markup(" ").join(filter(None, [scope, plain_line(weekly, MAX_TITLE), start, until]))
+    weekly = plain_line(weekly_words(silence, reader.language), MAX_TITLE)
+    return Markup(" ").join(filter(None, [scope, weekly, start, until]))
+
+
+def weekly_words(silence: Silence, language: str) -> str:
+    """Return the times of a weekly silence: every week Sat 02:00–04:00; "" for one that is not weekly."""
+    spans = re.sub("|".join(DAYS), lambda day: WEEKDAYS[language][DAYS.index(day[0])], silence.weekly.lower())
+    return WORDS[language]["weekly"].format(spans=re.sub(r"\s*-\s*", "–", spans)) if spans else ""
 
 
 def unknown_metric(name: str, metrics: Sequence[Metric], reader: Audience) -> str:

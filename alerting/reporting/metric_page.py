@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, NamedTuple
 
+from alerting.messages.answers import weekly_words
 from alerting.messages.format import NumberFormat, change, duration, percent
 from alerting.messages.words import MONTHS, WEEKDAYS
 from alerting.model.incident import incident_file
@@ -93,7 +94,7 @@ def silence_words(state: MetricState, page: PageContext) -> str:
     if silence.start > page.now:
         return page.text("silent from", at=page.moment(silence.start))
     if not silence.covers(silence.scope, page.now, timedelta(seconds=1)):
-        return page.text("silence planned")
+        return page.text("silent weekly", weekly=weekly_words(silence, page.language))
     is_endless = silence.until - page.now > FAR_FUTURE
     return page.text("silent now") if is_endless else page.text("silent until", at=page.moment(silence.until))
 

@@ -86,7 +86,7 @@ _WORDS = {  # key -> English, Russian
     "silent until": ("silent until {at}", "без сообщений до {at}"),
     "silent from": ("silent from {at}", "без сообщений с {at}"),
     "silent now": ("silent", "без сообщений"),
-    "silence planned": ("silence planned", "запланировано: без сообщений"),
+    "silent weekly": ("silent {weekly}", "без сообщений {weekly}"),
     "sparkline": ("24 h with the expected range; anomalous: {count}", "24 ч с ожидаемым диапазоном; отклонений: {count}"),
     # the page of a metric
     "four weeks": ("Last four weeks", "Последние четыре недели"),
