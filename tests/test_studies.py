@@ -287,7 +287,7 @@ METRICS = [
             SHIPPED,
             {"messages": 2.0, "feed_users": 1.25},
             [
-                (b'adds=False, product="feed",\n', b'width=1.25, adds=False, product="feed",\n'),
+                (b'adds=False, product="feed", slices="alert",\n', b'width=1.25, adds=False, product="feed", slices="alert",\n'),
                 (b'parents=("messenger_users",)', b'width=2, parents=("messenger_users",)'),
             ],
         ),
@@ -420,7 +420,7 @@ def test_the_budget_command_refuses(text, weeks, said):
 def test_a_metric_that_finds_no_drop_is_named():
     smallest = pd.DataFrame({"day, 1 h": {"views": 0.3, "likes": np.nan}, "night, 1 h": {"views": np.nan, "likes": np.nan}})
     views, likes = backtest.blind_metrics(smallest)
-    assert views.startswith("views is BLIND by night: no drop that was tried")
+    assert views.startswith("views is BLIND by night: none of the drops tried")
     assert likes.startswith("likes is BLIND by day and by night")
     assert backtest.blind_metrics(smallest.fillna(0.6)) == []
 
