@@ -138,12 +138,12 @@ def test_the_only_one_that_is_open_needs_no_summary(ctx, bot):
 @pytest.mark.parametrize("by", ["a message", "an edit"])
 def test_what_becomes_critical_rings_at_once(ctx, bot, by):
     send(ctx, NIGHT, message(photo=png()), incidents=[incident()])
-    worse = message(EventKind.WORSENED, "🔴 Likes −60 %", at=NIGHT + HOUR, critical=True)
+    worse = message(EventKind.WORSENED, "🔴 Likes −60 %", at=NIGHT + HOUR, critical=True, photo=png(16))
     edit = replace(worse, key="e", edits=worse.reply_to, reply_to="")
     send(ctx, NIGHT + HOUR, worse if by == "a message" else edit)
     rings = [("🟡 Likes −30 %", False), ("🔴 Likes −60 %", True)]
     assert sounds(bot) == (rings if by == "a message" else rings[1:])
-    assert bot.messages[0].photo == png(), "what was held back keeps its picture"
+    assert bot.messages[0].photo == png(8 if by == "a message" else 16), "what was held back keeps its picture, or has the newest"
     send(ctx, MORNING)
     assert len(bot.messages) == (2 if by == "a message" else 1), "nothing is left for the summary"
 
