@@ -355,7 +355,7 @@ def test_likes_of_one_os_that_fall_are_seen_in_likes_and_in_the_ratio(name):
         table = rows(seed, is_ios, likes=0.4)
         verdict, cause = judge_segments(stand_in, table, calm(table, name), watched=6)
         assert (verdict.status, cause.slice.elements) == (Status.ANOMALOUS, ((("os", "iOS"),),))
-        assert -0.75 < cause.slice.change < -0.4
+        assert -0.75 < cause.slice.change < -0.3  # compared with the total as it is, which fell with it
 
 
 def test_a_slice_has_the_values_of_the_newest_bucket_and_is_normal_once_that_has_recovered():
