@@ -127,7 +127,7 @@ def test_a_half_written_file_loses_nothing(table):
 
 def test_a_file_without_any_series_is_a_failed_run(table):
     table.write(END)
-    with pytest.raises(SourceError, match="has no series"):
+    with pytest.raises(SourceError, match="has no rows below its header"):
         table.run(at(0))
     table.write(END, "orders", "searches")
     table.run(at(0))

@@ -356,6 +356,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
     language, now = reader.language, reader.now
     normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
     last, over = subject.over or normal, subject.over or event.bucket
+    began = subject.since or subject.gap or event.bucket
     is_whole = incident is not None and not incident.reopened and subject.since is not None and subject.context.is_platform
     since = min(member.since for member in incident.members) if is_whole and incident else subject.since
     lost, worst = (subject.member.lost if subject.member else 0.0) or event.episode.lost, subject.worst or event.verdict
@@ -374,5 +375,6 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
         "cause_at": reader.at(cause.at or incident.root.joined, near=normal) if incident and cause and where else "",
         "is_mix": cause is not None and cause.effect == "mix",
         "unsent_since": reader.at(over, near=now),  # of an incident that was not sent before: normal again since
-        "unsent_lasted": duration(over - (subject.since or subject.gap or event.bucket), language),
+        "unsent_lasted": duration(over - began, language),
+        "unsent_began": reader.at(began, near=now),
     }

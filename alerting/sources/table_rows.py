@@ -24,8 +24,10 @@ def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collect
     columns cannot be told, or no cell of one can be read.
     """
     frame, has_semicolons, notes = read_cells(path)
-    if not len(frame):
+    if not len(frame) and not seen:
         raise SourceError(f"{path} cannot be read: it has no rows below its header")
+    if not len(frame):  # all that earlier runs saw has gone
+        return pd.DataFrame({"series": pd.Categorical([]), "at": np.empty(0, "int64"), "value": np.empty(0)}), notes
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
     if not setting and set(TIDY) <= set(frame):
         columns, guessed = TableColumns(("ts",), ("value",), ("series",)), False
