@@ -172,10 +172,6 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     return (time, *(of_day or hours)[:1])
 
 
-def _may_be_hours(cells: pd.Series) -> bool:
-    return bool(pd.to_numeric(cells, errors="coerce").between(0, 24).all())
-
-
 def _may_be_time(cells: pd.Series, name: str) -> bool:
     some = _sample(cells)
     if pd.api.types.is_datetime64_any_dtype(cells):
