@@ -139,7 +139,8 @@ def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
     """Return whether the column has numbers, some of which may be missing."""
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         return bool(cells.notna().any())
-    return _share(to_numbers(_sample(cells), marks)[0]) >= READABLE
+    values, bad = to_numbers(_sample(cells), marks)
+    return bool(values.notna().any() and values.notna().sum() >= READABLE * (values.notna() | bad).sum())
 
 
 def _is_text(cells: pd.Series) -> bool:
