@@ -78,7 +78,8 @@ def find_columns(
     """
     columns = replace(given, time=given.time or _time_columns(frame))
     times = read_times(frame, columns)
-    used, counters = {*columns.time, *columns.value, *columns.series}, {name for name in frame if _counts_rows(frame[name])}
+    used = {*columns.time, *columns.value, *columns.series}
+    counters = {name for name in frame if name not in kept and _counts_rows(frame[name])}
     free = [name for name in frame if name not in used]
     numeric = [name for name in free if name not in counters and _are_numbers(frame[name], marks)]
     if not columns.series and not (columns.value and len(columns.value) == 1 and not times.at.duplicated().any()):
