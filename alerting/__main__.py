@@ -6,6 +6,7 @@ progress; 130 interrupted.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ CLI = {  # module of alerting/cli -> its commands; it is imported at the first u
     "doctor": ["doctor"],
     "init": ["init"],
 }
+PLAIN = str.maketrans({"−": "-", "–": "-", "…": "...", "\u202f": " ", "\u00a0": " ", "≤": "<=", "≥": ">=", "×": "x", "·": "-"})
 MODULES = {command: module for module, declared in CLI.items() for command in declared}
 
 
@@ -205,14 +207,23 @@ def rollup(words: tuple[str, ...]) -> int:
     raise SettingsError("`rollup` makes no tables any more: docs/scale.md has SQL that takes its place")
 
 
+def in_plain_characters(error: UnicodeError) -> tuple[str, int]:
+    """Return what is printed for characters that an encoding lacks: a minus must not become a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "replace").decode("ascii"), error.end
+
+
 def replace_what_cannot_be_printed() -> None:
     """Let both streams print a replacement for a character that their encoding lacks. A closed stream prints nothing."""
     if not (sys.stdout and sys.stderr):  # None: closed by whoever started this process
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    codecs.register_error("plain", in_plain_characters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="plain")
 
 
 def main(arguments: Sequence[str]) -> int:

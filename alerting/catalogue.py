@@ -14,6 +14,7 @@ from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
 from alerting.incidents.grouping import MetricTree
+from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
 from alerting.sources.query import bind
@@ -89,6 +90,10 @@ def _faults_of(
         yield f"rule={metric.rule!r} is no rule: RULE, or one of alerting/detectors"
     if not isinstance(metric.policy, Policy):
         yield f"policy={metric.policy!r} is no Policy(...)"
+    try:
+        check_template(str(metric.dashboard))
+    except ValueError as error:
+        yield f"dashboard={metric.dashboard!r}: it takes {error}"
     if absent := [parent for parent in metric.parents if parent not in names]:
         yield f"parents: no metric {', '.join(absent)}"
     if DAY % metric.step:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from alerting.env_file import read_env_file, read_secret_files
-from alerting.model.dashboard import dashboard_link
+from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError
 from alerting.model.quiet_hours import QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
@@ -156,10 +156,7 @@ def _hook_url(text: str) -> str:
 
 
 def _url_template(text: str) -> str:
-    try:
-        dashboard_link(text, "", datetime.now(UTC), datetime.now(UTC))
-    except (KeyError, IndexError, ValueError):
-        raise ValueError("a URL with no other braces than {start}, {end}, {metric}, {segment} and {slice}") from None
+    check_template(text)
     return _url(text)
 
 

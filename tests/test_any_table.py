@@ -94,6 +94,9 @@ SHAPES = {  # file -> setting, series, step
     "unnamed index": (pd.DataFrame({"n": counts(DAYS)}, DAYS).to_csv(), "time=Unnamed: 0,value=n", {"n"}, DAY),
     "flags": (shape("%Y-%m-%d %H:%M", HOURS, "ts,n,is_odd", lambda n: f"{n},False"), "time=ts,value=n", {"n"}, HOUR),
     "a line for Excel": ("sep=;\n" + shape("%d.%m.%Y").replace(",", ";"), "time=date,value=n", {"n"}, DAY),
+    "a title as wide as the table": ("Report,\n" + shape("%Y-%m-%d") + "Total,9\n", "time=date,value=n", {"n"}, DAY),
+    "years first": (shape("%y-%m-%d %H:%M", HOURS), "time=date,value=n", {"n"}, HOUR),
+    "calendar after tabs": (rentals().replace(",", "\t"), "time=dteday+hr,value=temp+cnt", {"temp", "cnt"}, HOUR),
     "newest first": (table("t,n", HOURS[::-1], lambda at, n: f"{at.timestamp() + 0.25},{n}"), "time=t,value=n", {"n"}, HOUR),
     "two times": (shape("%Y-%m-%d,%Y-%m-%dT%H:%M", HOURS, "day,at,n"), "time=at,value=n", {"n"}, HOUR),
     "labels": (
@@ -162,9 +165,14 @@ def test_the_export_of_a_spreadsheet_in_russian(tmp_path, encoding, separator):
     ("written", "separator", "values"),
     [
         (["1.234,5", "999", "1.000.000"], ";", [1234.5, 999, 1_000_000]),
+        (["1.234.567", "700.007", "1.000.007"], ";", [1_234_567, 700_007, 1_000_007]),
+        (["1.318", "700", "0"], ";", [1318, 700, 0]),
+        (["1.318", "0.5", "700"], ";", [1.318, 0.5, 700]),
+        (["1.318", "1000", "700"], ";", [1.318, 1000, 700]),
         (["1,234.5", "999", "1,000,000"], ";", [1234.5, 999, 1_000_000]),
         (["1,234", "999", "2,345"], ",", [1234, 999, 2345]),
         (["1,234", "999", "2,345"], ";", [1.234, 999, 2.345]),
+        (["-", "n/a", "5", "-", "-"], ";", [5]),
         (["1,2", "0.5", "3"], "\t", [1.2, 0.5, 3]),
         (["12 345", "1\u00a0000\u00a0000", "−7"], ",", [12345, 1_000_000, -7]),
         (["$5", "6 €", "70%"], ",", [5, 6, 70]),
@@ -175,6 +183,17 @@ def test_numbers_as_people_write_them(tmp_path, written, separator, values):
     with (tmp_path / "kpi.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=separator).writerows([["day", "n"], *zip(DAYS.strftime("%Y-%m-%d"), written, strict=False)])
     assert read(TableSource(tmp_path / "kpi.csv"), "n").to_list() == pytest.approx(values)
+
+
+@pytest.mark.parametrize("separator", ";\t")
+def test_thousands_with_dots_beside_decimals_with_commas_and_dates_with_dots(tmp_path, separator):
+    def row(at, n):
+        return f"{at:%d.%m.%Y};0,{n};{f'{n:,}'.replace(',', '.')}".replace(";", separator)
+
+    (tmp_path / "kpi.csv").write_text(table(f"day{separator}rate{separator}visits", DAYS, row))
+    source = TableSource(tmp_path / "kpi.csv")
+    assert read(source, "visits").to_list() == counts(DAYS).tolist()
+    assert read(source, "rate").to_list() == pytest.approx([float(f"0.{n}") for n in counts(DAYS)])
 
 
 def test_a_compressed_file_and_a_parquet_file_with_times_as_its_index(tmp_path):
@@ -221,7 +240,8 @@ def test_longer_steps_than_a_day_are_refused_by_name(tmp_path, step, form, word)
 
 def test_a_column_that_was_watched_stays_though_the_calendar_could_give_it(tmp_path):
     (tmp_path / "kpi.csv").write_text(rentals())
-    assert "holiday" in TableSource(tmp_path / "kpi.csv", seen=frozenset({"holiday"})).steps()
+    seen = frozenset({"holiday", "instant"})
+    assert seen < TableSource(tmp_path / "kpi.csv", seen=seen).steps().keys()
 
 
 def test_from_a_file_to_a_verdict(tmp_path):

@@ -110,6 +110,17 @@ def test_what_a_terminal_cannot_show_is_replaced(words, encoding, tmp_path):
         assert done.stdout or done.stderr
 
 
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("ascii", "-11 % - 745-2,311 ?"), ("latin-1", "-11 % · 745-2,311 ?"), ("utf-8", "−11 % · 745–2,311 ✅")],
+)
+def test_a_minus_stays_one_in_any_terminal(encoding, printed):
+    code = "from alerting.__main__ import *; replace_what_cannot_be_printed(); print('−11 % · 745–2,311 ✅')"
+    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, timeout=60, check=True)
+    assert done.stdout.decode(encoding).rstrip() == printed
+
+
 def test_a_closed_terminal_ends_no_command(tmp_path):
     env = {"PATH": "/usr/bin:/bin", "ALERTING_DATA": str(tmp_path)}
     command = f"exec {shlex.quote(sys.executable)} -m alerting silences >&- 2>&-"

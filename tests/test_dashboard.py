@@ -53,3 +53,9 @@ def test_several_segments_give_each_value_once():
     assert link == "https://x.example/?var-os=iOS&var-os=web&var-city=%D0%9E%D1%80%D1%91%D0%BB&at=1795176900"
     assert parse_segment(spell_segment(elements)) == elements
     assert parse_segment("") == ()
+
+
+def test_a_name_and_a_segment_cannot_leave_their_place_in_the_link():
+    elements = ((("os & co", "a=b;c/д"),),)
+    link = dashboard_link("https://x.example/{metric}?{segment}", "Web/mobile orders?", AT, AT, elements)
+    assert link == "https://x.example/Web%2Fmobile%20orders%3F?os%20%26%20co=a%3Db%3Bc%2F%D0%B4"

@@ -127,11 +127,26 @@ def test_tables_as_they_are_shipped_need_no_change_whatever_the_receiver_is_call
     assert "Nothing has to be changed" in said
 
 
+def test_actions_that_are_not_counted_are_named(house):
+    house.clickhouse.execute("CREATE TABLE own.feed (time DateTime, uid UInt64, action Nullable(String)) ENGINE = Log")
+    house.clickhouse.execute("CREATE TABLE own.chat (time DateTime, uid UInt64, to_id UInt64) ENGINE = Log")
+    assert "no action" not in house.call("init")[1]
+    fill(house.clickhouse, "feed", "time, uid, action", "at, 1, [NULL, 'View', 'view', 'VIEW', 'click'][number % 5 + 1]")
+    code, said, error = house.call("init")
+    assert (code, error) == (0, "")
+    assert "  view is 'view' alone, without " in said
+    assert {"'View'", "'VIEW'"} == set(said.split(" alone, without ")[1].split("\n")[0].split(", "))
+    assert "  no action is like 'like': there are " in said
+    assert "; edit alerting/sql/feed_actions.sql\n" in said
+
+
 def test_tables_that_do_not_fit_are_named(house):
     house.clickhouse.execute("CREATE TABLE own.users (id UInt64, name String) ENGINE = MergeTree ORDER BY id")
     code, _, error = house.call("init")
     assert code == 2
     assert "there is users" in error
+    house.clickhouse.execute("CREATE TABLE own.feed_actions (time DateTime, user_id UInt64, action UInt8) ENGINE = Log")
+    assert "feed_actions: no table has time (a DateTime), user_id, action (a text) or the like" in house.call("init")[1]
     assert "set ALERTING_SOURCE to your ClickHouse" in house.call("init", SOURCE="embedded")[2]
 
 

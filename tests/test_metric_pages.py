@@ -125,6 +125,18 @@ def points(values, **changes):
     return [point._replace(**changes) for point in out]
 
 
+@pytest.mark.parametrize("days", [3, 8, 27])
+def test_labels_of_a_chart_do_not_run_into_each_other(tmp_path, days):
+    world = World(tmp_path, source=TABLE)
+    world.judged({"likes": days * 96 * "n"})
+    world.index()
+    page = (world.reports / "metrics" / "likes.html").read_text()
+    found = [(float(left), words) for left, words in re.findall(r'<text x="([\d.]+)%" y="98%" dx="3">([^<]+)<', page)]
+    assert len(found) >= 2
+    edges = [*(left for left, _ in found[1:]), 100]
+    assert all(left + 1.8 * len(words) < edge for (left, words), edge in zip(found, edges, strict=True))
+
+
 def test_a_chart_keeps_extremes_gaps_and_its_box():
     values = [10.0] * 400
     values[100], values[250] = 4.0, None

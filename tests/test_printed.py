@@ -38,6 +38,9 @@ def test_the_lines_are_aligned_and_coloured_only_on_demand():
     assert re.sub(r"\033\[\d+m", "", coloured) == plain
     assert [line.startswith("  \033[") for line in coloured.splitlines()] == [False, True, False, True]
     assert printed_verdicts({"cells": []}, coloured=False) == ""
+    long = printed_verdicts(notebook(["m" * 180 + "-0123456789a", *ROWS[0][1:]], ROWS[1]), coloured=False)
+    assert max(map(len, long.splitlines())) < 120
+    assert f"  {'m' * 37}…-0123456789a  anomalous" in long, "the end tells long names apart"
 
 
 @pytest.mark.parametrize(("series", "shown"), [(3, 3), (40, 1)])

@@ -34,6 +34,8 @@ def test_nothing_set_is_the_embedded_app_and_the_console():
         ({"CLICKHOUSE_DATABASE": "a.b"}, "a database name"),
         ({"CLICKHOUSE_MEMORY": "much"}, "bytes, or a size such as 500M or 4G"),
         ({"DASHBOARD": "https://bi/?d={day}"}, "no other braces than {start}, {end}, {metric}, {segment} and {slice}"),
+        ({"DASHBOARD": "https://bi/?d={start.day}"}, "no other braces than"),
+        ({"DASHBOARD": "https://bi/?m={metric!r}"}, "no other braces than"),
         ({"SOURCES": "embedded"}, "ALERTING_SOURCES is not a setting (did you mean ALERTING_SOURCE?)"),
         ({"CLICKHOUSE_PASSWORD": "a", "CLICKHOUSE_PASSWORD_FILE": "/b"}, "both set: keep one"),
         ({"CLICKHOUSE_PASSWORD_FILE": "/no/such"}, "cannot be read (FileNotFoundError)"),

@@ -284,6 +284,7 @@ MESSAGES = 'parents=("messenger_users"'  # of the entry of the metric `messages`
         ('parents=("messenger_users",), p', 'parents=("messenger",), p', "parents: no metric messenger"),
         ('parents=("feed_users",), p', 'parents=("ctr",), p', "its parents lead back to itself"),
         (MESSAGES, f"step=timedelta(minutes=7), {MESSAGES}", "step=0:07:00 does not divide a day"),
+        (MESSAGES, f'dashboard="https://bi/{{day}}", {MESSAGES}', "dashboard='https://bi/{day}': it takes a URL with no other"),
         (MESSAGES, f'policy="loud", {MESSAGES}', "policy='loud' is no Policy(...)"),
         (MESSAGES, f'volume="messages", {MESSAGES}', "volume='messages' is not callable"),
         ('count("messages"), RULE', 'lambda counts: counts["messages"], RULE', "slices='alert' needs a count, total or ratio"),

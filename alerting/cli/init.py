@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,7 @@ TABLES = {  # query -> the columns without which no table can be read by it, and
     "feed_actions": (("time", "user_id", "action"), r"feed|action|event|post"),
     "message_actions": (("time", "user_id", "reciever_id"), r"messag|chat|\bdm"),
 }
+KINDS = {"time": " (a DateTime)", "action": " (a text)"}
 SETTINGS = {"feed_actions": "ALERTING_FEED_TABLE", "message_actions": "ALERTING_MESSAGE_TABLE"}
 NUMBERS_SHOWN = 4
 
@@ -53,6 +54,7 @@ class TableProposal:
     actions: Mapping[str, str]
     others: tuple[str, ...] = ()  # tables that would do as well
     codes: tuple[str, ...] = ()  # attributes that are no texts in the table
+    values: tuple[str, ...] = ()  # those of the action, the most frequent first
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -141,15 +143,16 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
             fitting = {chosen: mapped[chosen]} | fitting
         if not fitting:
             advice = f"set {SETTINGS[query]}, or take its metrics out of alerting/metrics.py"
-            click.echo(f"{query}: no table has {', '.join(needed)} or the like: {advice}")
+            names = ", ".join(f"{name}{KINDS.get(name, '')}" for name in needed)
+            click.echo(f"{query}: no table has {names} or the like: {advice}")
             continue
         best = chosen if chosen in fitting else max(fitting, key=lambda table: _fit(table, fitting[table], words))
         taken.add(best)
         others = tuple(table for table in fitting if table != best)
-        actions = _actions(source, best, fitting[best], settings) if "action" in needed and "action" in fitting[best] else {}
+        values = _values(source, best, fitting[best], settings) if "action" in needed and "action" in fitting[best] else []
         columns, types = fitting[best], tables[best]
         codes = tuple(name for name in ATTRIBUTES if name in columns and not re.search("String|Enum", types[columns[name]]))
-        out.append(TableProposal(query, best, columns, actions, others, codes))
+        out.append(TableProposal(query, best, columns, _actions(values), others, codes, tuple(values)))
     if not out:
         names = ", ".join(sorted(tables)[:20]) or "no table that this user may read"
         raise SettingsError(f"init: no table has a time, a user and an action or a receiver: there is {names}")
@@ -157,7 +160,7 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
 
 
 def _columns(types: Mapping[str, str]) -> dict[str, str]:
-    """Return shipped name -> column of the table. A time must be a DateTime; the only one of a table is it, whatever its name."""
+    """Return shipped name -> column of the table. Actions are texts; a time is a DateTime, of any name if it is the only one."""
     lower = {name.lower(): name for name in types}
     out = dict[str, str]()
     for shipped, names in COLUMNS.items():
@@ -165,6 +168,8 @@ def _columns(types: Mapping[str, str]) -> dict[str, str]:
         if shipped == "time":
             times = [name for name, kind in types.items() if "DateTime" in kind]
             known = [name for name in known if name in times] or (times if len(times) == 1 else [])
+        if shipped == "action":
+            known = [name for name in known if re.search("String|Enum", types[name])]
         if known:
             out[shipped] = known[0]
     return out
@@ -174,19 +179,25 @@ def _fit(table: str, columns: Mapping[str, str], words: str) -> tuple[bool, int]
     return bool(re.search(words, table, re.IGNORECASE)), len(columns)
 
 
-def _actions(source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return shipped action -> the table's, of the week before its newest row. Raises SourceError."""
+def _values(source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings) -> list[str]:
+    """Return the actions of the week before the table's newest row, the most frequent first. Raises SourceError."""
     name, time, action = _full_name(table, settings), _quoted(columns["time"]), _quoted(columns["action"])
     found = source.run_sql(
         f"SELECT toString({action}) AS value, count() AS rows FROM {name} "
         f"WHERE {time} >= (SELECT max({time}) FROM {name}) - INTERVAL 7 DAY GROUP BY value ORDER BY rows DESC LIMIT 50",
         table,
     )
-    values, out = [str(value) for value in found["value"]], dict[str, str]()
-    for shipped, pattern in ACTIONS.items():
-        like = [value for value in values if re.search(pattern, value, re.IGNORECASE)]
-        out[shipped] = shipped if shipped in values or not like else like[0]
-    return out
+    return [str(value) for value in found["value"].dropna()]
+
+
+def _actions(values: Sequence[str]) -> dict[str, str]:
+    """Return shipped action -> the table's."""
+    like = {shipped: _alike(shipped, values) for shipped in ACTIONS if values}
+    return {shipped: shipped if shipped in values or not found else found[0] for shipped, found in like.items()}
+
+
+def _alike(shipped: str, values: Sequence[str]) -> list[str]:
+    return [value for value in values if re.search(ACTIONS[shipped], value, re.IGNORECASE)]
 
 
 def _full_name(table: str, settings: Settings) -> str:
@@ -206,6 +217,13 @@ def _show(source: SqlSource, proposal: TableProposal, settings: Settings) -> dic
     for shipped, own in [*proposal.columns.items(), *proposal.actions.items()]:
         if shipped not in (own, "reciever_id"):
             click.echo(f"  {shipped} is {own}")
+    for shipped, own in proposal.actions.items():
+        rest = [value for value in _alike(shipped, proposal.values) if value != own]
+        if own not in proposal.values:
+            there = ", ".join(proposal.values[:8])
+            click.echo(f"  no action is like {shipped!r}: there are {there}; edit alerting/sql/{proposal.query}.sql")
+        elif rest:
+            click.echo(f"  {shipped} is {own!r} alone, without {', '.join(map(repr, rest[:8]))}")
     if proposal.absent:
         click.echo(f"  without {', '.join(proposal.absent)}: root causes go by the other attributes")
     out = dict[Path, str]()

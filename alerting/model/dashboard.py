@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from string import Formatter
 from urllib.parse import quote
 
 from alerting.model.incident import spell_segment
+
+FIELDS = ("start", "end", "metric", "segment", "slice")
+ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+FORM = "a URL with no other braces than {start}, {end}, {metric}, {segment} and {slice}"
 
 
 class LinkTime(datetime):
@@ -26,19 +31,30 @@ class LinkSegment(dict[str, list[str]]):
         return "&".join(f"{prefix}{quote(name)}={quote(value, safe='')}" for name, values in self.items() for value in values)
 
 
+def check_template(template: str) -> None:
+    """Raise ValueError for a template with other braces than those of `FIELDS`."""
+    try:
+        parts = [(name, form, conversion) for _, name, form, conversion in Formatter().parse(template) if name is not None]
+        if any(name not in FIELDS or conversion or (form and name in ("metric", "slice")) for name, form, conversion in parts):
+            raise ValueError
+        dashboard_link(template, "", ANY_TIME, ANY_TIME)
+    except (KeyError, ValueError):
+        raise ValueError(FORM) from None
+
+
 def dashboard_link(
     template: str, metric: str, start: datetime, end: datetime, elements: Iterable[Iterable[tuple[str, str]]] = ()
 ) -> str:
     """Return the link. `start`, `end`: aware UTC. `elements`: conjunctions of (attribute, value), several for a set of segments.
 
-    Raises KeyError, IndexError or ValueError for a template with other braces.
+    Raises ValueError for a template that `check_template` refuses.
     """
     conjunctions = [tuple(pairs) for pairs in elements]
     segment = LinkSegment()
     for name, value in dict.fromkeys(pair for pairs in conjunctions for pair in pairs):
         segment.setdefault(name, []).append(value)
     return template.format(
-        metric=quote(metric),
+        metric=quote(metric, safe=""),
         start=LinkTime.fromtimestamp(start.timestamp(), start.tzinfo),
         end=LinkTime.fromtimestamp(end.timestamp(), end.tzinfo),
         segment=segment,

@@ -22,6 +22,7 @@ DAY, MINUTES_SHOWN = timedelta(days=1), timedelta(days=2)
 CHART_DAYS = 28
 SPARKLINE = {"width": 192, "height": 60, "bins": 96}
 CHART = {"width": 1344, "height": 420, "bins": 336}
+CHARACTER = 1.9  # percent of a chart's width that a character takes on a phone
 MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a page
 FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
 BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # other states look unknown
@@ -186,11 +187,22 @@ def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext)
             incidents.append((begin, round(max(0.3, left(until) - begin), 2), incident_name(story, page)))
     return {
         "paths": paths,
-        "times": [(left(at), words) for at, words in _time_ticks(start, end, page)],
+        "times": _roomy([(left(at), words) for at, words in _time_ticks(start, end, page)]),
         "scale": [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
         "incidents": incidents,
         "label": page.text("chart of", metric=page.title(state.name), count=len(incidents)),
     }
+
+
+def _roomy(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return places and labels, with "" for one that would run into the one before, or over the edge, on a phone."""
+    out, end = list[tuple[float, str]](), 0.0
+    for left, words in labels:
+        until = left + 1 + CHARACTER * len(words)
+        fits = end <= left and until <= 100
+        out.append((left, words if fits else ""))
+        end = until if fits else end
+    return out
 
 
 def _time_ticks(start: int, end: int, page: PageContext) -> list[tuple[datetime, str]]:

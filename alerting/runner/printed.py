@@ -6,6 +6,7 @@ from alerting.model.run import VERDICTS
 from alerting.reporting.failure import Notebook
 
 COLOURS = {"anomalous": 31, "not judged": 31, "missing": 33, "unknown": 90}  # ANSI: red, yellow, grey
+MAX_NAME = 50  # characters of a metric's name
 RIGHT_ALIGNED = {2, 4}  # columns: the value and the change
 
 
@@ -21,6 +22,7 @@ def printed_verdicts(notebook: Notebook, coloured: bool) -> str:
 
 
 def _aligned(rows: list[list[str]], coloured: bool) -> list[str]:
+    rows = [[name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 13]}…{name[-12:]}", *others] for name, *others in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

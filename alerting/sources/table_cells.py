@@ -22,10 +22,12 @@ _TIME = re.compile(
     r"|(\w{3,9},? )?\d{1,2}[-/\s][^\W\d]{3,9}\.?[-/,\s]+\d{2,4}\b"
     r"|(\w{3,9},? )?[^\W\d]{3,9}\.? \d{1,2},? \d{4}|[^\W\d]{3,9}[- ]\d{4}\b)"
 )
+_YEAR_FIRST = r"\d\d-\d\d-\d\d(?!\d)"
 _ZONED = r"(?:\d[Zz]|:\d{2}(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?|T\d{2}[+-]\d{2}(?::?\d{2})?|\s(?:UTC|GMT))\s*$"
 _DAY_AND_MONTH = r"^\s*(\d{1,2})([-/.])(\d{1,2})\2\d{2,4}"
 _BETWEEN_THOUSANDS = r"(?<=\d)[\s'’](?=\d{3}(?!\d))"
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
+_DOTTED_THOUSANDS = r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+"
 
 
 def looks_like_time(text: str) -> bool:
@@ -39,7 +41,10 @@ def is_empty(cells: pd.Series) -> pd.Series:
 
 
 class NumberMarks(NamedTuple):
-    """The decimal mark of a file's numbers, and what separates their thousands ("": nothing does)."""
+    """The decimal mark of a file's numbers, and what separates their thousands ("": nothing does).
+
+    Two dots: the numbers of a column show which of the two they are.
+    """
 
     decimal: str
     thousands: str
@@ -51,18 +56,18 @@ def number_marks(texts: pd.Series, has_semicolons: bool = False) -> NumberMarks:
     Where a text has both marks, the last is the decimal one. A lone comma before three digits separates thousands, unless
     `has_semicolons` separate the columns, as they do where commas mark decimals.
     """
-    numbers = [text for text in map(_plain, texts) if _NUMBER.fullmatch(text)]
+    numbers = [text for text in map(_plain, texts) if _NUMBER.fullmatch(text) and not looks_like_time(text)]
     commas, dots = ([text for text in numbers if mark in text] for mark in ",.")
     both = [text for text in commas if "." in text]
     if both:
         decimal = max(",.", key=lambda mark: sum(text.rindex(mark) > text.index("." if mark == "," else ",") for text in both))
         return NumberMarks(decimal, "." if decimal == "," else ",")
     if not commas:
-        return NumberMarks(".", "." if any(text.count(".") > 1 for text in dots) else "")
+        return NumberMarks(".", "." if any(has_semicolons or text.count(".") > 1 for text in dots) else "")
     if any(text.count(",") > 1 for text in commas):
         return NumberMarks(".", ",")
     if has_semicolons or not all(re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", text) for text in commas):
-        in_thousands = has_semicolons and all(re.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+", text) for text in dots)
+        in_thousands = all(re.fullmatch(_DOTTED_THOUSANDS, text) for text in dots)
         return NumberMarks(",", "." if dots and in_thousands else "")
     return NumberMarks(".", ",")
 
@@ -73,7 +78,7 @@ def to_numbers(cells: pd.Series, marks: NumberMarks) -> tuple[pd.Series, pd.Seri
         return cells.astype("float64"), pd.Series(False, cells.index)
     text = cells.astype("object").astype("str").map(_plain)
     missing = cells.isna() | text.isin(MISSING)
-    if marks.thousands and marks != NumberMarks(".", "."):
+    if marks.thousands and (marks.decimal != marks.thousands or _are_thousands(text)):
         text = text.str.replace(marks.thousands, "", regex=False)
     elif marks.thousands:  # 1.234.567 beside 0.5
         text = text.where(text.str.count(r"\.") < 2, text.str.replace(".", "", regex=False))
@@ -81,6 +86,14 @@ def to_numbers(cells: pd.Series, marks: NumberMarks) -> tuple[pd.Series, pd.Seri
         text = text.str.replace(",", ".", regex=False)
     values = pd.to_numeric(text.where(~missing), errors="coerce").astype("float64")
     return values, values.isna() & ~missing
+
+
+def _are_thousands(text: pd.Series) -> bool:
+    """Return whether dots separate thousands: 1.234.567 beside 700.007, or 1.318 beside 700 and no 1318."""
+    has_dot = text.str.contains(".", regex=False)
+    dotted, others = text[has_dot], pd.to_numeric(text[~has_dot], errors="coerce").abs()
+    is_sure = dotted.str.count(r"\.").max() > 1 or (others.max() > 0 and others.max() < 1000)
+    return bool(is_sure and dotted.str.fullmatch(_DOTTED_THOUSANDS).all())
 
 
 def _plain(text: object) -> str:
@@ -116,6 +129,8 @@ def to_times(cells: pd.Series, order: str = "") -> TimeCells:
     if len(written) and numbers.notna().sum() * 2 >= len(written):
         return _numeric_times(numbers.reindex(codes).set_axis(cells.index))
     text = pd.Series(written, dtype="object").astype("str").str.strip()
+    if not order and _years_lead(text):
+        text = "20" + text
     at = _naive(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce"))
     unclear, other = "", at.isna() & text.str.contains(r"\d")
     if other.any():
@@ -124,6 +139,12 @@ def to_times(cells: pd.Series, order: str = "") -> TimeCells:
     full = (part.reindex(codes).set_axis(cells.index) for part in parts)  # a code of -1 is a missing cell
     at, zoned, dates = full
     return TimeCells(at, zoned.fillna(False).astype(bool), dates.fillna(False).astype(bool), unclear)
+
+
+def _years_lead(text: pd.Series) -> bool:
+    """Return whether dates are written like 26-11-20: the first part is no month, and changes less than the last."""
+    parts = text[text.str.match(_YEAR_FIRST)].str.split("-|[ T]", expand=True)
+    return len(parts) * 2 > len(text) and bool((parts[0] > "12").all()) and parts[0].nunique() < parts[2].nunique()
 
 
 def _naive(at: pd.Series) -> pd.Series:

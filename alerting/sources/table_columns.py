@@ -78,7 +78,8 @@ def find_columns(
     """
     columns = replace(given, time=given.time or _time_columns(frame))
     times = read_times(frame, columns)
-    used, counters = {*columns.time, *columns.value, *columns.series}, {name for name in frame if _counts_rows(frame[name])}
+    used = {*columns.time, *columns.value, *columns.series}
+    counters = {name for name in frame if name not in kept and _counts_rows(frame[name])}
     free = [name for name in frame if name not in used]
     numeric = [name for name in free if name not in counters and _are_numbers(frame[name], marks)]
     if not columns.series and not (columns.value and len(columns.value) == 1 and not times.at.duplicated().any()):
@@ -139,7 +140,8 @@ def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
     """Return whether the column has numbers, some of which may be missing."""
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         return bool(cells.notna().any())
-    return _share(to_numbers(_sample(cells), marks)[0]) >= READABLE
+    values, bad = to_numbers(_sample(cells), marks)
+    return bool(values.notna().any() and values.notna().sum() >= READABLE * (values.notna() | bad).sum())
 
 
 def _is_text(cells: pd.Series) -> bool:
@@ -170,10 +172,6 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
         name for name in frame if name.lower() in HOUR_NAMES and pd.to_numeric(frame[name], errors="coerce").between(0, 24).all()
     ]
     return (time, *(of_day or hours)[:1])
-
-
-def _may_be_hours(cells: pd.Series) -> bool:
-    return bool(pd.to_numeric(cells, errors="coerce").between(0, 24).all())
 
 
 def _may_be_time(cells: pd.Series, name: str) -> bool:

@@ -45,7 +45,7 @@ def read_cells(path: Path) -> TableCells:
         frame = frame.reset_index(drop=pd.api.types.is_integer_dtype(frame.index) and frame.index.name is None)
         return TableCells(frame.rename(columns=str), False, [])
     form = _form(path)
-    options: dict[str, Any] = {"na_values": [""], "dtype": "str" if form.separator == ";" else None}
+    options: dict[str, Any] = {"na_values": [""], "dtype": "str" if form.separator in ";\t" else None}
     if set(TIDY) <= set(form.names) and form.separator == ",":  # only `value` may be missing: a series called NA is a series
         options = {"na_values": {"value": MISSING}, "dtype": {"series": "str", "ts": "str"}}
     with warnings.catch_warnings(record=True) as caught:
@@ -62,7 +62,14 @@ def read_cells(path: Path) -> TableCells:
     if not isinstance(frame.index, pd.RangeIndex):  # rows begin with a number that the header does not name
         frame = frame.reset_index(drop=True)
     frame.columns = [name.removeprefix("#").strip() for name in map(str, frame)]
+    if form.separator in ";\t":
+        frame = frame.apply(_whole_numbers)
     return TableCells(frame, form.separator == ";", [f"{path.name}: {lines}"] if lines else [])
+
+
+def _whole_numbers(cells: pd.Series) -> pd.Series:
+    """Return the texts as numbers where all are whole and none begins with a zero, as codes do."""
+    return pd.to_numeric(cells) if cells.str.fullmatch(r"[-+]?(0|[1-9]\d{0,17})", na=False).all() else cells
 
 
 def _form(path: Path) -> TableForm:
@@ -80,7 +87,8 @@ def _form(path: Path) -> TableForm:
 
     separator, rows = _split([lines[n] for n in filled])
     usual = Counter(map(len, rows)).most_common(1)[0][0]
-    at = next((n for n, row in enumerate(rows) if len(row) == usual or len(row) == usual - 1 > 1), 0)
+    titles = {n for n, row in enumerate(rows) if row[0].strip() and not any(cell.strip() for cell in row[1:])}
+    at = next((n for n, row in enumerate(rows) if len(row) == usual - 1 > 1 or (len(row) == usual and n not in titles)), 0)
     line, names = filled[at], rows[at]
     if _is_data(names):  # the header may be a comment: `# time,value`
         line -= 1
