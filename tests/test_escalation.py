@@ -150,3 +150,34 @@ def test_a_rota_with_bad_rows_is_read_as_far_as_it_can_be(tmp_path):
     assert read_rota(tmp_path / "none.csv", "UTC") == ((), [])
     path.write_bytes(b"\xff\xfe")
     assert "save it as UTF-8 text" in read_rota(path, "UTC")[1][0]
+
+
+def escalated(web):
+    return [call["text_plain"].splitlines()[0] for call in hooked(web) if call["kind"] == "escalated"]
+
+
+def test_the_time_to_take_it_begins_when_the_chat_has_it(ctx, bot, web):
+    live(ctx, -1)
+    bot.fail("500", times=99)
+    for number in range(3):
+        live(ctx, number, alpha="lower")
+    bot.faults.clear()
+    for number in range(3, 5):
+        live(ctx, number, alpha="lower")
+    assert (len(bot.messages), escalated(web)) == (1, [])
+    live(ctx, 5, alpha="lower")
+    assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+def test_what_was_taken_and_comes_again_has_its_own_time(ctx, bot, web):
+    live(ctx, -1)
+    live(ctx, 0, alpha="lower")
+    bot.press(bot.messages[0].id, "take")
+    for number in range(1, 6):
+        live(ctx, number)
+    for number in range(6, 8):
+        live(ctx, number, alpha="lower")
+    (known,) = ctx.store.incidents()
+    assert (known.reopened, known.acknowledged_by, escalated(web)) == (1, "", [])
+    live(ctx, 8, alpha="lower")
+    assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]

@@ -30,6 +30,7 @@ from alerting.messages.format import (
     plain_line,
     plural,
     roughly,
+    segment_words,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident, incident_file
@@ -273,8 +274,7 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
         },
         "segments": [
             {
-                "title": plain_line(title, MAX_SHORT_TITLE),
-                "segment": plain_line(segment, MAX_SHORT_TITLE),
+                "title": plain_line(f"{title} ({segment_words(segment, language)})", MAX_TITLE),
                 "change": roughly(change, language),
                 "buckets": plural(buckets, "bucket", language),
             }

@@ -79,15 +79,20 @@ class Telegram:
     def edit(self, message: Message, message_id: str) -> None:
         """Replace text and buttons of the message with this id; without new buttons it loses its old ones.
 
-        Where both have a picture it is replaced, too; a picture that does not get through leaves the old one. To repeat an edit
-        is harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
+        Where both have a picture it is replaced, too; one that is refused leaves the old one, with a note. To repeat an edit is
+        harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
         """
         number, is_photo = _message_number(message_id), message_id.startswith(_PHOTO_ID)
         if not number:
             raise NotifyError(f"Telegram: {message_id!r} is not the id of a message in this chat", permanent=True)
         fields, photo = {"message_id": number}, message.photo if is_photo else None
-        if photo and self._send_text("editMessageMedia", message, fields, photo).ok:
-            return
+        if photo:
+            response = self._send_text("editMessageMedia", message, fields, photo)
+            if response.ok or response.refused_with("429 "):
+                result("editMessageMedia", response)
+                return
+            if not response.refused_with(r"400 .*not modified"):
+                self.notes.append(f"{message.key}: the old picture stays, for Telegram said: {response.description}")
         method = "editMessageCaption" if is_photo else "editMessageText"
         response = self._send_text(method, message, fields if is_photo else {**NO_PREVIEW, **fields})
         if not response.refused_with(r"400 .*not modified"):

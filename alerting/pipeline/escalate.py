@@ -28,7 +28,7 @@ def escalations(
     roots, silences = MetricTree(metrics).roots, PreviousState(metrics, silences=ctx.store.silences(now))
     for incident in changes.incidents:
         verdicts = newest.get(incident.id, {})
-        told = ctx.store.critical_since(incident.id)
+        told = ctx.store.critical_since(incident.id, _began(incident))
         if not verdicts or told is None or not is_escalation_due(incident, told, ctx.escalate_after, now):
             continue
         if all(is_silent(incident, verdict, silences.silenced) for verdict in verdicts.values()):
@@ -38,6 +38,12 @@ def escalations(
             reader = ctx.audience(now)
             mention = reader.duty or reader.mention(ctx.metric(incident.root.metric).owner)
             yield escalation(incident, entry, now - told, reader, mention)
+
+
+def _began(incident: Incident) -> datetime:
+    """Return when the incident began, or was opened again: who took it, took what was over then."""
+    again = min((max(it.since, it.ended or it.since) for it in incident.affected), default=incident.opened)
+    return again if incident.reopened else incident.opened
 
 
 def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now: datetime) -> bool:

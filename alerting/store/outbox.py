@@ -97,11 +97,11 @@ class Outbox:
         found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
-    def critical_since(self, incident: str) -> datetime | None:
-        # A range scan of the keys, as in `incident_destinations`; the copies for other destinations say the same.
-        sql = "SELECT MIN(created) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent'"
-        prefixes = self._copy_keys(f"{incident}/")
-        found = [at for prefix in prefixes for at in self._file.read(lambda at: at, sql, prefix, prefix + _LAST_CHARACTER)]
+    def critical_since(self, incident: str, since: datetime) -> datetime | None:
+        # A range scan of the keys, as in `incident_destinations`; `changed`: when it was sent, not when it was written.
+        sql = "SELECT MIN(changed) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent' AND changed >= ?"
+        spans = [(prefix, prefix + _LAST_CHARACTER, iso(since)) for prefix in self._copy_keys(f"{incident}/")]
+        found = [at for span in spans for at in self._file.read(lambda at: at, sql, *span)]
         return min(map(datetime.fromisoformat, filter(None, found)), default=None)
 
     def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
