@@ -55,9 +55,8 @@ def named_twice(text: str) -> list[str]:
     """Return the names that a list of metrics has twice."""
     names = []
     for line in lines_of(text):
-        for listed in re.findall(
-            r"(?:Also|Также|Still off|[Nn]ormal|[Вв] норме): ([^·]*)", re.sub(r"\([^)]*\d[^)]*\)", "", line)
-        ):
+        values_left_out = re.sub(r"\([^)]*\d[^)]*\)", "", line)
+        for listed in re.findall(r"(?:Also|Также|Still off|[Nn]ormal|[Вв] норме): ([^·]*)", values_left_out):
             names += [re.sub(r"(:? нет данных|: no data| [\d.,\s]+%?)\s*$", "", name) for name in METRICS_OF_LIST.split(listed)]
     return sorted({name for name in names if names.count(name) > 1})
 
