@@ -181,3 +181,14 @@ def test_what_was_taken_and_comes_again_has_its_own_time(ctx, bot, web):
     assert (known.reopened, known.acknowledged_by, escalated(web)) == (1, "", [])
     live(ctx, 8, alpha="lower")
     assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+def test_a_snooze_puts_it_off(ctx, bot, web):
+    live(ctx, -1)
+    live(ctx, 0, alpha="lower")
+    bot.press(bot.messages[0].id, "snooze")  # at 12:36 for an hour
+    for number in range(1, 7):
+        live(ctx, number, alpha="lower")
+    assert escalated(web) == []
+    live(ctx, 7, alpha="lower")
+    assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]

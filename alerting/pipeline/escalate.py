@@ -29,7 +29,10 @@ def escalations(
     for incident in changes.incidents:
         verdicts = newest.get(incident.id, {})
         told = ctx.store.critical_since(incident.id, _began(incident))
-        if not verdicts or told is None or not is_escalation_due(incident, told, ctx.escalate_after, now):
+        if not verdicts or told is None:
+            continue
+        told = max(told, incident.snoozed_until or told)  # a snooze puts it off
+        if not is_escalation_due(incident, told, ctx.escalate_after, now):
             continue
         if all(is_silent(incident, verdict, silences.silenced) for verdict in verdicts.values()):
             continue
