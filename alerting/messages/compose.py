@@ -142,8 +142,9 @@ def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audien
     """Return the call to whoever is next: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
     facts = {"entry": Markup(entry.split("\n")[0]), "waited": duration(waited, reader.language)}
     text = _text("escalated", reader, facts, owner=mention)
+    again = f"-{incident.reopened}" if incident.reopened else ""
     return Message(
-        f"{incident.id}/escalated/text",
+        f"{incident.id}/escalated{again}/text",
         EventKind.ESCALATED,
         incident.root.metric,
         reader.now,

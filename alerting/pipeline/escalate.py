@@ -1,4 +1,4 @@
-"""Escalate a critical incident that nobody has acknowledged in time: once, by the next route, with a mention."""
+"""Escalate a critical incident that nobody has acknowledged in time: once each time that it opens, by the next route."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def escalations(
             entry = next((m.text for m in messages if m.edits == incident.key), "") or ctx.store.text(incident.key)
             reader = ctx.audience(now)
             mention = reader.duty or reader.mention(ctx.metric(incident.root.metric).owner)
-            yield escalation(incident, entry, now - told, reader, mention)
+            message = escalation(incident, entry, now - told, reader, mention)
+            if not ctx.store.text(message.key):  # it was composed by an earlier run
+                yield message
 
 
 def _began(incident: Incident) -> datetime:
