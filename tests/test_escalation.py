@@ -212,3 +212,8 @@ def test_a_snooze_puts_it_off(ctx, bot, web):
     assert escalated(web) == []
     live(ctx, 7, alpha="lower")
     assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+@pytest.mark.parametrize(("owner", "said"), [("@duty", "@anna"), ("@duty @boss", "@anna @boss"), ("@duty_team", "@duty_team")])
+def test_only_duty_itself_is_who_is_on_call(owner, said):
+    assert Audience("en", "UTC", START, duty="@anna").mention(owner) == said
