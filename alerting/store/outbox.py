@@ -160,7 +160,8 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
         WHERE key = ? AND state IN ('waiting', 'held')"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
         WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO UPDATE
-        SET text = excluded.text, buttons = excluded.buttons, critical = excluded.critical, photo = COALESCE(excluded.photo, photo)
+        SET text = excluded.text, buttons = excluded.buttons, critical = excluded.critical,
+            photo = COALESCE(excluded.photo, photo)
         WHERE messages.edits = excluded.edits AND messages.state = 'waiting'"""
     is_new = "key = ? AND edits = ? AND state = 'waiting'"
     inherit = f"""UPDATE messages SET photo = (SELECT old.photo FROM messages old WHERE old.edits = messages.edits
