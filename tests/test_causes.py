@@ -390,7 +390,7 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
     (opened,) = told[1]
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
-    assert metric_title(stand_in, opened.segment, "en") == "Views, source ads"
+    assert metric_title(stand_in, opened.segment, "en") == "Views (source ads)"
 
 
 def test_a_segment_belongs_to_the_incident_of_its_total_while_that_goes_on():
@@ -415,9 +415,9 @@ def test_a_segment_is_named_in_tables_titles_and_on_pages():
     event = Event(EventKind.OPENED, stand_in.name, BUCKET, found, Episode(stand_in.name), incident)
     assert (member.name, event.name, incident.cells()["metric"]) == ("views source=ads",) * 3
     titles = [metric_title(stand_in, member.segment, language) for language in ("en", "ru")]
-    assert titles == ["Views, source ads", "Просмотры, источник ads"]
+    assert titles == ["Views (source ads)", "Просмотры (источник ads)"]
     page = PageContext("ru", "UTC", BUCKET, {"views": MetricTitle("Просмотры", "count")})
-    assert "Просмотры, источник ads" in incident_page(IncidentStory(incident), page)
+    assert "Просмотры (источник ads)" in incident_page(IncidentStory(incident), page)
     other = replace(found, reason="os=iOS")
     reader = messages.Audience("en", "UTC", BUCKET + timedelta(minutes=21))
     also = messages.MemberContext(stand_in, replace(member, first=other, worst=other), other)
@@ -426,7 +426,7 @@ def test_a_segment_is_named_in_tables_titles_and_on_pages():
     text = messages.compose(
         replace(total, incident=both), messages.MessageContext(METRIC["feed_users"], reader, members=(also,))
     ).text
-    assert "Also: Views, os iOS " in text
+    assert "Also: Views (os iOS) " in text
 
 
 def test_slices_are_watched_as_the_catalogue_says():

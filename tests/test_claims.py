@@ -48,14 +48,15 @@ def number(text: str) -> float:
     return float(text.replace("−", "-")) / 100
 
 
-METRICS_OF_LIST = re.compile(r", (?=[A-ZА-ЯЁ])")  # titles begin with a capital letter, the segment in "Views, source ads" not
+METRICS_OF_LIST = re.compile(r", (?=[A-ZА-ЯЁ])")  # titles begin with a capital letter
 
 
 def named_twice(text: str) -> list[str]:
     """Return the names that a list of metrics has twice."""
     names = []
     for line in lines_of(text):
-        for listed in re.findall(r"(?:Also|Также|Still off|[Nn]ormal|[Вв] норме): ([^·]*)", re.sub(r"\([^)]*\)", "", line)):
+        values_left_out = re.sub(r"\([^)]*\d[^)]*\)", "", line)
+        for listed in re.findall(r"(?:Also|Также|Still off|[Nn]ormal|[Вв] норме): ([^·]*)", values_left_out):
             names += [re.sub(r"(:? нет данных|: no data| [\d.,\s]+%?)\s*$", "", name) for name in METRICS_OF_LIST.split(listed)]
     return sorted({name for name in names if names.count(name) > 1})
 
@@ -199,7 +200,7 @@ def test_a_segment_is_named_wherever_it_is_told_and_its_totals_fall_is_the_total
     story = Story.of(feed, tmp_path, ("views",))
     told = {number: story.run(number) for number in range(14)}
     opened = first([*told[5], *told[6]], EventKind.OPENED)  # an hour has the evidence; two buckets in a row
-    assert words(opened).startswith("🔴 Views, source ads −9")
+    assert words(opened).startswith("🔴 Views (source ads) −9")
     (joined,) = [message for message in told[10] if message.kind is EventKind.WORSENED]
     assert joined.metric == "views"
     edited = [message for message in told[10] if message.edits]
@@ -230,7 +231,7 @@ def test_likes_of_one_os_that_fall_by_half_are_told_within_the_hour(tmp_path):
     told = [(number, message) for number in range(10) for message in story.run(number)]
     number, opened = next((number, message) for number, message in told if message.kind is EventKind.OPENED)
     assert number < 8
-    assert words(opened).startswith(("🔴 Likes, os iOS", "🔴 CTR, os iOS")), words(opened)
+    assert words(opened).startswith(("🔴 Likes (os iOS)", "🔴 CTR (os iOS)")), words(opened)
 
 
 def test_a_handful_carries_no_claim(tmp_path):

@@ -106,6 +106,14 @@ def test_what_is_not_understood_is_answered_with_help(ctx, bot, text, answer):
     assert ctx.store.silences(AFTER) == []
 
 
+def test_a_metric_is_called_by_its_title_as_the_messages_do(ctx, bot):
+    alpha, *others = ctx.metrics
+    ctx = replace(ctx, metrics=[replace(alpha, title={"en": "Feed <users>"}), *others])
+    _, said = ask(ctx, bot, "/silence feed <users> 1d 2h", "/chart Feed <users> 7d")
+    assert [line.split(" until ")[0] for line in said] == ["🔕 Anna: Feed <users>", "🔴 Feed <users> 40 · 12:00–12:15"]
+    assert [silence.scope for silence in ctx.store.silences(AFTER)] == ["alpha"]
+
+
 @pytest.mark.parametrize(
     ("how", "text", "refused"),
     [

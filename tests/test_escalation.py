@@ -18,7 +18,8 @@ from alerting.model.verdict import EventKind, Label
 from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
-from alerting.pipeline.escalate import is_escalation_due
+from alerting.pipeline.advance import StateChange
+from alerting.pipeline.escalate import escalations, is_escalation_due
 from alerting.rota import read_rota
 from alerting.store.state import StateStore
 from tests.ledger import rows
@@ -150,3 +151,69 @@ def test_a_rota_with_bad_rows_is_read_as_far_as_it_can_be(tmp_path):
     assert read_rota(tmp_path / "none.csv", "UTC") == ((), [])
     path.write_bytes(b"\xff\xfe")
     assert "save it as UTF-8 text" in read_rota(path, "UTC")[1][0]
+
+
+def escalated(web):
+    return [call["text_plain"].splitlines()[0] for call in hooked(web) if call["kind"] == "escalated"]
+
+
+def test_the_time_to_take_it_begins_when_the_chat_has_it(ctx, bot, web):
+    live(ctx, -1)
+    bot.fail("500", times=99)
+    for number in range(3):
+        live(ctx, number, alpha="lower")
+    bot.faults.clear()
+    for number in range(3, 5):
+        live(ctx, number, alpha="lower")
+    assert (len(bot.messages), escalated(web)) == (1, [])
+    live(ctx, 5, alpha="lower")
+    assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+@pytest.mark.parametrize("how", ["taken", "escalated"])
+def test_what_comes_again_has_its_own_time(ctx, bot, web, how):
+    live(ctx, -1)
+    live(ctx, 0, alpha="lower")
+    if how == "taken":
+        bot.press(bot.messages[0].id, "take")
+    for number in range(1, 4):
+        live(ctx, number, alpha="lower")
+    before = escalated(web)
+    assert len(before) == (how == "escalated")
+    for number in range(4, 7):
+        live(ctx, number)
+    for number in range(7, 9):
+        live(ctx, number, alpha="lower")
+    (known,) = ctx.store.incidents()
+    assert (known.reopened, known.acknowledged_by, escalated(web)) == (1, "", before)
+    live(ctx, 9, alpha="lower")
+    assert escalated(web) == [*before, "‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+def test_a_run_does_not_show_the_escalation_of_another(ctx):
+    live(ctx, -1)
+    for number in range(2):
+        live(ctx, number, alpha="lower")
+    known, now = ctx.store.incidents(), after(START + 2 * STEP)
+    changes = StateChange(incidents=known)
+    newest = {known[0].id: {"alpha": known[0].root.first}}
+    message, *others = escalations(ctx, changes, newest, [], now)
+    assert (message.kind, others) == (EventKind.ESCALATED, [])
+    ctx.store.commit(Commit(messages=[message]), now)
+    assert [*escalations(ctx, changes, newest, [], now + STEP)] == []
+
+
+def test_a_snooze_puts_it_off(ctx, bot, web):
+    live(ctx, -1)
+    live(ctx, 0, alpha="lower")
+    bot.press(bot.messages[0].id, "snooze")  # at 12:36 for an hour
+    for number in range(1, 7):
+        live(ctx, number, alpha="lower")
+    assert escalated(web) == []
+    live(ctx, 7, alpha="lower")
+    assert escalated(web) == ["‼️ Nobody has taken it for 30\N{NO-BREAK SPACE}min"]
+
+
+@pytest.mark.parametrize(("owner", "said"), [("@duty", "@anna"), ("@duty @boss", "@anna @boss"), ("@duty_team", "@duty_team")])
+def test_only_duty_itself_is_who_is_on_call(owner, said):
+    assert Audience("en", "UTC", START, duty="@anna").mention(owner) == said

@@ -131,8 +131,12 @@ def test_what_is_open_in_the_morning_comes_with_the_summary_and_has_its_picture(
 
 def test_the_only_one_that_is_open_needs_no_summary(ctx, bot):
     send(ctx, NIGHT, message(), incidents=[incident()])
+    send(ctx, NIGHT + HOUR, message(EventKind.RESOLVED, "🟢 Likes: normal again", at=NIGHT + HOUR))
+    send(ctx, NIGHT + 2 * HOUR, message(EventKind.REMINDER, "🟠 Likes still −30 %", at=NIGHT + 2 * HOUR))
     send(ctx, MORNING)
-    assert sounds(bot) == [("🟡 Likes −30 %", True)]
+    assert sounds(bot) == [("🟡 Likes −30 %", True)], "what was said meanwhile is old"
+    send(ctx, MORNING + HOUR, message(EventKind.WORSENED, "🔴 Likes −60 %", at=MORNING + HOUR))
+    assert sounds(bot)[1:] == [("🔴 Likes −60 %", True)]
 
 
 @pytest.mark.parametrize("by", ["a message", "an edit"])

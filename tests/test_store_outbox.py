@@ -90,6 +90,18 @@ def test_an_edit_takes_the_place_of_one_that_waits(store):
     assert (keys(store), store.text("a")) == (["c", "b/e", "a/e3"], "3")
 
 
+def test_an_edit_without_a_picture_keeps_that_of_the_one_whose_place_it_takes(store):
+    remember(store, text("a"))
+    send(store, "a")
+    remember(store, edit("a/e1", "a", "1", photo=PNG))
+    remember(store, edit("a/e2", "a", "2"))
+    remember(store, edit("a/e2", "a", "2 again"))
+    assert [(m.key, m.text, m.photo) for m in store.waiting()] == [("a/e2", "2 again", PNG)]
+    send(store, "a/e2")
+    remember(store, edit("a/e3", "a", "3"))
+    assert [(m.key, m.photo) for m in store.waiting()] == [("a/e3", None)]
+
+
 def test_an_edit_of_what_still_waits_changes_it_in_place(store):
     rows = ((Button("I'm on it", Action.TAKE),),)
     remember(store, text("a"), edit("a/e1", "a", "1", buttons=rows))

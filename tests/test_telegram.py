@@ -227,6 +227,7 @@ def test_a_caption_and_its_picture_are_edited_in_place(bot):
     bot.fail("400", method="editMessageMedia", description="Bad Request: IMAGE_PROCESS_FAILED")
     chat.edit(replace(question("d" * 2000), photo=first), number)
     assert (seen.plain[0], units(seen.plain), seen.photo) == ("d", 1024, second), "the old picture stays"
+    assert ["IMAGE_PROCESS_FAILED" in note for note in chat.notes] == [True], "and that is said"
     assert len(bot.messages) == 1
 
 
@@ -286,6 +287,16 @@ def test_an_edit_that_failed_is_tried_again(bot, kind, details, wait, edits):
     assert (error.permanent, error.retry_after, bot.messages[0].edits) == (False, wait, edits)
     chat.edit(question("b"), number)
     assert (bot.messages[0].plain, bot.messages[0].edits) == ("b", 1)
+
+
+def test_a_new_picture_is_not_lost_when_the_chat_asks_for_a_pause(bot):
+    chat, second = telegram(bot), png(noise=9)
+    number = chat.send(picture())
+    bot.fail("429", method="editMessageMedia", retry_after=7)
+    error = refusal(chat, lambda: chat.edit(replace(picture(), text="b", photo=second), number))
+    assert (error.permanent, error.retry_after, bot.messages[0].edits) == (False, 7.0, 0)
+    chat.edit(replace(picture(), text="b", photo=second), number)
+    assert (bot.messages[0].plain, bot.messages[0].photo, chat.notes) == ("b", second, [])
 
 
 @pytest.mark.parametrize(

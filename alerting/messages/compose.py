@@ -30,6 +30,7 @@ from alerting.messages.format import (
     plain_line,
     plural,
     roughly,
+    segment_words,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident, incident_file
@@ -141,8 +142,9 @@ def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audien
     """Return the call to whoever is next: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
     facts = {"entry": Markup(entry.split("\n")[0]), "waited": duration(waited, reader.language)}
     text = _text("escalated", reader, facts, owner=mention)
+    again = f"-{incident.reopened}" if incident.reopened else ""
     return Message(
-        f"{incident.id}/escalated/text",
+        f"{incident.id}/escalated{again}/text",
         EventKind.ESCALATED,
         incident.root.metric,
         reader.now,
@@ -273,8 +275,7 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
         },
         "segments": [
             {
-                "title": plain_line(title, MAX_SHORT_TITLE),
-                "segment": plain_line(segment, MAX_SHORT_TITLE),
+                "title": plain_line(f"{title} ({segment_words(segment, language)})", MAX_TITLE),
                 "change": roughly(change, language),
                 "buckets": plural(buckets, "bucket", language),
             }

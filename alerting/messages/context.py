@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ class Audience(ClockFormat):
 
     def mention(self, owner: str = "") -> str:
         """Return who is mentioned for a metric of this owner."""
-        return (owner or self.owner).replace("@duty", self.duty or "@duty")
+        return re.sub(r"@duty\b", lambda _: self.duty or "@duty", owner or self.owner)
 
 
 @dataclass(frozen=True)

@@ -318,9 +318,9 @@ def segment_name(
 
 
 def metric_title(metric: Metric, segment: str, language: str) -> str:
-    """Return the title of a metric; of a stand-in with the segment that it is about, such as `os=iOS`: Views, os iOS."""
+    """Return the title of a metric; of a stand-in with the segment that it is about, such as `os=iOS`: Views (os iOS)."""
     title = metric.title_in(language)
-    return f"{title}, {segment_words(segment, language)}" if segment and metric.segments_of else title
+    return f"{title} ({segment_words(segment, language)})" if segment and metric.segments_of else title
 
 
 def segment_words(spelled: str, language: str) -> str:

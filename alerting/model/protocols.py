@@ -216,8 +216,8 @@ class Store(Protocol):
     def was_sent(self, key: str) -> bool:
         """Return whether a destination has accepted its copy of the message with this key."""
 
-    def critical_since(self, incident: str) -> datetime | None:
-        """Return when the first message that was sent of the incident as critical was written; None if there is none."""
+    def critical_since(self, incident: str, since: datetime) -> datetime | None:
+        """Return when the first message of the incident as critical was sent from `since` on; None if there is none."""
 
     def sent_since(self, at: datetime, until: datetime, place: str = "") -> int:
         """Return how many messages and edits were accepted between the two times, by all destinations or by `place`."""

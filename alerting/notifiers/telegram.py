@@ -30,6 +30,7 @@ NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
 _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
 _NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
+_SAME = r"400 .*not modified"
 _PHOTO_ID = "photo-"  # begins the ids of messages with a picture, whose caption is edited
 
 
@@ -79,19 +80,25 @@ class Telegram:
     def edit(self, message: Message, message_id: str) -> None:
         """Replace text and buttons of the message with this id; without new buttons it loses its old ones.
 
-        Where both have a picture it is replaced, too; a picture that does not get through leaves the old one. To repeat an edit
-        is harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
+        Where both have a picture it is replaced, too; one that is refused leaves the old one, with a note. To repeat an edit is
+        harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
         """
         number, is_photo = _message_number(message_id), message_id.startswith(_PHOTO_ID)
         if not number:
             raise NotifyError(f"Telegram: {message_id!r} is not the id of a message in this chat", permanent=True)
-        fields, photo = {"message_id": number}, message.photo if is_photo else None
-        if photo and self._send_text("editMessageMedia", message, fields, photo).ok:
-            return
+        fields, photo, refused = {"message_id": number}, message.photo if is_photo else None, ""
+        if photo:
+            response = self._send_text("editMessageMedia", message, fields, photo)
+            if response.ok or response.refused_with("429 "):
+                result("editMessageMedia", response)
+                return
+            refused = "" if response.refused_with(_SAME) else response.description
         method = "editMessageCaption" if is_photo else "editMessageText"
         response = self._send_text(method, message, fields if is_photo else {**NO_PREVIEW, **fields})
-        if not response.refused_with(r"400 .*not modified"):
+        if not response.refused_with(_SAME):
             result(method, response)
+        if refused:
+            self.notes.append(f"{message.key}: its old picture stays, for Telegram said: {refused}")
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
         """Return presses and commands from update number `since` on, oldest first, refused ones included.

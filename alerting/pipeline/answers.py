@@ -7,6 +7,7 @@ newest judged bucket, and a question is not lost when the process dies. A silenc
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -43,23 +44,24 @@ def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[
 
 def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list[Silence], str]:
     """Return the silence that the command asks for, if it can be set, and the answer."""
-    _, *words = command.text.split()
-    reader, scope = ctx.audience(now), words[0] if words else ""
+    words, reader = command.text.split()[1:], ctx.audience(now)
+    metric, scope, more = find_metric(ctx, words)
     try:
-        length = parse_length(" ".join(words[1:]))
+        length = parse_length(more)
     except ValueError:
         return [], answers.help_text(reader)
-    metric = find_metric(ctx, scope)
     if metric is None and scope.lower() not in ("all", "*"):
         return [], answers.unknown_metric(scope, ctx.metrics, reader)
     silence = Silence(metric.name if metric else "*", now, now + length, "", command.name)
     return [silence], answers.silence_set(silence, ctx.metrics, reader)
 
 
-def find_metric(ctx: RunContext, name: str) -> Metric | None:
-    """Return the metric of this name or title, in any case."""
+def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
+    """Return the metric whose name or title, in any case, begins the words; what was taken for its name; and the rest."""
     names = {title.lower(): metric for metric in ctx.metrics for title in (metric.title_in(ctx.language), metric.name)}
-    return names.get(name.lower())
+    parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
+    known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
+    return next(known, (None, *(parts[-1] if parts else ("", ""))))
 
 
 def answer_questions(ctx: RunContext, now: datetime) -> int:
@@ -108,11 +110,11 @@ def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
 
 def _chart(ctx: RunContext, answer: Message, words: list[str], now: datetime) -> Message:
     """Return the answer with the judged buckets of a metric as a picture: `/chart views 7d`, without a length two days."""
-    reader, metric = ctx.audience(now), find_metric(ctx, words[0] if words else "")
+    reader, (metric, name, more) = ctx.audience(now), find_metric(ctx, words)
     if metric is None:
-        return replace(answer, text=answers.unknown_metric(words[0] if words else "", ctx.metrics, reader))
+        return replace(answer, text=answers.unknown_metric(name, ctx.metrics, reader))
     try:
-        length = min(parse_length(" ".join(words[1:])), MAX_CHART) if words[1:] else metric.chart_span
+        length = min(parse_length(more), MAX_CHART) if more else metric.chart_span
     except ValueError:
         return replace(answer, text=answers.help_text(reader))
     verdicts = ctx.store.judged(metric.name, ctx.store.last_judged().get(metric.name, now) - length)

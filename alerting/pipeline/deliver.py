@@ -109,6 +109,8 @@ def end_quiet_hours(ctx: RunContext, now: datetime) -> None:
         first = [message for message in own if not message.reply_to]
         going_on = [message for message in own if message.incident in open_now and message.kind in OPENING_KINDS]
         if len(first) == 1 and first[0] in going_on:
+            earlier = [message.key for message in own if message.reply_to]  # the entry says how it is now
+            ctx.store.commit(Commit(withdrawn_keys=earlier), now)
             ctx.store.hold((), [first[0].key])
             continue
         summary = addressed_to(digest_message(first, now, ctx.audience(now), "quiet_hours"), destination)

@@ -1,4 +1,4 @@
-"""Escalate a critical incident that nobody has acknowledged in time: once, by the next route, with a mention."""
+"""Escalate a critical incident that nobody has acknowledged in time: once each time that it opens, by the next route."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ def escalations(
     roots, silences = MetricTree(metrics).roots, PreviousState(metrics, silences=ctx.store.silences(now))
     for incident in changes.incidents:
         verdicts = newest.get(incident.id, {})
-        told = ctx.store.critical_since(incident.id)
-        if not verdicts or told is None or not is_escalation_due(incident, told, ctx.escalate_after, now):
+        told = ctx.store.critical_since(incident.id, _began(incident))
+        if not verdicts or told is None:
+            continue
+        told = max(told, incident.snoozed_until or told)  # a snooze puts it off
+        if not is_escalation_due(incident, told, ctx.escalate_after, now):
             continue
         if all(is_silent(incident, verdict, silences.silenced) for verdict in verdicts.values()):
             continue
@@ -37,7 +40,15 @@ def escalations(
             entry = next((m.text for m in messages if m.edits == incident.key), "") or ctx.store.text(incident.key)
             reader = ctx.audience(now)
             mention = reader.duty or reader.mention(ctx.metric(incident.root.metric).owner)
-            yield escalation(incident, entry, now - told, reader, mention)
+            message = escalation(incident, entry, now - told, reader, mention)
+            if not ctx.store.text(message.key):  # it was composed by an earlier run
+                yield message
+
+
+def _began(incident: Incident) -> datetime:
+    """Return when the incident began, or was opened again: who took it, took what was over then."""
+    again = min((max(it.since, it.ended or it.since) for it in incident.affected), default=incident.opened)
+    return again if incident.reopened else incident.opened
 
 
 def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now: datetime) -> bool:

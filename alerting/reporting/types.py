@@ -82,7 +82,7 @@ class PageContext:
         """Return the title of a metric, or of a stand-in: with the segment that it is about, if any."""
         title = self.metric(name.removesuffix(SEGMENTS_SUFFIX)).words
         if segment:
-            return f"{title}, {segment_words(segment, self.language)}"
+            return f"{title} ({segment_words(segment, self.language)})"
         return self.text("segments of", metric=title) if name.endswith(SEGMENTS_SUFFIX) else title
 
     def local(self, instant: datetime) -> datetime:

@@ -97,11 +97,11 @@ class Outbox:
         found = self._file.read(lambda key, sent: (destination_of(key), bool(sent)), sql, *ends, incident)
         return {destination: (destination, True) in found for destination, _ in found}
 
-    def critical_since(self, incident: str) -> datetime | None:
-        # A range scan of the keys, as in `incident_destinations`; the copies for other destinations say the same.
-        sql = "SELECT MIN(created) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent'"
-        prefixes = self._copy_keys(f"{incident}/")
-        found = [at for prefix in prefixes for at in self._file.read(lambda at: at, sql, prefix, prefix + _LAST_CHARACTER)]
+    def critical_since(self, incident: str, since: datetime) -> datetime | None:
+        # A range scan of the keys, as in `incident_destinations`; `changed`: when it was sent, not when it was written.
+        sql = "SELECT MIN(changed) FROM messages WHERE key BETWEEN ? AND ? AND critical AND state = 'sent' AND changed >= ?"
+        spans = [(prefix, prefix + _LAST_CHARACTER, iso(since)) for prefix in self._copy_keys(f"{incident}/")]
+        found = [at for span in spans for at in self._file.read(lambda at: at, sql, *span)]
         return min(map(datetime.fromisoformat, filter(None, found)), default=None)
 
     def sent_recently(self, kind: str, since: datetime, until: datetime, key_part: str = "") -> bool:
@@ -158,16 +158,23 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
     change = """UPDATE messages SET text = ?, buttons = ?, critical = ?, photo = COALESCE(?, photo)
         WHERE key = ? AND state IN ('waiting', 'held')"""
-    overtake = """DELETE FROM messages WHERE edits = ? AND state = 'waiting'
-        AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
-        WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
+        WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO UPDATE
+        SET text = excluded.text, buttons = excluded.buttons, critical = excluded.critical,
+            photo = COALESCE(excluded.photo, photo)
+        WHERE messages.edits = excluded.edits AND messages.state = 'waiting'"""
+    is_new = "key = ? AND edits = ? AND state = 'waiting'"
+    inherit = f"""UPDATE messages SET photo = (SELECT old.photo FROM messages old WHERE old.edits = messages.edits
+        AND old.state = 'waiting' ORDER BY old.photo IS NULL, old.id DESC LIMIT 1) WHERE {is_new} AND photo IS NULL"""
+    overtake = f"""DELETE FROM messages WHERE edits = ? AND state = 'waiting' AND key <> ?
+        AND EXISTS (SELECT 1 FROM messages WHERE {is_new})"""
     for message in messages:
         row = (*to_row(message), iso(at or message.bucket))
         if message.edits:
             yield change, [(message.text, to_json(message.buttons), message.critical, message.photo, message.edits)]
-            yield overtake, [(message.edits, message.key, message.edits)]
             yield insert_edit, [(*row, message.edits)]
+            yield inherit, [(message.key, message.edits)]
+            yield overtake, [(message.edits, message.key, message.key, message.edits)]
         else:
             yield insert, [row]
             if message.kind is EventKind.ASKED:
