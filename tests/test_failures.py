@@ -146,7 +146,7 @@ def test_an_alert_is_printed_on_a_terminal_that_lacks_its_characters(check, enco
     code, printed = check("--at", DURING, **NO_CHAT, encoding=encoding)
     assert code == 0, printed
     assert "Traceback" not in printed
-    assert "? orders ?9" in printed
+    assert "? orders -9" in printed
 
 
 def test_messages_about_slow_tables_are_printed_and_shown(check, tmp_path):

@@ -108,13 +108,16 @@ class Database:
                 try:
                     if damage:
                         self._move_aside(damage)
-                    if self._connection and self._identity() != self._opened:  # nobody else would read what the old file gets
+                    if self._connection is None:
+                        self._create_file()
+                        self._opened = self._identity()  # before it is opened: another process may move the file meanwhile
+                        self._connection = self._open()
+                    if self._identity() != self._opened:  # nobody else would read what the old file gets
                         self._notes.append(
                             f"{self._path} was moved or removed while it was open; it was opened again as it is now."
                         )
                         self.close()
-                    if self._connection is None:
-                        self._connection, self._opened = self._open(), self._identity()
+                        continue
                     with within(self._connection) as db:
                         return work(db)
                 except (sqlite3.Error, OSError) as error:
@@ -131,7 +134,8 @@ class Database:
             return None
         return found.st_dev, found.st_ino
 
-    def _open(self) -> sqlite3.Connection:
+    def _create_file(self) -> None:
+        """Create the file if there is none, for its owner only."""
         if str(self._path) != ":memory:":
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):  # SQLite gives its -wal and -shm the mode of the file
@@ -142,6 +146,8 @@ class Database:
                     mode = os.stat(f"{self._path}{suffix}").st_mode
                     if stat.S_ISREG(mode) and mode & 0o077:
                         os.chmod(f"{self._path}{suffix}", mode & 0o600)
+
+    def _open(self) -> sqlite3.Connection:
         db = self._connect(self._path)
         try:
             with suppress(sqlite3.OperationalError):  # WAL is optional: some network file systems lack it
@@ -226,6 +232,9 @@ class Database:
 
 class ReadOnlyDatabase(Database):
     """A file that is only read: it is never created, migrated, backed up or moved aside."""
+
+    def _create_file(self) -> None:
+        pass
 
     def _open(self) -> sqlite3.Connection:
         return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)

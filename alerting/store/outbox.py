@@ -158,23 +158,22 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
     change = """UPDATE messages SET text = ?, buttons = ?, critical = ?, photo = COALESCE(?, photo)
         WHERE key = ? AND state IN ('waiting', 'held')"""
+    # An earlier edit that waits makes place for the new one, which takes its picture if it has none.
+    set_aside = """UPDATE messages SET key = 'old ' || key WHERE edits = ? AND state = 'waiting'
+        AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
-        WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO UPDATE
-        SET text = excluded.text, buttons = excluded.buttons, critical = excluded.critical,
-            photo = COALESCE(excluded.photo, photo)
-        WHERE messages.edits = excluded.edits AND messages.state = 'waiting'"""
-    is_new = "key = ? AND edits = ? AND state = 'waiting'"
-    inherit = f"""UPDATE messages SET photo = (SELECT old.photo FROM messages old WHERE old.edits = messages.edits
-        AND old.state = 'waiting' ORDER BY old.photo IS NULL, old.id DESC LIMIT 1) WHERE {is_new} AND photo IS NULL"""
-    overtake = f"""DELETE FROM messages WHERE edits = ? AND state = 'waiting' AND key <> ?
-        AND EXISTS (SELECT 1 FROM messages WHERE {is_new})"""
+        WHERE EXISTS (SELECT 1 FROM messages WHERE key = ? AND state = 'sent') ON CONFLICT (key) DO NOTHING"""
+    inherit = """UPDATE messages SET photo = (SELECT old.photo FROM messages old WHERE old.edits = messages.edits
+        AND old.state = 'waiting' AND old.key LIKE 'old %') WHERE key = ? AND state = 'waiting' AND photo IS NULL"""
+    drop = "DELETE FROM messages WHERE edits = ? AND state = 'waiting' AND key LIKE 'old %'"
     for message in messages:
         row = (*to_row(message), iso(at or message.bucket))
         if message.edits:
             yield change, [(message.text, to_json(message.buttons), message.critical, message.photo, message.edits)]
+            yield set_aside, [(message.edits, message.key, message.edits)]
             yield insert_edit, [(*row, message.edits)]
-            yield inherit, [(message.key, message.edits)]
-            yield overtake, [(message.edits, message.key, message.key, message.edits)]
+            yield inherit, [(message.key,)]
+            yield drop, [(message.edits,)]
         else:
             yield insert, [row]
             if message.kind is EventKind.ASKED:
