@@ -144,8 +144,9 @@ def test_the_index_of_three_thousand_runs_and_two_thousand_series_draws_the_firs
     assert page.read_text().count("<tr data-k=metrics") == 2000
     world.run(NOW + timedelta(minutes=15))
     command = [sys.executable, "-c", SPENT, str(tmp_path), NOW.isoformat()]
-    spent, loaded = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    print(f"{spent:.2f} s of the processor for the second index")
+    measured = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    spent, loaded = min(map(json.loads, measured))  # other programs at work only make it longer
+    assert spent < 0.5, "seconds of the processor; about 0.4 s"
     assert page.read_text().count('class="spark"') == MAX_SPARKLINES
     assert {"pandas", "numpy", "matplotlib", "nbconvert", "requests"}.isdisjoint(loaded)
     assert str(NOW + timedelta(minutes=15))[:16] in page.read_text()

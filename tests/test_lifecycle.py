@@ -184,7 +184,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=16, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+TestLife.settings = settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # Single courses, with what is told of them

@@ -403,3 +403,11 @@ def test_shared_cases(capsys, monkeypatch, case, file, zone, days, opened):
     assert "missing" not in out
     if opened is not None:
         assert re.findall(r"(\w+) +opened +\w+ (\S+)", out) == opened
+
+
+def test_the_same_time_yesterday_is_local_time():
+    index = pd.date_range("2026-10-24T20:00Z", "2026-10-26T00:00Z", freq="15min")
+    values = pd.Series(np.arange(len(index), dtype=float), index)
+    noon, night = (datetime.fromisoformat(at) for at in ("2026-10-25T11:00+00:00", "2026-10-25T22:00+00:00"))
+    assert np.isnan(same_time_before(values, noon, 1, "Europe/Berlin")), "10:00Z the day before is not in the data"
+    assert same_time_before(values, night, 1, "Europe/Berlin") == values["2026-10-24T21:00Z"], "25 hours before"

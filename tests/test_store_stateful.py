@@ -384,7 +384,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=45, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=70, stateful_step_count=35, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 
 

@@ -39,25 +39,21 @@ def sources(path, kind="code"):
 
 @pytest.fixture(params=["embedded", "server", "table"])
 def given(request, tmp_path):
-    """Variables that make each kind of source the configured one, the moment its past ends (empty: the newest bucket), notebooks.
-
-    On a server, which has the app's rows, those are executed that read more than the past.
-    """
+    """The variables that make each kind of source the configured one, and the moment its past ends (empty: the newest bucket)."""
     small = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path)}
     if request.param == "embedded":
         now = datetime.now(UTC)  # the notebooks let the app live on to it
         simulate_app(tmp_path / "data" / "app", now, days=30, users=2_000, events_per_day=30_000)
-        return small | {"ALERTING_METRICS": "views,ctr"}, "", NOTEBOOKS
+        return small | {"ALERTING_METRICS": "views,ctr"}, ""
     if request.param == "table":
         kpis(tmp_path / "kpis.csv")
-        return small | {"ALERTING_SOURCE": str(tmp_path / "kpis.csv")}, "", NOTEBOOKS
+        return small | {"ALERTING_SOURCE": str(tmp_path / "kpis.csv")}, ""
     server = request.getfixturevalue("clickhouse")
     loaded(server, request.getfixturevalue("app") / "app")
     (tmp_path / "password").write_text(server.password)
     place = {"ALERTING_SOURCE": server.url, "ALERTING_CLICKHOUSE_DATABASE": "studies", "ALERTING_METRICS": "views"}
     user = {"ALERTING_CLICKHOUSE_USER": server.reader, "ALERTING_CLICKHOUSE_PASSWORD_FILE": str(tmp_path / "password")}
-    chosen = [path for path in NOTEBOOKS if path.stem in ("0.1-history", "2.2-incident")]
-    return small | place | user, END.isoformat(), chosen  # the server's rows end there, whatever the date
+    return small | place | user, END.isoformat()  # the server's rows end there, whatever the date
 
 
 def kpis(path):
@@ -92,10 +88,10 @@ def needs_the_lab():
 
 def test_the_notebooks_execute_on_every_source(given, tmp_path):
     needs_the_lab()
-    variables, at, chosen = given
+    variables, at = given
     small = tmp_path / "notebooks"
     small.mkdir()
-    for path in chosen:
+    for path in NOTEBOOKS:
         notebook = json.loads(path.read_text())
         parameters = next(cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
         parameters["source"] = [_with_values(line, SMALL | {"at": at}) for line in parameters["source"]]
@@ -107,7 +103,7 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
     done = subprocess.run([LAB, "-c", code], cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    for path in chosen:
+    for path in NOTEBOOKS:
         cells = json.loads((tmp_path / "studies" / path.name).read_text())["cells"]
         outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
         assert not [o for o in outputs if o["output_type"] == "error"]

@@ -17,7 +17,7 @@ from tests.faults.leaks import CommandLines, in_files, spellings
 from tests.faults.scenario import Row, Scenario, Task, drawn
 
 AT_ONCE = 2  # a run keeps one core busy
-QUICK_KILLS = 12
+QUICK_KILLS = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
