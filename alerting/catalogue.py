@@ -17,7 +17,7 @@ from alerting.incidents.grouping import MetricTree
 from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
-from alerting.sources.query import bind
+from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"

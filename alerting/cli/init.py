@@ -17,8 +17,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.metric import STEP, Query
 from alerting.model.tables import bucket_text
 from alerting.settings import ROOT, Settings, load_settings
-from alerting.sources.base import SqlSource
-from alerting.sources.query import bind, to_counts
+from alerting.sources.base import SqlSource, bind, to_counts
 
 COLUMNS = {  # column of the shipped queries -> names that it has elsewhere, the likeliest first
     "time": ("time", "event_time", "timestamp", "ts", "datetime", "created_at", "date_time", "event_date_time"),

@@ -22,7 +22,7 @@ from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
-from alerting.sources.query import EPOCH, round_up
+from alerting.sources.base import EPOCH, round_up
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
