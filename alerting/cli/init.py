@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from alerting.catalogue import replace_file
+from alerting.catalogue import write_files
 from alerting.connections import SQL, load_queries, open_source
 from alerting.model.clock import DAY
 from alerting.model.errors import SettingsError
@@ -266,17 +266,11 @@ def _print(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
 
 def _write(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
     """Write queries and settings; those of `.env` that have another value are replaced. Raises SettingsError."""
-    environment = ROOT / ".env"
-    try:
-        for path, text in texts.items():
-            replace_file(path, text.encode())
-        if lines:
-            before = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
-            kept = [line for line in before if line.partition("=")[0].strip() not in lines]
-            after = [*kept, *(f"{name}={table}" for name, table in lines.items())]
-            replace_file(environment, ("\n".join(after) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{error.filename or environment} cannot be written ({error.strerror})") from None
-    for path in [*texts, *([environment] if lines else [])]:
-        click.echo(f"Written: {path.relative_to(ROOT)}")
-    click.echo("`make doctor` checks them." if texts or lines else "Nothing had to be changed.")
+    files = {path: text.encode() for path, text in texts.items()}
+    if lines:
+        environment = ROOT / ".env"
+        before = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
+        kept = [line for line in before if line.partition("=")[0].strip() not in lines]
+        after = [*kept, *(f"{name}={table}" for name, table in lines.items())]
+        files[environment] = ("\n".join(after) + "\n").encode()
+    write_files(files)

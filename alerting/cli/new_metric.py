@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from alerting import metric_values
-from alerting.catalogue import FILE, check_metrics, load_metrics, replace_file, unbound_query
+from alerting.catalogue import FILE, check_metrics, load_metrics, unbound_query, write_files
 from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
@@ -169,7 +169,9 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         click.echo(text)
     click.echo(f"picture: {_draw(settings, history)}\n")
     if write:
-        files = write_catalogue(draft, catalogue)
+        files = {SQL / f"{draft.query}.sql": draft.sql.encode()} if draft.new else {}
+        files[FILE] = catalogue.encode()
+        write_files(files, ": nothing was changed")
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
         click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` shows its false alerts.")
     else:
@@ -366,17 +368,3 @@ def insert_line(source: str, line: str) -> str:
     except SyntaxError:
         raise SettingsError("alerting/metrics.py: the last line of METRICS must end with a comma: add it first") from None
     return text
-
-
-def write_catalogue(draft: MetricDraft, catalogue: str) -> list[Path]:
-    """Write the text of the catalogue, and a new query. Return the files. Raises SettingsError; then no file is changed."""
-    file = SQL / f"{draft.query}.sql"
-    try:
-        if draft.new:
-            replace_file(file, draft.sql.encode())
-        replace_file(FILE, catalogue.encode())
-    except OSError as error:
-        if draft.new:
-            file.unlink(missing_ok=True)
-        raise SettingsError(f"{error.filename or FILE} cannot be written ({error.strerror}): nothing was changed") from None
-    return [file, FILE] if draft.new else [FILE]
