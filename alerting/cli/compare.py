@@ -63,7 +63,12 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     ctx = replace(ctx, metrics=chosen_metrics(ctx, names))
     click.echo(f"reading {days} days of {len(ctx.metrics)} metrics, and the history that the detectors need", err=True)
     past, reading = load_past_of_both(days / 7, until, ctx)
-    compared = compare_sides(past, _replay_progress)
+
+    def announced(side: str) -> Progress:
+        click.echo(f"replaying {side}: {SIDES[side]}", err=True)  # also in a log, where no bar is
+        return data.track(f"replaying {side}")
+
+    compared = compare_sides(past, announced)
     click.echo("\n".join(comparison_lines(compared)))
     if csv:
         try:
@@ -73,12 +78,6 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     for metric, reason in reading.errors.items():
         click.echo(f"{metric} was not compared: {reason}", err=True)
     return 1 if reading.errors else 0
-
-
-def _replay_progress(side: str) -> Progress:
-    """Print which side is replayed, also in a log. Return its progress bar."""
-    click.echo(f"replaying {side}: {SIDES[side]}", err=True)
-    return data.track(f"replaying {side}")
 
 
 def comparison_lines(compared: Comparison) -> Iterator[str]:

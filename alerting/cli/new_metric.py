@@ -152,7 +152,12 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         length = parse_length(step) if step else None
     except ValueError as error:
         raise SettingsError(f"--step {step!r}: {error}") from None
-    draft = draft_metric(name, _read_query(sql), title, length, queries, [metric.name for metric in metrics])
+    try:
+        text = sys.stdin.read() if sql == "-" else Path(sql).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"it cannot be read ({type(error).__name__}): the path of a file, or - for what comes in"
+        raise SettingsError(f"--sql {sql}: {what}") from None
+    draft = draft_metric(name, text, title, length, queries, [metric.name for metric in metrics])
     source, _ = open_source(settings)
     try:
         history = read_history(draft, value, source, datetime.now(UTC), timedelta(minutes=settings.delay), settings.zone)
@@ -165,8 +170,8 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
     check_metrics([*metrics, history.metric], settings.language, queries, slices)
     catalogue = insert_line(FILE.read_text(encoding="utf-8"), line)
 
-    for text in history.lines():
-        click.echo(text)
+    for each in history.lines():
+        click.echo(each)
     click.echo(f"picture: {_draw(settings, history)}\n")
     if write:
         files = {SQL / f"{draft.query}.sql": draft.sql.encode()} if draft.new else {}
@@ -178,14 +183,6 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         click.echo(f"alerting/sql/{draft.query}.sql, " + (f"new:\n\n{draft.sql}" if draft.new else "as it is\n"))
         click.echo(f"alerting/metrics.py, at the end of METRICS:\n\n{line}\nNothing was changed: --write does.")
     return 0
-
-
-def _read_query(path: str) -> str:
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        name = type(error).__name__
-        raise SettingsError(f"--sql {path}: it cannot be read ({name}): the path of a file, or - for what comes in") from None
 
 
 def _draw(settings: Settings, history: DraftHistory) -> Path:
@@ -308,17 +305,12 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
 
     title = {"en": draft.title, "ru": draft.title}
     adds = written.function in ("count", "total") and not is_distinct(draft.sql, written.columns[0])
-    form = _form(written.function, values.dropna())
+    known = values.dropna()
+    form = "count" if written.function in ("count", "total") and ((known == known.round()) & (known >= 0)).all() else "number"
+    if written.function == "ratio" and known.between(0, 1).all():
+        form = "ratio"
     metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds, phase=phase)
     return DraftHistory(metric, written, values, judge_series(metric, values, zone), zone)
-
-
-def _form(function: str, values: pd.Series) -> str:
-    """Return the `form` that fits these values: count, ratio or number."""
-    if function == "ratio":
-        return "ratio" if values.between(0, 1).all() else "number"
-    whole = bool((values == values.round()).all() and (values >= 0).all())
-    return "count" if whole and function in ("count", "total") else "number"
 
 
 def is_distinct(sql: str, column: str) -> bool:

@@ -25,7 +25,7 @@ TIDY = ("series", "ts", "value")  # the columns of a table that is read without 
 SEPARATORS = ";\t|,"  # where two fit, the comma is a mark within numbers
 HEAD = 1 << 16  # bytes that are looked at to find the form of the file
 MAX_CELLS_FOR_MARKS = 20_000  # cells of a column that show how its numbers are written
-MAX_NOTES = 10
+MAX_NOTES, MAX_LEFT_OUT = 10, 12  # in all; names of columns in one
 
 
 def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -62,8 +62,10 @@ def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collect
         cells.left_out((name,), bad & ~bad_row, "it must be a number, or nothing")
         values.append(numbers.to_numpy()[kept])
     if not is_tidy:
+        left_out = f", without {', '.join(columns.left_out[:MAX_LEFT_OUT])}" if columns.left_out else ""
         naive = not (times.zoned | times.dates)[kept].all() and not file_zone
-        notes.insert(0, _columns_note(path, columns, naive))
+        advice = "; its times have no zone and are read as UTC: ALERTING_FILE_ZONE sets another" if naive else ""
+        notes.insert(0, f"{path.name} is read as ALERTING_COLUMNS={columns}{left_out}{advice}")
     if len(notes) > MAX_NOTES:
         notes[MAX_NOTES:] = [f"{path.name}: {len(notes) - MAX_NOTES} more columns have cells that cannot be read"]
     return _one_row_per_value(labels[kept], to_utc(times, labels, zone, file_zone)[kept], columns, values), notes
@@ -104,13 +106,6 @@ class _CheckedCells:
             some = "1 cell" if bad.sum() == 1 else f"{bad.sum()} cells"
             self.notes.append(f"{self.path.name}: {some} of {' + '.join(names)} left out ({where}; {text})")
         return bad
-
-
-def _columns_note(path: Path, columns: TableColumns, naive: bool) -> str:
-    """Return the note that says which columns were taken. `naive`: there are times without a zone, and none is set."""
-    left_out = f", without {', '.join(columns.left_out[:12])}" if columns.left_out else ""
-    zone = "; its times have no zone and are read as UTC: ALERTING_FILE_ZONE sets another" if naive else ""
-    return f"{path.name} is read as ALERTING_COLUMNS={columns}{left_out}{zone}"
 
 
 def _one_row_per_value(labels: pd.Series, at: pd.Series, columns: TableColumns, values: list[np.ndarray]) -> pd.DataFrame:
