@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from alerting.event_calendar import check_calendar, load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
-from alerting.model.quiet_hours import QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
 from alerting.model.schedule import parse_length
@@ -102,11 +100,6 @@ def _context(settings: Settings, metrics: list[Metric], source: Source, store: S
         quiet=replace(settings.quiet_hours, modes={m.name: m.policy.quiet_hours for m in metrics if m.policy.quiet_hours}),
         sent_as="sent" if settings.destinations else PRINTED,
     )
-
-
-def quiet_hours(settings: Settings, metrics: Sequence[Metric]) -> QuietHours:
-    """Return the quiet hours, with what the metrics have of their own."""
-    return replace(settings.quiet_hours, modes={m.name: m.policy.quiet_hours for m in metrics if m.policy.quiet_hours})
 
 
 class _NoSource(BaseSource):

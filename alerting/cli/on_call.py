@@ -25,6 +25,7 @@ from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.model.schedule import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.model.severity import is_critical
+from alerting.model.tables import cell_text
 from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
@@ -59,7 +60,7 @@ def status() -> int:
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
     ends = {name: bucket + steps.get(name, STEP) for name, bucket in judged.items()}
     for end, names in groupby(sorted(ends, key=ends.__getitem__), key=ends.__getitem__):
-        click.echo(f"judged until {_at(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
+        click.echo(f"judged until {cell_text(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
 
     for incident in store.incidents():
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
@@ -92,11 +93,11 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
 def _incident_line(incident: Incident, zone: str) -> str:
     members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
     parts = [
-        f"{members} since {_at(incident.root.since, zone)}",
+        f"{members} since {cell_text(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",
         incident.label.value if incident.label else "",
         "silent until it is resolved" if incident.muted else "",
-        f"silent until {_at(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
+        f"silent until {cell_text(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
         "" if incident.last_notified else "not announced",
     ]
     return "; ".join(filter(None, parts))
@@ -117,13 +118,9 @@ def _print_next_due(
         click.echo("next due: when rows are delivered (none were there at the last run)")
         return False
     overdue = now - due > STEP
-    text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else _at(due, settings.zone)
+    text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else cell_text(due, settings.zone)
     click.echo(f"next due: {text}")
     return overdue
-
-
-def _at(at: datetime, zone: str) -> str:
-    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
 
 
 @click.command()
