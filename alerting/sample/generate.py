@@ -106,7 +106,7 @@ TRAITS = ("place", "gender", "age", "os", "source", "exp_group", "activity", "ha
 def make_population(app: SampleApp, day: int) -> pd.DataFrame:
     """Return everybody who has signed up by that day, in that order, with the index 0, 1, 2 ...
 
-    ATTRIBUTES are as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are relative rates of opening
+    Attributes are as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are relative rates of opening
     each part, `likes` the probability of liking a viewed post, `fate` a uniform number that decides whom an incident hits.
     Each user has one row of random numbers, drawn in order, so adding users does not change earlier ones.
     """

@@ -41,9 +41,6 @@ class BaseSource(Source):
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         raise SourceError(f"{query.name} has no rows: this source runs no SQL")
 
-    def columns(self, name: str) -> dict[str, str]:
-        raise SourceError(f"{name} has no columns: this source runs no SQL")
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -94,11 +91,6 @@ class SqlSource(BaseSource):
         """Return all columns of the query as they come, texts and times too. Raises SourceError."""
         table = self.table(query.name, start, end + query.step)  # `bind` rounds the end up to a whole bucket
         return self.run_sql(bind(query, table, start, end), query.name)
-
-    def columns(self, name: str) -> dict[str, str]:
-        """Return column -> ClickHouse type of the table that the query `name` reads. Raises SourceError."""
-        found = self.run_sql(f"DESCRIBE TABLE {self.table(name)}", name)
-        return dict(zip(found["name"], found["type"], strict=True))
 
 
 # A query and its rows

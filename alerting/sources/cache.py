@@ -67,9 +67,6 @@ class CachedSource:
         """Return the rows from the source: only counts are cached."""
         return self.source.rows(query, start, end)
 
-    def columns(self, name: str) -> dict[str, str]:
-        return self.source.columns(name)
-
     def now(self) -> datetime:
         return self.source.now()
 
