@@ -271,3 +271,6 @@ def _write(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
         after = [*kept, *(f"{name}={table}" for name, table in lines.items())]
         files[environment] = ("\n".join(after) + "\n").encode()
     write_files(files)
+    for path in files:
+        click.echo(f"Written: {path.relative_to(ROOT)}")
+    click.echo("`make doctor` checks them." if files else "Nothing had to be changed.")
