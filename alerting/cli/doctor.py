@@ -70,11 +70,7 @@ def examine(settings: Settings) -> Iterator[CheckResult]:
         yield _check(f"folder {name}", partial(_check_folder, folder, name))
     yield _check("memory", partial(_check_state, settings))
     yield from _check_source(settings)
-    destinations, routes = open_destinations(settings), settings.effective_routes
-    for name in settings.destinations or (DEFAULT_DESTINATION,):  # the default one is the console then
-        yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)  # which sends nothing
-        if name not in routes.places:
-            yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")
+    yield from _check_destinations(settings)
 
 
 def _check(name: str, function: Callable[[], str]) -> CheckResult:
@@ -168,6 +164,15 @@ def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
         newest.append(f"{name}: {bucket_text(rows.index[-1], step, zone)}" if len(rows) else f"{name}: {last}none within a day")
     more = len(newest) - MAX_QUERIES_LISTED
     return ", ".join(newest[:MAX_QUERIES_LISTED]) + (f" and {more} more" if more > 0 else "") + f" ({zone})"
+
+
+def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
+    """Check each configured destination without sending anything, and check that a route leads to it."""
+    destinations, routes = open_destinations(settings), settings.effective_routes
+    for name in settings.destinations or (DEFAULT_DESTINATION,):  # the default one is the console then
+        yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
+        if name not in routes.places:
+            yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")
 
 
 # The drill
