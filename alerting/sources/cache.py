@@ -91,10 +91,7 @@ class CachedSource:
 
     def _fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the counts as if their buckets began at the epoch, as the history cache has them."""
-        about = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
-        about += [query.zone] if query.zone not in ("", "UTC") else []
-        # All that a count depends on: an edited query has a history of its own.
-        key, parts = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32], list[pd.DataFrame]()
+        key, parts = self._key(query), list[pd.DataFrame]()
         start, end = round_up(start, query.step), round_up(end, query.step)
         try:
             span, begin = self.history.cached_span(key), start
@@ -115,6 +112,12 @@ class CachedSource:
         """Return the counts from the source, as if their buckets began at the epoch."""
         counts = self.source.fetch(query, start + query.phase, end + query.phase)
         return counts.set_axis(counts.index - query.phase) if query.phase else counts
+
+    def _key(self, query: Query) -> str:
+        """Return a hash of all that a count depends on: an edited query has a history of its own."""
+        parts = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
+        parts += [query.zone] if query.zone not in ("", "UTC") else []
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _read_cached(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime) -> list[pd.DataFrame]:
         """Return the counts of the window up to the end of the cache. It is compared with the source, and extended backward."""
