@@ -36,10 +36,8 @@ CLI = {  # module of alerting/cli -> its commands; it is imported at the first u
     "demo": ["demo"],
     "compare": ["compare"],
     "new_metric": ["new-metric"],
-    "on_call": ["status", "labels", "retire", "listen"],
-    "silences": ["silence", "silences", "unsilence"],
-    "drill": ["drill"],
-    "doctor": ["doctor"],
+    "on_call": ["status", "labels", "retire", "listen", "silence", "silences", "unsilence"],
+    "doctor": ["drill", "doctor"],
     "init": ["init"],
 }
 PLAIN = str.maketrans({"−": "-", "–": "-", "…": "...", "\u202f": " ", "\u00a0": " ", "≤": "<=", "≥": ">=", "×": "x", "·": "-"})

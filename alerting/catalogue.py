@@ -8,6 +8,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from alerting.incidents.grouping import MetricTree
 from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
-from alerting.sources.query import bind
+from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
@@ -111,9 +112,28 @@ def unbound_query(query: Query) -> str:
     return ""
 
 
-def replace_file(file: Path, content: bytes) -> None:
-    """Replace a file of the catalogue atomically, and keep its permissions. Raises OSError; then the file is as before."""
-    file = file.resolve()  # of a link, the file that it leads to
+def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
+    """Replace files one after the other, each atomically and with its permissions.
+
+    Raises SettingsError, which ends in `outcome`; then every file is as before.
+    """
+    written: dict[Path, bytes | None] = {}  # file -> its content before, None for a new one
+    try:
+        for file, content in contents.items():
+            file = file.resolve()  # of a link, the file that it leads to
+            before = file.read_bytes() if file.exists() else None
+            _replace_file(file, content)
+            written[file] = before
+    except OSError as error:
+        for done, before in written.items():
+            with suppress(OSError):
+                done.unlink() if before is None else _replace_file(done, before)
+        raise SettingsError(f"{error.filename or file} cannot be written ({error.strerror}){outcome}") from None
+
+
+def _replace_file(file: Path, content: bytes) -> None:
+    """Raise OSError where it cannot be done; then the file is as before."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     try:
         temporary.write_bytes(content)

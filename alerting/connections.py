@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from alerting.event_calendar import check_calendar, load_calendar
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
-from alerting.model.quiet_hours import QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
 from alerting.model.schedule import parse_length
@@ -55,63 +53,53 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     notifier, notifier_note = open_notifier(settings, dry_run)
     names = [metric.name for metric in metrics]
     calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
-    source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
     shifts, rota_notes = read_rota(settings.oncall, settings.zone)
+    source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
     notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes, *rota_notes]
-    return RunContext(
-        metrics=metrics,
+    chat = _context(settings, metrics, with_history_cache(source, settings, store, dry_run), store, notifier)
+    return replace(
+        chat,
         queries=load_queries(),
-        source=with_history_cache(source, settings, store, dry_run),
-        store=store,
-        notifier=notifier,
-        zone=settings.zone,
-        language=settings.language,
-        delay=timedelta(minutes=settings.delay),
-        dashboard=settings.dashboard,
-        owner=settings.owner,
-        run_link=settings.run,
-        pages=settings.runs_url,
-        wait=time.sleep,
-        timer=time.perf_counter,
-        notes=tuple(filter(None, notes)),
-        late_rows=timedelta(hours=settings.mutable),
-        judge_limit=JUDGE_SHARE * settings.cell_timeout,
-        calendar=calendar,
-        started=now,
-        quiet=quiet_hours(settings, metrics),
-        escalate_after=parse_length(settings.escalate) if settings.escalate else None,
-        shifts=shifts,
-        daily=settings.daily,
-        sent_as=WOULD_BE_SENT if dry_run else "sent" if settings.destinations else PRINTED,
         slices=load_queries(SQL / "slices"),
         segment_metrics=segment_metrics(metrics),
+        delay=timedelta(minutes=settings.delay),
+        late_rows=timedelta(hours=settings.mutable),
+        judge_limit=JUDGE_SHARE * settings.cell_timeout,
+        started=now,
+        notes=tuple(filter(None, notes)),
+        calendar=calendar,
+        shifts=shifts,
+        escalate_after=parse_length(settings.escalate) if settings.escalate else None,
+        daily=settings.daily,
+        dashboard=settings.dashboard,
+        run_link=settings.run,
+        sent_as=WOULD_BE_SENT if dry_run else chat.sent_as,
     )
 
 
 def connect_chat(settings: Settings) -> RunContext:
     """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError."""
     store = open_store(settings)
-    metrics = load_catalogue(settings, store)
+    return _context(settings, load_catalogue(settings, store), _NoSource(), store, open_notifier(settings)[0])
+
+
+def _context(settings: Settings, metrics: list[Metric], source: Source, store: StateStore, notifier: Notifier) -> RunContext:
+    """Return these connections with what the settings say about every message."""
     return RunContext(
         metrics=metrics,
         queries={},
-        source=_NoSource(),
+        source=source,
         store=store,
-        notifier=open_notifier(settings)[0],
+        notifier=notifier,
         zone=settings.zone,
         language=settings.language,
         owner=settings.owner,
         pages=settings.runs_url,
         wait=time.sleep,
         timer=time.perf_counter,
-        quiet=quiet_hours(settings, metrics),
+        quiet=replace(settings.quiet_hours, modes={m.name: m.policy.quiet_hours for m in metrics if m.policy.quiet_hours}),
         sent_as="sent" if settings.destinations else PRINTED,
     )
-
-
-def quiet_hours(settings: Settings, metrics: Sequence[Metric]) -> QuietHours:
-    """Return the quiet hours, with what the metrics have of their own."""
-    return replace(settings.quiet_hours, modes={m.name: m.policy.quiet_hours for m in metrics if m.policy.quiet_hours})
 
 
 class _NoSource(BaseSource):

@@ -82,20 +82,16 @@ def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:
         raise SetUpError(f"EXTRAS={' '.join(unknown)}: there is {', '.join(EXTRAS)}, or nothing")
     with _one_at_a_time():
         run = ROOT / name
-        chosen = _extras_of(run) if extras is None else [extra for extra in EXTRAS if extra in extras]
+        if extras is None:  # nothing but its stamp file says which an environment has; one that is not complete gets all
+            words = (run / STAMP).read_text().split() if (run / STAMP).is_file() else []
+            extras = words[3].split(",") if len(words) >= 4 else list(EXTRAS)
+        chosen = [extra for extra in EXTRAS if extra in extras]
         more = [f"requirements-{extra}.txt" for extra in chosen]
         _ensure(run, ["requirements.txt", *more], lambda: _make_run(run, more))
         if kind != "run":
             needed = [f"requirements-{extra}.txt" for extra in EXTRAS if kind == "test" or extra in chosen]
             layer, files = ROOT / f"{name}-{kind}", [*needed, f"requirements-{kind}.txt"]
             _ensure(layer, ["requirements.txt", *files], lambda: _make_layer(layer, run, files))
-
-
-def _extras_of(folder: Path) -> "list[str]":
-    """Return the extras of an environment, in which nothing but its stamp file says so; all of one that is not complete."""
-    stamp = folder / STAMP
-    words = stamp.read_text().split() if stamp.is_file() else []
-    return list(EXTRAS) if len(words) < 4 else [extra for extra in EXTRAS if extra in words[3]]
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def ratio(part: str, whole: str, **labels: str) -> Value:
 
 
 def with_labels(labels: dict[str, str], *columns: str) -> tuple[str, ...]:
-    """Return the names of the columns for these labels, as `sources.query.to_counts` writes them."""
+    """Return the names of the columns for these labels, as `sources.base.to_counts` writes them."""
     group = ",".join(f"{name}={labels[name]}" for name in sorted(labels))
     return tuple(f"{column}[{group}]" for column in columns)
 

@@ -354,7 +354,10 @@ def _read_settings(environ: Mapping[str, str] | None, dotenv: Path | None) -> tu
     declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
     texts, secret_faults = read_secret_files(texts, {name for name, f in declared.items() if f.metadata["secret"]})
     faults += secret_faults
-    faults += [f"{name} is not a setting{_suggestion(name, declared)}" for name in sorted(set(texts) - set(declared))]
+    for name in sorted(set(texts) - set(declared)):
+        close = _closest(name, 0.6)
+        advice = f"did you mean {close}?" if close else "`python -m alerting settings` lists them"
+        faults.append(f"{name} is not a setting ({advice})")
     values: dict[str, Any] = {}
     for name, f in declared.items():
         read, default, text = f.metadata["read"], f.metadata["default"], texts.get(name, f.metadata["default"])
@@ -384,16 +387,9 @@ def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict
     Ours begin with ALERTING_. In the file, which is for us, nearly the name of a setting counts as ours, too.
     """
     texts, faults = read_env_file(dotenv or ROOT / ".env")
-    texts = {name: text for name, text in texts.items() if name.startswith(PREFIX) or _misspelt(name)}
+    texts = {name: text for name, text in texts.items() if name.startswith(PREFIX) or _closest(name.replace("-", "_"), 0.87)}
     environment = os.environ if environ is None else environ
     return texts | {name: text for name, text in environment.items() if name.startswith(PREFIX)}, faults
-
-
-def _misspelt(name: str) -> bool:
-    from difflib import get_close_matches
-
-    declared = [PREFIX + f.name.upper() for f in fields(Settings)]
-    return bool(get_close_matches(name.upper().replace("-", "_"), declared, n=1, cutoff=0.87))
 
 
 def _destination_faults(settings: Settings) -> list[str]:
@@ -411,8 +407,9 @@ def _destination_faults(settings: Settings) -> list[str]:
     return faults
 
 
-def _suggestion(name: str, declared: Mapping[str, object]) -> str:
+def _closest(name: str, cutoff: float) -> str:
+    """Return the setting whose name is nearly `name`; "" if there is none."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name.upper(), declared, n=1)
-    return f" (did you mean {close[0]}?)" if close else " (`python -m alerting settings` lists them)"
+    declared = [PREFIX + f.name.upper() for f in fields(Settings)]
+    return next(iter(get_close_matches(name.upper(), declared, n=1, cutoff=cutoff)), "")

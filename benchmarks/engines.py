@@ -21,10 +21,10 @@ from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import Query
 from alerting.model.protocols import Source
+from alerting.sources.base import bind
 from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
-from alerting.sources.query import bind
 from alerting.store.state import StateStore
 from benchmarks.figures import Figure, exponent, timed
 from benchmarks.slices import NOW

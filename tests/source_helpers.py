@@ -19,6 +19,12 @@ WITH = "WITH 0 AS since, 0 AS until, 900 AS step "
 SINCE, UNTIL = int(START.timestamp()), int(START.timestamp()) + 3600
 
 
+def columns(source, name):
+    """Column -> type of the table that the query `name` reads."""
+    found = source.run_sql(f"DESCRIBE TABLE {source.table(name)}", name)
+    return dict(zip(found["name"], found["type"], strict=True))
+
+
 @pytest.fixture(scope="session")
 def events():
     """40,000 events of three days, none of them between 03:00 and 04:00 of the second day; `time` in epoch seconds."""

@@ -27,9 +27,9 @@ from alerting.reporting.incident_page import incident_page
 from alerting.reporting.types import IncidentStory, MetricTitle, PageContext
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.settings import ROOT
+from alerting.sources.base import bind
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
-from alerting.sources.query import bind
 
 SEEDS = range(int(os.environ.get("CAUSE_SEEDS", "10")))
 BUCKET = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.sources.clickhouse import ClickHouseSource
 from tests.servers import PASSWORD, needs, says
-from tests.source_helpers import END, FEED, SINCE, START, WITH
+from tests.source_helpers import END, FEED, SINCE, START, WITH, columns
 from tests.waiting import PATIENCE
 
 ROW = "bucket\tusers\nUInt32\tUInt64\n" + f"{SINCE}\t5\n"
@@ -368,7 +368,7 @@ def test_the_server_s_clock_and_columns(tables):
     source, _ = asking(tables.url)
     assert abs(source.now() - datetime.now(UTC)) < timedelta(minutes=1)
     assert source.now().tzinfo is UTC
-    assert source.columns("feed_actions") | {"action": ""} == {
+    assert columns(source, "feed_actions") | {"action": ""} == {
         "user_id": "UInt32",
         "post_id": "UInt32",
         "action": "",
@@ -376,7 +376,7 @@ def test_the_server_s_clock_and_columns(tables):
         "city": "String",
     }
     with pytest.raises(SourceError, match=r"now app\.nothing"):
-        source.columns("nothing")
+        columns(source, "nothing")
 
 
 def test_a_query_has_an_id_of_its_own_each_time(web):

@@ -334,7 +334,7 @@ def test_the_first_answers_of_a_process_may_come_at_once():
     code = r"""
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from alerting.sources.tsv import decode
+from alerting.sources.clickhouse_answer import decode
 start = threading.Barrier(8)
 body = b"n\tx\nUInt32\tString\n1\ta\n"
 def ask(_):

@@ -24,6 +24,7 @@ from alerting.runner.run import BUSY, INTERRUPTED, OK, RED
 from alerting.settings import PREFIX, RETIRED, Settings, load_settings
 from alerting.sources.clickhouse import ClickHouseSource
 from tests.servers import PASSWORD, needs, needs_clickhouse, needs_make, running_clickhouse
+from tests.source_helpers import columns
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.ru.md"]
@@ -306,7 +307,7 @@ def test_the_rights_of_the_page_are_enough_and_no_more(guarded):
     source = ClickHouseSource(guarded.url, user="alerting", password=PASSWORD, database="app", memory=2**30)
     now = source.now()
     seen = source.fetch(load_queries()["feed_actions"], now - timedelta(hours=2), now + timedelta(hours=1))
-    assert (seen["users"].sum(), "action" in source.columns("feed_actions")) == (7, True)
+    assert (seen["users"].sum(), "action" in columns(source, "feed_actions")) == (7, True)
     for refused in ("INSERT INTO app.feed_actions VALUES (now(), 1, 'like')", "SELECT * FROM other.feed_actions"):
         with pytest.raises(AssertionError):
             guarded.execute(refused, user="alerting")

@@ -19,12 +19,12 @@ import pytest
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.sources.embedded import EmbeddedSource
-from tests.source_helpers import DAY, END, FEED, ROOT, START, WITH, write_parquet
+from tests.source_helpers import DAY, END, FEED, ROOT, START, WITH, columns, write_parquet
 from tests.waiting import PATIENCE, ended, until
 
 
 def test_embedded_columns(embedded):
-    assert embedded.columns("feed_actions")["time"].startswith("Nullable(DateTime64(")
+    assert columns(embedded, "feed_actions")["time"].startswith("Nullable(DateTime64(")
 
 
 def test_only_the_days_of_the_window_are_opened(folder, tmp_path):
@@ -88,10 +88,7 @@ def test_nobodys_config_xml_is_read(folder, tmp_path):
     for place in (tmp_path, tmp_path / ".clickhouse-local"):
         place.mkdir(exist_ok=True)
         (place / "config.xml").write_text("<yandex><path>half")
-    code = (
-        "import sys; from alerting.sources.embedded import EmbeddedSource\n"
-        "print(*EmbeddedSource(sys.argv[1]).columns('feed_actions'))"
-    )
+    code = "import sys; from tests.test_embedded import *\nprint(*columns(EmbeddedSource(sys.argv[1]), 'feed_actions'))"
     done = run_with(code, folder, cwd=tmp_path, HOME=str(tmp_path))
     assert (done.stdout, done.stderr) == ("user_id post_id action time city\n", "")
 
@@ -238,7 +235,7 @@ def test_a_process_whose_parent_was_killed_ends_in_the_middle_of_a_query(folder,
 def test_no_process_file_or_output_is_left_behind(folder, tmp_path, end):
     code = (
         "import sys, gc; from tests.test_embedded import *\n"
-        f"source = EmbeddedSource(sys.argv[1]); source.columns('feed_actions'); {end}; gc.collect(); print(*children())"
+        f"source = EmbeddedSource(sys.argv[1]); columns(source, 'feed_actions'); {end}; gc.collect(); print(*children())"
     )
     done = run_with(code, folder, TMPDIR=str(tmp_path))
     number = "" if end != "pass" else r"\d+"  # it lives until its parent comes to its end

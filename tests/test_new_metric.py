@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from alerting import metric_values
-from alerting.catalogue import FILE
+from alerting.catalogue import FILE, write_files
 from alerting.cli import new_metric
 from alerting.cli.new_metric import WrittenValue, catalogue_line, draft_metric, insert_line, is_distinct, parse_value
 from alerting.connections import load_queries
@@ -130,6 +130,15 @@ def test_the_line_is_written_as_the_others_are():
 def test_a_catalogue_of_another_shape_is_left_alone(source, said):
     with pytest.raises(SettingsError, match=re.escape(said)):
         insert_line(source, "    Metric(),\n")
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path):
+    (tmp_path / "old.sql").write_text("old")
+    (tmp_path / "folder").mkdir()
+    contents = {tmp_path / "old.sql": b"new", tmp_path / "new.sql": b"new", tmp_path / "folder": b"new"}
+    with pytest.raises(SettingsError, match=r"folder cannot be written .*: nothing was changed$"):
+        write_files(contents, ": nothing was changed")
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.sql")} == {"old.sql": "old"}
 
 
 def test_bars():

@@ -16,8 +16,8 @@ from alerting.metrics import METRICS
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.settings import ROOT
+from alerting.sources.base import bind
 from alerting.sources.clickhouse import ClickHouseSource
-from alerting.sources.query import bind
 from tests.servers import PASSWORD, needs_clickhouse, running_cluster
 
 CUT, DAYS = datetime(2026, 12, 1, tzinfo=UTC), 4  # the page's cut, and the days before it that have rows

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerting.cli.silences import silence_span
+from alerting.cli.on_call import silence_span
 from alerting.model.errors import SettingsError
 from alerting.model.metric import NO_END, STEP, Silence
 from alerting.model.schedule import Shift, is_within, on_call, parse_local, parse_week_spans, week_windows

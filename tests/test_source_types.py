@@ -9,7 +9,7 @@ import pytest
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.sources.clickhouse import ClickHouseSource
-from alerting.sources.tsv import decode
+from alerting.sources.clickhouse_answer import decode
 from tests.servers import says
 from tests.source_helpers import END, START, WITH
 

@@ -14,9 +14,9 @@ from pandas.testing import assert_frame_equal
 from alerting.model.errors import SourceError
 from alerting.model.metric import Query
 from alerting.model.protocols import Source
+from alerting.sources.base import bind
 from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
-from alerting.sources.query import bind
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
 from tests.servers import ZONE

@@ -10,8 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from alerting import connections, pipeline
-from alerting.cli.on_call import retire
-from alerting.cli.silences import silence
+from alerting.cli.on_call import retire, silence
 from alerting.metric_values import count
 from alerting.metrics import RULE
 from alerting.model.errors import RunFailed, SettingsError, SourceError

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from alerting import connections, pipeline, studies
-from alerting.backtest import BacktestData, Replay
+from alerting.backtest import BacktestData
 from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
-from alerting.catalogue import replace_file
+from alerting.catalogue import write_files
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric, unknown_metrics
-from alerting.model.run import Reading
 from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
@@ -31,21 +30,35 @@ HOUR = timedelta(hours=1)
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes some ten seconds
 
 
+DAYS = click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
+UNTIL = click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
+
+
+def chosen_metrics(ctx: RunContext, names: Sequence[str]) -> list[Metric]:
+    """Return the metrics of these names; all where there are none. Raises SettingsError for an unknown one."""
+    if error := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
+        raise SettingsError(error)
+    return [metric for metric in ctx.metrics if not names or metric.name in names]
+
+
 @click.command()
-@click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
-@click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
+@DAYS
+@UNTIL
 @click.option("--metric", "names", multiple=True, metavar="NAME", help="Replay only this metric; may be repeated.")
 def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     """Replay the last weeks: incidents and number of messages."""
     ctx = connections.connect(dry_run=True)
-    if error := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
-        raise SettingsError(error)
-    metrics = [metric for metric in ctx.metrics if not names or metric.name in names]
-
+    metrics = chosen_metrics(ctx, names)
     now = pipeline.clock(until) if until else end_of_rows(ctx, metrics, pipeline.clock())
-    replay, reading = _replay(ctx, metrics, now, timedelta(days=days))
-    start, end = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
-    _print_table(f"Incidents from {start} to {end} ({ctx.zone})", replay.local_incidents())
+    end = newest_end(ctx, metrics, now)
+    start = end - timedelta(days=days)
+    with reading_bars(ctx):
+        reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in metrics])
+    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
+    replay = past.replay_all(data.track("replay"))  # as one run
+
+    first, last = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
+    _print_table(f"Incidents from {first} to {last} ({ctx.zone})", replay.local_incidents())
     _print_table("Cost", replay.budget())
     return print_faults(ctx.faults, reading.errors, replay.errors)
 
@@ -77,7 +90,10 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     start, end = (cell_text(at, past.zone) for at in (past.start, past.end))
     _print_table(f"Widths for {text} ({weeks} weeks from {start} to {end}, {past.zone})", plan.table)
     if pinned:
-        click.echo(f"\n{_pinned_line(plan.table.loc[pinned], 'proposed for too' if every else 'left alone without --all')}")
+        table, treated = plan.table.loc[pinned], "proposed for too" if every else "left alone without --all"
+        widths = ", ".join(f"{name} {width:g}" for name, width in table["width now"].items())
+        cost_now = f"{table['a week'].sum():.2g} false alerts a week"
+        click.echo(f"\nPinned by width= in alerting/metrics.py, {treated}: {widths}; {cost_now}")
     click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
     heading = "Drops reported within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
@@ -102,11 +118,6 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _pinned_line(table: pd.DataFrame, treated: str) -> str:
-    widths = ", ".join(f"{name} {width:g}" for name, width in table["width now"].items())
-    return f"Pinned by width= in alerting/metrics.py, {treated}: {widths}; {table['a week'].sum():.2g} false alerts a week"
-
-
 def _write_widths(plan: BudgetPlan, backup: Path) -> str:
     """Write the plan's widths into the catalogue, its present text into `backup`; return what was done and how to undo it.
 
@@ -117,25 +128,9 @@ def _write_widths(plan: BudgetPlan, backup: Path) -> str:
     file = studies.suggest.CATALOGUE
     source = file.read_bytes()
     edited = studies.suggest.with_widths(source, plan.moved, plan.table["width now"].to_dict())
-    try:
-        backup.parent.mkdir(parents=True, exist_ok=True)
-        backup.write_bytes(source)
-        replace_file(file, edited)
-    except OSError as error:
-        raise SettingsError(f"{error.filename or file} cannot be written ({error.strerror}): no width was changed") from None
+    write_files({backup: source, file: edited}, ": no width was changed")
     widths = ", ".join(f"{name} width={width:g}" for name, width in plan.moved.items())
     return f"Written to {file}: {widths}. The next run uses them.\nTo undo: cp {quote(str(backup))} {quote(str(file))}"
-
-
-def _replay(ctx: RunContext, metrics: list[Metric], now: datetime, span: timedelta) -> tuple[Replay, Reading]:
-    """Read the `span` before the newest closed bucket, and replay it as one run."""
-    end = newest_end(ctx, metrics, now)
-    start = end - span
-    due = [buckets_between(metric, start, end) for metric in metrics]
-    with reading_bars(ctx):
-        reading = pipeline.read(ctx, due)
-    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
-    return past.replay_all(data.track("replay")), reading
 
 
 def _print_table(title: str, frame: pd.DataFrame) -> None:

@@ -16,11 +16,12 @@ import pandas as pd
 
 from alerting import connections, detectors
 from alerting.backtest.replay import WEEK, BacktestData, Progress, Replay, is_found, replay_judged
+from alerting.cli.backtest import DAYS, UNTIL, chosen_metrics
 from alerting.detectors.auto import AutoDetector, Chosen
 from alerting.incidents.grouping import update_incidents
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident
-from alerting.model.metric import Metric, unknown_metrics
+from alerting.model.metric import Metric
 from alerting.model.run import Reading
 from alerting.model.tables import percent_change
 from alerting.model.verdict import Label
@@ -46,8 +47,8 @@ SIDES = {
 
 
 @click.command()
-@click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
-@click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
+@DAYS
+@UNTIL
 @click.option("--metric", "names", multiple=True, metavar="NAME", help="Compare only this metric; may be repeated.")
 @click.option("--csv", default="", metavar="FILE", help="Also write the moments to this file.")
 def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
@@ -59,13 +60,15 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     if days < 1:
         raise SettingsError(f"--days {days}: compare at least one day")
     ctx = connections.connect(dry_run=True)
-    if unknown := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
-        raise SettingsError(unknown)
-    ctx = replace(ctx, metrics=[metric for metric in ctx.metrics if not names or metric.name in names])
-
+    ctx = replace(ctx, metrics=chosen_metrics(ctx, names))
     click.echo(f"reading {days} days of {len(ctx.metrics)} metrics, and the history that the detectors need", err=True)
     past, reading = load_past_of_both(days / 7, until, ctx)
-    compared = compare_sides(past, _replay_progress)
+
+    def announced(side: str) -> Progress:
+        click.echo(f"replaying {side}: {SIDES[side]}", err=True)  # also in a log, where no bar is
+        return data.track(f"replaying {side}")
+
+    compared = compare_sides(past, announced)
     click.echo("\n".join(comparison_lines(compared)))
     if csv:
         try:
@@ -75,12 +78,6 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     for metric, reason in reading.errors.items():
         click.echo(f"{metric} was not compared: {reason}", err=True)
     return 1 if reading.errors else 0
-
-
-def _replay_progress(side: str) -> Progress:
-    """Print which side is replayed, also in a log. Return its progress bar."""
-    click.echo(f"replaying {side}: {SIDES[side]}", err=True)
-    return data.track(f"replaying {side}")
 
 
 def comparison_lines(compared: Comparison) -> Iterator[str]:
@@ -193,7 +190,12 @@ class Comparison:
         """Return the row of incidents that are one moment. The new side's worst incident leads, else the old one's."""
         zone = self.new.past.zone
         by_side = {side: [incident for told, incident in group if told == side] for side in (OLD, NEW)}
-        lead = max(by_side[NEW] or by_side[OLD], key=lambda incident: abs(_worst_score(incident)))
+
+        def worst_score(incident: Incident) -> float:
+            score = (incident.root.worst or incident.root.first).score
+            return abs(score) if score == score else 0.0  # a gap has none
+
+        lead = max(by_side[NEW] or by_side[OLD], key=worst_score)
         members = [lead.root, *(member for incident in (lead, *(it for _, it in group)) for member in incident.members)]
         first = {side: _local(ours[0].opened, zone) if ours else pd.NaT for side, ours in by_side.items()}
         ends = [incident.closed for _, incident in group]
@@ -267,12 +269,6 @@ def _totals(one: Review) -> dict[str, float]:
         "missed": len(one.truths) - found,
         "false": sum(incident.label is Label.FALSE_ALARM for incident in one.replayed),
     }
-
-
-def _worst_score(incident: Incident) -> float:
-    """Return the score in the root's worst bucket; 0 for a gap, which has none."""
-    score = (incident.root.worst or incident.root.first).score
-    return score if score == score else 0.0
 
 
 def _local(at: datetime, zone: str) -> pd.Timestamp:

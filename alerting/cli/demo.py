@@ -87,13 +87,13 @@ def demo() -> int:
 def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedIncident]) -> WatchSegments:
     """Return a function that checks segments as a live run does, but only once an hour, where a planted incident hits one."""
 
-    def is_checked(verdict: Verdict) -> bool:
-        hit = [incident for incident in planted if incident.slice and verdict.metric in incident.metrics]
-        in_time = any(incident.start <= verdict.bucket <= incident.end + AFTER for incident in hit)
-        return in_time and verdict.bucket.minute == 0 and verdict.status is Status.NORMAL
-
     def watch(verdicts: Sequence[Verdict]) -> SegmentResult:
-        checked = [verdict for verdict in verdicts if is_checked(verdict)]
+        checked = []
+        for verdict in verdicts:
+            hit = [incident for incident in planted if incident.slice and verdict.metric in incident.metrics]
+            in_time = any(incident.start <= verdict.bucket <= incident.end + AFTER for incident in hit)
+            if in_time and verdict.bucket.minute == 0 and verdict.status is Status.NORMAL:
+                checked.append(verdict)
         rows = request_segments(ctx, [DueBuckets(ctx.metric(v.metric), v.bucket, v.bucket) for v in checked])
         return watch_segments(ctx, checked, replace(reading, slices=rows, incomplete={}))
 

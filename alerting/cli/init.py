@@ -10,15 +10,14 @@ from pathlib import Path
 
 import click
 
-from alerting.catalogue import replace_file
-from alerting.connections import SQL, load_queries, open_source
+from alerting.catalogue import write_files
+from alerting.connections import SQL, load_queries, open_source, source_tables
 from alerting.model.clock import DAY
 from alerting.model.errors import SettingsError
 from alerting.model.metric import STEP, Query
 from alerting.model.tables import bucket_text
 from alerting.settings import ROOT, Settings, load_settings
-from alerting.sources.base import SqlSource
-from alerting.sources.query import bind, to_counts
+from alerting.sources.base import SqlSource, bind, to_counts
 
 COLUMNS = {  # column of the shipped queries -> names that it has elsewhere, the likeliest first
     "time": ("time", "event_time", "timestamp", "ts", "datetime", "created_at", "date_time", "event_date_time"),
@@ -108,7 +107,7 @@ def init(write: bool) -> int:
     try:
         for proposal in propose(source, settings):
             texts |= _show(source, proposal, settings)
-            if proposal.table != configured(settings, proposal.query):
+            if proposal.table != source_tables(settings)[proposal.query]:
                 lines[SETTINGS[proposal.query]] = proposal.table
     finally:
         source.close()
@@ -117,11 +116,6 @@ def init(write: bool) -> int:
     else:
         _print(texts, lines)
     return 0
-
-
-def configured(settings: Settings, query: str) -> str:
-    """Return the table that the settings name for one of the shipped queries."""
-    return settings.feed_table if query == "feed_actions" else settings.message_table
 
 
 def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
@@ -138,7 +132,7 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
     for query, (needed, words) in TABLES.items():
         mapped = {table: _columns(types) for table, types in tables.items() if table not in taken and not table.startswith(".")}
         fitting = {table: columns for table, columns in mapped.items() if set(needed) <= columns.keys()}
-        chosen = configured(settings, query)
+        chosen = source_tables(settings)[query]
         if chosen in mapped and set(needed) - {"reciever_id"} <= mapped[chosen].keys():  # no query uses the receiver
             fitting = {chosen: mapped[chosen]} | fitting
         if not fitting:
@@ -146,13 +140,15 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
             names = ", ".join(f"{name}{KINDS.get(name, '')}" for name in needed)
             click.echo(f"{query}: no table has {names} or the like: {advice}")
             continue
-        best = chosen if chosen in fitting else max(fitting, key=lambda table: _fit(table, fitting[table], words))
+        named = [table for table in fitting if re.search(words, table, re.IGNORECASE)]
+        best = chosen if chosen in fitting else max(named or fitting, key=lambda table: len(fitting[table]))
         taken.add(best)
-        others = tuple(table for table in fitting if table != best)
-        values = _values(source, best, fitting[best], settings) if "action" in needed and "action" in fitting[best] else []
         columns, types = fitting[best], tables[best]
+        has_actions = "action" in needed and "action" in columns
+        actions, values = _find_actions(source, best, columns, settings) if has_actions else ({}, [])
+        others = tuple(table for table in fitting if table != best)
         codes = tuple(name for name in ATTRIBUTES if name in columns and not re.search("String|Enum", types[columns[name]]))
-        out.append(TableProposal(query, best, columns, _actions(values), others, codes, tuple(values)))
+        out.append(TableProposal(query, best, columns, actions, others, codes, tuple(values)))
     if not out:
         names = ", ".join(sorted(tables)[:20]) or "no table that this user may read"
         raise SettingsError(f"init: no table has a time, a user and an action or a receiver: there is {names}")
@@ -175,25 +171,25 @@ def _columns(types: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _fit(table: str, columns: Mapping[str, str], words: str) -> tuple[bool, int]:
-    return bool(re.search(words, table, re.IGNORECASE)), len(columns)
+def _find_actions(
+    source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings
+) -> tuple[dict[str, str], list[str]]:
+    """Return shipped action -> the table's, and the actions of the week before the table's newest row, the most frequent first.
 
-
-def _values(source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings) -> list[str]:
-    """Return the actions of the week before the table's newest row, the most frequent first. Raises SourceError."""
+    Raises SourceError.
+    """
     name, time, action = _full_name(table, settings), _quoted(columns["time"]), _quoted(columns["action"])
     found = source.run_sql(
         f"SELECT toString({action}) AS value, count() AS rows FROM {name} "
         f"WHERE {time} >= (SELECT max({time}) FROM {name}) - INTERVAL 7 DAY GROUP BY value ORDER BY rows DESC LIMIT 50",
         table,
     )
-    return [str(value) for value in found["value"].dropna()]
-
-
-def _actions(values: Sequence[str]) -> dict[str, str]:
-    """Return shipped action -> the table's."""
-    like = {shipped: _alike(shipped, values) for shipped in ACTIONS if values}
-    return {shipped: shipped if shipped in values or not found else found[0] for shipped, found in like.items()}
+    values = [str(value) for value in found["value"].dropna()]
+    actions = dict[str, str]()
+    for shipped in ACTIONS if values else ():
+        alike = _alike(shipped, values)
+        actions[shipped] = shipped if shipped in values or not alike else alike[0]
+    return actions, values
 
 
 def _alike(shipped: str, values: Sequence[str]) -> list[str]:
@@ -267,17 +263,14 @@ def _print(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
 
 def _write(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
     """Write queries and settings; those of `.env` that have another value are replaced. Raises SettingsError."""
-    environment = ROOT / ".env"
-    try:
-        for path, text in texts.items():
-            replace_file(path, text.encode())
-        if lines:
-            before = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
-            kept = [line for line in before if line.partition("=")[0].strip() not in lines]
-            after = [*kept, *(f"{name}={table}" for name, table in lines.items())]
-            replace_file(environment, ("\n".join(after) + "\n").encode())
-    except OSError as error:
-        raise SettingsError(f"{error.filename or environment} cannot be written ({error.strerror})") from None
-    for path in [*texts, *([environment] if lines else [])]:
+    files = {path: text.encode() for path, text in texts.items()}
+    if lines:
+        environment = ROOT / ".env"
+        before = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
+        kept = [line for line in before if line.partition("=")[0].strip() not in lines]
+        after = [*kept, *(f"{name}={table}" for name, table in lines.items())]
+        files[environment] = ("\n".join(after) + "\n").encode()
+    write_files(files)
+    for path in files:
         click.echo(f"Written: {path.relative_to(ROOT)}")
-    click.echo("`make doctor` checks them." if texts or lines else "Nothing had to be changed.")
+    click.echo("`make doctor` checks them." if files else "Nothing had to be changed.")

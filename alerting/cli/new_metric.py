@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from alerting import metric_values
-from alerting.catalogue import FILE, check_metrics, load_metrics, replace_file, unbound_query
+from alerting.catalogue import FILE, check_metrics, load_metrics, unbound_query, write_files
 from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
@@ -152,7 +152,12 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         length = parse_length(step) if step else None
     except ValueError as error:
         raise SettingsError(f"--step {step!r}: {error}") from None
-    draft = draft_metric(name, _read_query(sql), title, length, queries, [metric.name for metric in metrics])
+    try:
+        text = sys.stdin.read() if sql == "-" else Path(sql).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"it cannot be read ({type(error).__name__}): the path of a file, or - for what comes in"
+        raise SettingsError(f"--sql {sql}: {what}") from None
+    draft = draft_metric(name, text, title, length, queries, [metric.name for metric in metrics])
     source, _ = open_source(settings)
     try:
         history = read_history(draft, value, source, datetime.now(UTC), timedelta(minutes=settings.delay), settings.zone)
@@ -165,25 +170,19 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
     check_metrics([*metrics, history.metric], settings.language, queries, slices)
     catalogue = insert_line(FILE.read_text(encoding="utf-8"), line)
 
-    for text in history.lines():
-        click.echo(text)
+    for each in history.lines():
+        click.echo(each)
     click.echo(f"picture: {_draw(settings, history)}\n")
     if write:
-        files = write_catalogue(draft, catalogue)
+        files = {SQL / f"{draft.query}.sql": draft.sql.encode()} if draft.new else {}
+        files[FILE] = catalogue.encode()
+        write_files(files, ": nothing was changed")
         names = ", ".join(f"alerting/{file.relative_to(FILE.parent)}" for file in files)
         click.echo(f"{line}\nWritten: {names}. `make run-alerts` watches it from now on; `make budget` shows its false alerts.")
     else:
         click.echo(f"alerting/sql/{draft.query}.sql, " + (f"new:\n\n{draft.sql}" if draft.new else "as it is\n"))
         click.echo(f"alerting/metrics.py, at the end of METRICS:\n\n{line}\nNothing was changed: --write does.")
     return 0
-
-
-def _read_query(path: str) -> str:
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        name = type(error).__name__
-        raise SettingsError(f"--sql {path}: it cannot be read ({name}): the path of a file, or - for what comes in") from None
 
 
 def _draw(settings: Settings, history: DraftHistory) -> Path:
@@ -306,17 +305,12 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
 
     title = {"en": draft.title, "ru": draft.title}
     adds = written.function in ("count", "total") and not is_distinct(draft.sql, written.columns[0])
-    form = _form(written.function, values.dropna())
+    known = values.dropna()
+    form = "count" if written.function in ("count", "total") and ((known == known.round()) & (known >= 0)).all() else "number"
+    if written.function == "ratio" and known.between(0, 1).all():
+        form = "ratio"
     metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds, phase=phase)
     return DraftHistory(metric, written, values, judge_series(metric, values, zone), zone)
-
-
-def _form(function: str, values: pd.Series) -> str:
-    """Return the `form` that fits these values: count, ratio or number."""
-    if function == "ratio":
-        return "ratio" if values.between(0, 1).all() else "number"
-    whole = bool((values == values.round()).all() and (values >= 0).all())
-    return "count" if whole and function in ("count", "total") else "number"
 
 
 def is_distinct(sql: str, column: str) -> bool:
@@ -366,17 +360,3 @@ def insert_line(source: str, line: str) -> str:
     except SyntaxError:
         raise SettingsError("alerting/metrics.py: the last line of METRICS must end with a comma: add it first") from None
     return text
-
-
-def write_catalogue(draft: MetricDraft, catalogue: str) -> list[Path]:
-    """Write the text of the catalogue, and a new query. Return the files. Raises SettingsError; then no file is changed."""
-    file = SQL / f"{draft.query}.sql"
-    try:
-        if draft.new:
-            replace_file(file, draft.sql.encode())
-        replace_file(FILE, catalogue.encode())
-    except OSError as error:
-        if draft.new:
-            file.unlink(missing_ok=True)
-        raise SettingsError(f"{error.filename or FILE} cannot be written ({error.strerror}): nothing was changed") from None
-    return [file, FILE] if draft.new else [FILE]

@@ -1,28 +1,31 @@
-"""Commands for the person on call: status, labels, retire, listen.
+"""Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence.
 
 Each command prints its answer and returns its exit code. A StoreError ends it.
 """
 
 from __future__ import annotations
 
+import getpass
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import click
 
-from alerting.cli.silences import silence_line
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.model.incident import Incident
-from alerting.model.metric import STEP, Metric, unknown_metrics
+from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
+from alerting.model.schedule import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.model.severity import is_critical
+from alerting.model.tables import cell_text
 from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
@@ -32,6 +35,7 @@ from alerting.reporting.archive import disk_sizes, format_size, last_runs
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
+T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
 RUNS_IN_STATUS = 5
 CHAT_WAIT = 25.0  # seconds that one request waits for a button press
@@ -56,13 +60,13 @@ def status() -> int:
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
     ends = {name: bucket + steps.get(name, STEP) for name, bucket in judged.items()}
     for end, names in groupby(sorted(ends, key=ends.__getitem__), key=ends.__getitem__):
-        click.echo(f"judged until {_at(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
+        click.echo(f"judged until {cell_text(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
 
     for incident in store.incidents():
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
         click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone)}")
-    for silence in store.silences(now):
-        click.echo(f"silence {silence.id}: {silence_line(silence, settings.zone)}{'' if silence.lasts_at(now) else ', not now'}")
+    for item in store.silences(now):
+        click.echo(f"silence {item.id}: {silence_line(item, settings.zone)}{'' if item.lasts_at(now) else ', not now'}")
     counts = store.counts()
     held = f" {counts.held} for the end of quiet hours," if counts.held else ""
     click.echo(f"outbox: {counts.waiting} waiting,{held} {counts.sent} sent, {counts.refused} refused")
@@ -89,11 +93,11 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
 def _incident_line(incident: Incident, zone: str) -> str:
     members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
     parts = [
-        f"{members} since {_at(incident.root.since, zone)}",
+        f"{members} since {cell_text(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",
         incident.label.value if incident.label else "",
         "silent until it is resolved" if incident.muted else "",
-        f"silent until {_at(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
+        f"silent until {cell_text(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
         "" if incident.last_notified else "not announced",
     ]
     return "; ".join(filter(None, parts))
@@ -114,13 +118,9 @@ def _print_next_due(
         click.echo("next due: when rows are delivered (none were there at the last run)")
         return False
     overdue = now - due > STEP
-    text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else _at(due, settings.zone)
+    text = f"overdue by {(now - due) // MINUTE} min: is cron running?" if overdue else cell_text(due, settings.zone)
     click.echo(f"next due: {text}")
     return overdue
-
-
-def _at(at: datetime, zone: str) -> str:
-    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
 
 
 @click.command()
@@ -201,3 +201,100 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)
     if trouble:
         click.echo(trouble, err=True)
+
+
+# Silences
+
+
+@click.command()
+@click.argument("metric")
+@click.option("--for", "length", default="", metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")
+@click.option("--from", "start", default="", metavar="TIME", help="Its beginning: '2026-12-01 02:00'. Default: now.")
+@click.option("--until", default="", metavar="TIME", help="Its end, local time too.")
+@click.option("--weekly", default="", metavar="SPANS", help="Only then, every week: 'Sat 02:00-04:00', 'Mon-Fri 23:00-01:00'.")
+@click.option("--why", default="", help="Reason, shown in `silences`.")
+def silence(metric: str, length: str, start: str, until: str, weekly: str, why: str) -> int:
+    """Send nothing about METRIC (or: all) for a while. It is still checked and shown."""
+    settings, now = load_settings(), datetime.now(UTC)
+    store = open_store(settings)
+    names = [each.name for each in load_catalogue(settings, store)]
+    if metric not in ("all", "*") and (error := unknown_metrics([metric], names)):
+        raise SettingsError(f"{error}; or all")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # the user has no name, as in some containers
+        user = ""
+    begin, end = silence_span(now, settings.zone, start, until, length, weekly)
+    planned = Silence("*" if metric == "all" else metric, begin, end, why, user, weekly=weekly.strip(), zone=settings.zone)
+    number = store.add_silence(planned)
+    click.echo(f"silence {number}: {silence_line(planned, settings.zone, f' ({settings.zone})')}")
+    return 0
+
+
+def silence_span(now: datetime, zone: str, start: str, until: str, length: str, weekly: str) -> tuple[datetime, datetime]:
+    """Return when a silence begins and ends, by the options of the command. Raises SettingsError."""
+    if until and length:
+        raise SettingsError("--until and --for both say when it ends: give one of them")
+    if not (until or length or weekly):
+        raise SettingsError("say how long: --for 2h, --until '2026-12-01 04:00', or --weekly 'Sat 02:00-04:00'")
+    begin = _parsed("--from", start, lambda text: parse_local(text, zone)[0]) if start else now
+    end = NO_END
+    if length:
+        end = begin + _parsed("--for", length, parse_length)
+    elif until:
+        end = _parsed("--until", until, lambda text: parse_local(text, zone)[1])
+    if weekly:
+        _parsed("--weekly", weekly, parse_week_spans)
+    elif end - begin > MAX_LENGTH:
+        days = (end - begin).days
+        raise SettingsError(f"it would last {days} days: at most {MAX_LENGTH.days}, because a forgotten one hides outages")
+    if end <= max(begin, now):
+        what = "before it begins" if end <= begin else "in the past"
+        raise SettingsError(f"it would end {what}: from {_local(begin, zone)} until {_local(end, zone)} ({zone})")
+    return begin, end
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{option} {text!r}: {error}") from None
+
+
+@click.command()
+def silences() -> int:
+    """List the silences that have not ended."""
+    settings, now = load_settings(), datetime.now(UTC)
+    current = open_store(settings).silences(now)
+    for item in current:
+        line = silence_line(item, settings.zone, f" ({settings.zone})")
+        click.echo(f"{item.id}: {line}{'' if item.lasts_at(now) else ', not now'}")
+    if not current:
+        click.echo("no silences")
+    return 0
+
+
+@click.command()
+@click.argument("number", type=int)
+def unsilence(number: int) -> int:
+    """End a silence now. NUMBER is its number in `silences`."""
+    if not open_store(load_settings()).end_silence(number, datetime.now(UTC)):
+        raise SettingsError(f"no silence {number}: `python -m alerting silences` lists those that are not over")
+    click.echo(f"silence {number} has ended")
+    return 0
+
+
+def silence_line(item: Silence, zone: str, suffix: str = "") -> str:
+    """Return a silence in words, with local times of `zone`; the spans of a weekly one may be those of another zone.
+
+    `suffix` follows the times.
+    """
+    scope = "all metrics" if item.scope == "*" else item.scope
+    spans = f" every week {item.weekly}{f' {item.zone}' if item.zone != zone else ''}," if item.weekly else ""
+    end = f" until {_local(item.until, zone)}" if item.until < NO_END else ""
+    by, why = f", by {item.by}" if item.by else "", f", why: {item.why}" if item.why else ""
+    return f"{scope}{spans} from {_local(item.start, zone)}{end}{suffix}{by}{why}"
+
+
+def _local(at: datetime, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"

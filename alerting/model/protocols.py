@@ -27,7 +27,7 @@ class Source(Protocol):
 
     @property
     def runs_sql(self) -> bool:
-        """Return whether it is a database: it has `rows` and `columns`, threads can query it at once, a cache pays off."""
+        """Return whether it is a database: it has `rows`, threads can query it at once, a cache pays off."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -48,9 +48,6 @@ class Source(Protocol):
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return all columns of the query unchanged, texts and times too. Raises SourceError, without SQL always."""
-
-    def columns(self, name: str) -> dict[str, str]:
-        """Return column -> database type of the table that the query `name` reads. Raises SourceError as `rows` does."""
 
     def now(self) -> datetime:
         """Return the time of the server, or of this machine where there is no server. Raises SourceError."""

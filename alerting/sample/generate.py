@@ -8,6 +8,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 from numpy.random import Generator
 
 BUCKET = 900
@@ -102,42 +103,11 @@ LIKE_PROBABILITY = (0.06, 0.34)  # of a viewed post: range over the users
 TRAITS = ("place", "gender", "age", "os", "source", "exp_group", "activity", "habit", "likes", "fate")
 
 
-@dataclass(frozen=True)
-class People:
-    """Users 0..n-1 in the order they signed up; every array has shape (n,).
+def make_population(app: SampleApp, day: int) -> pd.DataFrame:
+    """Return everybody who has signed up by that day, in that order, with the index 0, 1, 2 ...
 
-    `columns` holds the attributes as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are
-    relative rates of opening each part, `likes` the probability of liking a viewed post, `fate` a uniform number that
-    decides whom an incident hits.
-    """
-
-    columns: dict[str, np.ndarray]
-    feed: np.ndarray
-    chat: np.ndarray
-    likes: np.ndarray
-    fate: np.ndarray
-
-    def ids(self, user: np.ndarray) -> np.ndarray:
-        """Return the user_id (uint32) of users given by position."""
-        return (user + FIRST_USER_ID).astype(np.uint32)
-
-    def first(self, n: int) -> People:
-        """Return the n users who signed up first."""
-        columns = {name: column[:n] for name, column in self.columns.items()}
-        return People(columns, self.feed[:n], self.chat[:n], self.likes[:n], self.fate[:n])
-
-    def within(self, segment: tuple[str, str] | None) -> np.ndarray:
-        """Return which users (bool) are in a segment such as ("os", "iOS"); None is everybody."""
-        if segment is None:
-            return np.ones(len(self.fate), dtype=bool)
-        column, value = segment
-        code = NAMES[column].index(value) if column in NAMES else int(value)
-        return self.columns[column] == code
-
-
-def make_population(app: SampleApp, day: int) -> People:
-    """Make everybody who has signed up by that day.
-
+    Attributes are as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are relative rates of opening
+    each part, `likes` the probability of liking a viewed post, `fate` a uniform number that decides whom an incident hits.
     Each user has one row of random numbers, drawn in order, so adding users does not change earlier ones.
     """
     draws = app.stream(0, "people").random((app.users_on(day), len(TRAITS)))
@@ -155,8 +125,7 @@ def make_population(app: SampleApp, day: int) -> People:
         "exp_group": trait["exp_group"] * EXP_GROUPS,
     }
     activity = np.minimum((1 - trait["activity"]) ** (-1 / PARETO_EXPONENT), MAX_ACTIVITY)
-    return People(
-        columns={name: column.astype(np.uint8) for name, column in columns.items()},
+    return pd.DataFrame({name: column.astype(np.uint8) for name, column in columns.items()}).assign(
         feed=activity * (trait["habit"] < FEED_ONLY + BOTH),
         chat=activity * (trait["habit"] >= FEED_ONLY),
         likes=np.interp(trait["likes"], (0, 1), LIKE_PROBABILITY),
@@ -265,37 +234,18 @@ POSTS_A_DAY, FIRST_POST_DAY = 300, 20_000
 FRIENDS, CLOSEST_SHARE = 12, 0.4  # a message goes to one of that many friends, with that probability to the closest
 
 
-@dataclass(frozen=True)
-class EventRows:
-    """Events in the order they happened; every array has shape (n,).
-
-    `user` is a position in People, `kind` VIEW, LIKE or MESSAGE, `target` a post_id or the position of the receiver,
-    `time` when it happened and `arrival` when the database had it (int64, UTC epoch seconds).
-    """
-
-    user: np.ndarray
-    kind: np.ndarray
-    target: np.ndarray
-    time: np.ndarray
-    arrival: np.ndarray
-
-    def take(self, index: np.ndarray) -> EventRows:
-        """Return the rows at those positions, or where a mask is true."""
-        return EventRows(self.user[index], self.kind[index], self.target[index], self.time[index], self.arrival[index])
-
-
-def feed_events(app: SampleApp, people: People, day: int) -> EventRows:
-    """Make the views and likes of a UTC day; a like follows its view by seconds."""
+def feed_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
+    """Make the views and likes of a UTC day; a like follows its view by seconds. See `_in_order` for the columns."""
     rng, factor = app.stream(day, "feed_actions"), level_noise(app, day)
     sessions_a_day = app.events_per_day * FEED_SHARE / (VIEWS_A_SESSION * (1 + LIKES_A_VIEW))
-    expected = sessions_a_day * _usual_share(app, people, people.feed, FEED_WEEK, day) * factor["feed"]
-    user, start = _sessions(rng, expected, people, people.feed)
+    expected = sessions_a_day * _usual_share(app, people, "feed", FEED_WEEK, day) * factor["feed"]
+    user, start = _sessions(rng, expected, people, "feed")
     session, second = _unfold(rng, start, VIEWS_A_SESSION, VIEW_GAP)
     viewer = user[session]
     newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # people see mostly recent posts, with a long tail
     post = np.maximum(newest_post - (rng.pareto(1.1, len(session)) * POSTS_A_DAY / 2).astype(np.int64), 1)
 
-    probability = people.likes[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]
+    probability = people["likes"].to_numpy()[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]
     liked = np.flatnonzero(rng.random(len(viewer)) < probability)
     second = np.concatenate([second, second[liked] + rng.uniform(*LIKE_AFTER, len(liked))])
     kind = np.repeat([VIEW, LIKE], [len(viewer), len(liked)])
@@ -303,17 +253,17 @@ def feed_events(app: SampleApp, people: People, day: int) -> EventRows:
     return _in_order(rng, day, second, user=viewer[view], kind=kind, target=post[view])
 
 
-def message_events(app: SampleApp, people: People, day: int) -> EventRows:
+def message_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
     """Make the messages of a UTC day, each to a friend of the sender.
 
     Friends follow from the sender alone, so they stay friends; all of them are early users.
     """
     rng, factor = app.stream(day, "message_actions"), level_noise(app, day)
     sessions_a_day = app.events_per_day * (1 - FEED_SHARE) / MESSAGES_A_SESSION
-    expected = sessions_a_day * _usual_share(app, people, people.chat, CHAT_WEEK, day) * factor["chat"]
-    user, start = _sessions(rng, expected, people, people.chat)
+    expected = sessions_a_day * _usual_share(app, people, "chat", CHAT_WEEK, day) * factor["chat"]
+    user, start = _sessions(rng, expected, people, "chat")
     session, second = _unfold(rng, start, MESSAGES_A_SESSION, MESSAGE_GAP)
-    early, receiver = np.flatnonzero(people.chat[: app.users_on(app.first_day)]), user
+    early, receiver = np.flatnonzero(people["chat"].iloc[: app.users_on(app.first_day)]), user
     if len(early):
         friend = np.minimum(rng.geometric(CLOSEST_SHARE, len(user)), FRIENDS)
         receiver = early[(user * 7_919 + friend * 104_729) % len(early)]
@@ -321,9 +271,9 @@ def message_events(app: SampleApp, people: People, day: int) -> EventRows:
     return _in_order(rng, day, second, user=user[session], kind=kind, target=receiver[session])
 
 
-def _usual_share(app: SampleApp, people: People, rate: np.ndarray, week: WeekCurve, day: int) -> np.ndarray:
+def _usual_share(app: SampleApp, people: pd.DataFrame, part: str, week: WeekCurve, day: int) -> np.ndarray:
     """Return the expected share of a day's sessions by place and bucket, growth included; shape (places, 96)."""
-    share = np.bincount(people.columns["city"], weights=rate, minlength=len(PLACES))
+    share = np.bincount(people["city"], weights=people[part], minlength=len(PLACES))
     levels = []
     for _, _, zone, _ in PLACES:
         hour, dates = _local_clock(day, zone)
@@ -332,7 +282,7 @@ def _usual_share(app: SampleApp, people: People, rate: np.ndarray, week: WeekCur
     return app.size(day) * np.array(levels) / BUCKETS * (share / max(share.sum(), 1))[:, None]
 
 
-def _sessions(rng: Generator, expected: np.ndarray, people: People, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sessions(rng: Generator, expected: np.ndarray, people: pd.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the user and the second of the day of each session, from the expected sessions by place and bucket.
 
     A user of a place is drawn in proportion to the rates: a position on the line of all rates, place after place.
@@ -342,9 +292,10 @@ def _sessions(rng: Generator, expected: np.ndarray, people: People, rate: np.nda
     place, bucket = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), BUCKETS)
     start = (bucket + rng.random(len(bucket))) * BUCKET
 
-    by_place = np.argsort(people.columns["city"], kind="stable")
+    cities, rate = people["city"].to_numpy(), people[part].to_numpy()
+    by_place = np.argsort(cities, kind="stable")
     reached = np.concatenate([[0.0], np.cumsum(rate[by_place])])
-    edges = reached[np.searchsorted(people.columns["city"][by_place], np.arange(len(PLACES) + 1))]
+    edges = reached[np.searchsorted(cities[by_place], np.arange(len(PLACES) + 1))]
     at = edges[place] + rng.random(len(place)) * (edges[place + 1] - edges[place])
     return by_place[np.searchsorted(reached, at, side="right") - 1], start
 
@@ -358,10 +309,14 @@ def _unfold(rng: Generator, start: np.ndarray, mean_length: float, mean_gap: flo
     return session, start[session] + elapsed - elapsed[first][session]
 
 
-def _in_order(rng: Generator, day: int, second: np.ndarray, **columns: np.ndarray) -> EventRows:
-    """Return rows by time. A session that passes midnight goes on in the same day's first minutes: no day needs another."""
+def _in_order(rng: Generator, day: int, second: np.ndarray, **columns: np.ndarray) -> pd.DataFrame:
+    """Return rows by time. A session that passes midnight goes on in the same day's first minutes: no day needs another.
+
+    `user` is a position in the population, `kind` VIEW, LIKE or MESSAGE, `target` a post_id or the position of the receiver,
+    `time` when it happened and `arrival` when the database had it (int64, UTC epoch seconds).
+    """
     second = second.astype(np.int64) % DAY
     late = np.where(rng.random(len(second)) < LATE_SHARE, rng.integers(*LATE, len(second), endpoint=True), 0)
     time = day * DAY + second
-    rows = EventRows(time=time, arrival=time + late, **columns)
-    return rows.take(np.argsort(second, kind="stable"))
+    rows = pd.DataFrame({**columns, "time": time, "arrival": time + late})
+    return rows.iloc[np.argsort(second, kind="stable")]

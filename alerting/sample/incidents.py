@@ -7,8 +7,9 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 
-from alerting.sample.generate import DAY, EventRows, People, SampleApp, epoch
+from alerting.sample.generate import DAY, NAMES, SampleApp, epoch
 
 HOME = ZoneInfo("Europe/Moscow")
 FEED_METRICS, CHAT_METRICS = ("feed_users", "views", "likes"), ("messenger_users", "messages")
@@ -63,20 +64,25 @@ def planted_incidents(app: SampleApp) -> list[PlantedIncident]:
     return [incident for incident in planted if epoch(incident.start) >= app.first_day * DAY]
 
 
-def apply_incidents(rows: EventRows, people: People, incidents: list[PlantedIncident]) -> EventRows:
+def apply_incidents(rows: pd.DataFrame, people: pd.DataFrame, incidents: list[PlantedIncident]) -> pd.DataFrame:
     """Return the rows as the database got them: some lost, some twice."""
-    copies = np.ones(len(rows.time), dtype=np.int64)
+    copies, time = np.ones(len(rows), dtype=np.int64), rows["time"].to_numpy()
     for incident in incidents:
-        if len(copies) and epoch(incident.start) <= rows.time[-1] and rows.time[0] < epoch(incident.end):
+        if len(copies) and epoch(incident.start) <= time[-1] and time[0] < epoch(incident.end):
             copies = np.where(_rows_hit(rows, people, incident), 2 if incident.depth > 0 else 0, copies)
-    return rows if (copies == 1).all() else rows.take(np.repeat(np.arange(len(copies)), copies))
+    return rows if (copies == 1).all() else rows.iloc[np.repeat(np.arange(len(copies)), copies)]
 
 
-def _rows_hit(rows: EventRows, people: People, incident: PlantedIncident) -> np.ndarray:
+def _rows_hit(rows: pd.DataFrame, people: pd.DataFrame, incident: PlantedIncident) -> np.ndarray:
     """Return which rows (bool) an incident hits. It hits users, not rows: who has the broken release keeps it."""
+    user, time = rows["user"].to_numpy(), rows["time"].to_numpy()
     start, end = epoch(incident.start), epoch(incident.end)
-    during = (start <= rows.time) & (rows.time < end)
-    counted = np.array([metric in incident.metrics for metric in COUNTED])[rows.kind]
-    grown = (rows.time - start) / (end - start) if incident.kind == LEAKING else 1.0
-    hit = people.fate[rows.user] < abs(incident.depth) * grown
-    return during & counted & hit & people.within(incident.slice)[rows.user]
+    during = (start <= time) & (time < end)
+    counted = np.array([metric in incident.metrics for metric in COUNTED])[rows["kind"]]
+    grown = (time - start) / (end - start) if incident.kind == LEAKING else 1.0
+    hit = during & counted & (people["fate"].to_numpy()[user] < abs(incident.depth) * grown)
+    if incident.slice is None:
+        return hit
+    column, value = incident.slice
+    code = NAMES[column].index(value) if column in NAMES else int(value)
+    return hit & (people[column].to_numpy()[user] == code)

@@ -1,19 +1,34 @@
-"""Base classes of sources: a new adapter inherits one of them and adds what is its own."""
+"""What sources share: the base classes that a new adapter inherits, and an analyst's query, whose window and table are put in
+before it runs, and whose rows are checked to be counts afterwards.
+
+pandas is imported in use: `embedded` must be importable before it, to start chDB ahead of it.
+"""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from alerting.model.clock import day_bounds, day_of, first_bucket
 from alerting.model.errors import SourceError
-from alerting.model.metric import Query
+from alerting.model.metric import Query, table_name
 from alerting.model.protocols import Source
 
 if TYPE_CHECKING:
     import pandas as pd
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WHOLE = 2**32 - 1  # seconds: a step that holds every time of ClickHouse
+MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a user
+
+# Comments and literals, which are not searched. Quoted identifiers are matched only to be skipped whole: a `--` inside one
+# begins no comment.
+_OPAQUE = re.compile(r"--[^\n]*|#[ !][^\n]*|/\*.*?\*/|'(?:\\.|''|[^'\\])*'|(`[^`]*`|\"[^\"]*\")", re.DOTALL)
+_MARK = re.compile(r"[(),]|\b(?:WITH|SELECT)\b", re.IGNORECASE)
 
 
 class BaseSource(Source):
@@ -25,9 +40,6 @@ class BaseSource(Source):
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         raise SourceError(f"{query.name} has no rows: this source runs no SQL")
-
-    def columns(self, name: str) -> dict[str, str]:
-        raise SourceError(f"{name} has no columns: this source runs no SQL")
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -58,20 +70,14 @@ class SqlSource(BaseSource):
     def run_sql(self, sql: str, name: str) -> pd.DataFrame:
         """Return the rows that `sql` gives, decoded; `name` is the query's, for errors. Raises SourceError."""
 
-    # `query` and pandas are imported in use: `embedded` must be importable before pandas, to start chDB ahead of it.
-
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return counts per bucket (see `model.protocols.Source`). Raises SourceError."""
-        from alerting.sources.query import to_counts
-
         rows = self._rows_of_days(query, start, end) if query.zone not in ("", "UTC") else self.rows(query, start, end)
         return to_counts(rows, query, start, end)
 
     def _rows_of_days(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the rows of `query` with one bucket per local day: a query for each day, as days have 23 to 25 hours."""
         import pandas as pd
-
-        from alerting.sources.query import bind
 
         parts, bucket = list[pd.DataFrame](), first_bucket(start, query.step, query.phase)
         while bucket < end or not parts:
@@ -83,12 +89,153 @@ class SqlSource(BaseSource):
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return all columns of the query as they come, texts and times too. Raises SourceError."""
-        from alerting.sources.query import bind
-
         table = self.table(query.name, start, end + query.step)  # `bind` rounds the end up to a whole bucket
         return self.run_sql(bind(query, table, start, end), query.name)
 
-    def columns(self, name: str) -> dict[str, str]:
-        """Return column -> ClickHouse type of the table that the query `name` reads. Raises SourceError."""
-        found = self.run_sql(f"DESCRIBE TABLE {self.table(name)}", name)
-        return dict(zip(found["name"], found["type"], strict=True))
+
+# A query and its rows
+
+
+def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool = False) -> str:
+    """Return the query's SQL for all buckets with start <= bucket < end, reading from the table expression `table`.
+
+    It replaces the expressions before `AS since`, `AS until` (epoch seconds) and `AS step` (seconds) in the WITH block,
+    and the name after FROM; the rest stays as the analyst wrote it. Both ends are rounded up to whole buckets, so that no
+    bucket is counted in part. `whole`: the time from start to end is one bucket, which gets the number 0. Raises SourceError
+    where one of the four pieces is not there exactly once.
+    """
+    # Comments and literals blanked out, every other character in its place; without a `;` or a comment at the end.
+    text = _OPAQUE.sub(lambda found: found[0] if found[1] else " " * len(found[0]), query.sql)
+    text = text.rstrip().rstrip(";").rstrip()
+    if ";" in text:
+        raise _fault(query, "cannot be run: it must be one statement, and there is a ';' in it")
+    if not re.match(r"\s*WITH\b", text, re.IGNORECASE):
+        raise _fault(query, "cannot be run: it must begin with WITH ... AS since, ... AS until, ... AS step")
+
+    for at in (start, end):
+        if at.tzinfo is None:
+            raise SourceError(f"a window needs times with a zone: {at} has none")
+    since, until = (max(0, int((at if whole else round_up(at, query.step)).timestamp())) for at in (start, end))
+    values = {"since": since, "until": until, "step": WHOLE if whole else int(query.step.total_seconds())}
+    spans = [_definition(query, text, name, value) for name, value in values.items()]
+    written = table_name(query.name)
+    names = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(written)}`?)(?![\w.(`])", text))
+    if len(names) != 1:
+        raise _fault(query, f"cannot be run: it must read `FROM {written}` exactly once; it does so {len(names)} times")
+    spans.append((names[0].start(1), names[0].end(1), table))
+
+    sql = query.sql[: len(text)]
+    for left, right, replacement in sorted(spans, reverse=True):
+        sql = sql[:left] + replacement + sql[right:]
+    return sql
+
+
+def round_up(at: datetime, step: timedelta) -> datetime:
+    """Return the start of the first bucket at `at` or later."""
+    return EPOCH - (EPOCH - at) // step * step
+
+
+def _definition(query: Query, text: str, name: str, value: int) -> tuple[int, int, str]:
+    """Return where the expression of `... AS name` starts and ends in the WITH block, and the text that replaces it."""
+    found = list(re.finditer(rf"(?i:\bAS)\s+{name}\b", text))
+    depth, start, selecting = 0, None, False
+    if len(found) == 1:
+        for mark in _MARK.finditer(text[: found[0].start()]):
+            if mark[0] in "()":
+                depth += 1 if mark[0] == "(" else -1
+            elif depth == 0:
+                selecting = selecting or mark[0].upper() == "SELECT"
+                start = mark.end()
+    if start is None or depth or selecting:
+        raise _fault(query, f"cannot be run: its WITH block must define `{name}` exactly once, as in `{value} AS {name}`")
+    old = text[start : found[0].start()]
+    spaces_before, spaces_after = old[: len(old) - len(old.lstrip())], old[len(old.rstrip()) :]
+    return start, found[0].start(), f"{spaces_before}{value}{spaces_after}"
+
+
+def to_counts(rows: pd.DataFrame, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
+    """Return `rows` as `Source.fetch` promises them: indexed by `bucket`, datetime64[ns, UTC], ascending, unique, in the window.
+
+    `bucket` is epoch seconds or an aware time. Columns of text are labels: one row per bucket and combination of labels becomes
+    one column per number and combination, `views[os=iOS,source=ads]`, beside `newest` and `groups`, the number of rows per
+    bucket. Raises SourceError, naming the column, where the rows are no counts.
+    """
+    import pandas as pd
+
+    if "bucket" not in rows:
+        raise _fault(query, f"cannot be used: it must give a column `bucket`; it gives {', '.join(map(str, rows)) or 'nothing'}")
+    buckets = _buckets(rows["bucket"], query)
+    values = rows.drop(columns="bucket").set_axis(buckets, axis=0)
+    labels = [str(name) for name in values if not pd.api.types.is_numeric_dtype(values[name])]
+    numbers = [str(name) for name in values if str(name) not in labels]
+    if not numbers or (labels and numbers == ["newest"]):
+        raise _fault(
+            query, f"cannot be used: beside `bucket` it must give numbers; {', '.join(labels) or 'it gives nothing else'}"
+        )
+    if labels:
+        values = _by_label(values, sorted(labels), numbers, query)
+    elif not buckets.is_unique:
+        twice = buckets[buckets.duplicated()][0]
+        raise _fault(
+            query, f"cannot be used: it gives bucket {twice:%Y-%m-%d %H:%M}Z twice: GROUP BY bucket, and by columns of text"
+        )
+    return buckets_within(values.sort_index(), start, end)
+
+
+def _buckets(column: pd.Series, query: Query) -> pd.DatetimeIndex:
+    """Return the column `bucket` as an index, checked to hold starts of `query.step`."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        nanoseconds = column.astype("int64").to_numpy()  # NaT becomes a negative number
+    elif pd.api.types.is_integer_dtype(column):
+        nanoseconds = column.to_numpy("int64") * 10**9
+    else:
+        raise _fault(query, "cannot be used: its column `bucket` must be epoch seconds without NULL, as toUInt32(...) gives them")
+    step, phase = (int(length.total_seconds()) * 10**9 for length in (query.step, query.phase))
+    inside = (nanoseconds - phase) % step != 0
+    if (inside | (nanoseconds < 0)).any():
+        wrong = column[inside].iloc[0] if inside.any() else column.min()
+        raise _fault(query, f"cannot be used: `bucket` {wrong} is no start of {query.step}")
+    return pd.DatetimeIndex(nanoseconds, tz="UTC", name="bucket")
+
+
+def _by_label(values: pd.DataFrame, labels: list[str], numbers: list[str], query: Query) -> pd.DataFrame:
+    """Return one column per number and combination of labels, NaN where a bucket has no such row."""
+    import numpy as np
+    import pandas as pd
+
+    written = [f"{label}=" + values[label].fillna("").astype(object) for label in labels]
+    codes, groups = pd.factorize(reduce(lambda left, right: left + "," + right, written), sort=True)
+    if len(groups) > MAX_LABEL_COMBINATIONS:
+        limit = f"{MAX_LABEL_COMBINATIONS:,}"
+        raise _fault(
+            query, f"cannot be used: it gives {len(groups):,} combinations of {', '.join(labels)}; {limit} can be watched"
+        )
+    places, index = pd.factorize(values.index, sort=True)
+    if len(pairs := pd.Series(places * len(groups) + codes)) != pairs.nunique():
+        first = np.flatnonzero(pairs.duplicated())[0]
+        row = f"{groups[codes[first]]} of bucket {values.index[first]:%Y-%m-%d %H:%M}Z"
+        raise _fault(query, f"cannot be used: it gives {row} twice: GROUP BY bucket, {', '.join(labels)}")
+
+    out = dict[str, np.ndarray]()
+    for number in numbers:
+        matrix = np.full((len(groups), len(index)), np.nan)
+        matrix[codes, places] = values[number].to_numpy(float)
+        if number == "newest":
+            out["newest"] = np.fmax.reduce(matrix, axis=0, initial=np.nan)
+        else:
+            out |= {f"{number}[{group}]": row for group, row in zip(groups, matrix, strict=True)}
+    out["groups"] = np.bincount(places, minlength=len(index)).astype(float)
+    return pd.DataFrame(np.array(list(out.values())).T, index.rename("bucket"), list(out))
+
+
+def buckets_within(frame: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFrame:
+    """Return the buckets with start <= bucket < end. Raises SourceError for times without a zone."""
+    if start.tzinfo is None or end.tzinfo is None:
+        raise SourceError(f"a window needs times with a zone: {start} to {end}")
+    return frame[(frame.index >= start) & (frame.index < end)]
+
+
+def _fault(query: Query, text: str) -> SourceError:
+    return SourceError(f"the query {query.name}.sql {text}")

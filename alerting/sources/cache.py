@@ -22,7 +22,7 @@ from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
-from alerting.sources.query import EPOCH, round_up
+from alerting.sources.base import EPOCH, round_up
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -66,9 +66,6 @@ class CachedSource:
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the rows from the source: only counts are cached."""
         return self.source.rows(query, start, end)
-
-    def columns(self, name: str) -> dict[str, str]:
-        return self.source.columns(name)
 
     def now(self) -> datetime:
         return self.source.now()

@@ -18,8 +18,7 @@ import pandas as pd
 from alerting.http_client import HttpAnswer, HttpClient, HttpFailure, HttpFailureKind
 from alerting.model.errors import SourceError
 from alerting.sources.base import SqlSource
-from alerting.sources.clickhouse_errors import refused_settings, server_error
-from alerting.sources.tsv import decode
+from alerting.sources.clickhouse_answer import decode, refused_settings, server_error
 
 RETRY_PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
 CANCEL_TIMEOUT = 1.0  # seconds for cancelling a query that nobody waits for any more

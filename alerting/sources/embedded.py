@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 from alerting.model.errors import SourceError
 from alerting.sources import embedded_worker
 from alerting.sources.base import SqlSource
-from alerting.sources.clickhouse_errors import server_error
 from alerting.sources.embedded_worker import ABSENT, ROWS, WorkerAnswer
 
 if TYPE_CHECKING:
@@ -75,7 +74,8 @@ class EmbeddedSource(SqlSource):
 
     def run_sql(self, sql: str, name: str) -> pd.DataFrame:
         """Return the decoded rows, one query at a time. Starts another process when the last one has ended."""
-        from alerting.sources.tsv import decode  # pandahouse brings requests, 0.05 s: here they load while chDB does, too
+        # pandahouse brings requests, 0.05 s: here they load while chDB does, too
+        from alerting.sources.clickhouse_answer import decode, server_error
 
         try:
             with self._lock:

@@ -129,22 +129,16 @@ def to_times(cells: pd.Series, order: str = "") -> TimeCells:
     if len(written) and numbers.notna().sum() * 2 >= len(written):
         return _numeric_times(numbers.reindex(codes).set_axis(cells.index))
     text = pd.Series(written, dtype="object").astype("str").str.strip()
-    if not order and _years_lead(text):
-        text = "20" + text
+    parts = text[text.str.match(_YEAR_FIRST)].str.split("-|[ T]", expand=True)
+    if not order and len(parts) * 2 > len(text) and (parts[0] > "12").all() and parts[0].nunique() < parts[2].nunique():
+        text = "20" + text  # dates are written like 26-11-20: the first part is no month, and changes less than the last
     at = _naive(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce"))
     unclear, other = "", at.isna() & text.str.contains(r"\d")
     if other.any():
         at[other], unclear = _written_times(text[other], order)
-    parts = (at, text.str.contains(_ZONED), at.notna() & ~text.str.contains(r":|\dT\d"))
-    full = (part.reindex(codes).set_axis(cells.index) for part in parts)  # a code of -1 is a missing cell
-    at, zoned, dates = full
+    found = (at, text.str.contains(_ZONED), at.notna() & ~text.str.contains(r":|\dT\d"))
+    at, zoned, dates = (each.reindex(codes).set_axis(cells.index) for each in found)  # a code of -1 is a missing cell
     return TimeCells(at, zoned.fillna(False).astype(bool), dates.fillna(False).astype(bool), unclear)
-
-
-def _years_lead(text: pd.Series) -> bool:
-    """Return whether dates are written like 26-11-20: the first part is no month, and changes less than the last."""
-    parts = text[text.str.match(_YEAR_FIRST)].str.split("-|[ T]", expand=True)
-    return len(parts) * 2 > len(text) and bool((parts[0] > "12").all()) and parts[0].nunique() < parts[2].nunique()
 
 
 def _naive(at: pd.Series) -> pd.Series:

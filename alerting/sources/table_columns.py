@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_integer_dtype, is_numeric_dtype
 
 from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks_like_time, time_of_day, to_numbers, to_times
 
@@ -79,7 +80,7 @@ def find_columns(
     columns = replace(given, time=given.time or _time_columns(frame))
     times = read_times(frame, columns)
     used = {*columns.time, *columns.value, *columns.series}
-    counters = {name for name in frame if name not in kept and _counts_rows(frame[name])}
+    counters = {name for name in frame if name not in kept and _numbers_rows(frame[name])}
     free = [name for name in frame if name not in used]
     numeric = [name for name in free if name not in counters and _are_numbers(frame[name], marks)]
     if not columns.series and not (columns.value and len(columns.value) == 1 and not times.at.duplicated().any()):
@@ -131,21 +132,12 @@ def _sample(cells: pd.Series) -> pd.Series:
     return cells.iloc[filled[:: max(1, len(filled) // SAMPLE)]]
 
 
-def _share(cells: pd.Series) -> float:
-    """Return the share of the cells that have a value; 0 of none."""
-    return float(cells.notna().mean()) if len(cells) else 0.0
-
-
 def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
     """Return whether the column has numbers, some of which may be missing."""
-    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+    if is_numeric_dtype(cells) and not is_bool_dtype(cells):
         return bool(cells.notna().any())
     values, bad = to_numbers(_sample(cells), marks)
     return bool(values.notna().any() and values.notna().sum() >= READABLE * (values.notna() | bad).sum())
-
-
-def _is_text(cells: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_datetime64_any_dtype(cells)
 
 
 def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -157,7 +149,7 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     if not found:
         raise ValueError(f"no column of times among {_listed(frame)}: name it in ALERTING_COLUMNS, as in {FORM}")
     for better in (
-        [name for name in found if _is_text(frame[name]) or pd.api.types.is_datetime64_any_dtype(frame[name])],
+        [name for name in found if not is_numeric_dtype(frame[name])],
         [name for name in found if not to_times(_sample(frame[name]), "mdy").dates.all()],  # a date and a time: the time
         [name for name in found if name.lower() in TIME_NAMES],
     ):
@@ -167,7 +159,8 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     (time,) = found
     if not to_times(_sample(frame[time]), "mdy").dates.all() or not frame[time].duplicated().any():
         return (time,)
-    of_day = [name for name in frame if name != time and _is_text(frame[name]) and _share(time_of_day(_sample(frame[name]))) == 1]
+    texts = [name for name in frame if name != time and not is_numeric_dtype(frame[name])]
+    of_day = [name for name in texts if time_of_day(_sample(frame[name])).notna().mean() == 1]
     hours = [
         name for name in frame if name.lower() in HOUR_NAMES and pd.to_numeric(frame[name], errors="coerce").between(0, 24).all()
     ]
@@ -176,11 +169,11 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def _may_be_time(cells: pd.Series, name: str) -> bool:
     some = _sample(cells)
-    if pd.api.types.is_datetime64_any_dtype(cells):
+    if is_datetime64_any_dtype(cells):
         return True
-    if pd.api.types.is_bool_dtype(cells) or not len(some):
+    if is_bool_dtype(cells) or not len(some):
         return False
-    if pd.api.types.is_numeric_dtype(some) and some.median() < 1e7 and name.lower() not in TIME_NAMES:  # no epoch, no 20261120
+    if is_numeric_dtype(some) and some.median() < 1e7 and name.lower() not in TIME_NAMES:  # no epoch, no 20261120
         return False
     numbers = pd.to_numeric(some, errors="coerce")
     if numbers.notna().mean() >= READABLE:
@@ -190,14 +183,14 @@ def _may_be_time(cells: pd.Series, name: str) -> bool:
         )
         is_whole = bool((numbers % 1 == 0).all())
         is_likely = name.lower() in TIME_NAMES or (is_whole and (in_order or not 1e8 < numbers.median() < 1e12))
-        return is_likely and _share(to_times(some).at) >= READABLE
+        return is_likely and bool(to_times(some).at.notna().mean() >= READABLE)
     is_like = some.astype("str").map(looks_like_time)
-    return bool(is_like.mean() >= READABLE) and _share(to_times(some, "mdy").at) >= READABLE
+    return bool(is_like.mean() >= READABLE) and bool(to_times(some, "mdy").at.notna().mean() >= READABLE)
 
 
-def _counts_rows(cells: pd.Series) -> bool:
+def _numbers_rows(cells: pd.Series) -> bool:
     """Return whether the cells number the rows: each is one more than the one before."""
-    if not pd.api.types.is_integer_dtype(cells) or len(cells) < 3 or cells.iloc[2] - cells.iloc[0] != 2:
+    if not is_integer_dtype(cells) or len(cells) < 3 or cells.iloc[2] - cells.iloc[0] != 2:
         return False
     return bool((np.diff(cells.to_numpy()) == 1).all())
 
@@ -253,7 +246,7 @@ def _filled(frame: pd.DataFrame, at: pd.Series, labels: list[str]) -> float:
 
 def _clock_columns(numbers: pd.DataFrame, at: pd.Series) -> set[str]:
     """Return the columns that the clock and the calendar give: hour, weekday, month, year, or one number for each day."""
-    few = [name for name in numbers if numbers[name].iloc[:1000].nunique() <= 60 and pd.api.types.is_integer_dtype(numbers[name])]
+    few = [name for name in numbers if numbers[name].iloc[:1000].nunique() <= 60 and is_integer_dtype(numbers[name])]
     few = [name for name in few if numbers[name].nunique() > 1]
     found = set[str]()
     for key in (at.dt.hour * 60 + at.dt.minute, at.dt.day_of_week, at.dt.month, at.dt.year, at.dt.normalize()):

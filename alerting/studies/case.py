@@ -19,9 +19,8 @@ from alerting.model.verdict import Verdict
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import YEAR
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
-from alerting.sources.base import SqlSource
+from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
-from alerting.sources.query import bind
 from alerting.store.state import ReadOnlyState
 from alerting.studies.data import load_past
 
