@@ -14,9 +14,8 @@ from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
 from alerting.incidents.grouping import MetricTree
-from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError, SourceError
-from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
+from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query, check_template
 from alerting.sources.query import bind
 
 FILE = Path(__file__).parent / "metrics.py"

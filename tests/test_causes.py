@@ -17,8 +17,8 @@ import pytest
 from alerting import messages
 from alerting.messages.format import metric_title
 from alerting.metrics import METRICS
-from alerting.model.incident import Event, Incident, Member, spell_segment
-from alerting.model.metric import Query
+from alerting.model.incident import Event, Incident, Member
+from alerting.model.metric import Query, spell_segment
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import DueBuckets

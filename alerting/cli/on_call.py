@@ -19,10 +19,9 @@ from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, is_critical
 from alerting.model.metric import STEP, Metric, unknown_metrics
 from alerting.model.protocols import Store
-from alerting.model.severity import is_critical
 from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import click
 
 from alerting.connections import load_catalogue, open_store
+from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.model.errors import SettingsError
 from alerting.model.metric import NO_END, Silence, unknown_metrics
-from alerting.model.schedule import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.settings import load_settings
 
 T = TypeVar("T")

@@ -13,9 +13,8 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
 from alerting.incidents.consistency import ENDING_KINDS, OPENING_KINDS, is_worth_message
-from alerting.model.incident import Event, Incident, Member
+from alerting.model.incident import Event, Incident, Member, leads, size_of
 from alerting.model.metric import Metric
-from alerting.model.severity import leads, size_of
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 
 class AlertingError(Exception):
@@ -58,19 +57,3 @@ def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]
             raise
         text = next(iter(str(error).splitlines()), "")
         errors[name] = str(error) if isinstance(error, AlertingError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def parse_instant(text: str, now: datetime) -> datetime:
-    """Return the instant (aware UTC) that `text` gives in ISO 8601 with a time zone.
-
-    Raises SettingsError when it is not a time, has no zone, or lies after `now`.
-    """
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise SettingsError(f"at={text!r} is not a time: write it as 2026-11-20T12:15Z") from None
-    if at.tzinfo is None:
-        raise SettingsError(f"at={text!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
-    if at > now:
-        raise SettingsError(f"at={text!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
-    return at.astimezone(UTC)

@@ -1,19 +1,26 @@
-"""Incidents, their events, and what is known about their cause."""
+"""Incidents, their events, what is known about their cause, and how severe they are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
-from alerting.model.metric import SEGMENTS_SUFFIX
+from alerting.model.metric import Metric, metric_with_segment, spell_segment
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Verdict
+from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Status, Verdict
 
+CRITICAL_SIZE = 0.5  # `Verdict.size`: half of the metric is gone, or it is three times the expected
+SEGMENT_GONE = -0.9  # change of a segment that is an outage of its own ...
+SEGMENT_PART = -0.25  # ... where the metric has changed by so much because of it
+ROOT_SIZE = 0.1  # a root that is less far off does not count as one of several
+LEADING_SHARE = 0.5  # of the largest size: a metric that is higher in the tree leads from there on
+
+Roots = Mapping[str, Collection[str]]  # metric -> its root metrics; those of a metric that is not in it are not known
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
 
@@ -165,22 +172,6 @@ class Event:
         return cause.claim if (cause.at or incident.root.joined) == self.bucket else None
 
 
-def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
-    """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
-    return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
-
-
-def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return the conjunctions of a text that `spell_segment` wrote; none of ""."""
-    parts = [part.split(" & ") for part in text.split("; ")] if text else []
-    return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
-
-
-def metric_with_segment(metric: str, segment: str) -> str:
-    """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
-    return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
-
-
 @dataclass(frozen=True)
 class Segment:
     """A segment of a metric during an incident: its value and the expected one.
@@ -264,3 +255,41 @@ class SimilarIncident:
     label: Label | None = None
     url: str = ""  # web address or path of the run that notified it
     off: Verdict | None = None  # its worst verdict
+
+
+def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: RootCause | None = None) -> bool:
+    """Return whether an incident is critical: an outage, most of a metric gone, or several roots off at once.
+
+    `members`: those that are affected, each with its present verdict. `cause`: of the incident, if it is known.
+    """
+    off = [(metric, v) for metric, v in members if v.status in (Status.ANOMALOUS, Status.MISSING)]
+    judged = [(metric, v) for metric, v in off if v.status is Status.ANOMALOUS]
+    if any(not v.size < metric.policy.critical_size for metric, v in judged):  # an unknown size may be anything
+        return True
+    claim = cause.claim if cause else None
+    if cause and claim and claim.answer == "carried" and claim.effect != "mix":
+        is_gone = claim.slice is not None and claim.slice.change <= SEGMENT_GONE
+        explained = [v for metric, v in judged if cause.metric in ("", metric.name)]
+        if is_gone and any(v.change * cause.share <= SEGMENT_PART for v in explained):
+            return True
+    return _count_apart(roots.get(m.name, ()) for m, v in off if v.status is Status.MISSING or v.size >= ROOT_SIZE) > 1
+
+
+def leads(sizes: Mapping[str, float]) -> list[str]:
+    """Return the metrics that a message may lead with: those that are about as far off as the worst. `sizes`: metric -> size."""
+    known = {name: 1.0 if size != size else size for name, size in sizes.items()}
+    return [name for name, size in known.items() if size >= LEADING_SHARE * max(known.values())]
+
+
+def size_of(verdict: Verdict) -> float:
+    """Return the size of a verdict, 0 where the value is normal; no data is as bad as half of them gone: they may still come."""
+    return {Status.MISSING: CRITICAL_SIZE, Status.ANOMALOUS: verdict.size}.get(verdict.status, 0.0)
+
+
+def _count_apart(groups: Iterable[Collection[str]]) -> int:
+    """Return how many of the groups have nothing in common with one that was counted; empty ones do not count."""
+    seen, count = set[str](), 0
+    for group in groups:
+        count += bool(group) and seen.isdisjoint(group)
+        seen |= {*group}
+    return count

@@ -103,9 +103,5 @@ class ThreadMessage:
 
     @property
     def has_picture(self) -> bool:
-        return self.photo is not None or self.is_only_picture
-
-    @property
-    def is_only_picture(self) -> bool:
-        """Whether it is a picture that answers its text, as older versions sent them."""
-        return self.key.endswith(PICTURE_SUFFIX)
+        """Whether it has a picture, or is one that answers its text, as older versions sent them."""
+        return self.photo is not None or self.key.endswith(PICTURE_SUFFIX)

@@ -16,11 +16,10 @@ from alerting.incidents.grouping import MetricTree, opening_event
 from alerting.messages.compose import caught_up, unchecked
 from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
-from alerting.model.dashboard import dashboard_link
 from alerting.model.errors import caught
-from alerting.model.incident import Event, Member, parse_segment
+from alerting.model.incident import Event, Member
 from alerting.model.message import Message
-from alerting.model.metric import Metric
+from alerting.model.metric import Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of

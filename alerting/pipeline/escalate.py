@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 
 from alerting.incidents.grouping import MetricTree, is_silent
 from alerting.messages.compose import escalation
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, is_critical
 from alerting.model.message import Message
-from alerting.model.severity import is_critical
 from alerting.model.verdict import Verdict
 from alerting.pipeline.advance import PreviousState, StateChange
 from alerting.pipeline.context import RunContext
