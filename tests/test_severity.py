@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alerting.incidents.grouping import MetricTree
 from alerting.metrics import METRICS
-from alerting.model.incident import RootCause, Segment, is_critical
+from alerting.model.incident import MetricTree, RootCause, Segment, is_critical
 from alerting.model.metric import Policy
 from alerting.model.verdict import Status, Verdict
 

@@ -16,10 +16,9 @@ import click
 from alerting.cli.silences import silence_line
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
 from alerting.model.errors import NotifyError, SettingsError
-from alerting.model.incident import Incident, is_critical
+from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import STEP, Metric, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.pipeline.answers import answer_questions

@@ -1,9 +1,6 @@
-"""Errors that cross the border of a package, and the parser of instants that people write."""
+"""Errors that cross the border of a package."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
 
 
 class AlertingError(Exception):
@@ -40,20 +37,3 @@ class RunFailed(AlertingError):
 
 class NotDelivered(RunFailed):
     """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
-
-
-@contextmanager
-def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]:
-    """Make any exception the error of `name` in `errors`, so that it does not stop the others.
-
-    A StoreError concerns all, and is raised; with None every error is.
-    """
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:  # an analyst's function, a library, an odd value: the outcome of the run reports it
-        if errors is None:
-            raise
-        text = next(iter(str(error).splitlines()), "")
-        errors[name] = str(error) if isinstance(error, AlertingError) else f"{type(error).__name__}: {text}".rstrip(": ")

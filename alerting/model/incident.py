@@ -1,11 +1,12 @@
-"""Incidents, their events, what is known about their cause, and how severe they are."""
+"""Incidents, their events, what is known about their cause, how severe they are, and the tree of metrics that they follow."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
@@ -255,6 +256,63 @@ class SimilarIncident:
     label: Label | None = None
     url: str = ""  # web address or path of the run that notified it
     off: Verdict | None = None  # its worst verdict
+
+
+class MetricTree:
+    """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
+        self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        self.totals = {metric.name: metric.segments_of for metric in metrics if metric.segments_of}
+        parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
+        try:
+            parents_first = [*TopologicalSorter(parents).static_order()]
+        except CycleError as error:
+            first = next(metric for metric in metrics if metric.name in error.args[1])
+            raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
+
+        self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
+        self.roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        for name in parents_first:
+            self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
+            self.roots[name] = frozenset[str]().union(*(self.roots[parent] for parent in parents[name])) or frozenset({name})
+
+    def related(self, one: str, other: str) -> bool:
+        """Return whether two metrics have a root in common."""
+        roots = self.roots
+        return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
+
+    def relatives(self) -> dict[str, set[str]]:
+        """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
+        by_root: dict[str, set[str]] = {}
+        for name, roots in self.roots.items():
+            for root in roots:
+                by_root.setdefault(root, set()).add(name)
+        out: dict[str, set[str]] = {}
+        for family in by_root.values():
+            for name in family if len(family) > 1 else ():
+                out.setdefault(name, set()).update(family - {name})
+        return out
+
+    def first(self, names: Iterable[str]) -> str:
+        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
+        chosen = set(names)
+        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+
+    def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
+        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
+        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
+        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
+        root = self.totals[root] if self.totals.get(root) in verdicts else root
+        return root if root in names else self.first(names)
+
+    def is_platform(self, names: Iterable[str]) -> bool:
+        """Return whether the root metrics of all products (two at least) are among `names`."""
+        chosen, metrics = set(names), self.metrics.values()
+        down = {metric.product for metric in metrics if metric.name in chosen and self.depth[metric.name] == 0}
+        products = {metric.product for metric in metrics if metric.product}
+        return len(products) > 1 and products <= down
 
 
 def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: RootCause | None = None) -> bool:

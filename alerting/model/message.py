@@ -103,5 +103,9 @@ class ThreadMessage:
 
     @property
     def has_picture(self) -> bool:
-        """Whether it has a picture, or is one that answers its text, as older versions sent them."""
-        return self.photo is not None or self.key.endswith(PICTURE_SUFFIX)
+        return self.photo is not None or self.is_only_picture
+
+    @property
+    def is_only_picture(self) -> bool:
+        """Whether it is a picture that answers its text, as older versions sent them."""
+        return self.key.endswith(PICTURE_SUFFIX)

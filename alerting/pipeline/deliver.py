@@ -11,7 +11,7 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from alerting.incidents.consistency import OPENING_KINDS
+from alerting.incidents.episodes import OPENING_KINDS
 from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt

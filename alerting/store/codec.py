@@ -200,24 +200,19 @@ def _readers(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return the function that makes a value of this type of its stored form."""
-    optional = get_origin(hint) is UnionType  # X | None
-    inner, nested = get_args(hint)[0] if optional else hint, 0
-    while get_origin(inner) is tuple:
-        inner, nested = get_args(inner)[0], nested + 1
-    if is_dataclass(inner):
-        read: Callable[[Any], Any] = partial(_record, inner)
-    elif inner in VALUES:
-        read = partial(enum_member, inner)
-    else:
-        read = {float: lambda part: float("nan" if part is None else part), datetime: datetime.fromisoformat}.get(inner, inner)
-    for _ in range(nested):
-        read = _tuple_reader(read)
-    return (lambda part: None if part is None else read(part)) if optional else read
-
-
-def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that reads a tuple, each item with `read`. A column holds a tuple as JSON."""
-    return lambda parts: tuple(map(read, json.loads(parts) if isinstance(parts, str) else parts))
+    if get_origin(hint) is UnionType:  # X | None
+        read = _reader(get_args(hint)[0])
+        return lambda part: None if part is None else read(part)
+    if get_origin(hint) is tuple:  # a column holds it as JSON
+        read = _reader(get_args(hint)[0])
+        return lambda parts: tuple(map(read, json.loads(parts) if isinstance(parts, str) else parts))
+    if is_dataclass(hint):
+        return partial(_record, hint)
+    if hint in VALUES:
+        return partial(enum_member, hint)
+    if hint is float:
+        return lambda part: float("nan" if part is None else part)
+    return datetime.fromisoformat if hint is datetime else hint
 
 
 # The map and the classes
