@@ -12,6 +12,7 @@ import re
 import time
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.errors import NotifyError
@@ -20,6 +21,8 @@ from alerting.notifiers.base import cut_html, cut_plain, encodable, html_to_text
 from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from alerting.model.message import ButtonPress, Message, Received
     from alerting.settings import Settings
 
@@ -30,6 +33,7 @@ GENERAL_TOPIC = "1"  # a forum's first topic: Telegram refuses its number, and u
 PAGE_SIZE, MAX_PAGES = 100, 20  # updates in one answer, and answers that are read in a row
 MAX_POLL = 50.0  # seconds
 MAX_READ = 10.0  # seconds after which no further page is read
+UPDATES = '["callback_query", "message"]'  # the kinds that are read
 NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
@@ -134,7 +138,11 @@ class Telegram:
         presses: dict[int, Received] = {}
         ends = time.monotonic() + MAX_READ + wait
         for _ in range(MAX_PAGES):
-            updates = self._updates(since, wait)
+            wait = min(max(wait, 0.0), MAX_POLL)
+            fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE), "allowed_updates": UPDATES}
+            updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
+            if not isinstance(updates, list):
+                raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
             page = [press for press in map(self._received, updates) if press]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
@@ -204,15 +212,6 @@ class Telegram:
             response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
         return response
 
-    def _updates(self, since: int, wait: float) -> list[Any]:
-        wait = min(max(wait, 0.0), MAX_POLL)
-        fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE)}
-        fields["allowed_updates"] = '["callback_query", "message"]'
-        updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
-        if not isinstance(updates, list):
-            raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
-        return updates
-
     def _received(self, update: object) -> Received | None:
         """The press or command in an update, refused if it comes from another chat or from a person who may not press."""
         parsed = parse_update(update, self._secret)
@@ -278,8 +277,8 @@ class BotResponse(NamedTuple):
     ok: bool
     code: int
     description: str
-    parameters: dict[str, Any]
-    result: Any
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    result: Any = None
     unsure: bool = False  # the request may have been carried out
 
     def refused_with(self, pattern: str) -> bool:
@@ -313,7 +312,7 @@ class BotClient:
         answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
         if isinstance(answer, HttpFailure):
             text = answer.in_words(self._host, "check the network, a proxy, and ALERTING_TELEGRAM_URL")
-            return _failed(text, unsure=answer.unsure)
+            return BotResponse(False, 0, text, unsure=answer.unsure)
         body = answer.body.decode("utf-8", "replace")
         return _parse(answer.status, body.replace(self._token, "<token>"))  # some proxies repeat the URL
 
@@ -347,11 +346,8 @@ def _parse(status: int, body: str) -> BotResponse:
         description = answer["description"][:MAX_DESCRIPTION] if isinstance(answer.get("description"), str) else ""
         return BotResponse(answer["ok"], code, description, json_object(answer.get("parameters")), answer.get("result"))
     if 200 <= status < 300:
-        return _failed("half an answer, or not the Bot API's", unsure=True)
+        return BotResponse(False, 0, "half an answer, or not the Bot API's", unsure=True)
     if status in (404, 413):  # the path is wrong, or the web server before the Bot API finds the picture too large
-        return _failed("not the Bot API's answer", status)
-    return _failed(f"{status}, not the Bot API's answer: it is down, or ALERTING_TELEGRAM_URL or a proxy leads elsewhere")
-
-
-def _failed(description: str, code: int = 0, unsure: bool = False) -> BotResponse:
-    return BotResponse(False, code, description, {}, None, unsure)
+        return BotResponse(False, status, "not the Bot API's answer")
+    text = f"{status}, not the Bot API's answer: it is down, or ALERTING_TELEGRAM_URL or a proxy leads elsewhere"
+    return BotResponse(False, 0, text)
