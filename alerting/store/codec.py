@@ -128,7 +128,7 @@ def to_row(record: Any) -> tuple[Any, ...]:
 
     Raises StoreError for a class that STORED does not describe.
     """
-    return tuple(_column(getattr(record, field)) for field in _field_names(record.__class__).values())
+    return tuple(_column(getattr(record, field)) for field, _ in _fields(record.__class__).values())
 
 
 def _column(value: Any) -> Any:
@@ -150,7 +150,7 @@ def _json_part(value: Any) -> Any:
         return iso(value)
     if not is_dataclass(value):
         return _json_number(float(value))  # a number of numpy
-    parts = {name: getattr(value, field) for name, field in _field_names(value.__class__).items()}
+    parts = {name: getattr(value, field) for name, (field, _) in _fields(value.__class__).items()}
     return {name: _json_number(part) if isinstance(part, float) else part for name, part in parts.items()}
 
 
@@ -181,21 +181,14 @@ def enum_member(kind: type[StrEnum], stored: str) -> Any:
 
 def _record(kind: Any, stored: Mapping[str, Any]) -> Any:
     """Make a record. A field that an older version did not store takes its default; an unknown name raises ValueError."""
-    readers, values = _readers(kind), {}
+    known, values = _fields(kind), {}
     for name, part in stored.items():
-        if name in readers:
-            field, read = readers[name]
+        if name in known:
+            field, read = known[name]
             values[field] = read(part)
         elif name not in GONE.get(kind, ()):
             raise ValueError(f"nothing of {kind.__name__} is stored as {name!r}")
     return kind(**values)
-
-
-@cache
-def _readers(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
-    """Stored name -> field, and the function that reads its value."""
-    hints = get_type_hints(kind)
-    return {name: (field, _reader(hints[field])) for name, field in _field_names(kind).items()}
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
@@ -226,8 +219,9 @@ def unmapped(kind: Any) -> Iterator[str]:
 
 
 @cache
-def _field_names(kind: Any) -> dict[str, str]:
-    """Stored name -> field. Raises StoreError when STORED does not fit the class."""
+def _fields(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    """Stored name -> field, and the function that reads its value. Raises StoreError when STORED does not fit the class."""
     if wrong := list(unmapped(kind)):
         raise StoreError(f"{'; '.join(wrong)}: see STORED in the store's codec")
-    return STORED[kind]
+    hints = get_type_hints(kind)
+    return {name: (field, _reader(hints[field])) for name, field in STORED[kind].items()}

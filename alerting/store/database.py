@@ -234,7 +234,7 @@ class ReadOnlyDatabase(Database):
     """A file that is only read: it is never created, migrated, backed up or moved aside."""
 
     def _create_file(self) -> None:
-        pass
+        """Do nothing: who only reads leaves no file where there was none."""
 
     def _open(self) -> sqlite3.Connection:
         return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)

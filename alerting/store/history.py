@@ -110,10 +110,10 @@ class HistoryReader(HistoryTables):
             raise StoreError(f"{path} was written by another version")
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        pass
+        """Do nothing."""
 
     def drop(self, key: str) -> None:
-        pass
+        """Do nothing."""
 
 
 def updated_page(stored: list[StoredPage], number: int, frame: pd.DataFrame, span: CachedSpan) -> tuple[str, bytes] | None:
