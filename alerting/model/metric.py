@@ -269,9 +269,9 @@ class Silence:
         return self.covers(self.scope, at, timedelta(microseconds=1))
 
 
-def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
+def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], space: str = " ") -> str:
     """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
-    return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
+    return f";{space}".join(f"{space}&{space}".join(f"{name}={value}" for name, value in pairs) for pairs in elements)
 
 
 def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:

@@ -1,4 +1,4 @@
-"""What destinations share: the base of those that nobody can answer, posts to a secret address, several as one, and the texts.
+"""The parts that destinations share: one that nobody can answer, posts to a secret address, several as one, and the texts.
 
 No exception, traceback or log record contains such an address: `alerting.http_client` keeps it, and errors are raised where it is
 not in sight (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.

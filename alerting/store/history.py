@@ -52,7 +52,7 @@ class HistoryTables:
             begin, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (start, until))
             return CachedSpan(begin, end, timedelta(seconds=step), datetime.fromisoformat(rebuilt) if rebuilt else None)
 
-        return next(iter(self._file.read(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)), None)
+        return self._file.first(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
         first, last = int(start.timestamp()), int(end.timestamp())

@@ -55,7 +55,7 @@ class StateCounts:
 
 
 class StateReader:
-    """What both programs that write the state database and those that only read it ask of it."""
+    """The queries of programs that write the state database and of those that only read it."""
 
     _file: Database
 
@@ -107,7 +107,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
 
     def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
         sql = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
-        return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
+        return self._file.first(from_json(Episode), sql, metric, iso(bucket))
 
     def last_judged(self) -> dict[str, datetime]:
         sql = f"""{_METRICS} SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m
@@ -215,7 +215,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
         return changed > 0
 
     def next_update(self) -> int:
-        return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
+        return self._file.first(int, "SELECT value FROM facts WHERE name = 'heard'") or 0
 
     def watched_series(self, source: str) -> tuple[dict[str, timedelta], dict[str, timedelta]]:
         """Return the series that runs have seen in the table `source` -> step, and -> phase.
@@ -325,7 +325,7 @@ class ReadOnlyState(StateReader):
 
     def episode(self, metric: str) -> Episode | None:
         """Return the present episode of a metric; None if it has none."""
-        return next(iter(self._file.read(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)), None)
+        return self._file.first(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)
 
     def newest_verdicts(self) -> list[Verdict]:
         """Return the newest verdict of each metric, by name."""
