@@ -28,7 +28,8 @@ except ImportError:  # another Python, such as the system's
     sys.exit(2)
 
 from alerting import runner
-from alerting.model.errors import AlertingError, SettingsError, parse_instant
+from alerting.model.clock import parse_instant
+from alerting.model.errors import AlertingError, SettingsError
 from alerting.settings import PREFIX, ROOT, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas

@@ -14,10 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
-from alerting.incidents.grouping import MetricTree
-from alerting.model.dashboard import check_template
 from alerting.model.errors import SettingsError, SourceError
-from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query
+from alerting.model.incident import MetricTree
+from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query, check_template
 from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import check_calendar, load_calendar
+from alerting.model.clock import parse_length
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
-from alerting.model.schedule import parse_length
 from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext

@@ -8,10 +8,9 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from alerting.model.clock import DAY
+from alerting.model.clock import DAY, parse_local
 from alerting.model.errors import SettingsError
 from alerting.model.metric import CalendarEvent, unknown_metrics
-from alerting.model.schedule import parse_local
 
 COLUMNS = ["start", "end", "kind", "title", "metrics"]
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from alerting.model.clock import on_call
 from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
-from alerting.model.schedule import on_call
 from alerting.model.verdict import EventKind
 from alerting.settings import Settings
 

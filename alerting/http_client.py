@@ -49,9 +49,6 @@ class HttpFailureKind(Enum):
     BROKEN = "the connection broke"
 
 
-NEVER_SENT = frozenset(HttpFailureKind) - {HttpFailureKind.TIMEOUT, HttpFailureKind.BROKEN}
-
-
 @dataclass(frozen=True)
 class HttpAnswer:
     """An answer, whatever its status. `whole` is False where the body is longer than `max_body`."""
@@ -94,7 +91,7 @@ class HttpFailure:
     @property
     def unsure(self) -> bool:
         """True if the request may have arrived although there is no answer."""
-        return self.why not in NEVER_SENT
+        return self.why in (HttpFailureKind.TIMEOUT, HttpFailureKind.BROKEN)
 
     def in_words(self, host: str, advice: str) -> str:
         """Return a line about the failure. `advice`: what to check if the host cannot be reached."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from alerting.model.schedule import Shift, parse_local
+from alerting.model.clock import Shift, parse_local
 
 COLUMNS = ["from", "until", "mention"]
 

@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from alerting.env_file import read_env_file, read_secret_files
-from alerting.model.dashboard import check_template
+from alerting.model.clock import parse_length, parse_week_spans
 from alerting.model.errors import SettingsError
-from alerting.model.quiet_hours import QuietHours
-from alerting.model.routing import DEFAULT_DESTINATION, Routes, parse_routes
-from alerting.model.schedule import parse_length, parse_week_spans
+from alerting.model.metric import check_template
+from alerting.model.routing import DEFAULT_DESTINATION, QuietHours, Routes, parse_routes
 
 PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent

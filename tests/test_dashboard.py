@@ -8,9 +8,8 @@ import pytest
 
 from alerting.metric_values import count
 from alerting.metrics import RULE
-from alerting.model.dashboard import dashboard_link
-from alerting.model.incident import Event, parse_segment, spell_segment
-from alerting.model.metric import Metric
+from alerting.model.incident import Event
+from alerting.model.metric import Metric, dashboard_link, parse_segment, spell_segment
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.compose import _dashboard

@@ -136,8 +136,7 @@ PAGER = '''
 import json
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import Hook, OneWayNotifier
-from alerting.notifiers.telegram_html import encodable, html_to_text
+from alerting.notifiers.base import Hook, OneWayNotifier, encodable, html_to_text
 
 
 def from_settings(settings):

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from alerting.incidents.labels import precision
+from alerting.model.clock import parse_length
 from alerting.model.incident import Incident, Member, incident_ref
 from alerting.model.message import Message
 from alerting.model.protocols import Commit
-from alerting.model.schedule import parse_length
 from alerting.model.verdict import EventKind, Label, Status, Verdict
-from alerting.notifiers import telegram_buttons as buttons
+from alerting.notifiers import telegram_updates as buttons
 from alerting.store.state import StateStore
 from tests.servers import says
 from tests.waiting import PATIENCE, ended, until

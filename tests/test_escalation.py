@@ -9,11 +9,11 @@ import pytest
 from alerting import pipeline
 from alerting.messages import Audience
 from alerting.messages.compose import escalation
+from alerting.model.clock import Shift
 from alerting.model.incident import Incident
 from alerting.model.metric import Silence
 from alerting.model.protocols import Commit
 from alerting.model.routing import parse_routes
-from alerting.model.schedule import Shift
 from alerting.model.verdict import EventKind, Label
 from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram

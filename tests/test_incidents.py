@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, MetricTree, opening_event
+from alerting.incidents.grouping import MAX_REOPEN_MESSAGES, opening_event
 from alerting.metrics import METRICS
-from alerting.model.incident import Event, Incident, incident_ref
+from alerting.model.incident import Event, Incident, MetricTree, incident_ref
 from alerting.model.metric import Metric, Policy, Silence
 from alerting.model.verdict import Episode, EventKind, Label, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state, fold_episodes

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from alerting import metric_values, pipeline
 from alerting.detectors.auto import AutoDetector
 from alerting.detectors.limits import Below
-from alerting.incidents.consistency import inconsistencies
+from alerting.incidents.grouping import inconsistencies
 from alerting.model.errors import RunFailed
 from alerting.model.metric import Metric, Policy, Query, Silence
 from alerting.model.protocols import Commit

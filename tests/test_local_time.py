@@ -11,7 +11,7 @@ import pytest
 from alerting.__main__ import main
 from alerting.detectors.auto import AutoDetector
 from alerting.detectors.baselines import Change, SameSlot, buckets_in
-from alerting.detectors.seasonal_level import LocalDays
+from alerting.detectors.day_shape import LocalDays
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.messages.format import ClockFormat
 from alerting.metrics import metrics_of_table

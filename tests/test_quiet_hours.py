@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerting.model.clock import parse_week_spans
 from alerting.model.incident import Incident, Member
 from alerting.model.message import Message
 from alerting.model.protocols import Commit
-from alerting.model.quiet_hours import RING, SILENT, WAIT, QuietHours
-from alerting.model.routing import parse_routes
-from alerting.model.schedule import parse_week_spans
+from alerting.model.routing import RING, SILENT, WAIT, QuietHours, parse_routes
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerting.cli.on_call import silence_span
+from alerting.model.clock import Shift, is_within, on_call, parse_local, parse_week_spans, week_windows
 from alerting.model.errors import SettingsError
 from alerting.model.metric import NO_END, STEP, Silence
-from alerting.model.schedule import Shift, is_within, on_call, parse_local, parse_week_spans, week_windows
 
 BERLIN = ZoneInfo("Europe/Berlin")
 EVER = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alerting.incidents.grouping import MetricTree
 from alerting.metrics import METRICS
-from alerting.model.incident import RootCause, Segment
+from alerting.model.incident import MetricTree, RootCause, Segment, is_critical
 from alerting.model.metric import Policy
-from alerting.model.severity import is_critical
 from alerting.model.verdict import Status, Verdict
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 
 from alerting.model.errors import NotifyError
 from alerting.model.message import Action
-from alerting.notifiers.telegram_html import html_to_text
+from alerting.notifiers.base import html_to_text
 from tests.chats import INCIDENT, LONG, ROWS, failure, picture, question, refusal, telegram, text
 from tests.pictures import png
 from tests.servers import BotApi, units

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from alerting.model.errors import NotifyError
 from alerting.model.incident import incident_ref
 from alerting.model.message import Action, Button, ButtonPress
-from alerting.notifiers import telegram_buttons as buttons
+from alerting.notifiers import telegram_updates as buttons
 from alerting.notifiers.telegram import Telegram
-from alerting.notifiers.telegram_buttons import NOT_A_PRESS
+from alerting.notifiers.telegram_updates import NOT_A_PRESS
 from tests.chats import INCIDENT, ROWS, picture, question, refusal, telegram, text, web
 from tests.servers import ANNA, CHAT, OTHER_POLL, TOKEN, BotApi, units
 from tests.waiting import PATIENCE, until

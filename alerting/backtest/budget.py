@@ -18,9 +18,8 @@ import pandas as pd
 
 from alerting.backtest.power import smallest_found
 from alerting.backtest.replay import WEEK, BacktestData, Progress, Replay, replay_judged
-from alerting.incidents.grouping import MetricTree
 from alerting.model.errors import SettingsError
-from alerting.model.incident import Event
+from alerting.model.incident import Event, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.related import Banded, judge_related

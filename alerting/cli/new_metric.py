@@ -21,12 +21,11 @@ from alerting.connections import SQL, load_queries, open_source
 from alerting.messages.format import NumberFormat, duration
 from alerting.metric_values import Value, column_list
 from alerting.metrics import RULE
-from alerting.model.clock import DAY, day_phase
+from alerting.model.clock import DAY, day_phase, parse_length
 from alerting.model.errors import SettingsError
 from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Metric, Query, table_name
 from alerting.model.protocols import Source
 from alerting.model.routing import ROUTE_WORDS
-from alerting.model.schedule import parse_length
 from alerting.model.verdict import Status
 from alerting.pipeline.context import last_closed_bucket
 from alerting.pipeline.related import judge_series

@@ -17,14 +17,12 @@ import click
 
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import MetricTree
 from alerting.incidents.labels import precision
+from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.model.errors import NotifyError, SettingsError
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
-from alerting.model.schedule import MAX_LENGTH, parse_length, parse_local, parse_week_spans
-from alerting.model.severity import is_critical
 from alerting.model.tables import cell_text
 from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext

@@ -13,6 +13,7 @@ Prometheus, with RECOVERING added.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from alerting.model.incident import Event
 from alerting.model.metric import Policy
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
+OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
@@ -180,3 +182,19 @@ def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
     episode = replace(episode, last_notified=verdict.bucket)
     after = episode if verdict.status is Status.MISSING else replace(episode, last_notified_verdict=verdict)
     return after, (Event(kind, verdict.metric, verdict.bucket, verdict, episode),)
+
+
+def is_open(episode: Episode | None) -> bool:
+    """Return whether the metric is in an episode or a gap that was an event."""
+    return episode is not None and (episode.opened is not None or episode.gap_notified)
+
+
+def open_events(newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]) -> list[Event]:
+    """Return, for each judged metric whose episode is open, an event at its newest bucket that says so."""
+    kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
+    return [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
+
+
+def is_worth_message(event: Event) -> bool:
+    """Return whether an event of `open_events` says more than that an incident is not over yet."""
+    return event.kind is EventKind.NO_DATA or event.verdict.status is Status.ANOMALOUS

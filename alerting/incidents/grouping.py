@@ -6,16 +6,14 @@ that of the root metric, with its `incident`, and with the events of the other m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 
-from alerting.incidents.consistency import ENDING_KINDS, OPENING_KINDS, is_worth_message
-from alerting.model.incident import Event, Incident, Member
+from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open, is_worth_message
+from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
-from alerting.model.severity import leads, size_of
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
@@ -312,58 +310,83 @@ def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: s
     return Event(EventKind.OPENED, root.metric, root.joined, root.first, episode, incident)
 
 
-class MetricTree:
-    """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
+# Consistent with episodes: an incident is open exactly while one of its episodes is
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
-        self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
-        self.totals = {metric.name: metric.segments_of for metric in metrics if metric.segments_of}
-        parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
-        try:
-            parents_first = [*TopologicalSorter(parents).static_order()]
-        except CycleError as error:
-            first = next(metric for metric in metrics if metric.name in error.args[1])
-            raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
 
-        self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
-        self.roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
-        for name in parents_first:
-            self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
-            self.roots[name] = frozenset[str]().union(*(self.roots[parent] for parent in parents[name])) or frozenset({name})
+def inconsistencies(incidents: Sequence[Incident], episodes: Mapping[str, Episode]) -> list[str]:
+    """Return in words each open incident without an open episode, and each open episode without an open incident."""
+    affected = {member.metric for incident in incidents if incident.open for member in incident.affected}
+    out = [
+        f"incident {incident.id} is open, but none of its metrics is off"
+        for incident in incidents
+        if incident.open and not any(is_open(episodes.get(member.metric)) for member in incident.affected)
+    ]
+    return out + [
+        f"{name} is off, but no incident is open" for name in episodes if is_open(episodes[name]) and name not in affected
+    ]
 
-    def related(self, one: str, other: str) -> bool:
-        """Return whether two metrics have a root in common."""
-        roots = self.roots
-        return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
 
-    def relatives(self) -> dict[str, set[str]]:
-        """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
-        by_root: dict[str, set[str]] = {}
-        for name, roots in self.roots.items():
-            for root in roots:
-                by_root.setdefault(root, set()).add(name)
-        out: dict[str, set[str]] = {}
-        for family in by_root.values():
-            for name in family if len(family) > 1 else ():
-                out.setdefault(name, set()).update(family - {name})
-        return out
+def withdrawn_members(
+    incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
+) -> list[Member]:
+    """Return the members that are no longer anomalous after late rows changed their buckets.
 
-    def first(self, names: Iterable[str]) -> str:
-        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
-        chosen = set(names)
-        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
+    """
+    opened = {event.metric for event in events if event.kind in OPENING_KINDS}
+    ended = {event.metric for event in events if event.kind in ENDING_KINDS}
+    return [
+        member
+        for member in incident.members
+        if member.metric in again and member.metric not in opened and not is_open(episodes.get(member.metric))
+        if member.joined >= again[member.metric] or (member.until is None and member.metric not in ended)
+    ]
 
-    def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
-        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
-        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
-        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
-        root = self.totals[root] if self.totals.get(root) in verdicts else root
-        return root if root in names else self.first(names)
 
-    def is_platform(self, names: Iterable[str]) -> bool:
-        """Return whether the root metrics of all products (two at least) are among `names`."""
-        chosen, metrics = set(names), self.metrics.values()
-        down = {metric.product for metric in metrics if metric.name in chosen and self.depth[metric.name] == 0}
-        products = {metric.product for metric in metrics if metric.product}
-        return len(products) > 1 and products <= down
+def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[str, datetime], bucket: datetime) -> Incident:
+    """Return the incident without these members; one that was a member before `again` only loses its return.
+
+    If none is left, it is closed at `bucket` and marked as corrected.
+    """
+    left = []
+    for member in incident.members:
+        if member not in gone:
+            left.append(member)
+        elif member.joined < again[member.metric]:
+            before = (
+                member if member.since <= member.joined else replace(member, since=member.joined, worst=member.first, lost=0.0)
+            )
+            left.append(replace(before, until=member.ended or again[member.metric]))
+    if not left:
+        return replace(incident, closed=bucket, corrected=True)
+    over = all(member.until for member in left)
+    return replace(incident, members=tuple(left), closed=incident.closed or (bucket if over else None))
+
+
+def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
+    """Return an open incident in which these metrics are over at `bucket`."""
+    members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
+    return replace(incident, members=members, closed=bucket if all(member.until for member in members) else None)
+
+
+def missing_ends(
+    incidents: Sequence[Incident], events: Sequence[Event], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]
+) -> list[Event]:
+    """Return an end for each member of an open incident that has neither an open episode nor an event in this run.
+
+    `newest`: metric -> the verdict of its newest bucket.
+    """
+    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *ENDING_KINDS)}
+    return [
+        Event(
+            EventKind.RESOLVED,
+            member.metric,
+            newest[member.metric].bucket,
+            newest[member.metric],
+            Episode(member.metric, since=member.since, worst=member.worst),
+        )
+        for incident in incidents
+        if incident.open
+        for member in incident.affected
+        if member.metric in newest and member.metric not in with_event and not is_open(episodes.get(member.metric))
+    ]

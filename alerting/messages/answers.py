@@ -14,10 +14,10 @@ from alerting.messages.compose import render
 from alerting.messages.context import Audience
 from alerting.messages.format import MAX_REASON, MAX_SHORT_TITLE, MAX_TITLE, NumberFormat, change, plain_line
 from alerting.messages.words import WEEKDAYS, WORDS
+from alerting.model.clock import DAYS
 from alerting.model.incident import Incident
 from alerting.model.metric import NO_END, Metric, Silence
 from alerting.model.run import Run
-from alerting.model.schedule import DAYS
 from alerting.model.verdict import Status, Verdict
 
 MAX_LINES = 30  # metrics in one answer

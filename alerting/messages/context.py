@@ -19,9 +19,8 @@ from alerting.messages.format import (
     metric_title,
     plain_line,
 )
-from alerting.model.incident import Event, Member, Rarity, SimilarIncident
+from alerting.model.incident import Event, Member, Rarity, Roots, SimilarIncident, is_critical
 from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.severity import Roots, is_critical
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
 
 OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)

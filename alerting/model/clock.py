@@ -1,13 +1,18 @@
-"""The local clock: days of 23 to 25 hours on a grid of equal buckets. Pure.
+"""The local clock: days of 23 to 25 hours on a grid of equal buckets, the times that people write, and shifts on call. Pure.
 
 A day's bucket starts at local midnight by standard time, so that all buckets are of one length and none ends before its day.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
+
+from alerting.model.errors import SettingsError
 
 DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,3 +55,130 @@ def first_bucket(at: datetime, step: timedelta, phase: timedelta = timedelta()) 
 def nearest_bucket(at: datetime, step: timedelta, phase: timedelta = timedelta()) -> datetime:
     """Return the start of a bucket that is nearest to `at`."""
     return first_bucket(at - step / 2, step, phase)
+
+
+MINUTE = timedelta(minutes=1)
+LENGTH_UNITS = {"m": MINUTE, "h": timedelta(hours=1), "d": DAY, "w": timedelta(weeks=1)}
+MAX_LENGTH = timedelta(days=90)  # a limit, because a forgotten silence hides outages
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEK_FORM = "spans such as 'Sat 02:00-04:00', 'Mon-Fri 23:00-08:00' or '23:00-08:00' for every day, with commas between"
+_SPAN = re.compile(r"(?:([a-z]{3})(?:\s*-\s*([a-z]{3}))?\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
+
+
+@dataclass(frozen=True)
+class WeekSpan:
+    """A span of local time on some days of the week: minutes since midnight, `start` below 1440.
+
+    `end` is up to 1440; where it is not after `start`, the span ends on the next day. `days`: 0 is Monday; none: every day.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+
+
+@cache
+def parse_week_spans(text: str) -> tuple[WeekSpan, ...]:
+    """Parse "Sat 02:00-04:00, Mon-Fri 23:00-08:00". Raises ValueError with the form that spans take."""
+    spans = []
+    for part in text.split(","):
+        found = _SPAN.fullmatch(part.strip().lower())
+        if not found or not {found[1], found[2]} <= {None, *DAYS}:
+            raise ValueError(WEEK_FORM)
+        start, end = (60 * int(found[hour]) + int(found[hour + 1]) for hour in (3, 5))
+        if start >= 1440 or end > 1440 or max(int(found[4]), int(found[6])) > 59 or start == end:
+            raise ValueError(f"{WEEK_FORM}; times from 00:00 to 24:00, and the end is not the beginning")
+        days = frozenset[int]()
+        if found[1]:
+            first, last = DAYS.index(found[1]), DAYS.index(found[2] or found[1])
+            days = frozenset((first + i) % 7 for i in range((last - first) % 7 + 1))
+        spans.append(WeekSpan(days, start, end))
+    return tuple(spans)
+
+
+def week_windows(spans: Sequence[WeekSpan], zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the windows (begin, end; aware UTC) of the spans that overlap start <= t < end.
+
+    The day of a span is that of its beginning. A local time that happens twice counts from its first to its last; one that is
+    skipped is as long after the jump.
+    """
+    first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start - DAY, end))
+    for number in range((last - first).days + 1):
+        day = first + number * DAY
+        for span in spans:
+            if not span.days or day.weekday() in span.days:
+                until = span.end if span.end > span.start else span.end + 1440
+                begins = _instant(day, span.start, zone, 0)
+                ends = max(_instant(day, until, zone, fold) for fold in (0, 1))
+                if begins < end and ends > start:
+                    yield begins, ends
+
+
+def is_within(spans: Sequence[WeekSpan], zone: str, at: datetime) -> bool:
+    """Return whether the local clock is within the spans of its day; those that name the day replace those of every day.
+
+    With `23:00-08:00, Sat-Sun 23:00-10:00` that is before 8:00, on Saturday and Sunday before 10:00, and from 23:00 on.
+    """
+    local = at.astimezone(ZoneInfo(zone))
+    minute = 60 * local.hour + local.minute
+    own = [span for span in spans if local.weekday() in span.days] or [span for span in spans if not span.days]
+    return any(s.start <= minute < s.end if s.start < s.end else not s.end <= minute < s.start for s in own)
+
+
+def _instant(day: date, minutes: int, zone: str, fold: int) -> datetime:
+    at = time(minutes % 1440 // 60, minutes % 60)
+    return datetime.combine(day + minutes // 1440 * DAY, at, ZoneInfo(zone)).replace(fold=fold).astimezone(UTC)
+
+
+def parse_length(text: str) -> timedelta:
+    """Parse "2h", "1d 6h" or "90m", at most MAX_LENGTH. Raises ValueError with the form that lengths take."""
+    parts = re.findall(r"(\d{1,6})\s*([mhdw])", text.lower())
+    rest = re.sub(r"(\d{1,6})\s*([mhdw])", "", text.lower()).strip()
+    length = sum((int(number) * LENGTH_UNITS[unit] for number, unit in parts), timedelta())
+    if rest or not parts or not timedelta() < length <= MAX_LENGTH:
+        raise ValueError(f"a time such as 90m, 2h, 1d or '1d 6h', up to {MAX_LENGTH.days} days")
+    return length
+
+
+def parse_local(text: str, zone: str) -> tuple[datetime, datetime]:
+    """Parse a time or a date, local unless it has an offset. Return start and end (aware UTC): equal for a time, a whole day for
+    a date. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: write it as 2026-11-20 14:05, or 2026-11-20 for the whole day") from None
+    local = at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))
+    is_date = len(text.strip()) == len("2026-11-20")
+    end = datetime.combine(local.date() + DAY, time(), local.tzinfo) if is_date else local
+    return local.astimezone(UTC), end.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A span in which somebody is on call: start <= t < end."""
+
+    start: datetime
+    end: datetime
+    mention: str  # such as @anna
+
+
+def on_call(shifts: Sequence[Shift], at: datetime) -> str:
+    """Return whom to mention at that time: of shifts that overlap the one that began last; "" where there is none."""
+    present = [shift for shift in shifts if shift.start <= at < shift.end]
+    return max(present, key=lambda shift: shift.start).mention if present else ""
+
+
+def parse_instant(text: str, now: datetime) -> datetime:
+    """Return the instant (aware UTC) that `text` gives in ISO 8601 with a time zone.
+
+    Raises SettingsError when it is not a time, has no zone, or lies after `now`.
+    """
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise SettingsError(f"at={text!r} is not a time: write it as 2026-11-20T12:15Z") from None
+    if at.tzinfo is None:
+        raise SettingsError(f"at={text!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
+    if at > now:
+        raise SettingsError(f"at={text!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
+    return at.astimezone(UTC)

@@ -1,10 +1,6 @@
-"""Errors that cross the border of a package, and the parser of instants that people write."""
+"""Errors that cross the border of a package."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
 
 
 class AlertingError(Exception):
@@ -41,36 +37,3 @@ class RunFailed(AlertingError):
 
 class NotDelivered(RunFailed):
     """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
-
-
-@contextmanager
-def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]:
-    """Make any exception the error of `name` in `errors`, so that it does not stop the others.
-
-    A StoreError concerns all, and is raised; with None every error is.
-    """
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:  # an analyst's function, a library, an odd value: the outcome of the run reports it
-        if errors is None:
-            raise
-        text = next(iter(str(error).splitlines()), "")
-        errors[name] = str(error) if isinstance(error, AlertingError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def parse_instant(text: str, now: datetime) -> datetime:
-    """Return the instant (aware UTC) that `text` gives in ISO 8601 with a time zone.
-
-    Raises SettingsError when it is not a time, has no zone, or lies after `now`.
-    """
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise SettingsError(f"at={text!r} is not a time: write it as 2026-11-20T12:15Z") from None
-    if at.tzinfo is None:
-        raise SettingsError(f"at={text!r} has no time zone: add Z for UTC or an offset, as in 2026-11-20T12:15Z")
-    if at > now:
-        raise SettingsError(f"at={text!r} lies in the future (now it is {now:%Y-%m-%dT%H:%MZ}): choose a moment that has been")
-    return at.astimezone(UTC)

@@ -1,19 +1,27 @@
-"""Incidents, their events, and what is known about their cause."""
+"""Incidents, their events, what is known about their cause, how severe they are, and the tree of metrics that they follow."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
-from alerting.model.metric import SEGMENTS_SUFFIX
+from alerting.model.metric import Metric, metric_with_segment, spell_segment
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Verdict
+from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Status, Verdict
 
+CRITICAL_SIZE = 0.5  # `Verdict.size`: half of the metric is gone, or it is three times the expected
+SEGMENT_GONE = -0.9  # change of a segment that is an outage of its own ...
+SEGMENT_PART = -0.25  # ... where the metric has changed by so much because of it
+ROOT_SIZE = 0.1  # a root that is less far off does not count as one of several
+LEADING_SHARE = 0.5  # of the largest size: a metric that is higher in the tree leads from there on
+
+Roots = Mapping[str, Collection[str]]  # metric -> its root metrics; those of a metric that is not in it are not known
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
 
@@ -165,22 +173,6 @@ class Event:
         return cause.claim if (cause.at or incident.root.joined) == self.bucket else None
 
 
-def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], equals: str = "=", space: str = " ") -> str:
-    """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
-    return f";{space}".join(f"{space}&{space}".join(f"{name}{equals}{value}" for name, value in pairs) for pairs in elements)
-
-
-def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return the conjunctions of a text that `spell_segment` wrote; none of ""."""
-    parts = [part.split(" & ") for part in text.split("; ")] if text else []
-    return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
-
-
-def metric_with_segment(metric: str, segment: str) -> str:
-    """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
-    return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
-
-
 @dataclass(frozen=True)
 class Segment:
     """A segment of a metric during an incident: its value and the expected one.
@@ -264,3 +256,98 @@ class SimilarIncident:
     label: Label | None = None
     url: str = ""  # web address or path of the run that notified it
     off: Verdict | None = None  # its worst verdict
+
+
+class MetricTree:
+    """The metrics and their `parents`. A metric may have two; a parent that is not in the catalogue is ignored."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        """Build the tree. Raises ValueError if the parents of a metric lead back to itself."""
+        self.metrics = {metric.name: metric for metric in metrics}  # in the order of the catalogue
+        self.totals = {metric.name: metric.segments_of for metric in metrics if metric.segments_of}
+        parents = {name: [it for it in metric.parents if it in self.metrics] for name, metric in self.metrics.items()}
+        try:
+            parents_first = [*TopologicalSorter(parents).static_order()]
+        except CycleError as error:
+            first = next(metric for metric in metrics if metric.name in error.args[1])
+            raise ValueError(f"metric {first.name}: its parents lead back to itself ({', '.join(first.parents)})") from None
+
+        self.depth: dict[str, int] = {}  # length of the longest path from a root metric; 0 for a root metric
+        self.roots: dict[str, frozenset[str]] = {}  # the root metrics above it; itself if it is a root
+        for name in parents_first:
+            self.depth[name] = max((1 + self.depth[parent] for parent in parents[name]), default=0)
+            self.roots[name] = frozenset[str]().union(*(self.roots[parent] for parent in parents[name])) or frozenset({name})
+
+    def related(self, one: str, other: str) -> bool:
+        """Return whether two metrics have a root in common."""
+        roots = self.roots
+        return bool(roots.get(one, frozenset({one})) & roots.get(other, frozenset({other})))
+
+    def relatives(self) -> dict[str, set[str]]:
+        """Return metric -> the other metrics that have a root in common with it; metrics without any are left out."""
+        by_root: dict[str, set[str]] = {}
+        for name, roots in self.roots.items():
+            for root in roots:
+                by_root.setdefault(root, set()).add(name)
+        out: dict[str, set[str]] = {}
+        for family in by_root.values():
+            for name in family if len(family) > 1 else ():
+                out.setdefault(name, set()).update(family - {name})
+        return out
+
+    def first(self, names: Iterable[str]) -> str:
+        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
+        chosen = set(names)
+        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
+
+    def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
+        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
+        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
+        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
+        root = self.totals[root] if self.totals.get(root) in verdicts else root
+        return root if root in names else self.first(names)
+
+    def is_platform(self, names: Iterable[str]) -> bool:
+        """Return whether the root metrics of all products (two at least) are among `names`."""
+        chosen, metrics = set(names), self.metrics.values()
+        down = {metric.product for metric in metrics if metric.name in chosen and self.depth[metric.name] == 0}
+        products = {metric.product for metric in metrics if metric.product}
+        return len(products) > 1 and products <= down
+
+
+def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: RootCause | None = None) -> bool:
+    """Return whether an incident is critical: an outage, most of a metric gone, or several roots off at once.
+
+    `members`: those that are affected, each with its present verdict. `cause`: of the incident, if it is known.
+    """
+    off = [(metric, v) for metric, v in members if v.status in (Status.ANOMALOUS, Status.MISSING)]
+    judged = [(metric, v) for metric, v in off if v.status is Status.ANOMALOUS]
+    if any(not v.size < metric.policy.critical_size for metric, v in judged):  # an unknown size may be anything
+        return True
+    claim = cause.claim if cause else None
+    if cause and claim and claim.answer == "carried" and claim.effect != "mix":
+        is_gone = claim.slice is not None and claim.slice.change <= SEGMENT_GONE
+        explained = [v for metric, v in judged if cause.metric in ("", metric.name)]
+        if is_gone and any(v.change * cause.share <= SEGMENT_PART for v in explained):
+            return True
+    return _count_apart(roots.get(m.name, ()) for m, v in off if v.status is Status.MISSING or v.size >= ROOT_SIZE) > 1
+
+
+def leads(sizes: Mapping[str, float]) -> list[str]:
+    """Return the metrics that a message may lead with: those that are about as far off as the worst. `sizes`: metric -> size."""
+    known = {name: 1.0 if size != size else size for name, size in sizes.items()}
+    return [name for name, size in known.items() if size >= LEADING_SHARE * max(known.values())]
+
+
+def size_of(verdict: Verdict) -> float:
+    """Return the size of a verdict, 0 where the value is normal; no data is as bad as half of them gone: they may still come."""
+    return {Status.MISSING: CRITICAL_SIZE, Status.ANOMALOUS: verdict.size}.get(verdict.status, 0.0)
+
+
+def _count_apart(groups: Iterable[Collection[str]]) -> int:
+    """Return how many of the groups have nothing in common with one that was counted; empty ones do not count."""
+    seen, count = set[str](), 0
+    for group in groups:
+        count += bool(group) and seen.isdisjoint(group)
+        seen |= {*group}
+    return count

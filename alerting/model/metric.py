@@ -1,4 +1,4 @@
-"""The catalogue's nouns: a metric, its policy, its query and detector; calendar events and silences."""
+"""The catalogue's nouns: a metric with its policy, query, detector, segments and dashboard; calendar events and silences."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import quote
 
-from alerting.model.clock import DAY, day_phase
-from alerting.model.schedule import parse_week_spans, week_windows
+from alerting.model.clock import DAY, day_phase, parse_week_spans, week_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,7 +245,7 @@ class CalendarEvent:
 class Silence:
     """A planned silence: its metrics are judged and shown, but no message is sent, "no data" included.
 
-    With `weekly` (`model.schedule.parse_week_spans`, local times of `zone`) only those spans of it are silent.
+    With `weekly` (`model.clock.parse_week_spans`, local times of `zone`) only those spans of it are silent.
     """
 
     scope: str  # name of a metric, or * for all
@@ -266,3 +267,72 @@ class Silence:
     def lasts_at(self, at: datetime) -> bool:
         """Return whether its metrics are silent at this instant."""
         return self.covers(self.scope, at, timedelta(microseconds=1))
+
+
+def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], space: str = " ") -> str:
+    """Return a segment's conjunctions of (attribute, value) as text, such as `os=iOS & source=ads; os=web`."""
+    return f";{space}".join(f"{space}&{space}".join(f"{name}={value}" for name, value in pairs) for pairs in elements)
+
+
+def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return the conjunctions of a text that `spell_segment` wrote; none of ""."""
+    parts = [part.split(" & ") for part in text.split("; ")] if text else []
+    return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
+
+
+def metric_with_segment(metric: str, segment: str) -> str:
+    """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
+    return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
+
+
+FIELDS = ("start", "end", "metric", "segment", "slice")
+ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+FORM = "a URL with no other braces than {start}, {end}, {metric}, {segment} and {slice}"
+
+
+class LinkTime(datetime):
+    """A time in a link: {start} is 2026-11-20T12:00:00Z, {start:ms} and {start:s} are milliseconds and seconds since 1970."""
+
+    def __format__(self, form: str) -> str:
+        if form not in ("", "s", "ms"):
+            raise ValueError(f"{form!r}: a time is written as {{start}}, {{start:ms}} or {{start:s}}")
+        seconds = int(self.timestamp())
+        return str(seconds * (1000 if form == "ms" else 1)) if form else quote(f"{self.isoformat()[:19]}Z")
+
+
+class LinkSegment(dict[str, list[str]]):
+    """Attribute -> values in a link: {segment} is os=iOS&source=ads, {segment:var-} is var-os=iOS&var-source=ads."""
+
+    def __format__(self, prefix: str) -> str:
+        return "&".join(f"{prefix}{quote(name)}={quote(value, safe='')}" for name, values in self.items() for value in values)
+
+
+def check_template(template: str) -> None:
+    """Raise ValueError for a template with other braces than those of `FIELDS`."""
+    try:
+        parts = [(name, form, conversion) for _, name, form, conversion in Formatter().parse(template) if name is not None]
+        if any(name not in FIELDS or conversion or (form and name in ("metric", "slice")) for name, form, conversion in parts):
+            raise ValueError
+        dashboard_link(template, "", ANY_TIME, ANY_TIME)
+    except (KeyError, ValueError):
+        raise ValueError(FORM) from None
+
+
+def dashboard_link(
+    template: str, metric: str, start: datetime, end: datetime, elements: Iterable[Iterable[tuple[str, str]]] = ()
+) -> str:
+    """Return the link. `start`, `end`: aware UTC. `elements`: conjunctions of (attribute, value), several for a set of segments.
+
+    Raises ValueError for a template that `check_template` refuses.
+    """
+    conjunctions = [tuple(pairs) for pairs in elements]
+    segment = LinkSegment()
+    for name, value in dict.fromkeys(pair for pairs in conjunctions for pair in pairs):
+        segment.setdefault(name, []).append(value)
+    return template.format(
+        metric=quote(metric, safe=""),
+        start=LinkTime.fromtimestamp(start.timestamp(), start.tzinfo),
+        end=LinkTime.fromtimestamp(end.timestamp(), end.tzinfo),
+        segment=segment,
+        slice=quote(spell_segment(conjunctions, space=""), safe=""),
+    )

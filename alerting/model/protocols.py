@@ -39,11 +39,10 @@ class Source(Protocol):
 
     @abstractmethod
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the counts per bucket of `query.step` for start <= bucket < end.
+        """Return the counts per bucket of `query.step` for start <= bucket < end. Raises SourceError.
 
-        Index: `bucket`, datetime64[ns, UTC], ascending, unique, only buckets that have rows. Columns: numbers, float64
-        or (unsigned) integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
-        Raises SourceError.
+        Index: `bucket`, datetime64[ns, UTC], ascending, unique, only buckets that have rows. Columns: float64 or (unsigned)
+        integers. A column `newest` (epoch seconds of the newest row of the bucket) is optional.
         """
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
@@ -71,14 +70,13 @@ class HistoryCache(Protocol):
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the cached buckets with start <= bucket < end, as `Source.fetch` does, float64.
 
-        Raises StoreError also where some of the window is not cached, because another process has just dropped it.
+        Raises StoreError also where another process has just dropped some of them.
         """
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        """Cache the counts of the buckets of `span`, which replace those that were cached.
+        """Cache the counts of the buckets of `span`, in place of those that were cached, and mark the history as used at `at`.
 
-        A span that does not touch the cached one changes nothing: another process was faster. An empty span only marks the
-        history as used at `at`.
+        A span that does not touch the cached one changes nothing: another process was faster.
         """
 
     def drop(self, key: str) -> None:
@@ -104,9 +102,8 @@ class Commit:
     arrivals: Sequence[Arrival] = ()
     silences: Sequence[Silence] = ()
     next_update: int | None = None  # number of the next update to read from the chat
-    trail_since: Mapping[str, datetime] = field(
-        default_factory=dict
-    )  # metric -> first bucket of its trail to keep; else three days
+    # metric -> first bucket of its trail to keep; else three days
+    trail_since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Store(Protocol):
@@ -129,9 +126,9 @@ class Store(Protocol):
         """Return the verdicts of one metric (None: of all), from bucket `since` on (None: all), ordered by bucket."""
 
     def judged_values(self, since: datetime, rules: Sequence[str] = ()) -> list[tuple[str, datetime, float, str]]:
-        """Return metric, bucket, value and rule of every judged bucket from `since` on, for metrics that have an episode.
+        """Return metric, bucket, value and rule of every judged bucket from `since` on (of `rules`: where one of them fired).
 
-        `rules`: only the buckets where one of these fired.
+        Only of metrics that have an episode.
         """
 
     def statuses(self, bucket: datetime) -> dict[str, str]:
@@ -159,10 +156,7 @@ class Store(Protocol):
         """Return the number of the next update to read from the chat; 0 at first."""
 
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
-        """Store all changes of a run or, should anything happen, nothing.
-
-        `at`: the moment of the run, from which on its messages wait (None: from their bucket on).
-        """
+        """Store all changes of a run, or nothing. `at`: the moment from which its messages wait (None: that of their bucket)."""
 
     def unsent(self, incident: str) -> list[str]:
         """Return the keys of all messages of an incident that wait, due or not."""
@@ -179,17 +173,15 @@ class Store(Protocol):
     def merge_into_digest(
         self, keys: Sequence[str], digest: Message, at: datetime | None = None, released: Sequence[str] = ()
     ) -> None:
-        """Enqueue the digest in place of those of these messages that wait or are held, and of their edits.
+        """Enqueue the digest, created at `at`, in place of those of these messages that wait or are held, and of their edits.
 
-        `released`: held messages that are sent now, too, without a sound. `at`: the time of its creation. A digest whose key is
-        known replaces nothing: it may be sent already, without these messages.
+        `released`: held messages that are sent now, too, without a sound. A digest whose key is known replaces nothing.
         """
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
-        """Return the messages that may be sent now, in the order of sending.
+        """Return the messages that may be sent now (at `at`: that are due then), in the order of sending.
 
-        Edits wait for their text, replies for the message that they answer: call it again until it
-        returns nothing new. With `at`, messages that the destination asked to hold back for longer are left out.
+        Edits wait for their text, replies for the message that they answer: call it again until it returns nothing new.
         """
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
@@ -240,10 +232,7 @@ class Notifier(Protocol):
         """Replace the text and the buttons of the message with this id by those of `message`. Raises NotifyError."""
 
     def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
-        """Return buttons pressed and commands written from update number `since` on, oldest first. `wait`: seconds for one.
-
-        Raises NotifyError.
-        """
+        """Return presses and commands from update number `since` on, oldest first. `wait`: seconds. Raises NotifyError."""
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
         """Show `text` to the person who pressed. Best effort: it raises nothing."""

@@ -1,10 +1,14 @@
-"""A run: what it read, how far it is, and how it ended."""
+"""A run: what it read, how far it is, how it ended, and the errors that do not end it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from alerting.model.errors import AlertingError, StoreError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -99,3 +103,20 @@ class Progress:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {PROGRESS: asdict(self), "text/plain": str(self)}
+
+
+@contextmanager
+def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]:
+    """Make any exception the error of `name` in `errors`, so that it does not stop the others.
+
+    A StoreError concerns all, and is raised; with None every error is.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:  # an analyst's function, a library, an odd value: the outcome of the run reports it
+        if errors is None:
+            raise
+        text = next(iter(str(error).splitlines()), "")
+        errors[name] = str(error) if isinstance(error, AlertingError) else f"{type(error).__name__}: {text}".rstrip(": ")

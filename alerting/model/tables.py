@@ -62,9 +62,10 @@ def percent_change(value: float) -> str:
 
 
 class TableRow(Protocol):
-    """A result that gives the cells of its row: column -> value."""
+    """A result that is a row of a table."""
 
-    def cells(self) -> Mapping[str, Any]: ...
+    def cells(self) -> Mapping[str, Any]:
+        """Return column -> value."""
 
 
 T = TypeVar("T", bound=TableRow)

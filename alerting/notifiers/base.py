@@ -1,11 +1,12 @@
-"""What destinations share: the base of those that nobody can answer, posts to a secret address, and several as one.
+"""The parts that destinations share: one that nobody can answer, posts to a secret address, several as one, and the texts.
 
 No exception, traceback or log record contains such an address: `alerting.http_client` keeps it, and errors are raised where it is
-not in sight (`Hook.post`).
+not in sight (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
+PIECE = re.compile(  # a tag, an entity or a character
+    r"""<(?P<end>/?)(?P<tag>[a-z][\w-]*)(?:"[^"]*"|'[^']*'|[^<>"'])*>|&(?:lt|gt|amp|quot|\#\d+|\#x[\da-f]+);|.""",
+    re.IGNORECASE | re.DOTALL,
+)
+_LINK = re.compile(r"""<a\s[^<>]*?href=(["'])(?P<url>.*?)\1[^<>]*>(?P<text>.*?)</a>""", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"""</?[a-z](?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 
 
 class OneWayNotifier:
@@ -146,3 +153,48 @@ def ping(url: str, timeout: float = 10.0) -> str:
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"
     return f"heartbeat: {host} answered {answer.status}: {advice}"
+
+
+def cut_html(text: str, limit: int) -> str:
+    """Return the text in at most `limit` UTF-16 code units. A text that was cut ends in '…', with every tag closed.
+
+    Tags count nothing and an entity (&lt;) counts as the character that it stands for; neither is ever split.
+    """
+    pieces = list(PIECE.finditer(text))
+    if sum(map(_units, pieces)) <= limit:
+        return text
+    left, open_tags, kept = limit - 1, list[str](), list[str]()
+    for piece in pieces:
+        left -= _units(piece)
+        if left < 0:
+            break
+        kept.append(piece[0])
+        if piece["tag"] and not piece["end"]:
+            open_tags.append(piece["tag"])
+        elif piece["tag"] and open_tags:
+            open_tags.pop()
+    return "".join(kept).rstrip() + "…" + "".join(f"</{tag}>" for tag in reversed(open_tags))
+
+
+def html_to_text(text: str) -> str:
+    """Return the text without tags, its entities as characters, its links as `text (url)`."""
+
+    def link(match: re.Match[str]) -> str:
+        return match["text"] if match["text"] == match["url"] else f"{match['text']} ({match['url']})"
+
+    return html.unescape(_TAG.sub("", _LINK.sub(link, text)))
+
+
+def cut_plain(text: str, limit: int) -> str:
+    """Return text without markup, cut as `cut_html` does."""
+    return html.unescape(cut_html(html.escape(text), limit))
+
+
+def encodable(text: str) -> str:
+    """Return text that can be sent: a lone surrogate (from a mangled name in the data) becomes '?'."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _units(piece: re.Match[str]) -> int:
+    """The UTF-16 code units of a piece, as Telegram counts them: a character beyond 65535 has two."""
+    return 0 if piece["tag"] else max(1, len(html.unescape(piece[0]).encode("utf-16-le", "replace")) // 2)

@@ -6,8 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.telegram_html import html_to_text
+from alerting.notifiers.base import OneWayNotifier, html_to_text
 
 if TYPE_CHECKING:
     from alerting.model.message import Message

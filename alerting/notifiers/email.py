@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 
 from alerting.deadline import Deadline
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import OneWayNotifier
-from alerting.notifiers.telegram_html import cut_plain, encodable, html_to_text
+from alerting.notifiers.base import OneWayNotifier, cut_plain, encodable, html_to_text
 from alerting.settings import mail_address
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import Hook, OneWayNotifier
-from alerting.notifiers.telegram_html import PIECE, cut_html, encodable
+from alerting.notifiers.base import PIECE, Hook, OneWayNotifier, cut_html, encodable
 
 if TYPE_CHECKING:
     from alerting.model.message import Message

@@ -1,4 +1,9 @@
-"""A Telegram chat: messages to it, the buttons that people press there, and the commands that they write."""
+"""A Telegram chat: messages to it, the buttons that people press there, and the commands that they write.
+
+The URL of every request to the Bot API contains the bot's token. No exception, traceback, frame or log record contains it
+(`alerting.http_client`): a failed request is returned as a response (`BotClient.call`), and `result` raises the error where no
+URL is in sight.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,19 @@ import json
 import re
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers import telegram_buttons as buttons
-from alerting.notifiers.telegram_api import BotClient, BotResponse, identifier, json_object, result
-from alerting.notifiers.telegram_commands import parse_command
-from alerting.notifiers.telegram_html import cut_html, cut_plain, encodable, html_to_text
+from alerting.model.message import ChatCommand
+from alerting.notifiers.base import cut_html, cut_plain, encodable, html_to_text
+from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
 
 if TYPE_CHECKING:
-    from alerting.model.message import ButtonPress, ChatCommand, Message, Received
+    from collections.abc import Mapping
+
+    from alerting.model.message import ButtonPress, Message, Received
     from alerting.settings import Settings
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
@@ -25,6 +33,7 @@ GENERAL_TOPIC = "1"  # a forum's first topic: Telegram refuses its number, and u
 PAGE_SIZE, MAX_PAGES = 100, 20  # updates in one answer, and answers that are read in a row
 MAX_POLL = 50.0  # seconds
 MAX_READ = 10.0  # seconds after which no further page is read
+UPDATES = '["callback_query", "message"]'  # the kinds that are read
 NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
@@ -32,6 +41,24 @@ _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
 _NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
 _SAME = r"400 .*not modified"
 _PHOTO_ID = "photo-"  # begins the ids of messages with a picture, whose caption is edited
+
+RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
+MAX_RETRY_AFTER = 86_400.0  # seconds of `retry_after` that are believed
+MAX_DESCRIPTION = 300  # characters of a description that are repeated
+SENDING = ("send", "edit")  # beginnings of methods that may have changed the chat although no answer came
+
+_CHAT = "check ALERTING_TELEGRAM_CHAT, and that the bot is in that chat"
+_OWN_BOT = "or give the alerts a bot of their own"
+_ACCESS = (  # "code description" of errors of the set-up -> what to do; the message is kept
+    (r"40[14] ", "the bot token is not accepted: check ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_URL"),
+    (r"403 ", "the bot may not write there: add it to the chat again, let it send messages, check ALERTING_TELEGRAM_CHAT"),
+    (r"409 .*webhook", f"a webhook takes this bot's updates: call deleteWebhook, {_OWN_BOT}"),
+    (r"409 ", f"another program reads this bot's updates: stop it, {_OWN_BOT}"),
+    (r"400 .*(thread|topic)", "the topic is closed or gone: set ALERTING_TELEGRAM_TOPIC to an open one, or leave it empty"),
+    (r"400 .*(rights|write|admin|restrict)", "let the bot send messages and photos in the chat"),
+    (r"400 .*(chat|group|user)\b.*(not found|invalid|deactivated|upgraded|blocked|kicked|empty)", _CHAT),
+    (r"400 .*peer_id_invalid", _CHAT),
+)
 
 
 def from_settings(settings: Settings) -> Telegram:
@@ -51,7 +78,7 @@ class Telegram:
         self.users = frozenset(name.strip().lower() for name in users.split(",") if name.strip())
         self.notes: list[str] = []
         self._username = ""  # of the bot, once it was asked for
-        self._client, self._secret = BotClient(token, self.url, timeout), buttons.secret(token)
+        self._client, self._secret = BotClient(token, self.url, timeout), secret(token)
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
     def send(self, message: Message, reply_to: str = "") -> str:
@@ -111,8 +138,12 @@ class Telegram:
         presses: dict[int, Received] = {}
         ends = time.monotonic() + MAX_READ + wait
         for _ in range(MAX_PAGES):
-            updates = self._updates(since, wait)
-            page = [press for press in map(self._press, updates) if press]
+            wait = min(max(wait, 0.0), MAX_POLL)
+            fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE), "allowed_updates": UPDATES}
+            updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
+            if not isinstance(updates, list):
+                raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
+            page = [press for press in map(self._received, updates) if press]
             if updates and not page:
                 raise NotifyError("Telegram getUpdates: updates without a number, so not the Bot API's answer")
             presses |= {press.update_id: press for press in page}
@@ -153,7 +184,7 @@ class Telegram:
         """The response to a message with its text and buttons. What Telegram cannot parse is left out: markup or buttons."""
         is_caption = method not in ("sendMessage", "editMessageText")
         field, limit = ("caption", CAPTION_LIMIT) if is_caption else ("text", TEXT_LIMIT)
-        text, keyboard = encodable(message.text), buttons.markup(message, self._secret)
+        text, keyboard = encodable(message.text), markup(message, self._secret)
         text_fields = {field: cut_html(text, limit), "parse_mode": "HTML"}
         while True:
             shown = text_fields
@@ -181,41 +212,23 @@ class Telegram:
             response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
         return response
 
-    def _updates(self, since: int, wait: float) -> list[Any]:
-        wait = min(max(wait, 0.0), MAX_POLL)
-        fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE)}
-        fields["allowed_updates"] = '["callback_query", "message"]'
-        updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
-        if not isinstance(updates, list):
-            raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
-        return updates
-
-    def _press(self, update: object) -> Received | None:
+    def _received(self, update: object) -> Received | None:
         """The press or command in an update, refused if it comes from another chat or from a person who may not press."""
-        if command := parse_command(update):
-            return self._allowed(*command)
-        parsed = buttons.parse_press(update, self._secret)
-        if not parsed:
+        parsed = parse_update(update, self._secret)
+        if parsed is None:
             return None
-        press, chat, person = parsed
-        if press.refused:
-            return press
-        if not self._is_this_chat(chat):
-            return replace(press, refused="pressed in another chat")
-        if not self.users & {"*", *person}:
-            return replace(press, refused=f"{press.name} ({press.user_id}) is not in ALERTING_TELEGRAM_USERS")
-        return press
-
-    def _allowed(self, command: ChatCommand, bot: str, chat: dict[str, Any], person: set[str]) -> ChatCommand:
-        if not self._is_this_chat(chat):
-            return replace(command, refused="written in another chat")
-        if not self.users & {"*", *person}:
-            return replace(command, refused=f"{command.name} ({command.user_id}) is not in ALERTING_TELEGRAM_USERS")
-        if bot and not self._username:
+        received = parsed.received
+        if received.refused:
+            return received
+        if not self._is_this_chat(parsed.chat):
+            return replace(received, refused=f"{'written' if isinstance(received, ChatCommand) else 'pressed'} in another chat")
+        if not self.users & {"*", *parsed.person}:
+            return replace(received, refused=f"{received.name} ({received.user_id}) is not in ALERTING_TELEGRAM_USERS")
+        if parsed.bot and not self._username:
             self._username = str(self._query("getMe").get("username"))
-        if bot and bot.lower() != self._username.lower():
-            return replace(command, refused=f"meant for another bot, {bot}")
-        return command
+        if parsed.bot and parsed.bot.lower() != self._username.lower():
+            return replace(received, refused=f"meant for another bot, {parsed.bot}")
+        return received
 
     def _is_this_chat(self, chat: dict[str, Any]) -> bool:
         """Return whether an update's chat is ours, by its id before or after it became a supergroup.
@@ -256,3 +269,85 @@ def _may_write(chat: dict[str, Any], member: dict[str, Any]) -> bool:
         return True
     rights = {**json_object(chat.get("permissions")), **member}  # the rights of a member have precedence over the chat's
     return bool(rights.get("can_post_messages" if channel else "can_send_messages", not channel))
+
+
+class BotResponse(NamedTuple):
+    """An answer of the Bot API, or (code 0) the reason why there is none. It never contains the token."""
+
+    ok: bool
+    code: int
+    description: str
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    result: Any = None
+    unsure: bool = False  # the request may have been carried out
+
+    def refused_with(self, pattern: str) -> bool:
+        """Return whether it is an error whose "code description" begins with this pattern."""
+        return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
+
+    @property
+    def moved_to(self) -> str:
+        """The id of the supergroup that the chat has become; "" for an answer that names none."""
+        moved = identifier(self.parameters.get("migrate_to_chat_id"))
+        return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
+
+
+class BotClient:
+    """A client of the Bot API server at `url`. `timeout`: seconds for a request."""
+
+    def __init__(self, token: str, url: str, timeout: float) -> None:
+        self._token, self._url, self._timeout = token, url, timeout
+        self._host = re.sub(r"^\w+://|/.*|.*@", "", url)
+
+    def call(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
+        """Return the response to a request. Only a refused connection is tried once more, because then nothing has arrived.
+
+        `timeout`: seconds, where the usual ones do not fit.
+        """
+        from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
+
+        mask = partial(re.sub, r"/bot[^/\s]+", "/bot<token>")  # in what urllib3 logs
+        client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=mask)
+        files = {"photo": ("picture.png", photo, "image/png")} if photo else None
+        answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
+        if isinstance(answer, HttpFailure):
+            text = answer.in_words(self._host, "check the network, a proxy, and ALERTING_TELEGRAM_URL")
+            return BotResponse(False, 0, text, unsure=answer.unsure)
+        body = answer.body.decode("utf-8", "replace")
+        return _parse(answer.status, body.replace(self._token, "<token>"))  # some proxies repeat the URL
+
+
+def result(method: str, response: BotResponse) -> Any:
+    """Return the result of a request. Raises NotifyError for an error."""
+    if response.ok:
+        return response.result
+    doubt = ": the message may have arrived" if response.unsure and method.startswith(SENDING) else ""
+    text = f"Telegram {method}: " + (f"{response.code} " if response.code else "") + response.description + doubt
+    for pattern, advice in _ACCESS:
+        if response.refused_with(pattern):
+            raise NotifyError(f"{text}: {advice}")
+    if response.code == 429:
+        wait = response.parameters.get("retry_after")
+        if not isinstance(wait, int | float) or not wait > 0:
+            wait = 1.0
+        raise NotifyError(text, retry_after=float(min(wait, MAX_RETRY_AFTER)))
+    raise NotifyError(text, permanent=response.code in (400, 413))
+
+
+def _parse(status: int, body: str) -> BotResponse:
+    """The Bot API's response in `body`; for any other body a response that says so."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict) and isinstance(answer.get("ok"), bool):
+        code = answer.get("error_code")
+        code = code if isinstance(code, int) else status
+        description = answer["description"][:MAX_DESCRIPTION] if isinstance(answer.get("description"), str) else ""
+        return BotResponse(answer["ok"], code, description, json_object(answer.get("parameters")), answer.get("result"))
+    if 200 <= status < 300:
+        return BotResponse(False, 0, "half an answer, or not the Bot API's", unsure=True)
+    if status in (404, 413):  # the path is wrong, or the web server before the Bot API finds the picture too large
+        return BotResponse(False, status, "not the Bot API's answer")
+    text = f"{status}, not the Bot API's answer: it is down, or ALERTING_TELEGRAM_URL or a proxy leads elsewhere"
+    return BotResponse(False, 0, text)

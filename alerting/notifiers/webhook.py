@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
-from alerting.notifiers.base import Hook, OneWayNotifier
-from alerting.notifiers.telegram_html import encodable, html_to_text
+from alerting.notifiers.base import Hook, OneWayNotifier, encodable, html_to_text
 
 if TYPE_CHECKING:
     from alerting.model.message import Message

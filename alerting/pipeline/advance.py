@@ -12,16 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from alerting.incidents.consistency import (
-    is_open,
+from alerting.incidents.episodes import against_level_before, is_open, open_events, step
+from alerting.incidents.grouping import (
+    announce_unsilenced,
+    is_silent,
     missing_ends,
-    open_events,
+    one_event_each,
+    update_incidents,
     withdrawn_members,
     without_members,
     without_metrics,
 )
-from alerting.incidents.episodes import against_level_before, step
-from alerting.incidents.grouping import announce_unsilenced, is_silent, one_event_each, update_incidents
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
 from alerting.model.verdict import Episode, EventKind, Status, Verdict

@@ -16,10 +16,10 @@ import pandas as pd
 
 from alerting.incidents.episodes import against_level_before
 from alerting.messages import answers
-from alerting.model.errors import caught
+from alerting.model.clock import parse_length
 from alerting.model.message import ChatCommand, Message
 from alerting.model.metric import Metric, Silence
-from alerting.model.schedule import parse_length
+from alerting.model.run import caught
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.context import RunContext
 

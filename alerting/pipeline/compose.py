@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from alerting import messages
-from alerting.incidents.consistency import OPENING_KINDS
-from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import MetricTree, opening_event
+from alerting.incidents.episodes import OPENING_KINDS, against_level_before
+from alerting.incidents.grouping import opening_event
 from alerting.messages.compose import caught_up, unchecked
 from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
-from alerting.model.dashboard import dashboard_link
-from alerting.model.errors import caught
-from alerting.model.incident import Event, Member, parse_segment
+from alerting.model.incident import Event, Member, MetricTree
 from alerting.model.message import Message
-from alerting.model.metric import Metric
-from alerting.model.run import Reading
+from alerting.model.metric import Metric, dashboard_link, parse_segment
+from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext

@@ -10,13 +10,11 @@ from functools import cached_property
 from math import isclose
 
 from alerting.messages import Audience
-from alerting.model.clock import EPOCH, first_bucket, nearest_bucket
-from alerting.model.errors import parse_instant
+from alerting.model.clock import EPOCH, Shift, first_bucket, nearest_bucket, on_call, parse_instant
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
 from alerting.model.protocols import Notifier, Source, Store
-from alerting.model.quiet_hours import NO_QUIET_HOURS, QuietHours
+from alerting.model.routing import NO_QUIET_HOURS, QuietHours
 from alerting.model.run import Reading
-from alerting.model.schedule import Shift, on_call
 
 # A run after a gap charts events that are up to a day old, and an incident of two days is charted with its whole band.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=2), 2 * CHART_BUCKETS

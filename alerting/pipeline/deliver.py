@@ -11,13 +11,12 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from alerting.incidents.consistency import OPENING_KINDS
+from alerting.incidents.episodes import OPENING_KINDS
 from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
-from alerting.model.quiet_hours import NO_QUIET_HOURS, RING, QuietHours
-from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
+from alerting.model.routing import DEFAULT_DESTINATION, NO_QUIET_HOURS, RING, QuietHours, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.answers import answer_questions

@@ -11,15 +11,12 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from alerting.incidents.consistency import OPENING_KINDS
-from alerting.incidents.episodes import against_level_before
-from alerting.incidents.grouping import MetricTree
+from alerting.incidents.episodes import OPENING_KINDS, against_level_before
 from alerting.messages.format import NumberFormat, change
-from alerting.model.incident import metric_with_segment, spell_segment
+from alerting.model.incident import MetricTree, is_critical
 from alerting.model.message import Message, Receipt
-from alerting.model.metric import STEP, Metric
+from alerting.model.metric import STEP, Metric, metric_with_segment, spell_segment
 from alerting.model.run import VERDICTS, Reading
-from alerting.model.severity import is_critical
 from alerting.model.tables import bucket_text, cell_text, percent_change
 from alerting.model.verdict import Status, Verdict
 from alerting.pipeline.advance import StateChange, verdict_of

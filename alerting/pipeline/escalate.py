@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from alerting.incidents.grouping import MetricTree, is_silent
+from alerting.incidents.grouping import is_silent
 from alerting.messages.compose import escalation
-from alerting.model.incident import Incident
+from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.message import Message
-from alerting.model.severity import is_critical
 from alerting.model.verdict import Verdict
 from alerting.pipeline.advance import PreviousState, StateChange
 from alerting.pipeline.context import RunContext

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from alerting.model.clock import iso_text
-from alerting.model.errors import SourceError, caught
+from alerting.model.errors import SourceError
 from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
+from alerting.model.run import caught
 from alerting.model.verdict import EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.context import RunContext

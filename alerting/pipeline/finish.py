@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from alerting.incidents.consistency import inconsistencies
+from alerting.incidents.grouping import inconsistencies
 from alerting.metric_values import column_list
 from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Message, Receipt

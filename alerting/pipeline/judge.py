@@ -13,10 +13,8 @@ import pandas as pd
 from alerting.detectors.bands import series_columns
 from alerting.detectors.series_grid import NightlyCache
 from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, USUAL_GAP, PriorVerdicts
-from alerting.incidents.grouping import MetricTree
-from alerting.model.errors import caught
-from alerting.model.incident import Incident
-from alerting.model.run import Reading
+from alerting.model.incident import Incident, MetricTree
+from alerting.model.run import Reading, caught
 from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
 from alerting.pipeline.judged import JudgedMetrics, JudgedTail
 from alerting.pipeline.related import Banded, bands_of, judge_related, mask_incidents, position_on

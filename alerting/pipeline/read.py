@@ -18,9 +18,9 @@ import pandas as pd
 
 from alerting.metric_values import Labelled
 from alerting.model.clock import DAY, day_of, iso_text
-from alerting.model.errors import AlertingError, caught
+from alerting.model.errors import AlertingError
 from alerting.model.metric import MAX_VALUE, Query
-from alerting.model.run import Arrival, Reading
+from alerting.model.run import Arrival, Reading, caught
 from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
 from alerting.pipeline.segment_watch import request_segments
 

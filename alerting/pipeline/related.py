@@ -14,10 +14,9 @@ from alerting.detectors.bands import BandColumns, series_columns
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid
 from alerting.detectors.verdicts import SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
 from alerting.detectors.windows import window_max
-from alerting.incidents.grouping import MetricTree
-from alerting.model.errors import caught
-from alerting.model.incident import Incident, Member
+from alerting.model.incident import Incident, Member, MetricTree
 from alerting.model.metric import Metric
+from alerting.model.run import caught
 from alerting.model.verdict import Label
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second

@@ -17,10 +17,9 @@ from math import copysign, log
 import numpy as np
 import pandas as pd
 
-from alerting.model.errors import caught
-from alerting.model.incident import RootCause, Segment, spell_segment
-from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy
-from alerting.model.run import Reading
+from alerting.model.incident import RootCause, Segment
+from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy, spell_segment
+from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.rootcause.expectation import HISTORY_DAYS, SegmentHistory, explain_rows

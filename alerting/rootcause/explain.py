@@ -9,7 +9,8 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from alerting.model.incident import Segment, spell_segment
+from alerting.model.incident import Segment
+from alerting.model.metric import spell_segment
 from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
 from alerting.rootcause.search import Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
 

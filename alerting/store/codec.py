@@ -128,7 +128,7 @@ def to_row(record: Any) -> tuple[Any, ...]:
 
     Raises StoreError for a class that STORED does not describe.
     """
-    return tuple(_column(getattr(record, field)) for field in _field_names(record.__class__).values())
+    return tuple(_column(getattr(record, field)) for field, _ in _fields(record.__class__).values())
 
 
 def _column(value: Any) -> Any:
@@ -150,7 +150,7 @@ def _json_part(value: Any) -> Any:
         return iso(value)
     if not is_dataclass(value):
         return _json_number(float(value))  # a number of numpy
-    parts = {name: getattr(value, field) for name, field in _field_names(value.__class__).items()}
+    parts = {name: getattr(value, field) for name, (field, _) in _fields(value.__class__).items()}
     return {name: _json_number(part) if isinstance(part, float) else part for name, part in parts.items()}
 
 
@@ -181,43 +181,31 @@ def enum_member(kind: type[StrEnum], stored: str) -> Any:
 
 def _record(kind: Any, stored: Mapping[str, Any]) -> Any:
     """Make a record. A field that an older version did not store takes its default; an unknown name raises ValueError."""
-    readers, values = _readers(kind), {}
+    known, values = _fields(kind), {}
     for name, part in stored.items():
-        if name in readers:
-            field, read = readers[name]
+        if name in known:
+            field, read = known[name]
             values[field] = read(part)
         elif name not in GONE.get(kind, ()):
             raise ValueError(f"nothing of {kind.__name__} is stored as {name!r}")
     return kind(**values)
 
 
-@cache
-def _readers(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
-    """Stored name -> field, and the function that reads its value."""
-    hints = get_type_hints(kind)
-    return {name: (field, _reader(hints[field])) for name, field in _field_names(kind).items()}
-
-
 def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return the function that makes a value of this type of its stored form."""
-    optional = get_origin(hint) is UnionType  # X | None
-    inner, nested = get_args(hint)[0] if optional else hint, 0
-    while get_origin(inner) is tuple:
-        inner, nested = get_args(inner)[0], nested + 1
-    if is_dataclass(inner):
-        read: Callable[[Any], Any] = partial(_record, inner)
-    elif inner in VALUES:
-        read = partial(enum_member, inner)
-    else:
-        read = {float: lambda part: float("nan" if part is None else part), datetime: datetime.fromisoformat}.get(inner, inner)
-    for _ in range(nested):
-        read = _tuple_reader(read)
-    return (lambda part: None if part is None else read(part)) if optional else read
-
-
-def _tuple_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that reads a tuple, each item with `read`. A column holds a tuple as JSON."""
-    return lambda parts: tuple(map(read, json.loads(parts) if isinstance(parts, str) else parts))
+    if get_origin(hint) is UnionType:  # X | None
+        read = _reader(get_args(hint)[0])
+        return lambda part: None if part is None else read(part)
+    if get_origin(hint) is tuple:  # a column holds it as JSON
+        read = _reader(get_args(hint)[0])
+        return lambda parts: tuple(map(read, json.loads(parts) if isinstance(parts, str) else parts))
+    if is_dataclass(hint):
+        return partial(_record, hint)
+    if hint in VALUES:
+        return partial(enum_member, hint)
+    if hint is float:
+        return lambda part: float("nan" if part is None else part)
+    return datetime.fromisoformat if hint is datetime else hint
 
 
 # The map and the classes
@@ -231,8 +219,9 @@ def unmapped(kind: Any) -> Iterator[str]:
 
 
 @cache
-def _field_names(kind: Any) -> dict[str, str]:
-    """Stored name -> field. Raises StoreError when STORED does not fit the class."""
+def _fields(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+    """Stored name -> field, and the function that reads its value. Raises StoreError when STORED does not fit the class."""
     if wrong := list(unmapped(kind)):
         raise StoreError(f"{'; '.join(wrong)}: see STORED in the store's codec")
-    return STORED[kind]
+    hints = get_type_hints(kind)
+    return {name: (field, _reader(hints[field])) for name, field in STORED[kind].items()}

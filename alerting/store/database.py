@@ -70,6 +70,10 @@ class Database:
             message = f"{self._path}: a row makes no sense ({error}); a newer version wrote it? {_START_ANEW}"
             raise StoreError(message) from error
 
+    def first(self, make: Callable[..., T], sql: str, *values: Any) -> T | None:
+        """Return `make(*columns)` of the first row of the query; None for no row."""
+        return next(iter(self.read(make, sql, *values)), None)
+
     def write(self, *statements: tuple[str, Iterable[tuple[Any, ...]]], backed_up: bool = True) -> None:
         """Run each statement for each of its rows, all in one transaction. `backed_up`: also in a backup, if there is one."""
         batches = [(sql, list(map(_bindable, rows))) for sql, rows in statements]  # lists, because it may be tried twice
@@ -234,7 +238,7 @@ class ReadOnlyDatabase(Database):
     """A file that is only read: it is never created, migrated, backed up or moved aside."""
 
     def _create_file(self) -> None:
-        pass
+        """Do nothing: who only reads leaves no file where there was none."""
 
     def _open(self) -> sqlite3.Connection:
         return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)

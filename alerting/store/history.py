@@ -52,7 +52,7 @@ class HistoryTables:
             begin, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (start, until))
             return CachedSpan(begin, end, timedelta(seconds=step), datetime.fromisoformat(rebuilt) if rebuilt else None)
 
-        return next(iter(self._file.read(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)), None)
+        return self._file.first(make, "SELECT step, start, until, rebuilt FROM histories WHERE key = ?", key)
 
     def read(self, key: str, start: datetime, end: datetime) -> pd.DataFrame:
         first, last = int(start.timestamp()), int(end.timestamp())
@@ -110,10 +110,10 @@ class HistoryReader(HistoryTables):
             raise StoreError(f"{path} was written by another version")
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
-        pass
+        """Do nothing."""
 
     def drop(self, key: str) -> None:
-        pass
+        """Do nothing."""
 
 
 def updated_page(stored: list[StoredPage], number: int, frame: pd.DataFrame, span: CachedSpan) -> tuple[str, bytes] | None:

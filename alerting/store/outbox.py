@@ -72,7 +72,7 @@ class Outbox:
     def message_id(self, key: str) -> str:
         sql = """SELECT COALESCE(edited.message_id, m.message_id) FROM messages m
             LEFT JOIN messages edited ON edited.key = m.edits AND m.edits <> '' WHERE m.key = ? AND m.state = 'sent'"""
-        return next(iter(self._file.read(str, sql, key)), "")
+        return self._file.first(str, sql, key) or ""
 
     def text(self, key: str) -> str:
         keys = self._copy_keys(key)
@@ -80,7 +80,7 @@ class Outbox:
         sql = f"""SELECT text FROM messages
             WHERE key IN ({any_key}) OR (edits IN ({any_key}) AND edits <> '' AND state IN ('waiting', 'sent', 'refused'))
             ORDER BY key IN ({any_key}), (edits = '' AND state IN ('waiting', 'sent')) DESC, id DESC LIMIT 1"""
-        return next(iter(self._file.read(str, sql, *keys, *keys, *keys)), "")
+        return self._file.first(str, sql, *keys, *keys, *keys) or ""
 
     def was_sent(self, key: str) -> bool:
         keys = self._copy_keys(key)

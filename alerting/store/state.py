@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 from alerting.model.incident import Incident
 from alerting.model.message import PICTURE_SUFFIX, ThreadMessage
@@ -55,7 +54,26 @@ class StateCounts:
     last_judged: datetime | None = None
 
 
-class StateStore(Outbox, HistoryTables):
+class StateReader:
+    """The queries of programs that write the state database and of those that only read it."""
+
+    _file: Database
+
+    def close(self) -> None:
+        self._file.close()
+
+    def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
+        """Return the incidents with since <= opened < until, oldest first."""
+        sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
+        return self._file.read(from_json(Incident), sql, iso(since), iso(until) or LATER)
+
+    def silences(self, at: datetime) -> list[Silence]:
+        """Return the silences that are not over at `at`, future ones included, ordered by their start."""
+        sql = f"SELECT {_SILENCE} FROM silences WHERE until > ? ORDER BY start, id"
+        return self._file.read(from_row(Silence), sql, iso(at))
+
+
+class StateStore(StateReader, Outbox, HistoryTables):
     """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run.
 
     Most methods are described in `model.protocols`.
@@ -81,9 +99,6 @@ class StateStore(Outbox, HistoryTables):
         """Return whether no run has begun with it yet. It may have the notice of a run that failed before it began."""
         return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
 
-    def close(self) -> None:
-        self._file.close()
-
     # Verdicts, episodes and incidents
 
     def episodes(self) -> dict[str, Episode]:
@@ -92,7 +107,7 @@ class StateStore(Outbox, HistoryTables):
 
     def episode_before(self, metric: str, bucket: datetime) -> Episode | None:
         sql = "SELECT body FROM trail WHERE metric = ? AND bucket < ? ORDER BY bucket DESC LIMIT 1"
-        return next(iter(self._file.read(from_json(Episode), sql, metric, iso(bucket))), None)
+        return self._file.first(from_json(Episode), sql, metric, iso(bucket))
 
     def last_judged(self) -> dict[str, datetime]:
         sql = f"""{_METRICS} SELECT metric, (SELECT MAX(bucket) FROM verdicts v WHERE v.metric = m.metric) FROM m
@@ -121,10 +136,6 @@ class StateStore(Outbox, HistoryTables):
     def incidents(self, since: datetime | None = None) -> list[Incident]:
         sql = "SELECT body FROM incidents WHERE closed = '' OR closed > ? ORDER BY opened, id"
         return self._file.read(from_json(Incident), sql, iso(since) or LATER)
-
-    def all_incidents(self, since: datetime, until: datetime | None = None) -> list[Incident]:
-        sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
-        return self._file.read(from_json(Incident), sql, iso(since), iso(until) or LATER)
 
     # Writing a run, and deleting what is old
 
@@ -193,10 +204,6 @@ class StateStore(Outbox, HistoryTables):
     def arrivals(self, since: datetime) -> list[Arrival]:
         return self._file.read(from_row(Arrival), "SELECT * FROM arrivals WHERE at >= ? ORDER BY at, query", iso(since))
 
-    def silences(self, at: datetime) -> list[Silence]:
-        sql = f"SELECT {_SILENCE} FROM silences WHERE until > ? ORDER BY start, id"
-        return self._file.read(from_row(Silence), sql, iso(at))
-
     def add_silence(self, silence: Silence) -> int:
         """Store a silence and return its id. One that has an id replaces the stored one with this id."""
         _, id = self._file.change(_ADD_SILENCE, *to_row(silence))
@@ -208,7 +215,7 @@ class StateStore(Outbox, HistoryTables):
         return changed > 0
 
     def next_update(self) -> int:
-        return next(iter(self._file.read(int, "SELECT value FROM facts WHERE name = 'heard'")), 0)
+        return self._file.first(int, "SELECT value FROM facts WHERE name = 'heard'") or 0
 
     def watched_series(self, source: str) -> tuple[dict[str, timedelta], dict[str, timedelta]]:
         """Return the series that runs have seen in the table `source` -> step, and -> phase.
@@ -239,7 +246,7 @@ class StateStore(Outbox, HistoryTables):
         return StateCounts(open=opened, **messages, last_judged=max(self.last_judged().values(), default=None))
 
 
-class ReadOnlyState:
+class ReadOnlyState(StateReader):
     """The state database at `path` for programs that only read it: nothing is created, migrated or moved. Waits are short.
 
     All methods raise StoreError.
@@ -252,14 +259,6 @@ class ReadOnlyState:
         self._file = ReadOnlyDatabase(path, [], patience)
         self._file.run(lambda db: None)  # open it now
         self._destinations = tuple(destinations)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def all_incidents(self, since: datetime, until: datetime) -> list[Incident]:
-        """Return the incidents with since <= opened < until, oldest first."""
-        sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
-        return self._file.read(from_json(Incident), sql, iso(since), iso(until))
 
     def open_or_recent_incidents(self, since: datetime) -> list[Incident]:
         """Return the open incidents and those opened since then, by id."""
@@ -326,11 +325,7 @@ class ReadOnlyState:
 
     def episode(self, metric: str) -> Episode | None:
         """Return the present episode of a metric; None if it has none."""
-        return next(iter(self._file.read(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)), None)
-
-    def silences(self, at: datetime) -> list[Silence]:
-        """Return the silences that are not over at `at`, future ones included, ordered by their start."""
-        return StateStore.silences(cast(StateStore, self), at)
+        return self._file.first(from_json(Episode), "SELECT body FROM episodes WHERE metric = ?", metric)
 
     def newest_verdicts(self) -> list[Verdict]:
         """Return the newest verdict of each metric, by name."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alerting import runner
-from alerting.model.errors import parse_instant
+from alerting.model.clock import parse_instant
 from alerting.settings import Settings, load_settings
 
 

@@ -1,4 +1,4 @@
-"""Buttons under a message, and the updates that their presses make.
+"""Updates of a Telegram chat: people press the buttons under a message, and write commands: /status, in a group /status@botname.
 
 Any client can send any data as a press, so a button carries action:ref:signature. The signature does not cover the chat, because
 a group that becomes a supergroup keeps its buttons; Telegram's update says in which chat a button was pressed.
@@ -11,12 +11,11 @@ import json
 import re
 import unicodedata
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.incident import incident_ref
-from alerting.model.message import Action, ButtonPress
-from alerting.notifiers.telegram_api import json_object
-from alerting.notifiers.telegram_html import encodable
+from alerting.model.message import Action, ButtonPress, ChatCommand, Received
+from alerting.notifiers.base import encodable
 
 if TYPE_CHECKING:
     from alerting.model.message import Message
@@ -27,6 +26,8 @@ MAX_NUMBER = 2**53  # above every id of Telegram, and a number that every progra
 
 NOT_A_PRESS = "not a button that somebody pressed"
 FORGED = "not a button of these alerts, or older than the bot's token"
+MAX_COMMAND = 100  # characters
+_COMMAND = re.compile(r"(/[A-Za-z0-9_]+)(?:@(\w+))?(?!\S)(.*)", re.DOTALL)
 
 
 def secret(token: str) -> bytes:
@@ -52,35 +53,45 @@ def data(action: Action, about: str, key: bytes) -> str:
     return f"{signed}:{hmac.new(key, signed.encode(), sha256).hexdigest()[:SIGNATURE_LENGTH]}"
 
 
-def parse_press(update: object, key: bytes) -> tuple[ButtonPress, dict[str, Any], set[str]] | None:
-    """Return the press in an update, the chat where it was pressed, and the id and @name of the person.
+class Update(NamedTuple):
+    """A press or a command, the chat where it was made, the id and @name of the person, and the bot that a command names."""
 
-    Anything else in an update is a press that is refused. Return None for a value without a usable number.
+    received: Received
+    chat: dict[str, Any]
+    person: set[str]
+    bot: str = ""
+
+
+def parse_update(update: object, key: bytes) -> Update | None:
+    """Return the press or the command in an update; anything else in it is a press that is refused.
+
+    Return None for a value without a usable number.
     """
     fields = json_object(update)
-    number = whole_number(fields.get("update_id"))
+    number = _whole_number(fields.get("update_id"))
     if number is None:
         return None
 
+    message = json_object(fields.get("message"))
+    text = message.get("text")
+    if found := _COMMAND.match(text) if isinstance(text, str) else None:
+        user, person, shown = _person_of(message)
+        words = " ".join(f"{found[1].lower()} {found[3]}".split())
+        command = ChatCommand(number, words[:MAX_COMMAND], shown, user)
+        return Update(command, json_object(message.get("chat")), person, found[2] or "")
+
     query = json_object(fields.get("callback_query"))
-    user, names, shown = person_of(json_object(query.get("from")))
+    user, person, shown = _person_of(query)
     action, about = _verified(query.get("data"), key)
     refused = "" if about and user else FORGED if query else NOT_A_PRESS
-    answer = ButtonPress(
-        update_id=number,
-        callback_id=_printable(query.get("id")),
-        action=action,
-        ref=about,
-        name=shown,
-        user_id=user,
-        refused=refused,
-    )
-    return answer, json_object(json_object(query.get("message")).get("chat")), names
+    press = ButtonPress(number, _printable(query.get("id")), action, about, shown, user, refused)
+    return Update(press, json_object(json_object(query.get("message")).get("chat")), person)
 
 
-def person_of(sender: dict[str, Any]) -> tuple[str, set[str], str]:
-    """Return a person's id ("" if unusable), the id and @name by which settings may name them, and the name to show."""
-    user, alias = str(whole_number(sender.get("id")) or ""), sender.get("username")
+def _person_of(message: dict[str, Any]) -> tuple[str, set[str], str]:
+    """Return the sender's id ("" if unusable), the id and @name by which settings may name them, and the name to show."""
+    sender = json_object(message.get("from"))
+    user, alias = str(_whole_number(sender.get("id")) or ""), sender.get("username")
     username = f"@{alias.lower()}" if isinstance(alias, str) and re.fullmatch(r"[A-Za-z0-9_]{1,64}", alias) else ""
     parts = filter(None, [_printable(sender.get("first_name")), _printable(sender.get("last_name"))])
     return user, {user, username} - {""}, " ".join(parts)[:MAX_NAME].strip() or username or user or "somebody"
@@ -105,6 +116,16 @@ def _printable(text: object) -> str:
     return " ".join("".join(letters).split())
 
 
-def whole_number(value: object) -> int | None:
+def _whole_number(value: object) -> int | None:
     """The number, if it is one that every program can represent. JSON's true is a number for Python, and none here."""
     return value if type(value) is int and 0 <= value < MAX_NUMBER else None
+
+
+def json_object(value: object) -> dict[str, Any]:
+    """Return `value` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def identifier(value: object) -> str:
+    """Return an id as text: Telegram's are numbers, those of other servers may be text; "" for anything else."""
+    return str(value) if isinstance(value, int | str) else ""
