@@ -60,11 +60,6 @@ def poisson_upper(count: float, confidence: float = 0.9) -> float:
 # Alerts per metric at each band width: the input of a budget.
 
 
-def width_grid(count: int) -> list[float]:
-    """Return `count` widths from a quarter to three times the detector's own, evenly by ratio; 1 is always among them."""
-    return sorted({1.0, *np.geomspace(WIDTHS[0], WIDTHS[-1], max(count - 1, 2)).round(3).tolist()})
-
-
 @dataclass(frozen=True)
 class WidthCurve:
     """The alerts of one metric at each width.

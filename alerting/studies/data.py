@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -36,25 +36,21 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a bar with a name, for the parameter `track` of a study's step; in a log, lines on stderr."""
+    """Return a bar with a name, for the parameter `track` of a step; in a log, at most one line on stderr every `LINE_EVERY`."""
 
-    def shown(items: Sequence[Any]) -> Iterable[Any]:
-        bars = "ipykernel" in sys.modules or sys.stderr.isatty()
-        tracked: Iterable[Any] = progress_bar(items, desc=name) if bars else _lines(items, name)
-        return tracked
+    def shown(items: Sequence[Any]) -> Iterator[Any]:
+        if sys.stderr.isatty():
+            yield from progress_bar(items, desc=name)
+            return
+        written = float("-inf")
+        for number, item in enumerate(items):
+            if (now := time.monotonic()) - written >= LINE_EVERY:
+                sys.stderr.write(f"{name}: {number} of {len(items)}\n")
+                sys.stderr.flush()
+                written = now
+            yield item
 
     return shown
-
-
-def _lines(items: Sequence[Any], name: str) -> Iterator[Any]:
-    """Yield the items, and write a line when the first begins and at most every `LINE_EVERY` seconds after it."""
-    written = float("-inf")
-    for number, item in enumerate(items):
-        if (now := time.monotonic()) - written >= LINE_EVERY:
-            sys.stderr.write(f"{name}: {number} of {len(items)}\n")
-            sys.stderr.flush()
-            written = now
-        yield item
 
 
 @contextmanager

@@ -27,16 +27,19 @@ def pinned(metrics: Sequence[Metric]) -> list[str]:
 
 def width_lines(widths: Mapping[str, float]) -> str:
     """Return the lines that give these metrics these widths, as a diff; for entries that cannot be edited, the widths by name."""
-    source = CATALOGUE.read_bytes()
-    lines: list[str] = []
+    source, lines = CATALOGUE.read_bytes(), list[str]()
     for name, width in widths.items():
         try:
             edited = with_widths(source, {name: width})
         except SettingsError:
             lines.append(f"{name}: width={width:g}")
             continue
-        old, new = (ast.get_source_segment(text.decode(), _entries(text)[name][0]) or "" for text in (source, edited))
-        lines += _difference(name, old, new)
+        texts = (ast.get_source_segment(text.decode(), _entries(text)[name][0]) or "" for text in (source, edited))
+        before, after = (text.splitlines() for text in texts)
+        if before != after and len(before) > 1:
+            lines.append(f"# {name}")
+        for old, new in zip(before, after, strict=True):
+            lines += [f"- {old.strip()}", f"+ {new.strip()}"] if old != new else []
     return "\n".join(lines) or "no line: every width stays as it is"
 
 
@@ -117,14 +120,3 @@ def _differ_in_widths_only(source: bytes, edited: bytes, widths: Mapping[str, fl
             node.keywords = [word for word in node.keywords if word.arg != "width"]
     same = ast.dump(trees[0]) == ast.dump(trees[1])
     return same and [float(number) for number in numbers] == [float(f"{width:g}") for width in widths.values()]
-
-
-def _difference(name: str, before: str, after: str) -> list[str]:
-    """Return the lines that change; under the metric's name, where they are a part of its call only."""
-    old, new = before.splitlines(), after.splitlines()
-    if before == after:
-        return []
-    if len(old) == 1 or len(old) != len(new):
-        return [f"- {before}", f"+ {after}"]
-    changed = [(one.strip(), other.strip()) for one, other in zip(old, new, strict=True) if one != other]
-    return [f"# {name}", *(line for one, other in changed for line in (f"- {one}", f"+ {other}"))]
