@@ -1,13 +1,13 @@
-"""The data of a study notebook: a past read from the configured source, its buckets judged, and progress bars."""
+"""The data of a study notebook: a past read from the configured source, the incidents of runs, and progress bars."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,13 @@ from alerting.backtest.replay import BacktestData, KnownSpan, Progress
 from alerting.metrics import metrics_of_table
 from alerting.model.clock import DAY, EPOCH
 from alerting.model.errors import SettingsError
+from alerting.model.incident import Incident
 from alerting.model.run import Reading
 from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
+from alerting.settings import Settings, load_settings
 from alerting.sources.cache import CachedSource
+from alerting.store.state import ReadOnlyState
 
 BAR_DELAY = 2.0  # seconds before a bar is shown
 LINE_EVERY = 10.0  # seconds between the lines that a log gets in place of a bar
@@ -76,6 +79,18 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
             bar.close()
 
 
+def recorded_incidents(since: datetime, until: datetime, given: Settings | None = None) -> list[Incident]:
+    """Return the incidents of runs that were open in that time, oldest first, without corrected ones; none where no run has been.
+
+    Raises StoreError where the state cannot be read.
+    """
+    path = (given or load_settings()).state_file
+    if not path.exists():
+        return []
+    with closing(ReadOnlyState(path)) as state:
+        return [incident for incident in state.all_incidents(since, until) if not incident.corrected]
+
+
 def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
     """Read the last `weeks` before `at` (ISO 8601; empty: the newest closed bucket), and the history that detectors need.
 
@@ -116,12 +131,11 @@ def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd
     grids = [(metric.step, metric.phase) for metric in past.metrics]
     step, phase = max(grids, key=lambda each: (grids.count(each), -each[0]))
     alike = [metric.name for metric in past.metrics if (metric.step, metric.phase) == (step, phase)]
-    for why, left in (
-        (f"their step is not {step}", [metric.name for metric in past.metrics if metric.step != step]),
-        ("their buckets begin at another time", [m.name for m in past.metrics if m.step == step and m.name not in alike]),
-    ):
-        if left:
-            sys.stdout.write(f"left out, as {why}: {', '.join(left)}\n")
+    left = [(metric.step, metric.name) for metric in past.metrics if metric.name not in alike]
+    if other_step := [name for own, name in left if own != step]:
+        sys.stdout.write(f"left out, as their step is not {step}: {', '.join(other_step)}\n")
+    if other_phase := [name for own, name in left if own == step]:
+        sys.stdout.write(f"left out, as their buckets begin at another time: {', '.join(other_phase)}\n")
     values = past.values()
     table = pd.DataFrame({name: values[name] for name in alike}).tz_convert(past.zone)
     if step == DAY:  # in summer the bucket begins an hour after midnight
