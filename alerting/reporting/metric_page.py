@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -304,7 +304,7 @@ def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, 
     def y(value: float) -> int:
         return round((high - min(max(value, low), high)) * scale_y)
 
-    value, band, edge, is_drawn = list[str](), list[str](), list[tuple[int, int, int]](), False
+    value, edges, is_drawn = list[str](), [list[tuple[int, int, int]]()], False
     for group in groups:
         seen = [(it.at, it.value) for it in group if it.value is not None]
         if len(seen) > 2:
@@ -315,12 +315,15 @@ def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, 
         is_drawn = bool(seen)
         lows, highs = [it.low for it in group if it.low is not None], [it.high for it in group if it.high is not None]
         if lows and highs:
-            edge.append((x(group[0].at), y(max(highs)), y(min(lows))))
+            edges[-1].append((x(group[0].at), y(max(highs)), y(min(lows))))
         else:
-            band += _area(edge)
-            edge = []
+            edges.append([])
+    band = list[str]()
+    for edge in filter(None, edges):  # forward along the upper edge, back along the lower one
+        upper, lower = [f"{left} {top}" for left, top, _ in edge], [f"{left} {bottom}" for left, _, bottom in reversed(edge)]
+        band.append(f"M{'L'.join([*upper, *lower])}Z")
     dots = [f"M{x(it.at)} {y(it.value)}h0" for it in points if it.status == "anomalous" and it.value is not None]
-    return BandChart(width, height, "".join(value), "".join([*band, *_area(edge)]), "".join(dots), low, high)
+    return BandChart(width, height, "".join(value), "".join(band), "".join(dots), low, high)
 
 
 def ticks(low: float, high: float, count: int = 3) -> list[float]:
@@ -329,13 +332,6 @@ def ticks(low: float, high: float, count: int = 3) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(tick for tick in TICKS if tick * power >= raw)
     return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _area(edge: Sequence[tuple[int, int, int]]) -> Iterator[str]:
-    """Yield the outline of a band: forward along its upper edge, back along the lower one."""
-    if edge:
-        upper, lower = (f"{x} {y}" for x, y, _ in edge), (f"{x} {y}" for x, _, y in reversed(edge))
-        yield f"M{'L'.join([*upper, *lower])}Z"
 
 
 def _range(points: Sequence[JudgedPoint]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ This module loads jinja2, nh3 and SQLite. The runner imports it while it waits f
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import os
@@ -17,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from markupsafe import Markup
@@ -341,29 +343,17 @@ def catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["key"] == key:
             return {name: MetricTitle(*fields) for name, fields in kept["titles"].items()}
-    from alerting.connections import load_catalogue  # late: it loads pandas
+    from alerting.catalogue import metric_entries  # late: they load pandas
+    from alerting.connections import load_catalogue
 
     titles = dict[str, MetricTitle]()
     with suppress(Exception):  # analysts edit that file: the run reports its error, and the pages show names
-        code = _catalogue_entries(CATALOGUE.read_text(encoding="utf-8"))
+        source = CATALOGUE.read_text(encoding="utf-8")
+        entries = {name: calls[-1] for name, calls in metric_entries(source).items()}
         for metric in load_catalogue(settings):
-            words, entry = (redact(text, settings)[0] for text in (metric.title_in(settings.language), code.get(metric.name, "")))
-            titles[metric.name] = MetricTitle(words, metric.form, int(metric.step.total_seconds()), entry)
+            code = ast.get_source_segment(source, entries[metric.name], padded=True) if metric.name in entries else None
+            words, code = (redact(text, settings)[0] for text in (metric.title_in(settings.language), dedent(code or "")))
+            titles[metric.name] = MetricTitle(words, metric.form, int(metric.step.total_seconds()), code)
     with suppress(OSError):
         write_file(file, json.dumps({"key": key, "titles": titles}, ensure_ascii=False))
     return titles
-
-
-def _catalogue_entries(source: str) -> dict[str, str]:
-    """Return the name of each metric that is written out in the catalogue -> the source of its entry."""
-    import ast  # late: most runs find the entries in the file
-    from textwrap import dedent
-
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Metric"]
-    entries = {}
-    for call in calls:
-        names = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
-        for name in names:
-            if isinstance(name, ast.Constant):
-                entries[str(name.value)] = dedent(ast.get_source_segment(source, call, padded=True) or "")
-    return entries
