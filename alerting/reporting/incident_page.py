@@ -145,14 +145,8 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
     worst = member.worst or member.first
     numbers = NumberFormat.of(metric.form, page.language, worst)
     expected = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
-    return [
-        *row,
-        change(worst, page.language),
-        page.time(member.since),
-        page.time(worst.bucket),
-        numbers.value(worst.value),
-        expected,
-    ]
+    row += [change(worst, page.language), page.time(member.since), page.time(worst.bucket)]
+    return [*row, numbers.value(worst.value), expected]
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
