@@ -111,6 +111,7 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
         page = (tmp_path / "studies" / path.name).with_suffix(".html").read_text(encoding="utf-8")
         assert page.count("data:image/png;base64,") >= 3
         assert "interactive(children" not in page  # sliders are for Jupyter; the page has a picture in their place
+        assert "it/s]" not in page  # nor progress bars
         assert re.findall(r"<(?:script|link|img)[^>]* (?:src|href)=\"(http[^\"]*)", page) == []
 
 
