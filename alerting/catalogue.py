@@ -111,6 +111,18 @@ def unbound_query(query: Query) -> str:
     return ""
 
 
+def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
+    """Return name -> the calls `Metric("name", ...)` or `Metric(name="name", ...)` in the source."""
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
+            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
+            for value in names:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    found.setdefault(value.value, []).append(node)
+    return found
+
+
 def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
     """Replace files one after the other, each atomically and with its permissions.
 

@@ -23,8 +23,8 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Ver
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import DueBuckets
 from alerting.pipeline.segment_watch import SegmentResult, judge_segments, least_evidence, segment_metrics, stand_in_names
-from alerting.reporting.incident_page import incident_page
-from alerting.reporting.types import IncidentStory, MetricTitle, PageContext
+from alerting.reporting.incident_page import IncidentStory, incident_page
+from alerting.reporting.page import MetricTitle, PageContext
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.settings import ROOT
 from alerting.sources.base import bind

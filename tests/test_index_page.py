@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from alerting.reporting.index_page import index_page, missed_checks
-from alerting.reporting.metric_files import MAX_SPARKLINES
-from alerting.reporting.types import PageContext, RunRecord
+from alerting.reporting.page import PageContext
+from alerting.reporting.publish import MAX_SPARKLINES
+from alerting.reporting.run_page import RunRecord
 from tests.pages import NOW, World, copied, png, usual
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,9 +10,9 @@ import pytest
 
 from alerting.model.metric import NO_END, Silence
 from alerting.model.verdict import JudgedPoint
-from alerting.reporting import metric_files
-from alerting.reporting.band_chart import band_chart, ticks
+from alerting.reporting import publish
 from alerting.reporting.failure import Failure
+from alerting.reporting.metric_page import band_chart, ticks
 from alerting.reporting.publish import write_index
 from tests.pages import LAST, NOW, QUARTER, Read, World, dead_links, encoded, message, pages, png, read, shown, table, usual
 
@@ -91,7 +91,7 @@ def test_the_page_of_a_metric(tmp_path):
 
 
 def test_pages_are_written_for_what_is_not_normal_and_otherwise_once_an_hour(tmp_path, monkeypatch):
-    monkeypatch.setattr(metric_files, "MAX_PAGES", 3)
+    monkeypatch.setattr(publish, "MAX_PAGES", 3)
     world = World(tmp_path, source=TABLE)
     world.judged(dict.fromkeys("abcd", "nn") | {"z": "na"})
     world.index()

@@ -11,7 +11,7 @@ import pytest
 from alerting import connections, pipeline
 from alerting.model.run import VERDICTS
 from alerting.pipeline import display
-from alerting.runner.printed import printed_verdicts
+from alerting.runner.run import printed_verdicts
 from alerting.settings import load_settings
 
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)

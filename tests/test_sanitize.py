@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from alerting.reporting.layout import printable, strip_ansi
-from alerting.reporting.sanitize import is_safe, sanitize
+from alerting.reporting.sanitize import is_safe, printable, sanitize, strip_ansi
 from tests.pages import Read, encoded, message, png, table
 
 # what a notebook or a chat may hold -> what becomes of it

@@ -37,8 +37,8 @@ ROOMS = {
 }  # fmt: skip
 PURE = {
     "model", "detectors", "incidents", "rootcause", "messages", "charts", "metrics", "metric_values", "pipeline", "backtest",
-    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "sanitize", "layout", "failure", "types")),
-    *(f"reporting/{name}" for name in ("metric_page", "band_chart", "words", "notebook_words")),
+    *(f"reporting/{name}" for name in ("run_page", "incident_page", "index_page", "metric_page", "sanitize", "failure", "page")),
+    "reporting/words",
 }  # fmt: skip
 DOORS = {
     "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings",

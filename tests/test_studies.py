@@ -111,6 +111,7 @@ def test_the_notebooks_execute_on_every_source(given, tmp_path):
         page = (tmp_path / "studies" / path.name).with_suffix(".html").read_text(encoding="utf-8")
         assert page.count("data:image/png;base64,") >= 3
         assert "interactive(children" not in page  # sliders are for Jupyter; the page has a picture in their place
+        assert "it/s]" not in page  # nor progress bars
         assert re.findall(r"<(?:script|link|img)[^>]* (?:src|href)=\"(http[^\"]*)", page) == []
 
 
@@ -245,10 +246,10 @@ def test_a_metric_that_was_not_judged_says_why(tmp_path):
 
 
 def test_widths_as_lines_of_the_catalogue():
-    name, before, after = studies.suggest.width_lines({"views": 1.35}).splitlines()
+    name, before, after = suggest.width_lines({"views": 1.35}).splitlines()
     assert (name, before[:10], after) == ("# views", "- parents=", f"+ width=1.35, {before[2:]}")
-    assert studies.suggest.width_lines({"other": 1.35}) == "other: width=1.35"
-    assert studies.suggest.width_lines({}) == "no line: every width stays as it is"
+    assert suggest.width_lines({"other": 1.35}) == "other: width=1.35"
+    assert suggest.width_lines({}) == "no line: every width stays as it is"
 
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
@@ -256,11 +257,11 @@ def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f, r,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
     monkeypatch.setattr(suggest, "CATALOGUE", file)
-    assert studies.suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
-    assert studies.suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, r, width=2,)'
-    assert studies.suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
-    assert studies.suggest.pinned([replace(METRICS[0], name=name) for name in "ab"]) == ["a"]
-    assert studies.suggest.pinned([replace(METRICS[0], name="b", width=0.9)]) == ["b"]
+    assert suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
+    assert suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, r, width=2,)'
+    assert suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
+    assert suggest.pinned([replace(METRICS[0], name=name) for name in "ab"]) == ["a"]
+    assert suggest.pinned([replace(METRICS[0], name="b", width=0.9)]) == ["b"]
 
 
 SHIPPED = (ROOT / "alerting" / "metrics.py").read_bytes()

@@ -59,11 +59,6 @@ def poisson_upper(count: float, confidence: float = 0.9) -> float:
 # Alerts per metric at each band width: the input of a budget.
 
 
-def width_grid(count: int) -> list[float]:
-    """Return `count` widths from a quarter to three times the detector's own, evenly by ratio; 1 is always among them."""
-    return sorted({1.0, *np.geomspace(WIDTHS[0], WIDTHS[-1], max(count - 1, 2)).round(3).tolist()})
-
-
 @dataclass(frozen=True)
 class WidthCurve:
     """The alerts of one metric at each width.
@@ -191,7 +186,7 @@ def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
 # Widths for a budget.
 
 
-@dataclass(frozen=True)
+@dataclass
 class BudgetPlan:
     """Widths for a budget (alerts a week, all metrics together).
 
@@ -202,45 +197,25 @@ class BudgetPlan:
     budget: float
     table: pd.DataFrame
     finds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    widths: dict[str, float] = field(init=False)
+    moved: dict[str, float] = field(init=False)  # metrics whose width changed, with the new one
+    alerts: int = field(init=False)  # over all the weeks, with these widths
+    weeks: float = field(init=False)  # that were judged, of the metric with most
+    rate: float = field(init=False)  # alerts a week, one more than counted; NaN where nothing was judged
+    exceeded: bool = field(init=False)  # more alerts were told than the budget allows for these weeks
+    holds: bool = field(init=False)  # the widths keep to the budget, also with one alert more than was seen
 
-    @property
-    def widths(self) -> dict[str, float]:
-        return self.table["width chosen"].to_dict()
-
-    @property
-    def moved(self) -> dict[str, float]:
-        """Metrics whose width changed, with the new one."""
-        return self.table["width chosen"][self.table["width chosen"] != self.table["width now"]].to_dict()
-
-    @property
-    def alerts(self) -> int:
-        """Alerts over all the weeks, with these widths."""
-        return int(self.table["incidents told"].sum())
-
-    @property
-    def weeks(self) -> float:
-        """Weeks that were judged, of the metric with most."""
-        return float(self.table["weeks judged"].max())
-
-    @property
-    def rate(self) -> float:
-        """Alerts a week, one more than counted; NaN where nothing was judged."""
-        return (self.alerts + PSEUDO_COUNT) / self.weeks if self.weeks > 0 else float("nan")
-
-    @property
-    def exceeded(self) -> bool:
-        """Return whether more alerts were told than the budget allows for these weeks."""
-        return self.alerts > self.budget * self.weeks
-
-    @property
-    def holds(self) -> bool:
-        """Return whether the widths keep to the budget, also with one alert more than was seen."""
-        return self.rate <= self.budget
+    def __post_init__(self) -> None:
+        chosen = self.table["width chosen"]
+        self.widths, self.moved = chosen.to_dict(), chosen[chosen != self.table["width now"]].to_dict()
+        self.alerts, self.weeks = int(self.table["incidents told"].sum()), float(self.table["weeks judged"].max())
+        self.rate = (self.alerts + PSEUDO_COUNT) / self.weeks if self.weeks > 0 else float("nan")
+        self.exceeded = self.alerts > self.budget * self.weeks
+        self.holds = self.rate <= self.budget
 
     def applied_to(self, past: BacktestData) -> BacktestData:
         """Return the same past, its metrics with these widths."""
-        widths = self.widths
-        return replace(past, metrics=[replace(m, width=widths.get(m.name, m.width)) for m in past.metrics])
+        return replace(past, metrics=[replace(m, width=self.widths.get(m.name, m.width)) for m in past.metrics])
 
     def words(self) -> str:
         """Return sentences: whether the budget holds and how certain that is, and what narrower widths find."""

@@ -41,7 +41,7 @@ from alerting.messages.format import (
     signed_percent,
 )
 from alerting.messages.words import WORDS
-from alerting.model.incident import RootCause, Segment
+from alerting.model.incident import RootCause
 from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import Status, Verdict
 
@@ -76,7 +76,8 @@ def alert_chart(
     times = TimeAxis(start, end, zone, language)
     series, verdict = SeriesPlot.of(metric, judged, times), verdict_at(metric, judged, bucket)
     with rc_context(RC_PARAMS):
-        figure = PngFigure(figsize=(WIDTH, HEIGHT + bars_height(bars, PHONE.font)), dpi=144, facecolor="white")
+        taller = (HEADING_HEIGHT + ROW_HEIGHT * len(bars)) * PHONE.font / 72 if bars else 0.0
+        figure = PngFigure(figsize=(WIDTH, HEIGHT + taller), dpi=144, facecolor="white")
         axes = figure.add_axes((0.015, _from_top(figure, 0.225), 0.975, 0.595 * HEIGHT / figure.get_figheight()))
         if span:
             hours = [(since - start) / HOUR - series.step / 2, ((over or bucket) - start) / HOUR + series.step / 2 * (not over)]
@@ -269,23 +270,14 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
     limit = max(1.0, MAX_RATIO * longest)
     form = "ratio" if cause.effect == "mix" else form
     numbers = NumberFormat.of(form, language, [number for _, segment in named for number in (segment.value, segment.expected)])
-    return [
-        Bar(name, max(-limit, min(limit, segment.change)), _change_label(segment, numbers), segment is cause.slice)
-        for name, segment in named
-    ]
-
-
-def _change_label(segment: Segment, numbers: NumberFormat) -> str:
-    """Return 1,210 → 460 (−62 %), without the share where nothing was expected."""
-    percent = roughly(segment.change, numbers.language) or f"0{NARROW}%"
-    if abs(segment.change) >= ROUGH_BELOW:
-        percent = signed_percent(segment.value, segment.expected, numbers.language)
-    return f"{numbers.value(segment.expected)} → {numbers.value(segment.value)}" + (f" ({percent})" if percent else "")
-
-
-def bars_height(bars: list[Bar], font: float) -> float:
-    """Return the inches by which the bars make the chart taller."""
-    return (HEADING_HEIGHT + ROW_HEIGHT * len(bars)) * font / 72 if bars else 0.0
+    bars = []
+    for name, segment in named:
+        percent = roughly(segment.change, language) or f"0{NARROW}%"
+        if abs(segment.change) >= ROUGH_BELOW:
+            percent = signed_percent(segment.value, segment.expected, language)  # "" where nothing was expected
+        label = f"{numbers.value(segment.expected)} → {numbers.value(segment.value)}" + (f" ({percent})" if percent else "")
+        bars.append(Bar(name, max(-limit, min(limit, segment.change)), label, segment is cause.slice))
+    return bars
 
 
 def draw_bars(figure: Figure, cause: RootCause, bars: list[Bar], language: str, font: float) -> None:
@@ -306,18 +298,13 @@ def draw_bars(figure: Figure, cause: RootCause, bars: list[Bar], language: str, 
     axes.set_yticks([])
     axes.spines["bottom"].set_visible(False)
 
+    names = segment_attributes(cause.slice) if cause.slice else ()
+    by = " & ".join(attribute_name(name, language, drawable_text) for name in names)
+    heading = WORDS[language]["panel, mix" if cause.effect == "mix" else "panel"].format(attributes=by)
     heading_at = (0.5 + ROW_HEIGHT * len(bars) + 0.45) * font / height
-    figure.text(MARGIN, heading_at, _heading(cause, language, width / font), fontsize=font, color=INK)
+    figure.text(MARGIN, heading_at, fit_text(heading, width / font * (1 - 2 * MARGIN)), fontsize=font, color=INK)
     for row, bar in enumerate(bars):
         text: dict[str, Any] = {"va": "center", "ha": "right", "fontsize": font, "transform": axes.get_yaxis_transform()}
         text |= {"color": ANOMALY if bar.explains else INK, "fontweight": bar.weight}
         axes.text(-LABEL_GAP * font / ((end - start) * width), row, bar.name, **text)
         axes.text(1 + (right + LABEL_GAP * font) / ((end - start) * width), row, bar.label, **text)
-
-
-def _heading(cause: RootCause, language: str, width: float) -> str:
-    """Return "Change from expected by os", cut to `width` font sizes."""
-    names = segment_attributes(cause.slice) if cause.slice else ()
-    by = " & ".join(attribute_name(name, language, drawable_text) for name in names)
-    words = WORDS[language]["panel, mix" if cause.effect == "mix" else "panel"].format(attributes=by)
-    return fit_text(words, width * (1 - 2 * MARGIN))

@@ -90,8 +90,8 @@ class SeriesPlot:
     def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> SeriesPlot:
         """Take the buckets of `judged` (columns value, low, expected, high, status) on the time axis."""
         shown = judged[(judged.index >= times.start) & (judged.index <= times.end)]
-        value, expected = finite(shown["value"]), finite(shown["expected"])
-        low, high = shown["low"].to_numpy(float), shown["high"].to_numpy(float)
+        value, expected, low, high = (shown[name].to_numpy(float) for name in ("value", "expected", "low", "high"))
+        value, expected = (np.where(np.isfinite(numbers), numbers, np.nan) for numbers in (value, expected))
         if metric.form != "number":  # people never see an expected count under 0
             low = np.where(high >= 0, np.maximum(low, 0.0), low)
         color = metric.color if is_color_like(metric.color) else VALUE
@@ -112,12 +112,6 @@ class SeriesPlot:
         reach = max(highest - lowest, 0.25 * abs(highest))
         low, high = (np.clip(edge, lowest - reach, highest + reach) for edge in (low, high))
         return float(low.min(initial=lowest)), float(high.max(initial=highest))
-
-
-def finite(column: pd.Series) -> np.ndarray:
-    values = column.to_numpy(float, copy=True)
-    values[~np.isfinite(values)] = np.nan
-    return values
 
 
 def draw_series(axes: Axes, series: SeriesPlot, style: AxisStyle) -> None:

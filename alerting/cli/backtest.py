@@ -23,7 +23,7 @@ from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
 from alerting.settings import load_settings
-from alerting.studies import data
+from alerting.studies import data, suggest
 from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
@@ -81,7 +81,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
         raise SettingsError("--write: the metrics of a table have no entries in alerting/metrics.py: leave --write out")
     click.echo(f"reading the last {weeks} weeks and the history before them", err=True)
     past, reading = studies.load_past(weeks)
-    pinned = studies.suggest.pinned(past.metrics)
+    pinned = suggest.pinned(past.metrics)
     curves = width_curves(past, track=data.track("false alerts at each width"), pinned=() if every else pinned)
     measure = partial(detection_power, times=DROPS_PER_CASE, track=data.track("drops put in"))
     plan, power = propose_widths(past, curves, allowed, measure)
@@ -94,7 +94,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
         widths = ", ".join(f"{name} {width:g}" for name, width in table["width now"].items())
         cost_now = f"{table['a week'].sum():.2g} false alerts a week"
         click.echo(f"\nPinned by width= in alerting/metrics.py, {treated}: {widths}; {cost_now}")
-    click.echo(f"\nIn alerting/metrics.py\n{studies.suggest.width_lines(plan.moved)}")
+    click.echo(f"\nIn alerting/metrics.py\n{suggest.width_lines(plan.moved)}")
     heading = "Drops reported within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
@@ -125,9 +125,9 @@ def _write_widths(plan: BudgetPlan, backup: Path) -> str:
     """
     if not plan.moved:
         return "Nothing was written: every width stays as it is."
-    file = studies.suggest.CATALOGUE
+    file = suggest.CATALOGUE
     source = file.read_bytes()
-    edited = studies.suggest.with_widths(source, plan.moved, plan.table["width now"].to_dict())
+    edited = suggest.with_widths(source, plan.moved, plan.table["width now"].to_dict())
     write_files({backup: source, file: edited}, ": no width was changed")
     widths = ", ".join(f"{name} width={width:g}" for name, width in plan.moved.items())
     return f"Written to {file}: {widths}. The next run uses them.\nTo undo: cp {quote(str(backup))} {quote(str(file))}"

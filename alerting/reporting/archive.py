@@ -16,7 +16,7 @@ from alerting.model.errors import AlertingError
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
-    from alerting.reporting.types import RunRecord
+    from alerting.reporting.run_page import RunRecord
 
 LIST = "runs.jsonl"
 TIME_IN_NAME = "%Y%m%dT%H%M%SZ"
@@ -63,7 +63,7 @@ def day_entries(day: Path) -> list[RunRecord]:
 
 def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> RunRecord:
     """Return a run from its line on the list, which may be of an older version. `files`: names in its folder."""
-    from alerting.reporting.types import RunRecord
+    from alerting.reporting.run_page import RunRecord
 
     summary = line.get("said", "")
     in_summary = _SENT_IN_SUMMARY.search(summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
@@ -10,13 +11,28 @@ from alerting.messages.facts import ALL, MIN_SHARE
 from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
-from alerting.model.metric import SEGMENTS_SUFFIX
-from alerting.reporting.layout import render
+from alerting.model.message import ThreadMessage
+from alerting.reporting.page import PageContext, render
+from alerting.reporting.run_page import RunRecord
 from alerting.reporting.sanitize import is_safe, plain_text, sanitize
-from alerting.reporting.types import IncidentStory, PageContext
 
 MAX_SEGMENTS = 12  # rows of each kind in the table of segments
 STAYS_OPEN = timedelta(days=3650)  # the filter by date treats an open incident as ending this far in the future
+
+
+@dataclass(frozen=True)
+class IncidentStory:
+    """An incident, the messages of its thread (oldest first), and the run that sent each message."""
+
+    incident: Incident
+    thread: tuple[ThreadMessage, ...] = ()
+    runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that sent it
+    pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> path of its picture below reports/
+    notebook: str = ""  # when the page of its notebook was written; "" where there is none
+
+    def versions(self, message: ThreadMessage) -> list[ThreadMessage]:
+        """Return a message and its edits that were sent, oldest first."""
+        return [message, *(other for other in self.thread if other.edits == message.key and other.state == "sent")]
 
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
@@ -122,21 +138,15 @@ def _label(incident: Incident, page: PageContext) -> str:
 
 
 def _member_row(member: Member, page: PageContext) -> list[str]:
-    metric = page.metric(member.metric.removesuffix(SEGMENTS_SUFFIX))
+    metric = page.metric(member.metric)
     row = [page.title(member.metric, member.segment), page.time(member.until) if member.until else page.text("still")]
     if member.gap:
         return [*row, page.text("gap"), page.time(member.since), "", "", ""]
     worst = member.worst or member.first
     numbers = NumberFormat.of(metric.form, page.language, worst)
     expected = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
-    return [
-        *row,
-        change(worst, page.language),
-        page.time(member.since),
-        page.time(worst.bucket),
-        numbers.value(worst.value),
-        expected,
-    ]
+    row += [change(worst, page.language), page.time(member.since), page.time(worst.bucket)]
+    return [*row, numbers.value(worst.value), expected]
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:

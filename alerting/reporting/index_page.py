@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.words import WEEKDAYS
-from alerting.reporting.layout import render
 from alerting.reporting.metric_page import MetricRow
-from alerting.reporting.run_page import run_words
-from alerting.reporting.types import PageContext, RunRecord
+from alerting.reporting.page import PageContext, render
+from alerting.reporting.run_page import RunRecord, run_words
 
 STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
 CALENDAR_DAYS = 31  # lines

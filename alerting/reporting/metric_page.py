@@ -1,24 +1,25 @@
-"""The metrics as they are now: their rows on the index, and the page of each."""
+"""The metrics as they are now: their rows on the index, the page of each, and the charts on both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from alerting.messages.answers import weekly_words
 from alerting.messages.format import NumberFormat, change, duration, percent
 from alerting.messages.words import MONTHS, WEEKDAYS
-from alerting.model.incident import incident_file
-from alerting.model.metric import SEGMENTS_SUFFIX
-from alerting.model.verdict import JudgedPoint, Status
-from alerting.reporting.band_chart import BandChart, band_chart, ticks
-from alerting.reporting.incident_page import incident_name, recovered_at
-from alerting.reporting.layout import render
-from alerting.reporting.types import IncidentStory, MetricState, PageContext
+from alerting.model.clock import DAY
+from alerting.model.incident import Incident, incident_file
+from alerting.model.metric import SEGMENTS_SUFFIX, Silence
+from alerting.model.verdict import JudgedPoint, Status, Verdict
+from alerting.reporting.incident_page import IncidentStory, incident_name, recovered_at
+from alerting.reporting.page import PageContext, render
 
-DAY, MINUTES_SHOWN = timedelta(days=1), timedelta(days=2)
+MINUTES_SHOWN = 2 * DAY  # longest chart with hours below it
 CHART_DAYS = 28
 SPARKLINE = {"width": 192, "height": 60, "bins": 96}
 CHART = {"width": 1344, "height": 420, "bins": 336}
@@ -27,6 +28,37 @@ MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a pag
 FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
 BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # other states look unknown
 URGENT = ("anomalous", "missing", "recovering", "not judged")  # first on the list, in this order
+MARGIN = 0.06  # of the height, above the highest and below the lowest value
+BAND_ROOM = 1.0  # the band is drawn so far beyond the values, as a share of their range
+TICKS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class MetricState:
+    """A metric as it is now. A stand-in for watched segments is one, too."""
+
+    name: str
+    newest: Verdict | None = None  # None: it was not judged yet
+    points: Sequence[JudgedPoint] = ()  # buckets of the last day, or of 24 buckets where those take longer; () if left out
+    stories: tuple[IncidentStory, ...] = ()  # its incidents, newest first
+    silence: Silence | None = None  # the present one, otherwise the next one
+    next_check: datetime | None = None
+    href: str = ""  # path of its page below reports/; "" if there is none
+
+    @property
+    def incident(self) -> Incident | None:
+        """The open incident that it is affected by."""
+        found = (story.incident for story in self.stories if story.incident.open)
+        return next((it for it in found if any(member.metric == self.name for member in it.affected)), None)
+
+    @property
+    def state(self) -> str:
+        """The state: anomalous, missing, recovering (normal, in an open incident), unknown, normal, or not judged."""
+        if self.newest is None:
+            return "not judged"
+        if self.newest.status in (Status.ANOMALOUS, Status.MISSING):
+            return self.newest.status.value
+        return "recovering" if self.incident else self.newest.status.value
 
 
 class MetricRow(NamedTuple):
@@ -49,45 +81,34 @@ class MetricRow(NamedTuple):
     is_brief: bool  # one of many normal metrics, whose last day is not shown
 
 
-def by_state(states: Iterable[MetricState]) -> list[MetricState]:
-    """Return the metrics, first those that are not normal."""
-    return sorted(states, key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
-
-
 def metric_row(state: MetricState, page: PageContext) -> MetricRow:
     """Return the row of a metric."""
     value, expected = _numbers(state, page)
-    alert = last_alert(state)
+    alert = next((story.incident for story in state.stories if story.incident.last_notified), None)
     chart, label = None, ""
     if len(state.points) > 1 and not state.name.endswith(SEGMENTS_SUFFIX):
-        start, end = state.points[0].at, state.points[-1].at
-        chart = band_chart(state.points, start, end, **SPARKLINE)
+        chart = band_chart(state.points, state.points[0].at, state.points[-1].at, **SPARKLINE)
         label = page.text("sparkline", count=sum(it.status == "anomalous" for it in state.points))
     return MetricRow(
-        state.name,
-        page.title(state.name, state.newest.segment if state.newest else ""),
-        state.href,
-        state.state,
-        BADGES.get(state.state, "unknown"),
-        value,
-        expected,
-        _since(state, page),
-        silence_words(state, page),
-        page.moment(alert.incident.last_notified) if alert and alert.incident.last_notified else "",
-        incident_file(alert.incident.id) if alert else "",
-        page.moment(state.next_check) if state.next_check else "",
-        label,
-        chart,
-        not (state.points or state.stories),
+        name=state.name,
+        title=page.title(state.name, state.newest.segment if state.newest else ""),
+        href=state.href,
+        state=state.state,
+        badge=BADGES.get(state.state, "unknown"),
+        value=value,
+        expected=expected,
+        since=_since(state, page),
+        silence=_silence_words(state, page),
+        last_alert=page.moment(alert.last_notified) if alert and alert.last_notified else "",
+        alert_href=incident_file(alert.id) if alert else "",
+        next_check=page.moment(state.next_check) if state.next_check else "",
+        label=label,
+        chart=chart,
+        is_brief=not (state.points or state.stories),
     )
 
 
-def last_alert(state: MetricState) -> IncidentStory | None:
-    """Return the newest incident of the metric that was notified."""
-    return next((story for story in state.stories if story.incident.last_notified), None)
-
-
-def silence_words(state: MetricState, page: PageContext) -> str:
+def _silence_words(state: MetricState, page: PageContext) -> str:
     """Return how long the metric is silent, or from when on it will be; "" where no silence is planned."""
     silence = state.silence
     if silence is None:
@@ -101,9 +122,15 @@ def silence_words(state: MetricState, page: PageContext) -> str:
 
 
 def _since(state: MetricState, page: PageContext) -> str:
-    if since := state.since:
-        return page.moment(since)
-    return page.text("over a day") if state.points and state.points[-1].at - state.points[0].at >= DAY.total_seconds() / 2 else ""
+    """Return when the present state began; "" where that is before the buckets of the row, or not known."""
+    if incident := state.incident:
+        return page.moment(next(member.since for member in incident.affected if member.metric == state.name))
+    points = state.points
+    before = [it.at for it in points if state.newest and it.status != state.newest.status.value]
+    if before and before[-1] < points[-1].at:
+        return page.moment(datetime.fromtimestamp(next(it.at for it in points if it.at > before[-1]), UTC))
+    is_long = points and points[-1].at - points[0].at >= DAY.total_seconds() / 2
+    return page.text("over a day") if is_long else ""
 
 
 def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
@@ -114,7 +141,7 @@ def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
         return "", ""
-    numbers = NumberFormat.of(page.metric(verdict.metric.removesuffix(SEGMENTS_SUFFIX)).form, page.language, verdict)
+    numbers = NumberFormat.of(page.metric(verdict.metric).form, page.language, verdict)
     value = numbers.value(verdict.value)
     if verdict.status is Status.ANOMALOUS and (off := change(verdict, page.language)):
         value = f"{value} ({off})"
@@ -157,7 +184,7 @@ def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
     """Return the drop and the rise that lie outside the band of the median bucket, as shares of what is expected."""
     drops, rises = list[float](), list[float]()
     for it in points:
-        if it.expected and it.low is not None and it.high is not None and isfinite(it.high - it.low):
+        if it.expected and it.low is not None and it.high is not None and math.isfinite(it.high - it.low):
             drops.append((it.expected - it.low) / abs(it.expected))
             rises.append((it.high - it.expected) / abs(it.expected))
     if not drops or not max(rises) + max(drops) > 0:
@@ -239,3 +266,83 @@ def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str,
     shown = NumberFormat.of(page.metric(name).form, page.language, verdict)
     usual = shown.range(verdict.low, verdict.high) or shown.value(verdict.expected)
     return page.moment(verdict.bucket), point.status, shown.value(verdict.value), usual, change(verdict, page.language)
+
+
+# The charts: the paths of a value, its band and its anomalous buckets, in the syntax of SVG
+
+
+@dataclass(frozen=True)
+class BandChart:
+    """The paths of a chart that is `width` x `height`, and the values at its lower and upper edge."""
+
+    width: int
+    height: int
+    value: str
+    band: str
+    dots: str  # anomalous buckets, one zero-length stroke each
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """Return how far below the upper edge a value is drawn, from 0 to 1."""
+        return (self.high - value) / (self.high - self.low)
+
+
+def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, height: int, bins: int) -> BandChart:
+    """Return the chart of the buckets from `start` to `end` (seconds since 1970), ordered by time.
+
+    Where there are more than `bins`, several are drawn as one: their lowest and highest value, and the widest of their bands.
+    """
+    size = max(1, -(-len(points) // bins))
+    groups = [points[n : n + size] for n in range(0, len(points), size)]
+    low, high = _range(points)
+    scale_x, scale_y = width / max(1, end - start), height / (high - low)
+
+    def x(at: float) -> int:
+        return round((at - start) * scale_x)
+
+    def y(value: float) -> int:
+        return round((high - min(max(value, low), high)) * scale_y)
+
+    value, edges, is_drawn = list[str](), [list[tuple[int, int, int]]()], False
+    for group in groups:
+        seen = [(it.at, it.value) for it in group if it.value is not None]
+        if len(seen) > 2:
+            seen = sorted({min(seen, key=itemgetter(1)), max(seen, key=itemgetter(1))})
+        for at, number in seen:
+            value.append(f"{'L' if is_drawn else 'M'}{x(at)} {y(number)}")
+            is_drawn = True
+        is_drawn = bool(seen)
+        lows, highs = [it.low for it in group if it.low is not None], [it.high for it in group if it.high is not None]
+        if lows and highs:
+            edges[-1].append((x(group[0].at), y(max(highs)), y(min(lows))))
+        else:
+            edges.append([])
+    band = list[str]()
+    for edge in filter(None, edges):  # forward along the upper edge, back along the lower one
+        upper, lower = [f"{left} {top}" for left, top, _ in edge], [f"{left} {bottom}" for left, _, bottom in reversed(edge)]
+        band.append(f"M{'L'.join([*upper, *lower])}Z")
+    dots = [f"M{x(it.at)} {y(it.value)}h0" for it in points if it.status == "anomalous" and it.value is not None]
+    return BandChart(width, height, "".join(value), "".join(band), "".join(dots), low, high)
+
+
+def ticks(low: float, high: float, count: int = 3) -> list[float]:
+    """Return about `count` round values between two others."""
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = power * next(tick for tick in TICKS if tick * power >= raw)
+    return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _range(points: Sequence[JudgedPoint]) -> tuple[float, float]:
+    """Return the values at the edges of the chart: those of the buckets, and their bands as far as these are near."""
+    values, lows, highs = (
+        [number for number in column if number is not None and math.isfinite(number)]
+        for column in zip(*((it.value, it.low, it.high) for it in points), strict=True)
+    )
+    least, most = min(values, default=0.0), max(values, default=0.0)
+    room = BAND_ROOM * ((most - least) or abs(most) or 1.0)
+    low = min(least, max(min(lows, default=least), least - room))
+    high = max(most, min(max(highs, default=most), most + room))
+    margin = MARGIN * ((high - low) or abs(high) or 1.0)
+    return low - margin, high + margin

@@ -1,47 +1,63 @@
-"""Write the pages: the page of a run that has ended, pages of incidents that changed, and reports/index.html.
+"""Write the pages: of a run that has ended, of metrics and of incidents that changed, and reports/index.html.
 
 This module loads jinja2, nh3 and SQLite. The runner imports it while it waits for the notebook's kernel, to save time.
 """
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
+import os
 import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from markupsafe import Markup
 
+from alerting.incidents.episodes import against_level_before
+from alerting.model.clock import DAY
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident, Member, incident_file, incident_notebook
-from alerting.model.metric import SEGMENTS_SUFFIX
+from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Silence
+from alerting.model.verdict import JudgedPoint, Verdict
 from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
-from alerting.reporting.incident_page import incident_card, incident_name, incident_page
+from alerting.reporting.incident_page import IncidentStory, incident_card, incident_name, incident_page
 from alerting.reporting.index_page import index_page
-from alerting.reporting.metric_files import catalogue_titles, metric_states, write_metric_pages
-from alerting.reporting.metric_page import MetricRow, metric_row
-from alerting.reporting.run_page import RenderedRun, run_page
+from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricRow, MetricState, metric_page, metric_row
+from alerting.reporting.page import MetricTitle, PageContext
+from alerting.reporting.run_page import RenderedRun, RunRecord, run_page
 from alerting.reporting.sanitize import plain_text
-from alerting.reporting.types import IncidentStory, PageContext, RunRecord
-from alerting.settings import NAMES, Settings
+from alerting.settings import NAMES, ROOT, Settings
 from alerting.store.state import ReadOnlyState
 
 MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or the kept ones of three months
 CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days
 INCIDENT_AGE = timedelta(days=90)  # maximum age of incidents on the index; the pages of older ones stay
 MAX_INCIDENTS_ON_INDEX = 300
-ONE_DAY = timedelta(days=1)
 NO_END = timedelta(days=36500)
 HERE = Path(__file__).parent
 _CARD = re.compile(r"^<li data-k=incidents .*</li>$", re.MULTILINE)
+
+MAX_SPARKLINES = 60  # metrics whose last day is read and drawn on the index, those that are not normal first
+MAX_PAGES = 6  # pages of metrics that a run writes: those that are not normal first, then the oldest
+PAGE_AGE = 3000  # seconds for which the page of a normal metric is fresh enough: runs write it once an hour
+MIN_POINTS = 24  # buckets of a sparkline, where they are longer than an hour
+GONE_AFTER = timedelta(days=3)  # a metric that was not judged since then, while others were, is not on the list
+JUST_ENDED = timedelta(hours=2)  # the pages of metrics whose incident has ended are written for so long
+NOW = timedelta(seconds=1)
+CATALOGUE = ROOT / "alerting" / "metrics.py"
+_UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
 
 
 # Runs
@@ -145,9 +161,12 @@ def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) ->
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
         stories.sort(key=lambda story: story.incident.opened, reverse=True)
-        states = metric_states(settings, state, page, stories)
-        written = write_metric_pages(settings, state, page, states, fresh)
-    rows = [metric_row(replace(it, href=written.get(it.name.removesuffix(SEGMENTS_SUFFIX), it.href)), page) for it in states]
+        states = _metric_states(settings, state, page, stories)
+        written = _write_metric_pages(settings, state, page, states, fresh)
+    rows = []
+    for it in states:
+        file = metric_file(it.name)
+        rows.append(metric_row(replace(it, href=file) if file in written else it, page))
     return _write_incident_pages(settings, page, stories, fresh), rows
 
 
@@ -172,18 +191,17 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     if not incidents:
         return []
     starts = state.runs(min(incident.opened for incident in incidents))  # moment in a message -> start of its run
-
     entries = cache(lambda day: day_entries(settings.reports / "runs" / str(day)))
 
     def run_behind(created: datetime) -> RunRecord | None:
         if start := starts.get(created):
-            days = start.date(), start.date() - ONE_DAY  # the run may have started just before midnight
+            days = start.date(), start.date() - DAY  # the run may have started just before midnight
             runs = (run for day in days for run in entries(day) if not run.rehearsal)
             return next((run for run in runs if run.started <= start), None)
         return None
 
     stories = []
-    for incident in map(partial(_as_now, state), incidents):
+    for incident in incidents:
         thread = tuple(state.thread(incident.id))
         runs = {message.key: run for message in thread if (run := run_behind(message.created))}
         pictures = {
@@ -193,7 +211,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
         }
         notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
-        stories.append(IncidentStory(incident, thread, runs, pictures, written))
+        stories.append(IncidentStory(_as_now(state, incident), thread, runs, pictures, written))
     return stories
 
 
@@ -207,7 +225,135 @@ def _as_now(state: ReadOnlyState, incident: Incident) -> Incident:
     return replace(incident, members=tuple(members))
 
 
+def metric_file(name: str) -> str:
+    """Return the path of a metric's page, relative to the folder of reports; that of a stand-in is its metric's."""
+    safe = _UNSAFE_IN_FILE_NAME.sub("_", name.removesuffix(SEGMENTS_SUFFIX))
+    return f"metrics/{safe[:150].lstrip('.') or '_'}.html"
+
+
+def _metric_states(
+    settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]
+) -> list[MetricState]:
+    """Return the metrics as they are now, first those that are not normal; segments only if one is not. Raises StoreError.
+
+    `stories`: the incidents, newest first. Of many metrics only the first have `points`.
+    """
+    newest = {verdict.metric: verdict for verdict in state.newest_verdicts()}
+    for name in {member.metric for story in stories if story.incident.open for member in story.incident.affected} & set(newest):
+        if episode := state.episode(name):
+            newest[name] = against_level_before(episode, newest[name])
+    incidents = defaultdict[str, list[IncidentStory]](list)
+    for story in stories:
+        for member in story.incident.members:
+            incidents[member.metric].append(story)
+    silences = list[Silence]()
+    with suppress(StoreError):  # the table of a version that no run has migrated yet
+        silences = state.silences(page.now)
+    pages = _page_times(settings)
+
+    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
+    found = []
+    for name in _listed(newest, page):
+        verdict, file, next_check = newest.get(name), metric_file(name), None
+        if verdict:
+            step = timedelta(seconds=page.metric(name).step) or STEP
+            next_check = next_run(max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW))
+        own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
+        silence = next((it for it in own if it.covers(it.scope, page.now, NOW)), own[0] if own else None)
+        href = file if file in pages else ""
+        found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check, href))
+    found = [it for it in found if not it.name.endswith(SEGMENTS_SUFFIX) or it.state in URGENT or it.silence]
+    found.sort(key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
+    return [_with_points(it, state, page) for it in found[:MAX_SPARKLINES]] + found[MAX_SPARKLINES:]
+
+
+def _listed(newest: dict[str, Verdict], page: PageContext) -> Collection[str]:
+    """Return the names of the metrics on the list: those of the catalogue, each before its stand-in, or of the table file."""
+    if page.titles:
+        names = [each for name in page.titles for each in (name, name + SEGMENTS_SUFFIX)]
+        return [name for name in names if name in page.titles or name in newest]
+    last = max((verdict.bucket for verdict in newest.values()), default=page.now)
+    return [name for name, verdict in newest.items() if verdict.bucket > last - GONE_AFTER]
+
+
+def _with_points(it: MetricState, state: ReadOnlyState, page: PageContext) -> MetricState:
+    """Return the metric with the buckets of its last day, or its last 24 buckets where those take longer."""
+    if it.newest is None:
+        return it
+    step = timedelta(seconds=page.metric(it.name).step)
+    return replace(it, points=_judged_points(state, it.name, it.newest.bucket - max(DAY, MIN_POINTS * step)))
+
+
+def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[JudgedPoint]:
+    """Return the judged buckets, those of an open episode compared with the level before it, as in messages."""
+    points, episode = state.judged_points(name, since), state.episode(name)
+    if episode is None or episode.opened is None:
+        return points
+    opened = episode.opened.timestamp()
+    for number, point in enumerate(points):
+        if point.at > opened:
+            it = against_level_before(episode, point.verdict(name))
+            points[number] = point._replace(status=it.status.value, low=it.low, expected=it.expected, high=it.high)
+    return points
+
+
+def _write_metric_pages(
+    settings: Settings, state: ReadOnlyState, page: PageContext, states: Iterable[MetricState], fresh: bool
+) -> set[str]:
+    """Write the pages of metrics that are not normal or have just recovered, and of others whose page is old.
+
+    At most `MAX_PAGES`; `fresh`: of all. Return the paths of the pages that were written. Raises OSError, StoreError.
+    """
+    chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
+    if not fresh:
+        written = _page_times(settings)
+        ages = {it.name: page.now.timestamp() - written.get(metric_file(it.name), 0.0) for it in chosen}
+        ended = {it.name: it.stories[0].incident.closed for it in chosen if it.stories}
+        recovered = {name for name, closed in ended.items() if closed and page.now - closed < JUST_ENDED}
+        stale = [it for it in chosen if it.state != "normal" or ages[it.name] > PAGE_AGE or it.name in recovered]
+        chosen = sorted(stale, key=lambda it: (it.state == "normal", -ages[it.name]))[:MAX_PAGES]
+    for it in chosen:
+        points = _judged_points(state, it.name, page.now - CHART_DAYS * DAY)
+        shown = it if it.points else _with_points(it, state, page)
+        write_file(settings.reports / metric_file(it.name), redact(metric_page(shown, points, page), settings)[0])
+    return {metric_file(it.name) for it in chosen}
+
+
+def _page_times(settings: Settings) -> dict[str, float]:
+    """Return the path of each metric's page -> when it was written (seconds since 1970)."""
+    with suppress(OSError), os.scandir(settings.reports / "metrics") as files:
+        return {f"metrics/{file.name}": file.stat().st_mtime for file in files}
+    return {}
+
+
+# The catalogue
+
+
 def page_context(settings: Settings, now: datetime) -> PageContext:
     """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles."""
     titles = catalogue_titles(settings) if settings.has_catalogue else {}
     return PageContext(settings.language, settings.zone, now, titles)
+
+
+def catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
+    """Return the titles, cached in a file beside the pages, because loading the catalogue takes half a second."""
+    file = settings.reports / ".pages" / "titles.json"
+    key = f"{CATALOGUE.stat().st_mtime_ns} {settings.language} {settings.metrics} {MetricTitle._fields}"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            return {name: MetricTitle(*fields) for name, fields in kept["titles"].items()}
+    from alerting.catalogue import metric_entries  # late: they load pandas
+    from alerting.connections import load_catalogue
+
+    titles = dict[str, MetricTitle]()
+    with suppress(Exception):  # analysts edit that file: the run reports its error, and the pages show names
+        source = CATALOGUE.read_text(encoding="utf-8")
+        entries = {name: calls[-1] for name, calls in metric_entries(source).items()}
+        for metric in load_catalogue(settings):
+            code = ast.get_source_segment(source, entries[metric.name], padded=True) if metric.name in entries else None
+            words, code = (redact(text, settings)[0] for text in (metric.title_in(settings.language), dedent(code or "")))
+            titles[metric.name] = MetricTitle(words, metric.form, int(metric.step.total_seconds()), code)
+    with suppress(OSError):
+        write_file(file, json.dumps({"key": key, "titles": titles}, ensure_ascii=False))
+    return titles

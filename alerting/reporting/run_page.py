@@ -13,12 +13,47 @@ from markupsafe import Markup, escape
 from alerting.model.incident import incident_file
 from alerting.model.run import Outcome
 from alerting.reporting.failure import TAG
-from alerting.reporting.layout import render, strip_ansi
-from alerting.reporting.notebook_words import heading_words, outcome_words, text_words, translated
-from alerting.reporting.sanitize import png_data, sanitize
-from alerting.reporting.types import PageContext, RunRecord
+from alerting.reporting.page import PageContext, render
+from alerting.reporting.sanitize import png_data, sanitize, strip_ansi
+from alerting.reporting.words import heading_words, outcome_words, text_words, translated
 
 SUMMARY_TAG = "summary"  # tag of the code cells whose sections come first, in the order of the notebook
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: its line on the list of the day, and which of its files still exist."""
+
+    name: str  # file name without its suffix: alert-20261125T071048Z
+    day: str  # its folder: 2026-11-25, UTC
+    started: datetime
+    ok: bool | None = None  # None: unknown
+    summary: str = ""  # its result in one line
+    affected: tuple[str, ...] = ()  # metrics with an open incident when it ended
+    sent: int = 0  # messages it sent
+    messages: tuple[str, ...] = ()  # the first line of each, as plain text
+    open: Mapping[str, str] = field(default_factory=dict)  # id of each incident that was open when it ended -> its first line
+    seconds: float | None = None
+    pictures: Mapping[str, str] = field(default_factory=dict)  # key of a message -> file name of its picture
+    has_page: bool = False
+    notebook: str = ""  # suffix of the notebook, .ipynb or .ipynb.gz; "" when it was deleted
+
+    @property
+    def state(self) -> str:
+        """The state: failed, alert (a metric was affected, or a message was sent), ok, or unknown."""
+        if not self.ok:
+            return "unknown" if self.ok is None else "failed"
+        return "alert" if self.affected or self.sent else "ok"
+
+    @property
+    def rehearsal(self) -> bool:
+        return self.name.startswith("rehearsal-")
+
+    @property
+    def href(self) -> str:
+        """The path of the page, otherwise of the notebook, relative to the folder of reports; "" if both were deleted."""
+        suffix = ".html" if self.has_page else self.notebook
+        return f"runs/{self.day}/{self.name}{suffix}" if suffix else ""
 
 
 @dataclass

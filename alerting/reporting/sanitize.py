@@ -18,7 +18,6 @@ import nh3
 from markupsafe import Markup, escape
 
 from alerting.reporting.failure import TAG
-from alerting.reporting.layout import printable, strip_ansi
 
 TABLE_TAGS = {"table", "thead", "tbody", "tfoot", "tr", "td", "th"}
 TAGS = TABLE_TAGS | {
@@ -34,6 +33,10 @@ MAX_ALT = 500  # characters of a picture's description
 HIGHLIGHTED = {"anomalous", "critical", "missing", "failed", "refused", "kept"}  # statuses that are shown in colour
 MAX_UNBROKEN = 32  # a cell with more characters may be broken into lines
 
+# Control characters, halves of surrogate pairs, and characters that change the direction of the text.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Terminal escape sequences: colours, window titles, character sets.
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[()][0-9A-Z]|\x1b[@-Z\\^_]?")
 _WEB_ADDRESS = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _ANCHOR = re.compile(r"#[\w-]+")
 _LINK_WITHOUT_ADDRESS = re.compile(r'<a rel="noopener noreferrer">(.*?)</a>', re.DOTALL)
@@ -63,6 +66,16 @@ def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str 
     html = re.sub(r'(<div[^>]*) style="message"', r'\1 class="message"', html)
     html = _IMAGE.sub(lambda match: _replace_image(match, show_picture), html)
     return Markup(_format_tables(html, table_label, empty))
+
+
+def printable(text: str) -> str:
+    """Return the text with U+FFFD in place of each unprintable character."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def strip_ansi(text: str) -> str:
+    """Return the text without terminal escape sequences."""
+    return _ANSI.sub("", text)
 
 
 def plain_text(html: str) -> str:

@@ -94,7 +94,7 @@ def _settings_failure(text: str) -> Failure:
     return Failure(text, advice, settings=True)
 
 
-class _ExitCalledError(Exception):
+class ExitCalledError(Exception):
     """The error that a cell called exit()."""
 
 
@@ -113,13 +113,10 @@ class _Execution:
         """Execute all cells. Return the failure, or None if all of them completed."""
         try:
             with self._watchdog(kernel):
-                failure = self._run_papermill(kernel, parameters)
+                self._run_papermill(kernel, parameters)
+            failure = unfinished(self.notebook)
         except Exception as error:  # noqa: BLE001 - after any error the record is kept and the run is marked failed
-            if kernel.settings_error:
-                return _settings_failure(kernel.settings_error)
-            what = f"the notebook could not be executed: {type(error).__name__}: {error}"
-            advice = f"make check tells whether the notebook is whole. If not: {SET_UP_ANEW}"
-            return Failure(what, advice, detail=kernel.stderr)
+            failure = self._failure_of(error, kernel)
         if failure and kernel.settings_error:
             return _settings_failure(kernel.settings_error)
         if failure and self.expired:
@@ -159,14 +156,13 @@ class _Execution:
                 sys.stdout.write(redact(f"{self.progress}\n", self.settings)[0])
                 sys.stdout.flush()
 
-    def _run_papermill(self, kernel: Kernel, parameters: dict[str, Any]) -> Failure | None:
-        """Execute the notebook. Return an error of papermill or nbclient as a failure; None if there was none."""
+    def _run_papermill(self, kernel: Kernel, parameters: dict[str, Any]) -> None:
+        """Execute the notebook. Raises what `_failure_of` describes, and any error of the libraries, also of their import."""
         with without("pyarrow"):  # papermill would load it for a file system that we do not use
-            import nbclient.exceptions
             import nbformat
             import papermill.execute
 
-            from alerting.runner.client import KernelStartError, RunningKernel
+            from alerting.runner.client import RunningKernel
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and our log describe errors better
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
@@ -174,7 +170,7 @@ class _Execution:
         # While the kernel imports modules for the cells, import here the modules for the end of the run.
         threading.Thread(target=import_module, args=("alerting.reporting.publish",), daemon=True).start()
 
-        manager, limit = RunningKernel(kernel, KERNEL_START_TIMEOUT), self.settings.cell_timeout
+        manager = RunningKernel(kernel, KERNEL_START_TIMEOUT)
         try:
             papermill.execute.execute_notebook(
                 self.notebook,
@@ -185,28 +181,15 @@ class _Execution:
                 progress_bar=False,
                 km=manager,
                 start_timeout=KERNEL_START_TIMEOUT,
-                execution_timeout=limit,
-                iopub_timeout=min(OUTPUT_TIMEOUT, limit),
+                execution_timeout=self.settings.cell_timeout,
+                iopub_timeout=min(OUTPUT_TIMEOUT, self.settings.cell_timeout),
                 on_notebook_start=self.on_notebook_start,
                 on_cell_start=self.on_cell_start,
                 on_cell_executed=self.on_cell_executed,
             )
-        except papermill.exceptions.PapermillExecutionError as error:
-            return self._cell_failure(error)
-        except nbclient.exceptions.CellTimeoutError:
-            advice = "make doctor tells whether the source is slow; ALERTING_CELL_TIMEOUT is the limit."
-            return Failure(f"the cell took longer than {limit:g} s", advice, self._cell)
-        except _ExitCalledError:
-            return Failure("the cell called exit()", "Take it out of the cell: a run ends at its last cell.", self._cell)
-        except nbclient.exceptions.DeadKernelError:
-            advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run and sends nothing."
-            return Failure(f"the kernel died: {kernel.exit_reason}", advice, self._cell, kernel.stderr)
-        except KernelStartError as error:
-            return Failure(str(error), SET_UP_ANEW, detail=kernel.stderr)
         finally:
             manager.close()
             self._correct_statuses()
-        return unfinished(self.notebook)
 
     def on_notebook_start(self, notebook: Notebook) -> None:
         """Keep a reference to papermill's copy of the notebook, into which it writes the outputs."""
@@ -217,14 +200,30 @@ class _Execution:
         self.index = cell_index
 
     def on_cell_executed(self, cell: Mapping[str, Any], cell_index: int, execute_reply: Mapping[str, Any]) -> None:
-        """Note that the cell ended. Raises _ExitCalledError after exit(), because papermill would treat it as success."""
+        """Note that the cell ended. Raises ExitCalledError after exit(), because papermill would treat it as success."""
         if any(payload.get("source") == "ask_exit" for payload in execute_reply["content"].get("payload", ())):
-            raise _ExitCalledError
+            raise ExitCalledError
         self.replied.add(cell["id"])
 
-    @property
-    def _cell(self) -> str:
-        return cell_name(self.notebook, self.index)
+    def _failure_of(self, error: Exception, kernel: Kernel) -> Failure:
+        """Return the failure that an error stands for; errors are told by name, because their libraries may be what is broken."""
+        cell = cell_name(self.notebook, self.index)
+        match type(error).__name__:
+            case "PapermillExecutionError":
+                return self._cell_failure(error)
+            case "CellTimeoutError":
+                advice = "make doctor tells whether the source is slow; ALERTING_CELL_TIMEOUT is the limit."
+                return Failure(f"the cell took longer than {self.settings.cell_timeout:g} s", advice, cell)
+            case "ExitCalledError":
+                return Failure("the cell called exit()", "Take it out of the cell: a run ends at its last cell.", cell)
+            case "DeadKernelError":
+                advice = "SIGKILL mostly means that memory ran out. make rehearse AT=... repeats the run and sends nothing."
+                return Failure(f"the kernel died: {kernel.exit_reason}", advice, cell, kernel.stderr)
+            case "KernelStartError":
+                return Failure(str(error), SET_UP_ANEW, detail=kernel.stderr)
+        what = f"the notebook could not be executed: {type(error).__name__}: {error}"
+        advice = f"make check tells whether the notebook is whole. If not: {SET_UP_ANEW}"
+        return Failure(what, advice, detail=kernel.stderr)
 
     def _cell_failure(self, error: Any) -> Failure:
         """Return the failure of a cell that raised. `error`: papermill's, with ename, evalue and cell_index."""

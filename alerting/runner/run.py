@@ -19,11 +19,11 @@ from typing import Any
 
 from alerting.deadline import Deadline
 from alerting.model.errors import AlertingError, NotifyError, StoreError
+from alerting.model.run import VERDICTS
 from alerting.model.verdict import EventKind
 from alerting.redaction import redact
-from alerting.reporting.failure import run_summary
+from alerting.reporting.failure import Notebook, run_summary
 from alerting.reporting.record import Record, rescue
-from alerting.runner.printed import printed_messages, printed_verdicts
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
@@ -34,6 +34,10 @@ NOTICE_LIMIT = 40.0  # seconds for telling that runs fail or work again; what st
 LAB = Path(f"{sys.prefix}-lab") / "bin" / "python"  # the environment of `make notebooks`, beside that of a run
 TURNS = (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED)  # the messages after which an incident's notebook is made
 MAX_INCIDENT_NOTEBOOKS = 5  # of one run
+
+COLOURS = {"anomalous": 31, "not judged": 31, "missing": 33, "unknown": 90}  # ANSI: red, yellow, grey
+MAX_NAME = 50  # characters of a metric's name
+RIGHT_ALIGNED = {2, 4}  # columns: the value and the change
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
@@ -294,3 +298,31 @@ def crontab_line(settings: Settings) -> str:
     log = shlex.quote(str(settings.reports / "cron.log"))
     command = f"make -s -C {shlex.quote(str(ROOT))} run-alerts{variable} >> {log} 2>&1"
     return f"{every} * * * * {command}".replace("%", r"\%")
+
+
+# What a run prints, from the outputs of its notebook.
+
+
+def printed_verdicts(notebook: Notebook, coloured: bool) -> str:
+    """Return the verdicts as aligned lines, below a line with their number and the time; "" if there are none."""
+    outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    lines = list[str]()
+    for found in (data[VERDICTS] for data in outputs if VERDICTS in data):
+        names = [name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 13]}…{name[-12:]}" for name, *_ in found["rows"]]
+        rows = [[name, *others] for name, (_, *others) in zip(names, found["rows"], strict=True)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines.append(found["title"])
+        for row in rows:
+            cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+            for number in RIGHT_ALIGNED:
+                cells[number] = row[number].rjust(widths[number])
+            line, colour = "  ".join(cells).rstrip(), COLOURS.get(row[1]) if coloured else None
+            lines.append(f"  \033[{colour}m{line}\033[0m" if colour else f"  {line}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def printed_messages(notebook: Notebook) -> str:
+    """Return the text printed by the cell tagged "said": the messages, if no chat is configured."""
+    cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
+    outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
+    return "".join("".join(output["text"]) for output in outputs)

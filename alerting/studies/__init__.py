@@ -3,11 +3,11 @@
 `suggest` writes widths into metrics.py.
 """
 
-from alerting.studies import suggest
 from alerting.studies.case import Case, open_case
-from alerting.studies.data import history, known_incidents, labelled_past, load_past, rows_read, track
+from alerting.studies.data import history, known_incidents, labelled_past, load_past, rows_read
 from alerting.studies.execute import execute, execute_incidents
 from alerting.studies.review import review
+from alerting.studies.suggest import pinned
 
 __all__ = [
     "Case",
@@ -18,8 +18,7 @@ __all__ = [
     "labelled_past",
     "load_past",
     "open_case",
+    "pinned",
     "review",
     "rows_read",
-    "suggest",
-    "track",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -21,8 +20,7 @@ from alerting.pipeline.explain import YEAR
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
-from alerting.store.state import ReadOnlyState
-from alerting.studies.data import load_past
+from alerting.studies.data import load_past, recorded_incidents
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BEFORE, AFTER = 7 * DAY, 6 * HOUR  # what a case shows around its incident
@@ -86,7 +84,7 @@ class Case:
 
     def earlier(self) -> pd.DataFrame:
         """Return the recorded incidents of the same metric in the year before: opened (local time), change and label."""
-        found = _recorded(self.ctx, self.since - YEAR, self.since)
+        found = [one for one in recorded_incidents(self.since - YEAR, self.since) if not one.root.gap]
         same = [one for one in found if one.root.metric == self.metric.name and one.id != self.incident.id]
         opened = pd.DatetimeIndex([one.opened for one in same], tz="UTC").tz_convert(self.past.zone)
         worst = [(one.root.worst or one.root.first).change for one in same]
@@ -119,7 +117,7 @@ def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContex
     if metric and (error := unknown_metrics([metric], names)):
         raise SettingsError(error)
     now = pipeline.clock()
-    found = _recorded(ctx, now - YEAR, now)
+    found = [one for one in recorded_incidents(now - YEAR, now) if not one.root.gap]
     if incident:
         chosen = [one for one in found if one.id == incident]
         if not chosen:
@@ -127,8 +125,9 @@ def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContex
             raise SettingsError(f"no incident {incident!r} in the last year; the newest: {newest}")
     else:
         chosen = [] if metric or at else [one for one in found if one.root.metric in names][-1:]
-    end = max(one.closed or now for one in chosen) if chosen else pipeline.clock(at) if at else None
-    past, reading = load_past((BEFORE + AFTER) / timedelta(weeks=1), _moment(end, now), ctx)
+    about = chosen[0].closed or now if chosen else pipeline.clock(at) if at else now
+    until = f"{about + AFTER:%Y-%m-%dT%H:%MZ}" if about + AFTER < now else ""  # "": to the newest bucket
+    past, reading = load_past((BEFORE + AFTER) / timedelta(weeks=1), until, ctx)
     replay = past.replay_all()
     if (named := chosen[0].root.metric if chosen else metric) and named not in replay.judged:
         raise SettingsError(f"{named} was not judged: {_why_not_judged(ctx, named, reading, replay)}")
@@ -145,22 +144,6 @@ def _why_not_judged(ctx: RunContext, name: str, reading: Reading, replay: Replay
     if whole := next((metric.segments_of for metric in ctx.segment_metrics if metric.name == name), ""):
         return f"it is segments of {whole}; open {whole} at that moment"
     return errors.get(name) or ("it has no value in these days" if name in reading.series else "it is not watched now")
-
-
-def _moment(end: datetime | None, now: datetime) -> str:
-    """Return where the data end: some hours after the incident, but not in the future; "" for the newest bucket."""
-    return "" if end is None or end + AFTER >= now else f"{(end + AFTER).astimezone(UTC):%Y-%m-%dT%H:%MZ}"
-
-
-def _recorded(ctx: RunContext, since: datetime, until: datetime) -> list[Incident]:
-    """Return the incidents of runs, oldest first; none where no run has been."""
-    from alerting.settings import load_settings
-
-    path = load_settings().state_file
-    if not path.exists():
-        return []
-    with closing(ReadOnlyState(path)) as state:
-        return [one for one in state.all_incidents(since, until) if not one.corrected and not one.root.gap]
 
 
 def _of_moment(replay: Replay, metric: str, at: datetime) -> Incident:

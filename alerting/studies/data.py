@@ -1,13 +1,13 @@
-"""The data of a study notebook: a past read from the configured source, its buckets judged, and progress bars."""
+"""The data of a study notebook: a past read from the configured source, the incidents of runs, and progress bars."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,13 @@ from alerting.backtest.replay import BacktestData, KnownSpan, Progress
 from alerting.metrics import metrics_of_table
 from alerting.model.clock import DAY, EPOCH
 from alerting.model.errors import SettingsError
+from alerting.model.incident import Incident
 from alerting.model.run import Reading
 from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
+from alerting.settings import Settings, load_settings
 from alerting.sources.cache import CachedSource
+from alerting.store.state import ReadOnlyState
 
 BAR_DELAY = 2.0  # seconds before a bar is shown
 LINE_EVERY = 10.0  # seconds between the lines that a log gets in place of a bar
@@ -36,25 +39,21 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a bar with a name, for the parameter `track` of a study's step; in a log, lines on stderr."""
+    """Return a bar with a name, for the parameter `track` of a step; in a log, at most one line on stderr every `LINE_EVERY`."""
 
-    def shown(items: Sequence[Any]) -> Iterable[Any]:
-        bars = "ipykernel" in sys.modules or sys.stderr.isatty()
-        tracked: Iterable[Any] = progress_bar(items, desc=name) if bars else _lines(items, name)
-        return tracked
+    def shown(items: Sequence[Any]) -> Iterator[Any]:
+        if sys.stderr.isatty():
+            yield from progress_bar(items, desc=name)
+            return
+        written = float("-inf")
+        for number, item in enumerate(items):
+            if (now := time.monotonic()) - written >= LINE_EVERY:
+                sys.stderr.write(f"{name}: {number} of {len(items)}\n")
+                sys.stderr.flush()
+                written = now
+            yield item
 
     return shown
-
-
-def _lines(items: Sequence[Any], name: str) -> Iterator[Any]:
-    """Yield the items, and write a line when the first begins and at most every `LINE_EVERY` seconds after it."""
-    written = float("-inf")
-    for number, item in enumerate(items):
-        if (now := time.monotonic()) - written >= LINE_EVERY:
-            sys.stderr.write(f"{name}: {number} of {len(items)}\n")
-            sys.stderr.flush()
-            written = now
-        yield item
 
 
 @contextmanager
@@ -78,6 +77,18 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
         source.progress = None
         for bar in bars.values():
             bar.close()
+
+
+def recorded_incidents(since: datetime, until: datetime, given: Settings | None = None) -> list[Incident]:
+    """Return the incidents of runs that were open in that time, oldest first, without corrected ones; none where no run has been.
+
+    Raises StoreError where the state cannot be read.
+    """
+    path = (given or load_settings()).state_file
+    if not path.exists():
+        return []
+    with closing(ReadOnlyState(path)) as state:
+        return [incident for incident in state.all_incidents(since, until) if not incident.corrected]
 
 
 def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
@@ -120,12 +131,11 @@ def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd
     grids = [(metric.step, metric.phase) for metric in past.metrics]
     step, phase = max(grids, key=lambda each: (grids.count(each), -each[0]))
     alike = [metric.name for metric in past.metrics if (metric.step, metric.phase) == (step, phase)]
-    for why, left in (
-        (f"their step is not {step}", [metric.name for metric in past.metrics if metric.step != step]),
-        ("their buckets begin at another time", [m.name for m in past.metrics if m.step == step and m.name not in alike]),
-    ):
-        if left:
-            sys.stdout.write(f"left out, as {why}: {', '.join(left)}\n")
+    left = [(metric.step, metric.name) for metric in past.metrics if metric.name not in alike]
+    if other_step := [name for own, name in left if own != step]:
+        sys.stdout.write(f"left out, as their step is not {step}: {', '.join(other_step)}\n")
+    if other_phase := [name for own, name in left if own == step]:
+        sys.stdout.write(f"left out, as their buckets begin at another time: {', '.join(other_phase)}\n")
     values = past.values()
     table = pd.DataFrame({name: values[name] for name in alike}).tz_convert(past.zone)
     if step == DAY:  # in summer the bucket begins an hour after midnight

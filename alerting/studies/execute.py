@@ -16,6 +16,7 @@ from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
 NO_WARNINGS = ["--IPKernelApp.log_level=CRITICAL"]  # such as that others could listen on the loopback interface
+WIDGET = "application/vnd.jupyter.widget-view+json"
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
 
 
@@ -82,6 +83,9 @@ def write_page(notebook: Path) -> Path:
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
     made = nbformat.read(notebook, as_version=4)
     made.metadata.pop("widgets", None)  # progress bars and sliders: a page with their state loads scripts from the web
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     text, _ = exporter.from_notebook_node(made, {"metadata": {"name": notebook.stem}})
     page = notebook.with_suffix(".html")
     page.write_text(text, encoding="utf-8")

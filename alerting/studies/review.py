@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -13,8 +12,8 @@ from alerting.incidents import labels
 from alerting.model.incident import Incident
 from alerting.model.tables import DisplayList
 from alerting.model.verdict import Label, Verdict
-from alerting.settings import Settings, load_settings
-from alerting.store.state import ReadOnlyState
+from alerting.settings import Settings
+from alerting.studies.data import recorded_incidents
 
 REAL = (Label.REAL, Label.EXPECTED, Label.NEW_TREND)  # labels that say that something happened
 
@@ -69,7 +68,8 @@ def incident_count(incidents: Sequence[Incident]) -> str:
 
 def review(past: BacktestData, track: Progress = iter, given: Settings | None = None) -> Review:
     """Review the past with the incidents of runs and of a replay. Raises StoreError where the state cannot be read."""
-    recorded = _recorded_incidents(past, given or load_settings())
+    names = {metric.name for metric in past.metrics}  # the state may hold incidents of another source
+    recorded = [one for one in recorded_incidents(past.start, past.end, given) if one.root.metric in names]
     labelled = [_span(past, incident) for incident in recorded if incident.label in REAL]
     week = KnownSpan(past.start, past.end, tuple(metric.name for metric in past.metrics))
     planted = [span for span in past.known if _meet(span, week) and not any(_meet(span, other) for other in labelled)]
@@ -79,17 +79,6 @@ def review(past: BacktestData, track: Progress = iter, given: Settings | None = 
     replayed = [_with_label(past, incident, recorded) for incident in group_events(replay.metrics, replay.events)]
     shown, made = (DisplayList(incidents, "incidents", past.zone) for incidents in (ours, replayed))
     return Review(past, replay, shown, made, [*labelled, *planted])
-
-
-def _recorded_incidents(past: BacktestData, settings: Settings) -> list[Incident]:
-    """Return the incidents of runs about the past's metrics: the state may hold others, of another source."""
-    path = settings.state_file
-    if not path.exists():
-        return []
-    with closing(ReadOnlyState(path)) as state:
-        found = state.all_incidents(past.start, past.end)
-    names = {metric.name for metric in past.metrics}
-    return [incident for incident in found if incident.root.metric in names and not incident.corrected]
 
 
 def _span(past: BacktestData, incident: Incident) -> KnownSpan:

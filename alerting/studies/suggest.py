@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alerting import metrics
-from alerting.catalogue import FILE_NAME
+from alerting.catalogue import FILE_NAME, metric_entries
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric
 
@@ -20,23 +20,26 @@ DEFAULT_WIDTH, WIDTH_POSITION = next((f.default, i + 1) for i, f in enumerate(fi
 
 def pinned(metrics: Sequence[Metric]) -> list[str]:
     """Return the metrics whose entry in metrics.py has a `width=`, or that have another width than the default."""
-    entries = _entries(CATALOGUE.read_bytes())
+    entries = metric_entries(CATALOGUE.read_bytes())
     given = {name for name, calls in entries.items() if any(word.arg == "width" for call in calls for word in call.keywords)}
     return [metric.name for metric in metrics if metric.name in given or metric.width != DEFAULT_WIDTH]
 
 
 def width_lines(widths: Mapping[str, float]) -> str:
     """Return the lines that give these metrics these widths, as a diff; for entries that cannot be edited, the widths by name."""
-    source = CATALOGUE.read_bytes()
-    lines: list[str] = []
+    source, lines = CATALOGUE.read_bytes(), list[str]()
     for name, width in widths.items():
         try:
             edited = with_widths(source, {name: width})
         except SettingsError:
             lines.append(f"{name}: width={width:g}")
             continue
-        old, new = (ast.get_source_segment(text.decode(), _entries(text)[name][0]) or "" for text in (source, edited))
-        lines += _difference(name, old, new)
+        texts = (ast.get_source_segment(text.decode(), metric_entries(text)[name][0]) or "" for text in (source, edited))
+        before, after = (text.splitlines() for text in texts)
+        if before != after and len(before) > 1:
+            lines.append(f"# {name}")
+        for old, new in zip(before, after, strict=True):
+            lines += [f"- {old.strip()}", f"+ {new.strip()}"] if old != new else []
     return "\n".join(lines) or "no line: every width stays as it is"
 
 
@@ -69,21 +72,9 @@ def with_widths(source: bytes, widths: Mapping[str, float], present: Mapping[str
     return edited
 
 
-def _entries(source: bytes) -> dict[str, list[ast.Call]]:
-    """Return name -> the calls `Metric("name", ...)` or `Metric(name="name", ...)` in the source."""
-    found: dict[str, list[ast.Call]] = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
-            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
-            for value in names:
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    found.setdefault(value.value, []).append(node)
-    return found
-
-
 def _editable_entry(source: bytes, name: str, present: float | None) -> ast.Call:
     """Return the metric's only entry. Raises SettingsError where its width cannot be set by editing one number."""
-    calls = _entries(source).get(name, [])
+    calls = metric_entries(source).get(name, [])
     by_hand = "write the width by hand"
     if len(calls) != 1:
         raise SettingsError(f'{FILE_NAME} has {len(calls) or "no"} Metric("{name}", ...): {by_hand}')
@@ -110,21 +101,10 @@ def _differ_in_widths_only(source: bytes, edited: bytes, widths: Mapping[str, fl
         trees = [ast.parse(source), ast.parse(edited)]
     except SyntaxError:
         return False
-    after = [call for name in widths for call in _entries(edited).get(name, [])]
+    after = [call for name in widths for call in metric_entries(edited).get(name, [])]
     numbers = [ast.unparse(word.value) for call in after for word in call.keywords if word.arg == "width"]
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Call):
             node.keywords = [word for word in node.keywords if word.arg != "width"]
     same = ast.dump(trees[0]) == ast.dump(trees[1])
     return same and [float(number) for number in numbers] == [float(f"{width:g}") for width in widths.values()]
-
-
-def _difference(name: str, before: str, after: str) -> list[str]:
-    """Return the lines that change; under the metric's name, where they are a part of its call only."""
-    old, new = before.splitlines(), after.splitlines()
-    if before == after:
-        return []
-    if len(old) == 1 or len(old) != len(new):
-        return [f"- {before}", f"+ {after}"]
-    changed = [(one.strip(), other.strip()) for one, other in zip(old, new, strict=True) if one != other]
-    return [f"# {name}", *(line for one, other in changed for line in (f"- {one}", f"+ {other}"))]

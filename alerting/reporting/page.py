@@ -1,0 +1,103 @@
+"""A page: its language, time zone and words, and the template that it is rendered from.
+
+Values are escaped, style and script are inlined, and a policy blocks any other script.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from alerting.messages.format import POINT, ClockFormat, segment_words
+from alerting.model.metric import SEGMENTS_SUFFIX
+from alerting.reporting.sanitize import printable
+from alerting.reporting.words import WORDS
+
+
+class MetricTitle(NamedTuple):
+    """The title of a metric, the format of its values (as `Metric.form`), and its entry in the catalogue."""
+
+    words: str
+    form: str = "number"
+    step: int = 0  # seconds between two buckets; 0: unknown
+    code: str = ""  # source of the entry
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """The language and time zone of the readers, the moment of writing, and the titles of the metrics."""
+
+    language: str
+    zone: str
+    now: datetime
+    titles: dict[str, MetricTitle] = field(default_factory=dict)
+
+    def text(self, key: str, **values: object) -> str:
+        """Return the words for `key` in the language of the readers."""
+        return WORDS[self.language][key].format(**values)
+
+    def metric(self, name: str) -> MetricTitle:
+        """Return the title of a metric, or that of the metric whose segments the stand-in watches."""
+        name = name.removesuffix(SEGMENTS_SUFFIX)
+        return self.titles.get(name, MetricTitle(name))
+
+    def title(self, name: str, segment: str = "") -> str:
+        """Return the title of a metric, or of a stand-in: with the segment that it is about, if any."""
+        title = self.metric(name).words
+        if segment:
+            return f"{title} ({segment_words(segment, self.language)})"
+        return self.text("segments of", metric=title) if name.endswith(SEGMENTS_SUFFIX) else title
+
+    def local(self, instant: datetime) -> datetime:
+        return instant.astimezone(ZoneInfo(self.zone))
+
+    def time(self, instant: datetime) -> str:
+        """Format an instant in local time: 2026-11-25 10:15"""
+        return f"{self.local(instant):%Y-%m-%d %H:%M}"
+
+    def moment(self, instant: datetime) -> str:
+        """Format an instant in local time for a narrow column: 10:15, or Mon 10:15, or 12 Oct 10:15."""
+        return _moment(self.language, self.zone, self.now, instant)
+
+    def seconds(self, count: float) -> str:
+        """Format a duration: 1.5 s"""
+        return self.text("seconds", count=f"{count:.1f}".replace(".", POINT[self.language]))
+
+    def wall_time(self, instant: datetime) -> int:
+        """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
+        return int(self.local(instant).replace(tzinfo=UTC).timestamp())
+
+
+@lru_cache(1000)  # thousands of metrics have the same next check
+def _moment(language: str, zone: str, now: datetime, instant: datetime) -> str:
+    return ClockFormat(language, zone, now).at(instant, now)
+
+
+def render(template: str, page: PageContext, **values: object) -> str:
+    """Return the HTML of `templates/TEMPLATE.html.j2`. The template sees `values`, `page`, and `text` for the words of the page.
+
+    Every value is escaped, unless it is `Markup`; unprintable characters are replaced.
+    """
+    html = _environment().get_template(f"{template}.html.j2").render(values, page=page, text=page.text)
+    return printable(html).replace("&#34;", "&quot;").replace("&#39;", "&#x27;")  # the encodings that `redact` searches for
+
+
+@cache
+def _environment() -> Environment:
+    loader = ChoiceLoader([PackageLoader("alerting.reporting", "templates"), PackageLoader("alerting.reporting", "static")])
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **options)
+    for name, file in (("style", "style.css"), ("filter_script", "filter.js")):
+        code = loader.get_source(environment, file)[0]
+        # The policy contains the hash of each inlined style and script.
+        sha = b64encode(sha256(code.encode()).digest()).decode()
+        environment.globals.update({name: Markup(code), f"{name}_hash": f"sha256-{sha}"})
+    return environment
