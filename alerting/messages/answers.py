@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from alerting.messages.compose import render
 from alerting.messages.context import Audience
-from alerting.messages.format import MAX_REASON, MAX_SHORT_TITLE, MAX_TITLE, NumberFormat, change, plain_line
+from alerting.messages.format import MAX_REASON, MAX_SHORT_TITLE, MAX_TITLE, VerdictFacts, plain_line
 from alerting.messages.words import WEEKDAYS, WORDS
 from alerting.model.incident import Incident
 from alerting.model.metric import NO_END, Metric, Silence
@@ -71,15 +71,15 @@ def metrics_text(newest: Sequence[tuple[Metric, Verdict]], reader: Audience) -> 
 
 def metric_line(metric: Metric, verdict: Verdict, reader: Audience) -> str:
     """Return the state of a metric in a line: 🔴 Likes 700 (−30 %, expected 1,000) · Fri 12:15–12:30."""
-    numbers = NumberFormat.of(metric.form, reader.language, verdict)
+    facts = VerdictFacts.of(verdict, metric.form, reader.language)
     return _render(
         "metric",
         reader,
         icon=ICONS[verdict.status],
         title=plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
-        value=numbers.value(verdict.value),
-        change=change(verdict, reader.language) if verdict.status is Status.ANOMALOUS else "",
-        expected=numbers.value(verdict.expected),
+        value=facts.value,
+        change=facts.change if verdict.status is Status.ANOMALOUS else "",
+        expected=facts.expected if verdict.expected == verdict.expected else "",  # a fixed limit is none
         when=reader.span(verdict.bucket, verdict.bucket + metric.step, near=reader.now),
     )
 

@@ -22,7 +22,7 @@ from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.clock import DAY, EPOCH, day_of
 from alerting.model.incident import Segment
 from alerting.model.metric import Metric
-from alerting.model.verdict import Verdict
+from alerting.model.verdict import Status, Verdict
 
 NAN = float("nan")
 MINUS = "\N{MINUS SIGN}"
@@ -149,15 +149,38 @@ def signed_percent(value: float, expected: float, language: str) -> str:
     return f"{'+' if percent > 0 else ''}{NumberFormat('number', language, decimals).value(percent)}{PERCENT}"
 
 
-def change(verdict: Verdict, language: str) -> str:
-    """−38 %: a verdict's deviation from expected, as `signed_percent` writes it."""
-    return signed_percent(verdict.value, verdict.expected, language)
+@dataclass(frozen=True)
+class VerdictFacts:
+    """The numbers of a verdict as messages, pages and tables write them, all with the same decimals. Empty where unknown."""
 
+    status: str  # normal | anomalous | missing | unknown
+    value: str  # 1,240
+    expected: str  # 2,020, or the range where limits are fixed
+    range: str  # 1,930–2,110, or ≤ 2,110
+    difference: str  # −780: value minus expected (or the fixed limit that it passed), of an anomalous verdict
+    change: str  # −39 %: that as a share of expected
+    deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
+    is_share: bool  # the deviation is the change
+    is_zero: bool  # a true zero
 
-def percent_off(verdict: Verdict, form: str, language: str) -> str:
-    """−38 %, or the value where that says more: a zero, a value when nothing was expected, one beyond a fixed limit."""
-    share = change(verdict, language) if verdict.value else ""
-    return share or NumberFormat.of(form, language, verdict).value(verdict.value)
+    @classmethod
+    def of(cls, verdict: Verdict, form: str, language: str) -> VerdictFacts:
+        """Return the numbers of a verdict. `form`: the metric's."""
+        numbers = NumberFormat.of(form, language, verdict)
+        value, band = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high)
+        change = signed_percent(verdict.value, verdict.expected, language)
+        is_off = verdict.status is Status.ANOMALOUS and verdict.value and verdict.reference
+        return cls(
+            status=verdict.status.value,
+            value=value,
+            expected=numbers.value(verdict.expected) or band,
+            range=band,
+            difference=numbers.difference(verdict.value - verdict.reference) if is_off else "",
+            change=change,
+            deviation=(change if verdict.value else "") or value,
+            is_share=bool(change and verdict.value),
+            is_zero=verdict.value == 0,
+        )
 
 
 def percent(share: float, language: str) -> str:

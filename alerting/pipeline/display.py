@@ -14,7 +14,7 @@ import pandas as pd
 from alerting.incidents.consistency import OPENING_KINDS
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import MetricTree
-from alerting.messages.format import NumberFormat, change
+from alerting.messages.format import NumberFormat, VerdictFacts
 from alerting.model.incident import metric_with_segment, spell_segment
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import STEP, Metric
@@ -167,13 +167,13 @@ def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
 
 def _verdict_texts(ctx: RunContext, verdict: Verdict) -> list[str]:
     """Return the name, the status, and the value, expected, change and score as in messages."""
-    form = NumberFormat.of(ctx.metric(verdict.metric).form, "en", verdict)
-    names = [verdict.metric, verdict.status.value, form.value(verdict.value)]
+    facts = VerdictFacts.of(verdict, ctx.metric(verdict.metric).form, "en")
+    names = [verdict.metric, facts.status, facts.value]
     if verdict.status in (Status.MISSING, Status.UNKNOWN):
         return [*names, {Status.MISSING: "no value", Status.UNKNOWN: "too little history"}[verdict.status], "", ""]
-    band, expected = form.range(verdict.low, verdict.high), form.value(verdict.expected)
     score = f"score {NumberFormat('number', 'en', 1).value(verdict.score)}" if verdict.score == verdict.score else ""
-    return [*names, f"expected {expected} ({band})" if expected else f"normal {band}", change(verdict, "en"), score]
+    band = f"expected {facts.expected} ({facts.range})" if verdict.expected == verdict.expected else f"normal {facts.range}"
+    return [*names, band, facts.change, score]
 
 
 class Html(str):
