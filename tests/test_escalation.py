@@ -19,7 +19,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.escalate import escalations, is_escalation_due
+from alerting.pipeline.notices import escalations, is_escalation_due
 from alerting.rota import read_rota
 from alerting.store.state import StateStore
 from tests.ledger import rows

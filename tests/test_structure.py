@@ -107,7 +107,7 @@ def test_the_core_never_opens_a_file_nor_asks_the_clock(path):
         for c in calls
         if c in ("open", "input", "print") or re.search(r"\.(now|today|utcnow|read_csv|read_parquet|savefig|environ)$", c)
     ]
-    allowed = {"context": ["datetime.now"], "begin": ["ctx.source.now"]}.get(path.stem if path.match("pipeline/*.py") else "", [])
+    allowed = {"context": ["datetime.now", "ctx.source.now"]}.get(path.stem if path.match("pipeline/*.py") else "", [])
     assert asked == allowed
 
 

@@ -23,10 +23,9 @@ from alerting.model.incident import Incident
 from alerting.model.metric import STEP, Metric, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.model.severity import is_critical
-from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.feedback import read_feedback
+from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
 from alerting.reporting.archive import disk_sizes, format_size, last_runs
 from alerting.runner.run import AlreadyRunningError, locked

@@ -20,10 +20,10 @@ from alerting.model.quiet_hours import NO_QUIET_HOURS, RING, QuietHours
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
+from alerting.pipeline.feedback import answer_questions
 from alerting.pipeline.judged import JudgedMetrics
 
 T = TypeVar("T")
