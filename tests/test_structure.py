@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "model": 0, "environment": 0, "deadline": 0, "http_client": 0.5, "metric_values": 0.5,
     "env_file": 0.5, "settings": 0.8,
-    "detectors": 1, "incidents": 1, "rootcause": 1, "messages": 1, "event_calendar": 1, "rota": 1,
+    "detectors": 1, "incidents": 1, "rootcause": 1, "messages": 1, "event_calendar": 1,
     "sources": 1, "store": 1, "notifiers": 1, "sample": 1, "redaction": 1,
     "charts": 2,  # the words in a picture are messages' words
     "metrics": 3, "pipeline": 3,
@@ -41,7 +41,7 @@ PURE = {
     *(f"reporting/{name}" for name in ("metric_page", "band_chart", "words", "notebook_words")),
 }  # fmt: skip
 DOORS = {
-    "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings",
+    "deadline", "http_client", "event_calendar", "catalogue", "sources", "store", "notifiers", "sample", "settings",
     "env_file", "connections", "failure_notice", "environment", "runner", "reporting", "studies", "cli",
 }  # fmt: skip
 WORLD = {
