@@ -92,7 +92,9 @@ def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
     verdict, before, incident = subject.shown, subject.before, event.incident
-    segment = (verdict.segment or event.segment) if metric.segments_of else ""
+    title = metric.title_in(reader.language)
+    if metric.segments_of:  # a stand-in
+        title = metric_title(metric, verdict.segment or event.segment, reader.language)
     icon = CRITICAL_ICON if subject.is_critical else NO_DATA_ICON if verdict.status is Status.MISSING else WARNING_ICON
     if incident and incident.closed:
         icon = "🟢"
@@ -101,7 +103,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
     return {
         "icon": icon,
         "is_critical": subject.is_critical,
-        "title": plain_line(metric_title(metric, segment, reader.language), MAX_TITLE),
+        "title": plain_line(title, MAX_TITLE),
         "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
         "stopped": reader.span(gap, gap + metric.step, near=verdict.bucket) if (gap := context.stopped) else "",  # no value
         "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came

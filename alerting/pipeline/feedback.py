@@ -15,7 +15,7 @@ from html import unescape
 import pandas as pd
 
 from alerting.incidents.episodes import against_level_before
-from alerting.messages import answers
+from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
 from alerting.model.errors import NotifyError, caught
 from alerting.model.incident import Incident, incident_ref
@@ -166,7 +166,7 @@ def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[Event
 def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[str, Message, list[Silence]]:
     """Return how the run shows what came of the command, its answer or the question to be stored, and the silence it sets."""
     reader, word, silences = ctx.audience(now), command.text.split()[0], list[Silence]()
-    kind, text = EventKind.ANSWER, answers.help_text(reader)
+    kind, text = EventKind.ANSWER, answer("help", reader)
     if word in QUESTIONS:
         kind, text = EventKind.ASKED, command.text
     elif word == "/silence":
@@ -183,11 +183,12 @@ def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list
     try:
         length = parse_length(more)
     except ValueError:
-        return [], answers.help_text(reader)
+        return [], answer("help", reader)
     if metric is None and scope.lower() not in ("all", "*"):
-        return [], answers.unknown_metric(scope, ctx.metrics, reader)
+        return [], answer("no_metric", reader, name=scope, names=[known.name for known in ctx.metrics])
     silence = Silence(metric.name if metric else "*", now, now + length, "", command.name)
-    return [silence], answers.silence_set(silence, ctx.metrics, reader)
+    titles = {known.name: known.title_in(ctx.language) for known in ctx.metrics}
+    return [silence], answer("silence", reader, who=command.name, silence=silence_text(silence, titles, reader))
 
 
 def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
@@ -205,30 +206,30 @@ def answer_questions(ctx: RunContext, now: datetime) -> int:
     """
     questions = [message for message in ctx.store.held() if message.kind is EventKind.ASKED]
     for question in questions:
-        errors, key = dict[str, str](), question.key.replace("/asked/", "/answer/")
-        answer = replace(question, key=key, kind=EventKind.ANSWER)
+        errors, text, photo = dict[str, str](), "", None
         with caught(errors, question.text):
-            answer = _answered(ctx, answer, now)
+            text, photo = _answered(ctx, question.text, now)
         if errors:
             ctx.faults["answered"].update(errors)
-            answer = replace(answer, text=answers.failed(question.text, errors[question.text], ctx.audience(now)), photo=None)
-        ctx.store.merge_into_digest([question.key], answer, now)
+            text = answer("failed", ctx.audience(now), command=question.text, reason=errors[question.text])
+        key = question.key.replace("/asked/", "/answer/")
+        answered = replace(question, key=key, kind=EventKind.ANSWER, text=text, photo=photo)
+        ctx.store.merge_into_digest([question.key], answered, now)
     return len(questions)
 
 
-def _answered(ctx: RunContext, answer: Message, now: datetime) -> Message:
-    word, *words = answer.text.split()
-    reader = ctx.audience(now)
+def _answered(ctx: RunContext, question: str, now: datetime) -> tuple[str, bytes | None]:
+    """Return the answer, and its picture if it has one."""
+    (word, *words), reader = question.split(), ctx.audience(now)
     if word == "/chart":
-        return _chart(ctx, answer, words, now)
+        return _chart(ctx, words, now)
     newest = newest_verdicts(ctx)
     if word == "/metrics":
-        return replace(answer, text=answers.metrics_text(newest, reader))
+        return metrics_text(newest, reader), None
     entries = [(incident, ctx.store.text(incident.key)) for incident in ctx.store.incidents()]
     runs = [run for run in ctx.store.runs(now - DAY) if run.ended]
     waiting = sum(message.kind is not EventKind.ANSWER for message in ctx.store.waiting())
-    facts = answers.StatusFacts(entries, newest, ctx.store.silences(now), runs[-1] if runs else None, waiting)
-    return replace(answer, text=answers.status_text(facts, reader))
+    return status_text(StatusFacts(entries, newest, ctx.store.silences(now), runs[-1] if runs else None, waiting), reader), None
 
 
 def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
@@ -242,22 +243,22 @@ def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
     return out
 
 
-def _chart(ctx: RunContext, answer: Message, words: list[str], now: datetime) -> Message:
-    """Return the answer with the judged buckets of a metric as a picture: `/chart views 7d`, without a length two days."""
+def _chart(ctx: RunContext, words: list[str], now: datetime) -> tuple[str, bytes | None]:
+    """Return the state of a metric, with its judged buckets as a picture: `/chart views 7d`, without a length two days."""
     reader, (metric, name, more) = ctx.audience(now), find_metric(ctx, words)
     if metric is None:
-        return replace(answer, text=answers.unknown_metric(name, ctx.metrics, reader))
+        return answer("no_metric", reader, name=name, names=[known.name for known in ctx.metrics]), None
     try:
         length = min(parse_length(more), MAX_CHART) if more else metric.chart_span
     except ValueError:
-        return replace(answer, text=answers.help_text(reader))
+        return answer("help", reader), None
     verdicts = ctx.store.judged(metric.name, ctx.store.last_judged().get(metric.name, now) - length)
     if not any(verdict.status is not Status.MISSING for verdict in verdicts):
-        return replace(answer, text=answers.nothing_judged(metric, reader))
+        return answer("nothing", reader, title=metric.title_in(ctx.language)), None
     from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
 
     columns = {name: [verdict.numbers[name] for verdict in verdicts] for name in ("value", "low", "expected", "high", "score")}
     index = pd.DatetimeIndex([verdict.bucket for verdict in verdicts], name="bucket").as_unit("ns")
     frame = pd.DataFrame({**columns, "status": [verdict.status.value for verdict in verdicts]}, index)
     figure = charts.band_chart(metric, frame, ctx.zone, ctx.language, PHONE_INCHES)
-    return replace(answer, text=answers.metric_line(metric, verdicts[-1], reader), photo=charts.to_png(figure))
+    return metric_line(metric, verdicts[-1], reader), charts.to_png(figure)
