@@ -234,7 +234,7 @@ def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict
     }
     if where is None or effect in ("", "alike"):
         return facts
-    return facts | _segment_facts(cause, where, metric, language) | _rest_facts(cause, where, change < 0, language)
+    return facts | _segment_facts(cause, where, metric, change < 0, language)
 
 
 def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> dict[str, Any]:
@@ -250,9 +250,20 @@ def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes:
     return {"shown": shown, "more": len(segments) - len(shown)}
 
 
-def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
-    """Return the facts of the segment that explains the change: how it changed, and how much of the change it explains."""
+def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bool, language: str) -> dict[str, Any]:
+    """Return the facts of the segment that explains the change, and of everything else, some of which may be normal."""
     numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
+    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
+    attributes, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
+    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
+    is_known = rest is not None and math.isfinite(rest.change)
+    change = rest.change if rest is not None and is_known else 0.0
+    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
+    shown = roughly(abs(change) if is_opposite else change, language)
+    unaffected = []
+    for other in normal[:MAX_UNAFFECTED]:
+        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # else values are enough
+        unaffected.append(Markup(segment_name(other, language, most=1, with_attributes=is_other_kind)))
     return {
         "segment": Markup(segment_name(where, language)),
         "is_several": len(where.elements) > 1,
@@ -264,28 +275,12 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
         "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
         "usual_share": percent(where.expected, language),
-    }
-
-
-def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
-    """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
-    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
-    kind, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
-    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
-    is_known = rest is not None and math.isfinite(rest.change)
-    change = rest.change if rest is not None and is_known else 0.0
-    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
-    shown = roughly(abs(change) if is_opposite else change, language)
-    return {
         "rest": shown.removeprefix("+") if is_opposite else shown,
         "is_rest_usual": is_known and not shown,
         "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
         "is_rest_up": change > 0,
         "are_others_normal": bool(others) and all(abs(other.change) < limit for other in others),
-        "unaffected": tuple(
-            Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
-            for other in normal[:MAX_UNAFFECTED]
-        ),
+        "unaffected": tuple(unaffected),
         "is_overlap": cause.overlap,
     }
 

@@ -191,13 +191,13 @@ class _Queue:
     def send_all(self) -> list[Receipt]:
         """Send what waits, then what that allows, such as the picture of a sent text. Return the receipts."""
         receipts: dict[str, Receipt] = {}
-        while batch := [message for message in self._waiting() if message.key not in receipts]:
+        while True:
+            own = [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
+            batch = [message for message in own if message.key not in receipts]
+            if not batch:
+                return list(receipts.values())
             for message in batch:
                 receipts[message.key] = self._receipt(message)
-        return list(receipts.values())
-
-    def _waiting(self) -> list[Message]:
-        return [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
 
     def _receipt(self, message: Message) -> Receipt:
         """Try to send the message, unless the queue is closed. Return the receipt."""
