@@ -71,7 +71,7 @@ def compose(event: Event, context: MessageContext) -> Message:
     incident, metric, reader, kind = event.incident, context.metric, context.reader, event.kind
     is_over, is_entry = incident is not None and incident.closed is not None, kind in OPENING_KINDS
     if kind is EventKind.OPENED and is_over and incident is not None and not incident.corrected:
-        kind = EventKind.RESOLVED
+        kind = EventKind.RESOLVED  # what is over already is told as an end
     subject = Subject.of(replace(event, kind=kind), context)
     template = kind.value.replace(" ", "_")
     if kind is EventKind.OPENED and context.is_platform and subject.others:

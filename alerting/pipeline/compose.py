@@ -64,7 +64,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     out += unchecked_metrics(ctx, changes, now)
     out += edit_openings(ctx, changes, judged, now, pictures)
     with caught(ctx.faults["told"], "an escalation"):
-        newest = {i.id: {m.metric: newest_verdict(m, changes, judged) for m in i.affected} for i in changes.incidents if i.open}
+        newest = {i.id: member_verdicts(i.affected, changes, judged) for i in changes.incidents if i.open}
         out += escalations(ctx, changes, newest, out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
@@ -100,7 +100,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     incident = event.incident
     if incident is None:
         return event
-    newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected or incident.members}
+    newest = member_verdicts(incident.affected or incident.members, changes, judged)
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
@@ -112,9 +112,9 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
 
 
-def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:
-    """Return the newest verdict of a member, as its messages give it."""
-    return _latest(member.metric, changes, judged) or member.worst or member.first
+def member_verdicts(members: Sequence[Member], changes: StateChange, judged: JudgedMetrics) -> dict[str, Verdict]:
+    """Return metric -> newest verdict of members of an incident, as its messages give it."""
+    return {it.metric: _latest(it.metric, changes, judged) or it.worst or it.first for it in members}
 
 
 def edit_openings(

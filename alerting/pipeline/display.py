@@ -23,7 +23,7 @@ from alerting.model.severity import is_critical
 from alerting.model.tables import bucket_text, cell_text, percent_change
 from alerting.model.verdict import Status, Verdict
 from alerting.pipeline.advance import StateChange, verdict_of
-from alerting.pipeline.compose import newest_verdict
+from alerting.pipeline.compose import member_verdicts
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
@@ -70,7 +70,7 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
     tree, rows = MetricTree([*ctx.metrics, *ctx.segment_metrics]), {}
     for incident in changes.incidents:
         if incident.open and incident.affected:
-            newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected}
+            newest = member_verdicts(incident.affected, changes, judged)
             lead = tree.lead(newest, incident.root.metric)
             critical = is_critical([(ctx.metric(name), verdict) for name, verdict in newest.items()], tree.roots, incident.cause)
             names = {m.metric: metric_with_segment(m.metric, newest[m.metric].segment or m.segment) for m in incident.affected}
