@@ -115,7 +115,8 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, chan
     """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
     not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
     unjudged = reading.errors | ctx.faults["judged"]
-    rows = {name: _verdict_row(ctx, name, judged, reading, changes) for name in judged}
+    marked = message_buckets(changes) if changes else None
+    rows = {name: _verdict_row(ctx, _newest(name, judged, changes), judged, reading, marked) for name in judged}
     rows |= {name: {"status": "missing", "why": reason} for name, reason in unjudged.items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
     shown = [metric.name for metric in ctx.metrics]
@@ -190,7 +191,7 @@ class Html(str):
 
 def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
     """Return the verdicts and messages of the metrics of slow tables as HTML; None where no table was slow."""
-    rows = {name: _verdict_row(ctx, name, late.judged, late.reading) for name in late.judged}
+    rows = {name: _verdict_row(ctx, _newest(name, late.judged, None), late.judged, late.reading) for name in late.judged}
     if not rows:
         return None
     shown = Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
@@ -199,18 +200,19 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
 
 
 def _verdict_row(
-    ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None
+    ctx: RunContext, newest: Verdict, judged: JudgedMetrics, reading: Reading, marked: Mapping[str, datetime] | None = None
 ) -> dict[str, Any]:
-    newest, metric = _newest(name, judged, changes), ctx.metric(name)
-    read_seconds = reading.seconds.get(metric.scan, 0.0)
-    row = {
+    """Return the row of a metric's newest verdict. `marked`: metric -> the bucket that a message is about."""
+    metric = ctx.metric(newest.metric)
+    about = {} if marked is None else {"message about": cell_text(marked.get(metric.name), ctx.zone)}
+    return {
         "status": newest.status.value,  # first: it is to be seen on a phone, too
         "bucket": bucket_text(newest.bucket, metric.step, ctx.zone),
         **{column: _short(newest.numbers[column]) for column in VERDICT_NUMBERS},
+        **about,
+        "read s": f"{reading.seconds.get(metric.scan, 0.0):.2f}",
+        "judged s": f"{judged.tails[metric.name].seconds:.4f}",
     }
-    if changes:
-        row["message about"] = cell_text(message_buckets(changes).get(name), ctx.zone)
-    return {**row, "read s": f"{read_seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:
