@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
-from alerting.event_calendar import check_calendar, load_calendar
+from alerting.event_calendar import check_calendar, load_calendar, read_rota
 from alerting.model.clock import parse_length
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
@@ -24,7 +24,6 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.rota import read_rota
 from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 

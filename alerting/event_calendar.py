@@ -1,18 +1,22 @@
-"""The calendar: releases, push notifications, campaigns and experiments from a CSV file, and public holidays."""
+"""The calendar and the rota, CSV files: releases, campaigns and experiments, with public holidays; and who is on call when."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, time
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from alerting.model.clock import DAY, parse_local
+from alerting.model.clock import DAY, Shift, parse_local
 from alerting.model.errors import SettingsError
 from alerting.model.metric import CalendarEvent, unknown_metrics
 
-COLUMNS = ["start", "end", "kind", "title", "metrics"]
+CALENDAR_COLUMNS = ["start", "end", "kind", "title"]  # and "metrics", which may be left out
+ROTA_COLUMNS = ["from", "until", "mention"]
+T = TypeVar("T", CalendarEvent, Shift)
 
 
 def load_calendar(
@@ -45,30 +49,40 @@ def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list
 
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
-    if not path.exists():
-        return [], []
+    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics))
+
+
+def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
+    """Return the shifts of the file, and a note for each invalid line; nothing if there is no file.
+
+    `zone`: the time zone of times without an offset. A date is a whole day, so `until` includes it.
+    """
+    shifts, notes = _read(path, "rota", ROTA_COLUMNS, partial(_shift, zone=zone))
+    return tuple(shifts), notes
+
+
+def _read(path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T]) -> tuple[list[T], list[str]]:
+    """Return what `parse` makes of each line that is neither empty, a comment nor the `columns`; and the notes."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
-        return [], [f"calendar {path}: it cannot be read ({type(error).__name__}): save it as UTF-8 text"]
-    events, notes = [], []
+        return [], [f"{name} {path}: it cannot be read ({type(error).__name__}): save it as UTF-8 text"]
+    found, notes = list[T](), []
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        row = [cell.strip() for cell in next(csv.reader([line]))]
-        if row[:4] == COLUMNS[:4]:
+        row = [cell.strip() for cell in next(csv.reader([line]), [])]
+        if not any(row) or row[0].startswith("#") or row[: len(columns)] == columns:
             continue
         try:
-            events.append(_event(row, zone, metrics))
+            found.append(parse(row))
         except ValueError as error:
-            notes.append(f"calendar {path.name}, line {number}: {error}")
-    return events, notes
+            notes.append(f"{name} {path.name}, line {number}: {error}")
+    return found, notes
 
 
 def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent:
     """Return the event of one line. Raises ValueError."""
     if len(row) < 4:
-        raise ValueError(f"it has {len(row)} columns: {','.join(COLUMNS)}")
+        raise ValueError(f"it has {len(row)} columns: {','.join(CALENDAR_COLUMNS)},metrics")
     start, end, kind, title, *rest = row
     if not title:
         raise ValueError("it has no title")
@@ -80,6 +94,16 @@ def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent
     if error := unknown_metrics(names, metrics):
         raise ValueError(error)
     return CalendarEvent(begins, ends, kind, title, names)
+
+
+def _shift(row: list[str], zone: str) -> Shift:
+    """Return the shift of one line. Raises ValueError."""
+    if len(row) != len(ROTA_COLUMNS) or not row[2]:
+        raise ValueError(f"it takes three columns: {','.join(ROTA_COLUMNS)}")
+    start, end = parse_local(row[0], zone)[0], parse_local(row[1], zone)[1]
+    if end <= start:
+        raise ValueError(f"its end {row[1]} is not after its start {row[0]}")
+    return Shift(start, end, row[2])
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:

@@ -133,8 +133,8 @@ def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: dat
 
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:
+    from alerting.event_calendar import read_rota
     from alerting.messages import Audience
-    from alerting.rota import read_rota
 
     duty = on_call(read_rota(settings.oncall, settings.zone)[0], at)
     return Audience(settings.language, settings.zone, at, run, owner=settings.owner, duty=duty)

@@ -12,9 +12,8 @@ from alerting.messages.answers import silence_text
 from alerting.model.metric import NO_END, Silence
 from alerting.model.run import Run
 from alerting.notifiers.telegram import Telegram
-from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.feedback import MAX_COMMANDS, TOO_MANY, read_feedback
+from alerting.pipeline.feedback import MAX_COMMANDS, TOO_MANY, answer_questions, read_feedback
 from alerting.store.state import StateStore
 from tests.test_escalation import live
 from tests.test_lifecycle import START, STEP, after, connect

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerting import pipeline
+from alerting.event_calendar import read_rota
 from alerting.messages import Audience
 from alerting.messages.compose import escalation
 from alerting.model.clock import Shift
@@ -19,8 +20,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.escalate import escalations, is_escalation_due
-from alerting.rota import read_rota
+from alerting.pipeline.notices import escalations, is_escalation_due
 from alerting.store.state import StateStore
 from tests.ledger import rows
 from tests.servers import says

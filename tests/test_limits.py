@@ -202,7 +202,7 @@ def test_a_stored_verdict_keeps_a_limit_that_does_not_exist():
     verdict = Verdict("latency", series(1).index[0].to_pydatetime(), Status.ANOMALOUS, 130.0, -INF, NAN, 100.0, 1.3, "limit")
     for back in (from_row(Verdict)(*to_row(verdict)), from_json(Verdict)(to_json(verdict))):
         assert (back.low, back.high, back.residual, back.change) == (-INF, 100.0, 30.0, 0.3)
-        assert back.has_fixed_limits
+        assert back.reference == 100.0
     within = replace(verdict, value=99.0)
     assert math.isnan(within.reference)
-    assert not replace(verdict, low=NAN, high=NAN).has_fixed_limits  # nothing is known
+    assert math.isnan(replace(verdict, low=NAN, high=NAN).reference)  # nothing is known

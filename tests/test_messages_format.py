@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerting import messages
-from alerting.messages.format import ClockFormat, NumberFormat, change, duration, inside_sentence, plural
+from alerting.messages.format import ClockFormat, NumberFormat, VerdictFacts, duration, inside_sentence, plural
 from alerting.model.verdict import EventKind
 from tests.texts import DROP, MONDAY, NAN, anomalous, event, metric, moscow, normal, plain_spaces
 
@@ -94,7 +94,7 @@ def test_numbers_in_russian():
 
 def test_groups_and_units_never_break_a_line():
     assert NumberFormat("number", "ru").value(1234567) == "1\u202f234\u202f567"
-    assert change(DROP, "en") == "−39\u202f%"
+    assert VerdictFacts.of(DROP, "count", "en").change == "−39\u202f%"
     assert duration(timedelta(minutes=165), "ru") == "2\u00a0ч\u00a045\u00a0мин"
 
 
@@ -125,7 +125,7 @@ def test_groups_and_units_never_break_a_line():
     ],
 )
 def test_change(value, expected, said):
-    assert plain_spaces(change(anomalous(MONDAY, value, NAN, expected, NAN), "en")) == said
+    assert plain_spaces(VerdictFacts.of(anomalous(MONDAY, value, NAN, expected, NAN), "number", "en").change) == said
 
 
 BERLIN_BACK = datetime(2026, 10, 25, tzinfo=UTC)  # 01:00 UTC: 03:00 becomes 02:00

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "model": 0, "environment": 0, "deadline": 0, "http_client": 0.5, "metric_values": 0.5,
     "env_file": 0.5, "settings": 0.8,
-    "detectors": 1, "incidents": 1, "rootcause": 1, "messages": 1, "event_calendar": 1, "rota": 1,
+    "detectors": 1, "incidents": 1, "rootcause": 1, "messages": 1, "event_calendar": 1,
     "sources": 1, "store": 1, "notifiers": 1, "sample": 1, "redaction": 1,
     "charts": 2,  # the words in a picture are messages' words
     "metrics": 3, "pipeline": 3,
@@ -41,7 +41,7 @@ PURE = {
     "reporting/words",
 }  # fmt: skip
 DOORS = {
-    "deadline", "http_client", "event_calendar", "rota", "catalogue", "sources", "store", "notifiers", "sample", "settings",
+    "deadline", "http_client", "event_calendar", "catalogue", "sources", "store", "notifiers", "sample", "settings",
     "env_file", "connections", "failure_notice", "environment", "runner", "reporting", "studies", "cli",
 }  # fmt: skip
 WORLD = {
@@ -107,7 +107,7 @@ def test_the_core_never_opens_a_file_nor_asks_the_clock(path):
         for c in calls
         if c in ("open", "input", "print") or re.search(r"\.(now|today|utcnow|read_csv|read_parquet|savefig|environ)$", c)
     ]
-    allowed = {"context": ["datetime.now"], "begin": ["ctx.source.now"]}.get(path.stem if path.match("pipeline/*.py") else "", [])
+    allowed = {"context": ["datetime.now", "ctx.source.now"]}.get(path.stem if path.match("pipeline/*.py") else "", [])
     assert asked == allowed
 
 

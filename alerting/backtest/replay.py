@@ -15,8 +15,8 @@ from alerting.incidents.grouping import update_incidents
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
 from alerting.model.tables import DisplayList, bucket_text, cell_text, html_table, percent_change, text_table
-from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
-from alerting.pipeline.advance import fold_episodes
+from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import EpisodeTrail, fold_episodes
 from alerting.pipeline.context import buckets_between
 from alerting.pipeline.judged import verdicts
 from alerting.pipeline.related import band, judge_whole
@@ -202,13 +202,11 @@ def near_misses(replay: Replay, most: int = 10) -> DisplayList[Verdict]:
 
     Only scores in the direction of the metric's policy count, and no level that was notified before.
     """
+    trail: EpisodeTrail = []
+    fold_episodes(replay.metrics, replay.verdicts, {}, trail)
+    firing = (EpisodeState.FIRING, EpisodeState.RECOVERING)
     in_episode = {(event.metric, event.bucket) for event in replay.events}
-
-    def add_firing(bucket: datetime, episode: Episode) -> None:
-        if episode.state in (EpisodeState.FIRING, EpisodeState.RECOVERING):
-            in_episode.add((episode.metric, bucket))
-
-    fold_episodes(replay.metrics, replay.verdicts, {}, add_firing)
+    in_episode |= {(episode.metric, bucket) for bucket, episode in trail if episode.state in firing}
     directions = {metric.name: metric.policy.direction for metric in replay.metrics}
     candidates = [
         v

@@ -33,8 +33,8 @@ from alerting.messages.format import (
     NARROW,
     ClockFormat,
     NumberFormat,
+    VerdictFacts,
     attribute_name,
-    percent_off,
     roughly,
     segment_attributes,
     segment_name,
@@ -212,7 +212,7 @@ def verdict_at(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdic
 def state_text(metric: Metric, verdict: Verdict, language: str) -> str:
     """Return −38 %; the value where it is normal or a share means nothing; "no data" where there is none."""
     if verdict.status is Status.ANOMALOUS:
-        return percent_off(verdict, metric.form, language)
+        return VerdictFacts.of(verdict, metric.form, language).deviation
     return NumberFormat.of(metric.form, language, verdict).value(verdict.value) or WORDS[language]["legend gap"]
 
 

@@ -24,10 +24,9 @@ from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
 from alerting.model.tables import cell_text
-from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.feedback import read_feedback
+from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
 from alerting.reporting.archive import disk_sizes, format_size, last_runs
 from alerting.runner.run import AlreadyRunningError, locked

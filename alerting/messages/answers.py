@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup
 
 from alerting.messages.compose import render
 from alerting.messages.context import Audience
-from alerting.messages.format import MAX_REASON, MAX_SHORT_TITLE, MAX_TITLE, NumberFormat, change, plain_line
+from alerting.messages.format import MAX_REASON, MAX_SHORT_TITLE, MAX_TITLE, VerdictFacts, plain_line
 from alerting.messages.words import WEEKDAYS, WORDS
 from alerting.model.clock import DAYS
 from alerting.model.incident import Incident
@@ -40,6 +39,11 @@ class StatusFacts:
     waiting: int
 
 
+def answer(part: str, reader: Audience, **facts: Any) -> str:
+    """Return a part of the template of answers. It cuts and escapes the texts from data that it gets as they are."""
+    return render("answers", reader.language, {"part": part, **facts})
+
+
 def status_text(facts: StatusFacts, reader: Audience) -> str:
     """Return the answer to /status: what is open, until when all was judged, silences, the last run."""
     titles = {metric.name: metric.title_in(reader.language) for metric, _ in facts.newest}
@@ -49,14 +53,14 @@ def status_text(facts: StatusFacts, reader: Audience) -> str:
         for incident, entry in facts.entries
     ]
     run = facts.run
-    return _render(
+    return answer(
         "status",
         reader,
         open=[{"line": line, "is_told": bool(entry)} for line, (_, entry) in zip(lines, facts.entries, strict=True)][:MAX_LINES],
-        until=_at(max(ends), reader) if ends else "",
+        until=reader.at(max(ends), near=reader.now) if ends else "",
         metrics=len(facts.newest),
         silences=[silence_text(it, titles, reader) for it in facts.silences if it.lasts_at(reader.now)][:MAX_NAMES],
-        run=_at(run.at, reader) if run else "",
+        run=reader.at(run.at, near=reader.now) if run else "",
         fault="" if run is None or run.ok else plain_line(run.outcome, MAX_REASON),
         waiting=facts.waiting,
     )
@@ -66,29 +70,22 @@ def metrics_text(newest: Sequence[tuple[Metric, Verdict]], reader: Audience) -> 
     """Return the answer to /metrics: a line for each metric, those that are off first."""
     ordered = sorted(newest, key=lambda item: URGENCY.index(item[1].status))
     lines = [Markup(metric_line(metric, verdict, reader)) for metric, verdict in ordered[:MAX_LINES]]
-    return _render("metrics", reader, lines=lines, more=len(ordered) - len(lines))
+    return answer("metrics", reader, lines=lines, more=len(ordered) - len(lines))
 
 
 def metric_line(metric: Metric, verdict: Verdict, reader: Audience) -> str:
     """Return the state of a metric in a line: 🔴 Likes 700 (−30 %, expected 1,000) · Fri 12:15–12:30."""
-    numbers = NumberFormat.of(metric.form, reader.language, verdict)
-    return _render(
+    facts = VerdictFacts.of(verdict, metric.form, reader.language)
+    return answer(
         "metric",
         reader,
         icon=ICONS[verdict.status],
         title=plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE),
-        value=numbers.value(verdict.value),
-        change=change(verdict, reader.language) if verdict.status is Status.ANOMALOUS else "",
-        expected=numbers.value(verdict.expected),
+        value=facts.value,
+        change=facts.change if verdict.status is Status.ANOMALOUS else "",
+        expected=facts.expected if verdict.expected == verdict.expected else "",  # a fixed limit is none
         when=reader.span(verdict.bucket, verdict.bucket + metric.step, near=reader.now),
     )
-
-
-def silence_set(silence: Silence, metrics: Sequence[Metric], reader: Audience) -> str:
-    """Return the confirmation of a silence."""
-    titles = {metric.name: metric.title_in(reader.language) for metric in metrics}
-    who = plain_line(silence.by, MAX_TITLE)
-    return _render("silence", reader, who=who, silence=silence_text(silence, titles, reader))
 
 
 def silence_text(silence: Silence, titles: dict[str, str], reader: Audience) -> Markup:
@@ -96,8 +93,8 @@ def silence_text(silence: Silence, titles: dict[str, str], reader: Audience) -> 
     words = WORDS[reader.language]
     title = plain_line(titles.get(silence.scope, silence.scope), MAX_SHORT_TITLE)
     scope = words["all metrics"] if silence.scope == "*" else title
-    until = "" if silence.until >= NO_END else words["until"].format(at=_at(silence.until, reader))
-    start = words["from"].format(at=_at(silence.start, reader)) if silence.start > reader.now else ""
+    until = "" if silence.until >= NO_END else words["until"].format(at=reader.at(silence.until, near=reader.now))
+    start = words["from"].format(at=reader.at(silence.start, near=reader.now)) if silence.start > reader.now else ""
     weekly = plain_line(weekly_words(silence, reader.language), MAX_TITLE)
     return Markup(" ").join(filter(None, [scope, weekly, start, until]))
 
@@ -106,33 +103,3 @@ def weekly_words(silence: Silence, language: str) -> str:
     """Return the times of a weekly silence: every week Sat 02:00–04:00; "" for one that is not weekly."""
     spans = re.sub("|".join(DAYS), lambda day: WEEKDAYS[language][DAYS.index(day[0])], silence.weekly.lower())
     return WORDS[language]["weekly"].format(spans=re.sub(r"\s*-\s*", "–", spans)) if spans else ""
-
-
-def unknown_metric(name: str, metrics: Sequence[Metric], reader: Audience) -> str:
-    """Return that there is no such metric, and which there are."""
-    names = [plain_line(metric.name, MAX_SHORT_TITLE) for metric in metrics]
-    name = plain_line(name, MAX_SHORT_TITLE)
-    return _render("no_metric", reader, name=name, names=names[:MAX_NAMES], more=len(names) - MAX_NAMES)
-
-
-def nothing_judged(metric: Metric, reader: Audience) -> str:
-    """Return that the metric has no judged value in the span."""
-    return _render("nothing", reader, title=plain_line(metric.title_in(reader.language), MAX_SHORT_TITLE))
-
-
-def failed(command: str, reason: str, reader: Audience) -> str:
-    """Return that a command could not be answered, and why."""
-    return _render("failed", reader, command=plain_line(command, MAX_TITLE), reason=plain_line(reason, MAX_REASON))
-
-
-def help_text(reader: Audience) -> str:
-    """Return the commands that there are."""
-    return _render("help", reader)
-
-
-def _render(part: str, reader: Audience, **facts: Any) -> str:
-    return render("answers", reader.language, {"part": part, **facts})
-
-
-def _at(at: datetime, reader: Audience) -> str:
-    return reader.at(at, near=reader.now)

@@ -47,10 +47,20 @@ MAX_CAPTION = 1000  # of the caption of a picture (it takes 1024)
 MAX_LINES = 6  # of the text of an incident: all else is on the run's page
 TAG = re.compile(r"<[^>]*>")
 STATUS_ICONS = ("👀", "🔕", "🏷")  # begin the line of what people did
-OPENING_BUTTONS = ((Action.TAKE, Action.SNOOZE), (Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED))
-ENDING_BUTTONS = ((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NEW_TREND))
 MAX_DIGEST_LINES = 15  # messages with a line in a digest
 DIGEST_HEAD = 200  # UTF-16 units for the lines before them
+
+
+def _buttons(*actions: tuple[Action, ...]) -> dict[str, tuple[tuple[Button, ...], ...]]:
+    """Return language -> rows of buttons."""
+    return {
+        language: tuple(tuple(Button(words[f"button {action.value}"], action) for action in row) for row in actions)
+        for language, words in WORDS.items()
+    }
+
+
+OPENING_BUTTONS = _buttons((Action.TAKE, Action.SNOOZE), (Action.MUTE, Action.FALSE_ALARM, Action.EXPECTED))
+ENDING_BUTTONS = _buttons((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, Action.NEW_TREND))
 
 
 def compose(event: Event, context: MessageContext) -> Message:
@@ -58,11 +68,11 @@ def compose(event: Event, context: MessageContext) -> Message:
 
     It has at most MAX_LINES lines, so that it is also the caption of a picture.
     """
-    incident, metric, reader = event.incident, context.metric, context.reader
-    is_over, is_entry = incident is not None and incident.closed is not None, event.kind in OPENING_KINDS
-    is_past = event.kind is EventKind.OPENED and is_over and incident is not None and not incident.corrected
-    subject = Subject.of(replace(event, kind=EventKind.RESOLVED) if is_past else event, context)
-    kind = subject.event.kind
+    incident, metric, reader, kind = event.incident, context.metric, context.reader, event.kind
+    is_over, is_entry = incident is not None and incident.closed is not None, kind in OPENING_KINDS
+    if kind is EventKind.OPENED and is_over and incident is not None and not incident.corrected:
+        kind = EventKind.RESOLVED  # what is over already is told as an end
+    subject = Subject.of(replace(event, kind=kind), context)
     template = kind.value.replace(" ", "_")
     if kind is EventKind.OPENED and context.is_platform and subject.others:
         template = "platform"
@@ -71,42 +81,32 @@ def compose(event: Event, context: MessageContext) -> Message:
     elif kind in END_KINDS:
         template = "data_back" if subject.is_gap else "resolved"
 
-    actions: tuple[tuple[Action, ...], ...] = ()
+    buttons: tuple[tuple[Button, ...], ...] = ()
     if incident and is_entry and not is_over:
-        actions = OPENING_BUTTONS
+        buttons = OPENING_BUTTONS[reader.language]
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
-        actions = ENDING_BUTTONS  # of an anomaly; nobody is asked about a gap
+        buttons = ENDING_BUTTONS[reader.language]  # of an anomaly; nobody is asked about a gap
 
     # The last lines: how late the text is, where it leads, who is called, and what people did
     bucket = subject.shown.bucket if is_entry else event.bucket
     lateness = reader.now - bucket - metric.step
-    is_late = lateness > max(LATE, 2 * metric.step) and not (is_entry and is_over) and event.kind is not EventKind.CORRECTED
+    is_late = lateness > max(LATE, 2 * metric.step) and not (is_entry and is_over) and kind is not EventKind.CORRECTED
     footer = {
         "late": duration(lateness, reader.language) if is_late else "",
         "dashboard": context.dashboard,
         "run": reader.run_link,
         "page": f"{reader.pages}/{incident_file(incident.id)}" if reader.pages and incident else "",
-        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if event.kind not in GOOD_KINDS and not is_over else "",
+        "owner": plain_line(reader.mention(metric.owner), MAX_TITLE) if kind not in GOOD_KINDS and not is_over else "",
         "is_reminder": kind is EventKind.REMINDER,  # its first line says who is on it
-        "is_label_wanted": actions == ENDING_BUTTONS and incident is not None and incident.label is None,
+        "is_label_wanted": buttons == ENDING_BUTTONS[reader.language] and incident is not None and incident.label is None,
     }
-    is_first = incident is None or (is_entry and not event.again) or (kind in GOOD_KINDS and incident.last_notified is None)
+    text = render(template, reader.language, event_facts(subject) | footer, footer="footer")
+    is_first = (is_entry and not event.again) or (kind in GOOD_KINDS and not (incident and incident.last_notified))
     return Message(
-        f"{event.key}/text",
-        event.kind,
-        event.metric,
-        bucket,
-        render(template, reader.language, event_facts(subject) | footer, footer="footer"),
-        reply_to="" if incident is None or is_first else incident.key,
-        incident=incident.id if incident else "",
-        buttons=_buttons(actions, reader.language),
-        quiet=event.quiet,
-        critical=subject.is_critical,
-    )
-
-
-def _buttons(actions: tuple[tuple[Action, ...], ...], language: str) -> tuple[tuple[Button, ...], ...]:
-    return tuple(tuple(Button(WORDS[language][f"button {it.value}"], it) for it in row) for row in actions)
+        f"{event.key}/text", event.kind, event.metric, bucket, text, incident=incident.id if incident else "",
+        reply_to=incident.key if incident and not is_first else "",
+        buttons=buttons, quiet=event.quiet, critical=subject.is_critical,
+    )  # fmt: skip
 
 
 def status_edit(incident: Incident, kind: EventKind, text: str, at: datetime, reader: Audience) -> Message:
@@ -119,7 +119,7 @@ def status_edit(incident: Incident, kind: EventKind, text: str, at: datetime, re
         del lines[-2]  # the least important one: the links follow
     lines.append(status_line(incident, reader))
     key = f"{incident.id}/{kind.value}/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}/text"
-    buttons, text = _buttons(OPENING_BUTTONS if incident.open else (), reader.language), "\n".join(lines)
+    buttons, text = OPENING_BUTTONS[reader.language] if incident.open else (), "\n".join(lines)
     metric = incident.root.metric
     return Message(key, kind, metric, at, text, edits=incident.key, incident=incident.id, buttons=buttons, quiet=True)
 
@@ -151,7 +151,7 @@ def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audien
         text,
         reply_to=incident.key,
         incident=incident.id,
-        buttons=_buttons(OPENING_BUTTONS, reader.language),
+        buttons=OPENING_BUTTONS[reader.language],
         critical=True,
     )
 

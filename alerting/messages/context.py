@@ -15,7 +15,7 @@ from alerting.messages.format import (
     NAN,
     ClockFormat,
     NumberFormat,
-    change,
+    VerdictFacts,
     metric_title,
     plain_line,
 )
@@ -103,17 +103,18 @@ class Subject:
         The text of an end is about the incident's root, and a reminder about a metric that is not normal, whichever metric
         the event comes from.
         """
-        incident, parts, episode, kind = event.incident, context.members, event.episode, event.kind
-        members = [*(incident.members if incident else ()), *(part.member for part in parts)]
+        incident, kind, episode = event.incident, event.kind, event.episode
+        members = [*(incident.members if incident else ()), *(part.member for part in context.members)]
         member = next((it for it in members if it.metric == event.metric), None)
-        others = sorted((p for p in parts if p.metric.name != event.metric), key=lambda part: part.member.until is not None)
-        other = None
-        if kind in END_KINDS:
-            other = next((part for part in others if incident and part.metric.name == incident.root.metric), None)
+        others = [part for part in context.members if part.metric.name != event.metric]
+        others.sort(key=lambda part: part.member.until is not None)
+        instead: list[MemberContext] = []
+        if kind in END_KINDS and incident:
+            instead = [part for part in others if part.metric.name == incident.root.metric]
         elif kind is EventKind.REMINDER and member and member.until:
-            other = next((part for part in others if part.member.until is None), None)
-        if other:
-            return cls.of(*_about(event, context, other, member, others))
+            instead = [part for part in others if part.member.until is None]
+        if instead:
+            return cls.of(*_about(event, context, instead[0], member, others))
 
         gap = episode.gap_since or (member.since if member and member.gap else None)
         is_gap = kind is EventKind.NO_DATA or (kind is EventKind.CORRECTED and gap is not None)
@@ -121,31 +122,25 @@ class Subject:
             is_gap = incident.root.gap if incident else kind is EventKind.DATA_BACK
         elif kind in (EventKind.WORSENED, EventKind.REMINDER):
             is_gap = event.verdict.status is Status.MISSING
-        is_withdrawn = kind is EventKind.CORRECTED and member is not None and member.joined >= event.bucket  # not only its return
-        known_worst, told = episode.worst or (member.worst if member else None), episode.last_notified_verdict
-        told = told if told and told.segment == event.verdict.segment else None  # not of another watched segment
+
         is_entry = kind in OPENING_KINDS and not (kind is EventKind.OPENED and incident and incident.corrected)
         shown = context.latest or event.verdict if is_entry else event.verdict
+        worst, before = episode.worst or (member.worst if member else None), episode.last_notified_verdict
+        if worst and shown.status is Status.ANOMALOUS and shown.size > worst.size:
+            worst = shown
+        if kind is EventKind.CORRECTED and member and member.joined >= event.bucket:  # not only its return is taken back
+            before = member.first
+        elif before and before.segment != event.verdict.segment:  # of another watched segment
+            before = None
 
         # Critical is the incident as it is now; not once it is over, nor when there is nothing to act on
         own = [(context.metric, shown)] if member is None or member.until is None else []
         affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
         is_done = kind in GOOD_KINDS or (incident is not None and (incident.corrected or incident.closed is not None))
-        return cls(
-            event,
-            context,
-            shown,
-            member,
-            tuple(others),
-            episode.since or (member.since if member else None),
-            gap,
-            is_gap,
-            not is_done and is_critical([*own, *affected], context.roots, incident.cause if incident else None),
-            member.first if member and is_withdrawn else told,
-            shown if known_worst and shown.status is Status.ANOMALOUS and shown.size > known_worst.size else known_worst,
-            shown.bucket + context.metric.step,
-            max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None,
-        )
+        critical = not is_done and is_critical([*own, *affected], context.roots, incident.cause if incident else None)
+        since, until = episode.since or (member.since if member else None), shown.bucket + context.metric.step
+        over = max((m.until for m in incident.members if m.until), default=incident.closed) if incident else None
+        return cls(event, context, shown, member, tuple(others), since, gap, is_gap, critical, before, worst, until, over)
 
 
 def _about(
@@ -161,39 +156,6 @@ def _about(
     return (
         replace(event, metric=name, verdict=verdict, episode=episode),
         replace(unknown, metric=part.metric, members=(*own, *others), table=part.metric.query),
-    )
-
-
-@dataclass(frozen=True)
-class VerdictFacts:
-    """The numbers of a verdict, all with the same decimals."""
-
-    status: str  # normal | anomalous | missing | unknown
-    value: str  # 1,240
-    expected: str  # 2,020, or the range where limits are fixed
-    range: str  # 1,930–2,110, or ≤ 2,110
-    difference: str  # −780: value minus expected (or the fixed limit that it passed), of an anomalous verdict
-    change: str  # −39 %: that as a share of expected
-    deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
-    is_share: bool  # the deviation is the change
-    is_zero: bool  # a true zero
-
-
-def verdict_facts(verdict: Verdict, form: str, language: str) -> VerdictFacts:
-    """Return the numbers of a verdict as a text shows them. `form`: the metric's."""
-    numbers = NumberFormat.of(form, language, verdict)
-    value, band, share = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high), change(verdict, language)
-    is_fixed, is_anomalous = verdict.has_fixed_limits, verdict.status is Status.ANOMALOUS
-    return VerdictFacts(
-        status=verdict.status.value,
-        value=value,
-        expected=band if is_fixed else numbers.value(verdict.expected),
-        range=band,
-        difference=numbers.difference(verdict.residual) if is_anomalous and verdict.value and verdict.reference else "",
-        change=share,
-        deviation=(share if verdict.value else "") or value,
-        is_share=bool(share and verdict.value),
-        is_zero=verdict.value == 0,
     )
 
 
@@ -285,8 +247,8 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
     title, worst_title = (plain_line(metric_title(metric, it, reader.language), MAX_SHORT_TITLE) for it in segments)
     return MemberFacts(
         title,
-        verdict_facts(verdict, metric.form, reader.language),
-        verdict_facts(worst, metric.form, reader.language),
+        VerdictFacts.of(verdict, metric.form, reader.language),
+        VerdictFacts.of(worst, metric.form, reader.language),
         worst_title,
         reader.at(worst.bucket, near=subject.shown.bucket),
         loss_facts(metric, member.lost, worst, reader.language),
@@ -299,4 +261,4 @@ def _titled(subject: Subject, event: Event) -> dict[str, Any]:
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
     title = plain_line(metric_title(metric, event.segment, language) if metric else event.name, MAX_SHORT_TITLE)
-    return {"title": title, "verdict": verdict_facts(event.verdict, metric.form if metric else "number", language)}
+    return {"title": title, "verdict": VerdictFacts.of(event.verdict, metric.form if metric else "number", language)}

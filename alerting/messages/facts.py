@@ -21,15 +21,14 @@ from alerting.messages.context import (
     loss_facts,
     members_of_gap,
     other_metrics,
-    verdict_facts,
 )
 from alerting.messages.format import (
     MAX_REASON,
     MAX_SHORT_TITLE,
     MAX_TITLE,
     NumberFormat,
+    VerdictFacts,
     attribute_name,
-    change,
     duration,
     enumerate_words,
     inside_sentence,
@@ -44,7 +43,7 @@ from alerting.messages.format import (
     signed_percent,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Incident, Rarity, RootCause, Segment, SimilarIncident
+from alerting.model.incident import Incident, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
 from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
 
@@ -86,14 +85,16 @@ class RarityFacts:
     is_lower: bool  # than expected
     never_in: str = ""  # 9 weeks
     once_in: str = ""  # 9 weeks
-    is_weekly: bool = False
-    times_a_week: str = ""  # 3 times
+    times_a_week: str = ""  # 3 times; with none of these once a week
 
 
 def event_facts(subject: Subject) -> dict[str, Any]:
     """Return all that the template of an event may show, but for the footer."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
     verdict, before, incident = subject.shown, subject.before, event.incident
+    title = metric.title_in(reader.language)
+    if metric.segments_of:  # a stand-in
+        title = metric_title(metric, verdict.segment or event.segment, reader.language)
     icon = CRITICAL_ICON if subject.is_critical else NO_DATA_ICON if verdict.status is Status.MISSING else WARNING_ICON
     if incident and incident.closed:
         icon = "🟢"
@@ -102,12 +103,12 @@ def event_facts(subject: Subject) -> dict[str, Any]:
     return {
         "icon": icon,
         "is_critical": subject.is_critical,
-        "title": plain_line(metric_title(metric, verdict.segment or event.segment, reader.language), MAX_TITLE),
+        "title": plain_line(title, MAX_TITLE),
         "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
         "stopped": reader.span(gap, gap + metric.step, near=verdict.bucket) if (gap := context.stopped) else "",  # no value
         "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
-        "verdict": verdict_facts(verdict, metric.form, reader.language),
-        "before": verdict_facts(before, metric.form, reader.language) if before else None,  # what was sent last
+        "verdict": VerdictFacts.of(verdict, metric.form, reader.language),
+        "before": VerdictFacts.of(before, metric.form, reader.language) if before else None,  # what was sent last
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
         "is_detector_new": before is None or before.reason != verdict.reason,
         "is_again": event.again,  # the incident was opened once more
@@ -117,7 +118,7 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         **_course_facts(subject),
         "incident": incident_facts(incident, reader, event.again),
         "others": other_metrics(subject) if subject.others or event.also else NO_OTHERS,
-        "cause": _cause_facts(subject, incident) if incident else NO_CAUSE,
+        "cause": _cause_facts(subject, incident, incident.cause) if incident and incident.cause else NO_CAUSE,
         "similar": _similar_facts(context.similar, event.bucket, reader) if context.similar else None,
         "calendar": _calendar(subject) if context.calendar else (),
         "gap": _gap_facts(subject) if subject.is_gap else None,
@@ -134,17 +135,27 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
     if incident and incident.closed:
         end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
+    rarity, past = None, context.rarity if bucket == event.bucket else None
+    if past and past.weeks >= MIN_WEEKS and shown.value != shown.reference:
+        is_lower, a_week = shown.value < shown.reference, past.times / past.weeks
+        if not a_week:
+            rarity = RarityFacts(is_lower, never_in=plural(int(past.weeks), "week", language))
+        elif round(1 / a_week) > 1:
+            rarity = RarityFacts(is_lower, once_in=plural(round(1 / a_week), "week", language))
+        else:
+            often = round(a_week)
+            rarity = RarityFacts(is_lower, times_a_week=plural(often, "occurrence", language) if often > 1 else "")
     return {
         "since": reader.at(start, near=bucket),
         "is_since_known": subject.since is not None,
         "is_first_bucket": start == bucket,
-        "lasted": duration(subject.until - start, language),  # until now
+        "lasted": duration(subject.until - start, language) if event.kind is EventKind.REMINDER else "",  # until now
         "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
-        "worst": verdict_facts(worst, form, language) if worst else None,  # where that is not shown
+        "worst": VerdictFacts.of(worst, form, language) if worst else None,  # where that is not shown
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
-        "rarity": _rarity_facts(context.rarity, shown, language) if context.rarity and bucket == event.bucket else None,
+        "rarity": rarity,
     }
 
 
@@ -166,35 +177,22 @@ def incident_facts(incident: Incident | None, reader: Audience, is_again: bool =
     )
 
 
-def _rarity_facts(rarity: Rarity, verdict: Verdict, language: str) -> RarityFacts | None:
-    """Return None where the value is as expected, or too little history was read."""
-    if rarity.weeks < MIN_WEEKS or not verdict.residual:
-        return None
-    is_lower, a_week = verdict.residual < 0, rarity.times / rarity.weeks
-    if not a_week:
-        return RarityFacts(is_lower, never_in=plural(int(rarity.weeks), "week", language))
-    if round(1 / a_week) > 1:
-        return RarityFacts(is_lower, once_in=plural(round(1 / a_week), "week", language))
-    if round(a_week) > 1:
-        return RarityFacts(is_lower, times_a_week=plural(round(a_week), "occurrence", language))
-    return RarityFacts(is_lower, is_weekly=True)
-
-
 def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> dict[str, Any]:
     """Return when the past incident was, its page, what people said of it and how far off its metric was."""
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
+    off = signed_percent(past.off.value, past.off.expected, reader.language) if past.off else ""
     return {
         "when": reader.at(past.at, near=bucket) if day == today else reader.day(day),
         "url": past.url if is_web(past.url) else "",
-        "details": tuple(filter(None, [label, change(past.off, reader.language) if past.off else ""])),
+        "details": tuple(filter(None, [label, off])),
     }
 
 
-def _cause_facts(subject: Subject, incident: Incident) -> dict[str, Any]:
+def _cause_facts(subject: Subject, incident: Incident, cause: RootCause) -> dict[str, Any]:
     """Return the cause for the metric and the bucket of the text; in an edit the newest cause of the metric, with its time."""
-    event, context, shown, cause = subject.event, subject.context, subject.shown, incident.cause
-    if cause is None or incident.corrected or (cause.metric or incident.root.metric) != event.metric:
+    event, context, shown = subject.event, subject.context, subject.shown
+    if incident.corrected or (cause.metric or incident.root.metric) != event.metric:
         return NO_CAUSE
     at = cause.at or incident.root.joined
     if at == shown.bucket:
@@ -236,7 +234,7 @@ def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict
     }
     if where is None or effect in ("", "alike"):
         return facts
-    return facts | _segment_facts(cause, where, metric, language) | _rest_facts(cause, where, change < 0, language)
+    return facts | _segment_facts(cause, where, metric, change < 0, language)
 
 
 def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> dict[str, Any]:
@@ -252,9 +250,20 @@ def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes:
     return {"shown": shown, "more": len(segments) - len(shown)}
 
 
-def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: str) -> dict[str, Any]:
-    """Return the facts of the segment that explains the change: how it changed, and how much of the change it explains."""
+def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bool, language: str) -> dict[str, Any]:
+    """Return the facts of the segment that explains the change, and of everything else, some of which may be normal."""
     numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
+    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
+    attributes, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
+    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
+    is_known = rest is not None and math.isfinite(rest.change)
+    change = rest.change if rest is not None and is_known else 0.0
+    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
+    shown = roughly(abs(change) if is_opposite else change, language)
+    unaffected = []
+    for other in normal[:MAX_UNAFFECTED]:
+        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # else values are enough
+        unaffected.append(Markup(segment_name(other, language, most=1, with_attributes=is_other_kind)))
     return {
         "segment": Markup(segment_name(where, language)),
         "is_several": len(where.elements) > 1,
@@ -266,28 +275,12 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, language: s
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
         "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
         "usual_share": percent(where.expected, language),
-    }
-
-
-def _rest_facts(cause: RootCause, where: Segment, is_drop: bool, language: str) -> dict[str, Any]:
-    """Return the facts of everything but the segment: how it changed, and which of the other segments are normal."""
-    limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
-    kind, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
-    normal = [] if cause.experiment else [other for other in cause.others if abs(other.change) < limit]
-    is_known = rest is not None and math.isfinite(rest.change)
-    change = rest.change if rest is not None and is_known else 0.0
-    is_opposite = is_known and cause.share > MORE_THAN_ALL and (change > 0) == is_drop
-    shown = roughly(abs(change) if is_opposite else change, language)
-    return {
         "rest": shown.removeprefix("+") if is_opposite else shown,
         "is_rest_usual": is_known and not shown,
         "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
         "is_rest_up": change > 0,
         "are_others_normal": bool(others) and all(abs(other.change) < limit for other in others),
-        "unaffected": tuple(
-            Markup(segment_name(other, language, most=1, with_attributes=len(kind) > 1 or segment_attributes(other) != kind))
-            for other in normal[:MAX_UNAFFECTED]
-        ),
+        "unaffected": tuple(unaffected),
         "is_overlap": cause.overlap,
     }
 
@@ -332,7 +325,7 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "newest_age": duration(now - newest, language) if newest and newest <= now else "",
         "usual_age": duration(context.usual_delay, language) if context.usual_delay is not None else "",
         "complete_tables": tuple(plain_line(table, MAX_TITLE) for table in context.complete_tables),
-        "last": verdict_facts(last, form, language) if last else None,  # the last value before it
+        "last": VerdictFacts.of(last, form, language) if last else None,  # the last value before it
         "last_at": reader.at(last.bucket, near=now) if last else "",
         "is_all_normal": event.verdict.status is Status.NORMAL and all(p.member.until for p in members_of_gap(subject)[1]),
     }
@@ -369,7 +362,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
         "is_of_platform": is_whole,
         "lasted": duration(last - since, language) if since else "",
         "noun": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),  # 7,900 likes
-        "worst": verdict_facts(subject.worst, metric.form, language) if subject.worst else None,
+        "worst": VerdictFacts.of(subject.worst, metric.form, language) if subject.worst else None,
         "loss": loss_facts(metric, lost, worst, language),
         "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it
         "cause_at": reader.at(cause.at or incident.root.joined, near=normal) if incident and cause and where else "",

@@ -22,7 +22,7 @@ from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.clock import DAY, EPOCH, day_of
 from alerting.model.incident import Segment
 from alerting.model.metric import Metric
-from alerting.model.verdict import Verdict
+from alerting.model.verdict import Status, Verdict
 
 NAN = float("nan")
 MINUS = "\N{MINUS SIGN}"
@@ -149,15 +149,38 @@ def signed_percent(value: float, expected: float, language: str) -> str:
     return f"{'+' if percent > 0 else ''}{NumberFormat('number', language, decimals).value(percent)}{PERCENT}"
 
 
-def change(verdict: Verdict, language: str) -> str:
-    """−38 %: a verdict's deviation from expected, as `signed_percent` writes it."""
-    return signed_percent(verdict.value, verdict.expected, language)
+@dataclass(frozen=True)
+class VerdictFacts:
+    """The numbers of a verdict as messages, pages and tables write them, all with the same decimals. Empty where unknown."""
 
+    status: str  # normal | anomalous | missing | unknown
+    value: str  # 1,240
+    expected: str  # 2,020, or the range where limits are fixed
+    range: str  # 1,930–2,110, or ≤ 2,110
+    difference: str  # −780: value minus expected (or the fixed limit that it passed), of an anomalous verdict
+    change: str  # −39 %: that as a share of expected
+    deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
+    is_share: bool  # the deviation is the change
+    is_zero: bool  # a true zero
 
-def percent_off(verdict: Verdict, form: str, language: str) -> str:
-    """−38 %, or the value where that says more: a zero, a value when nothing was expected, one beyond a fixed limit."""
-    share = change(verdict, language) if verdict.value else ""
-    return share or NumberFormat.of(form, language, verdict).value(verdict.value)
+    @classmethod
+    def of(cls, verdict: Verdict, form: str, language: str) -> VerdictFacts:
+        """Return the numbers of a verdict. `form`: the metric's."""
+        numbers = NumberFormat.of(form, language, verdict)
+        value, band = numbers.value(verdict.value), numbers.range(verdict.low, verdict.high)
+        change = signed_percent(verdict.value, verdict.expected, language)
+        is_off = verdict.status is Status.ANOMALOUS and verdict.value and verdict.reference
+        return cls(
+            status=verdict.status.value,
+            value=value,
+            expected=numbers.value(verdict.expected) or band,
+            range=band,
+            difference=numbers.difference(verdict.value - verdict.reference) if is_off else "",
+            change=change,
+            deviation=(change if verdict.value else "") or value,
+            is_share=bool(change and verdict.value),
+            is_zero=verdict.value == 0,
+        )
 
 
 def percent(share: float, language: str) -> str:
@@ -189,7 +212,7 @@ class ClockFormat:
 
         The first day is left out when `near` is on it. Of whole days Thu 20 Nov, or Thu 20 Nov–Fri 21 Nov.
         """
-        if self._is_day(start) and self._is_day(end) and end > start:
+        if self._date(start) and self._date(end) and end > start:
             days = dict.fromkeys(self.at(day) for day in (start, end - DAY))
             return "–".join(days)
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
@@ -205,8 +228,7 @@ class ClockFormat:
         A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2. The start of a bucket that
         is a day is its date, Thu 20 Nov.
         """
-        if self._is_day(instant):
-            day = self.date_of(instant)
+        if day := self._date(instant):
             year = "" if day.year == self.now.astimezone(ZoneInfo(self.zone)).year else f"{SPACE}{day.year}"
             return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
         zone, offset = ZoneInfo(self.zone), ""
@@ -218,12 +240,11 @@ class ClockFormat:
         is_same_day = near is not None and near.astimezone(zone).date() == local.date()
         return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{offset}"
 
-    def date_of(self, bucket: datetime) -> date:
-        """Return the local date on which a bucket starts, or that it is about where it is a day."""
-        return day_of(bucket, DAY if self._is_day(bucket) else timedelta(), self.zone)
-
-    def _is_day(self, instant: datetime) -> bool:
-        return self.day_start is not None and not (instant - EPOCH - self.day_start) % DAY
+    def _date(self, instant: datetime) -> date | None:
+        """Return the local date of a bucket that is a day; None for any other instant."""
+        if self.day_start is None or (instant - EPOCH - self.day_start) % DAY:
+            return None
+        return day_of(instant, DAY, self.zone)
 
     def day(self, day: date) -> str:
         """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""

@@ -92,10 +92,6 @@ class Verdict:
         return names | {"score": self.score, "usual": self.usual}
 
     @property
-    def has_fixed_limits(self) -> bool:
-        return self.expected != self.expected and self.low == self.low and self.high == self.high
-
-    @property
     def segment(self) -> str:
         """The watched segment that an anomalous verdict is about, such as `os=iOS & source=ads`; "" for the whole metric."""
         return self.reason if self.status is Status.ANOMALOUS and "=" in self.reason else ""
@@ -103,7 +99,7 @@ class Verdict:
     @property
     def reference(self) -> float:
         """The number that the value is compared with: expected, or the fixed limit that it passed; NaN where there is none."""
-        if not self.has_fixed_limits:
+        if self.expected == self.expected or self.low != self.low or self.high != self.high:
             return self.expected
         return self.high if self.value > self.high else self.low if self.value < self.low else float("nan")
 
@@ -134,11 +130,10 @@ class Verdict:
         Of a rise by the share r it is r / (r + 2): three times the reference is as far off as half of it. A reference of 0 is
         replaced by the edge of the band. NaN where nothing is known.
         """
-        change = self.change
-        if self.reference == 0:
-            edge = self.high if self.residual > 0 else self.low
-            change = (self.value - edge) / abs(edge) if edge else self.residual * float("inf")
-        return size_of_change(change)
+        base = self.reference
+        if base == 0:
+            base = self.high if self.value > 0 else self.low
+        return size_of_change((self.value - base) / abs(base) if base else self.value * float("inf"))
 
     @property
     def loss(self) -> float:

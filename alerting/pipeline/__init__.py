@@ -6,9 +6,8 @@ what a cell shows comes from `pipeline.display`.
 """
 
 from alerting.pipeline.advance import advance
-from alerting.pipeline.begin import begin_run
 from alerting.pipeline.compose import compose
-from alerting.pipeline.context import clock, due
+from alerting.pipeline.context import begin_run, clock, due
 from alerting.pipeline.deliver import commit, deliver
 from alerting.pipeline.explain import explain
 from alerting.pipeline.feedback import read_feedback

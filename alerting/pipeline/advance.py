@@ -159,17 +159,13 @@ def advance_state(
     before, unchecked = _end_unchecked(due, before)
     segments = segments or SegmentResult()
     trail: EpisodeTrail = []
-
-    def seen(bucket: datetime, episode: Episode) -> None:
-        trail.append((bucket, episode))
-
-    episodes, events = fold_episodes([item.metric for item in due], verdicts, before.episodes, seen)
+    episodes, events = fold_episodes([item.metric for item in due], verdicts, before.episodes, trail)
 
     # The segments after the totals, whose episodes say whether a segment belongs to them
     segments = without_open_totals(segments, [metric for metric in before.metrics if metric.segments_of], episodes)
     stand_ins = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
     alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
-    episodes, more = fold_episodes(list(stand_ins.values()), alerting, episodes, seen)
+    episodes, more = fold_episodes(list(stand_ins.values()), alerting, episodes, trail)
     events += more
     due = [*due, *(DueBuckets(stand_ins[v.metric], v.bucket, v.bucket) for v in alerting)]
     verdicts = [*verdicts, *alerting]
@@ -206,11 +202,11 @@ def fold_episodes(
     metrics: Sequence[Metric],
     verdicts: Sequence[Verdict],
     before: dict[str, Episode],
-    seen: Callable[[datetime, Episode], None] | None = None,
+    trail: EpisodeTrail | None = None,
 ) -> tuple[dict[str, Episode], list[Event]]:
     """Return the episodes after the verdicts, bucket by bucket, and all their events: in a run, a catch-up or a backtest.
 
-    `seen` is called with each bucket and the episode after it.
+    To `trail` each bucket is added, with the episode after it.
     """
     policies = {metric.name: metric.policy for metric in metrics}
     after = dict(before)
@@ -219,8 +215,8 @@ def fold_episodes(
         episode = after.get(verdict.metric) or Episode(verdict.metric)
         after[verdict.metric], happened = step(episode, verdict, policies[verdict.metric])
         events += happened
-        if seen:
-            seen(verdict.bucket, after[verdict.metric])
+        if trail is not None:
+            trail.append((verdict.bucket, after[verdict.metric]))
     return after, events
 
 

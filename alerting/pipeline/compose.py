@@ -12,27 +12,23 @@ import pandas as pd
 from alerting import messages
 from alerting.incidents.episodes import OPENING_KINDS, against_level_before
 from alerting.incidents.grouping import opening_event
-from alerting.messages.compose import caught_up, unchecked
 from alerting.messages.context import Subject
-from alerting.messages.format import metric_title
-from alerting.model.incident import Event, Member, MetricTree
+from alerting.model.incident import Event, Member, MetricTree, Rarity, SimilarIncident
 from alerting.model.message import Message
 from alerting.model.metric import Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import StateChange, compare_frame, verdict_of
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.daily import daily_summary
-from alerting.pipeline.escalate import escalations
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
+from alerting.pipeline.notices import daily_summary, escalations, missed_runs, unchecked_metrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
 DAY = timedelta(days=1)
 
@@ -44,7 +40,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     entries of incidents, with the same pictures; the daily message if it is due. A correction is written only if the opening was
     sent. What fails is a fault of its metric: then a plain text goes out, or a text without its picture. Raises StoreError.
     """
-    out, pictures = _missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
+    out, pictures = missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
         incident, metric = event.incident, ctx.metric(event.metric)
         if event.kind is EventKind.CORRECTED and not (incident and ctx.store.was_sent(incident.key)):
@@ -62,13 +58,11 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
                     png, about = charts.to_png(figure), incident.root.metric if incident and incident.closed else event.metric
                     message, pictures[message.incident, about] = replace(message, photo=png), png
         out.append(message or messages.plain_text(event, metric, ctx.audience(now, metric)))
-    for incident in changes.unchecked:
-        if incident.last_notified:
-            gone = [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
-            out.append(unchecked(incident, gone, ctx.audience(now)))
+    out += unchecked_metrics(ctx, changes, now)
     out += edit_openings(ctx, changes, judged, now, pictures)
     with caught(ctx.faults["told"], "an escalation"):
-        out += escalations(ctx, changes, _newest_verdicts(changes, judged), out, now)
+        newest = {i.id: member_verdicts(i.affected, changes, judged) for i in changes.incidents if i.open}
+        out += escalations(ctx, changes, newest, out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
     return out
@@ -103,7 +97,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     incident = event.incident
     if incident is None:
         return event
-    newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected or incident.members}
+    newest = member_verdicts(incident.affected or incident.members, changes, judged)
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
@@ -115,14 +109,9 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
 
 
-def _newest_verdicts(changes: StateChange, judged: JudgedMetrics) -> dict[str, dict[str, Verdict]]:
-    """Return incident -> affected metric -> its newest verdict, of the open incidents."""
-    return {i.id: {m.metric: newest_verdict(m, changes, judged) for m in i.affected} for i in changes.incidents if i.open}
-
-
-def newest_verdict(member: Member, changes: StateChange, judged: JudgedMetrics) -> Verdict:
-    """Return the newest verdict of a member, as its messages give it."""
-    return _latest(member.metric, changes, judged) or member.worst or member.first
+def member_verdicts(members: Sequence[Member], changes: StateChange, judged: JudgedMetrics) -> dict[str, Verdict]:
+    """Return metric -> newest verdict of members of an incident, as its messages give it."""
+    return {it.metric: _latest(it.metric, changes, judged) or it.worst or it.first for it in members}
 
 
 def edit_openings(
@@ -159,18 +148,6 @@ def edit_openings(
             yield replace(message, key=key, edits=incident.key, reply_to="", photo=photo)
 
 
-def _missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
-    """Return the message that runs were missed, unless messages about failed runs were sent already."""
-    waited = [item for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
-    if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
-        return []
-    first, last = waited[0].first + waited[0].metric.step, waited[0].last
-    begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    events = {event.metric: event for e in begun for event in (e, *e.also)}
-    titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
-    return [caught_up(first, last, titles, ctx.audience(now))]
-
-
 def event_context(
     ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics, now: datetime
 ) -> messages.MessageContext:
@@ -185,13 +162,7 @@ def event_context(
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
-    is_first = incident is not None and event.kind is EventKind.OPENED and not event.again
-    is_own = is_first and incident is not None and event.metric == incident.root.metric  # told as it was then
-    rare = incident.rarity if incident and is_own else None
-    is_later = event.again or event.kind is EventKind.WORSENED
-    if is_later and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
-        rare = rarity(judged.whole(event.metric), event, ctx.zone)
-    similar = incident.similar if incident and is_first else None
+    rare, similar = _past(ctx, event, judged)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     since = event.episode.since or event.episode.gap_since or event.bucket
     near = [it for it in ctx.calendar if it.start < event.bucket + metric.step and it.end > since - CALENDAR_BEFORE]
@@ -214,9 +185,22 @@ def event_context(
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
-        similar=similar if similar and (similar.off is None or similar.off.metric == event.metric) else None,
+        similar=similar,
         late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
+
+
+def _past(ctx: RunContext, event: Event, judged: JudgedMetrics) -> tuple[Rarity | None, SimilarIncident | None]:
+    """Return how rare it is and what it resembles: an opening as it was then; what got worse or opened again as it is now."""
+    incident, is_changed = event.incident, event.again or event.kind is EventKind.WORSENED
+    rare, similar = None, None
+    if incident and event.kind is EventKind.OPENED and not event.again:
+        rare, similar = incident.rarity if event.metric == incident.root.metric else None, incident.similar
+    elif is_changed and event.metric in judged and event.verdict.status is Status.ANOMALOUS:
+        rare = rarity(judged.whole(event.metric), event, ctx.zone)
+    if similar and similar.off and similar.off.metric != event.metric:
+        similar = None
+    return rare, similar
 
 
 def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime, datetime], ...]:

@@ -1,4 +1,4 @@
-"""The context of a run: its connections and settings, its clock, and the buckets it must judge."""
+"""The start of a run: its connections and settings, its clock, which may be wrong, and the buckets it must judge."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from math import isclose
 
 from alerting.messages import Audience
 from alerting.model.clock import EPOCH, Shift, first_bucket, nearest_bucket, on_call, parse_instant
+from alerting.model.errors import RunFailed, SourceError
 from alerting.model.metric import CHART_BUCKETS, CHART_SPAN, STEP, CalendarEvent, Metric, Query
-from alerting.model.protocols import Notifier, Source, Store
+from alerting.model.protocols import Commit, Notifier, Source, Store
 from alerting.model.routing import NO_QUIET_HOURS, QuietHours
-from alerting.model.run import Reading
+from alerting.model.run import Reading, Run
 
 # A run after a gap charts events that are up to a day old, and an incident of two days is charted with its whole band.
 BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=2), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # judge this much of a new metric's past, to find the start of an open episode
+SNOOZE = timedelta(hours=1)
+USUAL_PAUSE = timedelta(hours=1)  # between two runs; after a longer one the source is asked for its time
+TOLERANCE = timedelta(minutes=5)  # by which clocks are set back without harm
+MAX_DIFFERENCE = timedelta(minutes=15)  # to the source's clock: buckets would be judged before their rows have come
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
 
@@ -116,6 +121,48 @@ def clock(at: str = "", now: datetime | None = None) -> datetime:
     """
     now = now or datetime.now(UTC)
     return parse_instant(at, now) if at else now
+
+
+def begin_run(ctx: RunContext, now: datetime) -> None:
+    """Record that a run has begun, so that the next one sees it if it never ends.
+
+    A snooze that ends later than one that is pressed now was pressed while the clock was ahead: it is ended. Raises StoreError;
+    RunFailed when the time since the last run is unusual and the source's clock differs from this machine's.
+    """
+    started = ctx.started or now
+    earlier = max((run.started for run in ctx.store.runs(now - timedelta(days=366))), default=None)
+    ctx.store.save_run(Run(started, now))
+    snoozed = [i for i in ctx.store.incidents() if i.open and i.snoozed_until and i.snoozed_until > max(started, now) + SNOOZE]
+    if snoozed:
+        ctx.store.commit(Commit(incidents=[replace(incident, snoozed_until=None) for incident in snoozed]), now)
+    if earlier is None or timedelta() <= started - earlier <= USUAL_PAUSE:
+        return
+    try:
+        here, there = clock(), ctx.source.now()
+    except SourceError:  # reading will say why
+        return
+    if abs(here - there) > MAX_DIFFERENCE:
+        minutes, way = abs(here - there) // timedelta(minutes=1), "ahead of" if here > there else "behind"
+        raise RunFailed(
+            f"nothing was judged: this machine's clock ({here:%Y-%m-%dT%H:%MZ}) is {minutes} min {way} "
+            "that of the source: set both"
+        )
+
+
+def clock_fault(ctx: RunContext, now: datetime) -> str:
+    """Return the fault that a run which seemed well began in the future: its clock was ahead, or this one is behind.
+
+    It is said by one run only, so "" for the next ones, and where there is no such run. Raises StoreError.
+    """
+    if ctx.started is None:
+        return ""
+    started = ctx.started
+    runs = ctx.store.runs(min(started, now) - timedelta(days=1))
+    ahead = max((run.started for run in runs if run.ok and run.started > started + TOLERANCE), default=None)
+    if ahead is None:
+        return ""
+    text = f"a run began at {ahead:%Y-%m-%dT%H:%MZ}, which is in the future: the clock was ahead then, or it is behind now"
+    return "" if any(text in run.outcome for run in runs if run.started < started) else f"{text}: set it"
 
 
 def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP, phase: timedelta = timedelta()) -> datetime:

@@ -19,10 +19,10 @@ from alerting.model.protocols import Commit, Notifier, Store
 from alerting.model.routing import DEFAULT_DESTINATION, NO_QUIET_HOURS, RING, QuietHours, addressed_to, destination_of, plain_key
 from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.answers import answer_questions
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.explain import Explanations, record_failed_searches
+from alerting.pipeline.feedback import answer_questions
 from alerting.pipeline.judged import JudgedMetrics
 
 T = TypeVar("T")
@@ -190,13 +190,13 @@ class _Queue:
     def send_all(self) -> list[Receipt]:
         """Send what waits, then what that allows, such as the picture of a sent text. Return the receipts."""
         receipts: dict[str, Receipt] = {}
-        while batch := [message for message in self._waiting() if message.key not in receipts]:
+        while True:
+            own = [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
+            batch = [message for message in own if message.key not in receipts]
+            if not batch:
+                return list(receipts.values())
             for message in batch:
                 receipts[message.key] = self._receipt(message)
-        return list(receipts.values())
-
-    def _waiting(self) -> list[Message]:
-        return [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
 
     def _receipt(self, message: Message) -> Receipt:
         """Try to send the message, unless the queue is closed. Return the receipt."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from alerting.incidents.episodes import OPENING_KINDS, against_level_before
-from alerting.messages.format import NumberFormat, change
+from alerting.messages.format import NumberFormat, VerdictFacts
 from alerting.model.incident import MetricTree, is_critical
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import STEP, Metric, metric_with_segment, spell_segment
@@ -20,7 +20,7 @@ from alerting.model.run import VERDICTS, Reading
 from alerting.model.tables import bucket_text, cell_text, percent_change
 from alerting.model.verdict import Status, Verdict
 from alerting.pipeline.advance import StateChange, verdict_of
-from alerting.pipeline.compose import newest_verdict
+from alerting.pipeline.compose import member_verdicts
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import Feedback
@@ -67,7 +67,7 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
     tree, rows = MetricTree([*ctx.metrics, *ctx.segment_metrics]), {}
     for incident in changes.incidents:
         if incident.open and incident.affected:
-            newest = {member.metric: newest_verdict(member, changes, judged) for member in incident.affected}
+            newest = member_verdicts(incident.affected, changes, judged)
             lead = tree.lead(newest, incident.root.metric)
             critical = is_critical([(ctx.metric(name), verdict) for name, verdict in newest.items()], tree.roots, incident.cause)
             names = {m.metric: metric_with_segment(m.metric, newest[m.metric].segment or m.segment) for m in incident.affected}
@@ -112,7 +112,8 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, chan
     """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
     not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
     unjudged = reading.errors | ctx.faults["judged"]
-    rows = {name: _verdict_row(ctx, name, judged, reading, changes) for name in judged}
+    marked = message_buckets(changes) if changes else None
+    rows = {name: _verdict_row(ctx, _newest(name, judged, changes), judged, reading, marked) for name in judged}
     rows |= {name: {"status": "missing", "why": reason} for name, reason in unjudged.items()}
     rows |= {item.name: {"status": "", "why": "its table is slow: see below"} for item in ctx.metrics if item.name not in rows}
     shown = [metric.name for metric in ctx.metrics]
@@ -164,13 +165,13 @@ def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
 
 def _verdict_texts(ctx: RunContext, verdict: Verdict) -> list[str]:
     """Return the name, the status, and the value, expected, change and score as in messages."""
-    form = NumberFormat.of(ctx.metric(verdict.metric).form, "en", verdict)
-    names = [verdict.metric, verdict.status.value, form.value(verdict.value)]
+    facts = VerdictFacts.of(verdict, ctx.metric(verdict.metric).form, "en")
+    names = [verdict.metric, facts.status, facts.value]
     if verdict.status in (Status.MISSING, Status.UNKNOWN):
         return [*names, {Status.MISSING: "no value", Status.UNKNOWN: "too little history"}[verdict.status], "", ""]
-    band, expected = form.range(verdict.low, verdict.high), form.value(verdict.expected)
     score = f"score {NumberFormat('number', 'en', 1).value(verdict.score)}" if verdict.score == verdict.score else ""
-    return [*names, f"expected {expected} ({band})" if expected else f"normal {band}", change(verdict, "en"), score]
+    band = f"expected {facts.expected} ({facts.range})" if verdict.expected == verdict.expected else f"normal {facts.range}"
+    return [*names, band, facts.change, score]
 
 
 class Html(str):
@@ -187,7 +188,7 @@ class Html(str):
 
 def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
     """Return the verdicts and messages of the metrics of slow tables as HTML; None where no table was slow."""
-    rows = {name: _verdict_row(ctx, name, late.judged, late.reading) for name in late.judged}
+    rows = {name: _verdict_row(ctx, _newest(name, late.judged, None), late.judged, late.reading) for name in late.judged}
     if not rows:
         return None
     shown = Html(pd.DataFrame.from_dict(rows, orient="index").to_html() + "\n" + show_messages(late.messages))
@@ -196,18 +197,19 @@ def show_slow_tables(ctx: RunContext, late: SlowTables) -> Html | None:
 
 
 def _verdict_row(
-    ctx: RunContext, name: str, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None
+    ctx: RunContext, newest: Verdict, judged: JudgedMetrics, reading: Reading, marked: Mapping[str, datetime] | None = None
 ) -> dict[str, Any]:
-    newest, metric = _newest(name, judged, changes), ctx.metric(name)
-    read_seconds = reading.seconds.get(metric.scan, 0.0)
-    row = {
+    """Return the row of a metric's newest verdict. `marked`: metric -> the bucket that a message is about."""
+    metric = ctx.metric(newest.metric)
+    about = {} if marked is None else {"message about": cell_text(marked.get(metric.name), ctx.zone)}
+    return {
         "status": newest.status.value,  # first: it is to be seen on a phone, too
         "bucket": bucket_text(newest.bucket, metric.step, ctx.zone),
         **{column: _short(newest.numbers[column]) for column in VERDICT_NUMBERS},
+        **about,
+        "read s": f"{reading.seconds.get(metric.scan, 0.0):.2f}",
+        "judged s": f"{judged.tails[metric.name].seconds:.4f}",
     }
-    if changes:
-        row["message about"] = cell_text(message_buckets(changes).get(name), ctx.zone)
-    return {**row, "read s": f"{read_seconds:.2f}", "judged s": f"{judged.tails[name].seconds:.4f}"}
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:

@@ -1,24 +1,33 @@
-"""Apply the buttons that were pressed in the chat to their incidents, and take the commands that were written there."""
+"""Apply the buttons that people press in the chat, carry out the commands that they write there, and answer their questions.
+
+A question (/status, /metrics, /chart views 7d) is stored as a held message and answered after the run has stored its verdicts, so
+that the answer is true for the newest judged bucket, and a question is not lost when the process dies. A silence counts at once.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
+import pandas as pd
+
+from alerting.incidents.episodes import against_level_before
+from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
+from alerting.model.clock import parse_length
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
-from alerting.model.metric import Silence
+from alerting.model.metric import Metric, Silence
 from alerting.model.protocols import Commit
-from alerting.model.verdict import EventKind, Label
-from alerting.pipeline.answers import take_command
-from alerting.pipeline.context import RunContext
+from alerting.model.run import caught
+from alerting.model.verdict import EventKind, Label, Status, Verdict
+from alerting.pipeline.context import SNOOZE, RunContext
 
-SNOOZE = timedelta(hours=1)
+DAY = timedelta(days=1)
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
 MAX_COMMANDS = 10  # of one read that are carried out
@@ -33,6 +42,10 @@ LABELS = {
     Action.EXPECTED: Label.EXPECTED,
     Action.NEW_TREND: Label.NEW_TREND,
 }
+
+QUESTIONS = ("/status", "/metrics", "/chart")
+MAX_CHART = timedelta(days=28)
+PHONE_INCHES = (7.5, 5.6)  # of a chart
 
 
 @dataclass(frozen=True)
@@ -149,3 +162,104 @@ def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[Event
     expected = label in (Label.FALSE_ALARM, Label.EXPECTED)  # then nobody needs a reminder
     muted = incident.muted or (expected and incident.open)
     return EventKind.LABELLED, replace(incident, label=label, labelled_by=press.name, muted=muted)
+
+
+def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[str, Message, list[Silence]]:
+    """Return how the run shows what came of the command, its answer or the question to be stored, and the silence it sets."""
+    reader, word, silences = ctx.audience(now), command.text.split()[0], list[Silence]()
+    kind, text = EventKind.ANSWER, answer("help", reader)
+    if word in QUESTIONS:
+        kind, text = EventKind.ASKED, command.text
+    elif word == "/silence":
+        silences, text = _silence(ctx, command, now)
+    key = f"run/{kind.value}/{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{command.update_id}/text"
+    message = Message(key, kind, "", now, text, quiet=True)
+    return "" if kind is EventKind.ASKED else unescape(re.sub(r"<[^>]*>", "", text.split("\n")[0])), message, silences
+
+
+def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list[Silence], str]:
+    """Return the silence that the command asks for, if it can be set, and the answer."""
+    words, reader = command.text.split()[1:], ctx.audience(now)
+    metric, scope, more = find_metric(ctx, words)
+    try:
+        length = parse_length(more)
+    except ValueError:
+        return [], answer("help", reader)
+    if metric is None and scope.lower() not in ("all", "*"):
+        return [], answer("no_metric", reader, name=scope, names=[known.name for known in ctx.metrics])
+    silence = Silence(metric.name if metric else "*", now, now + length, "", command.name)
+    titles = {known.name: known.title_in(ctx.language) for known in ctx.metrics}
+    return [silence], answer("silence", reader, who=command.name, silence=silence_text(silence, titles, reader))
+
+
+def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
+    """Return the metric whose name or title, in any case, begins the words; what was taken for its name; and the rest."""
+    names = {title.lower(): metric for metric in ctx.metrics for title in (metric.title_in(ctx.language), metric.name)}
+    parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
+    known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
+    return next(known, (None, *(parts[-1] if parts else ("", ""))))
+
+
+def answer_questions(ctx: RunContext, now: datetime) -> int:
+    """Put answers in place of the questions that wait for one; return how many. What fails is answered with its reason.
+
+    Raises StoreError.
+    """
+    questions = [message for message in ctx.store.held() if message.kind is EventKind.ASKED]
+    for question in questions:
+        errors, text, photo = dict[str, str](), "", None
+        with caught(errors, question.text):
+            text, photo = _answered(ctx, question.text, now)
+        if errors:
+            ctx.faults["answered"].update(errors)
+            text = answer("failed", ctx.audience(now), command=question.text, reason=errors[question.text])
+        key = question.key.replace("/asked/", "/answer/")
+        answered = replace(question, key=key, kind=EventKind.ANSWER, text=text, photo=photo)
+        ctx.store.merge_into_digest([question.key], answered, now)
+    return len(questions)
+
+
+def _answered(ctx: RunContext, question: str, now: datetime) -> tuple[str, bytes | None]:
+    """Return the answer, and its picture if it has one."""
+    (word, *words), reader = question.split(), ctx.audience(now)
+    if word == "/chart":
+        return _chart(ctx, words, now)
+    newest = newest_verdicts(ctx)
+    if word == "/metrics":
+        return metrics_text(newest, reader), None
+    entries = [(incident, ctx.store.text(incident.key)) for incident in ctx.store.incidents()]
+    runs = [run for run in ctx.store.runs(now - DAY) if run.ended]
+    waiting = sum(message.kind is not EventKind.ANSWER for message in ctx.store.waiting())
+    return status_text(StatusFacts(entries, newest, ctx.store.silences(now), runs[-1] if runs else None, waiting), reader), None
+
+
+def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
+    """Return each metric of the catalogue that was judged, with its newest verdict as its messages give it."""
+    last, episodes, out = ctx.store.last_judged(), ctx.store.episodes(), list[tuple[Metric, Verdict]]()
+    for metric in ctx.metrics:
+        if metric.name in last:
+            verdict = ctx.store.judged(metric.name, last[metric.name])[-1]
+            episode = episodes.get(metric.name)
+            out.append((metric, against_level_before(episode, verdict) if episode else verdict))
+    return out
+
+
+def _chart(ctx: RunContext, words: list[str], now: datetime) -> tuple[str, bytes | None]:
+    """Return the state of a metric, with its judged buckets as a picture: `/chart views 7d`, without a length two days."""
+    reader, (metric, name, more) = ctx.audience(now), find_metric(ctx, words)
+    if metric is None:
+        return answer("no_metric", reader, name=name, names=[known.name for known in ctx.metrics]), None
+    try:
+        length = min(parse_length(more), MAX_CHART) if more else metric.chart_span
+    except ValueError:
+        return answer("help", reader), None
+    verdicts = ctx.store.judged(metric.name, ctx.store.last_judged().get(metric.name, now) - length)
+    if not any(verdict.status is not Status.MISSING for verdict in verdicts):
+        return answer("nothing", reader, title=metric.title_in(ctx.language)), None
+    from alerting import charts  # matplotlib takes half a second to import: only when there is something to draw
+
+    columns = {name: [verdict.numbers[name] for verdict in verdicts] for name in ("value", "low", "expected", "high", "score")}
+    index = pd.DatetimeIndex([verdict.bucket for verdict in verdicts], name="bucket").as_unit("ns")
+    frame = pd.DataFrame({**columns, "status": [verdict.status.value for verdict in verdicts]}, index)
+    figure = charts.band_chart(metric, frame, ctx.zone, ctx.language, PHONE_INCHES)
+    return metric_line(metric, verdicts[-1], reader), charts.to_png(figure)

@@ -12,9 +12,8 @@ from alerting.model.errors import NotDelivered, RunFailed
 from alerting.model.message import Message, Receipt
 from alerting.model.run import Outcome, Reading, Run
 from alerting.pipeline.advance import StateChange, advance
-from alerting.pipeline.begin import clock_fault
 from alerting.pipeline.compose import compose
-from alerting.pipeline.context import DueBuckets, RunContext, clock
+from alerting.pipeline.context import DueBuckets, RunContext, clock, clock_fault
 from alerting.pipeline.deliver import commit, deliver
 from alerting.pipeline.explain import explain
 from alerting.pipeline.judge import judge

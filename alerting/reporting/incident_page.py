@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup, escape
 
 from alerting.messages.facts import ALL, MIN_SHARE
-from alerting.messages.format import NumberFormat, change, duration, percent, segment_name, signed_percent
+from alerting.messages.format import NumberFormat, VerdictFacts, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
 from alerting.model.message import ThreadMessage
@@ -143,10 +143,9 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
     if member.gap:
         return [*row, page.text("gap"), page.time(member.since), "", "", ""]
     worst = member.worst or member.first
-    numbers = NumberFormat.of(metric.form, page.language, worst)
-    expected = numbers.range(worst.low, worst.high) or numbers.value(worst.expected)
-    row += [change(worst, page.language), page.time(member.since), page.time(worst.bucket)]
-    return [*row, numbers.value(worst.value), expected]
+    shown = VerdictFacts.of(worst, metric.form, page.language)
+    since, at = page.time(member.since), page.time(worst.bucket)
+    return [*row, shown.change, since, at, shown.value, shown.range or shown.expected]
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:

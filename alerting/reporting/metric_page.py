@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from alerting.messages.answers import weekly_words
-from alerting.messages.format import NumberFormat, change, duration, percent
+from alerting.messages.format import NumberFormat, VerdictFacts, duration, percent, signed_percent
 from alerting.messages.words import MONTHS, WEEKDAYS
 from alerting.model.clock import DAY
 from alerting.model.incident import Incident, incident_file
@@ -141,11 +141,9 @@ def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
         return "", ""
-    numbers = NumberFormat.of(page.metric(verdict.metric).form, page.language, verdict)
-    value = numbers.value(verdict.value)
-    if verdict.status is Status.ANOMALOUS and (off := change(verdict, page.language)):
-        value = f"{value} ({off})"
-    return value, (numbers.range(verdict.low, verdict.high) or numbers.value(verdict.expected)) if state.points else ""
+    shown = VerdictFacts.of(verdict, page.metric(verdict.metric).form, page.language)
+    value = f"{shown.value} ({shown.change})" if verdict.status is Status.ANOMALOUS and shown.change else shown.value
+    return value, (shown.range or shown.expected) if state.points else ""
 
 
 # The page of a metric
@@ -256,16 +254,15 @@ def _incident_row(story: IncidentStory, name: str, page: PageContext) -> tuple[s
         incident_name(story, page),
         page.time(since),
         lasted,
-        change(worst, page.language) if worst else "",
+        signed_percent(worst.value, worst.expected, page.language) if worst else "",
     )
 
 
 def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
     """Return the bucket, its status, the value, the expected range, and the deviation."""
     verdict = point.verdict(name)
-    shown = NumberFormat.of(page.metric(name).form, page.language, verdict)
-    usual = shown.range(verdict.low, verdict.high) or shown.value(verdict.expected)
-    return page.moment(verdict.bucket), point.status, shown.value(verdict.value), usual, change(verdict, page.language)
+    shown = VerdictFacts.of(verdict, page.metric(name).form, page.language)
+    return page.moment(verdict.bucket), point.status, shown.value, shown.range or shown.expected, shown.change
 
 
 # The charts: the paths of a value, its band and its anomalous buckets, in the syntax of SVG
