@@ -13,7 +13,7 @@ from alerting.detectors.day_shape import RATIO, WEEK
 from alerting.detectors.series_grid import HOUR, SeriesGrid
 from alerting.detectors.windows import window_counts, window_sums
 
-WINDOWS = (HOUR / 4, HOUR, 3 * HOUR, 12 * HOUR)  # seconds
+WINDOWS = (HOUR, 3 * HOUR, 12 * HOUR)  # seconds; what is shorter is a jump
 LEVELS = (HOUR / 2, 2 * HOUR, 6 * HOUR, 24 * HOUR)  # seconds: levels from which the level before a window is forecast
 FILLED_WINDOW, FILLED_LEVEL = 0.7, 0.4  # share of the buckets that must have a value
 
@@ -46,11 +46,11 @@ class Spans(NamedTuple):
         """Yield each window with the level before it, and one of hours with the usual level: is it held there?"""
         for window, level in zip(self.windows, before, strict=True):
             yield Question(window, level, held=False)
-        yield Question(self.windows[min(2, len(self.windows) - 1)], usual, held=True)
+        yield Question(self.windows[min(1, len(self.windows) - 1)], usual, held=True)
 
     def last(self, window: int) -> int:
         """Return how many of the window's last buckets must agree with it."""
-        return self.windows[0] if window <= self.hour else min(max(1, self.hour // 2), window)
+        return max(1, self.hour // (4 if window <= self.hour else 2))
 
     @property
     def hours(self) -> np.ndarray:
