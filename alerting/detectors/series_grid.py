@@ -18,7 +18,7 @@ from alerting.detectors.windows import hold_until_next
 from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
-NIGHTLY_VERSION = 4  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+NIGHTLY_VERSION = 5  # raise it when the computation of nightly statistics changes: cached ones are then computed again
 
 NightlyCache = MutableMapping[bytes, np.ndarray]  # hash of all that went in -> the statistics of one series and night
 
