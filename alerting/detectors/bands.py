@@ -16,6 +16,7 @@ from alerting.detectors.windows import CHUNK_ROWS, quantiles
 from alerting.model.metric import BandDetector, Detector
 
 BAND = ["low", "expected", "high"]
+SUSTAINED = "sustained"  # rule of a level that is off for hours
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage: of fewer, none may come by chance
 SIGMA = 1.4826  # standard deviation of normal noise in units of its median absolute deviation
 
