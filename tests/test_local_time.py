@@ -22,7 +22,7 @@ from alerting.model.verdict import Episode, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext, due, last_closed_bucket
 from alerting.pipeline.explain import same_time_before
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.bands import BAND, SUSTAINED, BandColumns, BaseDetector
+from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
 from alerting.detectors.level import LEVEL, Level
 from alerting.detectors.seasonal_level import SeasonalLevel
-from alerting.detectors.series_grid import Nightly, SeriesGrid
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid
 from alerting.detectors.sudden import SUDDEN, Sudden
 from alerting.detectors.sustained import Sustained
 from alerting.detectors.windows import hold_until_next, quantiles, values_before

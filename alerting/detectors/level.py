@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.series_grid import Nightly, SeriesGrid, usual_gap
+from alerting.detectors.bands import BAND, BaseDetector
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
 from alerting.detectors.windows import quantiles, values_before
 
 LEVEL = "level"

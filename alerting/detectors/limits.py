@@ -9,8 +9,8 @@ from math import inf, isfinite
 
 import numpy as np
 
-from alerting.detectors.bands import BandColumns, BaseDetector
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.bands import BaseDetector
+from alerting.detectors.series_grid import BandColumns, SeriesGrid
 
 LIMIT = "limit"
 

@@ -13,9 +13,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from alerting.detectors import seasonal_fit
-from alerting.detectors.bands import BAND, OUTAGE_COUNT, SUSTAINED, BandColumns, BaseDetector, Limits
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, SUSTAINED, BaseDetector, Limits
 from alerting.detectors.seasonal_fit import MIN_NOISE, NOISE_DAYS, POWER, WEEK, Fit, LocalDays, Spans, Track, WindowSums
-from alerting.detectors.series_grid import Nightly, SeriesGrid, usual_gap
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
 from alerting.detectors.windows import quantiles, window_max
 
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm

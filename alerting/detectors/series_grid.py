@@ -19,11 +19,11 @@ from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
 NIGHTLY_VERSION = 4  # raise it when the computation of nightly statistics changes: cached ones are then computed again
-
 GAP_DAYS = 14
 GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
 GAP_WINDOW = 7200  # seconds before and after this time of day
 
+BandColumns = dict[str, np.ndarray | str]  # column -> (series, buckets), or one word for all buckets
 NightlyCache = MutableMapping[bytes, np.ndarray]  # hash of all that went in -> the statistics of one series and night
 AtPositions = Callable[[np.ndarray], np.ndarray]  # ascending positions (k,) -> (..., k, lags)
 
@@ -145,6 +145,11 @@ class SeriesGrid:
             return np.ones(self.values.shape)
         known = np.isfinite(self.denominators).any(axis=1)[:, None]
         return np.where(known, np.nan_to_num(self.denominators), 1.0)
+
+
+def series_columns(columns: BandColumns, series: int) -> BandColumns:
+    """Return the columns of one series: (buckets,) each, or the word."""
+    return {name: column if isinstance(column, str) else column[series] for name, column in columns.items()}
 
 
 def middle_offsets(index: pd.DatetimeIndex, zone: str, step: int) -> np.ndarray:

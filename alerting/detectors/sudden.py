@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BandColumns, BaseDetector, Limits
-from alerting.detectors.series_grid import HOUR, Nightly, SeriesGrid, at_lags, day_lags, slot_quantile, usual_gap
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BaseDetector, Limits
+from alerting.detectors.series_grid import HOUR, BandColumns, Nightly, SeriesGrid, at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.windows import hold_until_next, lagged, max_around, quantiles, recent_median, values_before, window_max
 
 SUDDEN = "sudden"

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, SUSTAINED, BandColumns, BaseDetector
-from alerting.detectors.series_grid import HOUR, Nightly, SeriesGrid, at_lags, day_lags, same_kind_of_day, usual_gap
+from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
+from alerting.detectors.series_grid import HOUR, BandColumns, Nightly, SeriesGrid, at_lags, day_lags, same_kind_of_day, usual_gap
 from alerting.detectors.windows import hold_until_next, lagged, quantiles, values_before, window_sum
 
 RHYTHM_WEEKS = 3  # weeks in which a weekly rhythm is looked for
