@@ -164,14 +164,13 @@ class Track:
         self._summands = np.where(self._known, np.stack([x * weight, own_shape]), 0.0)
         self._ratios: dict[int, np.ndarray] = {}
         self.windows: dict[int, WindowSums] = {}
-        lengths = sorted({*spans.windows, *spans.last.values()})
-        for buckets, total in zip(lengths, window_sums(self._summands, [length - 1 for length in lengths]), strict=True):
-            before, filled = np.zeros(total.shape), np.zeros(x.shape, np.int32)
-            if buckets > 1:
-                before[..., 1:] = total[..., :-1]
-                filled[:, 1:] = window_counts(self._known, buckets - 1)[:, :-1]
-            enough = (filled + 1 >= FILLED_WINDOW * buckets) & (own_shape > 0)
-            self.windows[buckets] = WindowSums(before[0], before[1] + own_shape, enough)
+        lengths, before = sorted({*spans.windows, *spans.last.values()}), np.zeros(self._summands.shape)
+        known_before, judged = np.zeros(x.shape, bool), own_shape > 0
+        before[..., 1:], known_before[:, 1:] = self._summands[..., :-1], self._known[:, :-1]
+        for buckets, (seen, size) in zip(lengths, window_sums(before, [length - 1 for length in lengths]), strict=True):
+            filled = window_counts(known_before, buckets - 1) if buckets > 1 else 0
+            enough = (filled + 1 >= FILLED_WINDOW * buckets) & judged
+            self.windows[buckets] = WindowSums(seen, size + own_shape, enough)
         self.levels = self._log_levels()
 
     def without(self, masked: np.ndarray) -> Track:
@@ -195,7 +194,8 @@ class Track:
             np.copyto(found[i], found[i + 1], where=np.isnan(found[i]))
         for i in range(1, len(found)):
             np.copyto(found[i], found[i - 1], where=np.isnan(found[i]))
-        return np.where(np.isnan(found), np.log(self.usual), found)
+        np.copyto(found, np.log(self.usual), where=np.isnan(found))
+        return found
 
     def learned_ratio(self, window: int) -> np.ndarray:
         """Return the ratio of a window to the shape (rows, buckets) where none of its buckets is masked, NaN elsewhere."""
@@ -214,11 +214,14 @@ class Track:
         """
         out = []
         for window, each in zip(self.spans.windows, weights, strict=True):
-            total = np.full(self.x.shape, np.nan)
-            total[:, window:] = 0.0
+            total = np.zeros((len(self.x), max(self.x.shape[1] - window, 0)))
+            product = np.empty(total.shape)
             for level, weight in zip(self.levels, each, strict=True):
-                total[:, window:] += level[:, :-window] * (weight if weight.shape[-1] == 1 else weight[:, window:])
-            out.append(np.exp(total))
+                np.multiply(level[:, :-window], weight if weight.shape[-1] == 1 else weight[:, window:], out=product)
+                total += product
+            forecast = np.full(self.x.shape, np.nan)
+            np.exp(total, out=forecast[:, window:])
+            out.append(forecast)
         return out
 
 

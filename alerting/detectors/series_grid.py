@@ -293,6 +293,6 @@ def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray, at: np.ndarray) -> np.n
 
     There are two kinds: working days, and Saturdays with Sundays.
     """
-    today = grid.weekday[at, None]
+    today = np.arange(7)[:, None]
     then = (today - np.round(lags * grid.step / DAY).astype(int)) % 7
-    return (today >= 5) == (then >= 5)
+    return ((today >= 5) == (then >= 5))[grid.weekday[at]]
