@@ -9,7 +9,7 @@ from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.verdicts import judge
 from alerting.model.metric import Metric
-from alerting.pipeline.related import band, judge_whole
+from alerting.pipeline.judged import band, judge_whole
 
 DAY = 96  # buckets
 NOON = 42 * DAY + 48  # of a Monday
