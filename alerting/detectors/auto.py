@@ -132,7 +132,8 @@ class Chosen(AutoDetector):
     steady: bool = False
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        return super().bands(replace(grid, counts=None, denominators=None))  # a count was judged as any other number
+        none = np.zeros(len(grid.values), bool)
+        return super().bands(replace(grid, is_count=none, denominators=None))  # a count was judged as any other number
 
     def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
         return super().reason(values, zone)

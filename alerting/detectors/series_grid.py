@@ -45,9 +45,9 @@ class SeriesGrid:
     zone: str
     per_day: int  # buckets
     clock_change: int  # buckets by which a change of the clocks may move a lag: two hours
+    is_count: np.ndarray  # bool (series,): numbers of something, or their ratio
     since: int = 0  # position of the first requested bucket
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
-    counts: np.ndarray | None = None  # bool (series,): numbers of something, or their ratio; None: none is
     denominators: np.ndarray | None = field(default=None, repr=False)  # float64 (series, n): of ratios; NaN where unknown
 
     @classmethod
@@ -61,7 +61,10 @@ class SeriesGrid:
         counts: np.ndarray | None = None,
         denominators: np.ndarray | None = None,
     ) -> SeriesGrid:
-        """Return the grid of some series (series, n). Raises ValueError when `index` is not an ascending grid of aware times."""
+        """Return the grid of some series (series, n); `counts`: see `is_count`, None: none is.
+
+        Raises ValueError when `index` is not an ascending grid of aware times.
+        """
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError("a series to judge is indexed by aware times")
         seconds = index.as_unit("s").asi8
@@ -72,21 +75,9 @@ class SeriesGrid:
         offset = middle_offsets(index, zone, step)
         per_day, clock_change = max(1, DAY // step), 2 * HOUR // min(step, HOUR)
         weekday = ((seconds + offset) // DAY + 3) % 7
-        return cls(
-            values,
-            step,
-            offset,
-            weekday,
-            seconds,
-            index,
-            zone,
-            per_day,
-            clock_change,
-            since,
-            cache,
-            counts,
-            denominators,
-        )
+        is_count = np.zeros(len(values), bool) if counts is None else counts
+        clock = (step, offset, weekday, seconds, index, zone, per_day, clock_change)
+        return cls(values, *clock, is_count, since, cache, denominators)
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -129,14 +120,8 @@ class SeriesGrid:
         """Return the grid of some of the series, by their positions (ascending)."""
         if len(which) == len(self.values):
             return self
-        counts = None if self.counts is None else self.counts[which]
         denominators = None if self.denominators is None else self.denominators[which]
-        return replace(self, values=self.values[which], counts=counts, denominators=denominators)
-
-    @property
-    def is_count(self) -> np.ndarray:
-        """Return (series,) bool: counts and ratios of counts."""
-        return np.zeros(len(self.values), bool) if self.counts is None else self.counts
+        return replace(self, values=self.values[which], is_count=self.is_count[which], denominators=denominators)
 
     @property
     def trials(self) -> np.ndarray:
