@@ -160,7 +160,7 @@ class Nightly:
         self.grid, self._whole, self._keys = replace(grid, cache=None), grid, list[list[bytes]]()
         self.absent = True
         if grid.cache is not None and len(self.nights) and len(grid.values):
-            self._keys = [self._row_keys(row, name, history) for row in range(len(grid.values))]
+            self._keys = self._hashes(name, history)
             absent = np.array([[key not in grid.cache for key in row] for row in self._keys])
             self._series, self._when = (np.flatnonzero(absent.any(axis=axis)) for axis in (1, 0))
             self.absent, self.nights = bool(absent.any()), self.nights[self._when]
@@ -184,20 +184,21 @@ class Nightly:
         """Return (statistics, series, n - since): those of each requested bucket."""
         return hold_until_next(self.statistics, self._nights, len(self._whole), self._whole.since)
 
-    def _row_keys(self, row: int, name: str, history: timedelta) -> list[bytes]:
-        """Return for each night the hash of a series' values before it, its instant, the local clock and `name`."""
-        grid, keys = self._whole, []
+    def _hashes(self, name: str, history: timedelta) -> list[list[bytes]]:
+        """Return for each series and night the hash of its values before it, its instant, the local clock and `name`."""
+        grid, out = self._whole, [list[bytes]() for _ in self._whole.values]
         for night in self._nights:
             first = max(0, night + int(-history.total_seconds() // grid.step))
-            digest = hashlib.sha256(np.ascontiguousarray(grid.values[row, first:night]).tobytes())
-            if grid.denominators is not None:
-                digest.update(np.ascontiguousarray(grid.denominators[row, first:night]).tobytes())
             clock = grid.offset[first : night + 1]
             changes = [(at, clock[at]) for at in np.flatnonzero(np.diff(clock)).tolist()]
-            parts = [NIGHTLY_VERSION, name, grid.step, grid.seconds[night], clock[-1], changes, bool(grid.is_count[row])]
-            digest.update("|".join(map(str, parts)).encode())
-            keys.append(digest.digest()[:16])
-        return keys
+            common = "|".join(map(str, (NIGHTLY_VERSION, name, grid.step, grid.seconds[night], clock[-1], changes)))
+            for row, keys in enumerate(out):
+                digest = hashlib.sha256(np.ascontiguousarray(grid.values[row, first:night]).tobytes())
+                if grid.denominators is not None:
+                    digest.update(np.ascontiguousarray(grid.denominators[row, first:night]).tobytes())
+                digest.update(f"{common}|{bool(grid.is_count[row])}".encode())
+                keys.append(digest.digest()[:16])
+        return out
 
 
 # What is usual at a time of day: the values at the same local time on earlier days.
