@@ -26,8 +26,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judged import verdicts
-from alerting.pipeline.related import judge_whole
+from alerting.pipeline.judged import judge_whole, verdicts
 from benchmarks import app_tables
 
 TOLD_ALREADY = 0.5  # score of an anomalous bucket without a notification

@@ -48,8 +48,7 @@ from alerting.model.metric import Metric, Policy
 from alerting.model.verdict import Episode, EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judged import verdicts
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series, verdicts
 
 STEP = timedelta(minutes=15)
 START = datetime(2026, 11, 2, tzinfo=UTC)  # a Monday

@@ -10,7 +10,7 @@ import pytest
 
 from alerting.detectors.sustained import Sustained
 from alerting.metrics import metrics_of_table
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series
 from benchmarks import app_tables, detection
 from benchmarks.detection import TOLD_ALREADY
 from tests import small_apps

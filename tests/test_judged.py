@@ -18,7 +18,7 @@ from alerting.model.verdict import Status
 from alerting.notifiers.console import Console
 from alerting.pipeline import display
 from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
-from alerting.pipeline.related import band
+from alerting.pipeline.judged import band
 from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 from tests.test_batches import ODD

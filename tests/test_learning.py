@@ -9,7 +9,7 @@ from pandas.testing import assert_series_equal
 
 from alerting.model.incident import Incident, Member
 from alerting.model.verdict import Label, Status, Verdict
-from alerting.pipeline.related import mask_incidents
+from alerting.pipeline.judged import mask_incidents
 
 STEP = timedelta(minutes=15)
 SINCE = datetime(2026, 11, 20, 12, tzinfo=UTC)

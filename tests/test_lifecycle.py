@@ -24,8 +24,7 @@ from alerting.model.verdict import Episode, EventKind, Label
 from alerting.notifiers.console import Console
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judged import verdicts
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series, verdicts
 from alerting.store.state import StateStore
 from tests.ledger import Ledger, rows
 

@@ -10,9 +10,9 @@ import pytest
 
 from alerting.__main__ import main
 from alerting.detectors.auto import AutoDetector
-from alerting.detectors.baselines import Change, SameSlot, buckets_in
-from alerting.detectors.day_shape import LocalDays
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.baselines import Change, SameSlot
+from alerting.detectors.seasonal_fit import LocalDays
+from alerting.detectors.series_grid import SeriesGrid, day_lags
 from alerting.messages.format import ClockFormat
 from alerting.metrics import metrics_of_table
 from alerting.model.clock import day_bounds, day_of, day_phase, first_bucket, iso_text, nearest_bucket, standard_offset
@@ -22,7 +22,7 @@ from alerting.model.verdict import Episode, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext, due, last_closed_bucket
 from alerting.pipeline.explain import same_time_before
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
 
@@ -91,7 +91,7 @@ def test_a_day_has_the_weekday_of_its_middle(zone):
     assert (grid(index, zone).weekday == np.arange(len(index)) % 7).all()
     days = LocalDays(grid(index, zone))
     assert (days.day == np.arange(len(index))).all()
-    assert (days.weekday(days.day) == np.arange(len(index)) % 7).all()
+    assert (days.weekdays[days.day] == np.arange(len(index)) % 7).all()
 
 
 @pytest.mark.parametrize("step", ["1min", "5min", "15min", "30min", "1h"])
@@ -108,7 +108,7 @@ def test_short_buckets_follow_the_local_clock(step, zone):
 
 def test_a_lag_is_rounded_to_buckets():
     index = pd.date_range("2026-11-01", periods=900, freq="7min", tz="UTC")
-    assert buckets_in(grid(index, "UTC"), np.array([1, 2, 7])).tolist() == [206, 411, 1440]
+    assert day_lags(grid(index, "UTC"), 7)[[0, 1, 6]].tolist() == [206, 411, 1440]
 
 
 @pytest.mark.parametrize("zone", ZONES)

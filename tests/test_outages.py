@@ -16,8 +16,7 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets
-from alerting.pipeline.judged import verdicts
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series, verdicts
 
 DAY = 96  # buckets
 HOUR = 4

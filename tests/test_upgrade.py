@@ -33,7 +33,7 @@ from alerting.model.errors import StoreError
 from alerting.model.incident import Event
 from alerting.model.verdict import Label, Verdict
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
 from alerting.sample.folder import planted_truth

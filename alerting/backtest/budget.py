@@ -22,7 +22,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.incident import Event, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
-from alerting.pipeline.related import Banded, judge_related
+from alerting.pipeline.judged import Banded, judge_related
 
 PERIOD_WEEKS = {"day": 1 / 7, "week": 1.0, "month": 365.25 / 7 / 12}
 MIN_WEEKS = 1.0  # weeks a metric must have been judged before its width is changed

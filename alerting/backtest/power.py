@@ -12,8 +12,7 @@ import pandas as pd
 from alerting import detectors
 from alerting.backtest.replay import RECOVERY, BacktestData, KnownSpan, Progress, covered_buckets, replay_judged
 from alerting.backtest.score import EMPTY_SCORE, Score, score_alerts
-from alerting.detectors.bands import series_columns
-from alerting.detectors.series_grid import NightlyCache, SeriesGrid
+from alerting.detectors.series_grid import NightlyCache, SeriesGrid, series_columns
 from alerting.model.clock import DAY
 from alerting.model.metric import Detector, Metric
 from alerting.model.verdict import EventKind

@@ -18,8 +18,7 @@ from alerting.model.tables import DisplayList, bucket_text, cell_text, html_tabl
 from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import EpisodeTrail, fold_episodes
 from alerting.pipeline.context import buckets_between
-from alerting.pipeline.judged import verdicts
-from alerting.pipeline.related import band, judge_whole
+from alerting.pipeline.judged import band, judge_whole, verdicts
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
 WEEK = timedelta(weeks=1)

@@ -28,7 +28,7 @@ from alerting.model.protocols import Source
 from alerting.model.routing import ROUTE_WORDS
 from alerting.model.verdict import Status
 from alerting.pipeline.context import last_closed_bucket
-from alerting.pipeline.related import judge_series
+from alerting.pipeline.judged import judge_series
 from alerting.settings import Settings, load_settings
 
 FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functions for --value, each with example columns

@@ -8,12 +8,12 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector
+from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
 from alerting.detectors.level import LEVEL, Level
 from alerting.detectors.seasonal_level import SeasonalLevel
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid
 from alerting.detectors.sudden import SUDDEN, Sudden
-from alerting.detectors.sustained import SUSTAINED, Sustained
+from alerting.detectors.sustained import Sustained
 from alerting.detectors.windows import hold_until_next, quantiles, values_before
 
 CHANGE = "change"
@@ -48,7 +48,10 @@ class AutoDetector(BaseDetector):
     def bands(self, grid: SeriesGrid) -> BandColumns:
         by_level, numbers = np.zeros((len(grid.values), len(grid) - grid.since), bool), np.flatnonzero(~grid.is_count)
         if len(numbers):
-            by_level[numbers] = grid.select(numbers).nightly(repr(self), self.history, self._nightly)[0] == 1
+            nightly = Nightly(grid.select(numbers), repr(self), self.history)
+            if nightly.absent:
+                nightly.add(self._nightly(nightly.grid, nightly.nights))
+            by_level[numbers] = nightly.held()[0] == 1
         level_series, change_series = np.flatnonzero(by_level.any(axis=1)), np.flatnonzero(~by_level.all(axis=1))
         if not len(level_series):
             return merge_bands(self.sudden.bands(grid), self.sustained.bands(grid), self.steady)
@@ -73,7 +76,8 @@ class AutoDetector(BaseDetector):
             return f"{CHANGE} rule, because it is a count or a ratio of counts"
         grid = SeriesGrid.at(values.index, values.to_numpy(float)[None, :], zone)
         ratios = [c for c in self._mondays(grid)[1][0][-MONDAYS_BACK:] if c == c]
-        name = LEVEL if (grid.nightly("", self.history, self._nightly)[0, 0, -1:] == 1).any() else CHANGE
+        by_level = self._nightly(grid, grid.starts())[0, 0]
+        name = LEVEL if (by_level[-1:] == 1).any() else CHANGE
         if not ratios:
             return f"{name} rule, because there is less than a week of history on a Monday"
         if ratios[-1] == np.inf:
@@ -128,7 +132,8 @@ class Chosen(AutoDetector):
     steady: bool = False
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        return super().bands(replace(grid, counts=None, denominators=None))  # a count was judged as any other number
+        none = np.zeros(len(grid.values), bool)
+        return super().bands(replace(grid, is_count=none, denominators=None))  # a count was judged as any other number
 
     def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
         return super().reason(values, zone)

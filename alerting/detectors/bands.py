@@ -11,21 +11,16 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.baselines import Baseline, SameSlot
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.series_grid import BandColumns, SeriesGrid, series_columns
 from alerting.detectors.windows import CHUNK_ROWS, quantiles
 from alerting.model.metric import BandDetector, Detector
 
 BAND = ["low", "expected", "high"]
+SUSTAINED = "sustained"  # rule of a level that is off for hours
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage: of fewer, none may come by chance
 SIGMA = 1.4826  # standard deviation of normal noise in units of its median absolute deviation
 
-BandColumns = dict[str, np.ndarray | str]  # column -> (series, buckets), or one word for all buckets
 Limits = tuple[np.ndarray, np.ndarray, np.ndarray]  # low, expected, high
-
-
-def series_columns(columns: BandColumns, series: int) -> BandColumns:
-    """Return the columns of one series: (buckets,) each, or the word."""
-    return {name: column if isinstance(column, str) else column[series] for name, column in columns.items()}
 
 
 class BaseDetector(Detector):

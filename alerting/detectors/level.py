@@ -10,9 +10,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.baselines import usual_gap
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.bands import BAND, BaseDetector
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
 from alerting.detectors.windows import quantiles, values_before
 
 LEVEL = "level"
@@ -37,8 +36,10 @@ class Level(BaseDetector):
         return timedelta(days=self.days + 2)
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        nightly = grid.nightly(repr(self), self.history, self._nightly)
-        return {**dict(zip(BAND, nightly, strict=True)), "low_rule": LEVEL, "high_rule": LEVEL, "gap": usual_gap(grid)}
+        nightly = Nightly(grid, repr(self), self.history)
+        if nightly.absent:
+            nightly.add(self._nightly(nightly.grid, nightly.nights))
+        return {**dict(zip(BAND, nightly.held(), strict=True)), "low_rule": LEVEL, "high_rule": LEVEL, "gap": usual_gap(grid)}
 
     def _nightly(self, grid: SeriesGrid, nights: np.ndarray) -> np.ndarray:
         """Return (3, series, nights): low, expected, high."""

@@ -9,8 +9,8 @@ from math import inf, isfinite
 
 import numpy as np
 
-from alerting.detectors.bands import BandColumns, BaseDetector
-from alerting.detectors.series_grid import SeriesGrid
+from alerting.detectors.bands import BaseDetector
+from alerting.detectors.series_grid import BandColumns, SeriesGrid
 
 LIMIT = "limit"
 
@@ -74,17 +74,3 @@ class Outside(FixedLimits):
 
     def limits(self) -> tuple[float, float]:
         return float(self.low), float(self.high)
-
-
-def score_of_limits(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return the score (n,) against limits without an expected value: +-1 at a limit, 0 far inside, NaN where either is unknown.
-
-    The unit is the size of the limit or half the width of the band, whichever is smaller: 130 against a limit of 100 has a score
-    of 1.3. One limit of 0 alone gives no unit, and any value beyond it has an infinite score.
-    """
-    half = (high - low) / 2  # infinite for one limit
-    units = [np.where((limit == 0) & np.isfinite(half), half, np.minimum(np.abs(limit), half)) for limit in (low, high)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below, above = 1 + (low - value) / units[0], 1 + (value - high) / units[1]
-    score = np.fmax(above, 0) - np.fmax(below, 0)  # NaN, of a side without a limit, counts as 0
-    return np.where(np.isnan(value) | np.isnan(low) | np.isnan(high), np.nan, score)

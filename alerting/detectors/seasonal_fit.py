@@ -1,15 +1,26 @@
-"""What `SeasonalLevel` fits to the past: how levels forecast the next one, and how wide the noise of each hour is."""
+"""The fit of `SeasonalLevel` to the past: the shape of a day, how levels forecast the next one, how wide the noise of an hour is.
+
+A grid of instants is laid out as local days of equal length, so that each time of day has its column. A track has the values
+beside the usual shape of the day, and their level over the last minutes to hours.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from alerting.detectors.day_shape import RATIO, WEEK
-from alerting.detectors.track import Question, Spans, Track
-from alerting.detectors.windows import quantiles
+from alerting.detectors.series_grid import DAY, HOUR, SeriesGrid
+from alerting.detectors.windows import quantiles, window_counts, window_sums
 
+WEEK = 7  # days
+RATIO = (0.02, 50.0)  # a level is taken to lie in this range of the usual one
+WINDOWS = (HOUR, 3 * HOUR, 12 * HOUR)  # seconds; what is shorter is a jump
+LEVELS = (HOUR / 2, 2 * HOUR, 6 * HOUR, 24 * HOUR)  # seconds: levels from which the level before a window is forecast
+FILLED_WINDOW, FILLED_LEVEL = 0.7, 0.4  # share of the buckets that must have a value
 PRIOR = (0.25, 0.35, 0.25, 0.15)  # weights of LEVELS in a forecast, as far as the past does not say otherwise
 RIDGE = 0.05  # weight of PRIOR, as a share of the evidence
 MAX_FITTED = 0.4  # log ratio to which levels are cut before weights are fitted to them
@@ -17,6 +28,204 @@ NOISE_DAYS, NOISE_REACH = 28, 1.5  # the noise of an hour: deviations within so 
 POWER = 2 / 3  # of a ratio, for deviations: counts are then as far below as above (Wilson and Hilferty 1931)
 MIN_NOISE = 0.005  # share of the level
 HOURS_APART = 0.02  # variance of the log noise of the hours that is taken to be chance
+
+
+# The usual shape of a day.
+
+
+class LocalDays:
+    """Local days of equal length: a skipped hour is NaN; of one that comes twice the first is kept, which is past to both."""
+
+    def __init__(self, grid: SeriesGrid) -> None:
+        """Count the days of a grid that is not empty."""
+        local = grid.seconds + grid.offset
+        self.day = local // DAY - local[0] // DAY  # (n,)
+        self.at = self.day * grid.per_day + np.minimum(local % DAY // grid.step, grid.per_day - 1)  # (n,)
+        self.weekdays = (int(grid.weekday[0]) + np.arange(int(self.day[-1]) + 1)) % WEEK  # (days,)
+        self._per_day = grid.per_day
+
+    def place(self, x: np.ndarray) -> np.ndarray:
+        """Return (series, days, per_day) of values (series, n)."""
+        out = np.full((len(x), len(self.weekdays) * self._per_day), np.nan)
+        out[:, self.at[::-1]] = x[:, ::-1]  # the earliest is written last
+        return out.reshape(len(x), -1, self._per_day)
+
+
+def usual_shape(x: np.ndarray, weekdays: np.ndarray, hour: int) -> np.ndarray:
+    """Return (rows, 7, per_day): the usual values of a day for each weekday, from rows (rows, days, per_day).
+
+    The median of the days of its kind (working days; Saturdays and Sundays), times the weekday's usual ratio to it, which is
+    smoothed over an hour before and after.
+    """
+    off = weekdays >= 5
+    kinds = [quantiles(np.moveaxis(x[:, days], 1, -1), 0.5, min_values=2)[0] for days in (~off, off)]
+    kinds = [np.where(np.isnan(kind), other, kind) for kind, other in (kinds, kinds[::-1])]
+    base = np.where(off[:, None], kinds[1][:, None], kinds[0][:, None])
+    known, slots = np.isfinite(x) & (base > 0), np.arange(x.shape[2])
+    reach = np.minimum(hour, np.minimum(slots, slots[::-1]))  # less at midnight, where the kind of day changes
+    sums = []
+    for part in (x, base):
+        total = np.zeros((*x.shape[:-1], x.shape[2] + 1))
+        np.cumsum(np.where(known, part, 0.0), axis=-1, out=total[..., 1:])
+        sums.append(total[..., slots + reach + 1] - total[..., slots - reach])
+    seen, usual = sums
+    ratio = np.log(np.clip(np.where(usual > 0, seen / usual, np.nan), *RATIO))
+    missing = np.full((len(x), -len(weekdays) % WEEK, x.shape[2]), np.nan)  # the weeks are made whole
+    own = np.moveaxis(np.concatenate([missing, ratio], axis=1).reshape(len(x), -1, WEEK, x.shape[2]), 1, -1)
+    own = np.roll(own, weekdays[-1] + 1, axis=1)  # Monday first
+    typical, count = np.nan_to_num(quantiles(own, 0.5)[0]), np.isfinite(own).sum(axis=-1)
+    if x.shape[2] > 1:  # how high the whole day is, the level will say
+        typical = typical - quantiles(typical, 0.5)[0][..., None]
+    of_kind = np.stack([kinds[weekday >= 5] for weekday in range(WEEK)], axis=1)
+    return of_kind * np.exp(typical * count / (count + 0.5))
+
+
+def daily_levels(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Return (rows, days): the median of values to the shape (rows, days, per_day), where a quarter of the values is there."""
+    return quantiles(x / np.where(shape > 0, shape, np.nan), 0.5, min_values=max(1, x.shape[2] // 4))[0]
+
+
+def usual_levels(daily: np.ndarray) -> np.ndarray:
+    """Return (rows, days): for each day, the median of the levels (rows, days) of the seven days before it.
+
+    Incidents are included: a new level is the usual one after half a week. The first seven days have that of all seven; 1 where
+    there is none.
+    """
+    weeks = np.lib.stride_tricks.sliding_window_view(daily[:, :-1], WEEK, axis=1)
+    usual = quantiles(weeks, 0.5)[0]
+    usual = np.concatenate([np.repeat(usual[:, :1], WEEK, axis=1), usual], axis=1)
+    return np.where(usual > 0, usual, 1.0)
+
+
+# The level over the last minutes to hours.
+
+
+class Question(NamedTuple):
+    """A window, and the level that it is compared with."""
+
+    window: int  # buckets
+    level: np.ndarray  # (rows, buckets)
+    held: bool  # the level is the usual one of the last week
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Lengths in buckets."""
+
+    per_day: int
+    hour: int
+    windows: tuple[int, ...]  # ascending
+    last: dict[int, int]  # window -> how many of its last buckets must agree with it
+    levels: tuple[int, ...]  # ascending
+    hours: np.ndarray  # (per_day,): the hour of each bucket of the day, as the noise has it; fewer than 24 of longer buckets
+
+    @classmethod
+    def of(cls, grid: SeriesGrid) -> Spans:
+        hour, *lengths = (min(max(1, grid.within(seconds)), grid.per_day) for seconds in (HOUR, *WINDOWS, *LEVELS))
+        windows, levels = tuple(sorted(set(lengths[: len(WINDOWS)]))), tuple(lengths[len(WINDOWS) :])
+        last = {window: max(1, hour // (4 if window <= hour else 2)) for window in windows}
+        hours = np.arange(grid.per_day) * min(24, grid.per_day) // grid.per_day
+        return cls(grid.per_day, hour, windows, last, levels, hours)
+
+    def questions(self, before: Iterable[np.ndarray], usual: np.ndarray) -> Iterator[Question]:
+        """Yield each window with the level before it, and one of hours with the usual level: is it held there?"""
+        for window, level in zip(self.windows, before, strict=True):
+            yield Question(window, level, held=False)
+        yield Question(self.windows[min(1, len(self.windows) - 1)], usual, held=True)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The lengths of the packed parts of a `Fit`."""
+        windows, questions, hours = len(self.windows), len(self.windows) + 1, min(24, self.per_day)
+        return WEEK * self.per_day, WEEK, 1, windows * len(LEVELS), questions * 2, questions * hours
+
+
+class WindowSums(NamedTuple):
+    """The last buckets of a track up to each bucket (rows, buckets): sums that are weighted with the trials."""
+
+    seen: np.ndarray  # of the values, without the bucket's own
+    size: np.ndarray  # of the shape, with the bucket's own
+    enough: np.ndarray  # bool: enough of the buckets have a value
+
+
+class Track:
+    """Values of rows (rows, buckets) and the shape of the day that they are compared with.
+
+    `windows`: those that are judged and their last parts, by their lengths. `levels` (levels, rows, buckets): log levels of the
+    last LEVELS. `masked`: buckets from which nothing is learned. `weight`: the trials of a ratio, 1 for other values.
+    """
+
+    def __init__(
+        self, x: np.ndarray, shape: np.ndarray, weight: np.ndarray, masked: np.ndarray, usual: np.ndarray, spans: Spans
+    ) -> None:
+        self.x, self.shape, self.weight, self.masked, self.usual, self.spans = x, shape, weight, masked, usual, spans
+        own_shape = np.where((shape > 0) & (weight > 0), shape * weight, 0.0)
+        self._known = np.isfinite(x) & (own_shape > 0)
+        self._summands = np.where(self._known, np.stack([x * weight, own_shape]), 0.0)
+        self._ratios: dict[int, np.ndarray] = {}
+        self.windows: dict[int, WindowSums] = {}
+        lengths, before = sorted({*spans.windows, *spans.last.values()}), np.zeros(self._summands.shape)
+        known_before, judged = np.zeros(x.shape, bool), own_shape > 0
+        before[..., 1:], known_before[:, 1:] = self._summands[..., :-1], self._known[:, :-1]
+        for buckets, (seen, size) in zip(lengths, window_sums(before, [length - 1 for length in lengths]), strict=True):
+            filled = window_counts(known_before, buckets - 1) if buckets > 1 else 0
+            enough = (filled + 1 >= FILLED_WINDOW * buckets) & judged
+            self.windows[buckets] = WindowSums(seen, size + own_shape, enough)
+        self.levels = self._log_levels()
+
+    def without(self, masked: np.ndarray) -> Track:
+        """Return the same track, of which other buckets are masked."""
+        other = copy(self)
+        other.masked, other._ratios = masked, {}
+        other.levels = other._log_levels()
+        return other
+
+    def _log_levels(self) -> np.ndarray:
+        """Return (levels, rows, buckets). An unknown one is taken from the next longer, or else the next shorter; where all are
+        unknown, they are the usual one."""
+        known, summands = self._known, self._summands
+        if self.masked.any():
+            known, summands = known & ~self.masked, np.where(self.masked, 0.0, summands)
+        found = np.empty((len(self.spans.levels), *self.x.shape))
+        for level, buckets, total in zip(found, self.spans.levels, window_sums(summands, self.spans.levels), strict=True):
+            enough = window_counts(known, buckets) >= max(1, FILLED_LEVEL * buckets)
+            np.log(np.clip(total[0] / np.where(enough, total[1], np.nan), *RATIO), out=level)
+        for i in range(len(found) - 2, -1, -1):
+            np.copyto(found[i], found[i + 1], where=np.isnan(found[i]))
+        for i in range(1, len(found)):
+            np.copyto(found[i], found[i - 1], where=np.isnan(found[i]))
+        np.copyto(found, np.log(self.usual), where=np.isnan(found))
+        return found
+
+    def learned_ratio(self, window: int) -> np.ndarray:
+        """Return the ratio of a window to the shape (rows, buckets) where none of its buckets is masked, NaN elsewhere."""
+        if window not in self._ratios:
+            seen, size, known = self.windows[window]
+            known = known & np.isfinite(self.x)
+            if self.masked.any():
+                known &= window_counts(self.masked, window) == 0
+            self._ratios[window] = np.where(known, (seen + self._summands[0]) / size, np.nan)
+        return self._ratios[window]
+
+    def forecasts(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return for each window (rows, buckets): the level before the window that ends with each bucket.
+
+        `weights` of the levels, one (levels, rows, buckets or 1) for each window.
+        """
+        out = []
+        for window, each in zip(self.spans.windows, weights, strict=True):
+            total = np.zeros((len(self.x), max(self.x.shape[1] - window, 0)))
+            product = np.empty(total.shape)
+            for level, weight in zip(self.levels, each, strict=True):
+                np.multiply(level[:, :-window], weight if weight.shape[-1] == 1 else weight[:, window:], out=product)
+                total += product
+            forecast = np.full(self.x.shape, np.nan)
+            np.exp(total, out=forecast[:, window:])
+            out.append(forecast)
+        return out
+
+
+# The fit of both to the past.
 
 
 @dataclass(frozen=True)
@@ -32,9 +241,8 @@ class Fit:
 
     def pack(self) -> np.ndarray:
         """Return all as (statistics, rows)."""
-        rows = self.shift.shape
         parts = (self.shape, self.daily, self.shift, self.weights, self.law, self.noise)
-        return np.concatenate([part.reshape(-1, *rows) for part in parts])
+        return np.concatenate([part.reshape(-1, *self.shift.shape) for part in parts])
 
     @classmethod
     def unpack(cls, packed: np.ndarray, spans: Spans) -> Fit:
@@ -43,15 +251,6 @@ class Fit:
         shape, daily, shift, weights, law, noise = np.split(packed, np.cumsum(spans.sizes)[:-1])
         law, noise = (part.reshape(len(spans.windows) + 1, -1, *rows) for part in (law, noise))
         return cls(shape.reshape(WEEK, -1, *rows), daily, shift[0], weights.reshape(len(spans.windows), -1, *rows), law, noise)
-
-
-def shift_above_zero(x: np.ndarray) -> np.ndarray:
-    """Return (rows,): what is added to values that were below zero, so that they lie a range of theirs above it; 0 for others."""
-    shift, below = np.zeros(len(x)), (x < 0).any(axis=1)
-    if below.any():
-        low, middle, high = quantiles(x[below], 0.01, 0.5, 0.99)
-        shift[below] = high - low - middle
-    return shift
 
 
 def fit_weights(track: Track, window: int) -> np.ndarray:
@@ -77,17 +276,18 @@ def fit_weights(track: Track, window: int) -> np.ndarray:
 def fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the law of the variance (2, rows) and the noise of each hour in units of it (hours, rows), for a question.
 
-    Variance = a + b / size, fitted to the
-    hours; the hours' own noise is drawn towards it by as much as the hours' difference may be chance. For a metric that is no
-    count, tails are looked at as well.
+    Variance = a + b / size, fitted to the hours; the hours' own noise is drawn towards it by as much as the hours' difference
+    may be chance. For a metric that is no count, tails are looked at as well.
     """
-    spans, rows = track.spans, len(track.x)
-    days, around = min(NOISE_DAYS, track.x.shape[1] // spans.per_day), spans.around_hours(NOISE_REACH)
+    spans, rows, per_day = track.spans, len(track.x), track.spans.per_day
+    days, hours = min(NOISE_DAYS, track.x.shape[1] // per_day), int(spans.hours[-1]) + 1
+    around = (np.arange(hours)[:, None] + np.linspace(-NOISE_REACH, NOISE_REACH, 7)) * per_day / hours  # of each hour's middle
+    around = np.round(around + (per_day / hours - 1) / 2).astype(int) % per_day
     slots, places = np.unique(around, return_inverse=True)
 
     def at(part: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """Return (rows, days, slots) of (rows, buckets)."""
-        return part[:, -days * spans.per_day :].reshape(rows, days, spans.per_day)[:, :, slots]
+        return part[:, -days * per_day :].reshape(rows, days, per_day)[:, :, slots]
 
     ratio, size = track.learned_ratio(question.window), track.windows[question.window].size
     deviation = np.abs((at(ratio, slots) / at(question.level, slots)) ** POWER - 1) / POWER
@@ -100,8 +300,7 @@ def fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[n
     overall = np.where(quiet, all_most, np.fmax(all_most, all_tail))
     noise = np.maximum(np.fmax(local, 0.5 * overall[:, None]), MIN_NOISE)
 
-    known = np.isfinite(noise)
-    middle = around[:, around.shape[1] // 2]
+    known, middle = np.isfinite(noise), around[:, around.shape[1] // 2]
     inverse = 1 / _mean(at(size, middle) * at(question.level, middle), axis=1)
     typical = _mean(np.where(known, inverse, np.nan), axis=1)
     law = _variance_law(np.where(known, noise**2, np.nan), inverse / typical[:, None])

@@ -1,4 +1,4 @@
-"""Seasonal level: is the level of the last quarter of an hour, hour, three hours or twelve hours off?
+"""Seasonal level: is the level of the last hour, three hours or twelve hours off?
 
 Expected = the usual shape of this kind of day x the level before the window. The band = counting noise + the usual restlessness
 at this time of day. Both are fitted to the last five weeks: every Monday for counts, every night for other numbers.
@@ -12,13 +12,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, OUTAGE_COUNT, BandColumns, BaseDetector, Limits
-from alerting.detectors.baselines import usual_gap
-from alerting.detectors.day_shape import WEEK, LocalDays, daily_levels, usual_levels, usual_shape
-from alerting.detectors.seasonal_fit import MIN_NOISE, NOISE_DAYS, POWER, Fit, fit_noise, fit_weights, shift_above_zero
-from alerting.detectors.series_grid import SeriesGrid
-from alerting.detectors.sustained import SUSTAINED
-from alerting.detectors.track import Spans, Track
+from alerting.detectors import seasonal_fit
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, SUSTAINED, BaseDetector, Limits
+from alerting.detectors.seasonal_fit import MIN_NOISE, NOISE_DAYS, POWER, WEEK, Fit, LocalDays, Spans, Track, WindowSums
+from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
 from alerting.detectors.windows import quantiles, window_max
 
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm
@@ -74,8 +71,10 @@ class SeasonalLevel(BaseDetector):
             first = max(0, int(np.searchsorted(nights, recent.since, side="right")) - 1)
             calendar = calendar.held_from(first)
             fitted = nights[calendar.due.any(axis=0)]
-            packed = recent.statistics_at(fitted, repr(self), timedelta(days=self.days + 2), self._fits)
-            track, model = _live(recent, days, calendar, Fit.unpack(packed, spans), first, spans)
+            nightly = Nightly(recent, repr(self), timedelta(days=self.days + 2), fitted)
+            if nightly.absent:
+                nightly.add(self._fits(nightly.grid, nightly.nights))
+            track, model = _live(recent, days, calendar, Fit.unpack(nightly.statistics, spans), first, spans)
             night = np.searchsorted(nights, grid.requested, side="right") - 1 - first
             at = night * spans.per_day + days.at[grid.requested] % spans.per_day
             begin = max(0, int(at.min())) if len(at) else 0  # an hour that comes twice goes back
@@ -87,54 +86,63 @@ class SeasonalLevel(BaseDetector):
     def _calendar(self, grid: SeriesGrid, days: LocalDays, nights: np.ndarray) -> Calendar:
         """Return which nights a fit is made: of counts on Mondays and as soon as there are enough days, of others always."""
         day, enough = days.day[nights], np.where(grid.is_count, self.count_least, self.least)[:, None]
-        there = np.isfinite(days.place(grid.values)).reshape(len(enough), -1, grid.per_day).sum(axis=2)
+        there = np.isfinite(days.place(grid.values)).sum(axis=2)
         total = np.pad(np.cumsum(2 * there >= grid.per_day, axis=1), ((0, 0), (self.days + 1, 0)))
         present, before = (total[:, day + self.days - back] - total[:, day - back] for back in (0, 1))
-        due = (present >= enough) & (np.isin(days.weekday(day), FITTED_ON) | (before < enough) | ~grid.is_count[:, None])
-        caution = np.where(present >= enough, _caution(present), np.nan)
+        due = (present >= enough) & (np.isin(days.weekdays[day], FITTED_ON) | (before < enough) | ~grid.is_count[:, None])
+        caution = np.where(present >= enough, np.maximum(1.0, NOISE_DAYS / np.maximum(present, 1)), np.nan)
         return Calendar(day, due, caution)
 
     def _fits(self, grid: SeriesGrid, nights: np.ndarray) -> np.ndarray:
-        """Return (statistics, series, nights): `Fit`, packed, of the `days` before each night on which it is due."""
+        """Return (statistics, series, nights): `Fit`, packed, of the `days` before each night on which it is due.
+
+        Nights of one weekday are fitted together. What a first fit finds to be off is left out of a second.
+        """
         spans = Spans.of(grid)
-        out = np.full((spans.packed, len(grid.values), len(nights)), np.nan)
+        out = np.full((sum(spans.sizes), len(grid.values), len(nights)), np.nan)
         if not len(nights):
             return out
-        days = LocalDays(grid)
-        calendar, span = self._calendar(grid, days, nights), self.days * spans.per_day
-        values, trials = (_rows_before(days.place(x), span) for x in (grid.values, grid.trials))
-        weekdays = days.weekday(calendar.day)
+        days, length, views = LocalDays(grid), self.days * spans.per_day, []
+        for part in (grid.values, grid.trials):
+            padded = np.pad(days.place(part).reshape(len(part), -1), ((0, 0), (length, 0)), constant_values=np.nan)
+            views.append(np.lib.stride_tricks.sliding_window_view(padded, length, axis=1))
+        calendar = self._calendar(grid, days, nights)
+        weekdays = days.weekdays[calendar.day]
         for weekday in np.unique(weekdays):
+            past = (weekday + np.arange(-self.days, 0)) % WEEK
             series, night = np.nonzero(calendar.due & (weekdays == weekday))
             for first in range(0, len(series), ROWS_AT_ONCE):
                 row, of = series[first : first + ROWS_AT_ONCE], night[first : first + ROWS_AT_ONCE]
-                x, weight = (view[row, calendar.day[of] * spans.per_day] for view in (values, trials))
-                out[:, row, of] = self._fit(x, weight, grid.is_count[row], int(weekday), spans).pack()
+                x, trials = (view[row, calendar.day[of] * spans.per_day] for view in views)
+                is_count = grid.is_count[row]
+                fit, track = self._fit(x, trials, is_count, past, np.zeros(x.shape, bool), spans)
+                packed, model = fit.pack(), _model_of_rows(fit, calendar.caution[row, of], is_count, spans, self.days)
+                off = self._off(track, model, before=1, after=AFTER)
+                if (again := off.any(axis=1)).any():
+                    fit, _ = self._fit(x[again], trials[again], is_count[again], past, off[again], spans)
+                    packed[:, again] = fit.pack()
+                out[:, row, of] = packed
         return out
 
-    def _fit(self, x: np.ndarray, weight: np.ndarray, is_count: np.ndarray, weekday: int, spans: Spans) -> Fit:
-        """Return the fit of rows (rows, buckets) of whole days before a night with that weekday."""
-        per_day, weekdays = spans.per_day, (weekday + np.arange(-self.days, 0)) % WEEK
-        present = (2 * np.isfinite(x.reshape(len(x), self.days, per_day)).sum(axis=2) >= per_day).sum(axis=1)
-        shift = shift_above_zero(x)
-        x, masked = x + shift[:, None], np.zeros(x.shape, bool)
-        for last in (False, True):
-            learned = np.where(masked, np.nan, x)
-            shape = usual_shape(learned.reshape(len(x), self.days, per_day), weekdays, spans.hour)
-            expected = shape[:, weekdays].reshape(x.shape)
-            daily = daily_levels(*(part.reshape(len(x), self.days, per_day) for part in (x, expected)))
-            track = Track(x, expected, weight, masked, np.repeat(usual_levels(daily), per_day, axis=1), spans)
-            weights = [fit_weights(track, window) for window in spans.windows]
-            forecasts = track.forecasts([each[..., None] for each in weights])
-            law, noise = zip(
-                *(fit_noise(track, question, is_count) for question in spans.questions(forecasts, track.usual)), strict=True
-            )
-            fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
-            if not last:
-                masked = self._off(track, _model_of_rows(fit, is_count, present, spans, self.days), before=1, after=AFTER)
-                if not masked.any():
-                    break
-        return fit
+    def _fit(
+        self, x: np.ndarray, trials: np.ndarray, is_count: np.ndarray, weekdays: np.ndarray, masked: np.ndarray, spans: Spans
+    ) -> tuple[Fit, Track]:
+        """Return the fit of rows (rows, buckets) of days with these weekdays, learned from what is not masked, and its track."""
+        by_day, shift, below = (len(x), self.days, spans.per_day), np.zeros(len(x)), (x < 0).any(axis=1)
+        if below.any():  # it is moved so that it lies a range of its own above zero
+            low, middle, high = quantiles(x[below], 0.01, 0.5, 0.99)
+            shift[below] = high - low - middle
+        x = x + shift[:, None]
+        shape = seasonal_fit.usual_shape(np.where(masked, np.nan, x).reshape(by_day), weekdays, spans.hour)
+        expected = shape[:, weekdays]
+        daily = seasonal_fit.daily_levels(x.reshape(by_day), expected)
+        usual = np.repeat(seasonal_fit.usual_levels(daily), spans.per_day, axis=1)
+        track = Track(x, expected.reshape(x.shape), trials, masked, usual, spans)
+        weights = [seasonal_fit.fit_weights(track, window) for window in spans.windows]
+        questions = spans.questions(track.forecasts([each[..., None] for each in weights]), track.usual)
+        law, noise = zip(*(seasonal_fit.fit_noise(track, question, is_count) for question in questions), strict=True)
+        fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
+        return fit, track
 
     def _off(self, track: Track, model: Model, before: int = 0, after: int = 0, first: int = 0) -> np.ndarray:
         """Return (rows, buckets) bool: outside the limits, or so many buckets before or after one that is; from `first` on."""
@@ -152,11 +160,15 @@ class SeasonalLevel(BaseDetector):
         def late(part: np.ndarray) -> np.ndarray:
             return part if part.shape[-1] == 1 else part[..., first:]
 
+        def value_for(window: WindowSums, ratio: np.ndarray) -> np.ndarray:
+            """Return the value of the next bucket with which the window has this ratio to the shape."""
+            return (ratio * late(window.size) - late(window.seen)) / late(track.weight)
+
         spans, usual, shape = track.spans, late(track.usual), track.shape[:, first:]
         floor = np.where(model.is_count, self.count_floor, self.floor)
         low, high, expected = np.full(shape.shape, -np.inf), np.full(shape.shape, np.inf), np.full(shape.shape, np.nan)
         for i, (window, before, held) in enumerate(spans.questions(map(late, track.forecasts(model.weights)), usual)):
-            seen, last = track.windows[window], track.windows[spans.last(window)]
+            seen, last = track.windows[window], track.windows[spans.last[window]]
             constant, per_count = map(late, model.law[i])
             noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(late(seen.size) * before, 1e-300))
             reach = POWER * self.k * late(model.caution) * np.maximum(noise, MIN_NOISE)
@@ -164,7 +176,7 @@ class SeasonalLevel(BaseDetector):
 
             # In units of the value: both the window and its last buckets must be beyond
             sides = [(ratio, before - self.agree * (before - ratio)) for ratio in ratios]
-            (low_all, low_last), (high_all, high_last) = ((seen.value_for(a, first), last.value_for(b, first)) for a, b in sides)
+            (low_all, low_last), (high_all, high_last) = ((value_for(seen, a), value_for(last, b)) for a, b in sides)
             enough = late(seen.enough)
             low = np.fmax(low, np.where(enough, np.minimum(low_all, low_last), np.nan))
             high = np.fmin(high, np.where(enough, np.maximum(high_all, high_last), np.nan))
@@ -183,11 +195,13 @@ class SeasonalLevel(BaseDetector):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest normal ratio of a window to the shape, from the level before it and the usual one.
 
-        The way back to the usual level is off only as far beyond it.
+        `reach` is on the POWER of the ratio: x * sqrt(x) is x ** (1 / POWER), and quicker. The way back to the usual level is off
+        only as far beyond it.
         """
-        lowest = before * np.minimum(_level_at(1 - np.minimum(reach, 1)), 1 - least)
+        low, high = 1 - np.minimum(reach, 1), 1 + self.up * reach
+        lowest = before * np.minimum(low * np.sqrt(low), 1 - least)
         lowest = np.minimum(lowest, usual * (1 - least))
-        highest = before * np.maximum(_level_at(1 + self.up * reach), 1 + self.up * least)
+        highest = before * np.maximum(high * np.sqrt(high), 1 + self.up * least)
         highest = np.maximum(highest, usual * (1 + self.up * least))
         mirrored = usual * usual / before
         lowest = np.where(before > usual * (1 + RETURN), np.minimum(lowest, mirrored), lowest)
@@ -233,28 +247,12 @@ class Model(NamedTuple):
     is_count: np.ndarray
 
 
-def _level_at(powered: np.ndarray) -> np.ndarray:
-    """Return the ratio of which this is the power: x ** (1 / POWER), in a form that is quicker."""
-    return powered * np.sqrt(powered)
-
-
-def _rows_before(x: np.ndarray, span: int) -> np.ndarray:
-    """Return a view (series, positions, span): the `span` values before each position."""
-    padded = np.concatenate([np.full((len(x), span), np.nan), x], axis=1)
-    return np.lib.stride_tricks.sliding_window_view(padded, span, axis=1)
-
-
-def _caution(present: np.ndarray) -> np.ndarray:
-    """Return by how much wider the band is while there are few days with values."""
-    return np.maximum(1.0, NOISE_DAYS / np.maximum(present, 1))
-
-
-def _model_of_rows(fit: Fit, is_count: np.ndarray, present: np.ndarray, spans: Spans, days: int) -> Model:
+def _model_of_rows(fit: Fit, caution: np.ndarray, is_count: np.ndarray, spans: Spans, days: int) -> Model:
     """Return the model of rows whose every bucket has the same fit."""
     noise = [np.tile(part[spans.hours].T, days) for part in fit.noise]
     weights = [part[..., None] for part in fit.weights]
     law = [part[..., None] for part in fit.law]
-    return Model(weights, law, noise, _caution(present)[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
+    return Model(weights, law, noise, caution[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
 
 
 def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first: int, spans: Spans) -> tuple[Track, Model]:
@@ -266,11 +264,11 @@ def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first
         """Return (..., series, nights) of (..., series, fits)."""
         return np.where(unknown, np.nan, part[..., rows, fitted])
 
-    x, weight = (days.place(part).reshape(len(rows), -1, spans.per_day)[:, calendar.day] for part in (grid.values, grid.trials))
-    shape = np.where(unknown[..., None], np.nan, fit.shape[days.weekday(calendar.day), :, rows, fitted])
+    x, weight = (days.place(part)[:, calendar.day] for part in (grid.values, grid.trials))
+    shape = np.where(unknown[..., None], np.nan, fit.shape[days.weekdays[calendar.day], :, rows, fitted])
     shift = held(fit.shift)
     x = x + shift[..., None]
-    usual = _live_usual(daily_levels(x, shape), held(fit.daily), age)
+    usual = _live_usual(seasonal_fit.daily_levels(x, shape), held(fit.daily), age)
 
     def by_bucket(part: np.ndarray) -> np.ndarray:
         """Return (..., series, buckets) of (..., series, nights)."""

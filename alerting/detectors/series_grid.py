@@ -1,4 +1,4 @@
-"""Series on one grid of times, and statistics that are computed once a night.
+"""Series on one grid of times, statistics that are computed once a night, and what is usual at a time of day.
 
 A detector judges the buckets from `since` on; the values before them are their past. Positions count buckets from the start of
 the grid, time spans are seconds.
@@ -14,15 +14,18 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.windows import hold_until_next
+from alerting.detectors.windows import CHUNK_ROWS, hold_until_next, max_around, quantiles, run_lengths
 from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
-NIGHTLY_VERSION = 4  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+NIGHTLY_VERSION = 5  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+GAP_DAYS = 14
+GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
+GAP_WINDOW = 7200  # seconds before and after this time of day
 
+BandColumns = dict[str, np.ndarray | str]  # column -> (series, buckets), or one word for all buckets
 NightlyCache = MutableMapping[bytes, np.ndarray]  # hash of all that went in -> the statistics of one series and night
-
-Nightly = Callable[["SeriesGrid", np.ndarray], np.ndarray]  # grid, positions of midnights -> (statistics, series, midnights)
+AtPositions = Callable[[np.ndarray], np.ndarray]  # ascending positions (k,) -> (..., k, lags)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class SeriesGrid:
     zone: str
     per_day: int  # buckets
     clock_change: int  # buckets by which a change of the clocks may move a lag: two hours
+    is_count: np.ndarray  # bool (series,): numbers of something, or their ratio
     since: int = 0  # position of the first requested bucket
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
-    counts: np.ndarray | None = None  # bool (series,): numbers of something, or their ratio; None: none is
     denominators: np.ndarray | None = field(default=None, repr=False)  # float64 (series, n): of ratios; NaN where unknown
 
     @classmethod
@@ -58,7 +61,10 @@ class SeriesGrid:
         counts: np.ndarray | None = None,
         denominators: np.ndarray | None = None,
     ) -> SeriesGrid:
-        """Return the grid of some series (series, n). Raises ValueError when `index` is not an ascending grid of aware times."""
+        """Return the grid of some series (series, n); `counts`: see `is_count`, None: none is.
+
+        Raises ValueError when `index` is not an ascending grid of aware times.
+        """
         if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
             raise ValueError("a series to judge is indexed by aware times")
         seconds = index.as_unit("s").asi8
@@ -69,21 +75,9 @@ class SeriesGrid:
         offset = middle_offsets(index, zone, step)
         per_day, clock_change = max(1, DAY // step), 2 * HOUR // min(step, HOUR)
         weekday = ((seconds + offset) // DAY + 3) % 7
-        return cls(
-            values,
-            step,
-            offset,
-            weekday,
-            seconds,
-            index,
-            zone,
-            per_day,
-            clock_change,
-            since,
-            cache,
-            counts,
-            denominators,
-        )
+        is_count = np.zeros(len(values), bool) if counts is None else counts
+        clock = (step, offset, weekday, seconds, index, zone, per_day, clock_change)
+        return cls(values, *clock, is_count, since, cache, denominators)
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -126,14 +120,8 @@ class SeriesGrid:
         """Return the grid of some of the series, by their positions (ascending)."""
         if len(which) == len(self.values):
             return self
-        counts = None if self.counts is None else self.counts[which]
         denominators = None if self.denominators is None else self.denominators[which]
-        return replace(self, values=self.values[which], counts=counts, denominators=denominators)
-
-    @property
-    def is_count(self) -> np.ndarray:
-        """Return (series,) bool: counts and ratios of counts."""
-        return np.zeros(len(self.values), bool) if self.counts is None else self.counts
+        return replace(self, values=self.values[which], is_count=self.is_count[which], denominators=denominators)
 
     @property
     def trials(self) -> np.ndarray:
@@ -143,42 +131,10 @@ class SeriesGrid:
         known = np.isfinite(self.denominators).any(axis=1)[:, None]
         return np.where(known, np.nan_to_num(self.denominators), 1.0)
 
-    def nightly(self, name: str, history: timedelta, compute: Nightly) -> np.ndarray:
-        """Return (statistics, series, n - since): statistics that are computed every local midnight and used until the next."""
-        nights = self.starts()
-        return hold_until_next(self.statistics_at(nights, name, history, compute), nights, len(self), self.since)
 
-    def statistics_at(self, nights: np.ndarray, name: str, history: timedelta, compute: Nightly) -> np.ndarray:
-        """Return (statistics, series, nights) of positions at which a local day begins.
-
-        `compute` takes a grid (only the series that are absent from the cache) and the positions of midnights, and returns
-        (statistics, series, midnights), from no more than `history` before each midnight. `name` must identify all
-        other inputs, such as the detector's parameters.
-        """
-        uncached = replace(self, cache=None)
-        if self.cache is None or not len(nights) or not len(self.values):
-            return compute(uncached, nights)
-
-        keys = [[self._key(name, history, row, night) for night in nights] for row in range(len(self.values))]
-        absent = np.array([[key not in self.cache for key in row] for row in keys])
-        series, when = (np.flatnonzero(absent.any(axis=axis)) for axis in (1, 0))
-        if len(series):
-            computed = compute(uncached.select(series), nights[when])
-            for row, i in enumerate(series):
-                self.cache.update({keys[i][j]: computed[:, row, k].copy() for k, j in enumerate(when)})
-        return np.array([[self.cache[key] for key in row] for row in keys]).transpose(2, 0, 1)
-
-    def _key(self, name: str, history: timedelta, row: int, night: int) -> bytes:
-        """Return the hash of a series' values before the night, its instant, the local clock and `name`."""
-        first = max(0, night + int(-history.total_seconds() // self.step))
-        digest = hashlib.sha256(np.ascontiguousarray(self.values[row, first:night]).tobytes())
-        if self.denominators is not None:
-            digest.update(np.ascontiguousarray(self.denominators[row, first:night]).tobytes())
-        clock = self.offset[first : night + 1]
-        changes = [(at, clock[at]) for at in np.flatnonzero(np.diff(clock)).tolist()]
-        parts = [NIGHTLY_VERSION, name, self.step, self.seconds[night], clock[-1], changes, bool(self.is_count[row])]
-        digest.update("|".join(map(str, parts)).encode())
-        return digest.digest()[:16]
+def series_columns(columns: BandColumns, series: int) -> BandColumns:
+    """Return the columns of one series: (buckets,) each, or the word."""
+    return {name: column if isinstance(column, str) else column[series] for name, column in columns.items()}
 
 
 def middle_offsets(index: pd.DatetimeIndex, zone: str, step: int) -> np.ndarray:
@@ -189,3 +145,140 @@ def middle_offsets(index: pd.DatetimeIndex, zone: str, step: int) -> np.ndarray:
     offset = index.tz_convert(zone).tz_localize(None).as_unit("s").asi8 - index.as_unit("s").asi8
     standard = int(standard_offset(zone).total_seconds())
     return standard + np.rint((offset - standard) / step).astype(np.int64) * step + step // 2
+
+
+class Nightly:
+    """Statistics that are computed every local midnight and used until the next.
+
+    Those of `grid` (only the series) and `nights` (positions of midnights) are `absent` from the cache: add them, from no more
+    than `history` before each midnight. `name` must identify all other inputs, such as the detector's parameters.
+    """
+
+    def __init__(self, grid: SeriesGrid, name: str, history: timedelta, nights: np.ndarray | None = None) -> None:
+        """Look up the statistics of the series and of `nights` (None: those that the requested buckets need)."""
+        self.nights = self._nights = grid.starts() if nights is None else nights
+        self.grid, self._whole, self._keys = replace(grid, cache=None), grid, list[list[bytes]]()
+        self.absent = True
+        if grid.cache is not None and len(self.nights) and len(grid.values):
+            self._keys = self._hashes(name, history)
+            absent = np.array([[key not in grid.cache for key in row] for row in self._keys])
+            self._series, self._when = (np.flatnonzero(absent.any(axis=axis)) for axis in (1, 0))
+            self.absent, self.nights = bool(absent.any()), self.nights[self._when]
+            self.grid = self.grid.select(self._series)
+
+    def add(self, computed: np.ndarray) -> None:
+        """Take the statistics (statistics, series, midnights) of `grid` and `nights`."""
+        self._computed = computed
+        if self._whole.cache is not None and self._keys:
+            for row, i in enumerate(self._series):
+                self._whole.cache.update({self._keys[i][j]: computed[:, row, k].copy() for k, j in enumerate(self._when)})
+
+    @property
+    def statistics(self) -> np.ndarray:
+        """The statistics of all series and nights: (statistics, series, nights)."""
+        if self._whole.cache is None or not self._keys:
+            return self._computed
+        return np.array([[self._whole.cache[key] for key in row] for row in self._keys]).transpose(2, 0, 1)
+
+    def held(self) -> np.ndarray:
+        """Return (statistics, series, n - since): those of each requested bucket."""
+        return hold_until_next(self.statistics, self._nights, len(self._whole), self._whole.since)
+
+    def _hashes(self, name: str, history: timedelta) -> list[list[bytes]]:
+        """Return for each series and night the hash of its values before it, its instant, the local clock and `name`."""
+        grid, out = self._whole, [list[bytes]() for _ in self._whole.values]
+        for night in self._nights:
+            first = max(0, night + int(-history.total_seconds() // grid.step))
+            clock = grid.offset[first : night + 1]
+            changes = [(at, clock[at]) for at in np.flatnonzero(np.diff(clock)).tolist()]
+            common = "|".join(map(str, (NIGHTLY_VERSION, name, grid.step, grid.seconds[night], clock[-1], changes)))
+            for row, keys in enumerate(out):
+                digest = hashlib.sha256(np.ascontiguousarray(grid.values[row, first:night]).tobytes())
+                if grid.denominators is not None:
+                    digest.update(np.ascontiguousarray(grid.denominators[row, first:night]).tobytes())
+                digest.update(f"{common}|{bool(grid.is_count[row])}".encode())
+                keys.append(digest.digest()[:16])
+        return out
+
+
+# What is usual at a time of day: the values at the same local time on earlier days.
+
+
+def day_lags(grid: SeriesGrid, days: int, apart: int = 1) -> np.ndarray:
+    """Return (k,) int64: how many buckets ago, rounded, the same time was on each of the last `days` days (or on every
+    `apart`-th of them)."""
+    return (np.arange(apart, days + 1, apart) * DAY + grid.step // 2) // grid.step
+
+
+def at_lags(grid: SeriesGrid, x: np.ndarray, lags: np.ndarray) -> AtPositions:
+    """Return a function: ascending positions (k,) -> (..., k, len(lags)), `x` (..., n) that many buckets earlier.
+
+    Lags follow local time. NaN before the start.
+    """
+    pad = int(lags.max()) + grid.clock_change
+    padded = np.concatenate([np.full((*x.shape[:-1], pad), np.nan), x], axis=-1)
+
+    def by_utc(at: np.ndarray) -> np.ndarray:
+        now = at + pad
+        out = np.empty((*padded.shape[:-1], len(at), len(lags)))
+        contiguous = len(at) > 0 and now[-1] - now[0] == len(at) - 1  # a slice is quicker than a list of positions
+        for j, lag in enumerate(lags):
+            out[..., j] = padded[..., now[0] - lag : now[-1] + 1 - lag] if contiguous else padded[..., now - lag]
+        return out
+
+    if (grid.offset == grid.offset[:1]).all():
+        return by_utc
+    offset = np.r_[np.full(pad, grid.offset[0]), grid.offset]
+
+    def by_local_time(at: np.ndarray) -> np.ndarray:
+        """Move each lag by the difference of the two buckets' UTC offsets."""
+        now = at[:, None] + pad
+        then = now - lags
+        moved = then + (offset[now] - offset[then]) // grid.step
+        return padded[..., np.clip(np.minimum(moved, now - 1), 0, None)]
+
+    return by_local_time
+
+
+def slot_quantile(
+    grid: SeriesGrid, x: np.ndarray, days: int, share: float, at: np.ndarray | None = None, by_kind: bool = False
+) -> np.ndarray:
+    """Return (..., n): quantile `share` of `x` (..., n) at the same local time of the `days` days before.
+
+    Only at the positions `at` (None: those of the requested buckets); NaN elsewhere. `by_kind`: of the days of the same kind,
+    working days or days off, where three of them have a value.
+    """
+    lags, out = day_lags(grid, days), np.full(x.shape, np.nan)
+    rows = at_lags(grid, x, lags)
+    at = grid.requested if at is None else at
+    for first in range(0, len(at), CHUNK_ROWS):
+        part = at[first : first + CHUNK_ROWS]
+        past = rows(part)
+        kin = np.where(same_kind_of_day(grid, lags, part), past, np.nan) if by_kind else past
+        found = quantiles(kin, share, min_values=3 if by_kind else 1)[0]
+        if by_kind and (unknown := np.isnan(found)).any():
+            found[unknown] = quantiles(past[unknown], share)[0]
+        out[..., part] = found
+    return out
+
+
+def usual_gap(grid: SeriesGrid) -> np.ndarray:
+    """Return (series, n - since): the length in buckets of a usual gap around this local time; 0 without earlier days."""
+    missing = np.isnan(grid.values)
+    if not missing.any():
+        return np.zeros((len(missing), len(grid) - grid.since))
+    recent = grid.with_history(timedelta(days=GAP_DAYS, seconds=GAP_WINDOW))
+    lengths = run_lengths(missing)[:, len(grid) - len(recent) :].astype(float)
+    longest = max_around(lengths, grid.within(GAP_WINDOW))
+    usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
+    return np.ceil(np.nan_to_num(usual[:, recent.since :]))
+
+
+def same_kind_of_day(grid: SeriesGrid, lags: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return bool (len(at), len(lags)): whether the lag leads from the position to the same kind of day.
+
+    There are two kinds: working days, and Saturdays with Sundays.
+    """
+    today = np.arange(7)[:, None]
+    then = (today - np.round(lags * grid.step / DAY).astype(int)) % 7
+    return ((today >= 5) == (then >= 5))[grid.weekday[at]]

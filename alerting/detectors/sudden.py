@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BandColumns, BaseDetector, Limits
-from alerting.detectors.baselines import at_lags, day_lags, slot_quantile, usual_gap
-from alerting.detectors.series_grid import HOUR, SeriesGrid
+from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BaseDetector, Limits
+from alerting.detectors.series_grid import HOUR, BandColumns, Nightly, SeriesGrid, at_lags, day_lags, slot_quantile, usual_gap
 from alerting.detectors.windows import hold_until_next, lagged, max_around, quantiles, recent_median, values_before, window_max
 
 SUDDEN = "sudden"
@@ -80,8 +78,10 @@ class Sudden(BaseDetector):
         scaled = replace(grid, values=np.sqrt(np.maximum(grid.values, 0))) if roots else grid
         needed = self._needed_positions(grid)
         changes = [self._changes(scaled, buckets, needed) for buckets in LEVEL_BUCKETS]
-        weekly = partial(self._weekly, changes=changes if grid.since == 0 else None)
-        weeks = np.split(scaled.nightly(f"{self!r} {roots=}", self.history, weekly), len(LEVEL_BUCKETS))
+        nightly = Nightly(scaled, f"{self!r} {roots=}", self.history)
+        if nightly.absent:
+            nightly.add(self._weekly(nightly.grid, nightly.nights, changes if grid.since == 0 else None))
+        weeks = np.split(nightly.held(), len(LEVEL_BUCKETS))
         one, three = (self._expected(scaled, change, week) for change, week in zip(changes, weeks, strict=True))
         limits = self._combined(one, three)
         return np.sign(limits) * (limits * limits) if roots else limits

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from alerting.detectors.bands import BAND, BandColumns, BaseDetector
-from alerting.detectors.baselines import at_lags, day_lags, same_kind_of_day, usual_gap
-from alerting.detectors.series_grid import HOUR, SeriesGrid
+from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
+from alerting.detectors.series_grid import HOUR, BandColumns, Nightly, SeriesGrid, at_lags, day_lags, same_kind_of_day, usual_gap
 from alerting.detectors.windows import hold_until_next, lagged, quantiles, values_before, window_sum
 
-SUSTAINED = "sustained"
 RHYTHM_WEEKS = 3  # weeks in which a weekly rhythm is looked for
 RHYTHM_RATIO = 0.8  # weekly when a week ago is nearer than yesterday by a fifth
 MIN_SUM_SHARE = 0.02  # a window's sum is taken to be at least this share of the expected sum
@@ -68,8 +65,10 @@ class Sustained(BaseDetector):
     def bands(self, grid: SeriesGrid) -> BandColumns:
         first = max(0, grid.since - grid.within(max(window.hours for window in self.windows) * HOUR) - 1)
         sums, since = Sums(grid, first), grid.since - first
-        usual_limits = partial(self._usual_limits, sums=sums if grid.since == 0 else None)
-        limits = iter(grid.nightly(repr(self), self.history, usual_limits))
+        nightly = Nightly(grid, repr(self), self.history)
+        if nightly.absent:
+            nightly.add(self._usual_limits(nightly.grid, nightly.nights, sums if grid.since == 0 else None))
+        limits = iter(nightly.held())
         usual = ((sums.expected[0] + sums.expected[1]) / 2)[:, since:]
         low, high, known = np.full(usual.shape, -np.inf), np.full(usual.shape, np.inf), np.zeros(usual.shape, bool)
         for window in self.windows:

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.bands import BAND, Limits
+from alerting.detectors.bands import BAND, SUSTAINED, Limits
 from alerting.detectors.level import LEVEL
-from alerting.detectors.limits import score_of_limits
 from alerting.detectors.sudden import SUDDEN
-from alerting.detectors.sustained import SUSTAINED
 from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status
@@ -48,7 +46,7 @@ def judge(values: pd.Series, band: pd.DataFrame, metric: Metric, volume: pd.Seri
     - low, expected, high: the band scaled by the metric's width and widened to the policy's smallest change, as it is drawn.
       Limits without an expected value are fixed: they stay as they are.
     - score: distance from expected in half-widths of the band on that side, signed, +-1 at the limit, cut at +-1000; for fixed
-      limits see `limits.score_of_limits`.
+      limits see `_score_of_limits`.
     - rule: what fired for an anomalous bucket ("" for a plain band); "usual gap" for a missing bucket while the gap is no longer
       than usual at this time; "too few" for an unknown bucket with a volume below `policy.min_volume`.
     - news: whether a person should be notified: an anomaly that `is_new`, or a missing bucket after `policy.patience` in a
@@ -154,8 +152,22 @@ def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.nd
     score = np.where((width <= 0) & (residual != 0), np.sign(residual) * MAX_SCORE, score)  # constant past: any change is outside
     score = np.where((residual == 0) & np.isfinite(width), 0.0, score)
     if (is_fixed := np.isnan(expected)).any():
-        score = np.where(is_fixed, score_of_limits(value, low, high), score)
+        score = np.where(is_fixed, _score_of_limits(value, low, high), score)
     return np.clip(score, -MAX_SCORE, MAX_SCORE)
+
+
+def _score_of_limits(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the score (n,) against limits without an expected value: +-1 at a limit, 0 far inside, NaN where either is unknown.
+
+    The unit is the size of the limit or half the width of the band, whichever is smaller: 130 against a limit of 100 has a score
+    of 1.3. One limit of 0 alone gives no unit, and any value beyond it has an infinite score.
+    """
+    half = (high - low) / 2  # infinite for one limit
+    units = [np.where((limit == 0) & np.isfinite(half), half, np.minimum(np.abs(limit), half)) for limit in (low, high)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below, above = 1 + (low - value) / units[0], 1 + (value - high) / units[1]
+    score = np.fmax(above, 0) - np.fmax(below, 0)  # NaN, of a side without a limit, counts as 0
+    return np.where(np.isnan(value) | np.isnan(low) | np.isnan(high), np.nan, score)
 
 
 def _fired_rule(

@@ -84,8 +84,9 @@ def window_sums(x: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
                 done[i] += length
         if 2 * length > max(widths):
             return totals
-        longer = block.copy()  # each block ends at t and is twice as long as the one before
-        longer[..., length:] += block[..., : max(n - length, 0)]
+        longer = np.empty_like(block)  # each block ends at t and is twice as long as the one before
+        longer[..., :length] = block[..., :length]
+        np.add(block[..., length:], block[..., : max(n - length, 0)], out=longer[..., length:])
         block, length = longer, 2 * length
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alerting.detectors.bands import series_columns
-from alerting.detectors.series_grid import NightlyCache
 from alerting.detectors.verdicts import REARM_AFTER, REARM_BY, SUPPORT_FOR, USUAL_GAP, PriorVerdicts
-from alerting.model.incident import Incident, MetricTree
+from alerting.model.incident import MetricTree
 from alerting.model.run import Reading, caught
 from alerting.pipeline.context import DueBuckets, RunContext, band_span, find_changed_buckets
-from alerting.pipeline.judged import JudgedMetrics, JudgedTail
-from alerting.pipeline.related import Banded, bands_of, judge_related, mask_incidents, position_on
+from alerting.pipeline.judged import Banded, JudgedMetrics, JudgedTail, add_bands, judge_related, position_on
 
 BATCH_SERIES = 64  # series judged at once: numpy's overhead is shared, and the arrays stay in the processor's cache
 LABELS_FOR = timedelta(days=100)  # no detector looks back further than that: older labels change nothing
@@ -35,12 +32,18 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     labelled = [incident for incident in ctx.store.incidents(now - LABELS_FOR) if incident.label] if now else []
     items = [item for item in due if item.metric.name in reading.series and len(reading.series[item.metric.name])]
     fired, cache = _fired_detectors(ctx, items), ctx.store.nightly_statistics()
-    stored = set(cache)
-    banded = {
-        one.metric.name: one
-        for batch in _in_time(ctx, _batches(items, reading))
-        for one in _isolated_bands(ctx, batch, reading, labelled, cache, fired)
-    }
+    stored, banded = set(cache), dict[str, Banded]()
+    for batch in _in_time(ctx, _batches(items, reading)):
+        groups = [batch]
+        while groups:  # if it fails, each metric is tried alone, to find those that do
+            group, errors, began = groups.pop(0), dict[str, str](), ctx.timer()
+            with caught(errors if len(group) > 1 else ctx.faults["judged"], group[0].metric.name):
+                parts = [_to_judge(item, reading, fired.get(item.metric.name, ())) for item in group]
+                if parts[0].first < len(parts[0].series):
+                    parts = add_bands(parts, ctx.zone, labelled, cache)
+                seconds = (ctx.timer() - began) / len(group)
+                banded |= {one.metric.name: replace(one, seconds=seconds) for one in parts}
+            groups += [[item] for item in group if errors]
     columns = judge_related(MetricTree(ctx.metrics), list(banded.values()), ctx.faults["judged"])
     items = [item for item in items if item.metric.name in columns]
     for item in items:
@@ -100,38 +103,12 @@ def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[l
         yield batch
 
 
-def _isolated_bands(ctx: RunContext, batch: list[DueBuckets], *given: Any) -> list[Banded]:
-    """Return the bands of a batch (`_batch_bands`). If it fails, each metric is tried alone, to find those that do."""
-    errors: dict[str, str] = {}
-    with caught(errors if len(batch) > 1 else ctx.faults["judged"], batch[0].metric.name):
-        return _batch_bands(ctx, batch, *given)
-    return [one for item in batch if errors for one in _isolated_bands(ctx, [item], *given)]
-
-
-def _batch_bands(
-    ctx: RunContext,
-    batch: Sequence[DueBuckets],
-    reading: Reading,
-    labelled: Sequence[Incident],
-    cache: NightlyCache,
-    fired: Mapping[str, Sequence[tuple[datetime, str]]],
-) -> list[Banded]:
-    """Return the buckets to judge of each metric, with their bands."""
-    began, series = ctx.timer(), [reading.series[item.metric.name] for item in batch]
-    metrics, index = [item.metric for item in batch], series[0].index
-    first = _first_judged(batch[0], index)
-    earlier = max(0, first - SUPPORT_FOR // metrics[0].step)
-    masked = [mask_incidents(metric.name, part, labelled, index[-1]) for metric, part in zip(metrics, series, strict=True)]
-    volumes = [reading.volumes.get(metric.name) for metric in metrics]
-    bands = bands_of(metrics, masked, ctx.zone, volumes, earlier, cache) if first < len(index) else None
-    out = []
-    for number, metric in enumerate(metrics):
-        values = series[number].to_numpy(float)
-        before = _prior_verdicts(values[:first], index, metric.step, fired.get(metric.name, []))
-        columns = series_columns(bands, number) if bands else {}
-        out.append(Banded(metric, series[number], columns, volumes[number], earlier, first, before))
-    seconds = (ctx.timer() - began) / len(batch)
-    return [replace(one, seconds=seconds) for one in out]
+def _to_judge(item: DueBuckets, reading: Reading, fired: Sequence[tuple[datetime, str]]) -> Banded:
+    """Return the buckets to judge of a metric, without a band yet, and an hour before them, which supports related metrics."""
+    metric, series = item.metric, reading.series[item.metric.name]
+    first = _first_judged(item, series.index)
+    before = _prior_verdicts(series.to_numpy(float)[:first], series.index, metric.step, fired)
+    return Banded(metric, series, {}, reading.volumes.get(metric.name), max(0, first - SUPPORT_FOR // metric.step), first, before)
 
 
 def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:

@@ -226,23 +226,23 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> 
         values = metric.value(counts)
         if not isinstance(values, pd.Series) or not values.index.equals(counts.index):
             raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
-        values = values.astype(float).rename(metric.name) + 0.0  # no negative zero
+        floats = values if values.dtype == np.float64 else values.astype(float)
+        numbers, note = floats.to_numpy() + 0.0, ""  # no negative zero
     except Exception as error:  # an analyst's function: whatever it raises concerns its metric only
         raise MetricError(f"its value could not be made: {type(error).__name__}: {error}") from error
 
-    numbers, note = values.to_numpy(), ""
     with np.errstate(invalid="ignore"):
         impossible = (np.abs(numbers) >= MAX_VALUE) | ((numbers < 0) & (metric.form != "number"))
     if impossible.any():
-        ignored = values[impossible]
-        newest = f"{ignored.iloc[-1]:g} at {iso_text(ignored.index[-1].to_pydatetime(), zone)}"
+        at = np.flatnonzero(impossible)
+        newest = f"{numbers[at[-1]]:g} at {iso_text(counts.index[at[-1]].to_pydatetime(), zone)}"
         what = "impossible values (infinite, far too large, or below zero) taken as missing"
-        note = f"{metric.name}: {len(ignored)} {what}, newest {newest}"
-        values = values.mask(impossible)
-    if item.first_look and not values.notna().any():
-        since = day_of(values.index[0].to_pydatetime(), metric.step, zone)
+        note = f"{metric.name}: {len(at)} {what}, newest {newest}"
+        numbers = np.where(impossible, np.nan, numbers)
+    if item.first_look and np.isnan(numbers).all():
+        since = day_of(counts.index[0].to_pydatetime(), metric.step, zone)
         raise MetricError(note or f"no value from {since} on: is the table empty, or are its times elsewhere?")
-    return values, note
+    return pd.Series(numbers, counts.index, name=metric.name), note
 
 
 def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
