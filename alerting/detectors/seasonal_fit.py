@@ -18,7 +18,7 @@ from alerting.detectors.windows import quantiles, window_counts, window_sums
 
 WEEK = 7  # days
 RATIO = (0.02, 50.0)  # a level is taken to lie in this range of the usual one
-WINDOWS = (HOUR, 3 * HOUR, 12 * HOUR)  # seconds; what is shorter is a jump
+WINDOWS = (HOUR / 4, HOUR, 3 * HOUR, 12 * HOUR)  # seconds
 LEVELS = (HOUR / 2, 2 * HOUR, 6 * HOUR, 24 * HOUR)  # seconds: levels from which the level before a window is forecast
 FILLED_WINDOW, FILLED_LEVEL = 0.7, 0.4  # share of the buckets that must have a value
 PRIOR = (0.25, 0.35, 0.25, 0.15)  # weights of LEVELS in a forecast, as far as the past does not say otherwise
@@ -123,7 +123,7 @@ class Spans:
     def of(cls, grid: SeriesGrid) -> Spans:
         hour, *lengths = (min(max(1, grid.within(seconds)), grid.per_day) for seconds in (HOUR, *WINDOWS, *LEVELS))
         windows, levels = tuple(sorted(set(lengths[: len(WINDOWS)]))), tuple(lengths[len(WINDOWS) :])
-        last = {window: max(1, hour // (4 if window <= hour else 2)) for window in windows}
+        last = {window: windows[0] if window <= hour else min(max(1, hour // 2), window) for window in windows}
         hours = np.arange(grid.per_day) * min(24, grid.per_day) // grid.per_day
         return cls(grid.per_day, hour, windows, last, levels, hours)
 
@@ -131,7 +131,7 @@ class Spans:
         """Yield each window with the level before it, and one of hours with the usual level: is it held there?"""
         for window, level in zip(self.windows, before, strict=True):
             yield Question(window, level, held=False)
-        yield Question(self.windows[min(1, len(self.windows) - 1)], usual, held=True)
+        yield Question(self.windows[min(2, len(self.windows) - 1)], usual, held=True)
 
     @property
     def sizes(self) -> tuple[int, ...]:

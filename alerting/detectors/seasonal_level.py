@@ -1,4 +1,4 @@
-"""Seasonal level: is the level of the last hour, three hours or twelve hours off?
+"""Seasonal level: is the level of the last quarter of an hour, hour, three hours or twelve hours off?
 
 Expected = the usual shape of this kind of day x the level before the window. The band = counting noise + the usual restlessness
 at this time of day. Both are fitted to the last five weeks: every Monday for counts, every night for other numbers.
