@@ -1,5 +1,6 @@
 """Fixtures for all tests. Servers are real: the installed ClickHouse, a local Bot API server over HTTP."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,12 @@ SERVERS = ("clickhouse", "http", "botapi", "mail")  # modules with a fixture eac
 pytest_plugins = ["tests.servers", "tests.source_helpers", *(f"tests.servers.{name}" for name in SERVERS)]
 
 ROOT = Path(__file__).resolve().parent.parent
+MAX_WORKERS = 8  # each may start a ClickHouse of its own
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One process more than cores: a test often waits for a server, or for a time limit."""
+    return min(len(os.sched_getaffinity(0)) + 1, MAX_WORKERS)
 
 
 def pytest_configure(config):
@@ -31,6 +38,17 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(items):
     kinds.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Imports make no garbage, and what they have made stays: leave it out of each later search for garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,7 @@ from alerting.model.message import Action, Button, Message, Receipt
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
 from alerting.model.verdict import EventKind, Label, Status, Verdict
+from alerting.reporting.archive import TIME_IN_NAME
 from alerting.reporting.failure import Failure
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
@@ -250,7 +251,8 @@ def copied(world, days, quiet, loud, until=NOW):
     for n in reversed(range(days * 96)):
         at, tells, red = until - n * timedelta(minutes=15), n % (96 // LOUD) == 0, n % 672 == 671
         kind = (tells, red)
-        record = Record(world.settings, at, "alert")
+        name = f"alert-{at.strftime(TIME_IN_NAME)}.ipynb"  # a name that is given is not looked for among all that are there
+        record = Record(world.settings, at, "alert", Path(name))
         if kind not in kinds:
             record.publish(loud if tells else quiet, Failure("down", "") if red else None)
             files = {

