@@ -13,6 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from alerting.model.errors import SourceError, StoreError
 from alerting.model.run import CachedSpan
+from alerting.sources import cache
 from alerting.sources.cache import CachedSource
 from alerting.store.state import StateStore
 from tests.history_helpers import DAY, HOUR, MUTABLE, NOW, QUERY, ROOT, SOME, STEP, WINDOW, World, counts, same
@@ -44,6 +45,16 @@ def test_the_first_fill_is_in_parts_that_grow_and_is_told(world):
     assert max(lengths) > 10 * DAY
     assert sum(lengths, timedelta()) == WINDOW // STEP * STEP
     assert world.span().until <= world.now - MUTABLE
+
+
+@pytest.mark.parametrize("length", [STEP, HOUR, MUTABLE, MUTABLE + STEP])
+def test_a_first_fill_in_short_parts_of_a_slow_source_loses_no_bucket(world, monkeypatch, length):
+    monkeypatch.setattr(cache, "FIRST_PART", length)
+    monkeypatch.setattr(cache, "LONGEST_PART", length)
+    world.run(5 * DAY)
+    for _ in range(3):
+        world.now += STEP
+        assert world.run(5 * DAY)[1] == []
 
 
 @pytest.mark.parametrize("minutes", [30, 61, 200, 355])

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from alerting.charts.overview import band_chart
 from alerting.model.metric import NO_END, Silence
 from alerting.model.verdict import JudgedPoint
 from alerting.reporting import publish
 from alerting.reporting.failure import Failure
-from alerting.reporting.metric_page import ticks
+from alerting.reporting.metric_page import band_chart, ticks
 from alerting.reporting.publish import write_index
 from tests.pages import LAST, NOW, QUARTER, Read, World, dead_links, encoded, message, pages, png, read, shown, table, usual
 

@@ -148,8 +148,9 @@ class CachedSource:
             final = min(self.clock(), newest) - self.mutable
             until = min(last, EPOCH + (final - EPOCH) // query.step * query.step)
             if until > begin:
-                self._cache(key, query, join_counts(waiting), begin, until)
-                begin, waiting = until, [counts]
+                unfinished = join_counts(waiting)
+                self._cache(key, query, unfinished, begin, until)
+                begin, waiting = until, [unfinished[unfinished.index >= until]]
         if begin == start:  # no final bucket
             self._cache(key, query, join_counts(parts), start, start)
         return join_counts(parts)
