@@ -270,8 +270,9 @@ def fit_weights(track: Track, window: int, ratio: np.ndarray) -> np.ndarray:
 def fit_noise(track: Track, question: Question, ratio: np.ndarray, is_count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the law of the variance (2, rows) and the noise of each hour in units of it (hours, rows), for a question.
 
-    `ratio` (rows, buckets): the learned one of the question's window. Variance = a + b / size, fitted to the hours; the hours' own noise is drawn towards it by as much as the hours' difference
-    may be chance. For a metric that is no count, tails are looked at as well.
+    `ratio` (rows, buckets): the learned one of the question's window. Variance = a + b / size, fitted to the hours; the hours'
+    own noise is drawn towards it by as much as the hours' difference may be chance. For a metric that is no count, tails are
+    looked at as well.
     """
     spans, rows, per_day = track.spans, len(track.x), track.spans.per_day
     days, hours = min(NOISE_DAYS, track.x.shape[1] // per_day), int(spans.hours[-1]) + 1

@@ -141,7 +141,9 @@ class SeasonalLevel(BaseDetector):
         learned = {window: track.learned_ratio(window) for window in spans.windows}
         weights = [seasonal_fit.fit_weights(track, window, ratio) for window, ratio in learned.items()]
         questions = spans.questions(track.forecasts([each[..., None] for each in weights]), track.usual)
-        law, noise = zip(*(seasonal_fit.fit_noise(track, each, learned[each.window], is_count) for each in questions), strict=True)
+        law, noise = zip(
+            *(seasonal_fit.fit_noise(track, each, learned[each.window], is_count) for each in questions), strict=True
+        )
         fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
         return fit, track
 
