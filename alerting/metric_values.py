@@ -19,7 +19,11 @@ class Columns:
     columns: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        return _column_or_ratio(counts, self.columns)
+        """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError, which names the absent columns."""
+        if absent := [name for name in self.columns if name not in counts]:
+            raise ValueError(f"no column {', '.join(absent)}: the query gives {column_list(counts.columns)}")
+        part, *rest = (counts[name] for name in self.columns)
+        return part / rest[0].where(rest[0] != 0) if rest else part
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Measured:
     made_of: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        return _column_or_ratio(counts, self.made_of)
+        return Columns(self.made_of)(counts)
 
 
 @dataclass(frozen=True)
@@ -62,19 +66,10 @@ class Labelled:
         return np.where(has_rows, 0.0, np.nan)
 
 
-def _column_or_ratio(counts: pd.DataFrame, names: tuple[str, ...]) -> pd.Series:
-    """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError, which names the absent columns."""
-    if absent := [name for name in names if name not in counts]:
-        raise ValueError(f"no column {', '.join(absent)}: the query gives {column_list(counts.columns)}")
-    part, *rest = (counts[name] for name in names)
-    return part / rest[0].where(rest[0] != 0) if rest else part
-
-
-def column_list(columns: Iterable[object]) -> str:
-    """Return the names of columns as a text, at most MAX_COLUMNS_NAMED, because labels can make thousands of columns."""
+def column_list(columns: Iterable[object], limit: int = MAX_COLUMNS_NAMED) -> str:
+    """Return the names of columns as a text, at most `limit`, because labels can make thousands of columns."""
     names = [str(column) for column in columns]
-    more = f" and {len(names) - MAX_COLUMNS_NAMED:,} more" if len(names) > MAX_COLUMNS_NAMED else ""
-    return ", ".join(names[:MAX_COLUMNS_NAMED]) + more
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
 # The functions for alerting/metrics.py.

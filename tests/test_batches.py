@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from alerting.detectors.auto import AutoDetector
+from alerting.detectors.auto import AutoDetector, Level
 from alerting.detectors.bands import IQR, OneByOne, Sigma
 from alerting.detectors.baselines import Change, SameSlot, Trailing
-from alerting.detectors.level import Level
 from alerting.detectors.series_grid import SeriesGrid, series_columns
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained, Window

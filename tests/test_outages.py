@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alerting.detectors.auto import AutoDetector
+from alerting.detectors.auto import AutoDetector, Level
 from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot, Trailing
-from alerting.detectors.level import Level
 from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.sustained import Sustained

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from alerting.detectors.auto import AutoDetector
-from alerting.detectors.level import Level
+from alerting.detectors.auto import AutoDetector, Level
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.verdicts import is_new, judge
 from alerting.detectors.windows import window_max, window_sum

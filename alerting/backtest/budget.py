@@ -352,9 +352,6 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     weeks, bands = list(past.weeks), {name: curve.band for name, curve in curves.items()}
     chosen = replay_at(past, bands, plan.widths)
 
-    def count(*kinds: EventKind) -> list[int]:
-        return weekly_counts(past, [event for event in chosen.events if event.kind in kinds])
-
     def false(replay: Replay) -> list[int]:
         return weekly_counts(past, false_openings(past, replay))
 
@@ -364,8 +361,9 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
         if others := [other for other in weeks if other != week]:
             tuned = choose_widths(past, curves, plan.budget, others, list(plan.finds))
             frame.loc[week, "false unseen"] = false(replay_at(past, bands, tuned.widths))[week]
-    frame["known told"] = np.subtract(count(EventKind.OPENED), frame["false chosen"])
-    frame["no data told"] = count(EventKind.NO_DATA)
-    frame["messages"] = count(*EventKind)
+    opened, gaps = ([e for e in chosen.events if e.kind is kind] for kind in (EventKind.OPENED, EventKind.NO_DATA))
+    frame["known told"] = np.subtract(weekly_counts(past, opened), frame["false chosen"])
+    frame["no data told"] = weekly_counts(past, gaps)
+    frame["messages"] = weekly_counts(past, chosen.events)
     begins = [(past.start + week * WEEK).astimezone(ZoneInfo(past.zone)) for week in weeks]
     return frame.set_axis(pd.Index([f"{begin:%Y-%m-%d}" for begin in begins], name="week from"))

@@ -8,10 +8,9 @@ Prefix law: the row of a band for bucket t is computed from values before t only
 the same computation over 1, k and n buckets.
 """
 
-from alerting.detectors.auto import AutoDetector, Chosen
+from alerting.detectors.auto import AutoDetector, Chosen, Level
 from alerting.detectors.bands import IQR, MAD, Quantile, Sigma
 from alerting.detectors.baselines import Change, SameSlot, Trailing
-from alerting.detectors.level import Level
 from alerting.detectors.limits import Above, Below, Outside
 from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.sudden import Sudden

@@ -18,6 +18,13 @@ LIMIT = "limit"
 class FixedLimits(BaseDetector):
     """Base of the fixed limits: a band without an expected value. Neither `Metric.width` nor `Policy.min_change` moves it."""
 
+    history = timedelta(0)
+
+    def __post_init__(self) -> None:
+        for name, limit in vars(self).items():
+            if not isfinite(limit):
+                raise ValueError(f"{type(self).__name__}: {name}={limit!r} must be a finite number")
+
     def bands(self, grid: SeriesGrid) -> BandColumns:
         shape = len(grid.values), len(grid) - grid.since
         low, high = self.limits()
@@ -28,20 +35,12 @@ class FixedLimits(BaseDetector):
     def limits(self) -> tuple[float, float]:
         """Return the lowest and the highest normal value, in the metric's units; infinite where there is no limit."""
 
-    @property
-    def history(self) -> timedelta:
-        return timedelta(0)
-
 
 @dataclass(frozen=True)
 class Above(FixedLimits):
     """A value above `limit` is anomalous. Raises ValueError for a limit that is not finite."""
 
     limit: float
-
-    def __post_init__(self) -> None:
-        if not isfinite(self.limit):
-            raise ValueError(f"Above: limit={self.limit!r} must be a finite number")
 
     def limits(self) -> tuple[float, float]:
         return -inf, float(self.limit)
@@ -52,10 +51,6 @@ class Below(FixedLimits):
     """A value below `limit` is anomalous. Raises ValueError for a limit that is not finite."""
 
     limit: float
-
-    def __post_init__(self) -> None:
-        if not isfinite(self.limit):
-            raise ValueError(f"Below: limit={self.limit!r} must be a finite number")
 
     def limits(self) -> tuple[float, float]:
         return float(self.limit), inf

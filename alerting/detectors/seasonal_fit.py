@@ -152,17 +152,17 @@ class Track:
     """Values of rows (rows, buckets) and the shape of the day that they are compared with.
 
     `windows`: those that are judged and their last parts, by their lengths. `levels` (levels, rows, buckets): log levels of the
-    last LEVELS. `masked`: buckets from which nothing is learned. `weight`: the trials of a ratio, 1 for other values.
+    last LEVELS; only a track made by `without` has them. `weight`: the trials of a ratio, 1 for other values.
     """
 
-    def __init__(
-        self, x: np.ndarray, shape: np.ndarray, weight: np.ndarray, masked: np.ndarray, usual: np.ndarray, spans: Spans
-    ) -> None:
-        self.x, self.shape, self.weight, self.masked, self.usual, self.spans = x, shape, weight, masked, usual, spans
+    masked: np.ndarray  # bool: buckets from which nothing is learned
+    levels: np.ndarray
+
+    def __init__(self, x: np.ndarray, shape: np.ndarray, weight: np.ndarray, usual: np.ndarray, spans: Spans) -> None:
+        self.x, self.shape, self.weight, self.usual, self.spans = x, shape, weight, usual, spans
         own_shape = np.where((shape > 0) & (weight > 0), shape * weight, 0.0)
         self._known = np.isfinite(x) & (own_shape > 0)
         self._summands = np.where(self._known, np.stack([x * weight, own_shape]), 0.0)
-        self._ratios: dict[int, np.ndarray] = {}
         self.windows: dict[int, WindowSums] = {}
         lengths, before = sorted({*spans.windows, *spans.last.values()}), np.zeros(self._summands.shape)
         known_before, judged = np.zeros(x.shape, bool), own_shape > 0
@@ -171,21 +171,15 @@ class Track:
             filled = window_counts(known_before, buckets - 1) if buckets > 1 else 0
             enough = (filled + 1 >= FILLED_WINDOW * buckets) & judged
             self.windows[buckets] = WindowSums(seen, size + own_shape, enough)
-        self.levels = self._log_levels()
 
     def without(self, masked: np.ndarray) -> Track:
-        """Return the same track, of which other buckets are masked."""
-        other = copy(self)
-        other.masked, other._ratios = masked, {}
-        other.levels = other._log_levels()
-        return other
+        """Return the same track with the levels of the buckets that are not masked.
 
-    def _log_levels(self) -> np.ndarray:
-        """Return (levels, rows, buckets). An unknown one is taken from the next longer, or else the next shorter; where all are
-        unknown, they are the usual one."""
+        An unknown level is taken from the next longer, or else the next shorter; where all are unknown, they are the usual one.
+        """
         known, summands = self._known, self._summands
-        if self.masked.any():
-            known, summands = known & ~self.masked, np.where(self.masked, 0.0, summands)
+        if masked.any():
+            known, summands = known & ~masked, np.where(masked, 0.0, summands)
         found = np.empty((len(self.spans.levels), *self.x.shape))
         for level, buckets, total in zip(found, self.spans.levels, window_sums(summands, self.spans.levels), strict=True):
             enough = window_counts(known, buckets) >= max(1, FILLED_LEVEL * buckets)
@@ -195,17 +189,17 @@ class Track:
         for i in range(1, len(found)):
             np.copyto(found[i], found[i - 1], where=np.isnan(found[i]))
         np.copyto(found, np.log(self.usual), where=np.isnan(found))
-        return found
+        other = copy(self)
+        other.masked, other.levels = masked, found
+        return other
 
     def learned_ratio(self, window: int) -> np.ndarray:
         """Return the ratio of a window to the shape (rows, buckets) where none of its buckets is masked, NaN elsewhere."""
-        if window not in self._ratios:
-            seen, size, known = self.windows[window]
-            known = known & np.isfinite(self.x)
-            if self.masked.any():
-                known &= window_counts(self.masked, window) == 0
-            self._ratios[window] = np.where(known, (seen + self._summands[0]) / size, np.nan)
-        return self._ratios[window]
+        seen, size, known = self.windows[window]
+        known = known & np.isfinite(self.x)
+        if self.masked.any():
+            known &= window_counts(self.masked, window) == 0
+        return np.where(known, (seen + self._summands[0]) / size, np.nan)
 
     def forecasts(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return for each window (rows, buckets): the level before the window that ends with each bucket.
@@ -253,14 +247,14 @@ class Fit:
         return cls(shape.reshape(WEEK, -1, *rows), daily, shift[0], weights.reshape(len(spans.windows), -1, *rows), law, noise)
 
 
-def fit_weights(track: Track, window: int) -> np.ndarray:
-    """Return (levels, rows): weights with which the log levels before a window forecast that of the window.
+def fit_weights(track: Track, window: int, ratio: np.ndarray) -> np.ndarray:
+    """Return (levels, rows): weights with which the log levels before a window forecast that of the window, the log of `ratio`.
 
     Ridge regression towards PRIOR, on one bucket an hour. Sums run along the buckets of a row, so that its bits do not depend on
     its neighbours.
     """
     hourly = track.spans.hour
-    levels, target = track.levels[:, :, :-window:hourly], np.log(np.clip(track.learned_ratio(window)[:, window::hourly], *RATIO))
+    levels, target = track.levels[:, :, :-window:hourly], np.log(np.clip(ratio[:, window::hourly], *RATIO))
     known = np.isfinite(levels).all(axis=0) & np.isfinite(target)
     a = np.where(known, np.clip(levels, -MAX_FITTED, MAX_FITTED), 0.0)
     b = np.where(known, np.clip(target, -MAX_FITTED, MAX_FITTED), 0.0)
@@ -273,11 +267,12 @@ def fit_weights(track: Track, window: int) -> np.ndarray:
     return (np.array(PRIOR) + change).T
 
 
-def fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_noise(track: Track, question: Question, ratio: np.ndarray, is_count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the law of the variance (2, rows) and the noise of each hour in units of it (hours, rows), for a question.
 
-    Variance = a + b / size, fitted to the hours; the hours' own noise is drawn towards it by as much as the hours' difference
-    may be chance. For a metric that is no count, tails are looked at as well.
+    `ratio` (rows, buckets): the learned one of the question's window. Variance = a + b / size, fitted to the hours; the hours'
+    own noise is drawn towards it by as much as the hours' difference may be chance. For a metric that is no count, tails are
+    looked at as well.
     """
     spans, rows, per_day = track.spans, len(track.x), track.spans.per_day
     days, hours = min(NOISE_DAYS, track.x.shape[1] // per_day), int(spans.hours[-1]) + 1
@@ -289,7 +284,7 @@ def fit_noise(track: Track, question: Question, is_count: np.ndarray) -> tuple[n
         """Return (rows, days, slots) of (rows, buckets)."""
         return part[:, -days * per_day :].reshape(rows, days, per_day)[:, :, slots]
 
-    ratio, size = track.learned_ratio(question.window), track.windows[question.window].size
+    size = track.windows[question.window].size
     deviation = np.abs((at(ratio, slots) / at(question.level, slots)) ** POWER - 1) / POWER
     sample = np.moveaxis(deviation[:, :, places.reshape(around.shape)], 1, 2).reshape(rows, len(around), -1)
     most, tail = quantiles(sample, 0.9, 0.98, min_values=20)

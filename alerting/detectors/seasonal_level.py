@@ -137,10 +137,13 @@ class SeasonalLevel(BaseDetector):
         expected = shape[:, weekdays]
         daily = seasonal_fit.daily_levels(x.reshape(by_day), expected)
         usual = np.repeat(seasonal_fit.usual_levels(daily), spans.per_day, axis=1)
-        track = Track(x, expected.reshape(x.shape), trials, masked, usual, spans)
-        weights = [seasonal_fit.fit_weights(track, window) for window in spans.windows]
+        track = Track(x, expected.reshape(x.shape), trials, usual, spans).without(masked)
+        learned = {window: track.learned_ratio(window) for window in spans.windows}
+        weights = [seasonal_fit.fit_weights(track, window, ratio) for window, ratio in learned.items()]
         questions = spans.questions(track.forecasts([each[..., None] for each in weights]), track.usual)
-        law, noise = zip(*(seasonal_fit.fit_noise(track, question, is_count) for question in questions), strict=True)
+        law, noise = zip(
+            *(seasonal_fit.fit_noise(track, each, learned[each.window], is_count) for each in questions), strict=True
+        )
         fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
         return fit, track
 
@@ -162,25 +165,25 @@ class SeasonalLevel(BaseDetector):
 
         def value_for(window: WindowSums, ratio: np.ndarray) -> np.ndarray:
             """Return the value of the next bucket with which the window has this ratio to the shape."""
-            return (ratio * late(window.size) - late(window.seen)) / late(track.weight)
+            return (ratio * window.size - window.seen) / weight
 
-        spans, usual, shape = track.spans, late(track.usual), track.shape[:, first:]
+        spans, usual, shape, weight = track.spans, late(track.usual), track.shape[:, first:], late(track.weight)
+        forecasts = [late(forecast) for forecast in track.forecasts(model.weights)]
         floor = np.where(model.is_count, self.count_floor, self.floor)
         low, high, expected = np.full(shape.shape, -np.inf), np.full(shape.shape, np.inf), np.full(shape.shape, np.nan)
-        for i, (window, before, held) in enumerate(spans.questions(map(late, track.forecasts(model.weights)), usual)):
-            seen, last = track.windows[window], track.windows[spans.last[window]]
+        for i, (window, before, held) in enumerate(spans.questions(forecasts, usual)):
+            seen, last = (WindowSums(*map(late, track.windows[buckets])) for buckets in (window, spans.last[window]))
             constant, per_count = map(late, model.law[i])
-            noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(late(seen.size) * before, 1e-300))
+            noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(seen.size * before, 1e-300))
             reach = POWER * self.k * late(model.caution) * np.maximum(noise, MIN_NOISE)
             ratios = self._ratios(before, usual, reach, floor * (HELD if held else 1))
 
             # In units of the value: both the window and its last buckets must be beyond
             sides = [(ratio, before - self.agree * (before - ratio)) for ratio in ratios]
             (low_all, low_last), (high_all, high_last) = ((value_for(seen, a), value_for(last, b)) for a, b in sides)
-            enough = late(seen.enough)
-            low = np.fmax(low, np.where(enough, np.minimum(low_all, low_last), np.nan))
-            high = np.fmin(high, np.where(enough, np.maximum(high_all, high_last), np.nan))
-            expected = np.where(np.isnan(expected) & enough, before * shape, expected)
+            low = np.fmax(low, np.where(seen.enough, np.minimum(low_all, low_last), np.nan))
+            high = np.fmin(high, np.where(seen.enough, np.maximum(high_all, high_last), np.nan))
+            expected = np.where(np.isnan(expected) & seen.enough, before * shape, expected)
         bunch = np.maximum(1.0, late(model.law[0])[1])  # units that come together
         low = np.where(model.is_count & (expected >= OUTAGE_COUNT * bunch), np.maximum(low, 0.5), low)
         known = np.isfinite(expected) & (low > -np.inf) & (high < np.inf)
@@ -278,7 +281,7 @@ def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first
         """Return (series, buckets) of (series, nights, per_day)."""
         return part[:, first:].reshape(len(part), -1)
 
-    track = Track(flat(x), flat(shape), flat(weight), np.zeros(flat(x).shape, bool), by_bucket(usual), spans)
+    track = Track(flat(x), flat(shape), flat(weight), by_bucket(usual), spans).without(np.zeros(flat(x).shape, bool))
     weights = [by_bucket(held(part)) for part in fit.weights]
     noise = [flat(np.moveaxis(held(part)[spans.hours], 0, -1)) for part in fit.noise]
     law = [by_bucket(held(part)) for part in fit.law]

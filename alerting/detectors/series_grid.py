@@ -85,7 +85,7 @@ class SeriesGrid:
     @property
     def requested(self) -> np.ndarray:
         """The positions of the requested buckets."""
-        return np.arange(self.since, len(self))
+        return np.arange(self.since, len(self.seconds))
 
     def within(self, seconds: float) -> int:
         """Return the number of buckets in a time span, rounded: 0 for less than half a bucket."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alerting.detectors.auto import LEVEL
 from alerting.detectors.bands import BAND, SUSTAINED, Limits
-from alerting.detectors.level import LEVEL
 from alerting.detectors.sudden import SUDDEN
 from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric

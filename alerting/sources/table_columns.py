@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_integer_dtype, is_numeric_dtype
 
+from alerting.metric_values import column_list
 from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks_like_time, time_of_day, to_numbers, to_times
 
 SAMPLE = 200  # cells of a column that show what it holds
@@ -64,7 +65,7 @@ def parse_columns(text: str, present: Collection[str]) -> TableColumns:
         for name in names:
             if name not in present:
                 close = get_close_matches(name, present, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are {_listed(present)}"
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {column_list(present, MAX_SPELLED)}"
                 raise ValueError(f"ALERTING_COLUMNS names {name!r}, which is no column: {hint}")
         found[kind] = names
     return TableColumns(**found, dates=parts.get("dates", "").strip())
@@ -92,7 +93,8 @@ def find_columns(
         value = tuple(name for name in numeric if name not in clocked or name in kept) or tuple(numeric)
         columns = replace(columns, value=value)
     if not columns.value:
-        raise ValueError(f"no column of numbers among {_listed(frame)}: name them in ALERTING_COLUMNS, as in {FORM}")
+        among = column_list(frame, MAX_SPELLED)
+        raise ValueError(f"no column of numbers among {among}: name them in ALERTING_COLUMNS, as in {FORM}")
     used = {*columns.time, *columns.value, *columns.series}
     return replace(columns, left_out=tuple(name for name in frame if name not in used)), times
 
@@ -121,11 +123,6 @@ def read_times(frame: pd.DataFrame, columns: TableColumns) -> TimeCells:
     return TimeCells(at.astype("datetime64[ns]"), times.zoned, pd.Series(False, frame.index))
 
 
-def _listed(names: Iterable[str]) -> str:
-    first = [*names]
-    return ", ".join(first[:MAX_SPELLED]) + (f" and {len(first) - MAX_SPELLED} more" if len(first) > MAX_SPELLED else "")
-
-
 def _sample(cells: pd.Series) -> pd.Series:
     """Return some cells that are not empty, from the whole column."""
     filled = np.flatnonzero(~is_empty(cells).to_numpy())
@@ -147,7 +144,7 @@ def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     if not found and {"year", "month", "day"} <= lower.keys():
         return tuple(lower[part] for part in PARTS if part in lower)
     if not found:
-        raise ValueError(f"no column of times among {_listed(frame)}: name it in ALERTING_COLUMNS, as in {FORM}")
+        raise ValueError(f"no column of times among {column_list(frame, MAX_SPELLED)}: name it in ALERTING_COLUMNS, as in {FORM}")
     for better in (
         [name for name in found if not is_numeric_dtype(frame[name])],
         [name for name in found if not to_times(_sample(frame[name]), "mdy").dates.all()],  # a date and a time: the time

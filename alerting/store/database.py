@@ -8,7 +8,7 @@ import os
 import sqlite3
 import stat
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,6 @@ from alerting.model.errors import StoreError
 from alerting.store.codec import MIGRATIONS
 
 T = TypeVar("T")
-Batch = tuple[str, Sequence[tuple[Any, ...]]]  # a statement, and the rows to run it for
 _NO_ACCESS = "let this user write the file and its folder, or set ALERTING_DATA to another folder"
 _START_ANEW = "move the file and its backup away, and the next run starts a new one"
 CORRUPTED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -81,28 +80,21 @@ class Database:
         def work(db: sqlite3.Connection) -> None:
             for sql, rows in batches:
                 db.executemany(sql, rows)
-            if backed_up:
-                self._back_up(batches)
 
-        self.run(work, transaction)
+        self.run(work, transaction, backed_up)
 
     def change(self, sql: str, *values: Any) -> tuple[int, int]:
         """Run one statement in a transaction. Return the number of changed rows, and the id of the inserted one (0: none)."""
-
-        def work(db: sqlite3.Connection) -> sqlite3.Cursor:
-            cursor = db.execute(sql, _bindable(values))
-            self._back_up([(sql, [values])])
-            return cursor
-
-        cursor = self.run(work, transaction)
+        cursor = self.run(lambda db: db.execute(sql, _bindable(values)), transaction, backed_up=True)
         return cursor.rowcount, cursor.lastrowid or 0
 
     def run(
         self,
         work: Callable[[sqlite3.Connection], T],
         within: Callable[[sqlite3.Connection], AbstractContextManager[sqlite3.Connection]] = nullcontext,
+        backed_up: bool = False,
     ) -> T:
-        """Return the result of `work`, which may run within one `transaction`.
+        """Return the result of `work`, which may run within one `transaction`. `backed_up`: do the same to the backup, if any.
 
         If the file is corrupted, move it aside and run `work` on a new one.
         """
@@ -123,7 +115,10 @@ class Database:
                         self.close()
                         continue
                     with within(self._connection) as db:
-                        return work(db)
+                        result = work(db)
+                        if backed_up:
+                            self._back_up(work)
+                        return result
                 except (sqlite3.Error, OSError) as error:
                     if damage or primary_code(error) not in CORRUPTED:
                         advice = ADVICE.get(primary_code(error), _START_ANEW)
@@ -206,9 +201,12 @@ class Database:
                 _copy_tables(backup, db)
                 text = f"The state database {self._path} was empty or missing. It was restored from {backup}, as of {there[0]}."
                 self._notes.append(text)
-                batch = ("INSERT OR REPLACE INTO facts VALUES (?, ?)", [(RESTORED, text)])  # for the next run, if this is none
-                db.executemany(*batch)
-                self._back_up([batch])
+
+                def note(file: sqlite3.Connection) -> None:  # for the next run, if this is none
+                    file.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (RESTORED, text))
+
+                note(db)
+                self._back_up(note)
             elif here != there:
                 self._copy.run(partial(_copy_tables, self._path))
         except (StoreError, sqlite3.Error) as error:
@@ -217,11 +215,11 @@ class Database:
                 raise  # it may hold what the file has lost, and can be read when the disk has space or the lock is free
             self._delete_backup()
 
-    def _back_up(self, batches: Sequence[Batch]) -> None:
+    def _back_up(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
         if self._copy:
             try:
-                self._copy.write(*batches)
+                self._copy.run(work, transaction)
             except StoreError:
                 self._delete_backup()
 
