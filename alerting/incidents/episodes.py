@@ -151,7 +151,7 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
         return False
     before, now = notified.residual, verdict.residual
     grown = now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
-    return grown and (verdict.is_new or notified.size < policy.critical_size <= verdict.size)
+    return grown and (verdict.is_new or notified.size < policy.critical <= verdict.size)
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:

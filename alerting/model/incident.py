@@ -322,7 +322,7 @@ def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: 
     """
     off = [(metric, v) for metric, v in members if v.status in (Status.ANOMALOUS, Status.MISSING)]
     judged = [(metric, v) for metric, v in off if v.status is Status.ANOMALOUS]
-    if any(not v.size < metric.policy.critical_size for metric, v in judged):  # an unknown size may be anything
+    if any(not v.size < metric.policy.critical for metric, v in judged):  # an unknown size may be anything
         return True
     claim = cause.claim if cause else None
     if cause and claim and claim.answer == "carried" and claim.effect != "mix":
