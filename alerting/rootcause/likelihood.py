@@ -48,12 +48,6 @@ def _quasi_likelihood(value: np.ndarray, mean: np.ndarray, noise: Noise) -> np.n
     return value / phi * np.log(mean / (phi + wobble * mean)) - np.log(phi + wobble * mean) / wobble
 
 
-def expected_rates(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return the (n,) expected rate of each leaf, of an expected `part` of an expected `whole`, shrunk to the overall rate."""
-    overall = part.sum() / whole.sum() if whole.sum() else 0.0
-    return np.clip((part + PRIOR_UNITS * overall) / (whole + PRIOR_UNITS), 0.0, 1.0)
-
-
 def ratio_curves(part: np.ndarray, whole: np.ndarray, rate: np.ndarray, correlation: float = UNIT_CORRELATION) -> np.ndarray:
     """Return (n, len(GRID)) log-likelihoods of `part` of `whole` units, if the odds are those of `rate` times the factor.
 
