@@ -11,8 +11,18 @@ import pandas as pd
 
 from alerting.model.incident import Segment
 from alerting.model.metric import spell_segment
-from alerting.rootcause.likelihood import PRIOR_UNITS, count_curves, estimate_noise, ratio_curves
-from alerting.rootcause.search import Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
+from alerting.rootcause.search import (
+    PRIOR_UNITS,
+    Condition,
+    ConditionSet,
+    Leaves,
+    SearchOptions,
+    SearchSpace,
+    count_curves,
+    estimate_noise,
+    make_leaves,
+    ratio_curves,
+)
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
