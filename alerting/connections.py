@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
-from alerting.event_calendar import check_calendar, load_calendar, read_rota
+from alerting.event_calendar import check_calendar, public_holidays, read_calendar, read_rota
 from alerting.model.clock import parse_length
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days
@@ -51,10 +51,12 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     source, metrics = open_source(settings, now, store)
     notifier, notifier_note = open_notifier(settings, dry_run)
     names = [metric.name for metric in metrics]
-    calendar, calendar_notes = load_calendar(settings.calendar, settings.zone, names, settings.holidays, now)
+    events, calendar_notes = read_calendar(settings.calendar, settings.zone, names)
+    holidays, holiday_notes = public_holidays(settings.holidays, settings.zone, now)
     shifts, rota_notes = read_rota(settings.oncall, settings.zone)
     source_note = "No source is configured: this is the embedded sample app. Set ALERTING_SOURCE to your ClickHouse."
-    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note, *calendar_notes, *rota_notes]
+    notes = [source_note if settings.source == "embedded" else "", notifier_note, retired_note]
+    notes += [*calendar_notes, *holiday_notes, *rota_notes]
     chat = _context(settings, metrics, with_history_cache(source, settings, store, dry_run), store, notifier)
     return replace(
         chat,
@@ -66,7 +68,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
         judge_limit=JUDGE_SHARE * settings.cell_timeout,
         started=now,
         notes=tuple(filter(None, notes)),
-        calendar=calendar,
+        calendar=tuple(sorted([*events, *holidays], key=lambda event: event.start)),
         shifts=shifts,
         escalate_after=parse_length(settings.escalate) if settings.escalate else None,
         daily=settings.daily,

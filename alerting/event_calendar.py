@@ -19,15 +19,6 @@ ROTA_COLUMNS = ["from", "until", "mention"]
 T = TypeVar("T", CalendarEvent, Shift)
 
 
-def load_calendar(
-    path: Path, zone: str, metrics: Collection[str], countries: str, around: datetime
-) -> tuple[tuple[CalendarEvent, ...], list[str]]:
-    """Return calendar events (the file's and public holidays, oldest first), and a note for each error in file or countries."""
-    events, notes = read_calendar(path, zone, metrics)
-    holidays, holiday_notes = public_holidays(countries, zone, around)
-    return tuple(sorted([*events, *holidays], key=lambda event: event.start)), [*notes, *holiday_notes]
-
-
 def check_calendar(path: Path, countries: str, optional: bool) -> None:
     """Raise SettingsError when the file cannot be read, or a country is not known. `optional`: there need not be a file.
 

@@ -51,10 +51,6 @@ class Labelled:
         with np.errstate(divide="ignore", invalid="ignore"):
             return pd.Series(np.where(rest[0] != 0, part / rest[0], np.nan) if rest else part, counts.index)
 
-    def is_absent(self, counts: pd.DataFrame) -> bool:
-        """Return whether no row of the counts has these labels."""
-        return self.made_of[-1] not in counts
-
     def _column(self, counts: pd.DataFrame, name: str, has_rows: np.ndarray) -> np.ndarray:
         """Return a column; 0 where a bucket has rows but none with these labels, NaN where it has no rows."""
         if name in counts:

@@ -243,6 +243,6 @@ def test_impossible_policies_are_refused():
         Policy(recover=3, recover_window=2)
     with pytest.raises(ValueError, match=r"critical=0 must be above 0"):
         Policy(critical=0)
-    assert [Policy(critical=c).critical_size for c in (0.3, 2.0)] == [0.3, Policy.critical]  # 2.0: a score of earlier versions
+    assert [Policy(critical=c).critical for c in (0.3, 2.0)] == [0.3, Policy.critical]  # 2.0: a score of earlier versions
     with pytest.raises(ValueError, match="direction='sideways'"):
         Policy(direction="sideways")

@@ -20,7 +20,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.advance import StateChange
-from alerting.pipeline.notices import escalations, is_escalation_due
+from alerting.pipeline.compose import escalations, is_escalation_due
 from alerting.store.state import StateStore
 from tests.ledger import rows
 from tests.servers import says

@@ -5,6 +5,6 @@
 
 from alerting.charts.alert import alert_chart
 from alerting.charts.overview import band_chart, overview_chart
-from alerting.charts.style import to_png
+from alerting.charts.series import to_png
 
 __all__ = ["alert_chart", "band_chart", "overview_chart", "to_png"]

@@ -14,9 +14,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values, shade
-from alerting.charts.style import (
+from alerting.charts.series import (
     ANOMALY,
+    HOUR,
     INK,
     PHONE,
     RC_PARAMS,
@@ -25,8 +25,15 @@ from alerting.charts.style import (
     VALUE,
     AxisStyle,
     PngFigure,
+    SeriesPlot,
+    TimeAxis,
+    draw_line,
+    draw_series,
+    draw_times,
+    draw_values,
     drawable_text,
     fit_text,
+    shade,
     text_width,
 )
 from alerting.messages.format import (

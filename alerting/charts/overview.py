@@ -13,8 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alerting.charts.alert import draw_axes, state_text, title_text, verdict_at
-from alerting.charts.series import HOUR, SeriesPlot, TimeAxis, draw_line, draw_series, draw_times, draw_values
-from alerting.charts.style import ANOMALY, INK, RC_PARAMS, SMALL, WIDE, PngFigure
+from alerting.charts.series import (
+    ANOMALY,
+    HOUR,
+    INK,
+    RC_PARAMS,
+    SMALL,
+    WIDE,
+    PngFigure,
+    SeriesPlot,
+    TimeAxis,
+    draw_line,
+    draw_series,
+    draw_times,
+    draw_values,
+)
 from alerting.messages.format import ClockFormat
 from alerting.model.metric import Metric
 from alerting.model.run import caught

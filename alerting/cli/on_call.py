@@ -28,7 +28,7 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
-from alerting.reporting.archive import disk_sizes, format_size, last_runs
+from alerting.reporting.archive import day_entries, day_folders, disk_sizes, format_size
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
@@ -45,10 +45,10 @@ def status() -> int:
     """Show last runs, incidents, outbox, silences, next run. Exits with 1 if the last run failed or the next is overdue."""
     settings, now = load_settings(), datetime.now(UTC)
     store = open_store(settings)
-    runs = last_runs(settings, RUNS_IN_STATUS)
+    runs = [run for day in day_folders(settings.reports)[:3] for run in day_entries(day) if not run.rehearsal]
     click.echo(f"all times: {settings.zone}")
-    for name, ok, summary in runs:
-        click.echo(f"{'ok    ' if ok else 'FAILED'} {name}: {summary}")
+    for run in runs[:RUNS_IN_STATUS]:
+        click.echo(f"{'ok    ' if run.ok else 'FAILED'} {run.name}.ipynb: {run.summary}")
 
     catalogue = load_catalogue(settings, store)
     steps = {metric.name: metric.step for metric in catalogue}
@@ -73,7 +73,7 @@ def status() -> int:
     newest_run = max((run.at for run in store.runs(now - timedelta(days=1)) if run.ok), default=None)
     watched = {name: bucket for name, bucket in judged.items() if name in steps}
     overdue = _print_next_due(watched, steps, settings, now, newest_run)
-    return 0 if runs and runs[0][1] and not overdue else 1
+    return 0 if runs and runs[0].ok and not overdue else 1
 
 
 def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> str:

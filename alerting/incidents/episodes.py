@@ -151,7 +151,7 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
         return False
     before, now = notified.residual, verdict.residual
     grown = now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
-    return grown and (verdict.is_new or notified.size < policy.critical_size <= verdict.size)
+    return grown and (verdict.is_new or notified.size < policy.critical <= verdict.size)
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
@@ -193,8 +193,3 @@ def open_events(newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]) 
     """Return, for each judged metric whose episode is open, an event at its newest bucket that says so."""
     kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
     return [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
-
-
-def is_worth_message(event: Event) -> bool:
-    """Return whether an event of `open_events` says more than that an incident is not over yet."""
-    return event.kind is EventKind.NO_DATA or event.verdict.status is Status.ANOMALOUS

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open, is_worth_message
+from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open
 from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
@@ -212,7 +212,9 @@ class IncidentGrouping:
         if new:
             return self._combined(opening, after)
         if not before.open:
-            again = after.reopened <= MAX_REOPEN_MESSAGES and any(map(is_worth_message, opening))
+            # The others only say that it is not over yet
+            worth_message = any(e.kind is EventKind.NO_DATA or e.verdict.status is Status.ANOMALOUS for e in opening)
+            again = worth_message and after.reopened <= MAX_REOPEN_MESSAGES
             return replace(self._combined(opening, after), again=True) if again else None
         leader = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
         worse = [

@@ -212,7 +212,7 @@ class ClockFormat:
 
         The first day is left out when `near` is on it. Of whole days Thu 20 Nov, or Thu 20 Nov–Fri 21 Nov.
         """
-        if self._date(start) and self._date(end) and end > start:
+        if self.day_start is not None and end > start and not any((t - EPOCH - self.day_start) % DAY for t in (start, end)):
             days = dict.fromkeys(self.at(day) for day in (start, end - DAY))
             return "–".join(days)
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
@@ -228,7 +228,8 @@ class ClockFormat:
         A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2. The start of a bucket that
         is a day is its date, Thu 20 Nov.
         """
-        if day := self._date(instant):
+        if self.day_start is not None and not (instant - EPOCH - self.day_start) % DAY:
+            day = day_of(instant, DAY, self.zone)
             year = "" if day.year == self.now.astimezone(ZoneInfo(self.zone)).year else f"{SPACE}{day.year}"
             return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
         zone, offset = ZoneInfo(self.zone), ""
@@ -239,12 +240,6 @@ class ClockFormat:
             offset = f"{SPACE}UTC{'+' if minutes >= 0 else MINUS}{abs(minutes) // 60}{rest}"
         is_same_day = near is not None and near.astimezone(zone).date() == local.date()
         return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{offset}"
-
-    def _date(self, instant: datetime) -> date | None:
-        """Return the local date of a bucket that is a day; None for any other instant."""
-        if self.day_start is None or (instant - EPOCH - self.day_start) % DAY:
-            return None
-        return day_of(instant, DAY, self.zone)
 
     def day(self, day: date) -> str:
         """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""

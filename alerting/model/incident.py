@@ -303,7 +303,12 @@ class MetricTree:
     def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
         """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
         `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
-        names = leads({name: size_of(it) for name, it in verdicts.items() if self.totals.get(name) not in verdicts})
+        off = {name: it for name, it in verdicts.items() if self.totals.get(name) not in verdicts}
+        # No data is as bad as half of them gone, as they may still come; an unknown size as bad as all
+        sizes = {name: it.size if it.status is Status.ANOMALOUS else 0.0 for name, it in off.items()}
+        sizes |= {name: CRITICAL_SIZE for name, it in off.items() if it.status is Status.MISSING}
+        sizes = {name: 1.0 if size != size else size for name, size in sizes.items()}
+        names = [name for name, size in sizes.items() if size >= LEADING_SHARE * max(sizes.values())]
         root = self.totals[root] if self.totals.get(root) in verdicts else root
         return root if root in names else self.first(names)
 
@@ -322,7 +327,7 @@ def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: 
     """
     off = [(metric, v) for metric, v in members if v.status in (Status.ANOMALOUS, Status.MISSING)]
     judged = [(metric, v) for metric, v in off if v.status is Status.ANOMALOUS]
-    if any(not v.size < metric.policy.critical_size for metric, v in judged):  # an unknown size may be anything
+    if any(not v.size < metric.policy.critical for metric, v in judged):  # an unknown size may be anything
         return True
     claim = cause.claim if cause else None
     if cause and claim and claim.answer == "carried" and claim.effect != "mix":
@@ -331,17 +336,6 @@ def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: 
         if is_gone and any(v.change * cause.share <= SEGMENT_PART for v in explained):
             return True
     return _count_apart(roots.get(m.name, ()) for m, v in off if v.status is Status.MISSING or v.size >= ROOT_SIZE) > 1
-
-
-def leads(sizes: Mapping[str, float]) -> list[str]:
-    """Return the metrics that a message may lead with: those that are about as far off as the worst. `sizes`: metric -> size."""
-    known = {name: 1.0 if size != size else size for name, size in sizes.items()}
-    return [name for name, size in known.items() if size >= LEADING_SHARE * max(known.values())]
-
-
-def size_of(verdict: Verdict) -> float:
-    """Return the size of a verdict, 0 where the value is normal; no data is as bad as half of them gone: they may still come."""
-    return {Status.MISSING: CRITICAL_SIZE, Status.ANOMALOUS: verdict.size}.get(verdict.status, 0.0)
 
 
 def _count_apart(groups: Iterable[Collection[str]]) -> int:

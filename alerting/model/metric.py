@@ -59,11 +59,8 @@ class Policy:
             raise ValueError("Policy: min_change, min_units, min_volume and worsen cannot be negative")
         if not self.critical > 0:
             raise ValueError(f"Policy: critical={self.critical:g} must be above 0: the share that is gone, such as 0.5")
-
-    @property
-    def critical_size(self) -> float:
-        """Return the `Verdict.size` that is critical. From 1 on, `critical` is a score of earlier versions: then the default."""
-        return self.critical if self.critical < 1 else Policy.critical
+        if self.critical >= 1:  # a score of earlier versions
+            object.__setattr__(self, "critical", Policy.critical)
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -119,9 +119,9 @@ class Verdict:
 
         Compared is the change from what was expected, or from what is usual: the band of a sudden change follows the values.
         """
-        changes = [self.value / normal - 1 for normal in (self.expected, self.usual) if normal > 0]
-        least = MOVED_WITH * other.size
-        return any(it * other.change > 0 and abs(it) >= NORMAL_CHANGE and size_of_change(it) >= least for it in changes)
+        against = [replace(self, expected=normal) for normal in (self.expected, self.usual) if normal > 0]
+        moved = [it for it in against if it.change * other.change > 0 and abs(it.change) >= NORMAL_CHANGE]
+        return any(it.size >= MOVED_WITH * other.size for it in moved)
 
     @property
     def size(self) -> float:
@@ -133,7 +133,10 @@ class Verdict:
         base = self.reference
         if base == 0:
             base = self.high if self.value > 0 else self.low
-        return size_of_change((self.value - base) / abs(base) if base else self.value * float("inf"))
+        change = (self.value - base) / abs(base) if base else self.value * float("inf")
+        if not change > 0:
+            return change if change != change else min(1.0, -change)
+        return 1 - 2 / (change + 2)
 
     @property
     def loss(self) -> float:
@@ -189,10 +192,3 @@ class Episode:
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
     back_since: datetime | None = None  # first bucket with a value after it, while none could be judged yet
-
-
-def size_of_change(change: float) -> float:
-    """Return the size of a relative change (see `Verdict.size`)."""
-    if not change > 0:
-        return change if change != change else min(1.0, -change)
-    return 1 - 2 / (change + 2)

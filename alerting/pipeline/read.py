@@ -205,7 +205,7 @@ def _read_scan(ctx: RunContext, scan: _Scan, future: Future[tuple[pd.DataFrame, 
 def _judged_values(ctx: RunContext, item: DueBuckets, counts: pd.DataFrame) -> pd.Series | None:
     """Return the values that were judged of a metric whose series, or whose labels, have gone from the source; else None."""
     metric = item.metric
-    has_labels = not isinstance(metric.value, Labelled) or not metric.value.is_absent(counts)
+    has_labels = not isinstance(metric.value, Labelled) or metric.value.made_of[-1] in counts
     if item.first_look or (has_labels and metric.query not in ctx.source.gone()):
         return None
     judged = {verdict.bucket: verdict.value for verdict in ctx.store.judged(metric.name, counts.index[0])}

@@ -93,12 +93,6 @@ def _started(listed: Any, name: str) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def last_runs(settings: Settings, count: int) -> list[tuple[str, bool | None, str]]:
-    """Return the newest runs. Of each: file name, True if it succeeded (None: unknown), its result in one line."""
-    runs = [run for day in day_folders(settings.reports)[:3] for run in day_entries(day) if not run.rehearsal]
-    return [(f"{run.name}.ipynb", run.ok, run.summary) for run in runs[:count]]
-
-
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file atomically: other processes see the old content or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)

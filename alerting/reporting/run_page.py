@@ -15,7 +15,7 @@ from alerting.model.run import Outcome
 from alerting.reporting.failure import TAG
 from alerting.reporting.page import PageContext, render
 from alerting.reporting.sanitize import png_data, sanitize, strip_ansi
-from alerting.reporting.words import heading_words, outcome_words, text_words, translated
+from alerting.reporting.words import SECTIONS, outcome_words, text_words, translated
 
 SUMMARY_TAG = "summary"  # tag of the code cells whose sections come first, in the order of the notebook
 
@@ -120,7 +120,8 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
             else:
                 banner = sign
         elif cell.get("cell_type") == "markdown":
-            words = heading_words(tags, rendered.page.language)
+            in_russian = (SECTIONS[tag] for tag in tags if tag in SECTIONS)
+            words = next(in_russian, None) if rendered.page.language == "ru" else None  # else the notebook's own
             sections += [Section(words[0], list(filter(None, words[1:])))] if words else _parse_markdown(source)
         else:
             rendered.heading = sections[-1].heading

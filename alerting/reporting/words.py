@@ -6,7 +6,7 @@ A test compares the {fields} of both languages. The notebook itself is written, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape, unescape
 
 from markupsafe import Markup
@@ -261,11 +261,6 @@ _DATE = rf"\b({'|'.join(_DAYS)}) (?=\d{{4}}-\d\d-\d\d)"
 _MESSAGE = re.compile(r'(<div class="message">.*?</div>)', re.DOTALL)  # its text is in the language already, but for this:
 _EDIT = ("<i>edits the opening message:</i>", "<i>изменяет первое сообщение:</i>")
 _TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
-
-
-def heading_words(tags: Sequence[str], language: str) -> tuple[str, str] | None:
-    """Return the heading and the words of a cell with such a tag; None where the notebook's own are to be shown."""
-    return next((SECTIONS[tag] for tag in tags if tag in SECTIONS), None) if language == "ru" else None
 
 
 def outcome_words(said: str, language: str) -> str:

@@ -12,8 +12,7 @@ from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Verdict
 from alerting.rootcause.explain import Candidate, Conclusion, Explanation, explain, new_and_gone_values
-from alerting.rootcause.likelihood import NORMAL_MEDIAN, UNIT_CORRELATION
-from alerting.rootcause.search import SearchOptions
+from alerting.rootcause.search import NORMAL_MEDIAN, UNIT_CORRELATION, SearchOptions
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"

@@ -11,8 +11,18 @@ import pandas as pd
 
 from alerting.model.incident import Segment
 from alerting.model.metric import spell_segment
-from alerting.rootcause.likelihood import count_curves, estimate_noise, expected_rates, ratio_curves
-from alerting.rootcause.search import Condition, ConditionSet, Leaves, SearchOptions, SearchSpace, make_leaves
+from alerting.rootcause.search import (
+    PRIOR_UNITS,
+    Condition,
+    ConditionSet,
+    Leaves,
+    SearchOptions,
+    SearchSpace,
+    count_curves,
+    estimate_noise,
+    make_leaves,
+    ratio_curves,
+)
 
 COUNT, RATIO = "count", "ratio"
 RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
@@ -125,7 +135,9 @@ def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, optio
 def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
     """Return how the rates changed, given the whole that there is now."""
     there = leaves.numbers["whole"] > 0
-    rate = expected_rates(leaves.numbers["expected_part"], leaves.numbers["expected_whole"])[there]
+    hits, units = leaves.numbers["expected_part"], leaves.numbers["expected_whole"]
+    overall = hits.sum() / units.sum() if units.sum() else 0.0
+    rate = np.clip((hits + PRIOR_UNITS * overall) / (units + PRIOR_UNITS), 0.0, 1.0)[there]  # shrunk to the overall rate
     leaves = replace(leaves, codes=leaves.codes[there], numbers={name: x[there] for name, x in leaves.numbers.items()})
     part, whole = leaves.numbers["part"], leaves.numbers["whole"]
     due = whole * rate
