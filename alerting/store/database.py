@@ -275,16 +275,13 @@ def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
     """Return whether pages are missing at the end of the file, and not only because they are still in the -wal."""
     if str(path) == ":memory:":
         return False
-
-    def short() -> bool:
+    frames = moved = 0
+    for is_moved in (False, True):
+        if is_moved:
+            _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-        return bool(os.stat(path).st_size < pages * size)
-
-    if not short():
-        return False
-    _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if not short():
-        return False
+        if os.stat(path).st_size >= pages * size:
+            return False
     return frames == moved or db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"  # another process uses the -wal
 
 
