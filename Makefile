@@ -65,7 +65,7 @@ notebooks: $(VENV)-lab/.ready ## execute the study notebooks into reports/studie
 	@$(LAB) alerting notebooks $(ARGS)
 
 test: $(VENV)-test/.ready ## run the tests: ARGS="-k episodes", "-m fast", "-n 0"; with REQUIRE_SERVICES=1 a test fails instead of being skipped
-	@$(TEST) pytest -n auto --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(TEST) pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)-test/.ready ## kill runs at every step, break chat, database and disk; count lost and repeated alerts: ARGS="--runs 300"
 	@$(TEST) tests.faults $(ARGS)

@@ -15,12 +15,6 @@ SERVERS = ("clickhouse", "http", "botapi", "mail")  # modules with a fixture eac
 pytest_plugins = ["tests.servers", "tests.source_helpers", *(f"tests.servers.{name}" for name in SERVERS)]
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_WORKERS = 8  # each may start a ClickHouse of its own
-
-
-def pytest_xdist_auto_num_workers(config):
-    """One process more than cores: a test often waits for a server, or for a time limit."""
-    return min(len(os.sched_getaffinity(0)) + 1, MAX_WORKERS)
 
 
 def pytest_configure(config):

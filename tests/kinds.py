@@ -22,7 +22,7 @@ LONG = {  # modules that need too much processor time to be fast
     "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_messages_true", "test_simulate",
     "test_store_stateful",
 }  # fmt: skip
-LONGEST = {  # started first, so that all processes end at about the same time
+LONGEST = {  # started first, so that two processes end at about the same time
     "test_backtest", "test_browser", "test_clickhouse", "test_cluster", "test_destinations", "test_detectors", "test_docs",
     "test_embedded", "test_end_to_end", "test_environment", "test_faults", "test_isolation", "test_lifecycle", "test_new_metric",
     "test_runner", "test_schedulers", "test_simulate", "test_sources", "test_store_stateful", "test_studies",
