@@ -66,8 +66,10 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
     from alerting.pipeline.deliver import send_waiting
 
     notifier, store = open_notifier(settings)[0], open_store(settings)
-    incidents = [incident for incident in store.all_incidents(since - MIN_INTERVAL, at) if not incident.corrected]
-    store.commit(Commit(messages=[run_recovered(at, since, len(incidents), _reader(settings, at, run))]), at)
+    told = store.incidents_of_messages((EventKind.OPENED, EventKind.NO_DATA), since)  # its first bucket may be an earlier one
+    recent = [incident for incident in store.all_incidents(since - MIN_INTERVAL, at) if not incident.corrected]
+    found = sum(incident.opened >= since or incident.id in told for incident in recent)
+    store.commit(Commit(messages=[run_recovered(at, since, found, _reader(settings, at, run))]), at)
     for mark in settings.data.glob(f"{MARK}*"):
         with suppress(OSError):
             mark.unlink()

@@ -7,12 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from alerting.failure_notice import notify_recovery
+from alerting.model.message import Message, Receipt
+from alerting.model.protocols import Commit
+from alerting.model.verdict import EventKind
+from alerting.settings import load_settings
+from alerting.store.state import StateStore
 from tests.servers import says
+from tests.stored import incident
 
 ROOT = Path(__file__).resolve().parent.parent
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -82,6 +91,21 @@ def test_each_failure_is_told_once_and_then_that_checks_work_again(check, bot):
     assert again.startswith("✅ Checks work again since ")
     assert "They had failed since " in again
     assert ", nothing was missed" in again
+
+
+@pytest.mark.parametrize(("told", "said"), [(-1, "nothing was missed"), (1, "1\xa0incident found since")])
+def test_an_incident_is_found_since_the_failure_only_if_it_was_told_after_it(bot, tmp_path, told, said):
+    failed = datetime(2026, 11, 20, 12, 36, tzinfo=UTC)
+    made, again = failed + told * STEP, failed + 2 * STEP
+    one = replace(incident("i", made - timedelta(minutes=35)), last_notified=made)  # its first bucket lies before either way
+    opening = Message(one.key, EventKind.OPENED, "views", one.opened, "views", incident=one.id)
+    values = {"DATA": str(tmp_path), "TELEGRAM_TOKEN": bot.token, "TELEGRAM_CHAT": bot.chat, "TELEGRAM_URL": bot.url}
+    settings = load_settings({f"ALERTING_{name}": text for name, text in values.items()}, ROOT / "no-such-file")
+    with closing(StateStore(settings.state_file)) as store:
+        store.commit(Commit(incidents=[one], messages=[opening]), made)
+        store.record(Receipt(opening.key, "sent", "", "5"), made)
+    notify_recovery(settings, again, failed, "")
+    assert said in texts(bot)[-1]
 
 
 def test_a_run_is_green_only_when_the_chat_knows_that_checks_work_again(check, bot, web):

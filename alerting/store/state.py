@@ -67,6 +67,11 @@ class StateReader:
         sql = "SELECT body FROM incidents WHERE opened >= ? AND opened < ? ORDER BY opened, id"
         return self._file.read(from_json(Incident), sql, iso(since), iso(until) or LATER)
 
+    def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
+        """Return the ids of the incidents that have a message of these kinds, written since then."""
+        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND edits = '' AND kind = ?"
+        return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
+
     def silences(self, at: datetime) -> list[Silence]:
         """Return the silences that are not over at `at`, future ones included, ordered by their start."""
         sql = f"SELECT {_SILENCE} FROM silences WHERE until > ? ORDER BY start, id"
@@ -302,11 +307,6 @@ class ReadOnlyState(StateReader):
             if found := self._file.read(from_row(ThreadMessage), sql, prefix, prefix):
                 return [addressed_to(message, DEFAULT_DESTINATION) for message in found]
         return []
-
-    def incidents_of_messages(self, kinds: Iterable[EventKind], since: datetime) -> list[str]:
-        """Return the ids of the incidents that have a message of these kinds, written since then."""
-        sql = "SELECT DISTINCT incident FROM messages WHERE created >= ? AND incident <> '' AND edits = '' AND kind = ?"
-        return sorted({id for kind in kinds for id in self._file.read(str, sql, iso(since), kind.value)})
 
     def failure_notices(self, started: datetime) -> list[datetime]:
         """Return the times of the notices of failed runs since the last good run before the one `started`, until that one began,
