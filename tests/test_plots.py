@@ -303,6 +303,16 @@ def test_overview_draws_every_metric_that_was_seen():
     assert smallest * 100 / 72 / 2 >= 9, "pixels on a 360-pixel screen"
 
 
+@pytest.mark.parametrize("minutes", [0, 15, 30, 60, 90])
+def test_the_times_of_the_overview_are_not_cut_by_its_edge(minutes):
+    midnight = pd.Timestamp("2026-11-30", tz=MOSCOW).tz_convert("UTC")
+    figure = charts.overview_chart({"likes": judged(end=midnight + pd.Timedelta(minutes=minutes))}, [metric()], MOSCOW)
+    charts.to_png(figure)
+    boxes = [label.get_window_extent() for label in figure.axes[-1].get_xticklabels()]
+    assert "Mon 30" in [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
 def test_overview_of_nothing_is_empty():
     assert charts.overview_chart({}, [metric()], MOSCOW).axes == []
 

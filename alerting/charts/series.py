@@ -215,6 +215,12 @@ def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
     ticks, midnights = times.ticks(style.times), times.every(24)
     axes.set_xticks(times.hours(ticks), [times.label(at, style.dates) for at in ticks])
     axes.tick_params(axis="x", labelsize=style.font, labelcolor=INK, color=SOFT, length=style.font / 4)
+    (first, last), box = axes.get_xlim(), axes.get_position()
+    points = box.width * axes.figure.get_size_inches()[0] * 72 / (last - first)  # for an hour
+    edge = last + (1 - box.x1) / box.width * (last - first)
+    for label, hour in zip(axes.get_xticklabels(), times.hours(ticks), strict=True):
+        if hour + max(map(text_width, label.get_text().split("\n"))) * style.font / points / 2 > edge:
+            label.set_horizontalalignment("right")  # else the edge of the picture would cut it
     if len(midnights) <= MAX_MIDNIGHTS:
         options: dict[str, Any] = {"color": MIDNIGHT, "linewidth": style.font / 14, "zorder": 1}
         axes.vlines(times.hours(midnights), 0, 1, transform=axes.get_xaxis_transform(), **options)
