@@ -431,6 +431,33 @@ def test_several_processes_at_once_also_on_a_corrupted_file(tmp_path):
     assert len([p for p in tmp_path.iterdir() if ".corrupt-" in p.name and p.name.endswith("Z")]) == 1
 
 
+def test_a_file_that_others_write_to_is_never_taken_for_a_cut_one(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with python(GROWS, path) as first, python(GROWS, path) as second:
+        for child in (first, second):
+            child.stdout.readline()
+        for _ in range(6):
+            with closing(StateStore(path)) as store:
+                assert store.notes == []
+        assert (first.poll(), second.poll()) == (None, None), "both are still at it"
+    assert [p.name for p in tmp_path.iterdir() if ".corrupt-" in p.name] == []
+
+
+GROWS = """
+import sys
+from datetime import UTC, datetime
+from alerting.model.message import Message
+from alerting.model.protocols import Commit
+from alerting.model.verdict import EventKind
+from alerting.store.state import StateStore
+AT, store, i = datetime(2026, 11, 20, tzinfo=UTC), StateStore(sys.argv[1]), 0
+while not store.notes:
+    store.commit(Commit(messages=[Message(f"{sys.argv[0]}{id(store)}{i}", EventKind.OPENED, "views", AT, "", bytes(9_000))]))
+    i += 1
+    print(i, flush=True)
+"""
+
+
 SHARES = """
 import os, sys
 from datetime import UTC, datetime, timedelta

@@ -216,7 +216,7 @@ def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
     axes.set_xticks(times.hours(ticks), [times.label(at, style.dates) for at in ticks])
     axes.tick_params(axis="x", labelsize=style.font, labelcolor=INK, color=SOFT, length=style.font / 4)
     (first, last), box = axes.get_xlim(), axes.get_position()
-    points = box.width * axes.figure.get_size_inches()[0] * 72 / (last - first)  # for an hour
+    points = axes.bbox.width / axes.figure.dpi * 72 / (last - first)  # for an hour
     edge = last + (1 - box.x1) / box.width * (last - first)
     for label, hour in zip(axes.get_xticklabels(), times.hours(ticks), strict=True):
         if hour + max(map(text_width, label.get_text().split("\n"))) * style.font / points / 2 > edge:

@@ -165,8 +165,8 @@ class Database:
             raise
         return db
 
-    def _connect(self, file: Path | str, uri: bool = False) -> sqlite3.Connection:
-        db = sqlite3.connect(file, uri=uri, timeout=self._patience, isolation_level=None, check_same_thread=False)
+    def _connect(self, file: Path | str) -> sqlite3.Connection:
+        db = sqlite3.connect(file, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False)
         self._close_connection = weakref.finalize(self, db.close)
         return db
 
@@ -193,27 +193,34 @@ class Database:
 
     def _open_backup(self, db: sqlite3.Connection, backup: Path) -> None:
         """Open the backup and bring it up to date; or, if the file is empty and the backup is not, restore the file."""
-        here = _fingerprint(db)
+        copy = self._copy = Database(backup, [], self._patience)
         try:
-            self._copy = Database(backup, [], self._patience)
-            there = self._copy.run(_fingerprint)
-            if not any(here) and any(there):
-                _copy_tables(backup, db)
-                text = f"The state database {self._path} was empty or missing. It was restored from {backup}, as of {there[0]}."
-                self._notes.append(text)
-
-                def note(file: sqlite3.Connection) -> None:  # for the next run, if this is none
-                    file.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (RESTORED, text))
-
-                note(db)
-                self._back_up(note)
-            elif here != there:
-                self._copy.run(partial(_copy_tables, self._path))
+            if copy.run(_fingerprint) == _fingerprint(db):
+                return
+            with transaction(db):  # perhaps another process was just writing: now none is
+                here, there = _fingerprint(db), copy.run(_fingerprint)
+                is_lost = not any(here) and any(there)
+                if here != there and not is_lost:
+                    copy.run(partial(_copy_tables, self._path))
+            if is_lost:
+                self._restore(db, backup, there[0])
         except (StoreError, sqlite3.Error) as error:
             cause = error.__cause__ if isinstance(error, StoreError) else error
-            if not any(here) and backup.is_file() and not (cause and primary_code(cause) in CORRUPTED):
+            if not any(_fingerprint(db)) and backup.is_file() and not (cause and primary_code(cause) in CORRUPTED):
                 raise  # it may hold what the file has lost, and can be read when the disk has space or the lock is free
             self._delete_backup()
+
+    def _restore(self, db: sqlite3.Connection, backup: Path, last_run: str) -> None:
+        text = f"The state database {self._path} was empty or missing. It was restored from {backup}, as of {last_run}."
+
+        def note(file: sqlite3.Connection) -> None:  # for the next run, if this is none
+            file.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (RESTORED, text))
+
+        if _copy_tables(backup, db, only_if_empty=True):
+            self._notes.append(text)
+            with transaction(db):
+                note(db)
+                self._back_up(note)
 
     def _back_up(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
@@ -239,7 +246,7 @@ class ReadOnlyDatabase(Database):
         """Do nothing: who only reads leaves no file where there was none."""
 
     def _open(self) -> sqlite3.Connection:
-        return self._connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True)
+        return self._connect(f"{self._path.resolve().as_uri()}?mode=ro")
 
     def _move_aside(self, damage: Exception) -> None:
         raise damage
@@ -272,17 +279,25 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
-    """Return whether pages are missing at the end of the file, and not only because they are still in the -wal."""
+    """Return whether pages are missing at the end of the file, and not only because they are still in the -wal.
+
+    Length and number of pages cannot be read at the same moment: while another process writes, a sound file seems too short.
+    """
     if str(path) == ":memory:":
         return False
-    frames = moved = 0
-    for is_moved in (False, True):
-        if is_moved:
-            _, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-        if os.stat(path).st_size >= pages * size:
-            return False
-    return frames == moved or db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"  # another process uses the -wal
+
+    def read(name: str) -> int:
+        return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    if os.stat(path).st_size >= read("page_count") * read("page_size"):
+        return False
+    version = read("data_version")  # another one if another process has written
+    busy, frames, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if os.stat(path).st_size >= read("page_count") * read("page_size"):
+        return False
+    if not busy and frames == moved and read("data_version") == version:
+        return True
+    return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok")
 
 
 def primary_code(error: BaseException) -> int:
@@ -312,16 +327,22 @@ def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
     return tuple(db.execute(sql).fetchone())
 
 
-def _copy_tables(source: Path, db: sqlite3.Connection) -> None:
-    """Replace the rows of all tables but the history cache by those of the file `source`."""
-    db.execute("ATTACH ? AS source", (str(source),))
+def _copy_tables(source: Path, db: sqlite3.Connection, only_if_empty: bool = False) -> bool:
+    """Replace the rows of all tables but the history cache by those of the file `source`, which is not locked for it.
+
+    Return whether it was done: not if another process was faster and the file must be empty.
+    """
+    db.execute("ATTACH ? AS source", (f"{source.resolve().as_uri()}?mode=ro",))
     try:
         with transaction(db):
+            if only_if_empty and any(_fingerprint(db)):
+                return False
             for table in BACKED_UP:
                 db.execute(f"DELETE FROM main.{table}")
                 db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}")
     finally:
         db.execute("DETACH source")
+    return True
 
 
 def _bindable(row: tuple[Any, ...]) -> tuple[Any, ...]:
