@@ -117,8 +117,8 @@ def test_runs_from_before_there_were_pages_get_one(world):
     assert "What verdict" in page.read_text()
 
 
-SPENT = """
-import json, sys, time
+CALLS = """
+import json, sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -127,11 +127,14 @@ from alerting.settings import load_settings
 home, given = Path(sys.argv[1]), load_settings({}, Path("/dev/null"))
 given = replace(given, data=home / "the data", reports=home / "the reports", zone="UTC", source="kpi.csv")
 before = set(sys.modules)
-begun = time.process_time()
+calls = [0]
+def count(frame, event, argument):
+    calls[0] += event in ("call", "c_call")
+sys.setprofile(count)
 from alerting.reporting.publish import write_index
 write_index(given, now=datetime.fromisoformat(sys.argv[2]))
-spent = time.process_time() - begun
-print(json.dumps([spent, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
+sys.setprofile(None)
+print(json.dumps([calls[0], sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
 """
 
 
@@ -144,10 +147,9 @@ def test_the_index_of_three_thousand_runs_and_two_thousand_series_draws_the_firs
     assert page.read_text().count("<tr data-k=runs") > 2900
     assert page.read_text().count("<tr data-k=metrics") == 2000
     world.run(NOW + timedelta(minutes=15))
-    command = [sys.executable, "-c", SPENT, str(tmp_path), NOW.isoformat()]
-    measured = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(3)]
-    spent, loaded = min(map(json.loads, measured))  # other programs at work only make it longer
-    assert spent < 0.5, "seconds of the processor; about 0.4 s"
+    command = [sys.executable, "-c", CALLS, str(tmp_path), NOW.isoformat()]
+    calls, loaded = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert calls < 2_200_000, "function calls, the same on every machine; about 0.4 s of a processor"
     assert page.read_text().count('class="spark"') == MAX_SPARKLINES
     assert {"pandas", "numpy", "matplotlib", "nbconvert", "requests"}.isdisjoint(loaded)
     assert str(NOW + timedelta(minutes=15))[:16] in page.read_text()
