@@ -251,6 +251,16 @@ def test_a_backup_that_cannot_be_written_costs_nothing(tmp_path):
         assert keys(store) in (["a", "b"], ["b"], [])
 
 
+def test_a_backup_that_is_deleted_while_it_is_open_is_made_again_whole(tmp_path):
+    path = tmp_path / "alerts.sqlite"
+    with closing(StateStore(path)) as store:
+        remember(store, text("a"))
+        shutil.rmtree(tmp_path / "backup")
+        remember(store, text("b"))
+        path.unlink()
+        assert keys(store) == ["a", "b"]
+
+
 @pytest.mark.parametrize("clean", [True, False], ids=["closed", "killed"])
 def test_a_file_cut_anywhere_by_a_power_loss_is_restored_and_forgets_nothing(tmp_path, clean):
     """Cut at every page of its last megabyte, and within some: what was sent is known as sent, and what waits still waits."""

@@ -84,29 +84,28 @@ class CachedSource:
 
         A bucket with nothing but NaN may be left out. Raises SourceError.
         """
-        if start.tzinfo is None or end.tzinfo is None or start >= end:
+        if start.tzinfo is None or end.tzinfo is None:
             return self.source.fetch(query, start, end).astype(float)
-        counts = self._fetch(query, start - query.phase, end - query.phase)
-        return counts.set_axis(counts.index + query.phase) if query.phase else counts
-
-    def _fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the counts as if their buckets began at the epoch, as the history cache has them."""
+        # As if its buckets began at the epoch: so the history cache has them
+        start, end = (round_up(at - query.phase, query.step) for at in (start, end))
+        if start >= end:
+            return self.source.fetch(query, start + query.phase, end + query.phase).astype(float)
         key, parts = self._key(query), list[pd.DataFrame]()
-        start, end = round_up(start, query.step), round_up(end, query.step)
         try:
             span, begin = self.history.cached_span(key), start
             if span and end < span.start:  # an old window, with a gap between it and the cache
-                return self._ask(query, start, end).astype(float)
-            if span and start > span.until:  # the first run after a very long time
+                parts, begin = [self._ask(query, start, end)], end
+            elif span and start > span.until:  # the first run after a very long time
                 self.history.drop(key)
             elif span:
                 parts, begin = self._read_cached(key, query, span, start, end), max(start, span.until)
             if begin < end:
                 parts.append(self._read_forward(key, query, begin, end))
-            return join_counts(parts)
         except StoreError as error:
             self._notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
-            return self._ask(query, start, end).astype(float)
+            parts = [self._ask(query, start, end)]
+        counts = join_counts(parts)
+        return counts.set_axis(counts.index + query.phase) if query.phase else counts
 
     def _ask(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return the counts from the source, as if their buckets began at the epoch."""

@@ -108,6 +108,8 @@ class Database:
                         self._create_file()
                         self._opened = self._identity()  # before it is opened: another process may move the file meanwhile
                         self._connection = self._open()
+                        if self._backup:
+                            self._open_backup(self._connection, self._backup)
                     if self._identity() != self._opened:  # nobody else would read what the old file gets
                         self._notes.append(
                             f"{self._path} was moved or removed while it was open; it was opened again as it is now."
@@ -158,8 +160,6 @@ class Database:
                 damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise damage
             _migrate(db, self._path)
-            if self._backup:
-                self._open_backup(db, self._backup)
         except BaseException:
             self._close_connection()
             raise
@@ -207,6 +207,7 @@ class Database:
         except (StoreError, sqlite3.Error) as error:
             cause = error.__cause__ if isinstance(error, StoreError) else error
             if not any(_fingerprint(db)) and backup.is_file() and not (cause and primary_code(cause) in CORRUPTED):
+                self.close()
                 raise  # it may hold what the file has lost, and can be read when the disk has space or the lock is free
             self._delete_backup()
 
@@ -226,6 +227,8 @@ class Database:
         """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
         if self._copy:
             try:
+                if self._copy._identity() != self._copy._opened:  # it was deleted: a new one needs all that came before
+                    self._copy.run(partial(_copy_tables, self._path))
                 self._copy.run(work, transaction)
             except StoreError:
                 self._delete_backup()

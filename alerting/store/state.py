@@ -96,8 +96,8 @@ class StateStore(StateReader, Outbox, HistoryTables):
         path = Path(path)
         backup = None if str(path) == ":memory:" else path.parent / "backup" / path.name
         self._file = Database(path, self.notes, patience, backup)
-        restored = self._file.read(str, "SELECT value FROM facts WHERE name = ?", RESTORED)
-        self.notes += [text for text in restored if text not in self.notes]  # another program restored it before any run
+        restored = self._file.run(lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (RESTORED,)).fetchall())
+        self.notes += [text for (text,) in restored if text not in self.notes]  # another program restored it before any run
 
     @property
     def is_new(self) -> bool:
