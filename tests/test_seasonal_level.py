@@ -130,6 +130,20 @@ def test_what_related_metrics_say_weakly_at_once_counts():
     assert (together["users"].status.iloc[fall] == "anomalous").all()
 
 
+def test_a_number_has_a_wider_margin_than_a_count_and_what_lasts_is_found_all_the_same():
+    values = app()
+    values.iloc[NOON : NOON + 8] *= 0.6
+    index, x, narrow = values.index, values.to_numpy()[None], SeasonalLevel(margin=1.0)
+    for is_count in (True, False):
+        grid = SeriesGrid.at(index, x, "UTC", len(index) - 7 * DAY, None, np.array([is_count]))
+        wide, own = SeasonalLevel().bands(grid), narrow.bands(grid)
+        margin = 1.0 if is_count else SeasonalLevel().margin
+        for side in ("low", "high"):
+            far, near = (np.asarray(b[side] - b["expected"]) for b in (wide, own))
+            np.testing.assert_allclose(far, margin * near, rtol=1e-9, atol=1e-6)
+    assert (judged(values, "number").status.iloc[NOON : NOON + 4] == "anomalous").any()
+
+
 def test_a_new_app_is_watched_from_its_second_week_on_and_not_flooded():
     values = app(days=21)
     frame = judged(values)

@@ -36,11 +36,12 @@ class SeasonalLevel(BaseDetector):
     measured on a power of the ratio that puts counts as far below as above (Wilson and Hilferty 1931).
 
     A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last week,
-    and when its last buckets agree. A rise must be `up` times as large. What the fit itself finds to be off is left out, and
-    the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below zero is moved above it
-    by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first day on which there is
-    enough past, other numbers every night; the usual level of the last week is new every day. An own method: parameters and
-    what was tried are in docs/research/detection.md.
+    and when its last buckets agree. A rise must be `up` times as large. The newest value of a number that is no count must be
+    `margin` times as far from the expected one: a moment does not matter, what lasts is still found. What the fit itself finds
+    to be off is left out, and the fit repeated; so are buckets of labelled incidents, which are NaN here. A metric that was below
+    zero is moved above it by a constant first. Counts and their ratios are fitted at the beginning of Monday, and of the first
+    day on which there is enough past, other numbers every night; the usual level of the last week is new every day. An own
+    method: parameters and what was tried are in docs/research/detection.md.
     """
 
     single_bucket: ClassVar[bool] = False
@@ -52,6 +53,7 @@ class SeasonalLevel(BaseDetector):
     floor: float = 0.15  # smallest share of the level that is off ...
     count_floor: float = 0.1  # ... and that of counts and ratios of counts, whose noise is known
     up: float = 2.0
+    margin: float = 1.2  # times the band of a number that is no count
     agree: float = 0.7  # share of the deviation that the window's last buckets must have
 
     @property
@@ -79,8 +81,9 @@ class SeasonalLevel(BaseDetector):
             at = night * spans.per_day + days.at[grid.requested] % spans.per_day
             begin = max(0, int(at.min())) if len(at) else 0  # an hour that comes twice goes back
             masked = self._off(track, model, after=AFTER, first=max(0, begin - reach // 2))
-            limits = self._limits(track.without(masked), model, begin)
-            band = np.stack([np.where(night >= 0, side[:, np.maximum(at - begin, 0)], np.nan) for side in limits])
+            low, expected, high = self._limits(track.without(masked), model, begin)
+            low, high = (np.where(model.is_count, side, expected + (side - expected) * self.margin) for side in (low, high))
+            band = np.stack([np.where(night >= 0, side[:, np.maximum(at - begin, 0)], np.nan) for side in (low, expected, high)])
         return {**dict(zip(BAND, band, strict=True)), "low_rule": SUSTAINED, "high_rule": SUSTAINED, "gap": gap}
 
     def _calendar(self, grid: SeriesGrid, days: LocalDays, nights: np.ndarray) -> Calendar:
