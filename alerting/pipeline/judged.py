@@ -246,10 +246,10 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         """Return the frame of the metric with every bucket judged, however long ago it was."""
         if name in self.tails and self.tails[name].first == 0:
             return self[name]
-        metric, series = self.ctx.metric(name), self.reading.series[name]
-        masked = mask_incidents(name, series, self.labelled, series.index[-1]) if len(series) else series
-        volume = self.reading.volumes.get(name)
-        return detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
+        metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
+        known = self.labelled if len(series) else ()
+        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known)
+        return detectors.judge(series, pd.DataFrame(one.band, index=series.index), metric, volume)
 
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:

@@ -97,7 +97,10 @@ def explain(
     if kind == COUNT:
         table = make_leaves(leaves, attributes, ["value", "expected"])
         counts, due = table.numbers["value"], table.numbers["expected"]
-        return _conclude(_count_effect(table, counts, due, options), counts.sum(), due.sum())
+        curves = count_curves(counts, due, estimate_noise(counts, due, table.numbers.get("spread")))
+        space = SearchSpace(table, curves, counts - due, float(due.sum()), options)
+        effect = _Effect("count", space, lambda mask: (counts[mask].sum(), due[mask].sum()), space.share, due)
+        return _conclude(effect, counts.sum(), due.sum())
     if kind != RATIO:
         raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
@@ -125,13 +128,6 @@ class _Effect:
     volume: np.ndarray  # (n,) numbers whose share is the size of a set
 
 
-def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions) -> _Effect:
-    """Return how the counts changed."""
-    curves = count_curves(value, expected, estimate_noise(value, expected, leaves.numbers.get("spread")))
-    space = SearchSpace(leaves, curves, value - expected, float(expected.sum()), options)
-    return _Effect("count", space, lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
-
-
 def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
     """Return how the rates changed, given the whole that there is now."""
     there = leaves.numbers["whole"] > 0
@@ -143,21 +139,25 @@ def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
     due = whole * rate
     curves = ratio_curves(part, whole, rate, options.correlation)
     space = SearchSpace(leaves, curves, part - due, float(due.sum()), options)
-
-    def numbers(mask: np.ndarray) -> tuple[float, float]:
-        return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
-
-    return _Effect("rate", space, numbers, space.share, whole)
+    return _Effect(
+        "rate",
+        space,
+        numbers=lambda mask: (_sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])),
+        share=space.share,
+        volume=whole,
+    )
 
 
 def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effect:
     """Return how the shares of the whole changed. `change`: that of the ratio."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
-    return replace(
-        _count_effect(leaves, whole, usual, options),
-        name="mix",
+    curves = count_curves(whole, usual, estimate_noise(whole, usual))
+    return _Effect(
+        "mix",
+        SearchSpace(leaves, curves, whole - usual, float(usual.sum()), options),
         numbers=lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
         share=lambda mask: _change_by_shares(leaves, mask.astype(int)) / change,
+        volume=usual,
     )
 
 
