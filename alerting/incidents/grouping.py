@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open
 from alerting.model.incident import Event, Incident, Member, MetricTree
@@ -42,11 +41,11 @@ def update_incidents(
     tree = MetricTree(metrics)
     grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
 
-    def end(event: Event) -> datetime:
-        return event.bucket + tree.metrics[event.metric].step
-
-    for _, group in groupby(sorted(events, key=end), key=end):
-        grouping.add(list(group))
+    by_end: dict[datetime, list[Event]] = {}
+    for event in events:
+        by_end.setdefault(event.bucket + tree.metrics[event.metric].step, []).append(event)
+    for end in sorted(by_end):
+        grouping.add(by_end[end])
     for event in still_open:
         grouping.keep_open(event)
     return list(grouping.incidents.values()), grouping.notifications

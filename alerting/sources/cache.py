@@ -17,12 +17,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import iso_text
+from alerting.model.clock import EPOCH, first_bucket, iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
-from alerting.sources.base import EPOCH, round_up
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -87,7 +86,7 @@ class CachedSource:
         if start.tzinfo is None or end.tzinfo is None:
             return self.source.fetch(query, start, end).astype(float)
         # As if its buckets began at the epoch: so the history cache has them
-        start, end = (round_up(at - query.phase, query.step) for at in (start, end))
+        start, end = (first_bucket(at - query.phase, query.step) for at in (start, end))
         window = (start + query.phase, end + query.phase)
         if start >= end:
             return self.source.fetch(query, *window).astype(float)
