@@ -67,16 +67,6 @@ class WrittenValue:
     columns: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()  # such as os, iOS
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names that its columns have among the counts."""
-        return metric_values.with_labels(dict(self.labels), *self.columns) if self.labels else self.columns
-
-    @property
-    def value(self) -> Value:
-        """Return the function that computes it from the counts."""
-        return FUNCTIONS[self.function][0](*self.columns, **dict(self.labels))
-
     def __str__(self) -> str:
         words = [json.dumps(column, ensure_ascii=False) for column in self.columns]
         words += [f"{name}={json.dumps(text, ensure_ascii=False)}" for name, text in self.labels]
@@ -257,7 +247,8 @@ def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
             raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {column_list(present)}")
         return WrittenValue("count", (column,))
     value = _parse_call(expression)
-    absent = [column for column in value.names if column not in present]
+    names = metric_values.with_labels(dict(value.labels), *value.columns) if value.labels else value.columns
+    absent = [column for column in names if column not in present]
     if absent:
         raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {column_list(present)}")
     return value
@@ -296,7 +287,7 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
     if not len(counts):
         raise SettingsError(f"the query gives no rows from {first:%Y-%m-%d} on: is the table empty, or are its times elsewhere?")
     written = parse_value(expression, draft.name, [str(column) for column in counts])
-    value = written.value
+    value = FUNCTIONS[written.function][0](*written.columns, **dict(written.labels))
     counts = counts.reindex(pd.date_range(first, last, freq=draft.step)).astype(float).rename_axis("bucket")
     values = value(counts).replace([np.inf, -np.inf], np.nan)
     if not values.notna().any():

@@ -107,9 +107,9 @@ def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool =
     text = _OPAQUE.sub(lambda found: found[0] if found[1] else " " * len(found[0]), query.sql)
     text = text.rstrip().rstrip(";").rstrip()
     if ";" in text:
-        raise _fault(query, "run", "it must be one statement, and there is a ';' in it")
+        raise _cannot_run(query, "it must be one statement, and there is a ';' in it")
     if not re.match(r"\s*WITH\b", text, re.IGNORECASE):
-        raise _fault(query, "run", "it must begin with WITH ... AS since, ... AS until, ... AS step")
+        raise _cannot_run(query, "it must begin with WITH ... AS since, ... AS until, ... AS step")
 
     for at in (start, end):
         if at.tzinfo is None:
@@ -120,7 +120,7 @@ def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool =
     written = table_name(query.name)
     names = list(re.finditer(rf"(?i:\bFROM)\s+(`?{re.escape(written)}`?)(?![\w.(`])", text))
     if len(names) != 1:
-        raise _fault(query, "run", f"it must read `FROM {written}` exactly once; it does so {len(names)} times")
+        raise _cannot_run(query, f"it must read `FROM {written}` exactly once; it does so {len(names)} times")
     spans.append((names[0].start(1), names[0].end(1), table))
 
     sql = query.sql[: len(text)]
@@ -141,7 +141,7 @@ def _definition(query: Query, text: str, name: str, value: int) -> tuple[int, in
                 selecting = selecting or mark[0].upper() == "SELECT"
                 start = mark.end()
     if start is None or depth or selecting:
-        raise _fault(query, "run", f"its WITH block must define `{name}` exactly once, as in `{value} AS {name}`")
+        raise _cannot_run(query, f"its WITH block must define `{name}` exactly once, as in `{value} AS {name}`")
     old = text[start : found[0].start()]
     spaces_before, spaces_after = old[: len(old) - len(old.lstrip())], old[len(old.rstrip()) :]
     return start, found[0].start(), f"{spaces_before}{value}{spaces_after}"
@@ -157,18 +157,18 @@ def to_counts(rows: pd.DataFrame, query: Query, start: datetime, end: datetime) 
     import pandas as pd
 
     if "bucket" not in rows:
-        raise _fault(query, "used", f"it must give a column `bucket`; it gives {', '.join(map(str, rows)) or 'nothing'}")
+        raise _cannot_use(query, f"it must give a column `bucket`; it gives {', '.join(map(str, rows)) or 'nothing'}")
     buckets = _buckets(rows["bucket"], query)
     values = rows.drop(columns="bucket").set_axis(buckets, axis=0)
     labels = [str(name) for name in values if not pd.api.types.is_numeric_dtype(values[name])]
     numbers = [str(name) for name in values if str(name) not in labels]
     if not numbers or (labels and numbers == ["newest"]):
-        raise _fault(query, "used", f"beside `bucket` it must give numbers; {', '.join(labels) or 'it gives nothing else'}")
+        raise _cannot_use(query, f"beside `bucket` it must give numbers; {', '.join(labels) or 'it gives nothing else'}")
     if labels:
         values = _by_label(values, sorted(labels), numbers, query)
     elif not buckets.is_unique:
         twice = buckets[buckets.duplicated()][0]
-        raise _fault(query, "used", f"it gives bucket {twice:%Y-%m-%d %H:%M}Z twice: GROUP BY bucket, and by columns of text")
+        raise _cannot_use(query, f"it gives bucket {twice:%Y-%m-%d %H:%M}Z twice: GROUP BY bucket, and by columns of text")
     return buckets_within(values.sort_index(), start, end)
 
 
@@ -181,12 +181,12 @@ def _buckets(column: pd.Series, query: Query) -> pd.DatetimeIndex:
     elif pd.api.types.is_integer_dtype(column):
         nanoseconds = column.to_numpy("int64") * 10**9
     else:
-        raise _fault(query, "used", "its column `bucket` must be epoch seconds without NULL, as toUInt32(...) gives them")
+        raise _cannot_use(query, "its column `bucket` must be epoch seconds without NULL, as toUInt32(...) gives them")
     step, phase = (int(length.total_seconds()) * 10**9 for length in (query.step, query.phase))
     inside = (nanoseconds - phase) % step != 0
     if (inside | (nanoseconds < 0)).any():
         wrong = column[inside].iloc[0] if inside.any() else column.min()
-        raise _fault(query, "used", f"`bucket` {wrong} is no start of {query.step}")
+        raise _cannot_use(query, f"`bucket` {wrong} is no start of {query.step}")
     return pd.DatetimeIndex(nanoseconds, tz="UTC", name="bucket")
 
 
@@ -199,12 +199,12 @@ def _by_label(values: pd.DataFrame, labels: list[str], numbers: list[str], query
     codes, groups = pd.factorize(reduce(lambda left, right: left + "," + right, written), sort=True)
     if len(groups) > MAX_LABEL_COMBINATIONS:
         limit = f"{MAX_LABEL_COMBINATIONS:,}"
-        raise _fault(query, "used", f"it gives {len(groups):,} combinations of {', '.join(labels)}; {limit} can be watched")
+        raise _cannot_use(query, f"it gives {len(groups):,} combinations of {', '.join(labels)}; {limit} can be watched")
     places, index = pd.factorize(values.index, sort=True)
     if len(pairs := pd.Series(places * len(groups) + codes)) != pairs.nunique():
         first = np.flatnonzero(pairs.duplicated())[0]
         row = f"{groups[codes[first]]} of bucket {values.index[first]:%Y-%m-%d %H:%M}Z"
-        raise _fault(query, "used", f"it gives {row} twice: GROUP BY bucket, {', '.join(labels)}")
+        raise _cannot_use(query, f"it gives {row} twice: GROUP BY bucket, {', '.join(labels)}")
 
     out = dict[str, np.ndarray]()
     for number in numbers:
@@ -225,5 +225,9 @@ def buckets_within(frame: pd.DataFrame, start: datetime, end: datetime) -> pd.Da
     return frame[(frame.index >= start) & (frame.index < end)]
 
 
-def _fault(query: Query, to_be: str, why: str) -> SourceError:
-    return SourceError(f"the query {query.name}.sql cannot be {to_be}: {why}")
+def _cannot_run(query: Query, why: str) -> SourceError:
+    return SourceError(f"the query {query.name}.sql cannot be run: {why}")
+
+
+def _cannot_use(query: Query, why: str) -> SourceError:
+    return SourceError(f"the query {query.name}.sql cannot be used: {why}")
