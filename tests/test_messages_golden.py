@@ -19,7 +19,7 @@ from jinja2 import meta, nodes
 from alerting import messages
 from alerting.messages import context as contexts
 from alerting.messages import facts
-from alerting.messages.environment import templates
+from alerting.messages.jinja import templates
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.incident import SimilarIncident
 from alerting.model.verdict import EventKind

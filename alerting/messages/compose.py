@@ -300,7 +300,7 @@ def render(template: str, language: str, facts: Mapping[str, Any], footer: str =
     With a footer the text is that of an incident: MAX_LINES lines, in the room that a caption has. Where there are more, the
     last ones before the footer go. Raises UndefinedError for a fact that does not exist.
     """
-    from alerting.messages.environment import templates
+    from alerting.messages.jinja import templates
 
     names = [f"{name}.{language}.j2" if name else "" for name in (template, footer)]
     texts = [templates.get_template(name).render(facts) if name else "" for name in names]
