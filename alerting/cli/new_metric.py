@@ -67,6 +67,11 @@ class WrittenValue:
     columns: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()  # such as os, iOS
 
+    @property
+    def value(self) -> Value:
+        """Return the function that computes it from the counts."""
+        return FUNCTIONS[self.function][0](*self.columns, **dict(self.labels))
+
     def __str__(self) -> str:
         words = [json.dumps(column, ensure_ascii=False) for column in self.columns]
         words += [f"{name}={json.dumps(text, ensure_ascii=False)}" for name, text in self.labels]
@@ -287,7 +292,7 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
     if not len(counts):
         raise SettingsError(f"the query gives no rows from {first:%Y-%m-%d} on: is the table empty, or are its times elsewhere?")
     written = parse_value(expression, draft.name, [str(column) for column in counts])
-    value = FUNCTIONS[written.function][0](*written.columns, **dict(written.labels))
+    value = written.value
     counts = counts.reindex(pd.date_range(first, last, freq=draft.step)).astype(float).rename_axis("bucket")
     values = value(counts).replace([np.inf, -np.inf], np.nan)
     if not values.notna().any():
