@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.catalogue import load_metrics
-from alerting.event_calendar import public_holidays, read_calendar, read_rota
+from alerting.event_calendar import check_calendar, public_holidays, read_calendar, read_rota
 from alerting.model.clock import parse_length
 from alerting.model.errors import SettingsError, SourceError, StoreError
 from alerting.model.metric import Metric, Query, of_local_days, table_name
@@ -24,7 +24,7 @@ from alerting.notifiers.base import RoutingNotifier
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
-from alerting.settings import ROOT, Settings, load_settings, retired
+from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
 
 if TYPE_CHECKING:
@@ -187,6 +187,16 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
     if absent := [name for name in names if name not in known]:
         raise SettingsError(f"ALERTING_METRICS names {', '.join(absent)}: there are {', '.join(known)}")
     return [metric for metric in metrics if not names or metric.name in names]
+
+
+def check_settings(settings: Settings) -> None:
+    """Check the catalogue with its queries, and the calendar, before anything is read from the source.
+
+    The metrics of a table file are checked when it is opened. Raises SettingsError.
+    """
+    if settings.has_catalogue:
+        load_catalogue(settings)
+    check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)
 
 
 def load_queries(folder: Path = SQL) -> dict[str, Query]:

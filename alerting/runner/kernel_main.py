@@ -52,20 +52,13 @@ def _import() -> None:
 
 
 def _check_settings() -> None:
-    """Check the catalogue with its queries, and the calendar, before anything is read from the source.
-
-    An error is left for the runner in the kernel's folder. This costs a good run nothing, because it waits anyway.
-    """
-    from alerting.connections import load_catalogue
-    from alerting.event_calendar import check_calendar
+    """Leave the error for the runner in the kernel's folder, and end. This costs a good run nothing, because it waits anyway."""
+    from alerting.connections import check_settings
     from alerting.model.errors import SettingsError
-    from alerting.settings import DEFAULT_CALENDAR, load_settings
+    from alerting.settings import load_settings
 
     try:
-        settings = load_settings()
-        if settings.has_catalogue:  # the metrics of a table file are checked when it is opened
-            load_catalogue(settings)
-        check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)
+        check_settings(load_settings())
     except SettingsError as error:
         Path(os.environ["TMPDIR"], SETTINGS_ERROR).write_text(str(error), encoding="utf-8", errors="backslashreplace")
         os._exit(2)
