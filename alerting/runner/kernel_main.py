@@ -1,7 +1,7 @@
 """The program of the kernel process: ipykernel, and a thread that imports the modules of the first cells and checks the settings.
 
-The runner imports papermill at the same time, so the imports overlap. The program is started as a file, not as a module, because
-importing `alerting.runner` would load modules that only the runner needs.
+The cells wait for the check. The runner imports papermill at the same time, so the imports overlap. The program is started as a
+file, not as a module, because importing `alerting.runner` would load modules that only the runner needs.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS_ERROR = "settings-error"  # file in TMPDIR, which is the kernel's own folder
@@ -23,15 +23,21 @@ def main() -> None:
     """Start the imports in a thread, then the kernel."""
     sys.path.insert(0, str(ROOT))
     gc.disable()  # imports allocate much memory but no garbage
-    Thread(target=_import, daemon=True).start()
-    from ipykernel import kernelapp
+    checked = Event()
+    Thread(target=_import, args=(checked,), daemon=True).start()
+    from ipykernel.kernelapp import IPKernelApp
 
-    kernelapp.launch_new_instance()
+    app = IPKernelApp.instance()
+    app.initialize()
+    assert app.shell
+    app.shell.events.register("pre_run_cell", lambda _: checked.wait())
+    app.start()
 
 
-def _import() -> None:
+def _import(checked: Event) -> None:
     """Import the modules that the cells need for the configured source. End the process if catalogue or calendar are wrong."""
-    with suppress(Exception):  # the first cell will raise the same error and show it
+    with suppress(Exception), ExitStack() as stack:  # the first cell will raise the same error and show it
+        stack.callback(checked.set)
         from alerting.settings import load_settings
 
         source = load_settings().source
@@ -45,6 +51,7 @@ def _import() -> None:
         for name in ("pipeline", "connections"):
             import_module(f"alerting.{name}")
         _check_settings()
+        checked.set()
         for name in (*["sources.clickhouse"] * http, "charts"):
             import_module(f"alerting.{name}")
     gc.freeze()
