@@ -67,7 +67,8 @@ def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[K
         alerts = [event for event in replay.events if event.metric == metric.name and event.kind in ALERT_KINDS]
         true = [event for event in events if event.concerns(metric.name) and replay.start <= event.start < replay.end]
         not_false, step = [*true, *(span for span in ignore if span.concerns(metric.name))], metric.step.total_seconds()
-        first = {span: span.start - timedelta(seconds=span.start.timestamp() % step) for span in not_false}  # bucket
+        # Span -> the bucket in which it begins
+        first = {span: span.start - timedelta(seconds=span.start.timestamp() % step) for span in not_false}
         delays = []
         for event in true:
             found = next((alert.bucket for alert in alerts if first[event] <= alert.bucket < event.end), None)
