@@ -63,13 +63,8 @@ def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str
 
 def _line_of(name: str) -> str:
     """Return the place of the last Metric(...) with this name, such as alerting/metrics.py:57."""
-    lines = [0]
-    for node in ast.walk(ast.parse(FILE.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
-            names = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
-            if any(isinstance(value, ast.Constant) and value.value == name for value in names):
-                lines.append(node.lineno)
-    return f"{FILE_NAME}:{max(lines)}" if max(lines) else FILE_NAME
+    calls = metric_entries(FILE.read_text(encoding="utf-8")).get(name)
+    return f"{FILE_NAME}:{max(call.lineno for call in calls)}" if calls else FILE_NAME
 
 
 def _faults_of(

@@ -16,7 +16,7 @@ from alerting.catalogue import load_metrics
 from alerting.event_calendar import check_calendar, public_holidays, read_calendar, read_rota
 from alerting.model.clock import parse_length
 from alerting.model.errors import SettingsError, SourceError, StoreError
-from alerting.model.metric import Metric, Query, of_local_days
+from alerting.model.metric import Metric, Query, of_local_days, table_name
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
@@ -216,7 +216,8 @@ def load_queries(folder: Path = SQL) -> dict[str, Query]:
 def source_tables(settings: Settings) -> dict[str, str]:
     """Return the table in the source for each query: name of the query -> name of the table."""
     configured = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
-    return configured | {name: configured.get(query.table, query.table) for name, query in load_queries().items()}
+    tables = {name: table_name(name) for name in load_queries()}
+    return configured | {name: configured.get(table, table) for name, table in tables.items()}
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:

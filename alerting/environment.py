@@ -128,9 +128,8 @@ def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> Non
 
 
 def _make_run(folder: Path, extras: "list[str]") -> None:
-    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # python3.11: python3 may change
-    _call([base, "-m", "venv", str(folder)])
-    _add_to_path(folder, ROOT)
+    base = getattr(sys, "_base_executable", sys.executable)
+    _create(folder, [base, "-m", "venv"], ROOT)
     with tempfile.TemporaryDirectory() as tools:
         _pip(folder, "--no-compile", "--target", tools, "-r", str(ROOT / "requirements-build.txt"))
         Path(tools, "sitecustomize.py").write_text(OLD_NAMES)
@@ -142,9 +141,8 @@ def _make_run(folder: Path, extras: "list[str]") -> None:
 
 
 def _make_layer(folder: Path, run: Path, files: "list[str]") -> None:
-    base = os.path.realpath(str(run / "bin" / "python"))
-    _call([base, "-m", "venv", "--without-pip", str(folder)])
-    _add_to_path(folder, ROOT, _site(run))  # also for pip, which then does not install the run's packages again
+    # The run's packages are on the path also for pip, which then does not install them again
+    _create(folder, [str(run / "bin" / "python"), "-m", "venv", "--without-pip"], ROOT, _site(run))
     for file in files:
         _pip(folder, "--no-compile", "-r", str(ROOT / file))
     _compile(folder, _site(folder))
@@ -154,8 +152,10 @@ def _site(folder: Path) -> Path:
     return folder / "lib" / f"python{VERSION}" / "site-packages"
 
 
-def _add_to_path(folder: Path, *added: Path) -> None:
-    """Add folders to the import path of an environment's Python, as relative paths: they stay valid when the repo moves."""
+def _create(folder: Path, command: "list[str]", *added: Path) -> None:
+    """Create an environment with folders on its import path, as relative paths: they stay valid when the repo moves."""
+    base, *options = command
+    _call([os.path.realpath(base), *options, str(folder)])  # python3.11: python3 may change
     site = _site(folder)
     lines = [os.path.relpath(str(path), str(site)) for path in added]
     (site / "alerting.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")

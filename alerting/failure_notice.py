@@ -32,18 +32,20 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> s
     If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
     from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import failure_id
+    from alerting.messages.compose import failure_id, run_failed
     from alerting.pipeline.deliver import send_waiting
 
     notifier, _ = open_notifier(settings)
+    next_run, reader = settings.next_cron_run(at), _reader(settings, at, run)
     try:
         store = open_store(settings)
         if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL, at, failure_id(reason)):
-            notice = _notice(settings, at, reason, run, _judged_until(settings, store))
+            notice = run_failed(at, reason, _judged_until(settings, store), next_run, reader)
             store.commit(Commit(messages=[notice]), at)
         receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic, settings.quiet_hours)
     except StoreError as error:
-        return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None), at)
+        notice = run_failed(at, f"{reason}; {error}", None, next_run, reader)
+        return _send_without_store(settings, notifier, notice, at)
     return _outcome(settings, receipts) or "told within the hour already"
 
 
@@ -126,12 +128,6 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     judged, finest = store.last_judged(), min(metric.step for metric in metrics)
     ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
     return min(ends, default=None)
-
-
-def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None) -> Message:
-    from alerting.messages.compose import run_failed
-
-    return run_failed(at, reason, judged, settings.next_cron_run(at), _reader(settings, at, run))
 
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:

@@ -95,14 +95,14 @@ def _words(pattern: str, form: str, change: Callable[[str], str] = str) -> Calla
     return read
 
 
-def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A reader of texts for which `check` raises no ValueError."""
+def _checked(check: Callable[[str], object], read: Callable[[str], str] = str) -> Callable[[str], str]:
+    """A reader of texts for which `check` raises no ValueError, by `read`."""
 
-    def read(text: str) -> str:
+    def read_checked(text: str) -> str:
         check(text)
-        return text
+        return read(text)
 
-    return read
+    return read_checked
 
 
 def mail_address(text: str) -> str:
@@ -146,17 +146,15 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+_url_template = _checked(check_template, _url)
+
+
 def _hook_url(text: str) -> str:
     """A URL to post to, unchanged, because its path may be its secret."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise ValueError("a URL such as https://host/path, without user and password")
     return text
-
-
-def _url_template(text: str) -> str:
-    check_template(text)
-    return _url(text)
 
 
 def _source(text: str) -> str:

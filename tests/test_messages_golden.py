@@ -19,7 +19,7 @@ from jinja2 import meta, nodes
 from alerting import messages
 from alerting.messages import context as contexts
 from alerting.messages import facts
-from alerting.messages.compose import environment
+from alerting.messages.jinja import templates
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.incident import SimilarIncident
 from alerting.model.verdict import EventKind
@@ -29,7 +29,7 @@ from tests.texts_of_causes import CAUSES, IOS
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = [*texts.TEXTS, *CAUSES]
-TEMPLATES = sorted(name.removesuffix(".en.j2") for name in environment().list_templates() if name.endswith(".en.j2"))
+TEMPLATES = sorted(name.removesuffix(".en.j2") for name in templates.list_templates() if name.endswith(".en.j2"))
 OF_EVENTS = ("opened", "platform", "worsened", "joined", "reminder", "resolved", "no_data", "data_back", "corrected", "pieces")
 CAUSE = "^(Likely cause|The (drop|rise)|Experiment|Вероятная причина|Упало|Выросло|Группы)"
 RULES = {
@@ -88,8 +88,8 @@ def test_languages_have_the_same_keys_and_fields(language):
 
 
 def parsed(name: str, language: str) -> nodes.Template:
-    source, _, _ = environment().loader.get_source(environment(), f"{name}.{language}.j2")
-    return environment().parse(source)
+    source, _, _ = templates.loader.get_source(templates, f"{name}.{language}.j2")
+    return templates.parse(source)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

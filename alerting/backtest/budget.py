@@ -350,17 +350,14 @@ def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: Budg
     of the next one); notified known incidents and gaps; messages of all kinds.
     """
     weeks, bands = list(past.weeks), {name: curve.band for name, curve in curves.items()}
-    chosen = replay_at(past, bands, plan.widths)
-
-    def false(replay: Replay) -> list[int]:
-        return weekly_counts(past, false_openings(past, replay))
-
-    frame = pd.DataFrame({"false now": false(replay_at(past, bands, {})), "false chosen": false(chosen)}, index=weeks)
-    frame["false unseen"] = np.nan
+    present, chosen = replay_at(past, bands, {}), replay_at(past, bands, plan.widths)
+    now, then = (weekly_counts(past, false_openings(past, replay)) for replay in (present, chosen))
+    frame = pd.DataFrame({"false now": now, "false chosen": then, "false unseen": np.nan}, index=weeks)
     for week in track(weeks):
         if others := [other for other in weeks if other != week]:
             tuned = choose_widths(past, curves, plan.budget, others, list(plan.finds))
-            frame.loc[week, "false unseen"] = false(replay_at(past, bands, tuned.widths))[week]
+            unseen = false_openings(past, replay_at(past, bands, tuned.widths))
+            frame.loc[week, "false unseen"] = weekly_counts(past, unseen)[week]
     opened, gaps = ([e for e in chosen.events if e.kind is kind] for kind in (EventKind.OPENED, EventKind.NO_DATA))
     frame["known told"] = np.subtract(weekly_counts(past, opened), frame["false chosen"])
     frame["no data told"] = weekly_counts(past, gaps)

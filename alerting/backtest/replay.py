@@ -14,7 +14,7 @@ from alerting import detectors
 from alerting.incidents.grouping import update_incidents
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
-from alerting.model.tables import DisplayList, bucket_text, cell_text, html_table, percent_change, text_table
+from alerting.model.tables import DisplayList, DisplayTable, bucket_text, cell_text, html_table, percent_change
 from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import EpisodeTrail, fold_episodes
 from alerting.pipeline.context import buckets_between
@@ -121,7 +121,7 @@ def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start:
 
 
 @dataclass(frozen=True)
-class Replay:
+class Replay(DisplayTable):
     """The verdicts and events of `start` <= bucket < `end` (aware UTC). A notebook cell shows times in `zone`.
 
     `errors`: metric -> why it could not be judged.
@@ -175,13 +175,9 @@ class Replay:
 
     def _repr_html_(self) -> str:
         cost: list[Any] = self.budget().reset_index(names="metric").to_dict("records")
-        return html_table(*self._table()) + html_table(cost, f"{len(self.events):,} messages")
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(text_table(*self._table()))
+        return super()._repr_html_() + html_table(cost, f"{len(self.events):,} messages")
 
     def _table(self) -> tuple[list[Any], str, str]:
-        """Return the incidents' rows, a title and the time zone, as `model.tables` takes them."""
         rows = [{**row, "change": percent_change(float(row["change"]))} for row in self.local_incidents().to_dict("records")]
         start, end = (cell_text(at, self.zone) for at in (self.start, self.end))
         title = f"Replay from {start} to {end} ({self.zone}): {len(rows):,} alerts"

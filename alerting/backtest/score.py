@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from statistics import median
 
 import numpy as np
 import pandas as pd
 
 from alerting.backtest.replay import RECOVERY, WEEK, BacktestData, KnownSpan, Progress, Replay
-from alerting.model.metric import Detector, Metric
+from alerting.model.metric import Detector
 from alerting.model.verdict import EventKind, Status
 
 ALERT_KINDS = (EventKind.OPENED, EventKind.REMINDER, EventKind.NO_DATA)
@@ -66,24 +66,21 @@ def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[K
     for metric in replay.metrics:
         alerts = [event for event in replay.events if event.metric == metric.name and event.kind in ALERT_KINDS]
         true = [event for event in events if event.concerns(metric.name) and replay.start <= event.start < replay.end]
+        not_false, step = [*true, *(span for span in ignore if span.concerns(metric.name))], metric.step.total_seconds()
+        # Span -> the bucket in which it begins
+        first = {span: span.start - timedelta(seconds=span.start.timestamp() % step) for span in not_false}
         delays = []
         for event in true:
-            first = _first_bucket(event, metric)
-            found = next((alert.bucket for alert in alerts if first <= alert.bucket < event.end), None)
+            found = next((alert.bucket for alert in alerts if first[event] <= alert.bucket < event.end), None)
             if found is not None:
-                delays.append(found - first)
+                delays.append(found - first[event])
 
-        not_false = [*true, *(span for span in ignore if span.concerns(metric.name))]
-        excused = [(_first_bucket(span, metric), span.end + RECOVERY) for span in not_false]
+        excused = [(first[span], span.end + RECOVERY) for span in not_false]
         with_value = [alert.bucket for alert in alerts if alert.verdict.status is not Status.MISSING]
         false = sum(not any(start <= bucket < end for start, end in excused) for bucket in with_value)
         judged = sum(v.metric == metric.name and v.status is not Status.MISSING for v in replay.verdicts)
         total += Score(len(true), len(delays), false, judged * metric.step / WEEK, tuple(delays))
     return total
-
-
-def _first_bucket(span: KnownSpan, metric: Metric) -> datetime:
-    return span.start - timedelta(seconds=span.start.timestamp() % metric.step.total_seconds())
 
 
 # Detectors side by side on the same past.

@@ -250,10 +250,7 @@ class Bar:
     change: float
     label: str
     explains: bool
-
-    @property
-    def weight(self) -> str:
-        return "bold" if self.explains else "normal"
+    weight: str  # of its texts
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
@@ -283,7 +280,8 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
         if abs(segment.change) >= ROUGH_BELOW:
             percent = signed_percent(segment.value, segment.expected, language)  # "" where nothing was expected
         label = f"{numbers.value(segment.expected)} → {numbers.value(segment.value)}" + (f" ({percent})" if percent else "")
-        bars.append(Bar(name, max(-limit, min(limit, segment.change)), label, segment is cause.slice))
+        explains = segment is cause.slice
+        bars.append(Bar(name, max(-limit, min(limit, segment.change)), label, explains, "bold" if explains else "normal"))
     return bars
 
 

@@ -197,14 +197,14 @@ class Comparison:
 
         lead = max(by_side[NEW] or by_side[OLD], key=worst_score)
         members = [lead.root, *(member for incident in (lead, *(it for _, it in group)) for member in incident.members)]
-        first = {side: _local(ours[0].opened, zone) if ours else pd.NaT for side, ours in by_side.items()}
+        first = {side: pd.Timestamp(ours[0].opened).tz_convert(zone) if ours else pd.NaT for side, ours in by_side.items()}
         ends = [incident.closed for _, incident in group]
         told = BOTH if by_side[OLD] and by_side[NEW] else OLD if by_side[OLD] else NEW
         labels = {incident.label for _, incident in group if incident.label}
         real = labels - {Label.FALSE_ALARM}
         return {
-            "from": _local(min(incident.opened for _, incident in group), zone),
-            "until": _local(max(end for end in ends if end), zone) if all(ends) else pd.NaT,
+            "from": pd.Timestamp(min(incident.opened for _, incident in group)).tz_convert(zone),
+            "until": pd.Timestamp(max(end for end in ends if end)).tz_convert(zone) if all(ends) else pd.NaT,
             "metrics": ", ".join(dict.fromkeys(member.metric for member in members)),
             "change": float("nan") if lead.root.gap else (lead.root.worst or lead.root.first).change,
             "told by": told,
@@ -269,7 +269,3 @@ def _totals(one: Review) -> dict[str, float]:
         "missed": len(one.truths) - found,
         "false": sum(incident.label is Label.FALSE_ALARM for incident in one.replayed),
     }
-
-
-def _local(at: datetime, zone: str) -> pd.Timestamp:
-    return pd.Timestamp(at).tz_convert(zone)

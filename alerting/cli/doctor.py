@@ -194,9 +194,6 @@ class DrillSource(BaseSource):
         frame.loc[frame.index[-1], counted] = (frame[counted].iloc[-1] * REMAINING_ROWS).round()
         return frame
 
-    def close(self) -> None:
-        self.source.close()
-
 
 @click.command()
 @click.option("--metric", default="", metavar="NAME", help="Use the table of this metric (default: the first metric).")
@@ -221,7 +218,7 @@ def drill(metric: str) -> int:
     try:
         arrived = print_results(_steps(ctx))
     finally:
-        ctx.source.close()
+        rehearsal.source.close()
     if arrived and not settings.destinations:
         click.echo("NOTHING WAS SENT: no chat is configured, the messages are only printed. `make doctor` says what to set")
         return 0

@@ -68,11 +68,6 @@ class WrittenValue:
     labels: tuple[tuple[str, str], ...] = ()  # such as os, iOS
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names that its columns have among the counts."""
-        return metric_values.with_labels(dict(self.labels), *self.columns) if self.labels else self.columns
-
-    @property
     def value(self) -> Value:
         """Return the function that computes it from the counts."""
         return FUNCTIONS[self.function][0](*self.columns, **dict(self.labels))
@@ -257,7 +252,8 @@ def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
             raise SettingsError(f"--value: say how it is made, as {FORMS}; the query gives {column_list(present)}")
         return WrittenValue("count", (column,))
     value = _parse_call(expression)
-    absent = [column for column in value.names if column not in present]
+    names = metric_values.with_labels(dict(value.labels), *value.columns) if value.labels else value.columns
+    absent = [column for column in names if column not in present]
     if absent:
         raise SettingsError(f"--value {expression}: no column {', '.join(absent)}: the query gives {column_list(present)}")
     return value

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open
 from alerting.model.incident import Event, Incident, Member, MetricTree
@@ -42,11 +41,11 @@ def update_incidents(
     tree = MetricTree(metrics)
     grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
 
-    def end(event: Event) -> datetime:
-        return event.bucket + tree.metrics[event.metric].step
-
-    for _, group in groupby(sorted(events, key=end), key=end):
-        grouping.add(list(group))
+    by_end: dict[datetime, list[Event]] = {}
+    for event in events:
+        by_end.setdefault(event.bucket + tree.metrics[event.metric].step, []).append(event)
+    for end in sorted(by_end):
+        grouping.add(by_end[end])
     for event in still_open:
         grouping.keep_open(event)
     return list(grouping.incidents.values()), grouping.notifications
@@ -101,8 +100,11 @@ class IncidentGrouping:
                 by_incident.setdefault(incident.id, []).append(event)
             elif event.kind in OPENING_KINDS and not self._was_notified(event):
                 opening.append(event)
-        if opening and (reopened := self._reopened_by(by_incident)):
-            by_incident[reopened] += opening  # they go wrong together: one thread
+        closed = [self.incidents[name] for name in by_incident if not (self.incidents[name].open or self.incidents[name].label)]
+        reopened = [it for it in closed if any(event.kind in OPENING_KINDS for event in by_incident[it.id])]
+        if opening and reopened:  # they go wrong together: one thread
+            newest = max(reopened, key=lambda incident: incident.opened)
+            by_incident[newest.id] += opening
         elif opening:
             by_incident[self._opened(opening).id] = opening
         for name, group in by_incident.items():
@@ -134,12 +136,6 @@ class IncidentGrouping:
             if incident.closed and not incident.corrected and timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
-
-    def _reopened_by(self, by_incident: Mapping[str, list[Event]]) -> str:
-        """Return the id of a closed incident that these events open again, the newest; "" if none does."""
-        closed = [name for name in by_incident if not self.incidents[name].open and not self.incidents[name].label]
-        reopened = [name for name in closed if any(event.kind in OPENING_KINDS for event in by_incident[name])]
-        return max(reopened, key=lambda name: self.incidents[name].opened, default="")
 
     def _was_notified(self, event: Event) -> bool:
         """Return whether a closed incident of the metric covers the bucket, which late rows caused to be judged again."""
@@ -177,14 +173,19 @@ class IncidentGrouping:
             after = replace(after, acknowledged_by="")
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
-        notification = self._notification(before, after, events, new, silent)
+        told, kind = self._told(before, after, events, new, silent)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
-        if notification is not None:
+        if told:  # in one notification: that of the metric that leads (see `MetricTree.lead`), with the others in `also`
+            first = self.tree.lead({event.metric: event.verdict for event in told}, after.root.metric)
+            lead = next(event for event in told if event.metric == first)
+            also = tuple(event for event in told if event is not lead)
             after = replace(after, last_notified=bucket)
             unannounced = over and before.last_notified is None  # the opening was silenced, so the end is the first notification
             shown = replace(after, last_notified=None) if unannounced else after
-            self.notifications.append(replace(notification, incident=shown))
+            is_again = reopened > before.reopened
+            event = replace(lead, kind=kind or lead.kind, incident=shown, also=also, quiet=silent, again=is_again)
+            self.notifications.append(event)
         self.incidents[after.id] = after
 
     def _with_root(self, incident: Incident) -> Incident:
@@ -199,23 +200,23 @@ class IncidentGrouping:
         members = tuple(sorted(incident.members, key=lambda member: member.metric != root))
         return replace(incident, members=members, cause=cause, rarity=None, similar=None)
 
-    def _notification(self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool) -> Event | None:
-        """Return the notification for an incident's events of one bucket, the other events in `also`; None if nothing is sent."""
+    def _told(
+        self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool
+    ) -> tuple[list[Event], EventKind | None]:
+        """Return which of an incident's events of one bucket are told, none if nothing is sent; and as what, if not as theirs."""
         if not after.open:
-            ended = [event for event in events if event.kind in ENDING_KINDS]
             unannounced = before.last_notified is None and silent
-            return replace(self._combined(ended, after), quiet=silent) if ended and not unannounced else None
+            return [] if unannounced else [event for event in events if event.kind in ENDING_KINDS], None
         if silent or (before.last_notified is None and not new):
-            return None
+            return [], None
 
         opening = [event for event in events if event.kind in OPENING_KINDS]
         if new:
-            return self._combined(opening, after)
+            return opening, None
         if not before.open:
             # The others only say that it is not over yet
             worth_message = any(e.kind is EventKind.NO_DATA or e.verdict.status is Status.ANOMALOUS for e in opening)
-            again = worth_message and after.reopened <= MAX_REOPEN_MESSAGES
-            return replace(self._combined(opening, after), again=True) if again else None
+            return opening if worth_message and after.reopened <= MAX_REOPEN_MESSAGES else [], None
         leader = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
         worse = [
             e
@@ -223,15 +224,15 @@ class IncidentGrouping:
             if e.kind is EventKind.WORSENED or e.metric == leader or (e in opening and self._is_notable(before, e))
         ]
         if worse:
-            return replace(self._combined(worse, after), kind=EventKind.WORSENED)
+            return worse, EventKind.WORSENED
 
         # A reminder of one metric is sent only if the last notification of the whole incident is old enough
         reminders = [event for event in events if event.kind is EventKind.REMINDER]
         if not reminders:
-            return None
+            return [], None
         remind = self.tree.metrics[reminders[0].metric].policy.remind
         due = before.last_notified is None or reminders[0].bucket - before.last_notified >= remind
-        return self._combined(reminders, after) if due else None
+        return reminders if due else [], None
 
     def _is_notable(self, before: Incident, event: Event) -> bool:
         """Return whether an opening within an incident is worth a message.
@@ -244,12 +245,6 @@ class IncidentGrouping:
             return member.until is None and member.gap != (event.kind is EventKind.NO_DATA)
         below_root = self.tree.related(event.metric, root) and self.tree.depth[event.metric] > self.tree.depth[root]
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
-
-    def _combined(self, events: list[Event], after: Incident) -> Event:
-        """Return one event for all: that of the metric that leads (see `MetricTree.lead`), with the others in `also`."""
-        first = self.tree.lead({event.metric: event.verdict for event in events}, after.root.metric)
-        lead = next(event for event in events if event.metric == first)
-        return replace(lead, also=tuple(event for event in events if event is not lead))
 
 
 def _member(event: Event) -> Member:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
 from hashlib import blake2b
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -24,22 +23,18 @@ from alerting.messages.format import (
     MAX_SHORT_TITLE,
     MAX_TITLE,
     duration,
-    inside_sentence,
-    is_web,
     percent,
     plain_line,
     plural,
     roughly,
     segment_words,
+    tidy,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident, incident_file
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Label
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
 MAX_TEXT = 4000  # UTF-16 units of a text without its tags, as Telegram counts (it takes 4096)
@@ -299,33 +294,16 @@ def as_drill(message: Message, language: str) -> Message:
     return replace(message, text=text, key=key, reply_to=reply_to, edits=edits)
 
 
-def tidy(text: str, capital: bool = False) -> str:
-    """Leave out the empty pieces between " · "; with `capital`, begin with a capital. Keeps whether the text is escaped."""
-    tidied = " · ".join(piece for part in text.split(" · ") if (piece := part.strip(" ")))
-    return type(text)(tidied[:1].upper() + tidied[1:] if capital else tidied)
-
-
-@cache
-def environment() -> Environment:
-    """Return the environment of the templates. Made at the first text, as the import of jinja2 takes 0.1 s."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("alerting.messages")
-    templates = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, auto_reload=False)
-    sentence = partial(tidy, capital=True)  # of a line that may begin with any of its pieces
-    templates.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
-    templates.tests["web"] = is_web
-    return templates
-
-
 def render(template: str, language: str, facts: Mapping[str, Any], footer: str = "") -> str:
     """Return the lines of a template, then those of the footer's, without the lines that are empty.
 
     With a footer the text is that of an incident: MAX_LINES lines, in the room that a caption has. Where there are more, the
     last ones before the footer go. Raises UndefinedError for a fact that does not exist.
     """
+    from alerting.messages.jinja import templates
+
     names = [f"{name}.{language}.j2" if name else "" for name in (template, footer)]
-    texts = [environment().get_template(name).render(facts) if name else "" for name in names]
+    texts = [templates.get_template(name).render(facts) if name else "" for name in names]
     lines, ends = ([line for line in map(tidy, text.split("\n")) if line] for text in texts)
     if footer:
         lines = lines[: MAX_LINES - len(ends)]

@@ -303,6 +303,12 @@ def enumerate_words(words: Sequence[str], language: str, hidden: int = 0) -> str
     return f"{', '.join(words[:-1])} {WORDS[language]['and']} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
+def tidy(text: str, capital: bool = False) -> str:
+    """Leave out the empty pieces between " · "; with `capital`, begin with a capital. Keeps whether the text is escaped."""
+    tidied = " · ".join(piece for part in text.split(" · ") if (piece := part.strip(" ")))
+    return type(text)(tidied[:1].upper() + tidied[1:] if capital else tidied)
+
+
 def is_web(url: str) -> bool:
     """Tell whether `url` is a web address that can be linked; anything else is shown, to be copied."""
     return url.startswith(("http://", "https://")) and len(escape(url)) <= MAX_URL and url.isprintable() and " " not in url

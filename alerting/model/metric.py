@@ -189,10 +189,6 @@ class Query:
     phase: timedelta = timedelta()  # how long after the epoch the buckets begin
     zone: str = ""  # the buckets are the days of this zone (see `model.clock`)
 
-    @property
-    def table(self) -> str:
-        return table_name(self.name)
-
 
 def of_local_days(metric: Metric, zone: str) -> Metric:
     """Return the metric; where its step is a day, with buckets that begin at local midnight."""

@@ -173,13 +173,10 @@ class QuietHours:
 
     def plan(self, waiting: Sequence[Message], held: Sequence[Message], now: datetime) -> tuple[list[str], list[str]]:
         """Return the keys of the waiting messages to hold back, and of the held ones to send now: their incident is critical."""
-        critical = {_thread(message) for message in (*waiting, *held) if message.critical}
-        back = [m.key for m in waiting if _thread(m) not in critical and self.mode_of(m, now) == WAIT]
-        return back, [m.key for m in held if m.incident and _thread(m) in critical]
+        thread = {message.key: (destination_of(message.key), message.incident) for message in (*waiting, *held)}
+        critical = {thread[message.key] for message in (*waiting, *held) if message.critical}
+        back = [m.key for m in waiting if thread[m.key] not in critical and self.mode_of(m, now) == WAIT]
+        return back, [m.key for m in held if m.incident and thread[m.key] in critical]
 
 
 NO_QUIET_HOURS = QuietHours()
-
-
-def _thread(message: Message) -> tuple[str, str]:
-    return destination_of(message.key), message.incident

@@ -6,6 +6,7 @@ command line imports this module and shows no table.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -32,12 +33,6 @@ def html_table(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "
             table = frame.to_html(index=False, border=0, formatters=[str] * len(frame.columns))
     left_out = f" (the last {MAX_TABLE_ROWS} of {len(rows):,})" if len(rows) > MAX_TABLE_ROWS else ""
     return f'<div style="overflow-x:auto"><div><b>{escape(title)}</b>{left_out}</div>{table}</div>'
-
-
-def text_table(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "UTC") -> str:
-    """Return the same rows as plain text, for terminals."""
-    lines = (" · ".join(filter(None, (cell_text(value, zone) for value in row.values()))) for row in rows[-MAX_TABLE_ROWS:])
-    return "\n".join([title, *lines])
 
 
 def cell_text(value: Any, zone: str = "UTC") -> str:
@@ -71,21 +66,30 @@ class TableRow(Protocol):
 T = TypeVar("T", bound=TableRow)
 
 
-class DisplayList(list[T]):
-    """A list that a notebook shows as a table, with times in `zone`; statuses are counted in its title."""
+class DisplayTable:
+    """A result that a notebook shows as an HTML table, and a terminal as lines of plain text."""
 
-    def __init__(self, items: Iterable[T] = (), noun: str = "rows", zone: str = "UTC") -> None:
-        super().__init__(items)
-        self.noun, self.zone = noun, zone
+    @abstractmethod
+    def _table(self) -> tuple[Sequence[Mapping[str, Any]], str, str]:
+        """Return rows, title and time zone."""
 
     def _repr_html_(self) -> str:
         return html_table(*self._table())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(text_table(*self._table()))
+        rows, title, zone = self._table()
+        cells = ([cell_text(value, zone) for value in row.values()] for row in rows[-MAX_TABLE_ROWS:])
+        printer.text("\n".join([title, *(" · ".join(filter(None, texts)) for texts in cells)]))
 
-    def _table(self) -> tuple[list[Mapping[str, Any]], str, str]:
-        """Return rows, title and zone."""
+
+class DisplayList(list[T], DisplayTable):
+    """A list that is shown as a table, with times in `zone`; statuses are counted in its title."""
+
+    def __init__(self, items: Iterable[T] = (), noun: str = "rows", zone: str = "UTC") -> None:
+        super().__init__(items)
+        self.noun, self.zone = noun, zone
+
+    def _table(self) -> tuple[Sequence[Mapping[str, Any]], str, str]:
         rows = [item.cells() for item in self]
         statuses = Counter(str(row["status"]) for row in rows if "status" in row)
         counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())

@@ -178,11 +178,8 @@ def cut_html(text: str, limit: int) -> str:
 
 def html_to_text(text: str) -> str:
     """Return the text without tags, its entities as characters, its links as `text (url)`."""
-
-    def link(match: re.Match[str]) -> str:
-        return match["text"] if match["text"] == match["url"] else f"{match['text']} ({match['url']})"
-
-    return html.unescape(_TAG.sub("", _LINK.sub(link, text)))
+    text = _LINK.sub(lambda it: it["text"] if it["text"] == it["url"] else f"{it['text']} ({it['url']})", text)
+    return html.unescape(_TAG.sub("", text))
 
 
 def cut_plain(text: str, limit: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from alerting.model.errors import NotifyError
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
     from alerting.model.message import Message
 
 
+@dataclass(eq=False)
 class Console(OneWayNotifier):
     """Prints messages for people to read, in place of the chat where no chat is configured. `out`: None for standard output."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out, self._count = out, 0
+    out: TextIO | None = None
+    _count: int = field(default=0, init=False)
 
     def send(self, message: Message, reply_to: str = "") -> str:
         """Return an id such as "console-1". Raises NotifyError if the stream is closed or broken."""
@@ -34,7 +36,7 @@ class Console(OneWayNotifier):
         return "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
 
     def _print(self, heading: str, message: Message) -> None:
-        out = self._out or sys.stdout
+        out = self.out or sys.stdout
         encoding = out.encoding or "utf-8"  # cron's may be anything: a '?' is better than no alert
         picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
         rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]

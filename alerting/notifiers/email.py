@@ -94,10 +94,12 @@ def compose_mail(message: Message, sender: str, to: tuple[str, ...], reply_to: s
     text, page = encodable(html_to_text(message.text)), encodable(message.text).replace("\n", "<br>\n")
     if message.photo is not None:
         page += f'<br>\n<img src="cid:{PICTURE}@{domain}" alt="{escape(text.partition(chr(10))[0])}" style="max-width:100%">'
-    thread = f"<{_digest(message.incident)}@{domain}>" if message.incident else ""
+    names = (blake2b(of.encode("utf-8", "replace"), digest_size=16).hexdigest() for of in (message.key, message.incident))
+    own, thread = (f"<{name}@{domain}>" for name in names)
+    thread = thread if message.incident else ""
     headers = {
         "Date": formatdate(),
-        "Message-ID": f"<{_digest(message.key)}@{domain}>",
+        "Message-ID": own,
         "In-Reply-To": reply_to or thread,
         "References": " ".join(filter(None, dict.fromkeys((thread, reply_to)))),
         "Auto-Submitted": "auto-generated",
@@ -118,10 +120,6 @@ def compose_mail(message: Message, sender: str, to: tuple[str, ...], reply_to: s
     except ValueError as error:
         raise NotifyError(f"E-mail: cannot be written as mail ({error})", permanent=True) from None
     return mail
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

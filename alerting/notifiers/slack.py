@@ -57,17 +57,13 @@ def mrkdwn(text: str) -> str:
 
     def converted(piece: re.Match[str]) -> str:
         if piece["tag"] is None:
-            return _entities(piece[0])
+            return html.escape(html.unescape(piece[0]), quote=False)
         if piece["tag"].lower() != "a":
             return MARKS.get(piece["tag"].lower(), "")
         if piece["end"]:
             return ">" if has_address and has_address.pop() else ""
         href = _HREF.search(piece[0])
         has_address.append(bool(href))
-        return f"<{_entities(href['url']).replace('|', '%7C')}|" if href else ""
+        return f"<{html.escape(html.unescape(href['url']), quote=False).replace('|', '%7C')}|" if href else ""
 
     return PIECE.sub(converted, text)
-
-
-def _entities(text: str) -> str:
-    return html.escape(html.unescape(text), quote=False)

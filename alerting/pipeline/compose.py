@@ -255,7 +255,7 @@ def _members(ctx: RunContext, event: Event, changes: StateChange, judged: Judged
             members[it.metric] = Member(it.metric, it.episode.since or it.bucket, it.bucket, first, gap)
     for name, member in members.items():
         newest = _latest(name, changes, judged)
-        if ctx.has_metric(name) and (newest or member.until or not ctx.metric(name).segments_of):
+        if name in ctx.by_name and (newest or member.until or not ctx.metric(name).segments_of):
             yield messages.MemberContext(ctx.metric(name), member, newest)
 
 
@@ -302,7 +302,7 @@ def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> I
     """Yield the ends of incidents that were reported, and none of whose metrics is checked any more."""
     for incident in changes.unchecked:
         if incident.last_notified:
-            gone = [member.metric for member in incident.members if not ctx.has_metric(member.metric)]
+            gone = [member.metric for member in incident.members if member.metric not in ctx.by_name]
             yield unchecked(incident, gone, ctx.audience(now))
 
 
@@ -373,7 +373,7 @@ def _summary(ctx: RunContext, end: datetime) -> DailySummary:
     closest = max((verdict for verdict in calm if verdict.score == verdict.score), key=lambda it: abs(it.score), default=None)
     title = {metric.name: metric.title_in(ctx.language) for metric in ctx.metrics}
     told = [
-        metric_title(ctx.metric(root.metric), root.segment, ctx.language) if ctx.has_metric(root.metric) else root.name
+        metric_title(ctx.metric(root.metric), root.segment, ctx.language) if root.metric in ctx.by_name else root.name
         for root in (incident.root for incident in incidents)
     ]
     return DailySummary(

@@ -61,14 +61,11 @@ class RunContext:
 
     def metric(self, name: str) -> Metric:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""
-        return self._by_name[name]
-
-    def has_metric(self, name: str) -> bool:
-        """Return whether the catalogue has a metric of this name; incidents may have others that it had before."""
-        return name in self._by_name
+        return self.by_name[name]
 
     @cached_property
-    def _by_name(self) -> dict[str, Metric]:
+    def by_name(self) -> dict[str, Metric]:
+        """The metrics of the catalogue, by name; incidents may have others that it had before."""
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:

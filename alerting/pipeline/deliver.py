@@ -21,7 +21,7 @@ from alerting.model.verdict import EventKind, Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
-from alerting.pipeline.explain import Explanations, record_failed_searches
+from alerting.pipeline.explain import Explanations
 from alerting.pipeline.feedback import answer_questions
 from alerting.pipeline.judged import JudgedMetrics
 
@@ -85,7 +85,6 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
     if not explained.pending:
         return []
     late = explained.collect(WAIT_AFTER_ALERT)
-    record_failed_searches(ctx, late)
     incidents = [
         incident for incident in late.changes.incidents if incident.id in explained.pending and incident.id in late.causes
     ]
@@ -231,7 +230,8 @@ class _Queue:
         elif full and self.seconds_left < MINUTE.total_seconds():
             self.closed = f"the chat takes no more than {MESSAGES_PER_MINUTE} messages a minute"
         elif full:
-            self._pause(MINUTE.total_seconds())
+            self.seconds_left -= MINUTE.total_seconds()
+            self.wait(MINUTE.total_seconds())
             self.in_minute = 0
 
     def _send(self, message: Message) -> str:
@@ -253,8 +253,5 @@ class _Queue:
             finally:
                 self.took = self.timer() - began
                 self.seconds_left -= self.took
-            self._pause(pause)
-
-    def _pause(self, seconds: float) -> None:
-        self.seconds_left -= seconds
-        self.wait(seconds)
+            self.seconds_left -= pause
+            self.wait(pause)

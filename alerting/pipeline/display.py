@@ -225,19 +225,19 @@ def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | No
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
     """Return one row per event, then one per metric with an episode or a gap."""
-    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}  # an episode may be of a former metric
-
-    def row(metric: str, names: str, what: str, bucket: datetime | None, since: datetime | None) -> list[str]:
-        step = steps.get(metric, STEP)
-        return [names, what, *(bucket_text(at, step, ctx.zone) if at else "" for at in (bucket, since))]
-
-    rows = []
+    found: list[tuple[str, str, str, datetime | None, datetime | None]] = []
     for event in changes.events:
         who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
-        rows.append(row(event.metric, who, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
-    open_now = [episode for episode in changes.episodes.values() if episode.since or episode.gap_since]
-    names = {e.metric: metric_with_segment(e.metric, e.worst.segment if e.worst else "") for e in open_now}
-    rows += [row(each.metric, names[each.metric], each.state.value, None, each.since or each.gap_since) for each in open_now]
+        found.append((event.metric, who, f"event: {event.kind.value}", event.bucket, episode.since or episode.gap_since))
+    for each in changes.episodes.values():
+        if each.since or each.gap_since:
+            name = metric_with_segment(each.metric, each.worst.segment if each.worst else "")
+            found.append((each.metric, name, each.state.value, None, each.since or each.gap_since))
+    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}
+    rows = []
+    for metric, names, what, *times in found:
+        step = steps.get(metric, STEP)  # an episode may be of a former metric
+        rows.append([names, what, *(bucket_text(at, step, ctx.zone) if at else "" for at in times)])
     return pd.DataFrame(rows, columns=["metric", "what", "bucket", "since"])
 
 

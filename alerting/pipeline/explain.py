@@ -49,12 +49,17 @@ class Explanations:
     pending: dict[str, Future[RootCause]] = field(default_factory=dict)
 
     def collect(self, seconds: float) -> Explanations:
-        """Return the explanations with those that become ready within `seconds`, also in the incidents of the changes."""
+        """Return the explanations with those that become ready within `seconds`, also in the incidents of the changes.
+
+        Those that failed are recorded as faults of their metrics: the run says so at its end.
+        """
         done, _ = wait(self.pending.values(), seconds)
         ready = {name: future for name, future in self.pending.items() if future in done}
         errors = {name: f"{type(e).__name__}: {e}" for name, future in ready.items() if (e := future.exception()) is not None}
         causes = {name: future.result() for name, future in ready.items() if name not in errors}
         changes = self.changes.with_incidents(lambda i: replace(i, cause=causes.get(i.id, i.cause)))
+        roots = {incident.id: incident.root.metric for incident in changes.incidents}
+        self.judged.ctx.faults["searched for a cause"] |= {roots[name]: reason for name, reason in errors.items()}
         pending = {name: future for name, future in self.pending.items() if name not in ready}
         return Explanations(changes, self.judged, self.causes | causes, self.errors | errors, pending)
 
@@ -86,14 +91,7 @@ def explain(
             futures[event.incident.id] = pool.submit(_root_cause, ctx, event)
     pool.shutdown(wait=False)
     explained = Explanations(changes, judged, pending=futures).collect(max_wait)
-    record_failed_searches(ctx, explained)
     return explained.changes, explained
-
-
-def record_failed_searches(ctx: RunContext, explained: Explanations) -> None:
-    """Record the root causes that failed as faults of their metrics: the run says so at its end."""
-    roots = {incident.id: incident.root.metric for incident in explained.changes.incidents}
-    ctx.faults["searched for a cause"] |= {roots[name]: reason for name, reason in explained.errors.items()}
 
 
 def _has_segments(ctx: RunContext, event: Event) -> bool:

@@ -246,10 +246,10 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         """Return the frame of the metric with every bucket judged, however long ago it was."""
         if name in self.tails and self.tails[name].first == 0:
             return self[name]
-        metric, series = self.ctx.metric(name), self.reading.series[name]
-        masked = mask_incidents(name, series, self.labelled, series.index[-1]) if len(series) else series
-        volume = self.reading.volumes.get(name)
-        return detectors.judge(series, band(metric, masked, self.ctx.zone, volume), metric, volume)
+        metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
+        known = self.labelled if len(series) else ()
+        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known)
+        return detectors.judge(series, pd.DataFrame(one.band, index=series.index), metric, volume)
 
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:
@@ -264,7 +264,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             name, step = item.metric.name, item.metric.step
             if item.first_look and name in self:
                 first = self.reading.series[name].index[0] + self.tails[name].first * step
-                out += _verdicts(name, self.columns(replace(item, first=first.to_pydatetime(), last=item.begin - step)))
+                warmup = replace(item, first=first.to_pydatetime(), last=item.begin - step)
+                out += _verdicts({name: self.columns(warmup)})
         return out
 
     def columns(self, item: DueBuckets) -> dict[str, Any]:
@@ -314,12 +315,14 @@ def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> D
     return _by_end(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
 
 
-def _verdicts(metric: str, columns: Mapping[Any, Any]) -> Iterator[Verdict]:
-    rows = zip(columns["bucket"], *(columns[name].tolist() for name in VERDICT_COLUMNS), strict=True)
-    return (Verdict(metric, bucket, Status(status), *numbers) for bucket, status, *numbers in rows)
+def _verdicts(parts: Mapping[str, Mapping[Any, Any]]) -> Iterator[Verdict]:
+    """Yield the verdicts of metric -> columns, metric by metric."""
+    for metric, columns in parts.items():
+        rows = zip(columns["bucket"], *(columns[name].tolist() for name in VERDICT_COLUMNS), strict=True)
+        for bucket, status, *numbers in rows:
+            yield Verdict(metric, bucket, Status(status), *numbers)
 
 
-def _by_end(due: Sequence[DueBuckets], columns: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
+def _by_end(due: Sequence[DueBuckets], parts: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
     steps = {item.metric.name: item.metric.step for item in due}
-    made = [verdict for name, part in columns.items() for verdict in _verdicts(name, part)]
-    return DisplayList(sorted(made, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
+    return DisplayList(sorted(_verdicts(parts), key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +69,7 @@ def unfinished(notebook: Notebook) -> Failure | None:
         if errors:
             what = f"{errors[0]['ename']}: {errors[0]['evalue']}".rstrip(": ")
             return Failure(what, "Take it out of the cell: a run ends at its last cell.", cell_name(notebook, index))
-        if _status(cell) != "completed":
+        if cell["metadata"].get("papermill", {}).get("status") != "completed":
             return Failure("the cell was not executed", "Run it again: make rehearse AT=...", cell_name(notebook, index))
     if not cells or "finish" not in cells[-1][1]["metadata"].get("tags", []):
         return Failure("the notebook has no last cell tagged 'finish'", "Tag the cell that gives the last word on the run.")
@@ -115,9 +114,10 @@ def with_banner(notebook: Notebook, failure: Failure) -> Notebook:
     banner = f'<div style="{RED}">\n<h2>This run failed</h2>\n' + "\n".join(rows) + "\n</div>"
     cells = [_markdown_cell(notebook, banner)]
     for cell in without_banner(notebook)["cells"]:
-        if _status(cell) in ("failed", "running"):
+        status = cell["metadata"].get("papermill", {}).get("status", "pending")
+        if status in ("failed", "running"):
             cells.append(_markdown_cell(notebook, f'<div id="{TAG}" style="{RED}">The run stopped in this cell:</div>'))
-        if _status(cell) == "pending" and cell["cell_type"] == "code":
+        if status == "pending" and cell["cell_type"] == "code":
             words = "not executed: the run had stopped before this cell\n"
             cell = {**cell, "outputs": [{"output_type": "stream", "name": "stderr", "text": words}]}
         cells.append(cell)
@@ -147,7 +147,3 @@ def _literal(text: str) -> str:
 def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return list(cells[-1]["outputs"]) if cells else []
-
-
-def _status(cell: Mapping[str, Any]) -> str:
-    return str(cell["metadata"].get("papermill", {}).get("status", "pending"))

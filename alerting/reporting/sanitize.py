@@ -180,12 +180,12 @@ def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> s
         if any(cell.html for cell in column) and all(cell.tag == "td" and _NUMBER.fullmatch(cell.html) for cell in column):
             numeric.add(n)
 
-    def format_row(row: Row, scope: str) -> str:
-        return f"<tr>{''.join(_format_cell(cell, n in numeric, scope) for n, cell in enumerate(row))}</tr>"
-
-    heads = "".join(format_row(row, "col") for row in head)
-    rows = "\n".join(format_row(row, "row") for row in body)
-    table = f"<table>{f'<thead>{heads}</thead>' if heads else ''}<tbody>\n{rows}\n</tbody></table>"
+    heads, rows = (
+        [f"<tr>{''.join(_format_cell(cell, n in numeric, scope) for n, cell in enumerate(row))}</tr>" for row in part]
+        for part, scope in ((head, "col"), (body, "row"))
+    )
+    top = f"<thead>{''.join(heads)}</thead>" if heads else ""
+    table = "\n".join([f"<table>{top}<tbody>", *rows, "</tbody></table>"])
     return f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{table}</div>'
 
 

@@ -70,7 +70,9 @@ def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> Roo
     scaled to the total that the band expects (not with fixed limits, which expect none). Experiment groups are tried first.
     """
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
-    bunches = [_bunch(rows, column) for column in metric.columns]
+    # Units that come together: those of one user, as the number of users is what varies by chance
+    users = float(rows["users"].sum()) if "users" in rows else 0.0
+    bunches = [max(1.0, float(rows[column].sum()) / users) if users else 1.0 for column in metric.columns]
     cause = _root_cause(explained, leaves, attributes, bunches)
     amount = leaves if "value" in leaves else leaves.assign(value=leaves["whole"], expected=leaves["expected_whole"])
     new, gone = new_and_gone_values(amount, attributes, bunch=bunches[-1])
@@ -154,7 +156,7 @@ def _day_weights(totals: np.ndarray) -> np.ndarray:
 def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str], bunches: list[float]) -> RootCause:
     """Return the first cause, with the rest and its attribute's other values, or one whose `answer` says that there is none.
 
-    Nothing is told that counting noise may have made. `bunches`: of the metric's columns, see `_bunch`.
+    Nothing is told that counting noise may have made. `bunches`: of the metric's columns, how many units come together.
     """
     unclear = RootCause("unclear", attributes=tuple(attributes))
     if explained.answer != Conclusion.CARRIED:
@@ -188,12 +190,6 @@ def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[s
     most = cause.claim.others if cause.is_everywhere and has_rest and not names <= {*alike} else ()
     everywhere = replace(cause, answer="alike", slice=None, share=float("nan"), attributes=alike, others=most)
     return everywhere if everywhere.attributes or everywhere.others else unclear
-
-
-def _bunch(rows: pd.DataFrame, column: str) -> float:
-    """Return how many units come together: those of one user, as the number of users is what varies by chance."""
-    users = float(rows["users"].sum()) if "users" in rows else 0.0
-    return max(1.0, float(rows[column].sum()) / users) if users else 1.0
 
 
 def _units(leaves: pd.DataFrame, effect: str = "") -> pd.DataFrame:

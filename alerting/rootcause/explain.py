@@ -97,7 +97,17 @@ def explain(
     if kind == COUNT:
         table = make_leaves(leaves, attributes, ["value", "expected"])
         counts, due = table.numbers["value"], table.numbers["expected"]
-        return _conclude(_count_effect(table, counts, due, options), counts.sum(), due.sum())
+        curves = count_curves(counts, due, estimate_noise(counts, due, table.numbers.get("spread")))
+        space = SearchSpace(table, curves, counts - due, float(due.sum()), options)
+        effect = _Effect(
+            "count",
+            space,
+            space.sets(),
+            numbers=lambda mask: (counts[mask].sum(), due[mask].sum()),
+            share=space.share,
+            volume=due,
+        )
+        return _conclude(effect, counts.sum(), due.sum())
     if kind != RATIO:
         raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
@@ -115,21 +125,15 @@ def explain(
 
 @dataclass(frozen=True)
 class _Effect:
-    """The search space, and the measures of a set of leaves, given as a mask (n,) bool: value and expected, its share of the
-    total's change."""
+    """The search space, the sets that were found in it, and the measures of a set of leaves, given as a mask (n,) bool: value
+    and expected, its share of the total's change."""
 
     name: str  # count | rate | mix
     space: SearchSpace
+    sets: list[ConditionSet]  # best first
     numbers: Callable[[np.ndarray], tuple[float, float]]
     share: Callable[[np.ndarray], float]
     volume: np.ndarray  # (n,) numbers whose share is the size of a set
-
-
-def _count_effect(leaves: Leaves, value: np.ndarray, expected: np.ndarray, options: SearchOptions) -> _Effect:
-    """Return how the counts changed."""
-    curves = count_curves(value, expected, estimate_noise(value, expected, leaves.numbers.get("spread")))
-    space = SearchSpace(leaves, curves, value - expected, float(expected.sum()), options)
-    return _Effect("count", space, lambda mask: (value[mask].sum(), expected[mask].sum()), space.share, expected)
 
 
 def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
@@ -143,21 +147,28 @@ def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
     due = whole * rate
     curves = ratio_curves(part, whole, rate, options.correlation)
     space = SearchSpace(leaves, curves, part - due, float(due.sum()), options)
-
-    def numbers(mask: np.ndarray) -> tuple[float, float]:
-        return _sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])
-
-    return _Effect("rate", space, numbers, space.share, whole)
+    return _Effect(
+        "rate",
+        space,
+        space.sets(),
+        numbers=lambda mask: (_sum_ratio(part[mask], whole[mask]), _sum_ratio(due[mask], whole[mask])),
+        share=space.share,
+        volume=whole,
+    )
 
 
 def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effect:
     """Return how the shares of the whole changed. `change`: that of the ratio."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
-    return replace(
-        _count_effect(leaves, whole, usual, options),
-        name="mix",
+    curves = count_curves(whole, usual, estimate_noise(whole, usual))
+    space = SearchSpace(leaves, curves, whole - usual, float(usual.sum()), options)
+    return _Effect(
+        "mix",
+        space,
+        space.sets(),
         numbers=lambda mask: (_sum_ratio(whole * mask, whole), _sum_ratio(usual * mask, usual)),
         share=lambda mask: _change_by_shares(leaves, mask.astype(int)) / change,
+        volume=usual,
     )
 
 
@@ -167,9 +178,9 @@ def _change_by_shares(leaves: Leaves, groups: np.ndarray) -> float:
 
 
 def _conclude(effect: _Effect, value: float, expected: float) -> Explanation:
-    """Search, and return the candidates with those among them that are good enough to report."""
-    space = effect.space
-    sets, everything = space.sets(), space.everything()
+    """Return the sets that were found as candidates, with those among them that are good enough to report."""
+    space, sets = effect.space, effect.sets
+    everything = space.everything()
     candidates = tuple(_candidate(found, effect) for found in sets[:MAX_CANDIDATES])
     if everything.score > max([0.0, *(c.score for c in candidates[:1])]):
         return Explanation(Conclusion.ALIKE, float(value), float(expected), (), candidates)

@@ -272,16 +272,14 @@ def count_curves(value: np.ndarray, expected: np.ndarray, noise: Noise) -> np.nd
     """
     mean = np.maximum(expected, noise.phi * 0.02)[:, None] * GRID  # a value that was never expected is not impossible
     best = np.maximum(value, 1e-9)[:, None]
-    lost = np.maximum(_quasi_likelihood(value[:, None], best, noise) - _quasi_likelihood(value[:, None], mean, noise), 0.0)
+    phi, wobble = noise.phi, noise.wobble
+    of_best, of_mean = (  # the integral of (value - t) / (phi t + wobble t^2) dt up to `to`
+        value[:, None] / phi * np.log(to / (phi + wobble * to)) - np.log(phi + wobble * to) / wobble for to in (best, mean)
+    )
+    lost = np.maximum(of_best - of_mean, 0.0)
     # As np.logaddexp, which takes four times as long.
     curves = np.log(np.exp(-lost / noise.scale[:, None]) + np.exp(-MAX_LEAF_EVIDENCE))
     return np.c_[curves, np.full(len(curves), -OWN_FACTOR_COST)]
-
-
-def _quasi_likelihood(value: np.ndarray, mean: np.ndarray, noise: Noise) -> np.ndarray:
-    """Return the integral of (value - t) / (phi t + wobble t^2) dt up to `mean`."""
-    phi, wobble = noise.phi, noise.wobble
-    return value / phi * np.log(mean / (phi + wobble * mean)) - np.log(phi + wobble * mean) / wobble
 
 
 def ratio_curves(part: np.ndarray, whole: np.ndarray, rate: np.ndarray, correlation: float = UNIT_CORRELATION) -> np.ndarray:

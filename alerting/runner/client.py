@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from queue import Empty
 from typing import TYPE_CHECKING
 
@@ -17,17 +18,20 @@ class KernelStartError(Exception):
     """The error that the kernel ended before it answered, or did not answer in time."""
 
 
+@dataclass(eq=False)
 class RunningKernel:
-    """A kernel manager for a kernel that nbclient did not start. It has only the methods that nbclient needs."""
+    """A kernel manager for a kernel that nbclient did not start. It has only the methods that nbclient needs.
+
+    `timeout`: seconds within which the kernel must answer.
+    """
 
     has_kernel = True
     kernel_id = None
     is_alive = cleanup_resources = staticmethod(lambda: False)  # nbclient would end the kernel; `execute` does
 
-    def __init__(self, kernel: Kernel, timeout: float) -> None:
-        """Connect to the kernel. `timeout`: seconds within which it must answer."""
-        self.kernel, self.timeout = kernel, timeout
-        self.clients: list[_Client] = []
+    kernel: Kernel
+    timeout: float
+    clients: list[_Client] = field(default_factory=list, init=False)
 
     def client(self) -> _Client:
         client = _Client(connection_file=str(self.kernel.file))

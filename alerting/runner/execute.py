@@ -44,6 +44,7 @@ LIBRARY_FOLDERS = {  # where libraries keep files if the user has no home folder
     "JUPYTER_RUNTIME_DIR": "jupyter/runtime",
     "MPLCONFIGDIR": "matplotlib",  # kept between runs: building its list of fonts takes seconds
 }
+CORRECT_IT = "Correct it: the next run judges what this one left out. `python -m alerting settings` lists the settings."
 SET_UP_ANEW = "rm -r .venv, then make env, sets the environment up anew."
 
 
@@ -89,11 +90,6 @@ def _unexecuted(source: Path) -> Notebook:
     return EMPTY
 
 
-def _settings_failure(text: str) -> Failure:
-    advice = "Correct it: the next run judges what this one left out. `python -m alerting settings` lists the settings."
-    return Failure(text, advice, settings=True)
-
-
 class ExitCalledError(Exception):
     """The error that a cell called exit()."""
 
@@ -118,7 +114,7 @@ class _Execution:
         except Exception as error:  # noqa: BLE001 - after any error the record is kept and the run is marked failed
             failure = self._failure_of(error, kernel)
         if failure and kernel.settings_error:
-            return _settings_failure(kernel.settings_error)
+            return Failure(kernel.settings_error, CORRECT_IT, settings=True)
         if failure and self.expired:
             advice = "make doctor tells whether the source is slow; ALERTING_RUN_TIMEOUT is the limit."
             return Failure(f"the run took longer than {self.settings.run_timeout:g} s", advice, failure.where)
@@ -231,7 +227,7 @@ class _Execution:
             advice = "The text says what could not be read or sent. make doctor checks the connections."
             return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no failure notice
         if error.ename == "SettingsError":
-            return _settings_failure(error.evalue)
+            return Failure(error.evalue, CORRECT_IT, settings=True)
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
         advice = "The traceback stands below the cell. make rehearse AT=... repeats the run and sends nothing."
         return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from alerting.model.protocols import Source
 if TYPE_CHECKING:
     import pandas as pd
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WHOLE = 2**32 - 1  # seconds: a step that holds every time of ClickHouse
 MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a user
 
@@ -115,7 +114,7 @@ def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool =
     for at in (start, end):
         if at.tzinfo is None:
             raise SourceError(f"a window needs times with a zone: {at} has none")
-    since, until = (max(0, int((at if whole else round_up(at, query.step)).timestamp())) for at in (start, end))
+    since, until = (max(0, int((at if whole else first_bucket(at, query.step)).timestamp())) for at in (start, end))
     values = {"since": since, "until": until, "step": WHOLE if whole else int(query.step.total_seconds())}
     spans = [_definition(query, text, name, value) for name, value in values.items()]
     written = table_name(query.name)
@@ -128,11 +127,6 @@ def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool =
     for left, right, replacement in sorted(spans, reverse=True):
         sql = sql[:left] + replacement + sql[right:]
     return sql
-
-
-def round_up(at: datetime, step: timedelta) -> datetime:
-    """Return the start of the first bucket at `at` or later."""
-    return EPOCH - (EPOCH - at) // step * step
 
 
 def _definition(query: Query, text: str, name: str, value: int) -> tuple[int, int, str]:

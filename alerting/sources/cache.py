@@ -17,12 +17,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import iso_text
+from alerting.model.clock import EPOCH, first_bucket, iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
-from alerting.sources.base import EPOCH, round_up
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -87,15 +86,16 @@ class CachedSource:
         if start.tzinfo is None or end.tzinfo is None:
             return self.source.fetch(query, start, end).astype(float)
         # As if its buckets began at the epoch: so the history cache has them
-        start, end = (round_up(at - query.phase, query.step) for at in (start, end))
+        start, end = (first_bucket(at - query.phase, query.step) for at in (start, end))
+        window = (start + query.phase, end + query.phase)
         if start >= end:
-            return self.source.fetch(query, start + query.phase, end + query.phase).astype(float)
+            return self.source.fetch(query, *window).astype(float)
         key, parts = self._key(query), list[pd.DataFrame]()
         try:
             span, begin = self.history.cached_span(key), start
             if span and end < span.start:  # an old window, with a gap between it and the cache
-                parts, begin = [self._ask(query, start, end)], end
-            elif span and start > span.until:  # the first run after a very long time
+                return self.source.fetch(query, *window).astype(float)
+            if span and start > span.until:  # the first run after a very long time
                 self.history.drop(key)
             elif span:
                 parts, begin = self._read_cached(key, query, span, start, end), max(start, span.until)
@@ -103,14 +103,8 @@ class CachedSource:
                 parts.append(self._read_forward(key, query, begin, end))
         except StoreError as error:
             self._notes.append(f"history of {query.name}: read from the source, as what is held cannot be used: {error}")
-            parts = [self._ask(query, start, end)]
-        counts = join_counts(parts)
-        return counts.set_axis(counts.index + query.phase) if query.phase else counts
-
-    def _ask(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the counts from the source, as if their buckets began at the epoch."""
-        counts = self.source.fetch(query, start + query.phase, end + query.phase)
-        return counts.set_axis(counts.index - query.phase) if query.phase else counts
+            return self.source.fetch(query, *window).astype(float)
+        return moved(join_counts(parts), query.phase)
 
     def _key(self, query: Query) -> str:
         """Return a hash of all that a count depends on: an edited query has a history of its own."""
@@ -162,7 +156,7 @@ class CachedSource:
         while left[0] < left[1]:
             first, last = (max(left[0], left[1] - length), left[1]) if backward else (left[0], min(left[1], left[0] + length))
             part_began = time.monotonic()
-            counts = self._ask(query, first, last)
+            counts = moved(self.source.fetch(query, first + query.phase, last + query.phase), -query.phase)
             yield first, last, counts
             left = (left[0], first) if backward else (last, left[1])
             seconds = time.monotonic() - part_began
@@ -188,15 +182,17 @@ class CachedSource:
         first = max(start, end - WEEK) if digest % 2 else start
         begin = first + (digest // 2) % ((end - first) // query.step - SAMPLE + 1) * query.step
         until = begin + SAMPLE * query.step
-        now, then = self._ask(query, begin, until), self.history.read(key, begin, until)
+        now = moved(self.source.fetch(query, begin + query.phase, until + query.phase), -query.phase)
+        then = self.history.read(key, begin, until)
         change = first_difference(then, now, self.zone)
         gone = then.index.difference(now.index)
         if not change and len(gone):
             # Where the source still has older rows, these were deleted, and not for their age.
-            past = self.history.read(key, span.start, gone[0].to_pydatetime())
-            oldest = past.index[0].to_pydatetime() if len(past) else None
-            if oldest and len(self._ask(query, oldest, min(oldest + DAY, gone[0].to_pydatetime()))):
-                change = f"{iso_text(gone[0].to_pydatetime(), self.zone)} has no rows any more"
+            deleted = gone[0].to_pydatetime()
+            past = self.history.read(key, span.start, deleted)
+            oldest = past.index[0].to_pydatetime() + query.phase if len(past) else None
+            if oldest and len(self.source.fetch(query, oldest, min(oldest + DAY, deleted + query.phase))):
+                change = f"{iso_text(deleted, self.zone)} has no rows any more"
         if change and self._rebuilt_lately(span):
             self._cache(key, query, now, begin, until)
             advice = "that hour is held anew; if rows come so late, raise ALERTING_MUTABLE"
@@ -222,6 +218,11 @@ class CachedSource:
         now = self.clock()
         self.history.extend(key, query.name, old.iloc[:0], CachedSpan(span.until, span.until, query.step, rebuilt=now), now)
         return join_counts([old[old.index < begin], *parts])
+
+
+def moved(counts: pd.DataFrame, by: timedelta) -> pd.DataFrame:
+    """Return the counts with their buckets moved: by minus the query's phase, they begin at the epoch."""
+    return counts.set_axis(counts.index + by) if by else counts
 
 
 def join_counts(parts: list[pd.DataFrame]) -> pd.DataFrame:

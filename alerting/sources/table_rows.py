@@ -205,14 +205,12 @@ def _form(path: Path) -> tuple[str, str, int, list[str]]:
 def _split(lines: list[str]) -> tuple[str, list[list[str]]]:
     """Return the separator by which most lines have as many cells as the others, and the rows of cells."""
     split = {separator: list(csv.reader(lines, delimiter=separator)) for separator in SEPARATORS}
-
-    def fit(separator: str) -> tuple[bool, float, int]:
-        widths = list(map(len, split[separator]))
-        usual, count = Counter(widths).most_common(1)[0]
-        return usual > 1, round(count / len(widths), 1), usual
-
-    separator = max(SEPARATORS, key=fit)
-    return separator, split[separator]
+    fits = dict[str, tuple[bool, float, int]]()
+    for separator, rows in split.items():
+        usual, count = Counter(map(len, rows)).most_common(1)[0]
+        fits[separator] = (usual > 1, round(count / len(rows), 1), usual)
+    best = max(SEPARATORS, key=fits.__getitem__)
+    return best, split[best]
 
 
 def _is_data(row: list[str]) -> bool:

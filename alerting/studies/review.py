@@ -41,10 +41,9 @@ class Review:
         """Return a sentence: where the incidents are from."""
         start, end = (pd.Timestamp(at).tz_convert(self.past.zone) for at in (self.past.start, self.past.end))
         span = f"From {start:%a %d %b %H:%M} to {end:%a %d %b %H:%M} ({self.past.zone})"
-        replayed = f"a replay of the rules as they stand now makes {incident_count(self.replayed)}"
-        if self.recorded:
-            return f"{span} runs have remembered {incident_count(self.recorded)}; {replayed}."
-        return f"{span} no run has remembered an incident; {replayed}."
+        recorded, replayed = (f"{len(it)} incident{'' if len(it) == 1 else 's'}" for it in (self.recorded, self.replayed))
+        remembered = f"runs have remembered {recorded}" if self.recorded else "no run has remembered an incident"
+        return f"{span} {remembered}; a replay of the rules as they stand now makes {replayed}."
 
     def by_metric(self) -> pd.DataFrame:
         """Return one row per metric, the noisiest first: incidents, labels, precision, and the replay's counts a week."""
@@ -59,11 +58,6 @@ class Review:
     def near_misses(self, most: int = 10) -> DisplayList[Verdict]:
         """Return the highest scores that opened no incident, times in local time."""
         return DisplayList(near_misses(self.replay, most), "near misses", self.past.zone)
-
-
-def incident_count(incidents: Sequence[Incident]) -> str:
-    """Return "1 incident", "2 incidents"."""
-    return f"{len(incidents)} incident{'' if len(incidents) == 1 else 's'}"
 
 
 def review(past: BacktestData, track: Progress = iter, given: Settings | None = None) -> Review:
