@@ -182,20 +182,29 @@ class DailySummary:
     silences: tuple[str, ...] = ()  # in words, those that have not ended
 
 
-def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:
+def run_failed(
+    at: datetime,
+    reason: str,
+    judged_until: datetime | None,
+    next_try: datetime | None,
+    reader: Audience,
+    made_up: datetime | None = None,
+) -> Message:
     """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket, None if unknown.
 
-    The key holds the (UTC) hour and the failure, so that an hour of the same failure is one message.
+    `made_up`: the check that tells of it and has judged what that one left out. The key holds the (UTC) hour of the telling and
+    the failure, so that an hour of the same failure is one message.
     """
     facts = {
         "at": reader.at(at),
         "judged_until": reader.at(judged_until, near=at) if judged_until else "",
         "reason": plain_line(reason, MAX_REASON),
         "next_try": reader.at(next_try, near=at) if next_try else "",
+        "made_up": reader.at(made_up, near=at) if made_up else "",
     }
-    text = _text("run_failed", reader, facts, owner=reader.mention())
-    key = f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
-    return Message(key, EventKind.RUN_FAILED, "", at, text)
+    text, told = _text("run_failed", reader, facts, owner=reader.mention()), made_up or at
+    key = f"run/run-failed/{told.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
+    return Message(key, EventKind.RUN_FAILED, "", told, text)
 
 
 def failure_id(reason: str) -> str:
