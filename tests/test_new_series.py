@@ -1,0 +1,61 @@
+"""A series that has only just begun: its step is that of the others, and before its first value there is no gap."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from alerting import connections, pipeline
+from alerting.backtest.replay import BacktestData
+from alerting.charts.alert import verdict_at
+from alerting.model.verdict import EventKind, Status
+from alerting.settings import load_settings
+from alerting.sources.table import TableSource
+from tests.pasts import END
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Table:
+    """A file of hourly series, and runs over it, each with connections of its own as cron has them."""
+
+    def __init__(self, folder):
+        self.path = folder / "kpi.csv"
+        given = {"ALERTING_SOURCE": str(self.path), "ALERTING_DATA": str(folder / "data"), "ALERTING_ZONE": "UTC"}
+        self.settings = load_settings(given, folder / "none.env")
+
+    def write(self, **spans):
+        """`spans`: series -> the hours after END of its first row and of its end; without rows only its name is there."""
+        lines = ["series,ts,value"]
+        for name, (first, end) in spans.items():
+            index = pd.date_range(END + first * HOUR, END + end * HOUR, freq="1h", inclusive="left")
+            lines += [f"{name},{at:%Y-%m-%dT%H:%MZ},{100 + at.hour}" for at in index]
+            lines += [] if len(index) else [f"{name},{END:%Y-%m-%dT%H:%MZ},"]
+        self.path.write_text("\n".join([*lines, ""]))
+
+    def run(self, hours):
+        """Return the kinds and metrics of the events of the run that judges the hour before END + `hours`, and the context."""
+        now = END + hours * HOUR + timedelta(minutes=6)
+        ctx = connections.connect(settings=self.settings, now=now)
+        due = pipeline.due(ctx, now)
+        reading = pipeline.read(ctx, due, 0, now)
+        judged = pipeline.judge(ctx, due, reading, now)
+        changes = pipeline.advance(ctx, judged, now)
+        messages = pipeline.compose(ctx, changes, judged, now)
+        pipeline.commit(ctx, judged, changes, messages)
+        pipeline.deliver(ctx, now)
+        ctx.store.close()
+        assert not any(ctx.faults.values())
+        return [(event.kind, event.metric) for event in changes.events], [message.text for message in messages]
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Table(tmp_path)
+
+
+def test_a_series_of_one_row_or_none_has_the_step_of_the_others(table):
+    table.write(orders=(-480, 0), clicks=(-480, 0), gifts=(-1, 0), blank=(0, 0))
+    assert set(TableSource(table.path).steps().values()) == {HOUR}
+    table.write(gifts=(-1, 0))  # nothing tells
+    assert TableSource(table.path).steps() == {"gifts": timedelta(minutes=15)}
