@@ -59,3 +59,28 @@ def test_a_series_of_one_row_or_none_has_the_step_of_the_others(table):
     assert set(TableSource(table.path).steps().values()) == {HOUR}
     table.write(gifts=(-1, 0))  # nothing tells
     assert TableSource(table.path).steps() == {"gifts": timedelta(minutes=15)}
+
+
+def test_a_series_that_begins_is_not_without_data_before(table):
+    """It was "no data since yesterday", by buckets of 15 minutes; then the run failed, as a bucket of an hour was not judged."""
+    table.write(orders=(-480, 0))
+    assert table.run(0) == ([], [])
+    for hours in range(1, 4):
+        table.write(orders=(-480, hours), gifts=(0, hours))
+        assert table.run(hours) == ([], []), hours
+    store = connections.open_store(table.settings)
+    statuses = {verdict.status for verdict in store.judged("gifts", END - 2 * DAY)}
+    store.close()
+    assert statuses == {Status.UNKNOWN}, "no bucket before its first is stored as missing"
+    table.write(orders=(-480, 6))
+    assert table.run(6)[0] == [(EventKind.NO_DATA, "gifts")], "that it goes is told"
+
+
+def test_a_replay_begins_with_the_first_value_too(table):
+    table.write(orders=(-480, 24), gifts=(12, 24))
+    ctx = connections.connect(dry_run=True, settings=table.settings, now=END + DAY)
+    reading = pipeline.read(ctx, pipeline.due(ctx, END + DAY + HOUR), 0)
+    ctx.store.close()
+    replay = BacktestData(ctx.metrics, reading.series, END, END + DAY).replay_all()
+    assert replay.events == []
+    assert min(verdict.bucket for verdict in replay.verdicts if verdict.metric == "gifts") == END + 12 * HOUR
