@@ -84,3 +84,11 @@ def test_a_replay_begins_with_the_first_value_too(table):
     replay = BacktestData(ctx.metrics, reading.series, END, END + DAY).replay_all()
     assert replay.events == []
     assert min(verdict.bucket for verdict in replay.verdicts if verdict.metric == "gifts") == END + 12 * HOUR
+
+
+def test_a_chart_of_a_bucket_that_was_not_judged_is_drawn(table):
+    """Where the step of a metric has changed, the store has none of its new buckets."""
+    frame = pd.DataFrame({"value": 5.0, "low": 0.0, "expected": 0.0, "high": 0.0, "status": ""}, pd.DatetimeIndex([END]))
+    table.write(orders=(-480, 0))
+    (metric,) = connections.open_source(table.settings)[1]
+    assert verdict_at(metric, frame, END).status is Status.UNKNOWN
