@@ -86,6 +86,21 @@ def test_a_replay_begins_with_the_first_value_too(table):
     assert min(verdict.bucket for verdict in replay.verdicts if verdict.metric == "gifts") == END + 12 * HOUR
 
 
+def test_data_that_are_back_and_cannot_be_judged_are_not_called_normal(table):
+    table.write(orders=(-480, 0), gifts=(-24, 0))
+    assert table.run(0) == ([], [])
+    lines = table.path.read_text().rstrip().split("\n")
+    table.write(orders=(-480, 0))
+    assert table.run(2)[0] == [(EventKind.NO_DATA, "orders")]  # one message for both
+    told = []
+    for hours in range(3, 7):
+        lines.append(f"gifts,{END + (hours - 1) * HOUR:%Y-%m-%dT%H:%MZ},99")
+        table.path.write_text("\n".join([*lines, ""]))
+        told += table.run(hours)[1]
+    assert told
+    assert not any("ormal again" in text for text in told), told
+
+
 def test_a_chart_of_a_bucket_that_was_not_judged_is_drawn(table):
     """Where the step of a metric has changed, the store has none of its new buckets."""
     frame = pd.DataFrame({"value": 5.0, "low": 0.0, "expected": 0.0, "high": 0.0, "status": ""}, pd.DatetimeIndex([END]))
