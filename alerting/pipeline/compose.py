@@ -163,7 +163,7 @@ def event_context(
     latest = _latest(event.metric, changes, judged) if is_entry else None
     latest = latest if latest and latest.bucket > event.bucket else None
     shown = latest or event.verdict
-    stopped = changes.newest.get(event.metric) if is_entry and shown.status is not Status.MISSING else None
+    stopped = _newest(event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
@@ -261,17 +261,22 @@ def _members(ctx: RunContext, event: Event, changes: StateChange, judged: Judged
 
 def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
-    verdict, episode = changes.newest.get(name), changes.episodes.get(name)
+    verdict, episode = _newest(name, changes, judged), changes.episodes.get(name)
     if verdict and verdict.status is Status.UNKNOWN and name not in judged:
         return None  # a segment that is not judged, as its total is off
-    if verdict is None and name in judged and len(judged.reading.series[name]):
-        row = judged.newest(name)
-        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
     if episode is None or verdict is None:
         return verdict
     if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
         verdict = episode.last
     return against_level_before(episode, verdict)
+
+
+def _newest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
+    """Return the verdict of the metric's newest bucket, of an earlier run where this one had nothing to judge."""
+    if name not in changes.newest and name in judged and len(judged.reading.series[name]):
+        row = judged.newest(name)
+        return verdict_of(name, row["bucket"].to_pydatetime(), row)
+    return changes.newest.get(name)
 
 
 def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:
