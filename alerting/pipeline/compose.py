@@ -358,7 +358,7 @@ def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
         return []
     hour, minute = map(int, ctx.daily.split(":"))
     local = now.astimezone(ZoneInfo(ctx.zone))
-    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)  # once in a night of two such hours
     end = (today if today <= local else today - DAY).astimezone(UTC)
     if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(end - DAY)):
         return []
@@ -369,7 +369,9 @@ def _summary(ctx: RunContext, end: datetime) -> DailySummary:
     """Return the day that ends at `end`."""
     runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
     incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
-    verdicts = [v for v in ctx.store.judged(since=end - DAY) if v.bucket < end]
+    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}
+    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=end - 2 * DAY)]
+    verdicts = [verdict for verdict, over in judged if end - DAY < over <= end]  # a bucket of a day may have begun before it
     first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
     due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
     left_out = {member.metric for incident in incidents for member in incident.members}
