@@ -122,6 +122,14 @@ def test_status_tells_incidents_and_what_is_due(duty):
     assert re.search(r"^next due: \w{3} 20", said, re.MULTILINE)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_status_tells_a_snooze_only_while_it_lasts(duty, hours):
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        store.commit(Commit(incidents=[replace(incident(), snoozed_until=until)]), datetime.now(UTC))
+    assert ("silent until" in duty("status", code=1)) is (hours > 0)
+
+
 def incident():
     bucket = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)

@@ -61,7 +61,7 @@ def status() -> int:
 
     for incident in store.incidents():
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
-        click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone)}")
+        click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone, now)}")
     for item in store.silences(now):
         click.echo(f"silence {item.id}: {silence_line(item, settings.zone)}{'' if item.lasts_at(now) else ', not now'}")
     counts = store.counts()
@@ -87,14 +87,15 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
     return "critical: " if is_critical(affected, MetricTree(metrics).roots, incident.cause) else "warning: "
 
 
-def _incident_line(incident: Incident, zone: str) -> str:
+def _incident_line(incident: Incident, zone: str, now: datetime) -> str:
     members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
+    snoozed = incident.snoozed_until if incident.snoozed_until and incident.snoozed_until > now else None
     parts = [
         f"{members} since {cell_text(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",
         incident.label.value if incident.label else "",
         "silent until it is resolved" if incident.muted else "",
-        f"silent until {cell_text(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
+        f"silent until {cell_text(snoozed, zone)}" if snoozed else "",
         "" if incident.last_notified else "not announced",
     ]
     return "; ".join(filter(None, parts))
