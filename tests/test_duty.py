@@ -178,6 +178,22 @@ def test_listen_takes_a_press_and_a_command_at_once(duty, bot):
         assert store.incidents()[0].snoozed_until is not None
 
 
+def test_listen_knows_the_metrics_that_came_after_its_start(duty, bot):
+    """It runs for weeks; a new column of the table was no metric to it until somebody started it anew."""
+    command = [sys.executable, "-m", "alerting", "listen"]
+    with ended(
+        subprocess.Popen(command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ) as process:
+        until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
+        table = Path(duty.env["ALERTING_SOURCE"])
+        lines = table.read_text().splitlines()
+        table.write_text("\n".join([*lines, *(f"new{line[1:]}" for line in lines if line.startswith("b,")), ""]))
+        bot.say("/silence new 2h")
+        assert "new" in next((line for line in process.stdout if "Anna" in line), "")  # printed after all else was done
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        assert [silence.scope for silence in store.silences(datetime.now(UTC))] == ["new"]
+
+
 def test_listen_without_a_chat_is_refused(duty):
     said = duty("listen", code=2, ALERTING_TELEGRAM_TOKEN="", ALERTING_TELEGRAM_CHAT="")
     assert "no chat is configured" in said

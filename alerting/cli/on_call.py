@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TypeVar
@@ -19,7 +20,7 @@ from alerting.connections import connect_chat, load_catalogue, open_source, open
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.labels import precision
 from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
-from alerting.model.errors import NotifyError, SettingsError
+from alerting.model.errors import AlertingError, NotifyError, SettingsError
 from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
@@ -165,12 +166,15 @@ def listen(turns: int) -> int:
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
-    ctx, turn = connect_chat(settings), 0
+    store, turn = open_store(settings), 0
+    ctx = connect_chat(settings, store)
     click.echo("listening for answers in the chat; Ctrl-C ends it")
     while not turns or turn < turns:
         turn += 1
         try:
             if ctx.notifier.button_presses(ctx.store.next_update(), wait=CHAT_WAIT):
+                with suppress(AlertingError):  # a table that cannot be read now: the metrics of before
+                    ctx = connect_chat(settings, store)  # new ones may have come since the start
                 _process_presses(settings, ctx)
         except NotifyError as error:
             click.echo(str(error), err=True)
