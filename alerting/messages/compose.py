@@ -227,16 +227,19 @@ def run_recovered(at: datetime, since: datetime, incidents: int, reader: Audienc
     return Message(f"run/run-recovered/{at.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.RUN_RECOVERED, "", at, text)
 
 
-def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience) -> Message:
+def caught_up(
+    first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience, going_on: tuple[str, ...] = ()
+) -> Message:
     """Return the notice that the runs due from `first` to `last` did not happen, and that this one judged their buckets.
 
-    `unusual`: titles of the metrics that it sent alerts about.
+    `unusual`: titles of the metrics that it sent alerts about. `going_on`: of those that were off before and still are.
     """
     facts = {
         "is_one": first == last,
         "when": reader.at(first) if first == last else reader.span(first, last),
         "late": duration(reader.now - first, reader.language),
         "unusual": tuple(plain_line(title, MAX_TITLE) for title in unusual),
+        "going_on": tuple(plain_line(title, MAX_TITLE) for title in going_on),
     }
     text = _text("caught_up", reader, facts)
     return Message(f"run/caught-up/{first.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.CAUGHT_UP, "", first, text)

@@ -300,7 +300,11 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
     events = {event.metric: event for e in begun for event in (e, *e.also)}
     titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
-    return [caught_up(first, last, titles, ctx.audience(now))]
+    off = [member for incident in changes.incidents if incident.open and incident.last_notified for member in incident.affected]
+    going_on = dict.fromkeys(
+        metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if ctx.has_metric(it.metric)
+    )
+    return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
 
 
 def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> Iterator[Message]:
