@@ -24,7 +24,7 @@ from alerting.model.metric import STEP, Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, StateChange, compare_frame, verdict_of
-from alerting.pipeline.context import DueBuckets, RunContext
+from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
@@ -292,8 +292,12 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
 
 
 def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
-    """Return the message that runs were missed, unless messages about failed runs were sent already."""
-    waited = [item for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
+    """Return the message that runs were missed, unless messages about failed runs were sent already.
+
+    Buckets that were due at an earlier run waited for something else: for rows that are delivered at night, for example.
+    """
+    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
+    waited = [item for item in known if len(item) > 1 + TOLERATED_MISSES]
     if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
@@ -305,6 +309,15 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
         metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if ctx.has_metric(it.metric)
     )
     return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
+
+
+def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuckets:
+    """Return the due buckets without those that were due at the last run before `now`, where it came to its end."""
+    last = max((run.at for run in ctx.store.runs(item.first) if run.ended and run.at < now), default=None)
+    if last is None:
+        return item
+    step, phase = item.metric.step, item.metric.phase
+    return replace(item, first=max(item.first, last_closed_bucket(last, ctx.delay, step, phase) + step))
 
 
 def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> Iterator[Message]:
