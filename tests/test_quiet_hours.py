@@ -153,6 +153,15 @@ def test_what_becomes_critical_rings_at_once(ctx, bot, by):
     assert len(bot.messages) == (2 if by == "a message" else 1), "nothing is left for the summary"
 
 
+def test_what_becomes_critical_rings_once(ctx, bot):
+    """As a run makes it: the message that it is worse, and the newest text of the one that was held back."""
+    send(ctx, NIGHT, message(photo=png()), incidents=[incident()])
+    worse = message(EventKind.WORSENED, "🔴 Likes −60 % (was −30 %)", at=NIGHT + HOUR, critical=True)
+    edit = replace(worse, key="e", edits=worse.reply_to, reply_to="", text="🔴 Likes −60 %")
+    send(ctx, NIGHT + HOUR, worse, edit)
+    assert sounds(bot) == [("🔴 Likes −60 %", False), ("🔴 Likes −60 % (was −30 %)", True)]
+
+
 def test_nothing_is_lost_when_the_chat_is_down_in_the_morning_or_the_process_dies(ctx, bot, tmp_path):
     send(ctx, NIGHT, message(), message(metric="ctr", text="🟡 CTR −9 %"), incidents=[incident(), incident("ctr")])
     ctx.store.close()
