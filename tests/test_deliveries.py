@@ -34,7 +34,7 @@ def nightly(tmp_path):
         rows = values.loc[: until - HOUR]
         pd.DataFrame({"series": "orders", "ts": rows.index, "value": rows.to_numpy()}).to_csv(path, index=False)
 
-    late = []  # what was said of missed runs
+    late, edits = [], []  # what was said of missed runs; the entries as they became
 
     def runs(deliveries, until):
         events, notes, now = [], [], FIRST + 12 * HOUR
@@ -52,12 +52,13 @@ def nightly(tmp_path):
             pipeline.commit(ctx, judged, changes, messages)
             pipeline.finish(ctx, reading, pipeline.deliver(ctx, at), at, changes)
             late.extend(message.text for message in messages if message.kind is EventKind.CAUGHT_UP)
+            edits.extend((at, message.text) for message in messages if message.edits)
             events += [(event.kind, at) for event in changes.events]
             notes += [(at, note) for note in reading.notes]
         return events, notes, store
 
     deliver(FIRST)
-    runs.late = late
+    runs.late, runs.edits = late, edits
     return runs
 
 
@@ -72,6 +73,14 @@ def test_a_nightly_delivery_is_waited_for_once_it_was_seen_twice(nightly):
     assert {verdict.status.value for verdict in judged} == {"normal"}
     assert notes[-1][1].endswith("as usual at this time; later buckets are judged when their rows are delivered")
     assert nightly.late == [], "no run was missed: only rows were"
+
+
+@pytest.mark.parametrize("hour", [6, 9])
+def test_an_open_gap_is_not_called_normal_once_it_is_waited_for(nightly, hour):
+    """Its buckets are judged as missing; then the wait is usual, and the newest bucket with rows was shown as the present."""
+    nightly([FIRST + n * DAY + hour * HOUR for n in range(1, 4)], FIRST + 3 * DAY)
+    assert nightly.edits
+    assert [(at, text) for at, text in nightly.edits if "normal now" in text] == []
 
 
 def test_a_delivery_that_does_not_come_is_told(nightly):

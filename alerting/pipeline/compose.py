@@ -66,7 +66,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     out += unchecked_metrics(ctx, changes, now)
     out += edit_openings(ctx, changes, judged, now, pictures)
     with caught(ctx.faults["told"], "an escalation"):
-        newest = {i.id: member_verdicts(i.affected, changes, judged) for i in changes.incidents if i.open}
+        newest = {i.id: member_verdicts(ctx, i.affected, changes, judged) for i in changes.incidents if i.open}
         out += escalations(ctx, changes, newest, out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
@@ -102,7 +102,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     incident = event.incident
     if incident is None:
         return event
-    newest = member_verdicts(incident.affected or incident.members, changes, judged)
+    newest = member_verdicts(ctx, incident.affected or incident.members, changes, judged)
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
@@ -114,9 +114,11 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
 
 
-def member_verdicts(members: Sequence[Member], changes: StateChange, judged: JudgedMetrics) -> dict[str, Verdict]:
+def member_verdicts(
+    ctx: RunContext, members: Sequence[Member], changes: StateChange, judged: JudgedMetrics
+) -> dict[str, Verdict]:
     """Return metric -> newest verdict of members of an incident, as its messages give it."""
-    return {it.metric: _latest(it.metric, changes, judged) or it.worst or it.first for it in members}
+    return {it.metric: _latest(ctx, it.metric, changes, judged) or it.worst or it.first for it in members}
 
 
 def edit_openings(
@@ -160,10 +162,10 @@ def event_context(
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
-    latest = _latest(event.metric, changes, judged) if is_entry else None
+    latest = _latest(ctx, event.metric, changes, judged) if is_entry else None
     latest = latest if latest and latest.bucket > event.bucket else None
     shown = latest or event.verdict
-    stopped = _newest(event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
+    stopped = _newest(ctx, event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
@@ -254,14 +256,14 @@ def _members(ctx: RunContext, event: Event, changes: StateChange, judged: Judged
             first, gap = it.episode.last_notified_verdict or it.verdict, it.episode.gap_since is not None
             members[it.metric] = Member(it.metric, it.episode.since or it.bucket, it.bucket, first, gap)
     for name, member in members.items():
-        newest = _latest(name, changes, judged)
+        newest = _latest(ctx, name, changes, judged)
         if ctx.has_metric(name) and (newest or member.until or not ctx.metric(name).segments_of):
             yield messages.MemberContext(ctx.metric(name), member, newest)
 
 
-def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
+def _latest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
-    verdict, episode = _newest(name, changes, judged), changes.episodes.get(name)
+    verdict, episode = _newest(ctx, name, changes, judged), changes.episodes.get(name)
     if verdict and verdict.status is Status.UNKNOWN and name not in judged:
         return None  # a segment that is not judged, as its total is off
     if episode is None or verdict is None:
@@ -271,11 +273,13 @@ def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict |
     return against_level_before(episode, verdict)
 
 
-def _newest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
+def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the verdict of the metric's newest bucket, of an earlier run where this one had nothing to judge."""
     if name not in changes.newest and name in judged and len(judged.reading.series[name]):
         row = judged.newest(name)
-        return verdict_of(name, row["bucket"].to_pydatetime(), row)
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        later = ctx.store.judged(name, verdict.bucket)[-1:]  # whose rows are waited for since: they were judged as missing
+        return later[0] if later and later[0].bucket > verdict.bucket else verdict
     return changes.newest.get(name)
 
 
