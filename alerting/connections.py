@@ -78,9 +78,12 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
     )
 
 
-def connect_chat(settings: Settings) -> RunContext:
-    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError."""
-    store = open_store(settings)
+def connect_chat(settings: Settings, store: StateStore | None = None) -> RunContext:
+    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError.
+
+    `store`: the state database where it is open already.
+    """
+    store = store or open_store(settings)
     return _context(settings, load_catalogue(settings, store), _NoSource(), store, open_notifier(settings)[0])
 
 

@@ -26,26 +26,25 @@ MIN_INTERVAL = timedelta(hours=1)  # between two notices of the same failure, ev
 MARK = "failure-told"  # begins the names of files that show when a failure was told without the state database
 
 
-def notify_failure(settings: Settings, at: datetime, reason: str, run: str) -> str:
+def notify_failure(settings: Settings, at: datetime, reason: str, run: str, killed: datetime | None = None) -> str:
     """Send a notice that the run failed (each failure at most once an hour) and the waiting messages. Return one log line.
 
-    If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
+    `killed`: when an earlier run began that was killed, where this is about that one and the run of `at` made up for it. If the
+    state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
     from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import failure_id, run_failed
+    from alerting.messages.compose import failure_id
     from alerting.pipeline.deliver import send_waiting
 
     notifier, _ = open_notifier(settings)
-    next_run, reader = settings.next_cron_run(at), _reader(settings, at, run)
     try:
         store = open_store(settings)
         if not store.sent_recently(EventKind.RUN_FAILED, at - MIN_INTERVAL, at, failure_id(reason)):
-            notice = run_failed(at, reason, _judged_until(settings, store), next_run, reader)
+            notice = _notice(settings, at, reason, run, None if killed else _judged_until(settings, store), killed)
             store.commit(Commit(messages=[notice]), at)
         receipts = send_waiting(store, notifier, at, time.sleep, time.monotonic, settings.quiet_hours)
     except StoreError as error:
-        notice = run_failed(at, f"{reason}; {error}", None, next_run, reader)
-        return _send_without_store(settings, notifier, notice, at)
+        return _send_without_store(settings, notifier, _notice(settings, at, f"{reason}; {error}", run, None, killed), at)
     return _outcome(settings, receipts) or "told within the hour already"
 
 
@@ -128,6 +127,17 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     judged, finest = store.last_judged(), min(metric.step for metric in metrics)
     ends = [judged[metric.name] + finest for metric in metrics if metric.step == finest and metric.name in judged]
     return min(ends, default=None)
+
+
+def _notice(
+    settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None = None
+) -> Message:
+    from alerting.messages.compose import run_failed
+
+    reader = _reader(settings, at, run)
+    if killed:
+        return run_failed(killed, reason, None, None, reader, made_up=at)
+    return run_failed(at, reason, judged, settings.next_cron_run(at), reader)
 
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:

@@ -175,6 +175,15 @@ def test_reminders_cost_and_gaps_do_not():
     assert (found.found, found.row()["delay, min"]) == (1, 15)
 
 
+def test_a_gap_of_hours_is_one_incident_of_a_replay():
+    """Its reminders were rows of their own, without a time."""
+    day = np.full(96, 100.0)
+    day[10:60] = np.nan
+    replay = replayed(day)
+    assert EventKind.REMINDER in {event.kind for event in replay.events}
+    assert replay.incidents()["what"].tolist() == ["no data"]
+
+
 def test_events_of_other_metrics_and_times_do_not_count():
     got = score_alerts(
         replayed(np.full(96, 100.0)), [KnownSpan(START, START + HOUR), KnownSpan(START + 7 * DAY, START + 8 * DAY, ("b",))]

@@ -34,23 +34,31 @@ def nightly(tmp_path):
         rows = values.loc[: until - HOUR]
         pd.DataFrame({"series": "orders", "ts": rows.index, "value": rows.to_numpy()}).to_csv(path, index=False)
 
+    late, edits = [], []  # what was said of missed runs; the entries as they became
+
     def runs(deliveries, until):
         events, notes, now = [], [], FIRST + 12 * HOUR
         for at in pd.date_range(now, until, freq="h").to_pydatetime():
             if delivered := [when for when in deliveries if when <= at]:
                 deliver(delivered[-1].replace(hour=0))
             table = TableSource(path)
-            ctx = RunContext(metrics_of_table(table.steps(), table.phases()), {}, table, store, Console())
+            ctx = RunContext(metrics_of_table(table.steps(), table.phases()), {}, table, store, Console(), started=at)
+            pipeline.begin_run(ctx, at)
             due = pipeline.due(ctx, at)
             reading = pipeline.read(ctx, due, 0, at)
             judged = pipeline.judge(ctx, due, reading, at)
             changes = pipeline.advance(ctx, judged, at)
-            pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, at))
+            messages = pipeline.compose(ctx, changes, judged, at)
+            pipeline.commit(ctx, judged, changes, messages)
+            pipeline.finish(ctx, reading, pipeline.deliver(ctx, at), at, changes)
+            late.extend(message.text for message in messages if message.kind is EventKind.CAUGHT_UP)
+            edits.extend((at, message.text) for message in messages if message.edits)
             events += [(event.kind, at) for event in changes.events]
             notes += [(at, note) for note in reading.notes]
         return events, notes, store
 
     deliver(FIRST)
+    runs.late, runs.edits = late, edits
     return runs
 
 
@@ -64,6 +72,15 @@ def test_a_nightly_delivery_is_waited_for_once_it_was_seen_twice(nightly):
     assert [verdict.bucket for verdict in judged] == [FIRST + 3 * DAY + n * HOUR for n in range(4 * 24)]
     assert {verdict.status.value for verdict in judged} == {"normal"}
     assert notes[-1][1].endswith("as usual at this time; later buckets are judged when their rows are delivered")
+    assert nightly.late == [], "no run was missed: only rows were"
+
+
+@pytest.mark.parametrize("hour", [6, 9])
+def test_an_open_gap_is_not_called_normal_once_it_is_waited_for(nightly, hour):
+    """Its buckets are judged as missing; then the wait is usual, and the newest bucket with rows was shown as the present."""
+    nightly([FIRST + n * DAY + hour * HOUR for n in range(1, 4)], FIRST + 3 * DAY)
+    assert nightly.edits
+    assert [(at, text) for at, text in nightly.edits if "normal now" in text] == []
 
 
 def test_a_delivery_that_does_not_come_is_told(nightly):

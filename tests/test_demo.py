@@ -1,6 +1,7 @@
 """The demo says of each planted incident when a run reported it, or why none did, and lists what was reported without one."""
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,10 +11,15 @@ import pytest
 
 from alerting.backtest.replay import Replay
 from alerting.backtest.runs import replayed_runs
-from alerting.cli.demo import alerts_about, false_alerts, runs_by_incident, summary_lines, why_missed
+from alerting.cli.demo import alerts_about, false_alerts, print_messages, runs_by_incident, summary_lines, why_missed
+from alerting.model.run import Reading
 from alerting.model.verdict import Status, Verdict
+from alerting.notifiers.console import Console
+from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import SegmentResult, segment_metrics
 from alerting.sample.incidents import PlantedIncident
+from alerting.store.state import StateStore
+from tests.ledger import NoSource
 from tests.pasts import END, HOUR, past
 
 DELAY = timedelta(minutes=5)
@@ -70,6 +76,15 @@ def test_alerts_without_a_planted_incident_are_false_and_shown_apart(replay, run
     assert [incident for incident, _ in runs_by_incident(runs, one)] == [*one, None]
     assert [incident for incident, _ in runs_by_incident(runs, both)] == both
     assert sum(len(during) for _, during in runs_by_incident(runs, one)) == len(runs)
+
+
+def test_the_number_of_messages_is_that_of_the_printed_ones(replay, runs, tmp_path, capsys):
+    """Those with a picture were left out."""
+    with closing(StateStore(tmp_path / "alerts.sqlite")) as store:
+        ctx = RunContext(replay.metrics, {}, NoSource(), store, Console(), "UTC")
+        count = print_messages(ctx, runs, replay, Reading({m.name: past().series[m.name] for m in replay.metrics}), tmp_path)
+    assert list(tmp_path.glob("*.png"))
+    assert count == len(re.findall("^--- console-", capsys.readouterr().out, re.MULTILINE)) > 2
 
 
 def test_a_watched_segment_finds_an_incident_that_hits_it(replay):

@@ -122,6 +122,14 @@ def test_status_tells_incidents_and_what_is_due(duty):
     assert re.search(r"^next due: \w{3} 20", said, re.MULTILINE)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_status_tells_a_snooze_only_while_it_lasts(duty, hours):
+    until = datetime.now(UTC) + timedelta(hours=hours)
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        store.commit(Commit(incidents=[replace(incident(), snoozed_until=until)]), datetime.now(UTC))
+    assert ("silent until" in duty("status", code=1)) is (hours > 0)
+
+
 def incident():
     bucket = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
     verdict = Verdict("a", bucket, Status.ANOMALOUS, 7.0, 9.0, 10.0, 11.0, -3.0)
@@ -168,6 +176,22 @@ def test_listen_takes_a_press_and_a_command_at_once(duty, bot):
     assert "Boris" in said
     with closing(StateStore(duty.data / "alerts.sqlite")) as store:
         assert store.incidents()[0].snoozed_until is not None
+
+
+def test_listen_knows_the_metrics_that_came_after_its_start(duty, bot):
+    """It runs for weeks; a new column of the table was no metric to it until somebody started it anew."""
+    command = [sys.executable, "-m", "alerting", "listen"]
+    with ended(
+        subprocess.Popen(command, cwd=ROOT, env=duty.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ) as process:
+        until(lambda: any(method == "getUpdates" for method, _ in bot.calls))
+        table = Path(duty.env["ALERTING_SOURCE"])
+        lines = table.read_text().splitlines()
+        table.write_text("\n".join([*lines, *(f"new{line[1:]}" for line in lines if line.startswith("b,")), ""]))
+        bot.say("/silence new 2h")
+        assert "new" in next((line for line in process.stdout if "Anna" in line), "")  # printed after all else was done
+    with closing(StateStore(duty.data / "alerts.sqlite")) as store:
+        assert [silence.scope for silence in store.silences(datetime.now(UTC))] == ["new"]
 
 
 def test_listen_without_a_chat_is_refused(duty):

@@ -259,6 +259,28 @@ def test_where_late_rows_take_back_a_recovery_the_incident_goes_on(ctx):
     assert kinds(said) == [EventKind.RESOLVED]
 
 
+@pytest.mark.parametrize(
+    ("buckets", "said"), [(["low", "low"], "Beyond a limit"), (["low", "none"], "Now (12:15–12:30): no value")]
+)
+def test_a_run_without_a_new_bucket_leaves_an_entry_as_it_is(ctx, buckets, said):
+    """An hourly metric has three such runs an hour: they took away what its newest bucket is, and why it was told."""
+    told(ctx, *buckets)
+    (incident,) = ctx.store.incidents()
+    entry = ctx.store.text(incident.key)
+    assert said in entry
+    assert full_run(ctx, after(START + (len(buckets) - 1) * STEP) + timedelta(minutes=4)) == []
+    assert ctx.store.text(incident.key) == entry
+
+
+def test_a_catch_up_does_not_call_an_incident_that_goes_on_nothing_unusual(ctx):
+    assert kinds(told(ctx, "low")) == [EventKind.OPENED]
+    for number in range(1, 5):
+        ctx.source.add(rows(counts(START + number * STEP, alpha="low"), within="14min", delay="0s"))
+    (late,) = full_run(ctx, after(START + 4 * STEP))
+    assert late.kind is EventKind.CAUGHT_UP
+    assert "still off: alpha" in late.text
+
+
 def test_a_violation_ends_the_run_red_and_names_the_incident(ctx):
     told(ctx, "low")
     (incident,) = ctx.store.incidents()

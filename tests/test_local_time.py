@@ -18,11 +18,13 @@ from alerting.metrics import metrics_of_table
 from alerting.model.clock import day_bounds, day_of, day_phase, first_bucket, iso_text, nearest_bucket, standard_offset
 from alerting.model.metric import Query
 from alerting.model.protocols import Commit
+from alerting.model.tables import cell_text
 from alerting.model.verdict import Episode, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext, due, last_closed_bucket
 from alerting.pipeline.explain import same_time_before
 from alerting.pipeline.judged import judge_series
+from alerting.reporting.page import PageContext
 from alerting.sources.table import TableSource
 from alerting.store.state import StateStore
 
@@ -411,3 +413,13 @@ def test_the_same_time_yesterday_is_local_time():
     noon, night = (datetime.fromisoformat(at) for at in ("2026-10-25T11:00+00:00", "2026-10-25T22:00+00:00"))
     assert np.isnan(same_time_before(values, noon, 1, "Europe/Berlin")), "10:00Z the day before is not in the data"
     assert same_time_before(values, night, 1, "Europe/Berlin") == values["2026-10-24T21:00Z"], "25 hours before"
+
+
+def test_an_hour_that_happens_twice_has_its_offset_in_tables_and_on_pages():
+    """Two runs in a row were printed with the same time."""
+    quarters = [datetime(2026, 10, 24, 23, 45, tzinfo=UTC) + number * HOUR for number in range(4)]
+    cells = [cell_text(at, "Europe/Berlin") for at in quarters]
+    assert cells == [f"Sun 2026-10-25 {at}" for at in ("01:45", "02:45 UTC+2", "02:45 UTC+1", "03:45")]
+    page = PageContext("en", "Europe/Berlin", quarters[0])
+    assert [page.time(at) for at in quarters] == [text.removeprefix("Sun ") for text in cells]
+    assert cell_text(pd.Timestamp(quarters[1]), "Europe/Berlin") == cells[1]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerting import connections, pipeline
 from alerting.model.clock import parse_week_spans
 from alerting.model.incident import Incident, Member
 from alerting.model.message import Message
@@ -17,6 +18,7 @@ from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import deliver
+from alerting.settings import load_settings
 from alerting.store.state import StateStore
 from tests.ledger import NoSource
 from tests.pictures import png
@@ -24,7 +26,7 @@ from tests.servers import says
 
 NIGHT = datetime(2026, 11, 20, 2, 5, tzinfo=UTC)
 MORNING = datetime(2026, 11, 20, 8, 5, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SPANS = parse_week_spans("23:00-08:00")
 QUIET = QuietHours(SPANS, "UTC", WAIT)
 
@@ -151,6 +153,15 @@ def test_what_becomes_critical_rings_at_once(ctx, bot, by):
     assert len(bot.messages) == (2 if by == "a message" else 1), "nothing is left for the summary"
 
 
+def test_what_becomes_critical_rings_once(ctx, bot):
+    """As a run makes it: the message that it is worse, and the newest text of the one that was held back."""
+    send(ctx, NIGHT, message(photo=png()), incidents=[incident()])
+    worse = message(EventKind.WORSENED, "🔴 Likes −60 % (was −30 %)", at=NIGHT + HOUR, critical=True)
+    edit = replace(worse, key="e", edits=worse.reply_to, reply_to="", text="🔴 Likes −60 %")
+    send(ctx, NIGHT + HOUR, worse, edit)
+    assert sounds(bot) == [("🔴 Likes −60 %", False), ("🔴 Likes −60 % (was −30 %)", True)]
+
+
 def test_nothing_is_lost_when_the_chat_is_down_in_the_morning_or_the_process_dies(ctx, bot, tmp_path):
     send(ctx, NIGHT, message(), message(metric="ctr", text="🟡 CTR −9 %"), incidents=[incident(), incident("ctr")])
     ctx.store.close()
@@ -164,6 +175,43 @@ def test_nothing_is_lost_when_the_chat_is_down_in_the_morning_or_the_process_die
             "🟡 CTR −9 %",
             "🟡 Likes −30 %",
         ]
+
+
+def test_what_waits_is_not_forgotten_by_the_runs_of_the_night(ctx, bot):
+    """Each run begins with forgetting what is old, and took what was held for that: the alert was lost."""
+    send(ctx, NIGHT, message(), message(metric="ctr", text="🟡 CTR −9 %"), incidents=[incident(), incident("ctr")])
+    for hours in range(1, 6):
+        ctx.store.forget(NIGHT + hours * HOUR)
+        send(ctx, NIGHT + hours * HOUR)
+    send(ctx, MORNING)
+    assert len(bot.messages) == 3, "both, and the summary"
+
+
+def test_a_run_tells_in_the_morning_what_began_in_the_night(bot, tmp_path):
+    """As cron makes them: each with connections of its own."""
+    end, step = datetime(2026, 11, 20, tzinfo=UTC), timedelta(minutes=15)
+    given = {
+        "SOURCE": str(tmp_path / "kpi.csv"), "DATA": str(tmp_path / "data"), "ZONE": "UTC", "QUIET": "23:00-02:50",
+        "QUIET_MODE": "wait", "TELEGRAM_TOKEN": bot.token, "TELEGRAM_CHAT": bot.chat, "TELEGRAM_URL": bot.url,
+    }  # fmt: skip
+    settings = load_settings({f"ALERTING_{name}": text for name, text in given.items()}, tmp_path / "none.env")
+    for minutes in (111, 126, 141, 156, 171):
+        now = end + timedelta(minutes=minutes)
+        lines = []
+        for n in range(20 * 96 + minutes // 15):
+            at = end - 20 * DAY + n * step
+            low = end + 2 * HOUR <= at + step
+            lines.append(f"likes,{at:%Y-%m-%dT%H:%MZ},{(700 if low else 1000) + n % 7}")
+        (tmp_path / "kpi.csv").write_text("\n".join(["series,ts,value", *lines, ""]))
+        made = connections.connect(settings=settings, now=now)
+        due = pipeline.due(made, now)
+        judged = pipeline.judge(made, due, pipeline.read(made, due, 0, now), now)
+        changes = pipeline.advance(made, judged, now)
+        pipeline.commit(made, judged, changes, pipeline.compose(made, changes, judged, now))
+        pipeline.deliver(made, now)
+        made.store.close()
+        assert bool(bot.messages) is (minutes == 171)
+    assert "likes −30" in bot.messages[0].plain
 
 
 def test_late_rows_withdraw_what_waits(ctx, bot):

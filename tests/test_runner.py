@@ -368,6 +368,31 @@ def test_a_run_is_green_only_when_its_notice_of_a_killed_one_was_sent(house, bot
     assert len(bot.messages) == (chat == "well")
 
 
+def test_the_notice_of_a_killed_run_names_its_time_and_who_made_up_for_it(house, bot):
+    """It was said of the run that found it, as if that had failed; and that checks work again was then never said."""
+    chat = {"telegram_token": bot.token, "telegram_chat": bot.chat, "telegram_url": bot.url}
+    settings = replace(house.settings, **chat, zone="UTC", runs_url="https://runs.example")
+    broken, fine = notebook(house.folder / "broken.ipynb", "1 / 0"), notebook(house.folder / "fine.ipynb", "1")
+    assert runner.run_alerts(settings, notebook=broken) == 1
+    with begun(house) as process:
+        process.kill()
+        process.communicate()
+    (running,) = (house.settings.reports / ".running").iterdir()
+    earlier = datetime.now(UTC).replace(second=7, microsecond=0) - timedelta(minutes=15)
+    running.rename(running.with_name(f"alert-{earlier:%Y%m%dT%H%M%SZ}.ipynb"))
+    before = datetime.now(UTC)
+    assert runner.run_alerts(settings, notebook=fine) == 0
+    failed, killed, again = (message.plain.splitlines() for message in bot.messages)
+    assert killed[0].startswith("⚠️ The ")
+    assert killed[0].endswith(f" {earlier:%H:%M} check failed")
+    now = {f"{at:%H:%M}" for at in (before, datetime.now(UTC))}
+    assert any(f"{at} check has judged what it left out" in killed[2] for at in now)
+    assert "Next try" not in killed[2]
+    assert f"alert-{earlier:%Y%m%dT%H%M%SZ}.html" in bot.messages[1].text, "the link leads to the run that was killed"
+    assert "ZeroDivisionError" in failed[1]
+    assert again[0].startswith("✅ Checks work again since "), "the failure before it was told, and is over"
+
+
 READ_A_DAY = """
 print('history of likes: looks like progress')
 from threading import Thread

@@ -186,6 +186,11 @@ def run_failed(language: str) -> messages.Message:
     return run_failed_notice(moscow("12:15"), reason, moscow("12:00"), moscow("12:30"), here)
 
 
+def run_killed(language: str) -> messages.Message:
+    here = reader(language, now=moscow("12:16"))
+    return run_failed_notice(moscow("12:00"), "the run ended", None, None, here, made_up=moscow("12:15"))
+
+
 def run_recovered(language: str) -> messages.Message:
     here = reader(language, now=moscow("12:45"))
     return run_recovered_notice(moscow("12:45"), moscow("12:15"), 0, here)
@@ -198,6 +203,11 @@ def run_recovered_unusual(language: str) -> messages.Message:
 
 def caught_up(language: str) -> messages.Message:
     return caught_up_notice(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")))
+
+
+def caught_up_going_on(language: str) -> messages.Message:
+    titles = {"en": ("Likes", "CTR"), "ru": ("Лайки", "CTR")}[language]
+    return caught_up_notice(moscow("11:30"), moscow("12:00"), (), reader(language, now=moscow("12:15")), titles)
 
 
 def caught_up_unusual(language: str) -> messages.Message:
@@ -570,8 +580,8 @@ NASTY = """<b>&"'</b> {title} <script>\n\r\t</code></a>\u202e\x00\ud800 🔥"""
 TEXTS = [
     opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, opened_limit, reminder, reminder_no_data,
     resolved, resolved_limit,
-    no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low, run_failed, run_recovered,
-    run_recovered_unusual, caught_up, caught_up_unusual,
+    no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low, run_failed, run_killed, run_recovered,
+    run_recovered_unusual, caught_up, caught_up_going_on, caught_up_unusual,
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,

@@ -115,8 +115,17 @@ class BacktestData:
 
 
 def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:
-    """Fold buckets that are judged already (metric -> frame as `detectors.judge` gives) into episodes."""
-    found = verdicts([buckets_between(metric, start, end) for metric in metrics], judged)
+    """Fold buckets that are judged already (metric -> frame as `detectors.judge` gives) into episodes.
+
+    A metric whose first value, history included, lies after `start` begins with that, as in a run.
+    """
+    due = [buckets_between(metric, start, end) for metric in metrics]
+    for number, item in enumerate(due):
+        values = judged[item.metric.name]["value"] if item.metric.name in judged else pd.Series(dtype=float)
+        begins = values.first_valid_index()
+        if begins is not None and values.index[0] < item.first < begins:
+            due[number] = replace(item, first=begins.to_pydatetime())
+    found = verdicts(due, judged)
     return Replay(metrics, judged, found, fold_episodes(metrics, found, {})[1], start, end)
 
 
@@ -141,7 +150,7 @@ class Replay(DisplayTable):
         bucket) and score."""
         rows: dict[tuple[str, object], dict[str, object]] = {}
         for event in self.events:
-            gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK)
+            gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
             since = event.episode.gap_since if gap else event.episode.since
             row = rows.setdefault((event.metric, since), {"metric": event.metric, "what": event.kind.value, "since": since})
             worst = event.episode.worst or event.verdict

@@ -208,12 +208,12 @@ def _from_top(figure: Figure, share: float) -> float:
 
 
 def verdict_at(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
-    """Return the verdict of `bucket`; missing where there is no such row."""
+    """Return the verdict of `bucket`; missing where there is no such row, unknown where it was not judged."""
     if bucket not in judged.index:
         return Verdict(metric.name, bucket, Status.MISSING)
     row = judged.loc[bucket]
     value, low, expected, high = (float(row[name]) for name in ("value", "low", "expected", "high"))
-    return Verdict(metric.name, bucket, Status(row["status"]), value, low, expected, high)
+    return Verdict(metric.name, bucket, Status(row["status"] or Status.UNKNOWN), value, low, expected, high)
 
 
 def state_text(metric: Metric, verdict: Verdict, language: str) -> str:

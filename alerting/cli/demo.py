@@ -68,7 +68,7 @@ def demo() -> int:
     folder, count = settings.reports / "demo", 0
     for incident, during in runs_by_incident(runs, planted):
         click.echo(f"=== {planted_line(incident, ctx.zone) if incident else 'nothing was planted'}\n")
-        count += _print_messages(ctx, during, replay, reading, folder)
+        count += print_messages(ctx, during, replay, reading, folder)
         if not during:
             click.echo("no run had anything to report\n")
     ctx.source.close()
@@ -210,14 +210,14 @@ def _local(at: datetime, zone: str) -> str:
     return f"{at.astimezone(ZoneInfo(zone)):%a %d %b %H:%M}"
 
 
-def _print_messages(ctx: RunContext, runs: Iterable[ReplayedRun], replay: Replay, reading: Reading, folder: Path) -> int:
+def print_messages(ctx: RunContext, runs: Iterable[ReplayedRun], replay: Replay, reading: Reading, folder: Path) -> int:
     """Print the messages of the runs as in the chat, save their pictures in `folder`, and return the number of messages."""
     console, count, ids = Console(), 0, dict[str, str]()  # ids: key of a message -> id that the console gave it
     for run in runs:
         judged = run.judged(ctx, replay, reading)
         changes, _ = pipeline.explain(ctx, replace(run.changes, incidents=[]), judged, HOUR.total_seconds())
         for message in pipeline.compose(ctx, changes, judged, run.now):
-            count += message.photo is None
+            count += 1
             ids[message.key] = console.send(replace(message, photo=None), ids.get(message.reply_to, ""))
             if message.photo:
                 path = folder / f"{message.key.replace('/', '-')}.png"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TypeVar
@@ -19,7 +20,7 @@ from alerting.connections import connect_chat, load_catalogue, open_source, open
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.labels import precision
 from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
-from alerting.model.errors import NotifyError, SettingsError
+from alerting.model.errors import AlertingError, NotifyError, SettingsError
 from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
 from alerting.model.protocols import Store
@@ -61,7 +62,7 @@ def status() -> int:
 
     for incident in store.incidents():
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
-        click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone)}")
+        click.echo(f"incident {incident.id}: {severity}{_incident_line(incident, settings.zone, now)}")
     for item in store.silences(now):
         click.echo(f"silence {item.id}: {silence_line(item, settings.zone)}{'' if item.lasts_at(now) else ', not now'}")
     counts = store.counts()
@@ -87,14 +88,15 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
     return "critical: " if is_critical(affected, MetricTree(metrics).roots, incident.cause) else "warning: "
 
 
-def _incident_line(incident: Incident, zone: str) -> str:
+def _incident_line(incident: Incident, zone: str, now: datetime) -> str:
     members = ", ".join(f"{m.name}{' (no data)' if m.gap else ''}{' (over)' if m.until else ''}" for m in incident.members)
+    snoozed = incident.snoozed_until if incident.snoozed_until and incident.snoozed_until > now else None
     parts = [
         f"{members} since {cell_text(incident.root.since, zone)}",
         f"taken by {incident.acknowledged_by}" if incident.acknowledged_by else "",
         incident.label.value if incident.label else "",
         "silent until it is resolved" if incident.muted else "",
-        f"silent until {cell_text(incident.snoozed_until, zone)}" if incident.snoozed_until else "",
+        f"silent until {cell_text(snoozed, zone)}" if snoozed else "",
         "" if incident.last_notified else "not announced",
     ]
     return "; ".join(filter(None, parts))
@@ -164,12 +166,15 @@ def listen(turns: int) -> int:
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
-    ctx, turn = connect_chat(settings), 0
+    store, turn = open_store(settings), 0
+    ctx = connect_chat(settings, store)
     click.echo("listening for answers in the chat; Ctrl-C ends it")
     while not turns or turn < turns:
         turn += 1
         try:
             if ctx.notifier.button_presses(ctx.store.next_update(), wait=CHAT_WAIT):
+                with suppress(AlertingError):  # a table that cannot be read now: the metrics of before
+                    ctx = connect_chat(settings, store)  # new ones may have come since the start
                 _process_presses(settings, ctx)
         except NotifyError as error:
             click.echo(str(error), err=True)

@@ -177,20 +177,29 @@ class DailySummary:
     silences: tuple[str, ...] = ()  # in words, those that have not ended
 
 
-def run_failed(at: datetime, reason: str, judged_until: datetime | None, next_try: datetime | None, reader: Audience) -> Message:
+def run_failed(
+    at: datetime,
+    reason: str,
+    judged_until: datetime | None,
+    next_try: datetime | None,
+    reader: Audience,
+    made_up: datetime | None = None,
+) -> Message:
     """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket, None if unknown.
 
-    The key holds the (UTC) hour and the failure, so that an hour of the same failure is one message.
+    `made_up`: the check that tells of it and has judged what that one left out. The key holds the (UTC) hour of the telling and
+    the failure, so that an hour of the same failure is one message.
     """
     facts = {
         "at": reader.at(at),
         "judged_until": reader.at(judged_until, near=at) if judged_until else "",
         "reason": plain_line(reason, MAX_REASON),
         "next_try": reader.at(next_try, near=at) if next_try else "",
+        "made_up": reader.at(made_up, near=at) if made_up else "",
     }
-    text = _text("run_failed", reader, facts, owner=reader.mention())
-    key = f"run/run-failed/{at.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
-    return Message(key, EventKind.RUN_FAILED, "", at, text)
+    text, told = _text("run_failed", reader, facts, owner=reader.mention()), made_up or at
+    key = f"run/run-failed/{told.astimezone(UTC):%Y%m%dT%HZ}-{failure_id(reason)}/text"
+    return Message(key, EventKind.RUN_FAILED, "", told, text)
 
 
 def failure_id(reason: str) -> str:
@@ -213,16 +222,19 @@ def run_recovered(at: datetime, since: datetime, incidents: int, reader: Audienc
     return Message(f"run/run-recovered/{at.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.RUN_RECOVERED, "", at, text)
 
 
-def caught_up(first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience) -> Message:
+def caught_up(
+    first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience, going_on: tuple[str, ...] = ()
+) -> Message:
     """Return the notice that the runs due from `first` to `last` did not happen, and that this one judged their buckets.
 
-    `unusual`: titles of the metrics that it sent alerts about.
+    `unusual`: titles of the metrics that it sent alerts about. `going_on`: of those that were off before and still are.
     """
     facts = {
         "is_one": first == last,
         "when": reader.at(first) if first == last else reader.span(first, last),
         "late": duration(reader.now - first, reader.language),
         "unusual": tuple(plain_line(title, MAX_TITLE) for title in unusual),
+        "going_on": tuple(plain_line(title, MAX_TITLE) for title in going_on),
     }
     text = _text("caught_up", reader, facts)
     return Message(f"run/caught-up/{first.astimezone(UTC):%Y%m%dT%H%MZ}/text", EventKind.CAUGHT_UP, "", first, text)

@@ -205,7 +205,8 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     in_gap, rest = members_of_gap(subject)
     listed = rest if subject.is_gap and event.kind in (EventKind.NO_DATA, *END_KINDS) else parts
     anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
-    well = [p for p in parts if p.member.until is not None and not (p.verdict and p.verdict.moved_with(subject.shown))]
+    known = [p for p in parts if not (p.verdict and p.verdict.status is Status.UNKNOWN)]  # data that are back may be unjudged
+    well = [p for p in known if p.member.until is not None and not (p.verdict and p.verdict.moved_with(subject.shown))]
     normal_again = [p.metric.name for p in well if incident and not is_over]
     corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
     unknown = [e.metric for e in event.also if e.metric not in {part.metric.name for part in subject.context.members}]

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
-from alerting.model.clock import DAY, EPOCH, day_of
+from alerting.model.clock import DAY, EPOCH, day_of, offset_if_twice
 from alerting.model.incident import Segment
 from alerting.model.metric import Metric
 from alerting.model.verdict import Status, Verdict
@@ -232,14 +232,10 @@ class ClockFormat:
             day = day_of(instant, DAY, self.zone)
             year = "" if day.year == self.now.astimezone(ZoneInfo(self.zone)).year else f"{SPACE}{day.year}"
             return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
-        zone, offset = ZoneInfo(self.zone), ""
+        zone = ZoneInfo(self.zone)
         local = instant.astimezone(zone)
-        if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
-            minutes = int((local.utcoffset() or timedelta()) / MINUTE)
-            rest = f":{abs(minutes) % 60:02d}" if minutes % 60 else ""
-            offset = f"{SPACE}UTC{'+' if minutes >= 0 else MINUS}{abs(minutes) // 60}{rest}"
-        is_same_day = near is not None and near.astimezone(zone).date() == local.date()
-        return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{offset}"
+        offset, is_same_day = offset_if_twice(local), near is not None and near.astimezone(zone).date() == local.date()
+        return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{f'{SPACE}{offset}' if offset else ''}"
 
     def day(self, day: date) -> str:
         """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""

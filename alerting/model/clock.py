@@ -30,6 +30,15 @@ def iso_text(at: datetime, zone: str) -> str:
     return at.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
+def offset_if_twice(local: datetime) -> str:
+    """Return UTC+2 where the wall time of `local` happens twice on its day, as clocks go back; "" for any other."""
+    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
+        return ""
+    minutes = (local.utcoffset() or timedelta()) // timedelta(minutes=1)
+    rest = f":{abs(minutes) % 60:02d}" if minutes % 60 else ""
+    return f"UTC{'+' if minutes >= 0 else chr(0x2212)}{abs(minutes) // 60}{rest}"
+
+
 def day_phase(zone: str) -> timedelta:
     """Return how long after 0:00 UTC the buckets of local days start: 0 to 24 hours."""
     return -standard_offset(zone) % DAY

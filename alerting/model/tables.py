@@ -14,7 +14,7 @@ from html import escape
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from alerting.model.clock import DAY, day_of
+from alerting.model.clock import DAY, day_of, offset_if_twice
 
 MAX_TABLE_ROWS = 20
 
@@ -40,7 +40,8 @@ def cell_text(value: Any, zone: str = "UTC") -> str:
     if value is None or value != value:  # NaN and NaT differ from themselves
         return ""
     if isinstance(value, datetime):
-        return f"{value.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+        local = value.astimezone(ZoneInfo(zone))
+        return f"{local:%a %Y-%m-%d %H:%M} {offset_if_twice(local)}".rstrip()
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     return str(value)

@@ -125,7 +125,8 @@ def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *know
 def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
     """Return the verdict of a row of a judged frame."""
     value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-    return Verdict(name, bucket, Status(row["status"] or Status.UNKNOWN), value, low, expected, high, score, usual=usual)
+    status = Status(row["status"] or Status.UNKNOWN)
+    return Verdict(name, bucket, status, value, low, expected, high, score, str(row["rule"]), usual=usual)
 
 
 def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:

@@ -24,7 +24,7 @@ from alerting.model.metric import STEP, Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, StateChange, compare_frame, verdict_of
-from alerting.pipeline.context import DueBuckets, RunContext
+from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
@@ -66,7 +66,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     out += unchecked_metrics(ctx, changes, now)
     out += edit_openings(ctx, changes, judged, now, pictures)
     with caught(ctx.faults["told"], "an escalation"):
-        newest = {i.id: member_verdicts(i.affected, changes, judged) for i in changes.incidents if i.open}
+        newest = {i.id: member_verdicts(ctx, i.affected, changes, judged) for i in changes.incidents if i.open}
         out += escalations(ctx, changes, newest, out, now)
     with caught(ctx.faults["told"], "the day"):
         out += daily_summary(ctx, now)
@@ -102,7 +102,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     incident = event.incident
     if incident is None:
         return event
-    newest = member_verdicts(incident.affected or incident.members, changes, judged)
+    newest = member_verdicts(ctx, incident.affected or incident.members, changes, judged)
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
@@ -114,9 +114,11 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     return replace(event, kind=EventKind.NO_DATA, episode=replace(event.episode, gap_since=gap, last=episode.last))
 
 
-def member_verdicts(members: Sequence[Member], changes: StateChange, judged: JudgedMetrics) -> dict[str, Verdict]:
+def member_verdicts(
+    ctx: RunContext, members: Sequence[Member], changes: StateChange, judged: JudgedMetrics
+) -> dict[str, Verdict]:
     """Return metric -> newest verdict of members of an incident, as its messages give it."""
-    return {it.metric: _latest(it.metric, changes, judged) or it.worst or it.first for it in members}
+    return {it.metric: _latest(ctx, it.metric, changes, judged) or it.worst or it.first for it in members}
 
 
 def edit_openings(
@@ -160,10 +162,10 @@ def event_context(
     metric, reading, incident = ctx.metric(event.metric), judged.reading, event.incident
     values = judged[event.metric].value if event.metric in judged else pd.Series(dtype=float)
     is_entry = event.kind in OPENING_KINDS and incident is not None and incident.open
-    latest = _latest(event.metric, changes, judged) if is_entry else None
+    latest = _latest(ctx, event.metric, changes, judged) if is_entry else None
     latest = latest if latest and latest.bucket > event.bucket else None
     shown = latest or event.verdict
-    stopped = changes.newest.get(event.metric) if is_entry and shown.status is not Status.MISSING else None
+    stopped = _newest(ctx, event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
@@ -254,24 +256,31 @@ def _members(ctx: RunContext, event: Event, changes: StateChange, judged: Judged
             first, gap = it.episode.last_notified_verdict or it.verdict, it.episode.gap_since is not None
             members[it.metric] = Member(it.metric, it.episode.since or it.bucket, it.bucket, first, gap)
     for name, member in members.items():
-        newest = _latest(name, changes, judged)
+        newest = _latest(ctx, name, changes, judged)
         if name in ctx.by_name and (newest or member.until or not ctx.metric(name).segments_of):
             yield messages.MemberContext(ctx.metric(name), member, newest)
 
 
-def _latest(name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
+def _latest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
-    verdict, episode = changes.newest.get(name), changes.episodes.get(name)
+    verdict, episode = _newest(ctx, name, changes, judged), changes.episodes.get(name)
     if verdict and verdict.status is Status.UNKNOWN and name not in judged:
         return None  # a segment that is not judged, as its total is off
-    if verdict is None and name in judged and len(judged.reading.series[name]):
-        row = judged.newest(name)
-        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
     if episode is None or verdict is None:
         return verdict
     if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
         verdict = episode.last
     return against_level_before(episode, verdict)
+
+
+def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
+    """Return the verdict of the metric's newest bucket, of an earlier run where this one had nothing to judge."""
+    if name not in changes.newest and name in judged and len(judged.reading.series[name]):
+        row = judged.newest(name)
+        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        later = ctx.store.judged(name, verdict.bucket)[-1:]  # whose rows are waited for since: they were judged as missing
+        return later[0] if later and later[0].bucket > verdict.bucket else verdict
+    return changes.newest.get(name)
 
 
 def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:
@@ -287,15 +296,32 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
 
 
 def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
-    """Return the message that runs were missed, unless messages about failed runs were sent already."""
-    waited = [item for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
+    """Return the message that runs were missed, unless messages about failed runs were sent already.
+
+    Buckets that were due at an earlier run waited for something else: for rows that are delivered at night, for example.
+    """
+    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
+    waited = [item for item in known if len(item) > 1 + TOLERATED_MISSES]
     if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
     events = {event.metric: event for e in begun for event in (e, *e.also)}
     titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
-    return [caught_up(first, last, titles, ctx.audience(now))]
+    off = [member for incident in changes.incidents if incident.open and incident.last_notified for member in incident.affected]
+    going_on = dict.fromkeys(
+        metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if it.metric in ctx.by_name
+    )
+    return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
+
+
+def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuckets:
+    """Return the due buckets without those that were due at the last run before `now`, where it came to its end."""
+    last = max((run.at for run in ctx.store.runs(item.first) if run.ended and run.at < now), default=None)
+    if last is None:
+        return item
+    step, phase = item.metric.step, item.metric.phase
+    return replace(item, first=max(item.first, last_closed_bucket(last, ctx.delay, step, phase) + step))
 
 
 def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> Iterator[Message]:
@@ -353,7 +379,7 @@ def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
         return []
     hour, minute = map(int, ctx.daily.split(":"))
     local = now.astimezone(ZoneInfo(ctx.zone))
-    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    today = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)  # once in a night of two such hours
     end = (today if today <= local else today - DAY).astimezone(UTC)
     if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(end - DAY)):
         return []
@@ -364,7 +390,9 @@ def _summary(ctx: RunContext, end: datetime) -> DailySummary:
     """Return the day that ends at `end`."""
     runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
     incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
-    verdicts = [v for v in ctx.store.judged(since=end - DAY) if v.bucket < end]
+    steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}
+    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=end - 2 * DAY)]
+    verdicts = [verdict for verdict, over in judged if end - DAY < over <= end]  # a bucket of a day may have begun before it
     first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
     due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
     left_out = {member.metric for incident in incidents for member in incident.members}

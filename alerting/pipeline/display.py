@@ -67,7 +67,7 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
     tree, rows = MetricTree([*ctx.metrics, *ctx.segment_metrics]), {}
     for incident in changes.incidents:
         if incident.open and incident.affected:
-            newest = member_verdicts(incident.affected, changes, judged)
+            newest = member_verdicts(ctx, incident.affected, changes, judged)
             lead = tree.lead(newest, incident.root.metric)
             critical = is_critical([(ctx.metric(name), verdict) for name, verdict in newest.items()], tree.roots, incident.cause)
             names = {m.metric: metric_with_segment(m.metric, newest[m.metric].segment or m.segment) for m in incident.affected}

@@ -82,8 +82,8 @@ def _batches(items: Sequence[DueBuckets], reading: Reading) -> Iterator[list[Due
     """Yield metrics that share a detector, a grid and the first judged bucket, `BATCH_SERIES` at most."""
     alike: dict[tuple[Any, ...], list[DueBuckets]] = {}
     for item in items:
-        index = reading.series[item.metric.name].index
-        key = (id(item.metric.rule), item.metric.step, index[0], len(index), _first_judged(item, index))
+        series = reading.series[item.metric.name]
+        key = (id(item.metric.rule), item.metric.step, series.index[0], len(series), _first_judged(item, series))
         alike.setdefault(key, []).append(item)
     for group in alike.values():
         yield from (group[first : first + BATCH_SERIES] for first in range(0, len(group), BATCH_SERIES))
@@ -106,15 +106,20 @@ def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[l
 def _to_judge(item: DueBuckets, reading: Reading, fired: Sequence[tuple[datetime, str]]) -> Banded:
     """Return the buckets to judge of a metric, without a band yet, and an hour before them, which supports related metrics."""
     metric, series = item.metric, reading.series[item.metric.name]
-    first = _first_judged(item, series.index)
+    first = _first_judged(item, series)
     before = _prior_verdicts(series.to_numpy(float)[:first], series.index, metric.step, fired)
     return Banded(metric, series, {}, reading.volumes.get(metric.name), max(0, first - SUPPORT_FOR // metric.step), first, before)
 
 
-def _first_judged(item: DueBuckets, index: pd.DatetimeIndex) -> int:
-    """Return the position of the first judged bucket; that of a new metric lies `band_span` before its first due one."""
+def _first_judged(item: DueBuckets, series: pd.Series) -> int:
+    """Return the position of the first judged bucket; that of a new metric lies `band_span` before its first due one.
+
+    A new metric whose first value ever is newer begins with that: before it there is no gap in its data.
+    """
     begin = item.begin - band_span(item.metric) if item.first_look else item.begin
-    return min(max(0, position_on(index, begin)), len(index))
+    first = min(max(0, position_on(series.index, begin)), len(series))
+    there = np.isfinite(series.to_numpy(float)) if item.first_look else np.empty(0, bool)
+    return max(first, int(there.argmax())) if there.any() else first
 
 
 def _prior_verdicts(

@@ -17,6 +17,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alerting.messages.format import POINT, ClockFormat, segment_words
+from alerting.model.clock import offset_if_twice
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.reporting.sanitize import printable
 from alerting.reporting.words import WORDS
@@ -61,7 +62,8 @@ class PageContext:
 
     def time(self, instant: datetime) -> str:
         """Format an instant in local time: 2026-11-25 10:15"""
-        return f"{self.local(instant):%Y-%m-%d %H:%M}"
+        local = self.local(instant)
+        return f"{local:%Y-%m-%d %H:%M} {offset_if_twice(local)}".rstrip()
 
     def moment(self, instant: datetime) -> str:
         """Format an instant in local time for a narrow column: 10:15, or Mon 10:15, or 12 Oct 10:15."""

@@ -93,12 +93,12 @@ class Record:
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def rescue(settings: Settings) -> Failure | None:
-    """Publish the records of killed runs as failures. Return the newest failure, or None.
+def rescue(settings: Settings) -> tuple[Failure, Record] | None:
+    """Publish the records of killed runs as failures. Return the newest failure with its record, or None.
 
     The caller must hold the lock of runs; otherwise a record may belong to a run in progress.
     """
-    failure, left = None, list[Path]()
+    newest, left = None, list[Path]()
     with suppress(OSError):
         found = sorted((settings.reports / ".running").glob("alert-*.ipynb"))
         left = [path for path in found if RUN_NAME.fullmatch(path.stem) and path.is_file() and not path.is_symlink()]
@@ -116,7 +116,8 @@ def rescue(settings: Settings) -> Failure | None:
             failure = record.publish(json.loads(running.read_text(encoding="utf-8")), killed)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not the JSON of a notebook
             failure = record.publish(EMPTY, killed)
-    return failure
+        newest = (failure or killed, record)
+    return newest
 
 
 def _unused_name(reports: Path, started: datetime, kind: str) -> str:

@@ -213,10 +213,12 @@ class _Run:
         self.log("; ".join(filter(None, [result, f"{time.monotonic() - start:.1f} s", link])))
         if failure and failure.stopped:
             return INTERRUPTED
-        worst = failure or killed
-        if worst and worst.told and (self.settings.destinations or not worst.settings):
-            self.notify(worst.reason, link)
-        recovered = not worst and not rehearsal and self.notifier is None and self._report_recovery(link)
+        if failure and failure.told:
+            if self.settings.destinations or not failure.settings:
+                self.notify(failure.reason, link)
+        elif killed:  # this run made up for it
+            self.notify(killed[0].reason, killed[1].link if killed[1].saved else link, killed[1].started)
+        recovered = not failure and not rehearsal and self.notifier is None and self._report_recovery(link)
         if failure:
             return WRONG if failure.settings else RED
         if (killed or recovered) and self._has_unsent():
@@ -252,14 +254,18 @@ class _Run:
         if trouble:
             self.log(trouble)
 
-    def notify(self, reason: str, link: str = "") -> None:
-        """Send a failure notice, by default to the chat. If that fails, log it; the exit code still shows the failed run."""
-        if self.notifier is None:
+    def notify(self, reason: str, link: str = "", killed: datetime | None = None) -> None:
+        """Send a failure notice, by default to the chat. If that fails, log it; the exit code still shows the failed run.
+
+        `killed`: when an earlier run began that was killed, where the notice is about that one.
+        """
+        notifier = self.notifier
+        if notifier is None:
             from alerting.failure_notice import notify_failure  # late: only a failed run needs it
 
-            self.notifier = notify_failure
+            notifier = partial(notify_failure, killed=killed)
         try:
-            line = _limited(partial(self.notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
+            line = _limited(partial(notifier, self.settings, self.started, redact(reason, self.settings)[0], link))
         except AlertingError as error:
             line = f"the failure could not be reported: {error}"
         if line:

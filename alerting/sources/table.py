@@ -5,6 +5,7 @@ The times of a series' rows show its grid: the step, the phase, and the bucket o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -154,6 +155,10 @@ def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, T
     }
     groups = {name: TableSeries(at, values, find_grid(at, zone)) for name, (at, values) in columns.items()}
     series = {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}
+    grids = Counter(one.grid for one in series.values() if len(one.at) > 1 and one.grid.step <= MAX_STEP)
+    if grids:  # a series of one row, or of none, shows no step: it is most likely that of the others
+        usual = grids.most_common(1)[0][0]
+        series = {name: one if len(one.at) > 1 else one._replace(grid=usual) for name, one in series.items()}
     blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series", observed=True)}
     return _with_zeros(series, blanks, path, notes), notes
 

@@ -57,8 +57,12 @@ class Outbox:
         return self._file.read(lambda *row: from_row(Message)(*row[:-1]), sql)
 
     def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
-        sql = "UPDATE messages SET state = ? WHERE key = ? AND state = ?"
-        self._file.write((sql, [("held", key, "waiting") for key in keys]), (sql, [("waiting", key, "held") for key in released]))
+        hold = "UPDATE messages SET state = 'held' WHERE key = ? AND state = 'waiting'"
+        # With a critical reply, which rings, the message itself makes no sound: it is one alarm
+        release = """UPDATE messages SET state = 'waiting', quiet = quiet OR EXISTS (SELECT 1 FROM messages reply
+              WHERE reply.reply_to = messages.key AND reply.state = 'waiting' AND reply.critical)
+            WHERE key = ? AND state = 'held'"""
+        self._file.write((hold, [(key,) for key in keys]), (release, [(key,) for key in released]))
 
     def record(self, receipt: Receipt, at: datetime, retry_after: float = 0.0) -> None:
         sql = """UPDATE messages SET state = ?, reason = ?, message_id = ?, due = ?, changed = ?, tries = tries + 1,

@@ -185,7 +185,8 @@ class StateStore(StateReader, Outbox, HistoryTables):
             ("DELETE FROM histories WHERE used < ?", unused),
             # The condition on the metric lets SQLite use the key (metric, bucket).
             ("DELETE FROM verdicts WHERE bucket < ? AND metric IN (SELECT metric FROM episodes)", old_verdicts),
-            ("DELETE FROM messages WHERE state <> 'waiting' AND changed < ?", old),
+            # `changed` is empty while a message is held
+            ("DELETE FROM messages WHERE state <> 'waiting' AND COALESCE(NULLIF(changed, ''), created) < ?", old),
             ("DELETE FROM messages WHERE edits <> '' AND edits NOT IN (SELECT key FROM messages)", [()]),
             ("DELETE FROM incidents WHERE closed <> '' AND closed < ?", old),
             ("DELETE FROM trail WHERE bucket < ?", old),
