@@ -107,3 +107,14 @@ def test_a_chart_of_a_bucket_that_was_not_judged_is_drawn(table):
     table.write(orders=(-480, 0))
     (metric,) = connections.open_source(table.settings)[1]
     assert verdict_at(metric, frame, END).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("age", [6, 120])
+def test_a_young_series_that_stops_is_told(table, age):
+    """The time before its first row was taken for gaps that are usual: nothing was said for its first two weeks."""
+    table.write(orders=(-480, 0))
+    table.run(0)
+    table.write(orders=(-480, age), gifts=(0, age))
+    table.run(age)
+    table.write(orders=(-480, age + 3), gifts=(0, age))
+    assert table.run(age + 3)[0] == [(EventKind.NO_DATA, "gifts")]

@@ -268,7 +268,8 @@ def usual_gap(grid: SeriesGrid) -> np.ndarray:
     if not missing.any():
         return np.zeros((len(missing), len(grid) - grid.since))
     recent = grid.with_history(timedelta(days=GAP_DAYS, seconds=GAP_WINDOW))
-    lengths = run_lengths(missing)[:, len(grid) - len(recent) :].astype(float)
+    lengths = np.where((~missing).cumsum(axis=1) > 0, run_lengths(missing), np.nan)  # before its first value a series has no gap
+    lengths = lengths[:, len(grid) - len(recent) :]
     longest = max_around(lengths, grid.within(GAP_WINDOW))
     usual = slot_quantile(recent, longest, GAP_DAYS, GAP_QUANTILE)
     return np.ceil(np.nan_to_num(usual[:, recent.since :]))
