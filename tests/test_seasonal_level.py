@@ -183,3 +183,14 @@ def test_a_live_run_gives_the_bits_of_a_backtest_in_the_night_when_the_clocks_ch
         live = SeasonalLevel().bands(grid)
         for side in ("low", "expected", "high"):
             np.testing.assert_array_equal(live[side][0], whole[side][0, end - 6 : end])
+
+
+@pytest.mark.parametrize(("size", "most"), [(0.1, 0), (0.3, 0), (1, 5), (2, 10), (8, 1)])
+def test_a_metric_that_is_mostly_zero_is_not_anomalous_at_every_one(size, most):
+    """Of five weeks. The past alone, which is nearly all 0, would call 250 buckets of 0.1 a bucket anomalous, 700 of 0.3."""
+    for seed in range(3):
+        values = app(days=49, size=size, seed=seed)
+        frame = judged(values)
+        assert (frame.status.iloc[14 * DAY :] == "anomalous").sum() <= most
+        values.iloc[NOON] = 60.0 + 10 * size
+        assert judged(values).status.iloc[NOON] == "anomalous", "a burst is one"

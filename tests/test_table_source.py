@@ -67,12 +67,21 @@ def test_finer_rows_become_the_mean_of_their_bucket(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "step"), [(1, 60), (60, 60), (300, 300), (900, 900), (3600, 3600), (86400, 86400), (864000, 86400)]
+    ("seconds", "step", "of_one_row"),
+    [
+        (1, 60, 60),
+        (60, 60, 60),
+        (300, 300, 300),
+        (900, 900, 900),
+        (3600, 3600, 3600),
+        (86400, 86400, 86400),
+        (864000, 86400, 900),
+    ],
 )
-def test_the_step_of_a_series_is_its_most_common_distance(tmp_path, seconds, step):
+def test_the_step_of_a_series_is_its_most_common_distance_and_of_one_row_that_of_the_others(tmp_path, seconds, step, of_one_row):
     at = [1792843200 + seconds * i for i in (0, 1, 2, 3, 8, 9)]
     source = table(tmp_path, "series,ts,value\n" + "".join(f"a,{t},1\n" for t in at) + "b,1792843200,1\n")
-    assert source.steps() == {"a": timedelta(seconds=step), "b": timedelta(minutes=15)}
+    assert source.steps() == {"a": timedelta(seconds=step), "b": timedelta(seconds=of_one_row)}
 
 
 def test_the_bucket_before_1970_is_one_like_any_other(tmp_path):

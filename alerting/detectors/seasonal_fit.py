@@ -295,8 +295,9 @@ def fit_noise(track: Track, question: Question, ratio: np.ndarray, is_count: np.
     overall = np.where(quiet, all_most, np.fmax(all_most, all_tail))
     noise = np.maximum(np.fmax(local, 0.5 * overall[:, None]), MIN_NOISE)
 
-    known, middle = np.isfinite(noise), around[:, around.shape[1] // 2]
+    middle = around[:, around.shape[1] // 2]
     inverse = 1 / _mean(at(size, middle) * at(question.level, middle), axis=1)
+    known = np.isfinite(noise) & np.isfinite(inverse)  # not where the usual shape is 0: of that no share can be off
     typical = _mean(np.where(known, inverse, np.nan), axis=1)
     law = _variance_law(np.where(known, noise**2, np.nan), inverse / typical[:, None])
     own = noise / np.sqrt(law[0][:, None] + law[1][:, None] * inverse / typical[:, None])

@@ -18,7 +18,7 @@ from alerting.detectors.windows import CHUNK_ROWS, hold_until_next, max_around, 
 from alerting.model.clock import standard_offset
 
 HOUR, DAY = 3600, 86400  # seconds
-NIGHTLY_VERSION = 4  # raise it when the computation of nightly statistics changes: cached ones are then computed again
+NIGHTLY_VERSION = 5  # raise it when the computation of nightly statistics changes: cached ones are then computed again
 GAP_DAYS = 14
 GAP_QUANTILE = 0.9  # one day of ten may have a longer gap than the usual one
 GAP_WINDOW = 7200  # seconds before and after this time of day

@@ -15,7 +15,8 @@ from alerting.detectors.windows import hold_until_next, lagged, max_around, quan
 SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
 COARSE_STEP = 1800  # seconds; a week of longer buckets has too few of them to show its tail around one time of day
-COUNT_WIDTH = 6.5 * 0.5**0.5  # of the band in roots, if a change is that of two Poisson counts
+COUNT_NOISE = 0.5**0.5  # standard deviation of the change of the root of a Poisson count, from one bucket to the next
+COUNT_WIDTH = 6.5 * COUNT_NOISE  # of the band in roots, if a change is that of two Poisson counts
 ROUNDING = 1e-9  # share of the value: the square of a root is not exactly the number
 
 
@@ -37,8 +38,9 @@ class Sudden(BaseDetector):
     Works on square roots, which give counting noise the same width at night and by day (Anscombe 1948); on the values themselves
     where some of the last two weeks were below zero. The sigma of a change is the sum of: the geometric mean of the week's median
     deviation and of the deviation that is reached around this time on three days of four; the spread of the last 24 hours,
-    weighted; a share of the usual change itself, because a morning rise comes earlier or later. Parameters and what
-    was tried: docs/research/detection.md.
+    weighted; a share of the usual change itself, because a morning rise comes earlier or later. That of a count, or a ratio of
+    counts, is at least the noise of counting: of a metric that is mostly 0, the past alone would call any 1 a jump. Parameters
+    and what was tried: docs/research/detection.md.
     """
 
     k: float = 6.5
@@ -61,20 +63,28 @@ class Sudden(BaseDetector):
         gap, grid = usual_gap(grid), grid.with_history(self.history)
         first = max(0, grid.since - self.days * grid.per_day - 1)
         lowest = -window_max(lagged(-grid.values[:, first:]), self.days * grid.per_day)[:, grid.since - first :]
-        limits = self._limits(grid, roots=True)
+        trials = grid.trials[:, grid.since :]
+        broken = (grid.values[:, first:] % 1 > 0).astype(float)  # not a whole number: a ratio whose denominator is unknown
+        counts = grid.is_count[:, None] & (
+            (trials != 1) | (window_max(lagged(broken), self.days * grid.per_day)[:, grid.since - first :] == 0)
+        )
+        limits = self._limits(grid, np.where(counts, COUNT_NOISE / np.sqrt(trials), 0.0))
         below_zero = np.flatnonzero((lowest < 0).any(axis=1))
         if len(below_zero):
-            plain = self._limits(grid.select(below_zero), roots=False)
+            plain = self._limits(grid.select(below_zero), None)
             limits[:, below_zero] = np.where(lowest[below_zero] < 0, plain, limits[:, below_zero])
         usual = slot_quantile(grid, grid.values, self.days, 0.5)[:, grid.since :]
-        trials = grid.trials[:, grid.since :]
         counted = grid.is_count[:, None] & ((trials != 1) | (lowest >= 1))  # not a ratio whose denominator is unknown
         trials = np.where(counted, trials, np.inf)
         band = dict(zip(BAND, _guarded(limits, lowest, trials), strict=True))
         return {**band, "low_rule": SUDDEN, "high_rule": SUDDEN, "gap": gap, "usual": usual}
 
-    def _limits(self, grid: SeriesGrid, roots: bool) -> np.ndarray:
-        """Return (3, series, n): low, expected, high in the metric's units, computed from square roots or from the values."""
+    def _limits(self, grid: SeriesGrid, noise: np.ndarray | None) -> np.ndarray:
+        """Return (3, series, n): low, expected, high in the metric's units, computed from square roots.
+
+        `noise` (series, n): the least sigma of the roots; None: computed from the values.
+        """
+        roots = noise is not None
         scaled = replace(grid, values=np.sqrt(np.maximum(grid.values, 0))) if roots else grid
         needed = self._needed_positions(grid)
         changes = [self._changes(scaled, buckets, needed) for buckets in LEVEL_BUCKETS]
@@ -83,6 +93,8 @@ class Sudden(BaseDetector):
             nightly.add(self._weekly(nightly.grid, nightly.nights, changes if grid.since == 0 else None))
         weeks = np.split(nightly.held(), len(LEVEL_BUCKETS))
         one, three = (self._expected(scaled, change, week) for change, week in zip(changes, weeks, strict=True))
+        if noise is not None:
+            one, three = ((expected, np.maximum(sigma, noise)) for expected, sigma in (one, three))
         limits = self._combined(one, three)
         return np.sign(limits) * (limits * limits) if roots else limits
 
