@@ -118,6 +118,7 @@ def test_status_tells_incidents_and_what_is_due(duty):
     said = duty("status")
     assert re.search(r"^ok +alert-.*: all seen; 0 messages sent$", said, re.MULTILINE)
     assert "incident 20261120T1215Z-a: warning: a since Fri 2026-11-20 12:15; taken by Anna; not announced" in said
+    assert re.search(r"^judged until \w{3} 20\d\d-\d\d-\d\d \d\d:\d\d, (\d+ (days?|h|min) )+ago: ", said, re.MULTILINE)
     assert re.search(r"^disk: reports \d+\.\d MB, memory \d+\.\d MB$", said, re.MULTILINE)
     assert re.search(r"^next due: \w{3} 20", said, re.MULTILINE)
 

@@ -19,6 +19,7 @@ import click
 from alerting.connections import connect_chat, load_catalogue, open_source, open_store
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.labels import precision
+from alerting.messages.format import duration
 from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
 from alerting.model.errors import AlertingError, NotifyError, SettingsError
 from alerting.model.incident import Incident, MetricTree, is_critical
@@ -58,7 +59,8 @@ def status() -> int:
     judged = {name: bucket for name, bucket in last_judged.items() if name not in segments}
     ends = {name: bucket + steps.get(name, STEP) for name, bucket in judged.items()}
     for end, names in groupby(sorted(ends, key=ends.__getitem__), key=ends.__getitem__):
-        click.echo(f"judged until {cell_text(end, settings.zone)}, {(now - end) // MINUTE} min ago: {', '.join(names)}")
+        ago = duration(now - end, "en").replace("\N{NO-BREAK SPACE}", " ")
+        click.echo(f"judged until {cell_text(end, settings.zone)}, {ago} ago: {', '.join(names)}")
 
     for incident in store.incidents():
         severity = _severity(incident, store, [*catalogue, *segment_metrics(catalogue)]) if incident.open else ""
@@ -277,7 +279,7 @@ def silences() -> int:
 
 
 @click.command()
-@click.argument("number", type=int)
+@click.argument("number", type=click.IntRange(1, 2**63 - 1))
 def unsilence(number: int) -> int:
     """End a silence now. NUMBER is its number in `silences`."""
     if not open_store(load_settings()).end_silence(number, datetime.now(UTC)):
