@@ -137,7 +137,7 @@ class Spans:
     def sizes(self) -> tuple[int, ...]:
         """The lengths of the packed parts of a `Fit`."""
         windows, questions, hours = len(self.windows), len(self.windows) + 1, min(24, self.per_day)
-        return WEEK * self.per_day, WEEK, 1, windows * len(LEVELS), questions * 2, questions * hours
+        return WEEK * self.per_day, WEEK, 1, 1, windows * len(LEVELS), questions * 2, questions * hours
 
 
 class WindowSums(NamedTuple):
@@ -229,22 +229,24 @@ class Fit:
     shape: np.ndarray  # (7, per_day, ...): of each weekday
     daily: np.ndarray  # (7, ...): levels of the last days
     shift: np.ndarray  # (...): added to the values
+    chance: np.ndarray  # (...): least variance of one unit of a count: 1 of a count, less of a ratio of counts, 0 of other values
     weights: np.ndarray  # (windows, levels, ...)
     law: np.ndarray  # (questions, 2, ...): constant variance, and that of one unit of count
     noise: np.ndarray  # (questions, hours, ...): times the root of the law's variance
 
     def pack(self) -> np.ndarray:
         """Return all as (statistics, rows)."""
-        parts = (self.shape, self.daily, self.shift, self.weights, self.law, self.noise)
+        parts = (self.shape, self.daily, self.shift, self.chance, self.weights, self.law, self.noise)
         return np.concatenate([part.reshape(-1, *self.shift.shape) for part in parts])
 
     @classmethod
     def unpack(cls, packed: np.ndarray, spans: Spans) -> Fit:
         """Take `pack` apart; the axes after the first stay."""
         rows = packed.shape[1:]
-        shape, daily, shift, weights, law, noise = np.split(packed, np.cumsum(spans.sizes)[:-1])
+        shape, daily, shift, chance, weights, law, noise = np.split(packed, np.cumsum(spans.sizes)[:-1])
         law, noise = (part.reshape(len(spans.windows) + 1, -1, *rows) for part in (law, noise))
-        return cls(shape.reshape(WEEK, -1, *rows), daily, shift[0], weights.reshape(len(spans.windows), -1, *rows), law, noise)
+        weights = weights.reshape(len(spans.windows), -1, *rows)
+        return cls(shape.reshape(WEEK, -1, *rows), daily, shift[0], chance[0], weights, law, noise)
 
 
 def fit_weights(track: Track, window: int, ratio: np.ndarray) -> np.ndarray:

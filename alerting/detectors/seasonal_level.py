@@ -19,6 +19,7 @@ from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usu
 from alerting.detectors.windows import quantiles, window_max
 
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm
+RATIO_CHANCE = 0.5  # a ratio of counts of p varies by (1 - p) / count: by half of what a count does, or more
 HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 FITTED_ON = (0,)  # weekdays at whose beginning counts and their ratios are fitted; other numbers are restless: every night
@@ -32,8 +33,9 @@ class SeasonalLevel(BaseDetector):
     Shape: the median of the same local time on working days, or on days off, of five weeks, times what is usual for the weekday.
     Level: sum of values / sum of the shape. The level before a window is forecast from those of the last 30 minutes, 2, 6 and
     24 hours, with weights fitted to the metric's own past. Noise: the deviations at this hour in four weeks; their variance is
-    split into a part that falls with the count (an over-dispersed Poisson or binomial law) and a constant one. Deviations are
-    measured on a power of the ratio that puts counts as far below as above (Wilson and Hilferty 1931).
+    split into a part that falls with the count (an over-dispersed Poisson or binomial law) and a constant one, and is never less
+    than counting makes it. Deviations are measured on a power of the ratio that puts counts as far below as above (Wilson and
+    Hilferty 1931).
 
     A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last week,
     and when its last buckets agree. A rise must be `up` times as large. The newest value of a number that is no count must be
@@ -147,7 +149,9 @@ class SeasonalLevel(BaseDetector):
         law, noise = zip(
             *(seasonal_fit.fit_noise(track, each, learned[each.window], is_count) for each in questions), strict=True
         )
-        fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, np.stack(weights), np.stack(law), np.stack(noise))
+        is_ratio, is_whole = (trials != 1).any(axis=1), ~(x % 1 > 0).any(axis=1)
+        chance = np.where(is_count, np.where(is_ratio, RATIO_CHANCE, is_whole), 0.0)
+        fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, chance, np.stack(weights), np.stack(law), np.stack(noise))
         return fit, track
 
     def _off(self, track: Track, model: Model, before: int = 0, after: int = 0, first: int = 0) -> np.ndarray:
@@ -177,8 +181,10 @@ class SeasonalLevel(BaseDetector):
         for i, (window, before, held) in enumerate(spans.questions(forecasts, usual)):
             seen, last = (WindowSums(*map(late, track.windows[buckets])) for buckets in (window, spans.last[window]))
             constant, per_count = map(late, model.law[i])
-            noise = late(model.noise[i]) * np.sqrt(constant + per_count / np.maximum(seen.size * before, 1e-300))
-            reach = POWER * self.k * late(model.caution) * np.maximum(noise, MIN_NOISE)
+            inverse = 1 / np.maximum(seen.size * before, 1e-300)
+            noise = late(model.noise[i]) * np.sqrt(constant + per_count * inverse)
+            noise = np.maximum(np.maximum(noise, np.sqrt(late(model.chance) * inverse)), MIN_NOISE)
+            reach = POWER * self.k * late(model.caution) * noise
             ratios = self._ratios(before, usual, reach, floor * (HELD if held else 1))
 
             # In units of the value: both the window and its last buckets must be beyond
@@ -249,6 +255,7 @@ class Model(NamedTuple):
     law: list[np.ndarray]  # (2, rows, buckets or 1)
     noise: list[np.ndarray]
     caution: np.ndarray
+    chance: np.ndarray
     shift: np.ndarray
     is_count: np.ndarray
 
@@ -258,7 +265,7 @@ def _model_of_rows(fit: Fit, caution: np.ndarray, is_count: np.ndarray, spans: S
     noise = [np.tile(part[spans.hours].T, days) for part in fit.noise]
     weights = [part[..., None] for part in fit.weights]
     law = [part[..., None] for part in fit.law]
-    return Model(weights, law, noise, caution[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
+    return Model(weights, law, noise, caution[:, None], fit.chance[:, None], np.zeros((len(is_count), 1)), is_count[:, None])
 
 
 def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first: int, spans: Spans) -> tuple[Track, Model]:
@@ -288,7 +295,8 @@ def _live(grid: SeriesGrid, days: LocalDays, calendar: Calendar, fit: Fit, first
     weights = [by_bucket(held(part)) for part in fit.weights]
     noise = [flat(np.moveaxis(held(part)[spans.hours], 0, -1)) for part in fit.noise]
     law = [by_bucket(held(part)) for part in fit.law]
-    return track, Model(weights, law, noise, by_bucket(caution), by_bucket(shift), grid.is_count[:, None])
+    chance = by_bucket(held(fit.chance))
+    return track, Model(weights, law, noise, by_bucket(caution), chance, by_bucket(shift), grid.is_count[:, None])
 
 
 def _live_usual(daily: np.ndarray, before: np.ndarray, age: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ class Sudden(BaseDetector):
         counts = grid.is_count[:, None] & (
             (trials != 1) | (window_max(lagged(broken), self.days * grid.per_day)[:, grid.since - first :] == 0)
         )
-        limits = self._limits(grid, np.where(counts, COUNT_NOISE / np.sqrt(trials), 0.0))
+        limits = self._limits(grid, np.where(counts, COUNT_NOISE / np.sqrt(np.maximum(trials, 1)), 0.0))
         below_zero = np.flatnonzero((lowest < 0).any(axis=1))
         if len(below_zero):
             plain = self._limits(grid.select(below_zero), None)
