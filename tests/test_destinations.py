@@ -477,7 +477,8 @@ def test_no_secret_is_left_in_what_is_written(settings):
 
 
 def test_without_any_destination_everything_is_printed(tmp_path):
-    given = load_settings({"ALERTING_DATA": str(tmp_path)}, ROOT / "none")
+    folders = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path / "reports")}
+    given = load_settings(folders, ROOT / "none")
     notifier, note = open_notifier(given)
     assert isinstance(notifier, Console)
     assert note.startswith("No chat is configured")
