@@ -185,7 +185,7 @@ def test_a_live_run_gives_the_bits_of_a_backtest_in_the_night_when_the_clocks_ch
             np.testing.assert_array_equal(live[side][0], whole[side][0, end - 6 : end])
 
 
-@pytest.mark.parametrize(("size", "most"), [(0.1, 0), (0.3, 0), (1, 0), (2, 0), (8, 0)])
+@pytest.mark.parametrize(("size", "most"), [(0.1, 0), (0.3, 0), (1, 1), (2, 3), (8, 0)])
 def test_a_metric_that_is_mostly_zero_is_not_anomalous_at_every_one(size, most):
     """Of five weeks. The past alone, which is nearly all 0, would call 250 buckets of 0.1 a bucket anomalous, 700 of 0.3."""
     for seed in range(3):

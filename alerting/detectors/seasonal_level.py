@@ -33,9 +33,9 @@ class SeasonalLevel(BaseDetector):
     Shape: the median of the same local time on working days, or on days off, of five weeks, times what is usual for the weekday.
     Level: sum of values / sum of the shape. The level before a window is forecast from those of the last 30 minutes, 2, 6 and
     24 hours, with weights fitted to the metric's own past. Noise: the deviations at this hour in four weeks; their variance is
-    split into a part that falls with the count (an over-dispersed Poisson or binomial law) and a constant one, and is never less
-    than counting makes it. Deviations are measured on a power of the ratio that puts counts as far below as above (Wilson and
-    Hilferty 1931).
+    split into a part that falls with the count (an over-dispersed Poisson or binomial law) and a constant one; of a count of few
+    it is never less than counting makes it. Deviations are measured on a power of the ratio that puts counts as far below as
+    above (Wilson and Hilferty 1931).
 
     A window is off when it is `k` sigmas and `floor` from the level before, `floor` from the usual level of the last week,
     and when its last buckets agree. A rise must be `up` times as large. The newest value of a number that is no count must be
@@ -183,7 +183,8 @@ class SeasonalLevel(BaseDetector):
             constant, per_count = map(late, model.law[i])
             inverse = 1 / np.maximum(seen.size * before, 1e-300)
             noise = late(model.noise[i]) * np.sqrt(constant + per_count * inverse)
-            noise = np.maximum(np.maximum(noise, np.sqrt(late(model.chance) * inverse)), MIN_NOISE)
+            chance = np.where(inverse * OUTAGE_COUNT > 1, np.sqrt(late(model.chance) * inverse), MIN_NOISE)  # of a count of few
+            noise = np.maximum(noise, np.maximum(chance, MIN_NOISE))
             reach = POWER * self.k * late(model.caution) * noise
             ratios = self._ratios(before, usual, reach, floor * (HELD if held else 1))
 

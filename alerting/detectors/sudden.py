@@ -16,6 +16,7 @@ SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
 COARSE_STEP = 1800  # seconds; a week of longer buckets has too few of them to show its tail around one time of day
 COUNT_NOISE = 0.5**0.5  # standard deviation of the change of the root of a Poisson count, from one bucket to the next
+FEW = OUTAGE_COUNT**0.5 / COUNT_NOISE  # times that noise: the root of a count whose past is too coarse to show its own noise
 COUNT_WIDTH = 6.5 * COUNT_NOISE  # of the band in roots, if a change is that of two Poisson counts
 ROUNDING = 1e-9  # share of the value: the square of a root is not exactly the number
 
@@ -38,9 +39,9 @@ class Sudden(BaseDetector):
     Works on square roots, which give counting noise the same width at night and by day (Anscombe 1948); on the values themselves
     where some of the last two weeks were below zero. The sigma of a change is the sum of: the geometric mean of the week's median
     deviation and of the deviation that is reached around this time on three days of four; the spread of the last 24 hours,
-    weighted; a share of the usual change itself, because a morning rise comes earlier or later. That of a count, or a ratio of
-    counts, is at least the noise of counting: of a metric that is mostly 0, the past alone would call any 1 a jump. Parameters
-    and what was tried: docs/research/detection.md.
+    weighted; a share of the usual change itself, because a morning rise comes earlier or later. That of a count of few,
+    or a ratio of them, is at least the noise of counting: of a metric that is mostly 0, the past alone would call any 1 a jump.
+    Parameters and what was tried: docs/research/detection.md.
     """
 
     k: float = 6.5
@@ -64,7 +65,9 @@ class Sudden(BaseDetector):
         first = max(0, grid.since - self.days * grid.per_day - 1)
         lowest = -window_max(lagged(-grid.values[:, first:]), self.days * grid.per_day)[:, grid.since - first :]
         trials = grid.trials[:, grid.since :]
-        broken = (grid.values[:, first:] % 1 > 0).astype(float)  # not a whole number: a ratio whose denominator is unknown
+        broken = (np.isfinite(grid.values) & (np.floor(grid.values) != grid.values))[:, first:].astype(
+            float
+        )  # not a whole number: a ratio whose denominator is unknown
         counts = grid.is_count[:, None] & (
             (trials != 1) | (window_max(lagged(broken), self.days * grid.per_day)[:, grid.since - first :] == 0)
         )
@@ -94,7 +97,8 @@ class Sudden(BaseDetector):
         weeks = np.split(nightly.held(), len(LEVEL_BUCKETS))
         one, three = (self._expected(scaled, change, week) for change, week in zip(changes, weeks, strict=True))
         if noise is not None:
-            one, three = ((expected, np.maximum(sigma, noise)) for expected, sigma in (one, three))
+            least = (np.where(expected < FEW * noise, noise, 0.0) for expected, _ in (one, three))
+            one, three = ((it[0], np.maximum(it[1], each)) for it, each in zip((one, three), least, strict=True))
         limits = self._combined(one, three)
         return np.sign(limits) * (limits * limits) if roots else limits
 
