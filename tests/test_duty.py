@@ -72,6 +72,7 @@ def test_a_silence_is_set_listed_and_ended(duty):
     duty("unsilence", "1")
     assert [line[0] for line in duty("silences").splitlines()] == ["2"]
     assert "no silence 1" in duty("unsilence", "1", code=2)
+    assert "no silence 99999999999999999999" in duty("unsilence", "99999999999999999999", code=2)
     assert "silence 3: b every week Sat 02:00-04:00, from" in duty("silence", "b", "--weekly", "Sat 02:00-04:00")
     once = duty("silence", "b", "--from", "2126-12-01 02:00", "--until", "2126-12-01 04:00")
     assert "silence 4: b from 2126-12-01 02:00 until 2126-12-01 04:00 (UTC)" in once

@@ -149,7 +149,7 @@ class SeasonalLevel(BaseDetector):
         law, noise = zip(
             *(seasonal_fit.fit_noise(track, each, learned[each.window], is_count) for each in questions), strict=True
         )
-        is_ratio, is_whole = (trials != 1).any(axis=1), ~(x % 1 > 0).any(axis=1)
+        is_ratio, is_whole = (np.isfinite(trials) & (trials != 1)).any(axis=1), ~(x % 1 > 0).any(axis=1)
         chance = np.where(is_count, np.where(is_ratio, RATIO_CHANCE, is_whole), 0.0)
         fit = Fit(np.moveaxis(shape, 0, -1), daily[:, -WEEK:].T, shift, chance, np.stack(weights), np.stack(law), np.stack(noise))
         return fit, track

@@ -97,8 +97,9 @@ class Sudden(BaseDetector):
         weeks = np.split(nightly.held(), len(LEVEL_BUCKETS))
         one, three = (self._expected(scaled, change, week) for change, week in zip(changes, weeks, strict=True))
         if noise is not None:
-            least = (np.where(expected < FEW * noise, noise, 0.0) for expected, _ in (one, three))
-            one, three = ((it[0], np.maximum(it[1], each)) for it, each in zip((one, three), least, strict=True))
+            one, three = (
+                (expected, np.maximum(sigma, np.where(expected < FEW * noise, noise, 0.0))) for expected, sigma in (one, three)
+            )
         limits = self._combined(one, three)
         return np.sign(limits) * (limits * limits) if roots else limits
 
