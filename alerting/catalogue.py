@@ -7,10 +7,12 @@ import importlib
 import shutil
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
@@ -47,7 +49,7 @@ def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str
     if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
         raise SettingsError(f"{_line_of('')}: METRICS must be a list of Metric(...), and not an empty one")
     names = [metric.name for metric in metrics]
-    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
+    twice = [name for name, times in Counter(names).items() if times > 1]
     faults = [(name, f"metric {name}: the name is taken; each metric has one of its own") for name in twice]
     for metric in metrics:
         faults += [
@@ -97,6 +99,7 @@ def _faults_of(
         yield f"slices={metric.slices!r} needs a count, total or ratio, and alerting/sql/slices/{metric.query}.sql"
 
 
+@cache  # metrics share queries
 def unbound_query(query: Query) -> str:
     """Return the reason why time window and table cannot be put into the query; "" if they can."""
     try:

@@ -10,7 +10,15 @@ import numpy as np
 
 from alerting.detectors.bands import BAND, OUTAGE_COUNT, SIGMA, BaseDetector, Limits
 from alerting.detectors.series_grid import HOUR, BandColumns, Nightly, SeriesGrid, at_lags, day_lags, slot_quantile, usual_gap
-from alerting.detectors.windows import hold_until_next, lagged, max_around, quantiles, recent_median, values_before, window_max
+from alerting.detectors.windows import (
+    hold_until_next,
+    max_around,
+    max_before,
+    quantiles,
+    recent_median,
+    values_before,
+    window_max,
+)
 
 SUDDEN = "sudden"
 LEVEL_BUCKETS = (1, 3)  # the recent level is the median of so many buckets: the change is measured against both
@@ -62,15 +70,11 @@ class Sudden(BaseDetector):
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
         gap, grid = usual_gap(grid), grid.with_history(self.history)
-        first = max(0, grid.since - self.days * grid.per_day - 1)
-        lowest = -window_max(lagged(-grid.values[:, first:]), self.days * grid.per_day)[:, grid.since - first :]
-        trials = grid.trials[:, grid.since :]
-        broken = (np.isfinite(grid.values) & (np.floor(grid.values) != grid.values))[:, first:].astype(
-            float
-        )  # not a whole number: a ratio whose denominator is unknown
-        counts = grid.is_count[:, None] & (
-            (trials != 1) | (window_max(lagged(broken), self.days * grid.per_day)[:, grid.since - first :] == 0)
-        )
+        past, trials = self.days * grid.per_day, grid.trials[:, grid.since :]
+        lowest = -max_before(-grid.values, past, grid.since)
+        has_fraction = np.isfinite(grid.values) & (np.floor(grid.values) != grid.values)
+        fraction = max_before(has_fraction.astype(float), past, grid.since) > 0  # a ratio whose denominator is unknown
+        counts = grid.is_count[:, None] & ((trials != 1) | ~fraction)
         limits = self._limits(grid, np.where(counts, COUNT_NOISE / np.sqrt(np.maximum(trials, 1)), 0.0))
         below_zero = np.flatnonzero((lowest < 0).any(axis=1))
         if len(below_zero):

@@ -108,6 +108,23 @@ def window_max(x: np.ndarray, width: int) -> np.ndarray:
     return np.where(np.isneginf(largest), np.nan, largest)
 
 
+def max_before(x: np.ndarray, width: int, since: int) -> np.ndarray:
+    """Return (..., n - since): the largest of x[t - width .. t - 1] for each t from `since` on; NaN where all are missing."""
+    n = x.shape[-1] - since
+    if not 0 < n <= width:
+        return window_max(lagged(x), width)[..., since:]
+
+    # The windows have a part in common: before it, each has more from the end of what goes before; after it, from the beginning
+    before = np.full((*x.shape[:-1], max(0, width - since)), np.nan)
+    known = np.concatenate([before, x[..., max(0, since - width) :]], axis=-1)
+    known = np.where(np.isnan(known), -np.inf, known)
+    common = known[..., n - 1 : width].max(axis=-1, keepdims=True)
+    later = np.maximum.accumulate(np.concatenate([common, known[..., width:-1]], axis=-1), axis=-1)
+    earlier = np.maximum.accumulate(np.concatenate([common, known[..., : n - 1][..., ::-1]], axis=-1), axis=-1)[..., ::-1]
+    largest = np.maximum(later, earlier)
+    return np.where(np.isneginf(largest), np.nan, largest)
+
+
 def max_around(x: np.ndarray, reach: int) -> np.ndarray:
     """Return the largest of x[t - reach .. t + reach]. It looks ahead: only for results that are used a day later."""
     longer = np.concatenate([x, np.full((*x.shape[:-1], reach), np.nan)], axis=-1)

@@ -281,9 +281,10 @@ def plural(count: int, noun: str, language: str) -> str:
 def plain_line(text: str, limit: int) -> Markup:
     """Return `text` from data as one line, without what cannot be printed, at most `limit` characters once escaped."""
     line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
+    if len(whole := escape(line, quote=False)) <= limit:
+        return Markup(whole)
     ends = list(accumulate(len(escape(c, quote=False)) for c in line[: limit + 1]))  # no character is shorter once escaped
-    fits = bisect_right(ends, limit)
-    return Markup(escape(line if fits == len(line) else line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
+    return Markup(escape(line[: bisect_right(ends, limit - 1)].rstrip() + "…", quote=False))
 
 
 def inside_sentence(title: str) -> str:

@@ -27,6 +27,7 @@ from alerting.model.verdict import Episode, EpisodeState, EventKind, Label, Stat
 
 T = TypeVar("T")
 LATER = "later than any time"  # sorts after every ISO time
+SQL_TYPES = (str, int, float, bytes, type(None))  # SQLite takes them as they are
 
 
 MIGRATIONS = (  # statements from each version of the schema to the next; never edit one that was released
@@ -132,7 +133,7 @@ def to_row(record: Any) -> tuple[Any, ...]:
 
 
 def _column(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float | bytes):
+    if isinstance(value, SQL_TYPES):
         return value
     if isinstance(value, datetime):
         return iso(value)
