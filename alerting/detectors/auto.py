@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
+from alerting.detectors.monthly import widen_on_monthly_days
 from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
 from alerting.detectors.sudden import SUDDEN, Sudden
@@ -87,6 +88,7 @@ class AutoDetector(BaseDetector):
     to_change: float = 0.30
     same: float = 0.5  # level where more than this share of the buckets has one value
     steady: bool = True  # expected is what the sustained detector expects, where it knows
+    monthly: bool = True  # what came on this day of the last two months may come
 
     @property
     def history(self) -> timedelta:
@@ -94,6 +96,10 @@ class AutoDetector(BaseDetector):
         return max(choice, self.sudden.history, self.sustained.history, self.level.history)
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
+        return widen_on_monthly_days(grid, self._bands) if self.monthly else self._bands(grid)
+
+    def _bands(self, grid: SeriesGrid) -> BandColumns:
+        """Return the band of each bucket as that of any other day."""
         by_level, numbers = np.zeros((len(grid.values), len(grid) - grid.since), bool), np.flatnonzero(~grid.is_count)
         if len(numbers):
             nightly = Nightly(grid.select(numbers), repr(self), self.history)
@@ -178,6 +184,7 @@ class Chosen(AutoDetector):
     sudden: Sudden = field(default_factory=lambda: Sudden(usual_days=14, by_kind=False))
     sustained: BaseDetector = field(default_factory=Sustained)
     steady: bool = False
+    monthly: bool = False
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
         none = np.zeros(len(grid.values), bool)

@@ -116,6 +116,19 @@ class SeriesGrid:
             denominators=None if self.denominators is None else self.denominators[:, first:],
         )
 
+    def until(self, end: int, values: np.ndarray, since: int) -> SeriesGrid:
+        """Return the grid up to position `end`, with these values (series, end), and requested from `since` on."""
+        return replace(
+            self,
+            values=values,
+            offset=self.offset[:end],
+            weekday=self.weekday[:end],
+            seconds=self.seconds[:end],
+            index=self.index[:end],
+            since=since,
+            denominators=None if self.denominators is None else self.denominators[:, :end],
+        )
+
     def select(self, which: np.ndarray) -> SeriesGrid:
         """Return the grid of some of the series, by their positions (ascending)."""
         if len(which) == len(self.values):

@@ -1,0 +1,128 @@
+"""Days that are different once a month: what the last two months show is normal, and nothing else is."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from alerting.detectors.auto import AutoDetector, Chosen
+from alerting.detectors.monthly import usual_ratios
+from alerting.detectors.seasonal_fit import LocalDays
+from alerting.detectors.series_grid import SeriesGrid
+from alerting.model.metric import Metric, Policy
+from alerting.pipeline.judged import band, judge_series
+
+DAYS = 150  # from Monday 5 January 2026 on: 1 February, March, April, May and June
+
+
+def metric(**rule):
+    return Metric("m", {"en": "M"}, "q", lambda counts: counts["m"], AutoDetector(**rule), Policy(), form="count")
+
+
+def payments(times, when=lambda index: index.day == 1, step="15min", zone="UTC", level=200.0, seed=0):
+    """Counts with a rhythm of the day and the week; `times` as many on some days, give or take a tenth."""
+    rng = np.random.default_rng(seed)
+    local = pd.date_range("2026-01-05", periods=DAYS * (pd.Timedelta("1D") // pd.Timedelta(step)), freq=step, tz=zone)
+    hour, day = (local.hour + local.minute / 60).to_numpy(), (local.normalize() - local[0].normalize()).days.to_numpy()
+    usual = level * np.where(local.day_of_week >= 5, 0.7, 1.0) * (1 + 0.6 * np.sin(2 * np.pi * (hour - 9) / 24))
+    factor = np.where(when(local), times * rng.lognormal(0, 0.1, DAYS + 1)[day], 1.0) * rng.lognormal(0, 0.03, DAYS + 1)[day]
+    return pd.Series(rng.poisson(usual * factor).astype(float), local.tz_convert("UTC"))
+
+
+def told(values, zone="UTC", **rule):
+    """Return the local dates on which a person is told of something."""
+    judged = judge_series(metric(**rule), values, zone)
+    return {str(day) for day in judged.index[judged.news].tz_convert(zone).date}
+
+
+@pytest.mark.parametrize(
+    ("times", "when", "days"),
+    [
+        (4.0, lambda index: index.day == 1, ["2026-02-01", "2026-03-01", "2026-04-01", "2026-05-01", "2026-06-01"]),
+        (1.5, lambda index: index.day == 1, ["2026-02-01", "2026-03-01", "2026-04-01", "2026-05-01", "2026-06-01"]),
+        (4.0, lambda index: index.is_month_end, ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31"]),
+        (0.4, lambda index: index.day == 15, ["2026-01-15", "2026-02-15", "2026-03-15", "2026-04-15", "2026-05-15"]),
+    ],
+    ids=["four times as many on the 1st", "half as many again", "on the last day of the month", "less on the 15th"],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Moscow"])
+def test_what_comes_every_month_is_told_twice_and_then_normal(times, when, days, zone):
+    values = payments(times, when, zone=zone)
+    without, learned = told(values, zone, monthly=False), told(values, zone)
+    assert without >= set(days[1:])
+    assert learned & set(days[1:]) == {days[1]}
+    after = {str((pd.Timestamp(day) + pd.Timedelta("1D")).date()) for day in days[2:]}
+    assert not learned & after, "the day after is no fall from a level"
+
+
+def test_a_day_of_daily_buckets_is_learned_too():
+    values = payments(4.0, step="1D", level=20_000.0)
+    daily = judge_series(metric(), values, "UTC")
+    ratio = usual_ratios(*grid_of(values))
+    assert sorted(ratio) == [86, 116, 147]  # 1 April, May and June
+    assert not (daily.status.iloc[[86, 116, 147]] == "anomalous").any()
+
+
+def grid_of(values, zone="UTC"):
+    grid = SeriesGrid.at(values.index, values.to_numpy()[None], zone)
+    return grid, LocalDays(grid)
+
+
+def test_an_outage_on_such_a_day_is_found_in_its_first_bucket():
+    values = payments(4.0)
+    noon = values.index.get_loc(pd.Timestamp("2026-05-01T12:00Z"))
+    values.iloc[noon : noon + 4] = 0.0
+    judged = judge_series(metric(), values, "UTC")
+    assert judged.status.iloc[noon] == "anomalous"
+    assert judged.news.iloc[noon]
+
+
+def test_an_ordinary_first_of_the_month_is_normal_as_well():
+    values, other = payments(4.0), payments(1.0)
+    values.loc["2026-05-01":] = other.loc["2026-05-01":]
+    assert "2026-05-01" not in told(values)
+
+
+def test_what_came_once_or_in_two_directions_is_not_learned():
+    once, both = payments(1.0), payments(1.0)
+    once.loc["2026-03-10"] = (once.loc["2026-03-10"] * 4).round()
+    both.loc["2026-03-10"], both.loc["2026-04-10"] = (both.loc["2026-03-10"] * 4).round(), (both.loc["2026-04-10"] / 4).round()
+    for values in (once, both, payments(1.0, seed=3)):
+        assert not usual_ratios(*grid_of(values))
+        assert_frame_equal(band(metric(), values, "UTC"), band(metric(monthly=False), values, "UTC"))
+
+
+def test_some_hours_of_both_months_are_not_learned():
+    values = payments(1.0)
+    for day in ("2026-03-10", "2026-04-10"):  # an outage of six hours on each, by chance
+        values.loc[f"{day}T08:00Z" : f"{day}T14:00Z"] = 0.0
+    assert not usual_ratios(*grid_of(values))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])  # Berlin's clocks change on 29 March
+def test_a_live_run_and_a_replay_agree_to_the_bit(zone):
+    values, rule = payments(4.0, lambda index: (index.day == 1) | (index.day == 29), zone=zone), AutoDetector()
+    whole = rule.band(values, zone)
+    first = values.index[0].normalize()
+    for day in ("2026-03-29", "2026-04-01", "2026-04-02", "2026-04-29", "2026-05-01", "2026-05-02", "2026-06-01"):
+        for hours in (0, 2, 3, 14, 23):
+            bucket = (pd.Timestamp(day, tz=zone) + timedelta(hours=hours)).tz_convert("UTC")
+            at = values.index.get_loc(bucket)
+            past = values.loc[max(first, bucket - rule.history - timedelta(days=3)) : bucket]
+            grid = SeriesGrid.at(past.index, past.to_numpy()[None], zone, since=len(past) - 1)
+            columns = rule.bands(grid)
+            for name in ("low", "expected", "high", "sudden_low", "sudden_high", "low_rule", "high_rule"):
+                live, replayed = np.ravel(columns[name])[-1], whole[name].iloc[at]
+                assert live == replayed or live != live, (bucket, name, live, replayed)
+
+
+def test_the_old_detector_does_not_learn_it():
+    values = payments(4.0)
+    assert {"2026-04-01", "2026-05-01"} <= {str(day) for day in judged_days(values, Chosen())}
+
+
+def judged_days(values, rule):
+    judged = judge_series(Metric("m", {"en": "M"}, "q", lambda counts: counts["m"], rule, Policy(), form="count"), values, "UTC")
+    return judged.index[judged.news].date
