@@ -212,7 +212,7 @@ def _grid(
     first, counts = int(like.index.searchsorted(pd.Timestamp(since))), np.full(len(rows), metric.counted)
     volume = past.volumes.get(metric.name)
     trials = None if volume is None else np.tile(volume.reindex(like.index).to_numpy(float), (len(rows), 1))
-    return SeriesGrid.at(like.index, rows, past.zone, first, cache, counts, trials)
+    return SeriesGrid.at(like.index, rows, past.zone, first, cache, counts, trials, past.holidays)
 
 
 def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:

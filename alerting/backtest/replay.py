@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ class BacktestData:
 
     `series`: metric -> float64 values on the full UTC grid. `known`: incidents that are known to be real (labelled or
     planted), and other spans that must not count as false alerts. `volumes`: metric -> the denominators of a ratio.
+    `holidays`: dates in `zone`.
     """
 
     metrics: Sequence[Metric]
@@ -79,6 +80,7 @@ class BacktestData:
     zone: str = "UTC"
     known: Sequence[KnownSpan] = ()
     volumes: Mapping[str, pd.Series] = field(default_factory=dict)
+    holidays: frozenset[date] = frozenset()
 
     @property
     def weeks(self) -> range:
@@ -99,7 +101,7 @@ class BacktestData:
 
     def band(self, metric: Metric) -> pd.DataFrame:
         """Return the band of the metric's detector over the whole series, history included."""
-        return band(metric, self.series[metric.name], self.zone, self.volumes.get(metric.name))
+        return band(metric, self.series[metric.name], self.zone, self.volumes.get(metric.name), self.holidays)
 
     def replay(self, metric: Metric, band: pd.DataFrame) -> Replay:
         """Replay one metric in that band, with the metric's width and policy."""
@@ -110,7 +112,7 @@ class BacktestData:
     def replay_all(self, track: Progress = iter) -> Replay:
         """Judge every metric that has values and fold the verdicts into episodes, exactly as a run does."""
         metrics, errors = self.metrics_with_values, dict[str, str]()
-        judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes, errors)
+        judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes, errors, self.holidays)
         return replace(replay_judged(metrics, judged, self.start, self.end), zone=self.zone, errors=errors)
 
 

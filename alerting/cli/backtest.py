@@ -54,7 +54,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     start = end - timedelta(days=days)
     with reading_bars(ctx):
         reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in metrics])
-    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
+    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes, holidays=ctx.holidays)
     replay = past.replay_all(data.track("replay"))  # as one run
 
     first, last = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))

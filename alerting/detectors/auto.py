@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.bands import BAND, SUSTAINED, BaseDetector
-from alerting.detectors.monthly import widen_on_monthly_days
 from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.series_grid import BandColumns, Nightly, SeriesGrid, usual_gap
+from alerting.detectors.special_days import widen_on_special_days
 from alerting.detectors.sudden import SUDDEN, Sudden
 from alerting.detectors.sustained import Sustained
 from alerting.detectors.windows import hold_until_next, quantiles, values_before
@@ -88,7 +88,7 @@ class AutoDetector(BaseDetector):
     to_change: float = 0.30
     same: float = 0.5  # level where more than this share of the buckets has one value
     steady: bool = True  # expected is what the sustained detector expects, where it knows
-    monthly: bool = True  # what came on this day of the last two months may come
+    special_days: bool = True  # what came on this day of the last two months, or on the last two holidays, may come
 
     @property
     def history(self) -> timedelta:
@@ -96,7 +96,7 @@ class AutoDetector(BaseDetector):
         return max(choice, self.sudden.history, self.sustained.history, self.level.history)
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        return widen_on_monthly_days(grid, self._bands) if self.monthly else self._bands(grid)
+        return widen_on_special_days(grid, self._bands) if self.special_days else self._bands(grid)
 
     def _bands(self, grid: SeriesGrid) -> BandColumns:
         """Return the band of each bucket as that of any other day."""
@@ -184,7 +184,7 @@ class Chosen(AutoDetector):
     sudden: Sudden = field(default_factory=lambda: Sudden(usual_days=14, by_kind=False))
     sustained: BaseDetector = field(default_factory=Sustained)
     steady: bool = False
-    monthly: bool = False
+    special_days: bool = False
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
         none = np.zeros(len(grid.values), bool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,7 @@ class SeriesGrid:
     since: int = 0  # position of the first requested bucket
     cache: NightlyCache | None = field(default=None, repr=False)  # None: nothing is cached
     denominators: np.ndarray | None = field(default=None, repr=False)  # float64 (series, n): of ratios; NaN where unknown
+    holidays: frozenset[date] = frozenset()  # local dates
 
     @classmethod
     def at(
@@ -60,6 +61,7 @@ class SeriesGrid:
         cache: NightlyCache | None = None,
         counts: np.ndarray | None = None,
         denominators: np.ndarray | None = None,
+        holidays: frozenset[date] = frozenset(),
     ) -> SeriesGrid:
         """Return the grid of some series (series, n); `counts`: see `is_count`, None: none is.
 
@@ -77,7 +79,7 @@ class SeriesGrid:
         weekday = ((seconds + offset) // DAY + 3) % 7
         is_count = np.zeros(len(values), bool) if counts is None else counts
         clock = (step, offset, weekday, seconds, index, zone, per_day, clock_change)
-        return cls(values, *clock, is_count, since, cache, denominators)
+        return cls(values, *clock, is_count, since, cache, denominators, holidays)
 
     def __len__(self) -> int:
         return len(self.seconds)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from math import isclose
+from zoneinfo import ZoneInfo
 
 from alerting.messages import Audience
 from alerting.model.clock import EPOCH, Shift, first_bucket, nearest_bucket, on_call, parse_instant
@@ -67,6 +68,16 @@ class RunContext:
     def by_name(self) -> dict[str, Metric]:
         """The metrics of the catalogue, by name; incidents may have others that it had before."""
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
+
+    @cached_property
+    def holidays(self) -> frozenset[date]:
+        """The dates of the holidays of the calendar, in the reporting zone."""
+        zone, days = ZoneInfo(self.zone), set[date]()
+        for event in self.calendar:
+            if event.kind == "holiday" and not event.metrics:
+                first, last = event.start.astimezone(zone).date(), (event.end - timedelta(seconds=1)).astimezone(zone).date()
+                days |= {first + timedelta(days=number) for number in range((last - first).days + 1)}
+        return frozenset(days)
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
         """Return the reader for whom messages, or those about a metric, are written at `now`."""

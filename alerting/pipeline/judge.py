@@ -40,7 +40,7 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
             with caught(errors if len(group) > 1 else ctx.faults["judged"], group[0].metric.name):
                 parts = [_to_judge(item, reading, fired.get(item.metric.name, ())) for item in group]
                 if parts[0].first < len(parts[0].series):
-                    parts = add_bands(parts, ctx.zone, labelled, cache)
+                    parts = add_bands(parts, ctx.zone, labelled, cache, ctx.holidays)
                 seconds = (ctx.timer() - began) / len(group)
                 banded |= {one.metric.name: replace(one, seconds=seconds) for one in parts}
             groups += [[item] for item in group if errors]

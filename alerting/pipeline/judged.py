@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,11 @@ class Banded:
 
 
 def add_bands(
-    parts: Sequence[Banded], zone: str, labelled: Sequence[Incident] = (), cache: NightlyCache | None = None
+    parts: Sequence[Banded],
+    zone: str,
+    labelled: Sequence[Incident] = (),
+    cache: NightlyCache | None = None,
+    holidays: frozenset[date] = frozenset(),
 ) -> list[Banded]:
     """Return series with one detector, one grid and one `since` with their bands; the past is masked by labelled incidents."""
     index, since = parts[0].series.index, parts[0].since
@@ -66,14 +70,19 @@ def add_bands(
         unknown = np.full(len(index), np.nan)
         denominators = np.stack([unknown if one.volume is None else one.volume.reindex(index).to_numpy(float) for one in parts])
     counts = np.array([one.metric.counted for one in parts])
-    grid = SeriesGrid.at(index, values, zone, since, cache, counts, denominators)
+    grid = SeriesGrid.at(index, values, zone, since, cache, counts, denominators, holidays)
     bands = parts[0].metric.rule.bands(grid)
     return [replace(one, band=series_columns(bands, number)) for number, one in enumerate(parts)]
 
 
-def band(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
-    """Return the band of every bucket of a series (float64, full UTC grid); `volume`: the denominator of a ratio."""
-    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone)
+def band(
+    metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None, holidays: frozenset[date] = frozenset()
+) -> pd.DataFrame:
+    """Return the band of every bucket of a series (float64, full UTC grid).
+
+    `volume`: the denominator of a ratio. `holidays`: dates in `zone`.
+    """
+    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone, holidays=holidays)
     return pd.DataFrame(one.band, index=series.index)
 
 
@@ -88,8 +97,9 @@ def judge_whole(
     zone: str,
     volumes: Mapping[str, pd.Series],
     errors: MutableMapping[str, str] | None = None,
+    holidays: frozenset[date] = frozenset(),
 ) -> dict[str, pd.DataFrame]:
-    """Judge every bucket of each metric's series, related metrics together, as a run does.
+    """Judge every bucket of each metric's series, related metrics together, as a run does. `holidays`: dates in `zone`.
 
     A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
     """
@@ -97,7 +107,7 @@ def judge_whole(
     for metric in metrics:
         values, volume = series[metric.name], volumes.get(metric.name)
         with caught(errors, metric.name):
-            parts += add_bands([Banded(metric, values, {}, volume, 0, 0)], zone)
+            parts += add_bands([Banded(metric, values, {}, volume, 0, 0)], zone, holidays=holidays)
     judged = judge_related(MetricTree(metrics), parts, errors)
     return {name: pd.DataFrame(columns, index=series[name].index) for name, columns in judged.items()}
 
@@ -248,7 +258,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             return self[name]
         metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
         known = self.labelled if len(series) else ()
-        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known)
+        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known, holidays=self.ctx.holidays)
         return detectors.judge(series, pd.DataFrame(one.band, index=series.index), metric, volume)
 
     @cached_property

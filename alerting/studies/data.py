@@ -108,7 +108,7 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
         span = f"from {cell_text(start, ctx.zone)} to {cell_text(end, ctx.zone)} ({ctx.zone})"
         raise SettingsError(f"there is nothing to study {span}: {reasons}")
     metrics = [metric for metric in ctx.metrics if metric.name in series]
-    return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx), reading.volumes), reading
+    return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx), reading.volumes, ctx.holidays), reading
 
 
 def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:

@@ -1,8 +1,9 @@
-"""What comes on one day of every month: learned where the last two months show it. The band of such a day is wider.
+"""What comes on one day of every month, or on holidays: learned where the past shows it twice. The band of such a day is wider.
 
-A day is compared with the same day of the last two months; the last three days of a month also with those as far from its end.
-Where half of the hours of both differed from the weeks around, in one direction, they may differ today. They need not: the band
-reaches from that of any other day to that of such a day. Own method; figures in docs/research/detection.md.
+A day is compared with the same day of the last two months, the last three days of a month also with those as far from its end,
+and a holiday on a working day with the last two of these. Where half of the hours of both differed from the weeks around, in one
+direction, they may differ today. They need not: the band reaches from that of any other day to that of such a day. Own method;
+figures in docs/research/detection.md.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import DAY, BandColumns, SeriesGrid
 from alerting.detectors.windows import max_around, quantiles
 
-PAST_DAYS = 62  # the same day of the last two months lies in them
+PAST_DAYS = 62  # the same day of the last two months lies in them, and the last two holidays must
 FROM_END = 3  # the last days of a month, which are counted from its end too
 AROUND = np.array([-14, -7, 7, 14])  # days: the same weekday in the weeks around
 MIN_LOG_RATIO = 0.2  # a smaller difference is left to the band of any other day
 TIMES_NOISE = 3.0  # the difference is so many times the median one of the last nine weeks
 MIN_HOURS = 0.5  # share of a day's hours that differ: fewer may do so by chance
 HOURS_NEAR = 6  # before and after: a quiet hour may differ and not show it
+SATURDAY = 5
 EPOCH = date(1970, 1, 1)
 
 
-def widen_on_monthly_days(grid: SeriesGrid, bands: Callable[[SeriesGrid], BandColumns]) -> BandColumns:
+def widen_on_special_days(grid: SeriesGrid, bands: Callable[[SeriesGrid], BandColumns]) -> BandColumns:
     """Return the columns that `bands` gives for the grid, and on days that are usually different those of such a day as well.
 
     To get these, the values of that day are divided by its usual ratio, and the limits are multiplied by it. On the day after,
@@ -80,7 +82,7 @@ def _union(columns: BandColumns, other: BandColumns, place: tuple[np.ndarray, ..
 
 
 def usual_ratios(grid: SeriesGrid, days: LocalDays) -> dict[int, np.ndarray]:
-    """Return the number of each day that the last two months show to be different -> (series, per_day): its ratio to other days.
+    """Return the number of each day that two earlier days show to be different -> (series, per_day): its ratio to other days.
 
     It is the larger of the two, and farther by as much as they are apart, or MIN_LOG_RATIO; the farthest of the hours near. It is
     1 where these do not differ. Of the requested days and the one before them.
@@ -111,8 +113,10 @@ def usual_ratios(grid: SeriesGrid, days: LocalDays) -> dict[int, np.ndarray]:
 
 
 def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
-    """Yield (day, the one a month before, the one two months before), counted from the grid's first day: from the month's
-    beginning, and for its last days from the end."""
+    """Yield (day, an earlier one, and one before that) of the same kind, counted from the grid's first day.
+
+    That is the same day of the months before, counted from their beginning, and for the last days from the end; and holidays.
+    """
     first = EPOCH + timedelta(days=int((grid.seconds[0] + grid.offset[0]) // DAY))
     today = first + timedelta(days=day)
     ends = [today.replace(day=1) - timedelta(days=1)]  # of the two months before
@@ -123,6 +127,9 @@ def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
     if (from_end := monthrange(today.year, today.month)[1] - today.day) < FROM_END:
         one, other = ((end - first).days - from_end for end in ends)
         yield day, one, other
+    holidays = sorted(holiday for holiday in grid.holidays if holiday <= today and holiday.weekday() < SATURDAY)
+    if holidays[2:] and holidays[-1] == today:
+        yield day, (holidays[-2] - first).days, (holidays[-3] - first).days
 
 
 def _hourly_means(x: np.ndarray, hours: np.ndarray) -> np.ndarray:

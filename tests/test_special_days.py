@@ -1,18 +1,26 @@
-"""Days that are different once a month: what the last two months show is normal, and nothing else is."""
+"""Days that are different once a month, and holidays: what the past shows twice is normal, and nothing else is."""
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from alerting import pipeline
+from alerting.backtest import BacktestData
 from alerting.detectors.auto import AutoDetector, Chosen
-from alerting.detectors.monthly import usual_ratios
 from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import SeriesGrid
-from alerting.model.metric import Metric, Policy
+from alerting.detectors.special_days import usual_ratios
+from alerting.detectors.verdicts import judge
+from alerting.model.metric import CalendarEvent, Metric, Policy
+from alerting.model.run import Reading
+from alerting.notifiers.console import Console
+from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judged import band, judge_series
+from alerting.store.state import StateStore
+from tests.ledger import NoSource
 
 DAYS = 150  # from Monday 5 January 2026 on: 1 February, March, April, May and June
 
@@ -50,7 +58,7 @@ def told(values, zone="UTC", **rule):
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Moscow"])
 def test_what_comes_every_month_is_told_twice_and_then_normal(times, when, days, zone):
     values = payments(times, when, zone=zone)
-    without, learned = told(values, zone, monthly=False), told(values, zone)
+    without, learned = told(values, zone, special_days=False), told(values, zone)
     assert without >= set(days[1:])
     assert learned & set(days[1:]) == {days[1]}
     after = {str((pd.Timestamp(day) + pd.Timedelta("1D")).date()) for day in days[2:]}
@@ -91,7 +99,7 @@ def test_what_came_once_or_in_two_directions_is_not_learned():
     both.loc["2026-03-10"], both.loc["2026-04-10"] = (both.loc["2026-03-10"] * 4).round(), (both.loc["2026-04-10"] / 4).round()
     for values in (once, both, payments(1.0, seed=3)):
         assert not usual_ratios(*grid_of(values))
-        assert_frame_equal(band(metric(), values, "UTC"), band(metric(monthly=False), values, "UTC"))
+        assert_frame_equal(band(metric(), values, "UTC"), band(metric(special_days=False), values, "UTC"))
 
 
 def test_some_hours_of_both_months_are_not_learned():
@@ -116,6 +124,56 @@ def test_a_live_run_and_a_replay_agree_to_the_bit(zone):
             for name in ("low", "expected", "high", "sudden_low", "sudden_high", "low_rule", "high_rule"):
                 live, replayed = np.ravel(columns[name])[-1], whole[name].iloc[at]
                 assert live == replayed or live != live, (bucket, name, live, replayed)
+
+
+HOLIDAYS = ["2026-04-03", "2026-04-06", "2026-05-01", "2026-05-14"]  # Good Friday, Easter Monday, Labour Day, Ascension
+
+
+def on_holidays(index):
+    return np.isin(index.strftime("%Y-%m-%d"), HOLIDAYS)
+
+
+def test_a_holiday_is_normal_once_two_others_were_alike():
+    values = payments(0.4, on_holidays, zone="Europe/Berlin")
+    days = frozenset(date.fromisoformat(day) for day in HOLIDAYS)
+    dates = {}
+    for known in (frozenset(), days):
+        columns = judge(values, band(metric(), values, "Europe/Berlin", holidays=known), metric())
+        dates[known] = {str(day) for day in columns.index[columns.news].tz_convert("Europe/Berlin").date}
+    assert dates[frozenset()] >= set(HOLIDAYS)
+    assert dates[days] & set(HOLIDAYS) == set(HOLIDAYS[:2])
+
+
+def test_a_run_and_a_replay_know_the_holidays_of_the_calendar():
+    values, zone = payments(0.4, on_holidays, zone="Europe/Berlin"), "Europe/Berlin"
+    begins = [pd.Timestamp(day, tz=zone) for day in HOLIDAYS]
+    calendar = [
+        CalendarEvent(day.to_pydatetime(), (day + pd.Timedelta("1D")).to_pydatetime(), "holiday", "Bank") for day in begins
+    ]
+    calendar.append(CalendarEvent(begins[0].to_pydatetime() - timedelta(days=9), begins[0].to_pydatetime(), "campaign", "Sale"))
+    ctx = RunContext([metric()], {}, NoSource(), StateStore(":memory:"), Console(), zone=zone, calendar=tuple(calendar))
+    assert ctx.holidays == {day.date() for day in begins}
+    whole = Reading({"m": values})
+    replay = BacktestData([metric()], whole.series, values.index[0], values.index[-1], zone, holidays=ctx.holidays).replay_all()
+    replayed = replay.judged["m"]
+    for bucket in (begins[2] + timedelta(hours=12), begins[3], begins[3] + timedelta(days=1, hours=2)):
+        due = [DueBuckets(metric(), bucket.to_pydatetime(), bucket.to_pydatetime())]
+        judged = pipeline.judge(ctx, due, Reading({"m": values.loc[:bucket]}), bucket.to_pydatetime() + timedelta(minutes=20))
+        for frame in (judged["m"], judged.whole("m")):
+            assert frame.loc[bucket, "low"] == replayed.loc[bucket, "low"]
+            assert frame.loc[bucket, "status"] == "normal"
+
+
+def test_holidays_of_the_calendar_are_local_dates():
+    def context(*events):
+        return RunContext([], {}, NoSource(), StateStore(":memory:"), Console(), zone="Europe/Moscow", calendar=events)
+
+    evening, days = datetime(2026, 5, 8, 21, tzinfo=UTC), timedelta(days=3)  # 9 May, 0:00 in Moscow
+    assert context(CalendarEvent(evening, evening + days, "holiday", "May")).holidays == {
+        date(2026, 5, day) for day in (9, 10, 11)
+    }
+    assert not context(CalendarEvent(evening, evening + days, "holiday", "May", ("views",))).holidays
+    assert not context().holidays
 
 
 def test_the_old_detector_does_not_learn_it():
