@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.metrics import METRICS, metrics_of_table
+from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind
 from alerting.pipeline.advance import fold_episodes
@@ -89,8 +90,11 @@ class Related:
 def main(data: Path, out: Path, scorer: Path | None = None) -> int:
     """Write OUT/scores.parquet and, if the scoring script exists, OUT/detection.json; print its output and the tables.
 
-    `scorer`: path of score.py (default: DATA/../../bench/score.py). The exit code is 1 if the script fails.
+    `scorer`: path of score.py (default: DATA/../../bench/score.py). The exit code is 1 if the script fails. Raises SettingsError
+    for a folder without series.csv.
     """
+    if not (data / "series.csv").is_file():
+        raise SettingsError(f"{data} has no series.csv: give the folder of one data set, such as {data / 'dev'}")
     out.mkdir(parents=True, exist_ok=True)
     known = pd.read_csv(data / "series.csv", dtype={"series": str}).set_index("series")
     scores, seconds = _scores(_related(data, known))

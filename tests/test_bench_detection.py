@@ -10,6 +10,7 @@ import pytest
 
 from alerting.detectors.sustained import Sustained
 from alerting.metrics import metrics_of_table
+from alerting.model.errors import SettingsError
 from alerting.pipeline.judged import judge_series
 from benchmarks import app_tables, detection
 from benchmarks.detection import TOLD_ALREADY
@@ -202,6 +203,12 @@ def test_without_a_scoring_script_the_scores_are_written_and_that_is_said(tmp_pa
     assert detection.main(data, tmp_path / "out") == 0
     assert "no scoring script at" in capsys.readouterr().out
     assert (tmp_path / "out" / "scores.parquet").is_file()
+
+
+def test_a_folder_without_series_says_what_to_give(tmp_path):
+    with pytest.raises(SettingsError, match="has no series.csv: give the folder of one data set"):
+        detection.main(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_scoring_script_that_fails_fails_the_bench(tmp_path, capfd):
