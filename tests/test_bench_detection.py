@@ -206,7 +206,7 @@ def test_without_a_scoring_script_the_scores_are_written_and_that_is_said(tmp_pa
 
 
 def test_a_folder_without_series_says_what_to_give(tmp_path):
-    with pytest.raises(SettingsError, match=r"has no series\\.csv: give the folder of one data set"):
+    with pytest.raises(SettingsError, match=r"has no series\.csv: give the folder of one data set"):
         detection.main(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
