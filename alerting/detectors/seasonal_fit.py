@@ -46,8 +46,17 @@ class LocalDays:
 
     def place(self, x: np.ndarray) -> np.ndarray:
         """Return (series, days, per_day) of values (series, n)."""
-        out = np.full((len(x), len(self.weekdays) * self._per_day), np.nan)
-        out[:, self.at[::-1]] = x[:, ::-1]  # the earliest is written last
+        return self._placed(x, self.at, len(self.weekdays))
+
+    def place_some(self, x: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Return (series, len(which), per_day) of values (series, n): the days of these numbers, which ascend."""
+        here = np.flatnonzero(np.isin(self.day, which))
+        at = np.searchsorted(which, self.day[here]) * self._per_day + self.at[here] % self._per_day
+        return self._placed(x[:, here], at, len(which))
+
+    def _placed(self, x: np.ndarray, at: np.ndarray, days: int) -> np.ndarray:
+        out = np.full((len(x), days * self._per_day), np.nan)
+        out[:, at[::-1]] = x[:, ::-1]  # the earliest is written last
         return out.reshape(len(x), -1, self._per_day)
 
 

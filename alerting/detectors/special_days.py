@@ -94,21 +94,24 @@ def usual_ratios(grid: SeriesGrid, days: LocalDays) -> dict[int, np.ndarray]:
     if not len(pairs):
         return {}
     hours = np.arange(grid.per_day) * min(24, grid.per_day) // grid.per_day
-    hourly = _hourly_means(days.place(grid.values), hours)
+    compared = pairs[:, 1:].ravel()
+    hourly = _hourly_means(grid.values, days, np.concatenate([compared, (compared[:, None] + AROUND).ravel()]), hours)
     both = np.stack([_log_ratios(hourly, pairs[:, number], pairs[:, 0]) for number in (1, 2)])  # (2, series, pairs, hours)
-    same_direction = (both[0] * both[1] > 0) & (np.abs(both).min(axis=0) >= MIN_LOG_RATIO)
+    alike = (both[0] * both[1] > 0) & (np.abs(both).min(axis=0) >= MIN_LOG_RATIO)
     found: dict[int, np.ndarray] = {}
-    for number in np.flatnonzero(same_direction.any(axis=(0, 2))):
+    for number in np.flatnonzero((alike.mean(axis=2) >= MIN_HOURS).any(axis=0)):
         day = int(pairs[number, 0])
         past = np.arange(max(0, day - PAST_DAYS), day)
-        noise = quantiles(np.moveaxis(np.abs(_log_ratios(hourly, past, np.full(len(past), day))), 1, -1), 0.5)[0]
-        smaller, larger = np.sort(np.abs(both[:, :, number]), axis=0)
-        differs = same_direction[:, number] & (smaller >= TIMES_NOISE * noise)
-        differs &= differs.mean(axis=-1, keepdims=True) >= MIN_HOURS
+        which = np.flatnonzero(alike[:, number].mean(axis=1) >= MIN_HOURS)
+        usual = _log_ratios(_hourly_means(grid.values[which], days, past, hours), past, np.full(len(past), day))
+        noise = quantiles(np.moveaxis(np.abs(usual), 1, -1), 0.5)[0]
+        smaller, larger = np.sort(np.abs(both[:, which, number]), axis=0)
+        differs = alike[which, number] & (smaller >= TIMES_NOISE * noise)
+        differs &= differs.mean(axis=1, keepdims=True) >= MIN_HOURS
         size = np.where(differs, larger + np.maximum(larger - smaller, MIN_LOG_RATIO), 0.0)
-        up, down = (max_around(np.where(sign * both[0, :, number] > 0, size, 0.0), HOURS_NEAR) for sign in (1, -1))
-        ratio, other = np.where(up > down, up, -down), found.get(day, np.zeros(up.shape))
-        found[day] = np.where(np.abs(ratio) > np.abs(other), ratio, other)
+        up, down = (max_around(np.where(sign * both[0, which, number] > 0, size, 0.0), HOURS_NEAR) for sign in (1, -1))
+        ratio, other = np.where(up > down, up, -down), found.setdefault(day, np.zeros(alike[:, number].shape))
+        other[which] = np.where(np.abs(ratio) > np.abs(other[which]), ratio, other[which])
     return {day: np.exp(ratio)[:, hours] for day, ratio in found.items() if ratio.any()}
 
 
@@ -132,11 +135,15 @@ def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
         yield day, (holidays[-2] - first).days, (holidays[-3] - first).days
 
 
-def _hourly_means(x: np.ndarray, hours: np.ndarray) -> np.ndarray:
-    """Return (series, days, hours) of (series, days, per_day); NaN for an hour with less than half of its values."""
+def _hourly_means(values: np.ndarray, days: LocalDays, which: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """Return (series, days, hours) of values (series, n); NaN for days not in `which`, and where half of an hour is missing."""
+    out = np.full((len(values), len(days.weekdays), hours[-1] + 1), np.nan)
+    which = np.unique(which[(which >= 0) & (which < out.shape[1])])
+    x = days.place_some(values, which)
     starts, known = np.flatnonzero(np.diff(hours, prepend=-1)), np.isfinite(x)
     total, count = (np.add.reduceat(part, starts, axis=-1) for part in (np.where(known, x, 0.0), known.astype(int)))
-    return np.where(2 * count >= np.bincount(hours), total / np.maximum(count, 1), np.nan)
+    out[:, which] = np.where(2 * count >= np.bincount(hours), total / np.maximum(count, 1), np.nan)
+    return out
 
 
 def _log_ratios(hourly: np.ndarray, which: np.ndarray, until: np.ndarray) -> np.ndarray:
