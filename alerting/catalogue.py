@@ -10,10 +10,11 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
+from alerting.model.clock import DAY
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.incident import MetricTree
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query, check_template
@@ -22,7 +23,6 @@ from alerting.sources.base import bind
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
 ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # any time will do: the query is bound only to check it
-DAY = timedelta(days=1)
 
 
 def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:

@@ -15,7 +15,7 @@ from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
-from alerting.model.verdict import EventKind
+from alerting.model.verdict import OPENING_KINDS, EventKind
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
     from alerting.pipeline.deliver import send_waiting
 
     notifier, store = open_notifier(settings)[0], open_store(settings)
-    told = store.incidents_of_messages((EventKind.OPENED, EventKind.NO_DATA), since)  # its first bucket may be an earlier one
+    told = store.incidents_of_messages(OPENING_KINDS, since)  # its first bucket may be an earlier one
     recent = [incident for incident in store.all_incidents(since - MIN_INTERVAL, at) if not incident.corrected]
     found = sum(incident.opened >= since or incident.id in told for incident in recent)
     store.commit(Commit(messages=[run_recovered(at, since, found, _reader(settings, at, run))]), at)

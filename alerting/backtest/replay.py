@@ -15,7 +15,7 @@ from alerting.incidents.grouping import update_incidents
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
 from alerting.model.tables import DisplayList, DisplayTable, bucket_text, cell_text, html_table, percent_change
-from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
+from alerting.model.verdict import OPENING_KINDS, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import EpisodeTrail, fold_episodes
 from alerting.pipeline.context import buckets_between
 from alerting.pipeline.judged import band, judge_whole, verdicts
@@ -24,7 +24,6 @@ Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a pro
 WEEK = timedelta(weeks=1)
 RECOVERY = timedelta(hours=1)  # the return to normal after a known incident still belongs to it
 MIN_DISTANCE = timedelta(hours=3)  # between two near misses of one metric
-OPENINGS = (EventKind.OPENED, EventKind.NO_DATA)
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Replay(DisplayTable):
             since = event.episode.gap_since if gap else event.episode.since
             row = rows.setdefault((event.metric, since), {"metric": event.metric, "what": event.kind.value, "since": since})
             worst = event.episode.worst or event.verdict
-            if event.kind in OPENINGS:
+            if event.kind in OPENING_KINDS:
                 row |= {"told": event.bucket, "until": pd.NaT, "change": worst.change, "score": worst.score}
             elif event.kind is EventKind.RESOLVED:
                 row |= {"until": event.episode.normal_since, "change": worst.change, "score": worst.score}
@@ -176,7 +175,7 @@ class Replay(DisplayTable):
         rows = {}
         for metric in self.metrics:
             kinds = [event.kind for event in self.events if event.metric == metric.name]
-            opened = sum(kind in OPENINGS for kind in kinds)
+            opened = sum(kind in OPENING_KINDS for kind in kinds)
             a_week = round(opened / ((self.end - self.start) / WEEK), 2)
             rows[metric.name] = {"messages": len(kinds), "incidents": opened, "incidents a week": a_week}
         statuses = pd.crosstab([v.metric for v in self.verdicts], [v.status.value for v in self.verdicts])
@@ -231,4 +230,4 @@ def near_misses(replay: Replay, most: int = 10) -> DisplayList[Verdict]:
 def is_found(event: Event, truth: KnownSpan, step: timedelta) -> bool:
     """Return whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
     in_time = truth.start - step < event.bucket < truth.end + RECOVERY
-    return in_time and event.kind in OPENINGS and truth.concerns(event.metric)
+    return in_time and event.kind in OPENING_KINDS and truth.concerns(event.metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import numpy as np
@@ -29,13 +29,13 @@ from alerting.charts.series import (
     draw_values,
 )
 from alerting.messages.format import ClockFormat
+from alerting.model.clock import EPOCH
 from alerting.model.metric import Metric
 from alerting.model.run import caught
 from alerting.model.verdict import Status
 
 MAX_METRICS = 8
 WIDTH, ROW, ROW_WITH_TIMES = 7.2, 1.25, 1.6  # inches
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def overview_chart(

@@ -19,7 +19,7 @@ import click
 from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
 from alerting.backtest.power import detection_power, smallest_found
-from alerting.backtest.replay import OPENINGS, WEEK
+from alerting.backtest.replay import WEEK
 from alerting.backtest.runs import ReplayedRun, WatchSegments, replayed_runs
 from alerting.cli.backtest import DROPS_PER_CASE, HOUR, print_faults
 from alerting.messages.format import duration, signed_percent
@@ -27,7 +27,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.run import Reading
-from alerting.model.verdict import Status, Verdict
+from alerting.model.verdict import OPENING_KINDS, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.read import early_ends
@@ -122,7 +122,7 @@ def alerts_about(runs: Sequence[ReplayedRun], incident: PlantedIncident) -> list
 
 def false_alerts(runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident]) -> list[Alert]:
     """Return the openings none of whose metrics a planted incident moved at that time, in the order of the runs."""
-    opened = [(run.now, event) for run in runs for event in run.changes.events if event.kind in OPENINGS]
+    opened = [(run.now, event) for run in runs for event in run.changes.events if event.kind in OPENING_KINDS]
     return [
         (at, event)
         for at, event in opened
@@ -134,7 +134,7 @@ def _is_about(event: Event, incident: PlantedIncident) -> bool:
     """Return whether the event opens, at the time of the incident or shortly after it, a metric that the incident moves."""
     in_time = incident.start - BUCKET < event.bucket <= incident.end + AFTER
     is_hit = not event.segment or (incident.slice is not None and "=".join(incident.slice) in event.segment)
-    return in_time and event.kind in OPENINGS and event.metric.removesuffix(SEGMENTS_SUFFIX) in incident.metrics and is_hit
+    return in_time and event.kind in OPENING_KINDS and event.metric.removesuffix(SEGMENTS_SUFFIX) in incident.metrics and is_hit
 
 
 def summary_lines(replay: Replay, runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident], zone: str) -> Iterator[str]:

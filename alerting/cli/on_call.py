@@ -20,7 +20,7 @@ from alerting.connections import connect_chat, load_catalogue, open_source, open
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.labels import precision
 from alerting.messages.format import duration
-from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
+from alerting.model.clock import MAX_LENGTH, MINUTE, parse_length, parse_local, parse_week_spans
 from alerting.model.errors import AlertingError, NotifyError, SettingsError
 from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
@@ -30,12 +30,11 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
-from alerting.reporting.archive import day_entries, day_folders, disk_sizes, format_size
+from alerting.reporting.archive import day_entries, day_folders, folder_size, format_size
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
 T = TypeVar("T")
-MINUTE = timedelta(minutes=1)
 RUNS_IN_STATUS = 5
 CHAT_WAIT = 25.0  # seconds that one request waits for a button press
 CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
@@ -70,8 +69,8 @@ def status() -> int:
     counts = store.counts()
     held = f" {counts.held} for the end of quiet hours," if counts.held else ""
     click.echo(f"outbox: {counts.waiting} waiting,{held} {counts.sent} sent, {counts.refused} refused")
-    sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
-    click.echo(f"disk: {sizes}")
+    reports, state = folder_size(settings.reports), folder_size(settings.data, f"{settings.state_file.name}*")
+    click.echo(f"disk: reports {format_size(reports)}, memory {format_size(state)}")
 
     newest_run = max((run.at for run in store.runs(now - timedelta(days=1)) if run.ok), default=None)
     watched = {name: bucket for name, bucket in judged.items() if name in steps}
@@ -85,8 +84,7 @@ def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> st
     for member in incident.affected:
         if member.metric in by_name:
             verdict = next(iter(reversed(store.judged(member.metric, member.since))), member.worst or member.first)
-            episode = episodes.get(member.metric)
-            affected.append((by_name[member.metric], against_level_before(episode, verdict) if episode else verdict))
+            affected.append((by_name[member.metric], against_level_before(episodes.get(member.metric), verdict)))
     return "critical: " if is_critical(affected, MetricTree(metrics).roots, incident.cause) else "warning: "
 
 

@@ -13,7 +13,6 @@ Prometheus, with RECOVERING added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,7 +20,6 @@ from alerting.model.incident import Event
 from alerting.model.metric import Policy
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
-OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
@@ -98,13 +96,17 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     return Episode(episode.metric, last=verdict, recent=episode.recent), (event,)
 
 
-def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
+def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
     """Return the verdict compared with the level before a sudden change, while the episode is open (at most HOLD_BASELINE).
+
+    Without an episode, or outside of that time, return the verdict unchanged.
 
     The band of the sudden detector follows the values down (or up). By the band alone, an outage would be normal one bucket
     later, and its end an anomaly. The level before is stored as a share of the usual value, so it follows the daily rhythm.
     Nothing at all, where there was something, stays an outage however long the band has learned it: it ends with a value.
     """
+    if episode is None:
+        return verdict
     worst = episode.worst
     is_outage = episode.state in OPEN_STATES and worst is not None and worst.value == 0 < worst.reference
     if is_outage and worst and verdict.status is Status.NORMAL and verdict.value == 0:
@@ -187,9 +189,3 @@ def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
 def is_open(episode: Episode | None) -> bool:
     """Return whether the metric is in an episode or a gap that was an event."""
     return episode is not None and (episode.opened is not None or episode.gap_notified)
-
-
-def open_events(newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]) -> list[Event]:
-    """Return, for each judged metric whose episode is open, an event at its newest bucket that says so."""
-    kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
-    return [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]

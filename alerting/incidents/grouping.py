@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open
+from alerting.incidents.episodes import is_open
 from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
-from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
 JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
@@ -206,7 +206,7 @@ class IncidentGrouping:
         """Return which of an incident's events of one bucket are told, none if nothing is sent; and as what, if not as theirs."""
         if not after.open:
             unannounced = before.last_notified is None and silent
-            return [] if unannounced else [event for event in events if event.kind in ENDING_KINDS], None
+            return [] if unannounced else [event for event in events if event.kind in END_KINDS], None
         if silent or (before.last_notified is None and not new):
             return [], None
 
@@ -331,7 +331,7 @@ def withdrawn_members(
     `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
     """
     opened = {event.metric for event in events if event.kind in OPENING_KINDS}
-    ended = {event.metric for event in events if event.kind in ENDING_KINDS}
+    ended = {event.metric for event in events if event.kind in END_KINDS}
     return [
         member
         for member in incident.members
@@ -373,7 +373,7 @@ def missing_ends(
 
     `newest`: metric -> the verdict of its newest bucket.
     """
-    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *ENDING_KINDS)}
+    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *END_KINDS)}
     return [
         Event(
             EventKind.RESOLVED,

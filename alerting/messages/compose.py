@@ -16,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
+from alerting.messages.context import GOOD_KINDS, Audience, MessageContext, Subject
 from alerting.messages.facts import event_facts, incident_facts
 from alerting.messages.format import (
     MAX_REASON,
@@ -34,7 +34,7 @@ from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident, incident_file
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
-from alerting.model.verdict import EventKind, Label
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, EventKind, Label
 
 LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
 MAX_TEXT = 4000  # UTF-16 units of a text without its tags, as Telegram counts (it takes 4096)

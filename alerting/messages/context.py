@@ -21,10 +21,8 @@ from alerting.messages.format import (
 )
 from alerting.model.incident import Event, Member, Rarity, Roots, SimilarIncident, is_critical
 from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EventKind, Status, Verdict
 
-OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
-END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
 GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
 TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
 

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.context import (
-    END_KINDS,
     NO_OTHERS,
     Audience,
     Subject,
@@ -45,7 +44,7 @@ from alerting.messages.format import (
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
-from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, NORMAL_CHANGE, EventKind, Status, Verdict
 
 DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
 

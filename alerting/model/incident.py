@@ -13,7 +13,7 @@ from typing import Any
 
 from alerting.model.metric import Metric, metric_with_segment, spell_segment
 from alerting.model.tables import html_table, percent_change
-from alerting.model.verdict import MOVED_TOO, Episode, EventKind, Label, Status, Verdict
+from alerting.model.verdict import MOVED_TOO, OPENING_KINDS, Episode, EventKind, Label, Status, Verdict
 
 CRITICAL_SIZE = 0.5  # `Verdict.size`: half of the metric is gone, or it is three times the expected
 SEGMENT_GONE = -0.9  # change of a segment that is an outage of its own ...
@@ -147,7 +147,7 @@ class Event:
     @property
     def key(self) -> str:
         """Key made of what the event is about, so that the same event is not sent twice."""
-        if self.incident and self.kind in (EventKind.OPENED, EventKind.NO_DATA) and not self.again:
+        if self.incident and self.kind in OPENING_KINDS and not self.again:
             return f"{self.incident.id}/opened"
         about = self.incident.id if self.incident else self.metric
         return f"{about}/{self.kind.value.replace(' ', '-')}/{self.bucket:%Y%m%dT%H%MZ}"
@@ -295,14 +295,13 @@ class MetricTree:
                 out.setdefault(name, set()).update(family - {name})
         return out
 
-    def first(self, names: Iterable[str]) -> str:
-        """Return the metric that is highest in the tree; of several, the first in the catalogue. The others may depend on it."""
-        chosen = set(names)
-        return min((name for name in self.metrics if name in chosen), key=lambda name: self.depth[name])
-
     def lead(self, verdicts: Mapping[str, Verdict], root: str = "") -> str:
-        """Return the metric that a message about these verdicts leads with: of those that are about as far off as the worst the
-        `root` of the incident, otherwise the highest in the tree. Watched segments do not lead where their metric is off."""
+        """Return the metric that a message about these verdicts leads with.
+
+        The candidates are the metrics whose size is at least LEADING_SHARE of the largest. Of these the `root` of the incident
+        leads, otherwise the metric that is highest in the tree (of several, the first in the catalogue): the others may depend
+        on it. A watched segment does not lead while its metric is among `verdicts`.
+        """
         off = {name: it for name, it in verdicts.items() if self.totals.get(name) not in verdicts}
         # No data is as bad as half of them gone, as they may still come; an unknown size as bad as all
         sizes = {name: it.size if it.status is Status.ANOMALOUS else 0.0 for name, it in off.items()}
@@ -310,7 +309,7 @@ class MetricTree:
         sizes = {name: 1.0 if size != size else size for name, size in sizes.items()}
         names = [name for name, size in sizes.items() if size >= LEADING_SHARE * max(sizes.values())]
         root = self.totals[root] if self.totals.get(root) in verdicts else root
-        return root if root in names else self.first(names)
+        return root if root in names else min((name for name in self.metrics if name in names), key=self.depth.__getitem__)
 
     def is_platform(self, names: Iterable[str]) -> bool:
         """Return whether the root metrics of all products (two at least) are among `names`."""

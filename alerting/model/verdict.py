@@ -56,6 +56,10 @@ class EventKind(StrEnum):
     ANSWER = "answer"
 
 
+OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)  # of the events that open an episode or a gap ...
+END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)  # ... and that end one
+
+
 class Label(StrEnum):
     """A person's judgement of an incident."""
 

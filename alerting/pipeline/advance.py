@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
-from alerting.incidents.episodes import against_level_before, is_open, open_events, step
+from alerting.incidents.episodes import against_level_before, is_open, step
 from alerting.incidents.grouping import (
     announce_unsilenced,
     is_silent,
@@ -25,9 +24,9 @@ from alerting.incidents.grouping import (
 )
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judged import NUMBERS, JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics, verdict_of
 from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
@@ -122,13 +121,6 @@ def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *know
     return frame
 
 
-def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of a row of a judged frame."""
-    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-    status = Status(row["status"] or Status.UNKNOWN)
-    return Verdict(name, bucket, status, value, low, expected, high, score, str(row["rule"]), usual=usual)
-
-
 def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:
     """Advance the state in the store by the verdicts of the run and of the watched segments. Raises StoreError."""
     segments = watch_segments(ctx, judged.verdicts, judged.reading)
@@ -175,7 +167,8 @@ def advance_state(
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
     worth_message += missing_ends(known, worth_message, newest, episodes)
-    still_open = open_events(newest, episodes)
+    kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
+    still_open = [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
     incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
@@ -193,8 +186,7 @@ def _newest_compared(verdicts: Sequence[Verdict], before: Mapping[str, Episode],
     """Return metric -> its newest verdict as `step` compared it. `trail`: the episode after each verdict."""
     episodes, newest = dict(before), dict[str, Verdict]()
     for verdict, (_, after) in zip(verdicts, trail, strict=True):
-        episode = episodes.get(verdict.metric)
-        newest[verdict.metric] = against_level_before(episode, verdict) if episode else verdict
+        newest[verdict.metric] = against_level_before(episodes.get(verdict.metric), verdict)
         episodes[verdict.metric] = after
     return newest
 

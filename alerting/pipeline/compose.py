@@ -12,18 +12,19 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from alerting import messages
-from alerting.incidents.episodes import OPENING_KINDS, against_level_before
+from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import is_silent, opening_event
 from alerting.messages.answers import silence_text
 from alerting.messages.compose import DailySummary, caught_up, daily_message, escalation, unchecked
 from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
+from alerting.model.clock import DAY
 from alerting.model.incident import Event, Incident, Member, MetricTree, Rarity, SimilarIncident, is_critical
 from alerting.model.message import Message
 from alerting.model.metric import STEP, Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading, caught
-from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
-from alerting.pipeline.advance import PreviousState, StateChange, compare_frame, verdict_of
+from alerting.model.verdict import OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import PreviousState, StateChange, compare_frame
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
-DAY = timedelta(days=1)
 TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
 
 
@@ -240,7 +240,7 @@ def _normal_metrics(
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
     """Return the link with the day up to the event filled in, and the segment that it or its cause is about."""
     elements = event.cause.slice.elements if event.cause and event.cause.slice else parse_segment(event.segment)
-    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
+    start, end = event.bucket - DAY, event.bucket + metric.step
     return dashboard_link(metric.dashboard or ctx.dashboard, metric.segments_of or metric.name, start, end, elements)
 
 
@@ -266,18 +266,15 @@ def _latest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetr
     verdict, episode = _newest(ctx, name, changes, judged), changes.episodes.get(name)
     if verdict and verdict.status is Status.UNKNOWN and name not in judged:
         return None  # a segment that is not judged, as its total is off
-    if episode is None or verdict is None:
-        return verdict
-    if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
+    if verdict and verdict.status is Status.MISSING and episode and not episode.gap_notified and episode.last:
         verdict = episode.last
-    return against_level_before(episode, verdict)
+    return against_level_before(episode, verdict) if verdict else None
 
 
 def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
     """Return the verdict of the metric's newest bucket, of an earlier run where this one had nothing to judge."""
     if name not in changes.newest and name in judged and len(judged.reading.series[name]):
-        row = judged.newest(name)
-        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
+        verdict = judged.newest(name)
         later = ctx.store.judged(name, verdict.bucket)[-1:]  # whose rows are waited for since: they were judged as missing
         return later[0] if later and later[0].bucket > verdict.bucket else verdict
     return changes.newest.get(name)

@@ -11,13 +11,12 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from alerting.incidents.episodes import OPENING_KINDS
 from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
 from alerting.model.routing import DEFAULT_DESTINATION, NO_QUIET_HOURS, RING, QuietHours, addressed_to, destination_of, plain_key
-from alerting.model.verdict import EventKind, Status
+from alerting.model.verdict import OPENING_KINDS, EventKind, Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext

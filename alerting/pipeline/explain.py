@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import iso_text
+from alerting.model.clock import DAY, iso_text
 from alerting.model.errors import SourceError
 from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
 from alerting.model.run import caught
@@ -31,7 +31,7 @@ SEPARATE_AFTER = timedelta(hours=6)  # anomalous buckets that are nearer than th
 OWN_ONSET = timedelta(hours=1)  # anomalous buckets this long before the episode are its own beginning
 OTHER_SEGMENT_DISTANCE = 1.0  # added to the distance of incidents of different segments
 MAX_DEPTH_DISTANCE = float(np.log(2))  # an incident that left twice or half as much is not similar
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+WEEK = timedelta(days=7)
 YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 
 

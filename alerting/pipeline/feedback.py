@@ -17,7 +17,7 @@ import pandas as pd
 from alerting.incidents.episodes import against_level_before
 from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
-from alerting.model.clock import parse_length
+from alerting.model.clock import DAY, parse_length
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
@@ -27,7 +27,6 @@ from alerting.model.run import caught
 from alerting.model.verdict import EventKind, Label, Status, Verdict
 from alerting.pipeline.context import SNOOZE, RunContext
 
-DAY = timedelta(days=1)
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
 MAX_COMMANDS = 10  # of one read that are carried out
@@ -239,8 +238,7 @@ def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
     for metric in ctx.metrics:
         if metric.name in last:
             verdict = ctx.store.judged(metric.name, last[metric.name])[-1]
-            episode = episodes.get(metric.name)
-            out.append((metric, against_level_before(episode, verdict) if episode else verdict))
+            out.append((metric, against_level_before(episodes.get(metric.name), verdict)))
     return out
 
 

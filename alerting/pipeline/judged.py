@@ -15,6 +15,7 @@ from alerting import detectors
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid, series_columns
 from alerting.detectors.verdicts import SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
 from alerting.detectors.windows import window_max
+from alerting.model.clock import DAY
 from alerting.model.incident import Incident, Member, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.run import Reading, caught
@@ -28,7 +29,7 @@ VERDICT_COLUMNS = ("status", "value", "low", "expected", "high", "score", "rule"
 NO_BUCKETS = {name: np.empty(0, dtype=object) for name in VERDICT_COLUMNS}
 MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's values may be a new level and are not masked
 MASKED_LABELS = (Label.REAL, Label.EXPECTED)
-WEEK, DAY = timedelta(days=7), timedelta(days=1)
+WEEK = timedelta(days=7)
 MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
 
 
@@ -71,9 +72,14 @@ def add_bands(
     return [replace(one, band=series_columns(bands, number)) for number, one in enumerate(parts)]
 
 
-def band(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
-    """Return the band of every bucket of a series (float64, full UTC grid); `volume`: the denominator of a ratio."""
-    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone)
+def band(
+    metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None, labelled: Sequence[Incident] = ()
+) -> pd.DataFrame:
+    """Return the band of every bucket of a series (float64, full UTC grid): the columns low, expected, high and others.
+
+    `volume`: the denominator of a ratio. `labelled`: incidents that mask the past (see `mask_incidents`).
+    """
+    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone, labelled)
     return pd.DataFrame(one.band, index=series.index)
 
 
@@ -173,6 +179,13 @@ def position_on(index: pd.DatetimeIndex, bucket: datetime) -> int:
     return (round(bucket.timestamp() * 1e6) * UNITS[index.unit] // 10**6 - first) // (second - first)
 
 
+def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a row of a judged frame."""
+    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+    status = Status(row["status"] or Status.UNKNOWN)
+    return Verdict(name, bucket, status, value, low, expected, high, score, str(row["rule"]), usual=usual)
+
+
 # The judged metrics of a run.
 
 
@@ -248,14 +261,12 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             return self[name]
         metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
         known = self.labelled if len(series) else ()
-        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known)
-        return detectors.judge(series, pd.DataFrame(one.band, index=series.index), metric, volume)
+        return detectors.judge(series, band(metric, series, self.ctx.zone, volume, known), metric, volume)
 
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:
         """The verdicts of the due buckets, in the order in which the buckets end, then in that of the catalogue."""
-        parts = {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self}
-        return _by_end(self.due, parts)
+        return _verdicts(self.due, {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self})
 
     def warmup_verdicts(self) -> list[Verdict]:
         """Return the verdicts before the first due bucket of new metrics: a chart shows them."""
@@ -265,7 +276,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             if item.first_look and name in self:
                 first = self.reading.series[name].index[0] + self.tails[name].first * step
                 warmup = replace(item, first=first.to_pydatetime(), last=item.begin - step)
-                out += _verdicts({name: self.columns(warmup)})
+                out += _verdicts([warmup], {name: self.columns(warmup)})
         return out
 
     def columns(self, item: DueBuckets) -> dict[str, Any]:
@@ -289,40 +300,31 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         tail = self.tails[name]
         position = position_on(self.reading.series[name].index, bucket) - tail.first
         if 0 <= position < len(tail.columns["status"]):
-            value, low, expected, high, score, usual = (float(tail.columns[column][position]) for column in NUMBERS)
-            status = Status(tail.columns["status"][position])
-            return Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
+            return verdict_of(name, bucket, {column: values[position] for column, values in tail.columns.items()})
         stored = self.ctx.store.judged(name, bucket)[:1]  # by an earlier run, whose clock may have been ahead of this one's
         if stored and stored[0].bucket == bucket:
             return stored[0]
         return Verdict(name, bucket, Status.UNKNOWN)
 
-    def newest(self, name: str) -> dict[str, Any]:
-        """Return the newest bucket and its columns, from the store where this run had nothing to judge."""
-        tail, index = self.tails[name], self.reading.series[name].index
-        if len(tail.columns["value"]):
-            position = len(index) - 1 - tail.first
-            return {"bucket": index[-1], **{column: values[position] for column, values in tail.columns.items()}}
-        row = {**dict.fromkeys(NUMBERS, float("nan")), "status": "", "rule": "", "news": False}
-        for verdict in self.ctx.store.judged(name, index[-1].to_pydatetime())[:1]:
-            row = {**verdict.numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.is_new}
-        return {"bucket": index[-1], **row}
+    def newest(self, name: str) -> Verdict:
+        """Return the verdict of the metric's newest bucket, from the store where this run had nothing to judge."""
+        bucket = self.reading.series[name].index[-1].to_pydatetime()
+        if len(self.tails[name].columns["value"]):
+            return self.verdict(name, bucket)
+        stored = self.ctx.store.judged(name, bucket)[:1]  # may be newer: the clock of an earlier run was ahead
+        return replace(stored[0], bucket=bucket) if stored else Verdict(name, bucket, Status.UNKNOWN)
 
 
 def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:
     """Return the verdicts of the due buckets of judged frames, in the order in which the buckets end, then in that of `due`."""
     parts = {item.metric.name: judged[item.metric.name].loc[item.begin : item.last] for item in due if item.metric.name in judged}
-    return _by_end(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
+    return _verdicts(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
 
 
-def _verdicts(parts: Mapping[str, Mapping[Any, Any]]) -> Iterator[Verdict]:
-    """Yield the verdicts of metric -> columns, metric by metric."""
+def _verdicts(due: Sequence[DueBuckets], parts: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
+    """Return the verdicts of metric -> columns in the order in which the buckets end, then in that of `parts`."""
+    found, steps = list[Verdict](), {item.metric.name: item.metric.step for item in due}
     for metric, columns in parts.items():
         rows = zip(columns["bucket"], *(columns[name].tolist() for name in VERDICT_COLUMNS), strict=True)
-        for bucket, status, *numbers in rows:
-            yield Verdict(metric, bucket, Status(status), *numbers)
-
-
-def _by_end(due: Sequence[DueBuckets], parts: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
-    steps = {item.metric.name: item.metric.step for item in due}
-    return DisplayList(sorted(_verdicts(parts), key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
+        found += [Verdict(metric, bucket, Status(status), *numbers) for bucket, status, *numbers in rows]
+    return DisplayList(sorted(found, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")

@@ -17,6 +17,7 @@ from math import copysign, log
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import DAY
 from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy, spell_segment
 from alerting.model.run import Reading, caught
@@ -34,7 +35,6 @@ MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
 WINDOW = timedelta(hours=1)  # whose rows are judged, where buckets are shorter
 AGREE = 0.5  # share of the window's change that its newest bucket must have: what has recovered is normal
 SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
-DAY = timedelta(days=1)
 POLICY = Policy(need=2, window=2, recover=2)
 
 

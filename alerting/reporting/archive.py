@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.model.errors import AlertingError
-from alerting.settings import Settings
 
 if TYPE_CHECKING:
     from alerting.reporting.run_page import RunRecord
@@ -108,11 +107,6 @@ def os_error(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise AlertingError(f"{what}: {error.strerror}: {error.filename}; let this user write there, or make room") from None
-
-
-def disk_sizes(settings: Settings) -> dict[str, int]:
-    """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
-    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, f"{settings.state_file.name}*")}
 
 
 def folder_size(path: Path, pattern: str = "*") -> int:

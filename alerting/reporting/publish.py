@@ -240,8 +240,7 @@ def _metric_states(
     """
     newest = {verdict.metric: verdict for verdict in state.newest_verdicts()}
     for name in {member.metric for story in stories if story.incident.open for member in story.incident.affected} & set(newest):
-        if episode := state.episode(name):
-            newest[name] = against_level_before(episode, newest[name])
+        newest[name] = against_level_before(state.episode(name), newest[name])
     incidents = defaultdict[str, list[IncidentStory]](list)
     for story in stories:
         for member in story.incident.members:

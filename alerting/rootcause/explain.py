@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from alerting.model.incident import Segment
-from alerting.model.metric import spell_segment
 from alerting.rootcause.search import (
     PRIOR_UNITS,
     Condition,
@@ -63,11 +62,6 @@ class Candidate:
     def change(self) -> float:
         """Relative change inside; infinite where nothing was expected and something came."""
         return Segment(self.conditions, self.value, self.expected).change
-
-    @property
-    def text(self) -> str:
-        """The set as `os=ios&source=ads;os=web`: pairs by attribute, conditions by name."""
-        return spell_segment(self.conditions, space="")
 
 
 @dataclass(frozen=True)

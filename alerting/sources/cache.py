@@ -17,14 +17,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import EPOCH, first_bucket, iso_text
+from alerting.model.clock import DAY, EPOCH, first_bucket, iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
 
 VERSION = 1  # of the cached counts: raise it when answers are read in another way
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+WEEK = timedelta(days=7)
 FIRST_PART, LONGEST_PART = DAY, 4 * WEEK
 SLOW = 2.0  # seconds: a part that takes longer is followed by a shorter one
 GROWTH = 4  # a quick part is followed by one of so many times its length

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alerting import connections, pipeline
 from alerting.backtest.replay import BacktestData, Replay, group_events
-from alerting.model.clock import iso_text
+from alerting.model.clock import DAY, iso_text
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member, RootCause
 from alerting.model.metric import Metric, unknown_metrics
@@ -22,7 +22,7 @@ from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
 from alerting.studies.data import load_past, recorded_incidents
 
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+HOUR = timedelta(hours=1)
 BEFORE, AFTER = 7 * DAY, 6 * HOUR  # what a case shows around its incident
 MAX_WINDOW = HOUR  # of the segments: more rows than in the one bucket that a run searches
 
