@@ -24,7 +24,7 @@ STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m",
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
 QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many buckets
-RECOVERED_SHARE = 0.5  # of the change: with a smaller remaining deviation the value has recovered
+RECOVERED_SHARE = 0.5  # of the change: with a smaller remaining deviation, the value has recovered
 
 Step = tuple[Episode, tuple[Event, ...]]
 
@@ -53,7 +53,7 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Report "no data" after `patience` missing buckets in a row, unless gaps of this length are usual at this time."""
+    """Advance an episode by a missing bucket. Report "no data" after `patience` of them in a row, unless the gap is usual."""
     episode = replace(episode, gap_since=episode.gap_since or verdict.bucket, back_since=None)
     usual = bool(verdict.reason) and not verdict.is_new
     if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_notified:
@@ -64,7 +64,7 @@ def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bool) -> Step:
     """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
 
-    `is_back`: it is the end of a gap that was an event.
+    `is_back`: the bucket ends a gap that was reported.
     """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
@@ -103,7 +103,7 @@ def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
 
     The band of the sudden detector follows the values down (or up). By the band alone, an outage would be normal one bucket
     later, and its end an anomaly. The level before is stored as a share of the usual value, so it follows the daily rhythm.
-    Nothing at all, where there was something, stays an outage however long the band has learned it: it ends with a value.
+    A value of zero stays an outage until another value comes, even if the band has followed it.
     """
     if episode is None:
         return verdict
@@ -138,7 +138,7 @@ def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
-    """Return whether the value returns to about the usual level after a gap and the incomplete buckets around it."""
+    """Return whether the value is back near the usual level shortly after a gap, which the band may call anomalous."""
     if not {"m", "u"} & set(episode.recent[-QUIET_AFTER_GAP:]):
         return False
     return abs(verdict.value - verdict.usual) < RECOVERED_SHARE * abs(verdict.expected - verdict.usual)
@@ -147,7 +147,7 @@ def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
     """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification.
 
-    A lasting deviation of a kind that was reported lately (`is_new` is False) is worse only once it has become critical.
+    A deviation that was reported before and lasts (`is_new` is False) is worse only when it becomes critical.
     """
     if notified is None:
         return False
@@ -157,7 +157,7 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
-    """Return the episode with one more anomalous bucket, whatever its state."""
+    """Return the episode with one more anomalous bucket. Its state is unchanged."""
     return replace(
         episode,
         since=episode.since or verdict.bucket,
@@ -187,5 +187,5 @@ def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
 
 
 def is_open(episode: Episode | None) -> bool:
-    """Return whether the metric is in an episode or a gap that was an event."""
+    """Return whether the metric is in an open episode, or in a gap that was reported."""
     return episode is not None and (episode.opened is not None or episode.gap_notified)

@@ -82,7 +82,7 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
 
 
 def deviation(verdict: Verdict) -> str:
-    """Return a verdict in short: -39 %, or what it is where it has no deviation."""
+    """Return a verdict in short: its change (-39 %); without one, its value or its status."""
     shown = percent_change(verdict.change) if verdict.status is Status.ANOMALOUS else ""
     return shown or {Status.MISSING: "no data", Status.ANOMALOUS: cell_text(verdict.value)}.get(
         verdict.status, verdict.status.value
@@ -90,7 +90,7 @@ def deviation(verdict: Verdict) -> str:
 
 
 def message_buckets(changes: StateChange) -> dict[str, datetime]:
-    """Return metric -> the bucket that the message about it shows."""
+    """Return metric -> the bucket that its message is about."""
     events = [each for event in changes.events for each in (event, *event.also)]
     entries = {event.metric for event in changes.events if event.kind in OPENING_KINDS}  # an entry shows the newest
     entries |= {incident.root.metric for incident in changes.incidents if incident.open and incident.last_notified}
@@ -109,8 +109,11 @@ class VerdictTable(pd.DataFrame):
 
 
 def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> VerdictTable:
-    """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
-    not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
+    """Return one row per metric: its newest bucket, and the seconds to read its table and to judge it; or why it was not judged.
+
+    Of more than MAX_METRICS metrics, those that are not normal and some others. With `changes`, a column gives the bucket that a
+    message is about.
+    """
     unjudged = reading.errors | ctx.faults["judged"]
     marked = message_buckets(changes) if changes else None
     rows = {name: _verdict_row(ctx, _newest(name, judged, changes), judged, reading, marked) for name in judged}
@@ -211,8 +214,10 @@ def _verdict_row(
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:
-    """Return the catalogue, first what a message of this run is about, then other members of open incidents; of many metrics
-    then those that are not normal."""
+    """Return the metrics of the catalogue, most urgent first: those of this run's messages, then other members of open incidents.
+
+    Of more than MAX_METRICS metrics, those that are not normal come next.
+    """
     told = [*message_buckets(changes)] if changes else []
     told += [m.metric for incident in (changes.incidents if changes else ()) if incident.open for m in incident.affected]
     order = {name: number for number, name in reversed([*enumerate(told)])}
@@ -222,7 +227,7 @@ def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | No
 
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
-    """Return one row per event, then one per metric with an episode or a gap."""
+    """Return one row per event, then one row per metric with an episode or a gap."""
     found: list[tuple[str, str, str, datetime | None, datetime | None]] = []
     for event in changes.events:
         who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode

@@ -35,7 +35,10 @@ MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
 
 @dataclass(frozen=True)
 class Banded:
-    """A metric's values and the columns of its band from position `since` on, {} for none; its verdicts begin at `first`."""
+    """A metric's values, and its band from position `since` on: column -> (n,) or one word; {} without a band.
+
+    Its verdicts begin at position `first`.
+    """
 
     metric: Metric
     series: pd.Series
@@ -58,7 +61,10 @@ class Banded:
 def add_bands(
     parts: Sequence[Banded], zone: str, labelled: Sequence[Incident] = (), cache: NightlyCache | None = None
 ) -> list[Banded]:
-    """Return series with one detector, one grid and one `since` with their bands; the past is masked by labelled incidents."""
+    """Return the parts with their bands. All must have the same detector, grid and `since`.
+
+    `labelled`: incidents that mask the past (see `mask_incidents`). `cache`: nightly statistics, which are read and added.
+    """
     index, since = parts[0].series.index, parts[0].since
     pasts = [mask_incidents(one.metric.name, one.series, labelled, index[-1]) if labelled else one.series for one in parts]
     values = np.stack([past.to_numpy(float) for past in pasts])
@@ -97,7 +103,7 @@ def judge_whole(
 ) -> dict[str, pd.DataFrame]:
     """Judge every bucket of each metric's series, related metrics together, as a run does.
 
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
+    A metric that cannot be judged is left out, and is in `errors` with the reason; with None the error is raised.
     """
     parts = []
     for metric in metrics:
@@ -111,10 +117,10 @@ def judge_whole(
 def judge_related(
     tree: MetricTree, parts: Sequence[Banded], errors: MutableMapping[str, str] | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return metric -> the columns of `detectors.judge`. What related metrics say weakly at once counts for each of them.
+    """Return metric -> the columns of `detectors.judge`. Weak evidence in related metrics at the same time adds up.
 
-    Where a metric with a common root was off within the last hour, by its own evidence, the band is narrower on that side.
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
+    If a metric with a common root was outside of its own band within the last hour, the band is narrower on that side. A metric
+    that cannot be judged is left out, and is in `errors` with the reason; with None the error is raised.
     """
     by_name, relatives, out = {part.metric.name: part for part in parts if part.band}, tree.relatives(), {}
     off: dict[str, Sides] = {}
@@ -132,7 +138,7 @@ def judge_related(
 
 
 def _support(part: Banded, relatives: Sequence[tuple[Banded, Sides]]) -> Sides | None:
-    """Return on which side some related metric was off in the hour up to each bucket of `part`; None if nowhere."""
+    """Return for each bucket of `part` on which side a related metric was off in the hour before; None if no metric was."""
     width = max(1, SUPPORT_FOR // part.metric.step)
     sides = np.zeros((2, len(part.series) - part.since), bool)
     for one, off in relatives:
@@ -256,7 +262,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return self._frames[name]
 
     def whole(self, name: str) -> pd.DataFrame:
-        """Return the frame of the metric with every bucket judged, however long ago it was."""
+        """Return the frame of the metric with every bucket of its series judged."""
         if name in self.tails and self.tails[name].first == 0:
             return self[name]
         metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
@@ -269,7 +275,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return _verdicts(self.due, {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self})
 
     def warmup_verdicts(self) -> list[Verdict]:
-        """Return the verdicts before the first due bucket of new metrics: a chart shows them."""
+        """Return the verdicts of new metrics before their first due bucket: charts show them."""
         out: list[Verdict] = []
         for item in self.due:
             name, step = item.metric.name, item.metric.step
