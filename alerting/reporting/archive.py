@@ -1,4 +1,4 @@
-"""The folder of records. reports/runs has a folder per day (UTC), with the records of its runs and their list (JSON lines)."""
+"""The folder of records: reports/runs/DAY (UTC) has the records of the day's runs, and their list in JSON lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTEBOOK_SUFFIXES = (".ipynb", ".ipynb.gz")
 BLOCK_SIZE = 512  # bytes, the unit of st_blocks
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 RUN_NAME = re.compile(r"(alert|rehearsal)-(\d{8}T\d{6}Z)(-\d+)?")
-_SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older versions do not count the messages
+_SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older versions have no field with the number
 
 
 def day_folders(reports: Path) -> list[Path]:
