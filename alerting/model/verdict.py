@@ -84,10 +84,9 @@ class Verdict:
     expected: float = float("nan")
     high: float = float("nan")
     score: float = float("nan")
-    reason: str = (
-        ""  # the rule that fired: sudden, sustained, level, limit, too few, incomplete; for a missing bucket: usual gap;
-    )
-    # for an anomalous watched segment: the segment, as `spell_segment` writes it
+    # The rule that fired: sudden, sustained, level, limit, too few, incomplete; for a missing bucket: usual gap; for an anomalous
+    # watched segment: the segment, as `spell_segment` writes it
+    reason: str = ""
     is_new: bool = True  # False: part of a deviation that was notified before, such as a lasting level
     usual: float = float("nan")  # the value that is usual at this time of day; NaN if the detector does not compute it
 
