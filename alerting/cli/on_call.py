@@ -36,7 +36,7 @@ from alerting.settings import Settings, load_settings
 
 T = TypeVar("T")
 RUNS_IN_STATUS = 5
-CHAT_WAIT = 25.0  # seconds that one request waits for a button press
+CHAT_WAIT = 25.0  # seconds that one request waits for a button press or a command
 CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
 LOCK_RETRY_AFTER = 1.0  # seconds to wait for the lock of a run
 
@@ -79,7 +79,7 @@ def status() -> int:
 
 
 def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> str:
-    """Return the severity of an open incident by the newest verdicts of its members, as in its messages."""
+    """Return "critical: " or "warning: ": the severity of an open incident by its members' newest verdicts, as in messages."""
     by_name, episodes, affected = {metric.name: metric for metric in metrics}, store.episodes(), []
     for member in incident.affected:
         if member.metric in by_name:
@@ -105,7 +105,7 @@ def _incident_line(incident: Incident, zone: str, now: datetime) -> str:
 def _print_next_due(
     judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime, newest_run: datetime | None
 ) -> bool:
-    """Print when the next bucket can be judged. Return True if that is overdue. `judged`: metric -> its last judged bucket."""
+    """Print when the next bucket can be judged. Return whether that is overdue. `judged`: metric -> its newest judged bucket."""
     if not judged:
         click.echo("next due: now (nothing was judged yet)")
         return False
@@ -234,7 +234,7 @@ def silence(metric: str, length: str, start: str, until: str, weekly: str, why: 
 
 
 def silence_span(now: datetime, zone: str, start: str, until: str, length: str, weekly: str) -> tuple[datetime, datetime]:
-    """Return when a silence begins and ends, by the options of the command. Raises SettingsError."""
+    """Return begin and end (aware UTC) of a silence from the options of the command. Raises SettingsError."""
     if until and length:
         raise SettingsError("--until and --for both say when it ends: give one of them")
     if not (until or length or weekly):
@@ -287,9 +287,9 @@ def unsilence(number: int) -> int:
 
 
 def silence_line(item: Silence, zone: str, suffix: str = "") -> str:
-    """Return a silence in words, with local times of `zone`; the spans of a weekly one may be those of another zone.
+    """Return a text about a silence, with local times of `zone`. The spans of a weekly silence keep the zone they were set in.
 
-    `suffix` follows the times.
+    `suffix`: text after the times.
     """
     scope = "all metrics" if item.scope == "*" else item.scope
     spans = f" every week {item.weekly}{f' {item.zone}' if item.zone != zone else ''}," if item.weekly else ""
