@@ -1,4 +1,4 @@
-"""Load and check METRICS of alerting/metrics.py. Every error is reported with its line and the reason."""
+"""Load and check METRICS of alerting/metrics.py. Each error has its line number and the reason."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
-ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # any time will do: the query is bound only to check it
+ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # start of a time window that is filled into a query only to check it
 
 
 def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
     """Return METRICS. A rule that only computes a band is wrapped in a detector.
 
-    Raises one SettingsError for all invalid lines: each with its number and the reason.
+    `queries`, `slices`: name -> query in alerting/sql and alerting/sql/slices. Raises one SettingsError that lists all invalid
+    lines with their numbers and the reasons.
     """
     try:
         metrics: Sequence[Metric] = importlib.import_module("alerting.metrics").METRICS
@@ -98,7 +99,7 @@ def _faults_of(
 
 
 def unbound_query(query: Query) -> str:
-    """Return the reason why time window and table cannot be put into the query; "" if they can."""
+    """Return the reason why the time window and the table cannot be filled into the query; "" if they can."""
     try:
         bind(query, f"`{query.name}`", ANY_DAY, ANY_DAY + DAY)
     except SourceError as error:
@@ -107,7 +108,7 @@ def unbound_query(query: Query) -> str:
 
 
 def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
-    """Return name -> the calls `Metric("name", ...)` or `Metric(name="name", ...)` in the source."""
+    """Return name -> syntax trees of the calls `Metric("name", ...)` and `Metric(name="name", ...)` in the source."""
     found: dict[str, list[ast.Call]] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
@@ -119,14 +120,14 @@ def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
 
 
 def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
-    """Replace files one after the other, each atomically and with its permissions.
+    """Write files (path -> new content), each atomically and with its present permissions.
 
-    Raises SettingsError, which ends in `outcome`; then every file is as before.
+    If one cannot be written, restore the others and raise SettingsError, whose text ends with `outcome`.
     """
     written: dict[Path, bytes | None] = {}  # file -> its content before, None for a new one
     try:
         for file, content in contents.items():
-            file = file.resolve()  # of a link, the file that it leads to
+            file = file.resolve()  # if it is a link, write the file that it points to
             before = file.read_bytes() if file.exists() else None
             _replace_file(file, content)
             written[file] = before
@@ -138,7 +139,7 @@ def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
 
 
 def _replace_file(file: Path, content: bytes) -> None:
-    """Raise OSError where it cannot be done; then the file is as before."""
+    """Replace the file atomically. If that fails, the file is unchanged and OSError is raised."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     try:
