@@ -182,7 +182,7 @@ def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[
 
 
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    """Return the metrics that ALERTING_METRICS names; all if it is empty. Raises SettingsError for an unknown name in a setting."""
+    """Return the metrics that ALERTING_METRICS names; all if it is empty. Raises SettingsError for an unknown name."""
     known = [metric.name for metric in metrics]
     words = [word for route in settings.effective_routes.routes for word in route.words]
     if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
