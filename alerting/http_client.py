@@ -120,7 +120,7 @@ class HttpClient:
 
     def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
         """Return the answer or the failure. `parts` (params, data, files, headers) are arguments of `requests.Request`."""
-        with Deadline(self.timeout) as deadline:  # of both attempts
+        with Deadline(self.timeout) as deadline:  # one deadline for both attempts
             answer = self._try(method, url, parts, deadline)
             unreached = isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE
             if unreached and self.retry_pause is not None and not deadline.expired:

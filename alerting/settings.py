@@ -332,7 +332,7 @@ def usable_settings() -> Settings | None:
     """
     try:
         values, _ = _read_settings(None, None)
-    except SettingsError:  # of the file
+    except SettingsError:  # the file cannot be read
         values, _ = _read_settings(None, Path(os.devnull) / "none")
     for destination in DESTINATIONS.values():
         if not all(values[name] for name in destination.needs):

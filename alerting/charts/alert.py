@@ -54,7 +54,7 @@ from alerting.model.verdict import Status, Verdict
 
 WIDTH, HEIGHT = 7.5, 5.625  # inches, without the segments
 MAX_TITLE_FONT, MAX_TITLE_CHARACTERS = 23.0, 40
-MAX_EVENTS = 3  # calendar events with a line: those nearest to the bucket
+MAX_EVENTS = 3  # largest number of calendar events that get a line; the nearest to the bucket are drawn
 MAX_EVENT_CHARACTERS = 22
 DAY_COLOR = "#F6EFD9"
 EVENT_GAP, EVENT_ROW = 0.6, 1.25  # font sizes between two titles of events, and from one row of them to the next
@@ -237,10 +237,10 @@ MAX_BARS = 5
 ROW_HEIGHT, HEADING_HEIGHT = 1.75, 2.6  # font sizes
 MAX_NAME_WIDTH = 13.5  # font sizes
 MAX_NAME_CHARACTERS = 60  # before it is measured
-MARGIN = 0.025  # as the chart's title
+MARGIN = 0.025  # the same margin as the chart's title
 LABEL_GAP = 0.6  # font sizes between a bar and the texts beside it
 ROUGH_BELOW = 0.1  # smaller changes are given in whole percent
-MAX_RATIO = 3.0  # of a bar to the longest of the others: a longer one is cut, or it would press them flat
+MAX_RATIO = 3.0  # longest bar, as a multiple of the longest of the others; a longer one is cut
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class Bar:
     change: float
     label: str
     explains: bool
-    weight: str  # of its texts
+    weight: str  # font weight of its texts
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
@@ -266,7 +266,7 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
     others = [other for other in cause.others if not math.isnan(other.change)][: MAX_BARS - 1]
     named = []
     for segment in (cause.slice, *others):
-        is_other_kind = segment_attributes(segment) != attributes  # else the heading names the attributes
+        is_other_kind = segment_attributes(segment) != attributes  # if False, the heading names the attributes
         name = segment_name(segment, language, drawable_text, with_attributes=is_other_kind)[:MAX_NAME_CHARACTERS]
         named.append((fit_text(name, MAX_NAME_WIDTH, "bold"), segment))
     if not others and cause.rest and not math.isnan(cause.rest.change):

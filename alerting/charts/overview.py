@@ -53,7 +53,7 @@ def overview_chart(
     """
     with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
-    one_span = len({metric.chart_span for metric in shown}) < 2  # else each row needs its own times
+    one_span = len({metric.chart_span for metric in shown}) < 2  # if False, each row needs its own times
     row = ROW if one_span else ROW_WITH_TIMES
     inches = 0.35 + row * max(1, len(shown))
     end = max((judged[metric.name].index[-1] for metric in shown), default=EPOCH)

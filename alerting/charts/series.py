@@ -31,11 +31,11 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
 HOUR = timedelta(hours=1)
-TICK_HOURS = (1, 2, 3, 6, 12, *(24 * days for days in (1, 2, 7, 14, 28, 56, 112, 364)))  # between two times with a label
-TICK_FACTORS = (1, 2, 2.5, 5, 10)  # between two values with a label, times a power of ten
+TICK_HOURS = (1, 2, 3, 6, 12, *(24 * days for days in (1, 2, 7, 14, 28, 56, 112, 364)))  # hours between two labelled times
+TICK_FACTORS = (1, 2, 2.5, 5, 10)  # distances between two labelled values, times a power of ten
 HEADROOM = 1.08  # top of the value axis over the highest value
 OFF_AXIS = 10.0  # times the largest value to show: far beyond the value axis, where a band without a limit ends
-MAX_MIDNIGHTS = 15  # with a line each
+MAX_MIDNIGHTS = 15  # largest number of midnights that get a line
 
 # Okabe and Ito's colours: blue, sky blue, vermilion, which colour-blind people can tell apart; and greys.
 VALUE, BAND, ANOMALY = "#0072B2", "#56B4E9", "#D55E00"
@@ -109,7 +109,7 @@ class TimeAxis:
     def label(self, at: pd.Timestamp, dates: bool) -> str:
         """Return the label of a time, such as 12:00. At midnight it is Mon, and with `dates` also 12 Oct on a second line."""
         if at.hour or at.minute:
-            return f"{at:%H:%M}" + ("\n" if dates else "")  # as tall as the others, so that all stand on one line
+            return f"{at:%H:%M}" + ("\n" if dates else "")  # the empty second line gives all labels the same height
         date = f"{at.day}\N{NO-BREAK SPACE}{MONTHS[self.language][at.month - 1]}"
         weekday = WEEKDAYS[self.language][at.weekday()]
         if self.length > 24 * 21:  # weeks: weekdays would only repeat
@@ -220,7 +220,7 @@ def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
     edge = last + (1 - box.x1) / box.width * (last - first)
     for label, hour in zip(axes.get_xticklabels(), times.hours(ticks), strict=True):
         if hour + max(map(text_width, label.get_text().split("\n"))) * style.font / points / 2 > edge:
-            label.set_horizontalalignment("right")  # else the edge of the picture would cut it
+            label.set_horizontalalignment("right")  # otherwise the edge of the picture would cut it
     if len(midnights) <= MAX_MIDNIGHTS:
         options: dict[str, Any] = {"color": MIDNIGHT, "linewidth": style.font / 14, "zorder": 1}
         axes.vlines(times.hours(midnights), 0, 1, transform=axes.get_xaxis_transform(), **options)
@@ -262,7 +262,7 @@ def value_limits(form: str, lowest: float, highest: float) -> tuple[float, float
 
 def round_step(least: float) -> float:
     """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
-    power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # of the smallest floats there is no logarithm of a part
+    power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # for the smallest floats the power would round to 0
     return next((factor * power for factor in TICK_FACTORS if factor * power >= least), 10 * power)
 
 

@@ -55,7 +55,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     with reading_bars(ctx):
         reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in metrics])
     past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes)
-    replay = past.replay_all(data.track("replay"))  # as one run
+    replay = past.replay_all(data.track("replay"))  # judged as one run would judge all of it
 
     first, last = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
     _print_table(f"Incidents from {first} to {last} ({ctx.zone})", replay.local_incidents())

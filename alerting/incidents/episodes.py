@@ -24,7 +24,7 @@ STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m",
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
 QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many buckets
-RECOVERED_SHARE = 0.5  # of the change: with a smaller remaining deviation, the value has recovered
+RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
 
 Step = tuple[Episode, tuple[Event, ...]]
 

@@ -169,14 +169,14 @@ class IncidentGrouping:
             after = _with_event(after, event)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
-        if reopened > before.reopened:  # who took it, took what is over
+        if reopened > before.reopened:  # the person took the earlier part, which is over
             after = replace(after, acknowledged_by="")
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         told, kind = self._told(before, after, events, new, silent)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
-        if told:  # in one notification: that of the metric that leads (see `MetricTree.lead`), with the others in `also`
+        if told:  # one notification, of the metric that leads (see `MetricTree.lead`); `also` has the others
             first = self.tree.lead({event.metric: event.verdict for event in told}, after.root.metric)
             lead = next(event for event in told if event.metric == first)
             also = tuple(event for event in told if event is not lead)
@@ -219,7 +219,8 @@ class IncidentGrouping:
             # Any other opening only shows that the incident is not over yet
             worth_message = any(e.kind is EventKind.NO_DATA or e.verdict.status is Status.ANOMALOUS for e in opening)
             return opening if worth_message and after.reopened <= MAX_REOPEN_MESSAGES else [], None
-        leader = after.root.metric if after.root.metric != before.root.metric else ""  # now worse than what was sent
+        # The new root is worse than the one in the sent message
+        leader = after.root.metric if after.root.metric != before.root.metric else ""
         worse = [
             e
             for e in events

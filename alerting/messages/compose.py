@@ -38,11 +38,11 @@ from alerting.model.verdict import END_KINDS, OPENING_KINDS, EventKind, Label
 
 LATE = timedelta(minutes=30)  # a text is late if its bucket ended longer ago than this and than two steps
 MAX_TEXT = 4000  # UTF-16 units of a text without its tags, as Telegram counts (it takes 4096)
-MAX_CAPTION = 1000  # of the caption of a picture (it takes 1024)
-MAX_LINES = 6  # of the text of an incident: all else is on the run's page
+MAX_CAPTION = 1000  # UTF-16 units of a picture's caption; Telegram allows 1024
+MAX_LINES = 6  # lines of an incident's text; the run's page has the rest
 TAG = re.compile(r"<[^>]*>")
 STATUS_ICONS = ("👀", "🔕", "🏷")  # the line about what people did begins with one of them
-MAX_DIGEST_LINES = 15  # messages with a line in a digest
+MAX_DIGEST_LINES = 15  # largest number of messages that get a line in a digest
 DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 
@@ -80,7 +80,7 @@ def compose(event: Event, context: MessageContext) -> Message:
     if incident and is_entry and not is_over:
         buttons = OPENING_BUTTONS[reader.language]
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
-        buttons = ENDING_BUTTONS[reader.language]  # of an anomaly; nobody is asked about a gap
+        buttons = ENDING_BUTTONS[reader.language]  # only for an anomaly: nobody labels a gap
 
     # The last lines: how late the text is, where it leads, who is called, and what people did
     bucket = subject.shown.bucket if is_entry else event.bucket
@@ -168,7 +168,7 @@ class DailySummary:
     runs: int  # runs that took place
     due: int  # runs that cron should have started
     failed: int
-    unseen: int  # buckets without a value, of all metrics together
+    unseen: int  # number of buckets without a value, over all metrics
     incidents: tuple[tuple[str, Label | None], ...]  # title of the root, and people's label
     open: int  # number of these incidents that are open
     closest: tuple[str, float, datetime] | None  # title, score and bucket of the normal verdict with the largest score

@@ -24,7 +24,7 @@ from alerting.model.metric import CalendarEvent, Metric
 from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EventKind, Status, Verdict
 
 GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
-TINY_LOSS = 0.05  # of the expected value of one bucket: a smaller loss is not mentioned
+TINY_LOSS = 0.05  # share of one bucket's expected value; a smaller loss is not mentioned
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class MessageContext:
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
     late: tuple[tuple[datetime, datetime], ...] = ()  # for a correction: the spans (start, end) for which late rows came
-    roots: Roots = field(default_factory=dict)  # of the catalogue
+    roots: Roots = field(default_factory=dict)  # the root metrics of the catalogue
     is_gone: bool = False  # the source does not have the metric any more
     stopped: datetime | None = None  # for an opening: a newer bucket that has no value
 
@@ -84,7 +84,7 @@ class Subject:
     context: MessageContext
     shown: Verdict  # the verdict that the first line is about
     member: Member | None  # the metric in the incident
-    others: tuple[MemberContext, ...]  # of the incident, those that are not normal first
+    others: tuple[MemberContext, ...]  # other members of the incident, those that are not normal first
     since: datetime | None  # the first anomalous bucket
     gap: datetime | None  # the first missing bucket
     is_gap: bool  # the text is about missing data, rather than anomalous data
@@ -179,10 +179,10 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 class MemberFacts:
     """Another metric of the incident."""
 
-    title: Markup  # of a stand-in with the segment of `verdict`
+    title: Markup  # for a stand-in, with the segment of `verdict`
     verdict: VerdictFacts  # its newest; its worst, when the incident is over
     worst: VerdictFacts
-    worst_title: Markup  # of a stand-in with the segment of `worst`
+    worst_title: Markup  # for a stand-in, with the segment of `worst`
     worst_at: str
     loss: LossFacts | None
     gap: str  # the time without data; "" if the member is more than a gap
@@ -213,7 +213,8 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     roots = [part for part in parts if not names & set(part.metric.parents)]
     roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
     return {
-        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),  # of a gap, those that are not in it
+        # For a gap: the metrics that are anomalous
+        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
         "still": tuple(facts[name] for name in anomalous if name not in with_news),  # this event has nothing new about them
         "normal_again": tuple(facts[name].title for name in normal_again),
         "joined": tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),

@@ -107,7 +107,8 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         "stopped": reader.span(gap, gap + metric.step, near=verdict.bucket) if (gap := context.stopped) else "",  # no value
         "late_when": [reader.span(start, end) for start, end in context.late],  # the times for which late rows came
         "verdict": VerdictFacts.of(verdict, metric.form, reader.language),
-        "before": VerdictFacts.of(before, metric.form, reader.language) if before else None,  # what was sent last
+        # The verdict in the last notification
+        "before": VerdictFacts.of(before, metric.form, reader.language) if before else None,
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
         "is_detector_new": before is None or before.reason != verdict.reason,
         "is_again": event.again,  # the incident was reopened
@@ -130,7 +131,7 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
     event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
     reader, form, bucket = context.reader, context.metric.form, shown.bucket
     language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
-    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # of a gap
+    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # `back_since` is for a gap
     if incident and incident.closed:
         end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
@@ -261,7 +262,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bo
     shown = roughly(abs(change) if is_opposite else change, language)
     unaffected = []
     for other in normal[:MAX_UNAFFECTED]:
-        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # else its value is enough
+        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # if False, the value alone is enough
         unaffected.append(Markup(segment_name(other, language, most=1, with_attributes=is_other_kind)))
     return {
         "segment": Markup(segment_name(where, language)),
@@ -269,10 +270,11 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bo
         "change": signed_percent(where.value, where.expected, language),
         "value": numbers.value(where.value),
         "expected": numbers.value(where.expected),
-        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",  # of the metric's change
+        # Share of the metric's change that the segment explains
+        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",
         "is_all": cause.share >= ALL,  # above 1 the rest changed the other way
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
-        "current_share": percent(where.value, language),  # with a mix effect: the segment's share of all
+        "current_share": percent(where.value, language),  # for a mix effect: the segment's share of the total
         "usual_share": percent(where.expected, language),
         "rest": shown.removeprefix("+") if is_opposite else shown,
         "is_rest_usual": is_known and not shown,

@@ -42,8 +42,8 @@ CLEAR_WEEKDAY = 6  # days from today within which "Mon" means one day only
 
 # characters kept of each (escaped), so that a text stays under Telegram's 4096
 MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
-MAX_SHORT_TITLE = 40  # of a title among others
-MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # of a segment
+MAX_SHORT_TITLE = 40  # characters of a title that is one of several
+MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # characters of a segment's value, and of its attribute
 MAX_ELEMENTS, MAX_PAIRS = 3, 3  # named of a segment, and of an element
 
 CleanText = Callable[[str], str]  # makes a text from data fit to be shown
@@ -63,7 +63,7 @@ class NumberFormat:
 
         Numbers that are not finite are ignored.
         """
-        width = NAN  # of the band
+        width = NAN  # width of the band
         if isinstance(numbers, Verdict):
             width = float(numbers.high - numbers.low)
             numbers = [numbers.value, numbers.low, numbers.expected, numbers.high]
@@ -216,7 +216,7 @@ class ClockFormat:
             days = dict.fromkeys(self.at(day) for day in (start, end - DAY))
             return "–".join(days)
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
-        since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # the offset, where there is one, goes last
+        since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # if there is an offset, it comes last
         if utc and end - start <= HOUR:  # clocks go back: 02:45–02:00 is true, and nobody can read it
             last = first + (end - start)  # wall time, as the zone is the same
         is_other_day = last.date() != first.date() and last - first > HOUR

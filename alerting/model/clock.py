@@ -173,7 +173,7 @@ class Shift:
 
     start: datetime
     end: datetime
-    mention: str  # such as @anna
+    mention: str  # the person to mention, such as @anna
 
 
 def on_call(shifts: Sequence[Shift], at: datetime) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 STEP = timedelta(minutes=15)
-MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", such as the largest float
+MAX_VALUE = 1e30  # a larger number means "no value"; some tools write the largest float for that
 NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # limits of a metric's name, which is part of file names
 NO_END = datetime(9999, 1, 1, tzinfo=UTC)  # end of a weekly silence
 SEGMENTS_SUFFIX = ".slices"  # end of the name of a stand-in, which watches the segments of a metric
@@ -248,7 +248,7 @@ class Silence:
     why: str = ""
     by: str = ""
     id: int = 0  # number in the store
-    weekly: str = ""  # such as Sat 02:00-04:00
+    weekly: str = ""  # spans such as Sat 02:00-04:00; "": all the time
     zone: str = "UTC"  # IANA name
 
     def covers(self, metric: str, bucket: datetime, step: timedelta = STEP) -> bool:

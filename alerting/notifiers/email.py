@@ -184,7 +184,7 @@ class SmtpServer:
         except (smtplib.SMTPException, OSError, ValueError) as error:
             return error
         finally:
-            if smtp:  # the mail was accepted, whatever the server answers to QUIT
+            if smtp:  # the mail was accepted; the answer to QUIT does not matter
                 with suppress(Exception):
                     smtp.quit()
                 smtp.close()

@@ -52,7 +52,7 @@ class Slack(OneWayNotifier):
 
 def mrkdwn(text: str) -> str:
     """Return Telegram HTML in Slack's markup: *bold*, _italic_, <url|text>; only &, < and > are written as entities."""
-    has_address = list[bool]()  # of each <a> that is open
+    has_address = list[bool]()  # for each open <a>: whether it has an address
 
     def converted(piece: re.Match[str]) -> str:
         if piece["tag"] is None:

@@ -40,7 +40,7 @@ _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain tex
 _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
 _NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # the text would fail as well
 _SAME = r"400 .*not modified"
-_PHOTO_ID = "photo-"  # beginning of our ids of messages with a picture: their caption is edited, not their text
+_PHOTO_ID = "photo-"  # start of our ids of messages with a picture; an edit changes the caption, not the text
 
 RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
 MAX_RETRY_AFTER = 86_400.0  # longest `retry_after` that is used, seconds

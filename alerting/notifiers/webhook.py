@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alerting.model.message import Message
     from alerting.settings import Settings
 
-VERSION = 1  # of the JSON: higher when a field changes its meaning or is removed
+VERSION = 1  # version of the JSON; it rises if a field changes its meaning or is removed
 HEAD_NOT_SUPPORTED = 501
 SETTING = "ALERTING_WEBHOOK_URL"
 

@@ -31,7 +31,7 @@ MIN_PAUSE = 1.0  # seconds before a destination that asks for a pause is tried a
 MAX_FAILURES = 3  # after so many failures in a row the other messages of a destination wait for the next run
 SLOW_FAILURE = 5.0  # seconds; after a failure that took longer, too: a peer that hangs costs the run one request
 REST_OF_RUN = 60.0  # seconds of hold that keep later steps of the same run from trying again
-MAX_HOLD = timedelta(minutes=10)  # a destination is tried again after this, so by the next run, whatever pause it asked for
+MAX_HOLD = timedelta(minutes=10)  # longest pause of a destination: the next run tries it again, even if it asked for more
 PAUSED = "the destination asked for a pause, or it hung"
 MESSAGES_PER_MINUTE, MINUTE = 18, timedelta(seconds=60)  # a Telegram group takes about 20 messages a minute
 DIGEST_AFTER = timedelta(hours=6)  # a text that waits longer becomes one line of a digest

@@ -30,7 +30,7 @@ WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause
 SEPARATE_AFTER = timedelta(hours=6)  # anomalous buckets that are nearer than that belong to one episode
 OWN_ONSET = timedelta(hours=1)  # anomalous buckets this long before the episode are its own beginning
 OTHER_SEGMENT_DISTANCE = 1.0  # added to the distance of incidents of different segments
-MAX_DEPTH_DISTANCE = float(np.log(2))  # of value / expected: an incident with twice or half of that is not similar
+MAX_DEPTH_DISTANCE = float(np.log(2))  # in log(value / expected); an incident that is twice or half as deep is not similar
 WEEK = timedelta(days=7)
 YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 

@@ -29,11 +29,11 @@ from alerting.pipeline.context import SNOOZE, RunContext
 
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
-MAX_COMMANDS = 10  # of one read that are carried out
+MAX_COMMANDS = 10  # largest number of commands of one read that are carried out
 FULL_PAGE = 100  # presses; fewer are the last
 TOO_MANY = "too many commands at once: this one was not carried out"
 MAX_ROWS = 50  # that show who pressed what
-MAX_REFUSALS_SHOWN = 10  # people who are told at once why their press does not count
+MAX_REFUSALS_SHOWN = 10  # largest number of people who get the reason at once why their press does not count
 PRESSABLE_FOR = timedelta(days=30)  # the buttons of older incidents no longer work
 LABELS = {
     Action.REAL: Label.REAL,
@@ -44,7 +44,7 @@ LABELS = {
 
 QUESTIONS = ("/status", "/metrics", "/chart")
 MAX_CHART = timedelta(days=28)
-PHONE_INCHES = (7.5, 5.6)  # of a chart
+PHONE_INCHES = (7.5, 5.6)  # width and height of a chart
 
 
 @dataclass(frozen=True)

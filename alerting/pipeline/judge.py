@@ -35,7 +35,7 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     stored, banded = set(cache), dict[str, Banded]()
     for batch in _in_time(ctx, _batches(items, reading)):
         groups = [batch]
-        while groups:  # if it fails, each metric is tried alone, to find those that do
+        while groups:  # if a group fails, each of its metrics is judged alone, to find the ones that fail
             group, errors, began = groups.pop(0), dict[str, str](), ctx.timer()
             with caught(errors if len(group) > 1 else ctx.faults["judged"], group[0].metric.name):
                 parts = [_to_judge(item, reading, fired.get(item.metric.name, ())) for item in group]

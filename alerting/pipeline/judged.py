@@ -24,7 +24,7 @@ from alerting.model.verdict import Label, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext, band_span
 
 NUMBERS = ("value", "low", "expected", "high", "score", "usual")
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # unit of an index -> how many of it make a second
 VERDICT_COLUMNS = ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual")  # in the order of Verdict
 NO_BUCKETS = {name: np.empty(0, dtype=object) for name in VERDICT_COLUMNS}
 MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's values may be a new level and are not masked
@@ -307,7 +307,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         position = position_on(self.reading.series[name].index, bucket) - tail.first
         if 0 <= position < len(tail.columns["status"]):
             return verdict_of(name, bucket, {column: values[position] for column, values in tail.columns.items()})
-        stored = self.ctx.store.judged(name, bucket)[:1]  # by an earlier run, whose clock may have been ahead of this one's
+        stored = self.ctx.store.judged(name, bucket)[:1]  # stored by an earlier run, whose clock may have been ahead
         if stored and stored[0].bucket == bucket:
             return stored[0]
         return Verdict(name, bucket, Status.UNKNOWN)

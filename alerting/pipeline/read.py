@@ -31,11 +31,11 @@ AROUND = timedelta(hours=1)  # readings so near to this time of another day show
 MAX_NAMED = 3  # tables in a note
 PARALLEL_READS = 4  # tables that are read at the same time
 SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
-USUAL_DAYS = 14  # days of history that show what is usual
-TAIL_QUANTILE = 0.995  # of the time from a bucket's newest row to its end; larger ones were outages
+USUAL_DAYS = 14  # days of history from which the usual arrival of rows is computed
+TAIL_QUANTILE = 0.995  # quantile of the time from a bucket's newest row to its end; longer times were outages
 TAIL_FACTOR = 2.0  # a tail this many times the quantile is unusual
 MIN_SILENCE = timedelta(seconds=60)  # a shorter time without rows before the end of a bucket is ignored
-MIN_READINGS = 8  # earlier readings at this age that are needed to know what is usual
+MIN_READINGS = 8  # earlier readings of buckets of this age that are needed to compute a usual number of rows
 MAX_SECONDS = 4e9  # epoch seconds of the year 2096: a later time is not valid
 FULL_SHARE = 0.9  # a table that usually has less than this share of its rows at this age is incomplete
 
@@ -231,7 +231,7 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> 
             raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
         floats = values if values.dtype == np.float64 else values.astype(float)
         numbers, note = floats.to_numpy() + 0.0, ""  # no negative zero
-    except Exception as error:  # an analyst's function: whatever it raises concerns its metric only
+    except Exception as error:  # an error of an analyst's function affects only its metric
         raise MetricError(f"its value could not be made: {type(error).__name__}: {error}") from error
 
     with np.errstate(invalid="ignore"):

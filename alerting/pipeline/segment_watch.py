@@ -168,7 +168,7 @@ def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tup
             metric, rows, _unchanged(metric, rows, total), MAX_SEGMENT_ATTRIBUTES, conditions=1
         )
         candidates = explained.candidates
-    least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # of a change in the newest bucket alone
+    least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # smallest change in the newest bucket alone
     big = (c for c in candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= least and c.expected >= MIN_EXPECTED)
     return next(big, None), attributes
 

@@ -26,9 +26,10 @@ CHART = {"width": 1344, "height": 420, "bins": 336}
 CHARACTER = 1.9  # percent of a chart's width that a character takes on a phone
 MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a page
 FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
-BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # of any other state: unknown
+# State -> badge; any other state gets the badge "unknown"
+BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}
 URGENT = ("anomalous", "missing", "recovering", "not judged")  # first on the list, in this order
-MARGIN = 0.06  # of the height, above the highest and below the lowest value
+MARGIN = 0.06  # share of the height that is free above the highest and below the lowest value
 BAND_ROOM = 1.0  # how far beyond the values the band is drawn, as a share of their range
 TICKS = (1, 2, 5, 10)
 

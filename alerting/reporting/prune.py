@@ -60,7 +60,7 @@ def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now
     with os_error("old runs could not be pruned"):
         for plan in plans:
             _carry_out(settings, plan)
-        for path in (settings.reports / ".running").glob("rehearsal-*.ipynb"):  # of killed rehearsals
+        for path in (settings.reports / ".running").glob("rehearsal-*.ipynb"):  # notebooks of killed rehearsals
             if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
                 path.unlink()
     write_index(settings, fresh=True, now=now)

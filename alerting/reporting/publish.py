@@ -41,7 +41,7 @@ from alerting.reporting.sanitize import plain_text
 from alerting.settings import NAMES, ROOT, Settings
 from alerting.store.state import ReadOnlyState
 
-MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or those that are kept of three months
+MAX_RUNS_ON_INDEX = 3000  # as many as all runs of a month, or as the kept runs of three months
 CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days
 INCIDENT_AGE = timedelta(days=90)  # maximum age of incidents on the index; the pages of older ones stay
 MAX_INCIDENTS_ON_INDEX = 300
@@ -49,8 +49,8 @@ NO_END = timedelta(days=36500)
 HERE = Path(__file__).parent
 _CARD = re.compile(r"^<li data-k=incidents .*</li>$", re.MULTILINE)
 
-MAX_SPARKLINES = 60  # metrics on the index with a chart of their last day; those that are not normal come first
-MAX_PAGES = 6  # pages of metrics that a run writes: those that are not normal first, then the oldest
+MAX_SPARKLINES = 60  # largest number of metrics on the index that have a chart; those that are not normal come first
+MAX_PAGES = 6  # largest number of metric pages that a run writes: first metrics that are not normal, then the oldest pages
 PAGE_AGE = 3000  # seconds after which the page of a normal metric is written again: about once an hour
 MIN_POINTS = 24  # least buckets of a sparkline, if a bucket is longer than an hour
 GONE_AFTER = timedelta(days=3)  # a metric that was not judged for this long, while others were, is not listed

@@ -121,7 +121,8 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
                 banner = sign
         elif cell.get("cell_type") == "markdown":
             in_russian = (SECTIONS[tag] for tag in tags if tag in SECTIONS)
-            words = next(in_russian, None) if rendered.page.language == "ru" else None  # else the notebook's own
+            # None: the heading of the notebook is shown
+            words = next(in_russian, None) if rendered.page.language == "ru" else None
             sections += [Section(words[0], list(filter(None, words[1:])))] if words else _parse_markdown(source)
         else:
             rendered.heading = sections[-1].heading
@@ -147,7 +148,7 @@ def _parse_markdown(source: str) -> list[Section]:
 class RenderedRun:
     """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
 
-    name: str  # of the run
+    name: str  # name of the run
     page: PageContext
     html: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG

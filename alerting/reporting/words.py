@@ -251,7 +251,7 @@ _TEXTS = {
     "To the cell": "К ячейке", "The run stopped in this cell:": "Запуск остановился в этой ячейке:",
     "not executed: the run had stopped before this cell": "не выполнялась: запуск остановился раньше",
 }  # fmt: skip
-_FORMS = {  # whole texts with a part that varies
+_FORMS = {  # texts with a part that varies
     r"late rows: judged again from (.*)": r"опоздавшие строки: проверено заново с \1",
     r"(\d+) more": r"ещё \1",
     r"(\d+) metrics": r"метрик: \1",

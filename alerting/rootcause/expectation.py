@@ -16,7 +16,7 @@ from alerting.rootcause.search import NORMAL_MEDIAN, UNIT_CORRELATION, SearchOpt
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"
-EXPERIMENT_SHARE = 0.8  # of the change: experiment groups that explain this much are named ...
+EXPERIMENT_SHARE = 0.8  # share of the change; experiment groups that explain this much are named ...
 EXPERIMENT_SCORE = 0.9  # ... unless the score of another cause is higher by more than a tenth
 DECAY_DAYS = 14.0  # the weight of a past day falls by the factor e in this many days
 OTHER_WEEKDAY_WEIGHT = 0.5  # weight of another weekday against the same weekday
@@ -30,7 +30,7 @@ MAX_NEW_VALUES = 2  # new values, and gone values, to keep
 MIN_NEW_VALUE_SHARE = 0.01  # least share of all for a new or gone value
 MIN_SIGMAS = 3.0  # least change of a count, in standard deviations: 1 in 370 by chance
 ALIKE = 0.2  # values changed alike if they differ from the total's change by less than this part of it
-MIN_COMPARED_SHARE = 0.5  # of the expected total: the values of an attribute that are compared must have more than this
+MIN_COMPARED_SHARE = 0.5  # share of the expected total that the compared values of an attribute must exceed
 MAX_CONDITIONS = 3  # conditions of a cause
 MAX_ATTRIBUTES = 3  # attributes of a condition: with more the search is slow, and no real cause had more
 

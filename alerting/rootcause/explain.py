@@ -28,7 +28,7 @@ RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
 MIN_EXPECTED_UNITS = 5.0  # below 5 expected, an empty segment may be chance (p ~ 1/150)
 DEFAULT_OPTIONS = SearchOptions()
-MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
+MIN_CAUSE_SHARE = 0.2  # share of the total's change; a set that explains less is not reported as its cause
 
 
 class Conclusion(StrEnum):

@@ -17,11 +17,11 @@ import pandas as pd
 
 MISSING_VALUE = "(none)"  # name of a missing attribute value
 
-GRID_STEP = 0.15  # of log factor: finer steps change no ranking
+GRID_STEP = 0.15  # step of the grid of log factors; finer steps change no ranking
 GRID = np.exp(GRID_STEP * np.arange(-31, 39))  # 0.01 .. 300, 1 is a point
 MAX_LEAF_EVIDENCE = 8.0  # most nats of one leaf of a count against a factor: leaves have bursts of their own
 OWN_FACTOR_COST = 2.0  # nats for a leaf of a count that changed by its own factor, as when nearly nothing was expected
-UNIT_CORRELATION = 0.03  # of the units of a leaf of a ratio, so that the leaves of one fault may change unequally
+UNIT_CORRELATION = 0.03  # correlation of the units of a ratio's leaf; with it the leaves of one fault may change unequally
 PRIOR_UNITS = 20.0  # units at the overall rate that are added to the past of a leaf: they stabilize the rates of small leaves
 
 MIN_WOBBLE = 0.003  # squared relative noise: no leaf is steadier than 5 % of its level
@@ -31,7 +31,7 @@ TRIM_QUANTILE = 0.95  # larger squared errors of a bin are cut to this quantile
 NORMAL_MEDIAN = 0.455  # median of a squared standard normal
 MODEL_ERRORS = 4.0  # weight of the common noise model, in past errors ...
 SPREAD_ERRORS = 6.0  # ... and of a leaf's own `spread`
-MAX_NOISE_RATIO = 25.0  # largest ratio of a leaf's variance to that of the model that is used
+MAX_NOISE_RATIO = 25.0  # a larger ratio of a leaf's variance to the model's is cut to this
 
 Condition = tuple[tuple[str, str], ...]  # (attribute, value) pairs that hold together, by attribute: os=ios & country=RU
 
@@ -193,7 +193,8 @@ class SearchSpace:
         # The leaves must have changed in the direction of their common factor.
         fits = np.isinf(factor) | (np.sign(moved[near]) == np.sign(np.round(np.log(factor), 9)))
         fits = fits & (gain > base.gain)
-        order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")  # of two names the first, to the bit
+        # Equal scores: the first of two names, on every machine
+        order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")
         best = [j for j in order[: o.wide] if fits[j]]
         return [
             ConditionSet(base.rows | {int(near[j])}, base.mask | self.lattice.mask(near[j]), curves[j], int(pairs[j]),

@@ -28,7 +28,7 @@ from alerting.sample import generate
 from alerting.sample.generate import FIRST_USER_ID, LATE, NAMES, SEED, SampleApp, day_number, epoch
 from alerting.sample.incidents import PlantedIncident, apply_incidents, planted_incidents
 
-VERSION = 2  # of the app's recipe: a folder written by another one is started over
+VERSION = 2  # version of the code that makes rows; an app of another version is created again
 EXTRA_DAYS = 14  # a file is kept for so long after the app's own length: 10 weeks for an app of 8
 ATTRIBUTES = ("gender", "age", "country", "city", "os", "source", "exp_group")
 LAYOUT = {  # the column orders of the real source; "reciever_id" is the source's spelling

@@ -15,7 +15,7 @@ BUCKET = 900
 DAY = 86_400
 BUCKETS = DAY // BUCKET
 SEED = 11
-WEEKLY_GROWTH = 0.015  # of the size at birth: a straight line, so that an app left alone for a year does not explode
+WEEKLY_GROWTH = 0.015  # share of the size at birth; linear, so that an app that is extended after a year is not huge
 HOLIDAY_EVERY, HOLIDAY_BEFORE_BIRTH = 56, 36  # days; the next Wednesday: then it shows, and no incident is near
 STREAMS = ("people", "weather", "feed_actions", "message_actions")
 
@@ -98,8 +98,8 @@ NAMES = {"country": COUNTRIES, "city": CITIES, "os": ("Android", "iOS"), "source
 MALE_SHARE, IOS_SHARE, ADS_SHARE, EXP_GROUPS = 0.45, 0.42, 0.55, 5
 AGE_QUANTILES = ((0.0, 14), (0.1, 18), (0.3, 22), (0.5, 26), (0.7, 32), (0.9, 45), (1.0, 75))
 FEED_ONLY, BOTH = 0.50, 0.35  # shares of users; the rest only use the messenger
-PARETO_EXPONENT, MAX_ACTIVITY = 1.5, 40.0  # of activity, capped so that no single user makes a metric
-LIKE_PROBABILITY = (0.06, 0.34)  # of a viewed post: range over the users
+PARETO_EXPONENT, MAX_ACTIVITY = 1.5, 40.0  # distribution of activity; the cap prevents that one user dominates a metric
+LIKE_PROBABILITY = (0.06, 0.34)  # probability that a viewed post is liked: range over the users
 TRAITS = ("place", "gender", "age", "os", "source", "exp_group", "activity", "habit", "likes", "fate")
 
 
@@ -139,7 +139,7 @@ Bump = tuple[float, float, float]  # peak (local hour), width (hours), height
 DayCurve = tuple[float, tuple[Bump, ...]]  # a day's level by local hour: a floor and bumps
 
 DAY_STARTS = timedelta(hours=5)  # a Friday ends at 5 in the morning: there all curves are low and join unseen
-DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # of one day, bucket with the next
+DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # correlation of a day, and of a bucket, with the next one
 SHOCKS = 30  # older shocks are dropped (0.85 ** 30 = 0.008): any day can be made without those before
 LEVEL_NOISE = {  # standard deviation of log(level): per day shared, per day own, per bucket shared, per bucket own
     "feed": (0.035, 0.012, 0.018, 0.010),
@@ -224,7 +224,7 @@ def ar1_noise(shocks: np.ndarray, correlation: float) -> np.ndarray:
 # Events: sessions by place and bucket, unfolded into views, likes and messages.
 
 VIEW, LIKE, MESSAGE = 0, 1, 2
-FEED_SHARE = 0.8  # of all events
+FEED_SHARE = 0.8  # share of all events
 VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 2.0, 0.2, 18.0  # gaps in seconds
 MESSAGES_A_SESSION, MESSAGE_GAP = 1.5, 25.0
 BURSTINESS = 0.03  # relative standard deviation of a bucket's sessions beyond Poisson's
@@ -242,7 +242,7 @@ def feed_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
     user, start = _sessions(rng, expected, people, "feed")
     session, second = _unfold(rng, start, VIEWS_A_SESSION, VIEW_GAP)
     viewer = user[session]
-    newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # people see mostly recent posts, with a long tail
+    newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # users see mostly recent posts and rarely old ones
     post = np.maximum(newest_post - (rng.pareto(1.1, len(session)) * POSTS_A_DAY / 2).astype(np.int64), 1)
 
     probability = people["likes"].to_numpy()[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]

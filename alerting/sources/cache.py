@@ -23,7 +23,7 @@ from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
 
-VERSION = 1  # of the cached counts: increase it if answers are decoded in another way
+VERSION = 1  # version of the cached counts; increase it if answers are decoded in another way
 WEEK = timedelta(days=7)
 FIRST_PART, LONGEST_PART = DAY, 4 * WEEK
 SLOW = 2.0  # seconds: a part that takes longer is followed by a shorter one
@@ -93,7 +93,7 @@ class CachedSource:
         key, parts = self._key(query), list[pd.DataFrame]()
         try:
             span, begin = self.history.cached_span(key), start
-            if span and end < span.start:  # an old window, with a gap between it and the cache
+            if span and end < span.start:  # an old window that does not touch the cached span
                 return self.source.fetch(query, *window).astype(float)
             if span and start > span.until:  # the first run after a very long time
                 self.history.drop(key)

@@ -123,7 +123,7 @@ class ClickHouseSource(SqlSource):
             except SourceError as error:
                 text = str(error)
                 for form in {self.password, html.escape(self.password), quote(self.password)} - {""}:
-                    text = text.replace(form, "***")  # a server or a proxy may repeat what it was sent
+                    text = text.replace(form, "***")  # a server or a proxy may repeat the request in its answer
                 failure = SourceError(f"ClickHouse at {self.url} ({name}): {text}", error.passing)
             # Raised outside of `except`, so that it carries no earlier exception and none of its frames.
             pause = next(pauses)
@@ -169,7 +169,7 @@ class ClickHouseSource(SqlSource):
         params = {
             "database": self.database,
             "default_format": "TSVWithNamesAndTypes",
-            "wait_end_of_query": "1",  # a failure then has a status of its own, instead of a torn end of the rows
+            "wait_end_of_query": "1",  # a failure then has an error status; otherwise the rows would end too early
             "query_id": query_id,
             **settings,
         }
@@ -192,7 +192,7 @@ class ClickHouseSource(SqlSource):
             raise error
         if foreign := _foreign_answer(answer):
             raise foreign
-        zone = answer.headers.get("X-ClickHouse-Timezone")  # of a plain DateTime; servers before 19 do not send it
+        zone = answer.headers.get("X-ClickHouse-Timezone")  # zone of a plain DateTime; servers before 19 do not send it
         try:
             return decode(answer.body, lambda: zone or str(self.run_sql("SELECT timezone() AS zone", "timezone")["zone"].iloc[0]))
         except SourceError as broken:

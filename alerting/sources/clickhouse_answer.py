@@ -24,7 +24,7 @@ NULL = r"\N"  # a text that consists of the two characters \N is read as NULL, t
 _NO_SEPARATORS = bytes(set(range(256)) - set(b"\t\n"))
 _WRAPPED = re.compile(r"(?:LowCardinality|Nullable)\((.*)\)|SimpleAggregateFunction\(\w+, (.*)\)", re.DOTALL)
 _NATIVE = re.compile(r"U?Int(8|16|32|64)")
-_UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # as ClickHouse before 20.1 writes it
+_UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # the form of ClickHouse before 20.1
 
 _KINDS = {  # pattern of types -> how a column of them is read
     r"U?Int(8|16|32|64)|Interval\w+": "integer",
@@ -42,7 +42,7 @@ class TsvColumn(NamedTuple):
     name: str
     declared: str  # the type as ClickHouse writes it
     type: str  # without LowCardinality, Nullable and the like
-    kind: str  # as in _KINDS; "" where pandas reads the column as it is
+    kind: str  # a key of _KINDS; "" if pandas reads the column without conversion
 
 
 def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:

@@ -153,7 +153,7 @@ class WorkerProcess:
         """Return a text about the end of the process, with the last line that it wrote."""
         with suppress(TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT)
-        self._process.kill()  # which does nothing to what has ended
+        self._process.kill()  # this does nothing if the process has ended
         code = self._process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         texts = [f"chDB's process {how}" + " (mostly: memory ran out)" * (code == -signal.SIGKILL)]

@@ -19,7 +19,7 @@ from typing import Any
 ROWS, REFUSED, ABSENT = b"rows", b"refused", b"absent"
 WorkerAnswer = tuple[bytes, bytes]  # ROWS and TSVWithNamesAndTypes; REFUSED (by chDB) or ABSENT (no chDB) and the reason
 
-SET_ZONE = "SET session_timezone = 'UTC'"  # of times without a zone, whatever the zone of this machine
+SET_ZONE = "SET session_timezone = 'UTC'"  # times without a zone are UTC on every machine
 CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 
 

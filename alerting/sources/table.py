@@ -156,7 +156,7 @@ def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, T
     groups = {name: TableSeries(at, values, find_grid(at, zone)) for name, (at, values) in columns.items()}
     series = {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}
     grids = Counter(one.grid for one in series.values() if len(one.at) > 1 and one.grid.step <= MAX_STEP)
-    if grids:  # a series of one row, or of none, shows no step: take that of the other series
+    if grids:  # a series with at most one row shows no step: take the step of the other series
         usual = grids.most_common(1)[0][0]
         series = {name: one if len(one.at) > 1 else one._replace(grid=usual) for name, one in series.items()}
     blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series", observed=True)}
@@ -174,7 +174,8 @@ def _with_zeros(
     by_grid: dict[RowGrid, list[np.ndarray]] = {}
     for name, one in series.items():
         by_grid.setdefault(one.grid, []).append(buckets[name])
-    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}  # buckets with a row of any series
+    # Grid -> buckets in which some series has a row
+    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}
     out = dict(series)
     for name, one in series.items():
         if not len(one.at) or one.values.min() != 1 or (one.values % 1 != 0).any():

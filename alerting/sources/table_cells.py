@@ -171,7 +171,7 @@ def _written_times(text: pd.Series, order: str) -> tuple[pd.Series, str]:
         day_first = bool((parts[1] == ".").any())  # nobody writes months first with dots
         unclear = "" if day_first else str(text[first.notna()].iloc[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of cells that contradict the order
+        warnings.simplefilter("ignore", UserWarning)  # pandas warns about cells that contradict the order
         form = guess_datetime_format(str(text.iloc[0]), dayfirst=day_first)
         at = pd.Series(pd.NaT, text.index, dtype="datetime64[ns]")
         if form:

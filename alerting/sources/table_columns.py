@@ -14,7 +14,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_integer_
 from alerting.metric_values import column_list
 from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks_like_time, time_of_day, to_numbers, to_times
 
-SAMPLE = 200  # cells of a column that show what it holds
+SAMPLE = 200  # number of cells from which the kind of a column is guessed
 READABLE = 0.8  # share of them that must be times or numbers
 TIME_NAMES = {
     "ts", "t", "time", "timestamp", "datetime", "date_time", "date", "ds", "dt", "at", "epoch", "unixtime", "unix_time",

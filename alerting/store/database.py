@@ -110,7 +110,7 @@ class Database:
                         self._connection = self._open()
                         if self._backup:
                             self._open_backup(self._connection, self._backup)
-                    if self._identity() != self._opened:  # nobody else would read what the old file gets
+                    if self._identity() != self._opened:  # no other process would read what is written to the old file
                         self._notes.append(
                             f"{self._path} was moved or removed while it was open; it was opened again as it is now."
                         )

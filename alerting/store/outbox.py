@@ -60,7 +60,7 @@ class Outbox:
 
     def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
         hold = "UPDATE messages SET state = 'held' WHERE key = ? AND state = 'waiting'"
-        # A message with a critical reply makes no sound itself: the reply rings
+        # A message that has a critical reply makes no sound, because the reply makes one
         release = """UPDATE messages SET state = 'waiting', quiet = quiet OR EXISTS (SELECT 1 FROM messages reply
               WHERE reply.reply_to = messages.key AND reply.state = 'waiting' AND reply.critical)
             WHERE key = ? AND state = 'held'"""
@@ -146,7 +146,7 @@ class Outbox:
 
     def _copies(self, messages: Iterable[Message], routes: Routes) -> Iterator[Message]:
         """Yield a copy of each message for each of its destinations."""
-        by_incident: dict[str, dict[str, bool]] = {}  # incident -> its destinations, those of these messages included
+        by_incident: dict[str, dict[str, bool]] = {}  # incident -> its destinations, including the ones of these messages
         for message in messages:
             reached = dict[str, bool]()
             if message.incident:
