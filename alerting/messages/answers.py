@@ -45,7 +45,7 @@ def answer(part: str, reader: Audience, **facts: Any) -> str:
 
 
 def status_text(facts: StatusFacts, reader: Audience) -> str:
-    """Return the answer to /status: what is open, until when all was judged, silences, the last run."""
+    """Return the answer to /status: open incidents, the time until which all metrics were judged, silences, the last run."""
     titles = {metric.name: metric.title_in(reader.language) for metric, _ in facts.newest}
     ends = [verdict.bucket + metric.step for metric, verdict in facts.newest]
     lines = [

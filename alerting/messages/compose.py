@@ -227,8 +227,8 @@ def caught_up(
 ) -> Message:
     """Return the notice that the runs due from `first` to `last` did not take place, and that this run judged their buckets.
 
-    `unusual`: titles of the metrics that this run sends alerts about. `going_on`: titles of those that were off before and
-    still are.
+    `unusual`: titles of the metrics that this run sends alerts about. `going_on`: titles of the metrics that were anomalous
+    before and still are.
     """
     facts = {
         "is_one": first == last,
@@ -308,10 +308,10 @@ def as_drill(message: Message, language: str) -> Message:
 
 
 def render(template: str, language: str, facts: Mapping[str, Any], footer: str = "") -> str:
-    """Return the lines of a template, then those of the footer template, without empty lines.
+    """Return the lines of a template, then the lines of the footer template, without empty lines.
 
-    A text with a footer is that of an incident: at most MAX_LINES lines and MAX_CAPTION units. If it is longer, the last lines
-    before the footer are dropped. Raises UndefinedError for a fact that does not exist.
+    A text with a footer is about an incident: it has at most MAX_LINES lines and MAX_CAPTION units. If it is longer, the last
+    lines before the footer are dropped. Raises UndefinedError for a fact that does not exist.
     """
     from alerting.messages.jinja import templates
 

@@ -194,7 +194,7 @@ NO_OTHERS: dict[str, tuple[Any, ...]] = dict.fromkeys(
 
 
 def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
-    """Return the lists of the incident's other metrics that a text may show; the keys are those of NO_OTHERS."""
+    """Return the lists of the incident's other metrics that a text may show. It has the keys of NO_OTHERS."""
     event, incident, parts = subject.event, subject.event.incident, subject.others
     is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
     facts = {part.metric.name: _member_facts(subject, part) for part in parts}

@@ -302,7 +302,7 @@ class BotClient:
     def call(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
         """Return the response to a request. Only a refused connection is tried again, because then nothing has arrived.
 
-        `timeout`: seconds; None for those of the client.
+        `timeout`: seconds; None means the client's own.
         """
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 

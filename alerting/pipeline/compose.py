@@ -251,7 +251,7 @@ def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
-    """Yield the incident's other members with their newest verdicts, and those that a correction withdraws.
+    """Yield the incident's other members with their newest verdicts, and the members that a correction withdraws.
 
     A watched segment that is not judged, because its total is anomalous, is left out.
     """
@@ -281,7 +281,7 @@ def _latest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetr
 
 
 def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
-    """Return the verdict of the metric's newest bucket; that of an earlier run if this one had nothing to judge."""
+    """Return the verdict of the metric's newest bucket. If this run judged none, it is from an earlier run."""
     if name not in changes.newest and name in judged and len(judged.reading.series[name]):
         verdict = judged.newest(name)
         later = ctx.store.judged(name, verdict.bucket)[-1:]  # judged as missing before this run began to wait for their rows
@@ -344,7 +344,7 @@ def escalations(
     """Yield the call to the next person for each critical incident that nobody has taken in time.
 
     An incident has one call, and one more each time it is reopened. `newest`: incident id -> affected metric -> newest verdict.
-    `messages`: those of this run, which hold the newest texts of entries. Raises StoreError.
+    `messages`: the messages of this run, which have the newest texts of the entries. Raises StoreError.
     """
     if not ctx.escalate_after:
         return

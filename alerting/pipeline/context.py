@@ -191,7 +191,7 @@ def band_span(metric: Metric) -> timedelta:
 
 
 def due(ctx: RunContext, now: datetime) -> list[DueBuckets]:
-    """Return for each metric all closed buckets since its last judged one; for a new metric those of a day."""
+    """Return for each metric all closed buckets since its last judged one; for a new metric the buckets of a day."""
     judged, out = ctx.store.last_judged(), []
     for metric in ctx.metrics:
         last = last_closed_bucket(now, ctx.delay, metric.step, metric.phase)

@@ -1,4 +1,4 @@
-"""Commit what a run has found in one transaction; then deliver the outbox in order, within the limits of the destinations."""
+"""Commit the results of a run in one transaction; then deliver the outbox in order, within the limits of the destinations."""
 
 from __future__ import annotations
 

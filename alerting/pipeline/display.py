@@ -111,8 +111,8 @@ class VerdictTable(pd.DataFrame):
 def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> VerdictTable:
     """Return one row per metric: its newest bucket, and the seconds to read its table and to judge it; or why it was not judged.
 
-    Of more than MAX_METRICS metrics, those that are not normal and some others. With `changes`, a column gives the bucket that a
-    message is about.
+    If there are more than MAX_METRICS metrics, all that are not normal are shown, and some others. With `changes`, a column gives
+    the bucket that a message is about.
     """
     unjudged = reading.errors | ctx.faults["judged"]
     marked = message_buckets(changes) if changes else None
@@ -133,9 +133,9 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, chan
 def verdict_lines(
     ctx: RunContext, judged: JudgedMetrics, unjudged: Mapping[str, str], changes: StateChange | None = None
 ) -> dict[str, Any]:
-    """Return a title and texts for a terminal: per metric its name, status, value, what was expected, the change and the score.
+    """Return a title and texts for a terminal: per metric its name, status, value, expected value, change and score.
 
-    Of more than MAX_METRICS metrics only those that are not normal. `unjudged`: metric -> why it was not judged.
+    If there are more than MAX_METRICS metrics, only those that are not normal. `unjudged`: metric -> why it was not judged.
     """
     rows = {name: _verdict_texts(ctx, _newest(name, judged, changes)) for name in judged if name not in unjudged}
     rows |= {name: [name, "not judged", "", reason, "", ""] for name, reason in unjudged.items()}
@@ -214,9 +214,9 @@ def _verdict_row(
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:
-    """Return the metrics of the catalogue, most urgent first: those of this run's messages, then other members of open incidents.
+    """Return the metrics of the catalogue, most urgent first: metrics of this run's messages, then members of open incidents.
 
-    Of more than MAX_METRICS metrics, those that are not normal come next.
+    If there are more than MAX_METRICS metrics, those that are not normal come next.
     """
     told = [*message_buckets(changes)] if changes else []
     told += [m.metric for incident in (changes.incidents if changes else ()) if incident.open for m in incident.affected]

@@ -133,7 +133,7 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
 
 
 def same_time_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
-    """Return the value at the same local time `days` before; NaN where there is none."""
+    """Return the value at the same local time `days` before; NaN if there is none."""
     if len(values) < 2:
         return float("nan")
     then = (bucket.astimezone(ZoneInfo(zone)) - days * DAY).astimezone(UTC)

@@ -179,7 +179,7 @@ def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[
 
 
 def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list[Silence], str]:
-    """Return the silence that the command asks for, if it can be set, and the answer."""
+    """Return a list with the silence that the command asks for, empty if it cannot be set, and the answer to the person."""
     words, reader = command.text.split()[1:], ctx.audience(now)
     metric, scope, more = find_metric(ctx, words)
     try:

@@ -22,10 +22,10 @@ RULES = tuple({rule for rules in REARM_BY.values() for rule in rules})
 
 
 def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: datetime | None = None) -> JudgedMetrics:
-    """Judge the due buckets of every metric that was read, and again those that late rows have changed.
+    """Judge the due buckets of every metric that was read, and judge again the buckets that late rows have changed.
 
-    An incomplete bucket stays due. A metric that fails is a fault of its own; the others go on. `now`: the moment of the run, for
-    late rows and for the labels of incidents; with None both are ignored, as a drill needs it. Raises StoreError.
+    An incomplete bucket stays due. If a metric fails, its error is stored as a fault and the others are judged. `now`: the time
+    of the run, for late rows and for the labels of incidents; None ignores both, as in a drill. Raises StoreError.
     """
     due, reading = _without_incomplete(due, reading)
     due = find_changed_buckets(ctx, due, reading) if now else due
@@ -90,7 +90,7 @@ def _batches(items: Sequence[DueBuckets], reading: Reading) -> Iterator[list[Due
 
 
 def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[list[DueBuckets]]:
-    """Yield the batches, those of new metrics last and only until their time is over: the others wait for the next run."""
+    """Yield the batches, new metrics last and only until the time for them is over. The others wait for the next run."""
     known_first = sorted(batches, key=lambda batch: batch[0].first_look)
     began = None
     for batch in known_first:

@@ -208,8 +208,8 @@ class JudgedTail:
 class JudgedMetrics(Mapping[str, pd.DataFrame]):
     """The judged metrics of a run: a mapping of metric -> frame on its full UTC grid. A frame is built on first access.
 
-    It has the columns value, low, expected, high, score, status, rule, usual, news. Its verdicts are those of the due
-    buckets and, for three days before them, those in the store; elsewhere they are NaN and "".
+    Columns: value, low, expected, high, score, status, rule, usual, news. The due buckets have the verdicts of this run, the
+    three days before them have the verdicts in the store. In all other buckets the columns of a verdict are NaN or "".
     """
 
     ctx: RunContext
@@ -221,7 +221,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
 
     @classmethod
     def of_frames(cls, ctx: RunContext, frames: Mapping[str, pd.DataFrame], reading: Reading) -> JudgedMetrics:
-        """Return series that were judged as a whole, such as those of a replay."""
+        """Return the judged metrics for frames that were judged as a whole, such as the frames of a replay."""
         tails = {
             name: JudgedTail(0, {str(column): values.to_numpy() for column, values in frame.items()})
             for name, frame in frames.items()
@@ -302,7 +302,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return {name: status for name, status in out.items() if name in self.tails}
 
     def verdict(self, name: str, bucket: datetime) -> Verdict:
-        """Return the verdict of a metric's bucket: of this run, else the stored one; unknown where there is none."""
+        """Return the verdict of a metric's bucket: of this run, else the stored one, else one with the status unknown."""
         tail = self.tails[name]
         position = position_on(self.reading.series[name].index, bucket) - tail.first
         if 0 <= position < len(tail.columns["status"]):

@@ -1,8 +1,8 @@
 """Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN.
 
 Two signs say that rows of a table's newest bucket have not arrived yet: the rows end unusually long before the bucket does, or
-buckets of this table are usually not full at this age. An incomplete bucket is not judged: it stays due. Once the next bucket is
-closed without more rows having come, the rows have stopped, and it is judged by those that it has.
+buckets of this table are usually not full at this age. Such a bucket is incomplete: it is not judged and stays due. If the next
+bucket is closed and no more rows have come, the table has stopped, and the bucket is judged by the rows that it has.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tup
 
 
 def _unchanged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> Verdict:
-    """Return a verdict whose expected total is the total of the rows: segments are compared with the total as it is."""
+    """Return a verdict whose expected total is the total of the rows, so that a segment is compared with the present total."""
     value = float(rows.loc[rows["days_ago"] == 0, metric.columns[0]].sum())
     return replace(total, metric=metric.name, value=value, expected=value)
 

@@ -1,4 +1,4 @@
-"""The index page: what is open, the metrics now, incidents, the calendar of runs, runs, and a filter for all of them."""
+"""The index page: open incidents, the metrics now, ended incidents, the calendar of runs, runs, and a filter for all of them."""
 
 from __future__ import annotations
 

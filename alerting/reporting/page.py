@@ -46,7 +46,7 @@ class PageContext:
         return WORDS[self.language][key].format(**values)
 
     def metric(self, name: str) -> MetricTitle:
-        """Return the title of a metric, or that of the metric whose segments the stand-in watches."""
+        """Return the title of a metric; for a stand-in, the title of the metric whose segments it watches."""
         name = name.removesuffix(SEGMENTS_SUFFIX)
         return self.titles.get(name, MetricTitle(name))
 

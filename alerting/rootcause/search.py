@@ -266,7 +266,7 @@ def _kept_conditions(
 
 
 def count_curves(value: np.ndarray, expected: np.ndarray, noise: Noise) -> np.ndarray:
-    """Return (n, len(GRID) + 1) log-likelihoods, up to a constant per leaf; the last column is for any factor of its own.
+    """Return log-likelihoods, up to a constant per leaf: float64 (n, len(GRID) + 1). The last column: the leaf's best factor.
 
     It is the quasi-likelihood (Wedderburn 1974) of a variance of phi * mean + wobble * mean^2, times the leaf's own scale. The
     kernel is that of a negative binomial; its score is unbiased for any mean.

@@ -107,7 +107,7 @@ class CachedSource:
         return moved(join_counts(parts), query.phase)
 
     def _key(self, query: Query) -> str:
-        """Return a hash of everything that a count depends on: an edited query has a history of its own."""
+        """Return a hash of everything that a count depends on. An edited query therefore has another history."""
         parts = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
         parts += [query.zone] if query.zone not in ("", "UTC") else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -32,7 +32,7 @@ FORM = "time=...,value=...,series=... (several columns of one kind: a+b)"
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Names of a table's columns, by what they hold. `dates`: order of day and month, dmy or mdy; "" if the cells show it.
+    """Names of a table's columns, by their contents. `dates`: order of day and month, dmy or mdy; "" if the cells show it.
 
     Several time columns are a date and a time of day, or year, month, day and so on. `left_out`: columns that are not read.
     """
@@ -193,9 +193,9 @@ def _numbers_rows(cells: pd.Series) -> bool:
 
 
 def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers: list[str]) -> tuple[str, ...]:
-    """Return the columns that tell apart rows with the same time; none if hardly any two rows have the same time.
+    """Return the columns by which rows with the same time differ; none if hardly any two rows have the same time.
 
-    Raises ValueError if most rows have the time of another row and no column tells them apart.
+    Raises ValueError if most rows have the time of another row and no column makes them differ.
     """
     named = tuple(name for name in texts if name.lower() in SERIES_NAMES)[:1]
     repeated = float(at.duplicated().mean())
@@ -220,7 +220,7 @@ def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers
 
 
 def _telling_apart(frame: pd.DataFrame, at: pd.Series, chosen: list[str], others: list[str]) -> tuple[list[str], int]:
-    """Return `chosen` plus those of `others` that tell apart most rows of the same time, and the number of rows still alike."""
+    """Return `chosen` and the columns of `others` by which rows of the same time differ, and the number of rows still alike."""
     codes = pd.DataFrame({name: pd.factorize(frame[name])[0] for name in [*chosen, *others]}, index=at.index).assign(**{"": at})
     left = int(codes[["", *chosen]].duplicated().sum())
     while left and others:

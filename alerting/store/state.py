@@ -236,7 +236,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
         return {}, {}
 
     def watch_series(self, source: str, steps: Mapping[str, timedelta], phases: Mapping[str, timedelta]) -> None:
-        """Store the series that runs have seen in the table `source`, in place of those that were stored."""
+        """Store the series that runs have seen in the table `source`. They replace the stored ones."""
         parts = {"steps": steps, "phases": phases}
         seconds = {part: {name: length.total_seconds() for name, length in lengths.items()} for part, lengths in parts.items()}
         body = json.dumps({"source": source, **seconds})
