@@ -61,8 +61,8 @@ def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[K
     """Compare the alerts of a replay with the true events. Return one score over all metrics.
 
     An event of several metrics counts once for each of them. Events that begin outside of the replay do not count. An event is
-    found if an alert is in one of its buckets. An alert is false, unless it is in an event, in a span of `ignore` or within
-    RECOVERY after one of these, or is about a bucket without a value.
+    found if an alert is in one of its buckets. An alert about a bucket with a value is false, unless it is in an event, in a span
+    of `ignore`, or within RECOVERY after one of these.
     """
     total = EMPTY_SCORE
     for metric in replay.metrics:

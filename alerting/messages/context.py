@@ -98,8 +98,8 @@ class Subject:
     def of(cls, event: Event, context: MessageContext) -> Subject:
         """Return the subject of the event's text.
 
-        Whichever metric the event comes from, the text of an end is about the incident's root, and a reminder is about a metric
-        that is still affected.
+        The event may come from any metric of the incident. The text of an end is about the incident's root. A reminder is about a
+        metric that is still affected.
         """
         incident, kind, episode = event.incident, event.kind, event.episode
         members = [*(incident.members if incident else ()), *(part.member for part in context.members)]

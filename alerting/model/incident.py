@@ -327,8 +327,8 @@ class MetricTree:
 def is_critical(members: Iterable[tuple[Metric, Verdict]], roots: Roots, cause: RootCause | None = None) -> bool:
     """Return whether an incident is critical.
 
-    It is, if a metric is off by at least its `Policy.critical`, if a segment is almost gone and took a large part of its metric
-    with it (SEGMENT_GONE, SEGMENT_PART), or if metrics without a common root are off at once.
+    One of three conditions must hold. A metric is off by at least its `Policy.critical`. A segment is almost gone, and a large
+    part of its metric with it (SEGMENT_GONE, SEGMENT_PART). Metrics without a common root are off at the same time.
 
     `members`: the affected metrics, each with its present verdict. `cause`: the root cause of the incident, if it is known.
     """

@@ -122,8 +122,8 @@ class Verdict:
     def moved_with(self, other: Verdict) -> bool:
         """Return whether the value changed in the direction of `other`, by at least MOVED_WITH of its size.
 
-        The value may be within its band. Both the change from `expected` and the change from `usual` are tried, because the band
-        of the rule "sudden" follows the values, so a slow change stays near `expected`.
+        The value may be within its band. Both the change from `expected` and the change from `usual` are tried: under the rule
+        "sudden" the band follows the values, so a slow change stays near `expected` but not near `usual`.
         """
         against = [replace(self, expected=normal) for normal in (self.expected, self.usual) if normal > 0]
         moved = [it for it in against if it.change * other.change > 0 and abs(it.change) >= NORMAL_CHANGE]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alerting.model.message import ButtonPress, Message, Received
     from alerting.model.protocols import Notifier
 
-RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
+RETRY_PAUSE = 0.3  # seconds before the second, and last, attempt after a refused connection
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
 PIECE = re.compile(  # a tag, an entity or a character

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.errors import NotifyError
 from alerting.model.message import ChatCommand
-from alerting.notifiers.base import cut_html, cut_plain, encodable, html_to_text
+from alerting.notifiers.base import RETRY_PAUSE, cut_html, cut_plain, encodable, html_to_text
 from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|top
 _SAME = r"400 .*not modified"
 _PHOTO_ID = "photo-"  # start of our ids of messages with a picture; an edit changes the caption, not the text
 
-RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
 MAX_RETRY_AFTER = 86_400.0  # longest `retry_after` that is used, seconds
 MAX_DESCRIPTION = 300  # characters of a description that errors repeat
 SENDING = ("send", "edit")  # beginnings of methods that may have changed the chat even if no answer came

@@ -1,7 +1,8 @@
 """Apply the buttons that people press in the chat, carry out the commands that they write there, and answer their questions.
 
-A question (/status, /metrics, /chart views 7d) is stored as a held message and answered after the run has stored its verdicts, so
-that the answer is true for the newest judged bucket, and no question is lost if the process dies. /silence takes effect at once.
+A question (/status, /metrics, /chart views 7d) is stored as a held message. It is answered after the run has stored its
+verdicts, so that the answer is about the newest judged bucket. If the process dies, the question is still stored. /silence
+takes effect at once.
 """
 
 from __future__ import annotations

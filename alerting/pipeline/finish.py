@@ -60,11 +60,11 @@ def finish(
     now: datetime | None = None,
     changes: StateChange | None = None,
 ) -> Outcome:
-    """Close the source, record the end of the run and return its outcome in one line. `now`: the moment of the run.
+    """Close the source, store the end of the run and return its outcome in one line. `now`: the time of the run.
 
-    Raises RunFailed if a metric or its segments could not be judged, drawn, described or searched for a cause, if no metric has
-    a value, a message was refused, the state was lost, or an incident is open without an open episode. Raises NotDelivered if
-    the only fault is that messages still wait.
+    Raises RunFailed in these cases: a metric or its segments could not be judged, drawn, described or searched for a cause; no
+    metric has a value; a message was refused; the state was lost; an incident is open without an open episode. Raises
+    NotDelivered if the only fault is that messages still wait.
     """
     ctx.source.close()  # chDB's process would outlive a killed kernel
     unjudged = reading.errors | (changes.segments.errors if changes else {}) | ctx.faults["judged"]

@@ -147,8 +147,8 @@ def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Rea
 def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arrival], now: datetime) -> bool:
     """Return whether the rows of a table usually end as long before this time of day as they do now: they are delivered later.
 
-    The wait is usual if it was as long on most of the days before (two at least, because one may have been an outage), or both
-    one and two weeks before. Readings within an hour of this time of day are compared.
+    The wait is usual if it was as long on most of the earlier days, or both one and two weeks before. At least two earlier days
+    are needed, because one may have been an outage. Readings within an hour of this time of day are compared.
     """
     wait = now - end
     if wait < MIN_WAIT_STEPS * step + MIN_SILENCE:

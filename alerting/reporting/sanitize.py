@@ -1,7 +1,7 @@
 """Sanitize HTML from notebooks and chats, extract its pictures, and reformat its tables.
 
-nh3 passes only the tags and attributes listed here. The functions below work on its output, in which tags are balanced,
-attributes are quoted, and each "<" or ">" outside of a tag is escaped, so a regular expression can find the tags.
+nh3 passes only the tags and attributes listed here. In its output tags are balanced, attributes are quoted, and each "<" or
+">" outside of a tag is escaped. So the functions below can find the tags with regular expressions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The state database: everything that a run stores for the next runs.
 
-It has verdicts, episodes and incidents, the outbox, the history cache, the run log, the arrival times of rows, silences, and the
-number of the next update to read from the chat. Every method of the store is one transaction: if the process is killed, all of
-it is stored or nothing.
+It has verdicts, episodes and incidents, the outbox, the history cache, the run log, the arrival times of rows, silences, and
+the number of the next update to read from the chat. Every method of the store is one transaction: if the process is killed,
+either all of its changes are stored or none.
 """
 
 from __future__ import annotations
