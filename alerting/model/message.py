@@ -25,6 +25,8 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Button:
+    """A button under a message: the text that it shows and the action that a press causes."""
+
     text: str
     action: Action
 

@@ -36,6 +36,8 @@ KEY_PREFIX = re.compile(r"([a-z]+):")  # start of a copy's key; no plain key sta
 
 @dataclass(frozen=True)
 class Route:
+    """One route: a message that one of the words matches goes to the destinations. `words`: ROUTE_WORDS or names of metrics."""
+
     words: tuple[str, ...]
     destinations: tuple[str, ...]
 

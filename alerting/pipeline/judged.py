@@ -78,14 +78,12 @@ def add_bands(
     return [replace(one, band=series_columns(bands, number)) for number, one in enumerate(parts)]
 
 
-def band(
-    metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None, labelled: Sequence[Incident] = ()
-) -> pd.DataFrame:
+def band(metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None) -> pd.DataFrame:
     """Return the band of every bucket of a series (float64, full UTC grid): the columns low, expected, high and others.
 
-    `volume`: the denominator of a ratio. `labelled`: incidents that mask the past (see `mask_incidents`).
+    `volume`: the denominator of a ratio.
     """
-    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone, labelled)
+    (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], zone)
     return pd.DataFrame(one.band, index=series.index)
 
 
@@ -267,7 +265,8 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
             return self[name]
         metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
         known = self.labelled if len(series) else ()
-        return detectors.judge(series, band(metric, series, self.ctx.zone, volume, known), metric, volume)
+        (one,) = add_bands([Banded(metric, series, {}, volume, 0, 0)], self.ctx.zone, known)
+        return detectors.judge(series, pd.DataFrame(one.band, index=series.index), metric, volume)
 
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:

@@ -34,6 +34,7 @@ class RunningKernel:
     clients: list[_Client] = field(default_factory=list, init=False)
 
     def client(self) -> _Client:
+        """Return a new client of the kernel. `close` closes its channels."""
         client = _Client(connection_file=str(self.kernel.file))
         client.load_connection_file()
         client.manager = self
