@@ -1,4 +1,4 @@
-"""Load and check METRICS of alerting/metrics.py. Every error is reported with its line and the reason."""
+"""Load and check METRICS of alerting/metrics.py. Each error has its line number and the reason."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
+from alerting.model.clock import DAY
 from alerting.model.errors import SettingsError, SourceError
 from alerting.model.incident import MetricTree
 from alerting.model.metric import BandDetector, Detector, Metric, Policy, Query, check_template
@@ -23,14 +24,14 @@ from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
-ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # any time will do: the query is bound only to check it
-DAY = timedelta(days=1)
+ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # start of a time window that is filled into a query only to check it
 
 
 def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> list[Metric]:
     """Return METRICS. A rule that only computes a band is wrapped in a detector.
 
-    Raises one SettingsError for all invalid lines: each with its number and the reason.
+    `queries`, `slices`: name -> query in alerting/sql and alerting/sql/slices. Raises one SettingsError that lists all invalid
+    lines with their numbers and the reasons.
     """
     try:
         metrics: Sequence[Metric] = importlib.import_module("alerting.metrics").METRICS
@@ -101,7 +102,7 @@ def _faults_of(
 
 @cache  # metrics share queries
 def unbound_query(query: Query) -> str:
-    """Return the reason why time window and table cannot be put into the query; "" if they can."""
+    """Return the reason why the time window and the table cannot be filled into the query; "" if they can."""
     try:
         bind(query, f"`{query.name}`", ANY_DAY, ANY_DAY + DAY)
     except SourceError as error:
@@ -110,7 +111,7 @@ def unbound_query(query: Query) -> str:
 
 
 def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
-    """Return name -> the calls `Metric("name", ...)` or `Metric(name="name", ...)` in the source."""
+    """Return name -> syntax trees of the calls `Metric("name", ...)` and `Metric(name="name", ...)` in the source."""
     found: dict[str, list[ast.Call]] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
@@ -122,14 +123,14 @@ def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
 
 
 def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
-    """Replace files one after the other, each atomically and with its permissions.
+    """Write files (path -> new content), each atomically and with its present permissions.
 
-    Raises SettingsError, which ends in `outcome`; then every file is as before.
+    If one cannot be written, restore the others and raise SettingsError, whose text ends with `outcome`.
     """
     written: dict[Path, bytes | None] = {}  # file -> its content before, None for a new one
     try:
         for file, content in contents.items():
-            file = file.resolve()  # of a link, the file that it leads to
+            file = file.resolve()  # if it is a link, write the file that it points to
             before = file.read_bytes() if file.exists() else None
             _replace_file(file, content)
             written[file] = before
@@ -141,7 +142,7 @@ def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:
 
 
 def _replace_file(file: Path, content: bytes) -> None:
-    """Raise OSError where it cannot be done; then the file is as before."""
+    """Replace the file atomically. If that fails, the file is unchanged and OSError is raised."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""Open the connections of a run, as the settings say: source, metrics, state database, notifier and calendar."""
+"""Open the connections that the settings name: source, metrics, state database, notifier and calendar."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
-JUDGE_SHARE = 0.6  # of the time that a cell may take: thousands of new metrics are judged in several runs
+JUDGE_SHARE = 0.6  # share of a cell's time limit that judging may take; thousands of new metrics are judged in several runs
 WOULD_BE_SENT, PRINTED = "would have been sent", "printed, no chat is configured"
 SAMPLE_APP_PERIOD = 60.0  # seconds between two additions of rows to the sample app
 
 
 def connect(dry_run: bool = False, settings: Settings | None = None, now: datetime | None = None) -> RunContext:
-    """Open everything a run needs. A dry run reads the same source, keeps its state in memory and prints its messages.
+    """Open everything that a run needs. A dry run reads the same source, keeps its state in memory and prints its messages.
 
-    `now` (aware UTC): the moment at which the run starts; rows of the sample app end there. None: the present moment.
-    Raises SettingsError, SourceError or StoreError.
+    `settings`: None means those of the process. `now` (aware UTC): time at which the run starts and the rows of the sample app
+    end; None means the present time. Raises SettingsError, SourceError or StoreError.
     """
     retired_note = "" if settings else retired()
     settings, now = settings or load_settings(), now or datetime.now(UTC)
@@ -79,16 +79,16 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 
 def connect_chat(settings: Settings, store: StateStore | None = None) -> RunContext:
-    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError, StoreError.
+    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError or StoreError.
 
-    `store`: the state database where it is open already.
+    `store`: the state database, if it is open already.
     """
     store = store or open_store(settings)
     return _context(settings, load_catalogue(settings, store), _NoSource(), store, open_notifier(settings)[0])
 
 
 def _context(settings: Settings, metrics: list[Metric], source: Source, store: StateStore, notifier: Notifier) -> RunContext:
-    """Return these connections with what the settings say about every message."""
+    """Return a context with these connections and the settings that affect messages: zone, language, owner, quiet hours."""
     return RunContext(
         metrics=metrics,
         queries={},
@@ -115,10 +115,11 @@ class _NoSource(BaseSource):
 
 
 def open_source(settings: Settings, now: datetime | None = None, store: StateStore | None = None) -> tuple[Source, list[Metric]]:
-    """Open the configured source. Return it with the metrics to watch there.
+    """Open the configured source. Return it and the metrics to watch in it.
 
-    `now` (aware UTC): rows of the sample app end there; None: the present moment. `store`: it has the series of a table that
-    earlier runs saw, which are watched until they are retired. Raises SourceError, SettingsError or StoreError.
+    `now` (aware UTC): the time at which the rows of the sample app end; None means the present time. `store`: for a table file
+    it knows the series that earlier runs saw; these are watched until they are retired. Raises SourceError, SettingsError or
+    StoreError.
     """
     if not settings.has_catalogue:
         from alerting.metrics import metrics_of_table
@@ -158,7 +159,7 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
     from alerting.sources.embedded import EmbeddedSource
 
     app = settings.data / "app"
-    source = EmbeddedSource(app, source_tables(settings))  # chDB starts while rows are made
+    source = EmbeddedSource(app, source_tables(settings))  # chDB starts while the rows are written
     just_extended = False
     with suppress(OSError):
         just_extended = 0 <= time.time() - (app / "state.json").stat().st_mtime < SAMPLE_APP_PERIOD
@@ -181,7 +182,7 @@ def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[
 
 
 def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
-    """Return the metrics that ALERTING_METRICS names, or all. Raises SettingsError if a setting names an unknown metric."""
+    """Return the metrics that ALERTING_METRICS names; all if it is empty. Raises SettingsError for an unknown name."""
     known = [metric.name for metric in metrics]
     words = [word for route in settings.effective_routes.routes for word in route.words]
     if unknown := [word for word in words if word not in {*ROUTE_WORDS, *known}]:
@@ -193,9 +194,9 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
 
 
 def check_settings(settings: Settings) -> None:
-    """Check the catalogue with its queries, and the calendar, before anything is read from the source.
+    """Check the catalogue, its queries and the calendar, without reading from the source. Raises SettingsError.
 
-    The metrics of a table file are checked when it is opened. Raises SettingsError.
+    The metrics of a table file are checked when the file is opened.
     """
     if settings.has_catalogue:
         load_catalogue(settings)
@@ -203,7 +204,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return the queries in the SQL files of a folder: name of the file without .sql -> query. Hidden files are left out.
+    """Return name of the file without .sql -> query, for each SQL file of a folder. Hidden files are left out.
 
     Raises SettingsError for a file that cannot be read.
     """
@@ -217,14 +218,17 @@ def load_queries(folder: Path = SQL) -> dict[str, Query]:
 
 
 def source_tables(settings: Settings) -> dict[str, str]:
-    """Return the table in the source for each query: name of the query -> name of the table."""
+    """Return name of the query -> name of the table in the source."""
     configured = {"feed_actions": settings.feed_table, "message_actions": settings.message_table}
     tables = {name: table_name(name) for name in load_queries()}
     return configured | {name: configured.get(table, table) for name, table in tables.items()}
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:
-    """Return the source behind a history cache of final buckets; a dry run does not write to it. Table files are not cached."""
+    """Return the source with a cache of closed buckets in front of it. A table file is returned as it is.
+
+    A dry run reads the cache and does not write to it.
+    """
     if not source.runs_sql:
         return source
     from alerting.sources.cache import CachedSource
@@ -249,7 +253,7 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
 
 
 def _print_progress(line: str | Progress) -> None:
-    """Print a line. In a notebook, display a Progress as a value of its own, which the runner can find in the outputs."""
+    """Print a line. In a notebook, display a Progress as an output of its own, which the runner finds by its MIME type."""
     if isinstance(line, Progress) and "ipykernel" in sys.modules:
         from IPython.display import display
 
@@ -263,9 +267,9 @@ def _print_progress(line: str | Progress) -> None:
 
 
 def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
-    """Open the state database. A dry run gets an empty one in memory.
+    """Open the state database; for a dry run an empty one in memory. Raises StoreError.
 
-    `routes`: the routes of a dry run's messages; None: all go to the console. Raises StoreError.
+    `routes`: the routes of a dry run's messages; None means that all go to the console.
     """
     from alerting.store.state import StateStore
 
@@ -281,7 +285,10 @@ def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None 
 
 
 def _last_day_with_state(reports: Path) -> str:
-    """Return the last day with a run that used a state database, or "". A failed run that sent nothing may have ended before."""
+    """Return the last day with a run that used a state database; "" if there is none.
+
+    Failed runs that sent nothing do not count, because they may have ended before they opened it.
+    """
     for runs in sorted(reports.glob("runs/*/runs.jsonl"), reverse=True):
         lines = runs.read_text(encoding="utf-8", errors="replace").splitlines()
         if any(re.search(r'"ok": (true|null)|"sent": [1-9]', line) for line in lines if "rehearsal-" not in line):
@@ -290,7 +297,7 @@ def _last_day_with_state(reports: Path) -> str:
 
 
 def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, str]:
-    """Open the destinations. Return them as one notifier, and a note if messages are only printed, otherwise ""."""
+    """Open the destinations. Return them as one notifier, and a note if messages are only printed, else ""."""
     if dry_run:
         return Console(), "Dry run: nothing is remembered, and nobody is told."
     destinations = open_destinations(settings)
@@ -300,7 +307,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:
-    """Return name -> notifier of the destinations that are set up; in place of the chat the console, if it is not set up.
+    """Return name -> notifier, for each destination that is set up. If the chat is not, its name has the console.
 
     Only the modules of these destinations are imported.
     """

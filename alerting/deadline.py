@@ -1,8 +1,8 @@
-"""A deadline for the whole of one exchange over the network, whatever hangs in it.
+"""A deadline for one whole exchange over the network.
 
-The timeout of a socket starts again with every byte received, so a peer that sends one byte a second can block a program for
-hours; resolving a name has no timeout at all. Here the exchange runs in a thread. At the deadline its connections are shut down,
-which ends a read that waits on them, and a thread that still does not end is left alone.
+The timeout of a socket starts again with every received byte, so a peer that sends one byte a second can block a program for
+hours. The look-up of a host name has no timeout at all. Here the exchange runs in a thread. At the deadline its connections are
+shut down, which ends a read that waits for them. A thread that does not end even then is not waited for.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-GRACE = 0.5  # seconds after the deadline in which an exchange may still end by itself, with its own error
+GRACE = 0.5  # seconds after the deadline in which the exchange can still end with its own error
 
 
 class Deadline:
-    """A context that gives `call` so many `seconds`, and shuts down the sockets given to `watch` then, and when it is left.
+    """A context whose deadline is `seconds` after its creation. It shuts down all watched sockets then, and when it is left.
 
-    `expired`: the deadline came before the end. `connected`: a socket was watched, so that something may have been sent.
+    `expired`: whether the deadline came first. `connected`: whether a socket was watched, so that data may have been sent.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -43,13 +43,13 @@ class Deadline:
         self._timer.cancel()
         with self._lock:
             self._left = True
-            self._shut_down()  # after an interrupt the exchange would go on
+            self._shut_down()  # otherwise the exchange would go on after an interrupt
             for duplicate in self._sockets:
                 duplicate.close()
             self._sockets.clear()
 
     def call(self, exchange: Callable[[], T]) -> T:
-        """Return the result of `exchange`, or raise its error. Raises TimeoutError if it has not ended at the deadline."""
+        """Call `exchange` and return its result, or raise its error. Raises TimeoutError if it has not ended at the deadline."""
         outcome: Future[T] = Future()
 
         def work() -> None:
@@ -62,7 +62,7 @@ class Deadline:
         return outcome.result(max(0.0, self._ends - time.monotonic()) + GRACE)
 
     def watch(self, connection: socket.socket) -> socket.socket:
-        """Shut the connection down at the deadline, and return it. Call this before TLS begins: a handshake may be slow."""
+        """Put the connection under the deadline and return it. Call this before TLS begins, because a handshake may be slow."""
         with self._lock:
             self.connected = True
             # Keep a duplicate, because TLS takes the descriptor from the socket that it wraps. Both refer to one connection.

@@ -1,6 +1,6 @@
-"""The files of settings: `.env`, of which each line is a binding NAME=value, a comment or an error; and files with one secret.
+"""Read the files of settings: `.env`, whose lines are NAME=value or comments, and files with one secret.
 
-No value is ever shown, because it may be a secret.
+No error text contains a value, because the value may be a secret.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _OUR_LINE = re.compile(r"^\s*(?:export\s+)?ALERTING_\w*", re.ASCII | re.MULTILIN
 
 
 def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the texts by name, and an error for each line that is none. No file: nothing. A byte order mark is skipped.
+    """Return name -> text of the settings in the file, and an error text for each invalid line. Without a file both are empty.
 
-    Raises SettingsError when there is something that cannot be read as UTF-8 text.
+    A byte order mark is skipped. Raises SettingsError if the path is not a file or cannot be read as UTF-8 text.
     """
     try:
         if not path.is_file() and not path.is_char_device():
@@ -53,7 +53,7 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def _problems(key: str | None, value: str | None, error: bool, written: str) -> Iterator[str]:
-    """Yield what is wrong with a line, with the name of our setting if it begins with one."""
+    """Yield the error texts of a line. They name the setting if the line begins with a name of ours."""
     found = _OUR_LINE.match(written)
     ours = found[0].split()[-1] if found else ""
     if error:
@@ -67,7 +67,10 @@ def _problems(key: str | None, value: str | None, error: bool, written: str) -> 
 
 
 def read_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the texts with NAME and the text of its file in place of each NAME_FILE of a secret; and faults."""
+    """Return the settings (name -> text) with the secrets read from files, and the error texts.
+
+    For each NAME_FILE of a secret, NAME gets the text of that file.
+    """
     texts, faults = dict(texts), []
     for name in sorted(secrets):
         path = texts.pop(f"{name}_FILE", "")

@@ -2,12 +2,12 @@
 
     python3 -m alerting.environment run|test|lab [FOLDER [EXTRAS]]      python3 -m alerting.environment lock [--upgrade]
 
-EXTRAS: app (the packages of the sample app and of .parquet files), or "" for none. Without it an environment keeps what it has;
-a new one gets them. Tests always have them.
+EXTRAS: app (the packages of the sample app and of .parquet files), or "" for none. Without this argument an environment keeps
+its extras, and a new one gets all of them. The test environment always has all of them.
 
-This module runs before any package is installed, so it uses the standard library only. An old Python must be able to parse it,
-to print that it is too old. The upper environments see the packages of `.venv` and add their own: all three have the same pinned
-versions, and a run does not load Jupyter's packages.
+This module runs before any package is installed, so it uses the standard library only. An old Python must be able to parse it
+and print that it is too old. The test and lab environments see the packages of `.venv` and add their own. So all three have the
+same pinned versions, and a run does not load Jupyter's packages.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ VERSION = "{}.{}".format(*sys.version_info)
 EXTRAS = ("app",)  # each has a requirements-NAME.txt
 LAYOUT = "1"  # increase it to rebuild every environment although no requirement changed
 STAMP = ".ready"  # written last: a folder without it is incomplete
-SOURCE_ONLY = "pandahouse"  # the one package that is published as source only ...
+SOURCE_ONLY = "pandahouse"  # the only package that is published as source only ...
 OLD_NAMES = """
 import configparser
 configparser.SafeConfigParser = configparser.RawConfigParser
@@ -42,7 +42,7 @@ class SetUpError(Exception):
 
 
 def main(arguments: "list[str]") -> int:
-    """Make an environment, or renew the pinned versions, as the arguments say. Return the exit code."""
+    """Make an environment, or renew the pinned versions. `arguments`: see the module. Return the exit code."""
     try:
         _check_python()
         kind, *rest = arguments or ["run"]
@@ -73,16 +73,16 @@ def _check_python() -> None:
 
 
 def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:
-    """Make the run's environment `name` and, for test and lab, `name`-test or `name`-lab on top. Folders that are ready stay.
+    """Make the run's environment `name` and, for test and lab, `name`-test or `name`-lab above it. Complete folders stay.
 
-    `extras`: those of the run's environment; None: what it has, or all of a new one.
+    `extras`: the extras of the run's environment; None: those that it has, or all if it is new. Raises SetUpError.
     """
     unknown = sorted(set(extras or ()) - set(EXTRAS))
     if unknown:
         raise SetUpError(f"EXTRAS={' '.join(unknown)}: there is {', '.join(EXTRAS)}, or nothing")
     with _one_at_a_time():
         run = ROOT / name
-        if extras is None:  # nothing but its stamp file says which an environment has; one that is not complete gets all
+        if extras is None:  # only the stamp file says which extras an environment has; an incomplete one gets all
             words = (run / STAMP).read_text().split() if (run / STAMP).is_file() else []
             extras = words[3].split(",") if len(words) >= 4 else list(EXTRAS)
         chosen = [extra for extra in EXTRAS if extra in extras]
@@ -96,7 +96,7 @@ def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:
 
 @contextmanager
 def _one_at_a_time() -> "Iterator[None]":
-    """Hold a system lock on the repo's folder; wait while another set-up holds it. The lock ends with the process."""
+    """Hold a system lock on the repo's folder inside the block. Wait if another set-up holds it. It ends with the process."""
     handle = os.open(str(ROOT), os.O_RDONLY)
     try:
         try:
@@ -153,16 +153,16 @@ def _site(folder: Path) -> Path:
 
 
 def _create(folder: Path, command: "list[str]", *added: Path) -> None:
-    """Create an environment with folders on its import path, as relative paths: they stay valid when the repo moves."""
+    """Create an environment with the folders `added` on its import path. Relative paths stay valid when the repo is moved."""
     base, *options = command
-    _call([os.path.realpath(base), *options, str(folder)])  # python3.11: python3 may change
+    _call([os.path.realpath(base), *options, str(folder)])  # realpath is python3.11, for example; python3 may change
     site = _site(folder)
     lines = [os.path.relpath(str(path), str(site)) for path in added]
     (site / "alerting.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _pip(folder: Path, *arguments: str, path: str = "") -> None:
-    """Install the pinned versions of a file, checked by hash, from wheels only (`arguments` may list exceptions)."""
+    """Install the pinned versions of a requirements file and check their hashes. Only wheels, except as `arguments` say."""
     fixed = ["install", "-qq", "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes"]
     unset = ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environ = {name: text for name, text in os.environ.items() if name not in unset}
@@ -186,7 +186,7 @@ def _call(command: "list[str]", environ: "dict[str, str] | None" = None) -> None
 def lock(options: "list[str]") -> None:
     """Renew requirements*.txt from requirements*.in with uv, for every supported Python, with the hash of each released file.
 
-    Pinned versions stay where they still satisfy requirements*.in; --upgrade takes the newest.
+    A pinned version stays if it still satisfies requirements*.in; with --upgrade the newest version is taken. Raises SetUpError.
     """
     uv = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
     if not uv:

@@ -1,4 +1,4 @@
-"""The calendar and the rota, CSV files: releases, campaigns and experiments, with public holidays; and who is on call when."""
+"""Read the calendar (releases, campaigns, experiments) and the rota (who is on call when) from CSV files; public holidays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from alerting.model.clock import DAY, Shift, parse_local
 from alerting.model.errors import SettingsError
 from alerting.model.metric import CalendarEvent, unknown_metrics
 
-CALENDAR_COLUMNS = ["start", "end", "kind", "title"]  # and "metrics", which may be left out
+CALENDAR_COLUMNS = ["start", "end", "kind", "title"]  # a fifth column, "metrics", is optional
 ROTA_COLUMNS = ["from", "until", "mention"]
 T = TypeVar("T", CalendarEvent, Shift)
 
 
 def check_calendar(path: Path, countries: str, optional: bool) -> None:
-    """Raise SettingsError when the file cannot be read, or a country is not known. `optional`: there need not be a file.
+    """Raise SettingsError if the file cannot be read, or a country is not known. `optional`: the file may be absent.
 
-    A line that is wrong is no error: it is left out, with a note in the run.
+    An invalid line is no error: a run leaves it out and shows a note.
     """
     try:
         if path.exists() or not optional:
@@ -98,9 +98,10 @@ def _shift(row: list[str], zone: str) -> Shift:
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:
-    """Return the public holidays of countries ("RU,DE-BY") in the years around a time, and a note for each unknown country.
+    """Return the public holidays of countries ("RU,DE-BY") near a time, and a note for each unknown country.
 
-    A holiday lasts from midnight to midnight in `zone`. The package `holidays` names it in the country's language.
+    They are those of the years in which `around` - 100 days and `around` + 30 days lie. A holiday lasts from midnight to midnight
+    in `zone`. The package `holidays` has its name in the country's language.
     """
     if not countries:
         return [], []

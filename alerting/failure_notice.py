@@ -1,4 +1,4 @@
-"""Notify the chat that a run failed, and that runs work again: through the outbox, or directly if the state cannot be used."""
+"""Tell the chat that a run failed, or that runs work again: through the outbox, or directly if the state cannot be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
-from alerting.model.verdict import EventKind
+from alerting.model.verdict import OPENING_KINDS, EventKind
 from alerting.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from alerting.store.state import StateStore
 
 MIN_INTERVAL = timedelta(hours=1)  # between two notices of the same failure, even if every run fails
-MARK = "failure-told"  # begins the names of files that show when a failure was told without the state database
+MARK = "failure-told"  # start of the names of files whose time shows when a notice was sent without the state database
 
 
 def notify_failure(settings: Settings, at: datetime, reason: str, run: str, killed: datetime | None = None) -> str:
-    """Send a notice that the run failed (each failure at most once an hour) and the waiting messages. Return one log line.
+    """Send a notice that the run failed, at most once an hour per failure, and all waiting messages. Return one log line.
 
-    `killed`: when an earlier run began that was killed, where this is about that one and the run of `at` made up for it. If the
-    state database cannot be read or written, the notice is sent directly. Raises NotifyError.
+    `killed`: the start of an earlier run that was killed, if the notice is about that run; the run of `at` has then judged what
+    it left out. If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
     from alerting.connections import open_notifier, open_store
     from alerting.messages.compose import failure_id
@@ -49,9 +49,9 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str, kill
 
 
 def reported_since(settings: Settings, started: datetime) -> datetime | None:
-    """Return when the chat was first told of failures since the last good run before the one `started`; None if it was not.
+    """Return when the first failure notice since the last good run before `started` was sent; None if there was none.
 
-    The state database is only read, and quickly: every good run asks. Raises StoreError.
+    The state database is only read. This is fast, because every good run calls it. Raises StoreError.
     """
     from alerting.store.state import ReadOnlyState
 
@@ -61,13 +61,13 @@ def reported_since(settings: Settings, started: datetime) -> datetime | None:
 
 
 def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str) -> str:
-    """Send a message that checks work again after failures since `since`. Return one log line. Raises StoreError, NotifyError."""
+    """Send a message that runs work again after failures since `since`. Return one log line. Raises StoreError, NotifyError."""
     from alerting.connections import open_notifier, open_store
     from alerting.messages.compose import run_recovered
     from alerting.pipeline.deliver import send_waiting
 
     notifier, store = open_notifier(settings)[0], open_store(settings)
-    told = store.incidents_of_messages((EventKind.OPENED, EventKind.NO_DATA), since)  # its first bucket may be an earlier one
+    told = store.incidents_of_messages(OPENING_KINDS, since)  # its first bucket may be an earlier one
     recent = [incident for incident in store.all_incidents(since - MIN_INTERVAL, at) if not incident.corrected]
     found = sum(incident.opened >= since or incident.id in told for incident in recent)
     store.commit(Commit(messages=[run_recovered(at, since, found, _reader(settings, at, run))]), at)
@@ -78,7 +78,7 @@ def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str)
 
 
 def _outcome(settings: Settings, receipts: Iterable[Receipt]) -> str:
-    """Return what became of each message; without a chat those that were accepted are only printed."""
+    """Return one line with the result for each message. Without a chat it says that accepted messages were printed."""
     from alerting.connections import PRINTED
 
     sent = "sent" if settings.destinations else PRINTED
@@ -86,9 +86,10 @@ def _outcome(settings: Settings, receipts: Iterable[Receipt]) -> str:
 
 
 def _send_without_store(settings: Settings, notifier: Notifier, notice: Message, at: datetime) -> str:
-    """Send the notice to its destinations, unless one of the same failure was sent within the hour.
+    """Send the notice to its destinations, unless one about the same failure was sent within the hour. Return one log line.
 
-    The time of the last notice is the modification time of an empty file, because that works on a full disk too.
+    The time of the last notice is the modification time of an empty file, which can be written on a full disk too. Raises
+    NotifyError if no destination accepts it.
     """
     from alerting.pipeline.deliver import side_by_side
 
@@ -115,7 +116,10 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
-    """Return the time until which all metrics of the shortest step were judged; None for a table, which may end in the past."""
+    """Return the time until which all metrics of the shortest step were judged.
+
+    None if none was judged, or for a table file, whose data may end in the past.
+    """
     if not settings.has_catalogue:
         return None
     from alerting.connections import load_catalogue

@@ -1,8 +1,7 @@
-"""An HTTP client with limits on total time and size of the answer, no redirects, and failures that contain no secrets.
+"""An HTTP client with limits on the total time and the size of an answer, no redirects, and failures that contain no secrets.
 
 URLs, headers and bodies contain secrets: a bot's token, the path of a webhook, a password. So a failed request raises no
-exception. It returns an `HttpFailure`, a value without the texts of the library, so that no exception and no frame of a
-traceback with a secret leaves this module.
+exception, whose text or traceback could show a secret. It returns an `HttpFailure`, which has no text of the library.
 
 Import this module late, where a request is made: requests takes 0.1 s to load.
 """
@@ -31,7 +30,7 @@ from alerting.deadline import Deadline
 
 CHUNK = 2**16  # bytes of a body that are read at once
 EXCERPT = 8192  # bytes of a body that are searched for an error
-MAX_RETRY_AFTER = 86_400  # seconds of Retry-After that are believed
+MAX_RETRY_AFTER = 86_400  # seconds; a longer Retry-After is shortened to this
 
 
 class HttpFailureKind(Enum):
@@ -51,7 +50,7 @@ class HttpFailureKind(Enum):
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """An answer, whatever its status. `whole` is False where the body is longer than `max_body`."""
+    """An answer with any status. `whole`: False if the body is longer than `max_body`; then it is cut."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -64,17 +63,17 @@ class HttpAnswer:
 
     @property
     def head(self) -> str:
-        """The beginning of the body."""
+        """The first EXCERPT bytes of the body as text."""
         return self.body[:EXCERPT].decode("utf-8", "replace")
 
     @property
     def tail(self) -> str:
-        """The end of the body: an error that came after some rows is there."""
+        """The last EXCERPT bytes of the body as text. An error that came after some rows is there."""
         return self.body[-EXCERPT:].decode("utf-8", "replace")
 
     @property
     def retry_after(self) -> float:
-        """The seconds that the header Retry-After asks to wait, as a number or a date; 0 for none that makes sense."""
+        """The seconds to wait that the header Retry-After gives, as a number or a date; 0 if it is absent or invalid."""
         with suppress(InvalidHeader, ValueError, OverflowError):
             return Retry(retry_after_max=MAX_RETRY_AFTER).parse_retry_after(self.headers.get("Retry-After", "0"))
         return 0.0
@@ -82,7 +81,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True)
 class HttpFailure:
-    """A request without an answer. `error`: the type of the library's error; `reason`: the system's text, if there was one."""
+    """A request without an answer. `error`: name of the library's error type. `reason`: the system's error text, "" if none."""
 
     why: HttpFailureKind
     error: str
@@ -90,7 +89,7 @@ class HttpFailure:
 
     @property
     def unsure(self) -> bool:
-        """True if the request may have arrived although there is no answer."""
+        """Whether the request may have arrived although there is no answer."""
         return self.why in (HttpFailureKind.TIMEOUT, HttpFailureKind.BROKEN)
 
     def in_words(self, host: str, advice: str) -> str:
@@ -105,10 +104,10 @@ class HttpClient:
     """A client that threads may share. It follows no redirects: they would send the secrets to another host.
 
     `timeout`: seconds of a request, from the look-up of the host's name to the last byte. `verify`: True, or the path of a CA
-    certificate. `max_body`: maximum number of bytes read of an answer; `success_body`: False where the status of a 2xx says all,
-    so that its body is not read. `retry_pause`: seconds before a second attempt when no connection was made (the request has not
-    arrived then); None: one attempt only. `log`: a function that redacts a log line of the library, which may contain the URL;
-    None: these lines are dropped.
+    certificate. `max_body`: maximum number of bytes that are read of an answer. `success_body`: False if the body of a 2xx answer
+    is not needed and must not be read. `retry_pause`: seconds before a second attempt if no connection was made, so that the
+    request cannot have arrived; None: one attempt only. `log`: a function that redacts a log line of the library, which may
+    contain the URL; None: these lines are dropped.
     """
 
     timeout: float = 15.0
@@ -121,7 +120,7 @@ class HttpClient:
 
     def request(self, method: str, url: str, **parts: Any) -> HttpAnswer | HttpFailure:
         """Return the answer or the failure. `parts` (params, data, files, headers) are arguments of `requests.Request`."""
-        with Deadline(self.timeout) as deadline:  # of both attempts
+        with Deadline(self.timeout) as deadline:  # one deadline for both attempts
             answer = self._try(method, url, parts, deadline)
             unreached = isinstance(answer, HttpFailure) and answer.why is HttpFailureKind.UNREACHABLE
             if unreached and self.retry_pause is not None and not deadline.expired:
@@ -130,7 +129,7 @@ class HttpClient:
         return answer
 
     def _try(self, method: str, url: str, parts: Mapping[str, Any], deadline: Deadline) -> HttpAnswer | HttpFailure:
-        """Make one attempt in a new session: threads cannot share one, and a stale connection looks like a lost answer."""
+        """Make one attempt in a new session. Threads cannot share a session, and an old connection looks like a lost answer."""
 
         def attempt() -> HttpAnswer | HttpFailure:
             with _filtered_log(self.log), requests.Session() as session:
@@ -143,7 +142,7 @@ class HttpClient:
 
         try:
             answer = deadline.call(attempt)
-        except TimeoutError:  # it hangs where no socket can be shut down
+        except TimeoutError:  # it hangs in a step that has no socket to shut down
             if not deadline.connected:
                 return HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
             return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
@@ -153,7 +152,7 @@ class HttpClient:
         return answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
-        """Send through the adapter, because `session.send` reads the whole body of a redirect and parses its target."""
+        """Send the request and return the answer. `session.send` would read the whole body of a redirect and parse its target."""
         prepared = session.prepare_request(request)
         url = prepared.url or ""
         settings = session.merge_environment_settings(url, {}, True, self.verify, None)  # proxies, REQUESTS_CA_BUNDLE
@@ -229,7 +228,7 @@ _BROKEN = (
 
 
 def _failure(error: Exception, expired: bool) -> HttpFailure:
-    """Return the failure for an error. Only the system's part of its text is kept, because the rest repeats URLs and headers."""
+    """Return the failure for an error. Only the system's part of the text is kept: the rest can contain URLs and headers."""
     text, inner = str(error), error.args[0] if error.args else None
     cause = inner.args[-1] if isinstance(inner, ProtocolError) and inner.args else inner  # the system's error
     name = type(error).__name__

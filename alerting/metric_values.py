@@ -1,4 +1,7 @@
-"""Functions that compute a metric's value from the columns of its query: count, ratio, total, mean, measured."""
+"""Functions for the catalogue: count, ratio, total, mean, measured. Each returns a function of the query's columns.
+
+A value is called with the counts per bucket (a data frame) and returns one float64 per bucket.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ Value = Callable[[pd.DataFrame], pd.Series]
 
 @dataclass(frozen=True)
 class Columns:
-    """A value that is one column, or the ratio part / whole of two. The columns of its segments add up to those of the total."""
+    """A value that is one column, or the ratio part / whole of two columns. The columns of all segments sum to the total's."""
 
     columns: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError, which names the absent columns."""
+        """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError that names the absent columns."""
         if absent := [name for name in self.columns if name not in counts]:
             raise ValueError(f"no column {', '.join(absent)}: the query gives {column_list(counts.columns)}")
         part, *rest = (counts[name] for name in self.columns)
@@ -28,7 +31,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Measured:
-    """A value computed as in `Columns`, of columns that are not sums. Its segments do not add up, so it has no root cause."""
+    """A value that is computed as in `Columns` from columns that are not sums. No root cause of it can be searched."""
 
     made_of: tuple[str, ...]
 
@@ -43,7 +46,7 @@ class Labelled:
     made_of: tuple[str, ...]
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
-        """Compute the value. Raises ValueError if the query has no columns of labels, or has no such column of numbers."""
+        """Return the value per bucket. Raises ValueError if the query has no columns of labels, or no such column of numbers."""
         if "groups" not in counts:
             raise ValueError(f"no labels: the query gives no column of text, but {column_list(counts.columns)}")
         has_rows = ~np.isnan(counts["groups"].to_numpy())
@@ -52,7 +55,7 @@ class Labelled:
             return pd.Series(np.where(rest[0] != 0, part / rest[0], np.nan) if rest else part, counts.index)
 
     def _column(self, counts: pd.DataFrame, name: str, has_rows: np.ndarray) -> np.ndarray:
-        """Return a column; 0 where a bucket has rows but none with these labels, NaN where it has no rows."""
+        """Return a column (float64): 0 for a bucket that has rows but none with these labels, NaN for a bucket without rows."""
         if name in counts:
             values = counts[name].to_numpy(float)
             return np.where(np.isnan(values) & has_rows, 0.0, values)
@@ -72,12 +75,12 @@ def column_list(columns: Iterable[object], limit: int = MAX_COLUMNS_NAMED) -> st
 
 
 def count(column: str, **labels: str) -> Value:
-    """Return one column of the query as the value. With columns of text in the query, name labels: count("views", os="iOS")."""
+    """Return the value that is one column of the query. A query with columns of text needs labels: count("views", os="iOS")."""
     return Labelled(with_labels(labels, column)) if labels else Columns((column,))
 
 
 def ratio(part: str, whole: str, **labels: str) -> Value:
-    """Return the value part / whole, NaN where `whole` is 0. It is divided here, never in SQL. Labels as for `count`."""
+    """Return the value part / whole; NaN where `whole` is 0. Do not divide in SQL. Labels as for `count`."""
     return Labelled(with_labels(labels, part, whole)) if labels else Columns((part, whole))
 
 
@@ -88,15 +91,15 @@ def with_labels(labels: dict[str, str], *columns: str) -> tuple[str, ...]:
 
 
 def total(column: str) -> Value:
-    """Return the value that is a sum, such as sum(amount) AS revenue. Its buckets and segments add up, as those of a count."""
+    """Return the value that is a sum, such as sum(amount) AS revenue. Like counts, sums add up over buckets and segments."""
     return Columns((column,))
 
 
 def mean(sum_of: str, number: str) -> Value:
-    """Return the mean: a column of sums / a column of numbers of rows. Its metric has form="number", adds=False."""
+    """Return the value that is a mean: column of sums / column of row counts. Its metric needs form="number", adds=False."""
     return Measured((sum_of, number))
 
 
 def measured(column: str) -> Value:
-    """Return a column that is no count or sum: quantile(0.95)(seconds) AS slow. Its metric has form="number", adds=False."""
+    """Return a value that is no count or sum: quantile(0.95)(seconds) AS slow. Its metric needs form="number", adds=False."""
     return Measured((column,))

@@ -1,4 +1,4 @@
-"""Redact the secrets of the settings in texts that are written. It is a second line of defence: no cell prints a secret."""
+"""Redact the secrets of the settings in texts that are written. This is a second protection: no cell prints a secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def redact(text: str, settings: Settings) -> tuple[str, int]:
 
 
 def _spellings(settings: Settings) -> list[str]:
-    """Return every secret in each encoding that may occur in a text, the longest first."""
+    """Return every secret in each encoding that a text may contain, the longest first."""
     secrets = [str(vars(settings)[f.name]) for f in fields(settings) if f.metadata["secret"]]
     secrets += [secret.partition(":")[2] for secret in secrets]  # only the second half of a bot token is secret
     # For an unreachable address, libraries print the path of the URL alone.

@@ -1,4 +1,4 @@
-"""Settings: the environment, and the `.env` file that cron and Jupyter share, read strictly. Nothing here connects to anything.
+"""Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened.
 
 To add a setting, add a field to `Settings` and a line to `.env.example`. A destination has settings, an entry in DESTINATIONS,
 and a module in `alerting/notifiers/`.
@@ -34,14 +34,14 @@ RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD
 
 @dataclass(frozen=True)
 class Destination:
-    """Where messages can go. `needs`: the settings without which it is not set up. `advice`: for when only some are set."""
+    """A place where messages can go. `needs`: the settings that it must have. `advice`: text if only some of them are set."""
 
     needs: tuple[str, ...]
     advice: str = ""
 
     @property
     def names(self) -> str:
-        """The environment's names of the settings that it needs, as words: "A, B and C"."""
+        """The names in the environment of the settings that it needs, as text: "A, B and C"."""
         *first, last = (PREFIX + name.upper() for name in self.needs)
         return f"{', '.join(first)} and {last}" if first else last
 
@@ -55,12 +55,12 @@ DESTINATIONS = {  # name, which is the name of the module in alerting/notifiers/
 NAMES = tuple(DESTINATIONS)
 
 
-# Readers: each returns the value of a text, or raises ValueError with the form that the setting takes. The empty text needs no
-# reader where it is the default.
+# Readers: each returns the value of a text, or raises ValueError that shows the right form. If the empty text is the default, it
+# is not given to the reader.
 
 
 def _matching(pattern: str, form: str) -> Callable[[str], str]:
-    """A reader of texts that match the pattern as a whole."""
+    """Return a reader for texts that match the whole pattern. `form`: error text for other texts."""
 
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -84,7 +84,7 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 
 def _words(pattern: str, form: str, change: Callable[[str], str] = str) -> Callable[[str], str]:
-    """A reader of words with commas between, each of which matches the pattern as a whole."""
+    """Return a reader for words with commas between them, each of which matches the whole pattern."""
 
     def read(text: str) -> str:
         words = [change(word.strip()) for word in text.split(",") if word.strip()]
@@ -96,7 +96,7 @@ def _words(pattern: str, form: str, change: Callable[[str], str] = str) -> Calla
 
 
 def _checked(check: Callable[[str], object], read: Callable[[str], str] = str) -> Callable[[str], str]:
-    """A reader of texts for which `check` raises no ValueError, by `read`."""
+    """Return a reader that calls `check`, which may raise ValueError, and then `read`."""
 
     def read_checked(text: str) -> str:
         check(text)
@@ -106,7 +106,7 @@ def _checked(check: Callable[[str], object], read: Callable[[str], str] = str) -
 
 
 def mail_address(text: str) -> str:
-    """Return the bare mail address in `text`, which may have a name before it. Raises ValueError for any other text."""
+    """Return the mail address in `text`, without the name that may be before it. Raises ValueError for any other text."""
     from email.utils import parseaddr  # milliseconds that most runs do not need
 
     bare = parseaddr(text)[1]
@@ -150,7 +150,7 @@ _url_template = _checked(check_template, _url)
 
 
 def _hook_url(text: str) -> str:
-    """A URL to post to, unchanged, because its path may be its secret."""
+    """Return the text unchanged, because the path of a URL to post to may be its secret. Raises ValueError if it is no URL."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise ValueError("a URL such as https://host/path, without user and password")
@@ -197,7 +197,7 @@ def _path(text: str) -> Path:
 
 
 def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:
-    """Declare a setting: its default, as written in the environment, and its parser. A secret may also come from NAME_FILE."""
+    """Declare a setting. `default`: as written in the environment. `read`: its reader. `secret`: NAME_FILE can be set instead."""
     return field(default=None, repr=not secret, metadata={"default": default, "read": read, "secret": secret, "help": help})
 
 
@@ -265,17 +265,17 @@ class Settings:
 
     @property
     def state_file(self) -> Path:
-        """Return the path of the state database."""
+        """The path of the state database."""
         return self.data / "alerts.sqlite"
 
     @property
     def lock_file(self) -> Path:
-        """Return the path of the file that a run locks."""
+        """The path of the file that a run locks."""
         return self.data / "run.lock"
 
     @property
     def cron_minute(self) -> int:
-        """Return the minute past each quarter of an hour at which cron starts a run: a bucket has closed and had time to fill."""
+        """The minute of each quarter of an hour at which cron starts a run, so that the closed bucket has had time to fill."""
         return ceil(self.delay) % 15
 
     def next_cron_run(self, at: datetime) -> datetime:
@@ -285,36 +285,36 @@ class Settings:
 
     @property
     def quiet_hours(self) -> QuietHours:
-        """Return the quiet hours, without what metrics have of their own."""
+        """The quiet hours, without the modes that metrics set for themselves."""
         return QuietHours(parse_week_spans(self.quiet) if self.quiet else (), self.zone, self.quiet_mode)
 
     @property
     def has_catalogue(self) -> bool:
-        """Return whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
+        """Whether the metrics come from alerting/metrics.py; a table file has one metric per series instead."""
         return self.source == "embedded" or self.source.startswith(("http://", "https://"))
 
     @property
     def watched_table(self) -> str:
-        """Return the name under which the series of a table are stored: other columns are other series."""
+        """The name under which the series of a table are stored. It contains the columns: other columns give other series."""
         return f"{self.source}?{self.columns}" if self.columns else self.source
 
     @property
     def destinations(self) -> tuple[str, ...]:
-        """Return the destinations that are set up."""
+        """The names of the destinations that are set up."""
         return tuple(name for name, destination in DESTINATIONS.items() if vars(self)[destination.needs[0]])
 
     @property
     def effective_routes(self) -> Routes:
-        """Return the routes. Without one that matches, a message goes to the chat; without a chat, to all destinations."""
+        """The routes. A message that matches none goes to the chat; if there is no chat, to all destinations."""
         to_chat = DEFAULT_DESTINATION in self.destinations or not self.destinations
         return parse_routes(self.routes, NAMES, (DEFAULT_DESTINATION,) if to_chat else self.destinations)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Return the settings of `environ` (None: of the process), which has precedence over the `.env` file.
+    """Return the settings of the `.env` file and of `environ` (None: of the process), which has precedence.
 
-    Raises SettingsError with every line of the file that cannot be read, every setting that is unknown or malformed, and the form
-    that it takes.
+    Raises one SettingsError that lists every line of the file that cannot be read and every setting that is unknown or malformed,
+    with the right form.
     """
     values, faults = _read_settings(environ, dotenv)
     if not faults:
@@ -326,13 +326,13 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
 
 
 def usable_settings() -> Settings | None:
-    """Return the settings of this process for a message about faults among them, or None if no destination is set up.
+    """Return settings with which a message about wrong settings can be sent; None if no destination is set up.
 
-    Malformed settings have their defaults; a destination of which a part is missing is left out, and so are its routes.
+    Malformed settings have their defaults. A destination with a missing setting is left out, and so are its routes.
     """
     try:
         values, _ = _read_settings(None, None)
-    except SettingsError:  # of the file
+    except SettingsError:  # the file cannot be read
         values, _ = _read_settings(None, Path(os.devnull) / "none")
     for destination in DESTINATIONS.values():
         if not all(values[name] for name in destination.needs):
@@ -345,7 +345,7 @@ def usable_settings() -> Settings | None:
 
 
 def _read_settings(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict[str, Any], list[str]]:
-    """Return the value of each setting, which is the default for a malformed one, and faults."""
+    """Return field -> value for each setting (the default for a malformed one), and the error texts."""
     texts, faults = _texts(environ, dotenv)
     texts = {name: text for name, text in texts.items() if name not in RETIRED}
     declared = {PREFIX + f.name.upper(): f for f in fields(Settings)}
@@ -368,7 +368,7 @@ def _read_settings(environ: Mapping[str, str] | None, dotenv: Path | None) -> tu
 
 
 def retired() -> str:
-    """Return a line about settings that are accepted and have no effect any more; "" where none is set."""
+    """Return a line about settings that are accepted but have no effect any more; "" if none of them is set."""
     try:
         texts, _ = _texts(None, None)
     except SettingsError:  # whoever needs the settings will say it
@@ -379,9 +379,9 @@ def retired() -> str:
 
 
 def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict[str, str], list[str]]:
-    """Return the texts of our names in the `.env` file and in the environment, and faults of the file.
+    """Return name -> text of our settings in the `.env` file and in the environment, and the errors of the file.
 
-    Ours begin with ALERTING_. In the file, which is for us, nearly the name of a setting counts as ours, too.
+    Our names begin with ALERTING_. In the file a name that is nearly the name of a setting counts too, so that it is reported.
     """
     texts, faults = read_env_file(dotenv or ROOT / ".env")
     texts = {name: text for name, text in texts.items() if name.startswith(PREFIX) or _closest(name.replace("-", "_"), 0.87)}
@@ -390,7 +390,7 @@ def _texts(environ: Mapping[str, str] | None, dotenv: Path | None) -> tuple[dict
 
 
 def _destination_faults(settings: Settings) -> list[str]:
-    """Destinations of which only some settings are set, and routes to destinations that are not set up."""
+    """Return error texts for destinations with a missing setting and for routes to destinations that are not set up."""
     faults = [
         f"{destination.names} go together: {destination.advice}"
         for destination in DESTINATIONS.values()

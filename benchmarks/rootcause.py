@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alerting.model.metric import spell_segment
 from alerting.rootcause.explain import Candidate, explain
 
 TOP = 3
@@ -77,7 +78,7 @@ def _predictions(data: Path) -> tuple[pd.DataFrame, dict[str, list[float]]]:
             start = time.process_time()
             causes = answers(leaves, attributes)
             seconds.setdefault(dataset, []).append(time.process_time() - start)
-            rows += [(dataset, case, rank + 1, cause.text) for rank, cause in enumerate(causes)]
+            rows += [(dataset, case, rank + 1, spell_segment(cause.conditions, space="")) for rank, cause in enumerate(causes)]
     return pd.DataFrame(rows, columns=["dataset", "case", "rank", "root_cause"]), seconds
 
 

@@ -186,8 +186,8 @@ def test_of_what_was_judged_every_view_says_the_same(tmp_path):
             assert judged.statuses(bucket)[name] == status == frame.status[bucket]
             assert value == frame.value[bucket] or np.isnan(value)
         newest = judged.newest(name)
-        assert newest["bucket"] == frame.index[-1]
-        assert newest["status"] == frame.status.iloc[-1]
+        assert newest.bucket == frame.index[-1]
+        assert newest.status == frame.status.iloc[-1]
         assert name not in judged.statuses(END + 9 * DAY)  # beyond the grid
         assert name not in judged.statuses(frame.index[0])  # long before anything was judged
     mine = {(v.metric, v.bucket): v for v in answers}
@@ -223,7 +223,7 @@ def test_without_due_buckets_there_are_no_verdicts_and_the_stored_ones_are_shown
     assert [len(item) for item in due] == [0] * 7
     for item in due:
         assert list(judged.columns(item)["bucket"]) == []
-        assert judged.newest(item.metric.name)["status"] == ctx.store.judged(item.metric.name)[-1].status.value
+        assert judged.newest(item.metric.name).status == ctx.store.judged(item.metric.name)[-1].status.value
         assert len(judged[item.metric.name]) == len(judged.whole(item.metric.name))
     assert display.show_verdicts(ctx, judged, pipeline.read(ctx, due)).status.ne("").all()
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from alerting.reporting.archive import disk_sizes, folder_size
+from alerting.reporting.archive import folder_size
 from alerting.reporting.failure import Failure
 from tests.pages import NOW, World, book, copied, dead_links, encoded, message, png, shown, table, usual
 
@@ -112,5 +112,5 @@ def test_a_notebook_that_is_damaged_is_packed_as_it_is(world):
 
 def test_status_tells_how_much_room_there_is(world):
     world.run()
-    assert disk_sizes(world.settings)["reports"] > 4000
-    assert disk_sizes(world.settings)["memory"] == 0
+    assert folder_size(world.settings.reports) > 4000
+    assert folder_size(world.settings.data, f"{world.settings.state_file.name}*") == 0

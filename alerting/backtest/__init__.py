@@ -1,6 +1,6 @@
-"""Backtests: replay the live steps over a long past, inject faults, score, choose widths for an alert budget. Pure.
+"""Backtests: replay the steps of a run over a long past, inject faults, score alerts, choose widths for an alert budget. Pure.
 
-There is no research version of a detector: all of this runs `pipeline.judge`.
+The detectors are those of a run: everything here calls the functions of `pipeline.judge`.
 """
 
 from alerting.backtest.replay import BacktestData, Replay

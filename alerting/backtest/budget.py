@@ -1,8 +1,8 @@
 """An alert budget: "2 false alerts a week" over the whole catalogue becomes a width for each metric. Pure.
 
-The last weeks are replayed through the steps of a run, related metrics together, episodes included, at widths from a quarter to
-three times the detector's own. An alert is a notified episode of one metric that is not known to be real. Widths that keep to
-the budget stay: a few weeks are weak evidence, and a width that follows their noise is worse than none.
+The last weeks are replayed through the steps of a run, with related metrics together and with episodes, at widths from 0.25 to 3
+times the detector's own. An alert here is a notified episode of one metric that is not known to be real. Widths that keep to the
+budget are not changed, because a few weeks are weak evidence and a width that follows their noise makes alerts worse.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from alerting.model.verdict import EventKind
 from alerting.pipeline.judged import Banded, judge_related
 
 PERIOD_WEEKS = {"day": 1 / 7, "week": 1.0, "month": 365.25 / 7 / 12}
-MIN_WEEKS = 1.0  # weeks a metric must have been judged before its width is changed
-PSEUDO_COUNT = 1  # alerts added to those counted: few weeks are weak evidence
-ROOM = 0.5  # share of the budget below which narrower widths are tried ...
-CLEARLY = 2 / 3  # ... that are at most so many times the present ones, and find drops at most so many times as deep
+MIN_WEEKS = 1.0  # weeks that a metric must have been judged before its width is changed
+PSEUDO_COUNT = 1  # alerts added to the counted ones, because few weeks are weak evidence
+ROOM = 0.5  # narrower widths are tried if less than this share of the budget is used ...
+CLEARLY = 2 / 3  # ... and kept if both the width and the smallest drop found are at most this multiple of the present one
 PLAN_COLUMNS = ["width now", "width chosen", "incidents told", "a week", "weeks judged"]
 WIDTHS = tuple(np.geomspace(0.25, 3, 15).round(3).tolist())
 
 
 def parse_budget(text: str) -> float:
-    """Return alerts a week from "2 a week", "1 false alert a month" or "0.5 per week". Raises SettingsError."""
+    """Return the alerts a week of a text such as "2 a week", "1 false alert a month" or "0.5 per week". Raises SettingsError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)(?:\s+(?:false\s+)?alerts?)?\s+(?:a|per)\s+(day|week|month)\s*", text)
     if found is None or float(found[1]) == 0:
         raise SettingsError(
@@ -44,9 +44,10 @@ def parse_budget(text: str) -> float:
 
 
 def poisson_upper(count: float, confidence: float = 0.9) -> float:
-    """Return the upper Poisson limit of the expected number of events where `count` were observed (0: 2.3, 7: 11.8).
+    """Return the one-sided upper confidence limit of a Poisson mean after `count` observed events (0: 2.3, 7: 11.8).
 
-    This is `scipy.stats.chi2.ppf(confidence, 2 * count + 2) / 2` by bisection: a run's environment has no scipy.
+    It equals `scipy.stats.chi2.ppf(confidence, 2 * count + 2) / 2` (Garwood 1936). Bisection replaces scipy, which the
+    environment of a run does not have.
     """
     low, high = 0.0, 10.0 + 3 * count
     for _ in range(60):
@@ -61,10 +62,10 @@ def poisson_upper(count: float, confidence: float = 0.9) -> float:
 
 @dataclass(frozen=True)
 class WidthCurve:
-    """The alerts of one metric at each width.
+    """The false alerts of one metric at each width.
 
-    `alerts`: width (index) x week (columns 0, 1 ...). `judged`: share of each week that could be judged, known incidents
-    left out (1: all of it). `band`: the detector's band at width 1. `pinned`: its width is not to be changed.
+    `alerts`: number of alerts; index: width, columns: number of the week (0, 1 ...). `judged`: share of each week that could be
+    judged (1: all of it), without known incidents. `band`: the detector's band at width 1. `pinned`: the width must not change.
     """
 
     metric: Metric
@@ -74,16 +75,21 @@ class WidthCurve:
     pinned: bool = False
 
     def rates(self, weeks: Sequence[int]) -> np.ndarray:
-        """Return cautious alerts a week at each width: the highest count at that width or a wider one, or the count that
-        the fitted tail gives, if that is higher. With raw counts, a few weeks' largest alerts would set the widths alone."""
+        """Return a cautious estimate of alerts a week at each width: float64, in the order of the widths.
+
+        It is the highest count at that width or at a wider one, or the count of `extrapolate_counts`, if that is higher. Raw
+        counts would let the largest alerts of a few weeks decide the width.
+        """
         counts = self.alerts[list(weeks)].sum(axis=1).to_numpy(float)
         highest = np.maximum.accumulate(counts[::-1])[::-1]
         fitted = extrapolate_counts(self.alerts.index.to_numpy(float), counts)
         return np.maximum(highest, fitted) / self.judged[list(weeks)].sum()
 
     def width(self, rate: float, weeks: Sequence[int]) -> float:
-        """Return the smallest width with at most `rate` cautious alerts a week, interpolated linearly; the widest one where
-        none has so few."""
+        """Return the smallest width with at most `rate` alerts a week by `rates`, interpolated linearly.
+
+        If no width has so few, return the widest one.
+        """
         rates, widths = self.rates(weeks), self.alerts.index.to_numpy(float)
         quiet = np.flatnonzero(rates <= rate)
         if not len(quiet) or not quiet[0]:
@@ -93,15 +99,16 @@ class WidthCurve:
         return float(widths[i - 1] + share * (widths[i] - widths[i - 1]))
 
     def table(self) -> pd.DataFrame:
-        """Return alerts a week at each width: counted (`told`) and cautious (`counted on`)."""
+        """Return one row per width with two columns, in alerts a week: `told` (counted) and `counted on` (by `rates`)."""
         told = self.alerts.sum(axis=1) / self.judged.sum()
         return pd.DataFrame({"told": told, "counted on": self.rates(list(self.alerts.columns))}, index=self.alerts.index)
 
 
 def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10) -> np.ndarray:
-    """Return fitted counts at each width: a Poisson regression of log(count) on width.
+    """Return counts at each width, fitted by a Poisson regression with a log link: log(expected count) is linear in the width.
 
-    It begins at the widest width with more than `many` alerts and gives 0 before it; all are 0 where there is no alert.
+    Only widths from the widest one with more than `many` alerts on are fitted; narrower widths get 0. Without any alert all are
+    0. Method: McCullagh and Nelder, Generalized Linear Models, 1989.
     """
     if not counts.any():
         return np.zeros(len(widths))
@@ -109,7 +116,7 @@ def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10)
     x, y = widths[first:], counts[first:]
     design = np.column_stack([np.ones(len(x)), x - x.mean()])
     beta = np.array([np.log(y.mean()), -3.0])
-    for _ in range(50):  # Newton's steps, none longer than 1; a small ridge for a tail of one width
+    for _ in range(50):  # Newton's steps, none longer than 1; the small ridge makes one single width solvable
         expected = np.exp(np.clip(design @ beta, -30, 12))
         curvature = design.T @ (design * expected[:, None]) + np.diag([1e-6, 1e-2])
         beta = beta + np.clip(np.linalg.solve(curvature, design.T @ (y - expected)), -1, 1)
@@ -120,9 +127,10 @@ def extrapolate_counts(widths: np.ndarray, counts: np.ndarray, many: float = 10)
 def width_curves(
     past: BacktestData, widths: Sequence[float] = WIDTHS, track: Progress = iter, pinned: Collection[str] = ()
 ) -> dict[str, WidthCurve]:
-    """Return each metric's curve over the whole weeks of the past. A band is computed once for all widths.
+    """Return metric -> its curve over the whole weeks of the past. Each band is computed once for all widths.
 
-    At each width all metrics have it, because related metrics are judged together. `pinned`: metrics that keep their widths.
+    A replay gives the same width to all metrics, because related metrics are judged together. `pinned`: names of the metrics
+    whose width must not change.
     """
     metrics, weeks = past.metrics_with_values, list(past.weeks)
     bands = {metric.name: past.band(metric) for metric in track(metrics)}
@@ -143,9 +151,9 @@ def width_curves(
 
 
 def replay_at(past: BacktestData, bands: Mapping[str, pd.DataFrame], widths: Mapping[str, float]) -> Replay:
-    """Replay the metrics of `bands` at these widths (else their own), related metrics together, as a run judges them.
+    """Replay the metrics of `bands`, related metrics together, as a run judges them. Return the replay.
 
-    `bands`: metric -> the band of its whole series at width 1.
+    `bands`: metric -> the band of its whole series at width 1. `widths`: metric -> width; other metrics keep their own.
     """
     parts = []
     for metric in past.metrics_with_values:
@@ -162,7 +170,7 @@ def replay_at(past: BacktestData, bands: Mapping[str, pd.DataFrame], widths: Map
 
 
 def false_openings(past: BacktestData, replay: Replay) -> list[Event]:
-    """Return the openings that are not known to be real. A gap is no false alert: no width would prevent it."""
+    """Return the opening events that are not in a known incident. A gap is no false alert, because no width would prevent it."""
     known, values = {}, past.values()
     for metric in replay.metrics:
         index = values[metric.name].index
@@ -172,7 +180,7 @@ def false_openings(past: BacktestData, replay: Replay) -> list[Event]:
 
 
 def false_counts(past: BacktestData, replay: Replay) -> dict[str, list[int]]:
-    """Return metric -> its false alerts in each whole week."""
+    """Return metric -> the number of its false alerts in each whole week."""
     false = false_openings(past, replay)
     return {m.name: weekly_counts(past, [event for event in false if event.metric == m.name]) for m in replay.metrics}
 
@@ -188,10 +196,11 @@ def weekly_counts(past: BacktestData, events: Sequence[Event]) -> list[int]:
 
 @dataclass
 class BudgetPlan:
-    """Widths for a budget (alerts a week, all metrics together).
+    """The widths for a budget. `budget`: false alerts a week of all metrics together.
 
     `table`: one row per metric with the columns width now, width chosen, incidents told, a week, weeks judged. `finds`: metric
-    that is narrower now -> smallest drop told within the hour by day, before and after (shares; NaN: none that was tried).
+    whose width is narrower than before -> the smallest drop that is notified within an hour by day, before and after (shares;
+    NaN: no drop that was tried).
     """
 
     budget: float
@@ -199,11 +208,11 @@ class BudgetPlan:
     finds: dict[str, tuple[float, float]] = field(default_factory=dict)
     widths: dict[str, float] = field(init=False)
     moved: dict[str, float] = field(init=False)  # metrics whose width changed, with the new one
-    alerts: int = field(init=False)  # over all the weeks, with these widths
-    weeks: float = field(init=False)  # that were judged, of the metric with most
-    rate: float = field(init=False)  # alerts a week, one more than counted; NaN where nothing was judged
-    exceeded: bool = field(init=False)  # more alerts were told than the budget allows for these weeks
-    holds: bool = field(init=False)  # the widths keep to the budget, also with one alert more than was seen
+    alerts: int = field(init=False)  # counted over all the weeks, with these widths
+    weeks: float = field(init=False)  # the longest time that one of the metrics was judged
+    rate: float = field(init=False)  # alerts a week, with one alert more than counted; NaN if nothing was judged
+    exceeded: bool = field(init=False)  # whether more alerts were counted than the budget allows for these weeks
+    holds: bool = field(init=False)  # whether `rate` is within the budget
 
     def __post_init__(self) -> None:
         chosen = self.table["width chosen"]
@@ -214,11 +223,11 @@ class BudgetPlan:
         self.holds = self.rate <= self.budget
 
     def applied_to(self, past: BacktestData) -> BacktestData:
-        """Return the same past, its metrics with these widths."""
+        """Return the same past; its metrics have the widths of this plan."""
         return replace(past, metrics=[replace(m, width=self.widths.get(m.name, m.width)) for m in past.metrics])
 
     def words(self) -> str:
-        """Return sentences: whether the budget holds and how certain that is, and what narrower widths find."""
+        """Return sentences that say whether the budget holds, how certain that is, and which drops narrower widths find."""
         limit = poisson_upper(self.alerts) / self.weeks if self.weeks > 0 else float("nan")
         held = "keep" if self.holds else "do NOT keep" if self.exceeded else "kept"
         few = "" if self.holds or self.exceeded else "; so few weeks cannot promise that they will"
@@ -241,12 +250,14 @@ def choose_widths(
     weeks: Sequence[int] = (),
     narrower: Collection[str] = (),
 ) -> BudgetPlan:
-    """Choose a width for each metric so that all together keep to `budget` alerts a week, over `weeks` (numbers; default all).
+    """Choose a width for each metric so that all metrics together keep to `budget` alerts a week. Return the plan.
 
-    Where the present widths keep to it, they stay. Otherwise the metrics get one common limit of alerts a week, and those above
-    it become wider. Only the metrics in `narrower` may become narrower, where less than half of the budget is used; then the
-    90 % limit of the alerts must keep to it, and a width that is not clearly narrower stays. Pinned metrics stay as they are;
-    where they alone spend the budget, so do all.
+    `weeks`: numbers of the weeks whose alerts are counted; default: all. If the present widths keep to the budget, they stay.
+    Otherwise all metrics get one common limit of alerts a week, and the metrics above the limit become wider. Pinned metrics
+    keep their widths; if they alone use up the budget, no width changes.
+
+    Only metrics in `narrower` can become narrower, and only if less than half of the budget is used. Then the 90 % limit of the
+    alerts must keep to the budget, and a width that is not clearly narrower stays.
     """
     used = list(weeks) or list(past.weeks)
     free = {n: c for n, c in curves.items() if not c.pinned and c.judged[used].sum() >= MIN_WEEKS}
@@ -262,17 +273,17 @@ def choose_widths(
 def _search(
     past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, free: Mapping[str, WidthCurve], used: Sequence[int]
 ) -> BudgetPlan:
-    """Return the plan in which the `free` metrics have one common limit of alerts a week, found by bisection on the curves.
+    """Return a plan in which the `free` metrics have one common limit of alerts a week.
 
-    It is then lowered until a replay at exactly these widths keeps to the budget.
+    Bisection on the curves finds the limit. It is then lowered until a replay at exactly these widths keeps to the budget.
     """
-    if not plan.weeks:  # fixed limits: nothing expects anything
+    if not plan.weeks:  # all rules are fixed limits: there is no expected value, so no week was judged
         return plan
     allowed = _surely_allowed(plan.budget * plan.weeks) / plan.weeks
-    if plan.exceeded:  # half of a budget that is less than an alert in all these weeks: the curves say what is rarer
+    if plan.exceeded:  # the second term is for a budget of less than one alert in all these weeks
         allowed = max(plan.budget - PSEUDO_COUNT / plan.weeks, plan.budget / 2)
     fixed = float(plan.table["incidents told"].drop(list(free)).sum()) / plan.weeks
-    if fixed >= allowed:  # the others would become blind, and it would not help
+    if fixed >= allowed:  # no width of the free metrics could keep to the budget
         return plan
 
     def widths_for(rate: float) -> dict[str, float]:
@@ -300,7 +311,7 @@ def _search(
 
 
 def _surely_allowed(expected: float) -> int:
-    """Return the largest count of alerts whose upper 90 % limit is at most `expected` (at least that of none)."""
+    """Return the largest count of alerts whose upper 90 % limit is at most `expected`; 0 if there is no such count."""
     count = 0
     while poisson_upper(count + 1) <= expected:
         count += 1
@@ -310,7 +321,7 @@ def _surely_allowed(expected: float) -> int:
 def _plan(
     past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, widths: Mapping[str, float], weeks: Sequence[int]
 ) -> BudgetPlan:
-    """Return the plan with these widths (else the present ones), its alerts counted in a replay."""
+    """Return the plan with these widths; other metrics keep theirs. A replay counts its alerts in `weeks`."""
     counts = false_counts(past, replay_at(past, {name: curve.band for name, curve in curves.items()}, widths))
     rows = {}
     for name, curve in curves.items():
@@ -323,9 +334,9 @@ def _plan(
 def propose_widths(
     past: BacktestData, curves: Mapping[str, WidthCurve], budget: float, measure: Callable[[BacktestData], pd.DataFrame]
 ) -> tuple[BudgetPlan, pd.DataFrame]:
-    """Return the plan that changes no width without need, and the power with its widths.
+    """Return a plan that changes only the widths that must change, and the power table with its widths.
 
-    Narrower widths are kept only for metrics that clearly find more with them. `measure`: `power.detection_power`.
+    Narrower widths are kept only for metrics that find clearly smaller drops with them. `measure`: `power.detection_power`.
     """
     plan = choose_widths(past, curves, budget)
     power = measure(plan.applied_to(past))
@@ -344,10 +355,11 @@ def propose_widths(
 
 
 def weekly_cost(past: BacktestData, curves: Mapping[str, WidthCurve], plan: BudgetPlan, track: Progress = iter) -> pd.DataFrame:
-    """Return the cost of each past week, one row per week.
+    """Return one row of counts per past week. Index: local date on which the week begins.
 
-    False incidents with the present widths, with the chosen ones, and with widths chosen without that week (an honest guess
-    of the next one); notified known incidents and gaps; messages of all kinds.
+    Columns: `false now` (false alerts with the present widths), `false chosen` (with the chosen widths), `false unseen` (with
+    widths that were chosen without this week: an estimate for a future week), `known told` (notified known incidents), `no data
+    told` (notified gaps) and `messages` (of all kinds).
     """
     weeks, bands = list(past.weeks), {name: curve.band for name, curve in curves.items()}
     present, chosen = replay_at(past, bands, {}), replay_at(past, bands, plan.widths)

@@ -1,4 +1,4 @@
-"""Faults put into a past series, whose own noise stays: which of them are found, and from which drop on. Pure."""
+"""Faults injected into a past series, whose noise stays: which faults are found, and how small a drop can be. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alerting.model.verdict import EventKind
 FaultSpec = tuple[str, timedelta, float | None]  # kind, length, depth
 
 HOUR = timedelta(hours=1)
-DEFAULT_DEPTH = {  # of each kind of fault
+DEFAULT_DEPTH = {  # kind of fault -> change as a share
     "drop": -0.5,
     "outage": -1.0,
     "spike": 1.0,
@@ -29,7 +29,7 @@ DEFAULT_DEPTH = {  # of each kind of fault
     "missing": -1.0,
     "duplicates": 1.0,
 }
-FIXED_DEPTH = ("outage", "missing", "duplicates")  # kinds that have no other depth
+FIXED_DEPTH = ("outage", "missing", "duplicates")  # kinds whose depth cannot be chosen
 DEFAULT_FAULTS: tuple[FaultSpec, ...] = (
     ("outage", HOUR, None),
     ("missing", HOUR, None),
@@ -48,11 +48,11 @@ PARTS = {"day": range(8, 24), "night": range(0, 8)}  # local hours
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault in a series, from `start` (aware) on, for `length`.
+    """A fault in a series that begins at `start` (aware) and lasts `length`.
 
-    `kind`: drop, outage (to zero), spike, ramp (grows evenly to its depth), level shift (stays for ever; finding it counts
-    within `length`), missing (no values), duplicates (every row twice). `depth`: the change as a share, -0.3 is 30 % less;
-    None is the default of the kind. Raises ValueError for a depth or a length that the kind cannot have.
+    `kind`: drop, outage (to zero), spike, ramp (grows evenly to its depth), level shift (never ends; it is found if an alert
+    comes within `length`), missing (no values), duplicates (every row twice). `depth`: the change as a share, -0.3 is 30 % less;
+    None: DEFAULT_DEPTH of the kind. Raises ValueError for a depth or a length that the kind cannot have.
     """
 
     kind: str
@@ -74,30 +74,30 @@ class Fault:
 
     @property
     def change(self) -> float:
-        """The depth, or the default of the kind."""
+        """The change as a share: `depth`, or the default of the kind."""
         return DEFAULT_DEPTH[self.kind] if self.depth is None else self.depth
 
     @property
     def end(self) -> datetime:
-        """Return the end of the fault; for a level shift, the end of the time in which finding it counts."""
+        """The end of the fault; for a level shift, the end of the time in which an alert counts as finding it."""
         return self.start + self.length
 
     @property
     def label(self) -> str:
-        """Kind, depth and length, such as "drop -30 %, 2 h"."""
+        """A text with kind, depth and length, such as "drop -30 %, 2 h"."""
         depth = "" if self.kind in ("missing", "outage") else f" {100 * self.change:+.0f} %"
         return f"{self.kind}{depth}, {self.length / HOUR:g} h"
 
     def span(self, *metrics: str) -> KnownSpan:
-        """Return the time it covers, as an event of those metrics."""
+        """Return the time of the fault as a KnownSpan of these metrics; no metrics: all."""
         return KnownSpan(self.start, self.end, metrics)
 
 
 def inject(series: pd.Series, fault: Fault) -> pd.Series:
     """Return a copy of `series` (float64, aware index) with the fault in it.
 
-    The buckets from `start` until before the end are multiplied, so their noise stays and NaN stays NaN. A negative value
-    moves in the same direction as a positive one. A ramp is deepest in its last bucket.
+    Buckets with fault.start <= bucket < fault.end are multiplied, so their noise stays and NaN stays NaN. A drop also lowers a
+    negative value, and a spike also raises it. A ramp reaches its depth in its last bucket.
     """
     progress = ((series.index - fault.start) / fault.length).to_numpy(float)
     hit = (progress >= 0) & ((progress < 1) | (fault.kind == "level shift"))
@@ -112,7 +112,7 @@ def inject(series: pd.Series, fault: Fault) -> pd.Series:
 
 
 def inject_all_metrics(past: BacktestData, faults: Sequence[Fault]) -> BacktestData:
-    """Return the same past, with every fault in every metric."""
+    """Return the same past with every fault injected into every metric."""
     series = dict(past.series)
     for fault in faults:
         series = {name: inject(values, fault) for name, values in series.items()}
@@ -120,10 +120,10 @@ def inject_all_metrics(past: BacktestData, faults: Sequence[Fault]) -> BacktestD
 
 
 def scattered(start: datetime, end: datetime, kinds: Iterable[FaultSpec], seed: int = 0) -> list[Fault]:
-    """Place one fault of each (kind, length, depth) at a random moment from `start` to `end`, in random order.
+    """Return one fault for each (kind, length, depth), in random order, at random times between `start` and `end`.
 
-    Each has an equal part of the time to itself, the last quarter of which stays free: faults never overlap.
-    Raises ValueError where a fault does not fit into its part.
+    The time is divided into equal parts, one for each fault. The last quarter of a part stays free, so faults never overlap.
+    Raises ValueError if a fault does not fit into its part.
     """
     rng = np.random.default_rng(seed)
     wanted = list(kinds)
@@ -141,9 +141,9 @@ def scattered(start: datetime, end: datetime, kinds: Iterable[FaultSpec], seed: 
 
 
 def default_faults(past: BacktestData, seed: int = 0, kinds: Sequence[FaultSpec] = DEFAULT_FAULTS) -> list[Fault]:
-    """Place one of each default fault in every two weeks of the past (at least one of each), away from known incidents.
+    """Return one fault of each of `kinds` for every two weeks of the past, at least one of each, outside of known incidents.
 
-    A fault lasts at least two buckets of the longest step; faults that are too long for a short past are left out.
+    A fault lasts at least two buckets of the longest step. Faults that are too long for a short past are left out.
     """
     rounds = max(1, round((past.end - past.start) / timedelta(weeks=2)))
     shortest = 2 * max(metric.step for metric in past.metrics)
@@ -159,7 +159,10 @@ def default_faults(past: BacktestData, seed: int = 0, kinds: Sequence[FaultSpec]
 def recall_by_kind(
     past: BacktestData, faults: Sequence[Fault], rules: Mapping[str, tuple[Detector, float]], track: Progress = iter
 ) -> pd.DataFrame:
-    """Return the share of faults found: one row per label of a fault, one column per (detector, width), over all metrics."""
+    """Return the share of the faults that are found, over all metrics: one row per fault label, one column per name in `rules`.
+
+    `rules`: name -> (detector, width), used for every metric.
+    """
     table = {}
     for name in track(list(rules)):
         rule, width = rules[name]
@@ -173,17 +176,18 @@ def recall_by_kind(
     return pd.DataFrame(table).rename_axis("fault")
 
 
-# The power of detection: drops at random moments, each judged as a run would have judged it.
+# The power of detection: drops at random times, each judged as a run would have judged it.
 
 
 def detection_power(
     past: BacktestData, depths: Sequence[float] = DEPTHS, times: int = 40, seed: int = 0, track: Progress = iter
 ) -> pd.DataFrame:
-    """Return one row per metric, part of the day and drop (a share), with the columns of `HORIZONS` and `tried`.
+    """Return the share of drops that are notified in time: one row per metric, part of the day and drop.
 
-    A horizon's column is the share of the drops notified within it, of `tried` drops at random moments outside of the known
-    incidents, in this metric alone. The band follows each drop as a run's would, so a detector that adapts to the drop is seen
-    doing so. A drop of 0 gives what chance finds.
+    Columns: metric, part (day or night), drop (a share), one column for each of `HORIZONS` (the share of drops that are notified
+    within that time), tried (number of drops). Each drop is at a random time outside of known incidents, in this metric alone.
+    The band is computed with the drop in the series, as in a run, so it also shows a detector that adapts to the drop. A drop of
+    0 gives the share that is notified by chance.
     """
     cells = [(metric, part) for metric in past.metrics_with_values for part in PARTS]
     caches = {metric.name: _known_nights(past, metric) for metric in past.metrics_with_values}
@@ -198,7 +202,7 @@ def detection_power(
 
 
 def _known_nights(past: BacktestData, metric: Metric) -> NightlyCache:
-    """Return the metric's nightly statistics of the past, which a drop does not change before its first midnight."""
+    """Return the metric's nightly statistics of the past. A drop changes them only after its first midnight."""
     cache: NightlyCache = {}
     values = past.series[metric.name].loc[: past.end - metric.step]
     metric.rule.bands(_grid(past, metric, values, values.to_numpy(float)[None, :], past.start, cache))
@@ -208,7 +212,10 @@ def _known_nights(past: BacktestData, metric: Metric) -> NightlyCache:
 def _grid(
     past: BacktestData, metric: Metric, like: pd.Series, rows: np.ndarray, since: datetime, cache: NightlyCache
 ) -> SeriesGrid:
-    """Return a grid of some variants of the metric's series: (variants, buckets of `like`), requested from `since` on."""
+    """Return a grid of variants of the metric's series. `rows`: float64 (variants, buckets of `like`).
+
+    The grid requests the buckets from `since` on.
+    """
     first, counts = int(like.index.searchsorted(pd.Timestamp(since))), np.full(len(rows), metric.counted)
     volume = past.volumes.get(metric.name)
     trials = None if volume is None else np.tile(volume.reindex(like.index).to_numpy(float), (len(rows), 1))
@@ -216,7 +223,10 @@ def _grid(
 
 
 def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: int) -> list[pd.Timestamp]:
-    """Return random buckets that have a value and an hour after them, outside of the known incidents."""
+    """Return at most `times` random buckets of the part of the day, in time order.
+
+    They have a value, an hour of data after them, and lie outside of known incidents.
+    """
     values = past.series[metric.name].loc[past.start : past.end - max(HOUR, metric.step)]
     hours = (values.index + metric.step / 2).tz_convert(past.zone).hour
     in_part = hours.isin(list(PARTS[part])) | (metric.step >= DAY)  # a day is in both
@@ -229,9 +239,9 @@ def _moments(past: BacktestData, metric: Metric, part: str, times: int, seed: in
 def _delays(
     past: BacktestData, metric: Metric, at: pd.Timestamp, depths: Sequence[float], cache: NightlyCache | None = None
 ) -> list[float]:
-    """Return for each drop the buckets from its start to its alert; infinite where there is none within the hour.
+    """Return for each depth the number of buckets from the drop's start to its alert; infinite if none comes within the hour.
 
-    All depths are judged at once: they have one past. `cache`: of `_known_nights`.
+    All depths are judged at once, because their past is the same. `cache`: the result of `_known_nights`.
     """
     start = pd.Timestamp(at).to_pydatetime()
     end = start + max(HOUR // metric.step, 1) * metric.step
@@ -252,7 +262,11 @@ def _delays(
 
 
 def smallest_found(table: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
-    """Return one row per metric: the smallest drop from which on at least `share` of the drops is found; NaN for none."""
+    """Return the smallest drop of each metric that is found reliably: one row per metric, one column per part and horizon.
+
+    At least `share` of the drops of this depth, and of every deeper one that was tried, are found. NaN: there is none. `table`:
+    the result of `detection_power`.
+    """
     rows: dict[str, dict[str, float]] = {str(metric): {} for metric in dict.fromkeys(table["metric"])}
     for metric in rows:
         for part in PARTS:
@@ -266,7 +280,10 @@ def smallest_found(table: pd.DataFrame, share: float = 0.9) -> pd.DataFrame:
 
 
 def power_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, to read, one row per metric and part of the day: "within 15 min / within 1 h" in percent for each drop."""
+    """Return `detection_power` as texts: one row per metric and part of the day, one column per drop.
+
+    A text is the percentage found within 15 min / within 1 h.
+    """
     text = [" / ".join(f"{100 * share:.0f}" for share in shares) for shares in table[list(HORIZONS)].to_numpy()]
     shown = table.assign(text=text, drop=[f"-{drop:.0%}" for drop in table["drop"]])
     wide = shown.pivot(index=["metric", "part"], columns="drop", values="text")

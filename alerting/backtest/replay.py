@@ -1,4 +1,4 @@
-"""A replay: the steps of a live run (`pipeline.judge`) over a long past. No detector has a second version here. Pure."""
+"""A replay: the steps of a run (`pipeline.judge`) over a long past. Pure."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from alerting.incidents.grouping import update_incidents
 from alerting.model.incident import Event, Incident
 from alerting.model.metric import Metric
 from alerting.model.tables import DisplayList, DisplayTable, bucket_text, cell_text, html_table, percent_change
-from alerting.model.verdict import EpisodeState, EventKind, Status, Verdict
+from alerting.model.verdict import OPENING_KINDS, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import EpisodeTrail, fold_episodes
 from alerting.pipeline.context import buckets_between
 from alerting.pipeline.judged import band, judge_whole, verdicts
 
-Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows none
+Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps a sequence in a progress bar, as tqdm does; `iter` shows no bar
 WEEK = timedelta(weeks=1)
-RECOVERY = timedelta(hours=1)  # the return to normal after a known incident still belongs to it
-MIN_DISTANCE = timedelta(hours=3)  # between two near misses of one metric
-OPENINGS = (EventKind.OPENED, EventKind.NO_DATA)
+RECOVERY = timedelta(hours=1)  # time after the end of a known incident that still belongs to it
+MIN_DISTANCE = timedelta(hours=3)  # between two near misses of the same metric
 
 
 @dataclass(frozen=True)
 class KnownSpan:
-    """The time (`start` <= bucket < `end`, aware UTC) and the metrics of a planted incident, a label or an injected fault.
+    """A span of time, `start` <= time < `end` (aware), in which something is known to have happened to the metrics.
 
-    No metrics: all of them.
+    It comes from a planted incident, a person's label or an injected fault. An empty `metrics` means all metrics. Raises
+    ValueError for naive times or an end that is not after the start.
     """
 
     start: datetime
@@ -45,16 +45,16 @@ class KnownSpan:
             raise ValueError(f"Span {self.start} .. {self.end}: it ends before it begins")
 
     def concerns(self, metric: str) -> bool:
-        """Return whether it is about that metric."""
+        """Return whether the span is about this metric."""
         return not self.metrics or metric in self.metrics
 
 
 def covered_buckets(
     index: pd.DatetimeIndex, spans: Iterable[KnownSpan], metric: str, after: timedelta = timedelta()
 ) -> np.ndarray:
-    """Return which buckets (bool) of `index` overlap a span of that metric or begin less than `after` behind its end.
+    """Return one bool per bucket of `index`: whether it overlaps a span of the metric, or begins within `after` of its end.
 
-    A partial overlap counts: `start` need not be the start of a bucket.
+    A partial overlap counts, so a span can start inside a bucket.
     """
     covered = np.zeros(len(index), dtype=bool)
     step = index[1] - index[0] if len(index) > 1 else pd.Timedelta(0)
@@ -66,10 +66,10 @@ def covered_buckets(
 
 @dataclass(frozen=True)
 class BacktestData:
-    """A past to backtest: buckets with `start` <= bucket < `end` (aware UTC) are judged, the earlier ones are history.
+    """A past to replay. Buckets with `start` <= bucket < `end` (aware UTC) are judged; earlier buckets are history.
 
-    `series`: metric -> float64 values on the full UTC grid. `known`: incidents that are known to be real (labelled or
-    planted), and other spans that must not count as false alerts. `volumes`: metric -> the denominators of a ratio.
+    `series`: metric -> float64 values on the full UTC grid, NaN where missing. `known`: incidents that are known to be real
+    (labelled or planted), and other spans in which no alert counts as false. `volumes`: metric -> denominators of a ratio.
     `holidays`: dates in `zone`.
     """
 
@@ -84,7 +84,7 @@ class BacktestData:
 
     @property
     def weeks(self) -> range:
-        """The numbers of its whole weeks: 0, 1 ..."""
+        """The numbers of the whole weeks from `start` on: 0, 1 ..."""
         return range((self.end - self.start) // WEEK)
 
     @property
@@ -96,30 +96,30 @@ class BacktestData:
         return {m.name: self.series[m.name].loc[self.start : self.end - m.step] for m in self.metrics_with_values}
 
     def in_known(self, metric: Metric, index: pd.DatetimeIndex) -> np.ndarray:
-        """Return which buckets (bool) lie in a known incident of that metric or in the recovery after one."""
+        """Return one bool per bucket of `index`: whether it is in a known incident of the metric, or within RECOVERY after it."""
         return covered_buckets(index, self.known, metric.name, RECOVERY)
 
     def band(self, metric: Metric) -> pd.DataFrame:
-        """Return the band of the metric's detector over the whole series, history included."""
+        """Return the band of the metric's detector: low, expected, high ... for each bucket, history included."""
         return band(metric, self.series[metric.name], self.zone, self.volumes.get(metric.name), self.holidays)
 
     def replay(self, metric: Metric, band: pd.DataFrame) -> Replay:
-        """Replay one metric in that band, with the metric's width and policy."""
+        """Judge one metric against `band`, with the metric's width and policy. Return the replay of this metric alone."""
         values, span = self.series[metric.name], slice(self.start, self.end - metric.step)
         judged = detectors.judge(values.loc[span], band.loc[span], metric)
         return replay_judged([metric], {metric.name: judged}, self.start, self.end)
 
     def replay_all(self, track: Progress = iter) -> Replay:
-        """Judge every metric that has values and fold the verdicts into episodes, exactly as a run does."""
+        """Judge every metric that has values and build the episodes, exactly as a run does. Return the replay."""
         metrics, errors = self.metrics_with_values, dict[str, str]()
         judged = judge_whole(list(track(metrics)), self.series, self.zone, self.volumes, errors, self.holidays)
         return replace(replay_judged(metrics, judged, self.start, self.end), zone=self.zone, errors=errors)
 
 
 def replay_judged(metrics: list[Metric], judged: dict[str, pd.DataFrame], start: datetime, end: datetime) -> Replay:
-    """Fold buckets that are judged already (metric -> frame as `detectors.judge` gives) into episodes.
+    """Build the episodes from judged buckets and return the replay. `judged`: metric -> frame as `detectors.judge` returns it.
 
-    A metric whose first value, history included, lies after `start` begins with that, as in a run.
+    A metric whose first value, history included, is later than `start` begins with this value, as in a run.
     """
     due = [buckets_between(metric, start, end) for metric in metrics]
     for number, item in enumerate(due):
@@ -148,15 +148,18 @@ class Replay(DisplayTable):
     errors: Mapping[str, str] = field(default_factory=dict)
 
     def incidents(self) -> pd.DataFrame:
-        """Return one row per notified episode: metric, what, since, told, until, change (share of expected at the worst
-        bucket) and score."""
+        """Return one row per notified episode, ordered by the time of its alert.
+
+        Columns: metric, what (kind of the first event), since, told and until (buckets, aware UTC), change (share of expected
+        in the worst bucket) and score (of the worst bucket).
+        """
         rows: dict[tuple[str, object], dict[str, object]] = {}
         for event in self.events:
             gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
             since = event.episode.gap_since if gap else event.episode.since
             row = rows.setdefault((event.metric, since), {"metric": event.metric, "what": event.kind.value, "since": since})
             worst = event.episode.worst or event.verdict
-            if event.kind in OPENINGS:
+            if event.kind in OPENING_KINDS:
                 row |= {"told": event.bucket, "until": pd.NaT, "change": worst.change, "score": worst.score}
             elif event.kind is EventKind.RESOLVED:
                 row |= {"until": event.episode.normal_since, "change": worst.change, "score": worst.score}
@@ -166,7 +169,7 @@ class Replay(DisplayTable):
         return pd.DataFrame(list(rows.values()), columns=columns).sort_values(["told", "metric"], ignore_index=True)
 
     def local_incidents(self) -> pd.DataFrame:
-        """Return `incidents` with local times as text, and the dates of buckets that are days."""
+        """Return `incidents` with times as text: local times, or dates for buckets of a day."""
         steps, frame = {metric.name: metric.step for metric in self.metrics}, self.incidents()
         for name in ("since", "told", "until"):
             buckets = zip(frame["metric"], frame[name], strict=True)
@@ -174,11 +177,14 @@ class Replay(DisplayTable):
         return frame
 
     def budget(self) -> pd.DataFrame:
-        """Return one row per metric: messages (with reminders), incidents, incidents a week, and buckets by status."""
+        """Return one row per metric: messages (reminders included), incidents, incidents a week, and one column per status.
+
+        A status column counts the metric's buckets with this status.
+        """
         rows = {}
         for metric in self.metrics:
             kinds = [event.kind for event in self.events if event.metric == metric.name]
-            opened = sum(kind in OPENINGS for kind in kinds)
+            opened = sum(kind in OPENING_KINDS for kind in kinds)
             a_week = round(opened / ((self.end - self.start) / WEEK), 2)
             rows[metric.name] = {"messages": len(kinds), "incidents": opened, "incidents a week": a_week}
         statuses = pd.crosstab([v.metric for v in self.verdicts], [v.status.value for v in self.verdicts])
@@ -195,18 +201,19 @@ class Replay(DisplayTable):
         return rows, title, self.zone
 
 
-# What a replay found: its incidents, and the buckets that nearly opened one.
+# The results of a replay: its incidents, and the buckets that nearly opened one.
 
 
 def group_events(metrics: Sequence[Metric], events: Sequence[Event]) -> list[Incident]:
-    """Group the events of a replay into incidents, as a run does."""
+    """Group the events of a replay, as a run does. Return the incidents."""
     return update_incidents([], events, metrics, lambda metric, bucket: False)[0]
 
 
 def near_misses(replay: Replay, most: int = 10) -> DisplayList[Verdict]:
-    """Return the highest scores outside of any notified episode, highest first; of one metric, scores hours apart.
+    """Return the `most` verdicts with the highest scores outside of notified episodes, highest first.
 
-    Only scores in the direction of the metric's policy count, and no level that was notified before.
+    Two of the same metric are at least MIN_DISTANCE apart. Only scores in the direction of the metric's policy count. A level
+    that was notified before does not count.
     """
     trail: EpisodeTrail = []
     fold_episodes(replay.metrics, replay.verdicts, {}, trail)
@@ -231,6 +238,6 @@ def near_misses(replay: Replay, most: int = 10) -> DisplayList[Verdict]:
 
 
 def is_found(event: Event, truth: KnownSpan, step: timedelta) -> bool:
-    """Return whether the event opens during the true incident or in its recovery, and is about one of its metrics."""
+    """Return whether the event is an alert about a metric of the true incident, during it or within RECOVERY after it."""
     in_time = truth.start - step < event.bucket < truth.end + RECOVERY
-    return in_time and event.kind in OPENINGS and truth.concerns(event.metric)
+    return in_time and event.kind in OPENING_KINDS and truth.concerns(event.metric)

@@ -1,4 +1,4 @@
-"""The runs of a replayed past: what each run of those weeks would have judged, and what it would have found. Pure."""
+"""The runs of a replayed past: which buckets each run would have judged, and which changes it would have stored. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judged import JudgedMetrics
 from alerting.pipeline.segment_watch import SegmentResult
 
-WatchSegments = Callable[[Sequence[Verdict]], SegmentResult]  # verdicts of a run -> those of the watched segments
+WatchSegments = Callable[[Sequence[Verdict]], SegmentResult]  # verdicts of a run -> result for its watched segments
 
 
 @dataclass(frozen=True)
 class ReplayedRun:
-    """One run: its moment, its changes, the newest judged bucket of each metric, and scan -> the bucket that was incomplete."""
+    """One replayed run."""
 
-    now: datetime
+    now: datetime  # the time of the run
     changes: StateChange
-    judged_until: Mapping[str, datetime]
-    incomplete: Mapping[str, datetime]
+    judged_until: Mapping[str, datetime]  # metric -> its newest judged bucket
+    incomplete: Mapping[str, datetime]  # scan -> the bucket that was incomplete
 
     def judged(self, ctx: RunContext, replay: Replay, reading: Reading) -> JudgedMetrics:
-        """Return the judged metrics as the run had them: nothing after what it judged."""
+        """Return the judged metrics as the run had them: without the buckets after its newest judged ones."""
         frames = {
             name: frame.loc[: self.judged_until[name]] for name, frame in replay.judged.items() if name in self.judged_until
         }
@@ -43,10 +43,11 @@ def replayed_runs(
     stand_ins: Sequence[Metric] = (),
     watch: WatchSegments = lambda verdicts: SegmentResult(),
 ) -> Iterator[ReplayedRun]:
-    """Yield the runs in order, one at each moment at which buckets are due.
+    """Yield the runs in time order, one for each time at which buckets are due.
 
-    `early`: scan -> the buckets whose rows end early: such a bucket is judged once the next one is closed, as by a live run.
-    `stand_ins`: of the watched segments (see `pipeline.segment_watch`), which `watch` judges.
+    `delay`: how long after the end of a bucket the run starts. `early`: scan -> the buckets whose rows end early; such a bucket
+    is judged once the next one is closed, as in a live run. `stand_ins`: the metrics that stand for the watched segments (see
+    `pipeline.segment_watch`); `watch` judges them.
     """
     metrics = {metric.name: metric for metric in replay.metrics}
     runs: dict[datetime, list[Verdict]] = {}

@@ -1,4 +1,4 @@
-"""Scores of the alerts of a replay: events found, false alerts, delay. An alert is a message about a problem. Pure."""
+"""Score the alerts of a replay: events found, false alerts, delay. An alert is a message about a problem. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ ALL_METRICS = "all"
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of a replay: `events`, how many of them were `found`, `false` alerts, `weeks` of series with values.
+    """Counts of a replay: true `events`, how many of them were `found`, `false` alerts, and `weeks` of series with values.
 
-    `delays`: of each found event, from its first bucket to the bucket of its first alert, which is sent at that bucket's end.
+    `delays`: for each found event, the time from its first bucket to the bucket of its first alert. The alert is sent at the end
+    of that bucket.
     """
 
     events: int
@@ -32,15 +33,15 @@ class Score:
     delays: tuple[timedelta, ...] = ()
 
     def __add__(self, other: Score) -> Score:
-        """Pool both, as if of one longer series."""
+        """Return the score of both together, as if the two series were one longer series."""
         counts = (self.events + other.events, self.found + other.found, self.false + other.false)
         return Score(*counts, self.weeks + other.weeks, self.delays + other.delays)
 
     def row(self) -> dict[str, float]:
-        """Return a table's row; NaN where nothing is there to divide by.
+        """Return column -> value: one row of a table. A value that would be a division by 0 is NaN.
 
-        F1 is 2 found / (2 found + false + missed). False alerts are per series and week. The delay is the median; 0 is an
-        alert at the end of the first affected bucket.
+        F1 is 2 found / (2 found + false + missed). "false a week" is per series. "delay, min" is the median in minutes; 0 means
+        an alert at the end of the first affected bucket.
         """
         nan, alerts = float("nan"), self.found + self.false
         return {
@@ -57,10 +58,11 @@ EMPTY_SCORE = Score(0, 0, 0, 0.0)
 
 
 def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[KnownSpan] = ()) -> Score:
-    """Compare the replay with the true events, pooled over its metrics; an event of several metrics counts once for each.
+    """Compare the alerts of a replay with the true events. Return one score over all metrics.
 
-    An alert in one of an event's buckets finds it. Any other alert is false, except about a bucket without a value (a gap is no
-    false alert), in a span to `ignore`, and in the recovery after either. Events outside of the replay do not count.
+    An event of several metrics counts once for each of them. Events that begin outside of the replay do not count. An event is
+    found if an alert is in one of its buckets. An alert about a bucket with a value is false, unless it is in an event, in a span
+    of `ignore`, or within RECOVERY after one of these.
     """
     total = EMPTY_SCORE
     for metric in replay.metrics:
@@ -83,7 +85,7 @@ def score_alerts(replay: Replay, events: Sequence[KnownSpan], ignore: Sequence[K
     return total
 
 
-# Detectors side by side on the same past.
+# Comparison of detectors on the same past.
 
 
 def sweep_widths(
@@ -93,9 +95,10 @@ def sweep_widths(
     widths: Sequence[float],
     track: Progress = iter,
 ) -> pd.DataFrame:
-    """Return one row per detector, metric (and "all", pooled) and width (a factor of the band's half-width): see `Score.row`.
+    """Return scores: one row per detector, metric and width, with the columns of `Score.row`.
 
-    Each band is computed once.
+    The metric "all" pools the metrics. A width is a factor of the band's half-width. `rules`: name -> detector. Each band is
+    computed once for all widths.
     """
     rows: dict[tuple[str, str, float], dict[str, float]] = {}
     for name, rule in track(list(rules.items())):
@@ -113,10 +116,10 @@ def sweep_widths(
 
 
 def best_widths(table: pd.DataFrame, most: float = np.inf) -> pd.DataFrame:
-    """Return each detector's best row of `sweep_widths` over all metrics, the best detector first.
+    """Return one row per detector, the best detector first: its row of `sweep_widths` with the best width over all metrics.
 
-    The best width has the highest F1 with at most `most` false alerts per series and week; of equals, the narrower one. A
-    detector without such a width is left out.
+    The best width has the highest F1 among the widths with at most `most` false alerts per series and week; of equal ones, the
+    narrower one. A detector without such a width is left out.
     """
     pooled = table.xs(ALL_METRICS, level="metric")
     allowed = pooled[pooled["false a week"] <= most]

@@ -1,6 +1,6 @@
-"""Charts: judged buckets in, matplotlib Figure out. Pure; never pyplot.
+"""Charts. Each function takes judged buckets and returns a matplotlib Figure. Pure; pyplot is never imported.
 
-`judged` has an aware UTC index `bucket` and the columns value, low, expected, high, status (as `detectors.judge` gives).
+`judged` has an aware UTC index `bucket` and the columns value, low, expected, high, status, as `detectors.judge` returns it.
 """
 
 from alerting.charts.alert import alert_chart

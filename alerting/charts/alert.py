@@ -54,7 +54,7 @@ from alerting.model.verdict import Status, Verdict
 
 WIDTH, HEIGHT = 7.5, 5.625  # inches, without the segments
 MAX_TITLE_FONT, MAX_TITLE_CHARACTERS = 23.0, 40
-MAX_EVENTS = 3  # calendar events with a line: those nearest to the bucket
+MAX_EVENTS = 3  # largest number of calendar events that get a line; the nearest to the bucket are drawn
 MAX_EVENT_CHARACTERS = 22
 DAY_COLOR = "#F6EFD9"
 EVENT_GAP, EVENT_ROW = 0.6, 1.25  # font sizes between two titles of events, and from one row of them to the next
@@ -70,11 +70,11 @@ def alert_chart(
     cause: RootCause | None = None,
     span: tuple[datetime, datetime | None] | None = None,
 ) -> Figure:
-    """Return a chart of 1080 x 810 pixels, readable at 360: the day up to `bucket`, the band, the anomalies, the incident.
+    """Return a chart of 1080 x 810 pixels that is readable at a width of 360: the day up to `bucket`, band, anomalies, incident.
 
-    `span`: when the incident began, and when it ended (None: not yet); then the chart goes on to the newest bucket. A longer
-    incident has a longer chart. The chart is taller where a segment explains the change: it stands below, beside the others of
-    its attribute.
+    `span`: begin and end of the incident; if the end is None, it goes on, and the chart ends at the newest bucket. A longer
+    incident has a longer time axis. If a segment explains the change, the chart is taller and shows it below, next to the other
+    segments of its attribute.
     """
     bars = segment_bars(cause, metric.form, language)
     since, over = span or (bucket, None)
@@ -101,7 +101,7 @@ def alert_chart(
 
 
 def draw_axes(axes: Axes, metric: Metric, series: SeriesPlot, times: TimeAxis, style: AxisStyle, room: float = 0.0) -> None:
-    """Draw both axes and move the left edge to make room for the value labels. `room`: free share of the time axis."""
+    """Draw both axes, and move the left edge to make room for the value labels. `room`: free share of the time axis."""
     longest = draw_values(axes, metric, times.language, series.extent(), style)
     box, pixels = axes.get_position(), (text_width(longest) + 0.8) * style.font / 72 * axes.figure.dpi
     left = box.x0 + pixels / axes.figure.bbox.width
@@ -111,9 +111,9 @@ def draw_axes(axes: Axes, metric: Metric, series: SeriesPlot, times: TimeAxis, s
 
 
 def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) -> float:
-    """Draw a dot at the bucket of the alert, and its value where it is the last; returns the room that this needs.
+    """Draw a dot at the bucket of the alert, and its value if the bucket is the last one.
 
-    It is a share of the time axis.
+    Return the share of the time axis that the value needs.
     """
     if not math.isfinite(verdict.value):
         return 0.0
@@ -130,7 +130,7 @@ def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) 
 
 
 def _draw_calendar(axes: Axes, events: Sequence[CalendarEvent], times: TimeAxis, until: datetime, font: float) -> None:
-    """Draw the events within the time axis, whose last bucket ends at `until`. `axes` has its limits and its position."""
+    """Draw the calendar events on the time axis. `until`: end of its last bucket. `axes` must have its limits and position."""
     clock = ClockFormat(times.language, times.zone, times.end)
     seen = [event for event in events if event.start < until and max(event.start, event.end) >= times.start]
     days = [event for event in seen if clock.days(event.start, max(event.start, event.end))]
@@ -147,9 +147,10 @@ def _draw_calendar(axes: Axes, events: Sequence[CalendarEvent], times: TimeAxis,
 
 
 def _draw_calendar_titles(axes: Axes, events: Sequence[CalendarEvent], starts: Sequence[float], font: float) -> None:
-    """Draw the titles at the top, left of their lines (right of them at the left edge), in rows so that none touch.
+    """Draw the titles of the events at the top, in rows, so that no two titles overlap.
 
-    The value axis grows at the top by the height of the rows, so that no title lies on the series.
+    A title is left of its line, or right of it at the left edge of the chart. The value axis is extended at the top by the height
+    of the rows, so that no title lies on the series.
     """
     low, high = axes.get_xlim()
     width, height = (size / axes.figure.dpi * 72 for size in (axes.figure.bbox.width, axes.figure.bbox.height))
@@ -175,7 +176,7 @@ def _draw_calendar_titles(axes: Axes, events: Sequence[CalendarEvent], starts: S
 
 
 def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxis) -> None:
-    """Draw the title, and below it the time, the value and the expected range, as large as the width allows."""
+    """Draw the title and, below it, the time, the value and the expected range. The font is as large as the width allows."""
     anomalous = verdict.status is Status.ANOMALOUS
     state, width = state_text(metric, verdict, times.language), 0.95 * 72 * WIDTH
     title = f"{title_text(metric, times.language)}{' ' if anomalous else ': '}{state}"
@@ -192,7 +193,7 @@ def _draw_title(figure: Figure, metric: Metric, verdict: Verdict, times: TimeAxi
 
 
 def _draw_legend(figure: Figure, axes: Axes, language: str) -> None:
-    """Draw what the lines mean, the most important first; only of lines that are drawn."""
+    """Draw a legend of the lines that are in the chart, the most important first."""
     drawn = {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
     keys = [key for key in ("value", "expected", "band", "odd", "span", "gap") if key in drawn]
     figure.legend(
@@ -203,12 +204,12 @@ def _draw_legend(figure: Figure, axes: Axes, language: str) -> None:
 
 
 def _from_top(figure: Figure, share: float) -> float:
-    """Convert a height in the chart without segments to one in the figure, which is taller with them."""
+    """Return a height in the figure for a height in the chart without segments. With segments below, the figure is taller."""
     return 1 - (1 - share) * HEIGHT / figure.get_figheight()
 
 
 def verdict_at(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdict:
-    """Return the verdict of `bucket`; missing where there is no such row, unknown where it was not judged."""
+    """Return the verdict of `bucket`: missing if `judged` has no such row, unknown if it was not judged."""
     if bucket not in judged.index:
         return Verdict(metric.name, bucket, Status.MISSING)
     row = judged.loc[bucket]
@@ -217,14 +218,14 @@ def verdict_at(metric: Metric, judged: pd.DataFrame, bucket: datetime) -> Verdic
 
 
 def state_text(metric: Metric, verdict: Verdict, language: str) -> str:
-    """Return −38 %; the value where it is normal or a share means nothing; "no data" where there is none."""
+    """Return the change, such as −38 %; the value if it is normal or a share has no meaning; "no data" if there is no value."""
     if verdict.status is Status.ANOMALOUS:
         return VerdictFacts.of(verdict, metric.form, language).deviation
     return NumberFormat.of(metric.form, language, verdict).value(verdict.value) or WORDS[language]["legend gap"]
 
 
 def title_text(metric: Metric, language: str) -> str:
-    """Return the metric's title, or else its name: the first that the font can draw, cut to the room that there is."""
+    """Return the first of the metric's title and its name that the font can draw, cut to the room that there is."""
     titles = (metric.title_in(language), metric.title_in("en"), metric.name)
     title = next(filter(None, map(drawable_text, titles)), "?")
     return title if len(title) <= MAX_TITLE_CHARACTERS else f"{title[: MAX_TITLE_CHARACTERS - 1]}…"
@@ -236,27 +237,27 @@ MAX_BARS = 5
 ROW_HEIGHT, HEADING_HEIGHT = 1.75, 2.6  # font sizes
 MAX_NAME_WIDTH = 13.5  # font sizes
 MAX_NAME_CHARACTERS = 60  # before it is measured
-MARGIN = 0.025  # as the chart's title
+MARGIN = 0.025  # the same margin as the chart's title
 LABEL_GAP = 0.6  # font sizes between a bar and the texts beside it
 ROUGH_BELOW = 0.1  # smaller changes are given in whole percent
-MAX_RATIO = 3.0  # of a bar to the longest of the others: a longer one is cut, or it would press them flat
+MAX_RATIO = 3.0  # longest bar, as a multiple of the longest of the others; a longer one is cut
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One segment; `change` is the length of its bar, `explains` marks the segment that explains the change."""
+    """One segment. `change`: length of its bar. `explains`: whether it is the segment that explains the change."""
 
     name: str
     change: float
     label: str
     explains: bool
-    weight: str  # of its texts
+    weight: str  # font weight of its texts
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
-    """Return bars for the explaining segment and the other values, or the rest if there are none.
+    """Return one bar for the explaining segment and one for each other value of its attribute, or one for the rest.
 
-    Empty if no segment explains the change.
+    The list is empty if no segment explains the change.
     """
     cause = cause and cause.claim
     if cause is None or cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
@@ -265,7 +266,7 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
     others = [other for other in cause.others if not math.isnan(other.change)][: MAX_BARS - 1]
     named = []
     for segment in (cause.slice, *others):
-        is_other_kind = segment_attributes(segment) != attributes  # else the heading names the attributes
+        is_other_kind = segment_attributes(segment) != attributes  # if False, the heading names the attributes
         name = segment_name(segment, language, drawable_text, with_attributes=is_other_kind)[:MAX_NAME_CHARACTERS]
         named.append((fit_text(name, MAX_NAME_WIDTH, "bold"), segment))
     if not others and cause.rest and not math.isnan(cause.rest.change):
@@ -286,7 +287,7 @@ def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]
 
 
 def draw_bars(figure: Figure, cause: RootCause, bars: list[Bar], language: str, font: float) -> None:
-    """Draw the heading and the bars at the figure's foot, names on the left, changes on the right."""
+    """Draw the heading and the bars below the chart, with names on the left and changes on the right."""
     width, height = (size * 72 for size in figure.get_size_inches())
     left = max(text_width(bar.name, bar.weight) for bar in bars) * font
     right = max(text_width(bar.label, bar.weight) for bar in bars) * font

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import numpy as np
@@ -29,13 +29,13 @@ from alerting.charts.series import (
     draw_values,
 )
 from alerting.messages.format import ClockFormat
+from alerting.model.clock import EPOCH
 from alerting.model.metric import Metric
 from alerting.model.run import caught
 from alerting.model.verdict import Status
 
 MAX_METRICS = 8
 WIDTH, ROW, ROW_WITH_TIMES = 7.2, 1.25, 1.6  # inches
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def overview_chart(
@@ -46,14 +46,14 @@ def overview_chart(
     marked: Mapping[str, datetime] | None = None,
     errors: MutableMapping[str, str] | None = None,
 ) -> Figure:
-    """Return the first metrics, one below the other, with their last day: the picture of every run, readable at 360 pixels.
+    """Return the picture of a run: the last day of the first metrics, one below the other, readable at a width of 360 pixels.
 
-    `marked`: metric -> the bucket that a message is about; it has a dot, and its verdict is in the title. A metric that cannot
-    be drawn leaves its place empty, and is in `errors` with the reason; with None it raises.
+    `marked`: metric -> the bucket that a message is about. It gets a dot, and the title shows its verdict. If a metric cannot be
+    drawn, its place stays empty and `errors` gets the reason; if `errors` is None, the error is raised.
     """
     with_values = (metric for metric in metrics if metric.name in judged and len(judged[metric.name]))
     shown = list(islice(with_values, MAX_METRICS))  # a frame is built on access: thousands of metrics are not all drawn
-    one_span = len({metric.chart_span for metric in shown}) < 2  # else each row needs its own times
+    one_span = len({metric.chart_span for metric in shown}) < 2  # if False, each row needs its own times
     row = ROW if one_span else ROW_WITH_TIMES
     inches = 0.35 + row * max(1, len(shown))
     end = max((judged[metric.name].index[-1] for metric in shown), default=EPOCH)
@@ -94,7 +94,7 @@ def _draw_metric(
 def band_chart(
     metric: Metric, judged: pd.DataFrame, zone: str, language: str = "en", inches: tuple[float, float] = (12, 4)
 ) -> PngFigure:
-    """Return value and band over the whole of `judged`, 100 dots per inch."""
+    """Return a chart of value and band over all buckets of `judged`, with 100 dots per inch."""
     start, end = (judged.index[0], judged.index[-1]) if len(judged) else (EPOCH, EPOCH)
     times = TimeAxis(start, max(end, start + metric.step), zone, language)
     series = SeriesPlot.of(metric, judged, times)

@@ -1,6 +1,6 @@
-"""One metric's band, value, anomalies and gaps on a time axis and a value axis; colours, sizes, font and PNG of all charts.
+"""Draw one metric's band, value, anomalies and gaps on a time axis and a value axis. Colours, sizes, font and PNG of all charts.
 
-Neither a matplotlibrc nor an earlier notebook cell changes the style.
+Neither a matplotlibrc file nor an earlier notebook cell changes the style.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from alerting.model.metric import Metric
 from alerting.model.verdict import Status
 
 HOUR = timedelta(hours=1)
-TICK_HOURS = (1, 2, 3, 6, 12, *(24 * days for days in (1, 2, 7, 14, 28, 56, 112, 364)))  # between two times with a label
-TICK_FACTORS = (1, 2, 2.5, 5, 10)  # between two values with a label, times a power of ten
+TICK_HOURS = (1, 2, 3, 6, 12, *(24 * days for days in (1, 2, 7, 14, 28, 56, 112, 364)))  # hours between two labelled times
+TICK_FACTORS = (1, 2, 2.5, 5, 10)  # distances between two labelled values, times a power of ten
 HEADROOM = 1.08  # top of the value axis over the highest value
 OFF_AXIS = 10.0  # times the largest value to show: far beyond the value axis, where a band without a limit ends
-MAX_MIDNIGHTS = 15  # with a line each
+MAX_MIDNIGHTS = 15  # largest number of midnights that get a line
 
 # Okabe and Ito's colours: blue, sky blue, vermilion, which colour-blind people can tell apart; and greys.
 VALUE, BAND, ANOMALY = "#0072B2", "#56B4E9", "#D55E00"
@@ -61,7 +61,7 @@ RC_PARAMS: Any = {
 
 @dataclass(frozen=True)
 class AxisStyle:
-    """Sizes in points, the number of labels on the time axis and on the value axis, and whether midnights show the date."""
+    """Font and line sizes in points, number of labels on the two axes, and whether midnights show the date."""
 
     font: float
     line: float
@@ -93,11 +93,11 @@ class TimeAxis:
         return ((index - self.start) / HOUR).to_numpy(float)
 
     def ticks(self, most: int) -> pd.DatetimeIndex:
-        """Return about `most` instants or fewer whose local times are round."""
+        """Return about `most` instants, or fewer, whose local times are round."""
         return self.every(next((hours for hours in TICK_HOURS if self.length / hours <= most), TICK_HOURS[-1]))
 
     def every(self, hours: int) -> pd.DatetimeIndex:
-        """Return every multiple of `hours` of local time within the span; a skipped or doubled local time is taken once."""
+        """Return the multiples of `hours` of local time within the span. A local time that is skipped or doubled counts once."""
         step = pd.Timedelta(hours=hours)
         first, last = (pd.Timestamp(t).tz_convert(self.zone).tz_localize(None) for t in (self.start, self.end))
         monday = pd.Timestamp(1970, 1, 5)  # so that steps of whole weeks fall on Mondays
@@ -107,9 +107,9 @@ class TimeAxis:
         return instants[(instants >= self.start) & (instants <= self.end)]
 
     def label(self, at: pd.Timestamp, dates: bool) -> str:
-        """Return 12:00, or at midnight Mon and (`dates`) 12 Oct below it."""
+        """Return the label of a time, such as 12:00. At midnight it is Mon, and with `dates` also 12 Oct on a second line."""
         if at.hour or at.minute:
-            return f"{at:%H:%M}" + ("\n" if dates else "")  # as tall as the others, so that all stand on one line
+            return f"{at:%H:%M}" + ("\n" if dates else "")  # the empty second line gives all labels the same height
         date = f"{at.day}\N{NO-BREAK SPACE}{MONTHS[self.language][at.month - 1]}"
         weekday = WEEKDAYS[self.language][at.weekday()]
         if self.length > 24 * 21:  # weeks: weekdays would only repeat
@@ -119,9 +119,9 @@ class TimeAxis:
 
 @dataclass(frozen=True)
 class SeriesPlot:
-    """One metric's judged buckets as arrays on a time axis; values that cannot be drawn (infinite) are NaN.
+    """One metric's judged buckets as arrays on a time axis. Values that cannot be drawn (infinite) are NaN.
 
-    Where one limit does not exist (infinite), the band goes beyond the axis on that side.
+    If one limit does not exist (infinite), the band ends far beyond the axis on that side.
     """
 
     x: np.ndarray  # hours
@@ -135,7 +135,7 @@ class SeriesPlot:
 
     @classmethod
     def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> SeriesPlot:
-        """Take the buckets of `judged` (columns value, low, expected, high, status) on the time axis."""
+        """Return the buckets of `judged` (columns value, low, expected, high, status) as arrays on the time axis."""
         shown = judged[(judged.index >= times.start) & (judged.index <= times.end)]
         value, expected, low, high = (shown[name].to_numpy(float) for name in ("value", "expected", "low", "high"))
         value, expected = (np.where(np.isfinite(numbers), numbers, np.nan) for numbers in (value, expected))
@@ -146,9 +146,9 @@ class SeriesPlot:
         return cls(times.hours(shown.index), metric.step / HOUR, value, low, expected, high, anomalous, color)
 
     def extent(self) -> tuple[float, float]:
-        """Return the lowest and the highest value to show, NaN for none.
+        """Return the lowest and the highest value that the axis must show; NaN if there are none.
 
-        A band that is far wider than the values is cut, or it would press them flat.
+        A band that is far wider than the values is cut, because it would make their changes invisible.
         """
         low, high = (edge[np.isfinite(edge)] for edge in (self.low, self.high))
         values, edges = np.concatenate([self.value, self.expected]), np.concatenate([low, high])
@@ -162,7 +162,7 @@ class SeriesPlot:
 
 
 def draw_series(axes: Axes, series: SeriesPlot, style: AxisStyle) -> None:
-    """Draw gaps, band, expected, value and anomalous buckets: few artists, from back to front."""
+    """Draw gaps, band, expected, value and anomalous buckets, from back to front, with as few artists as possible."""
     reach = series.step * 0.75  # a gap goes from the last drawn point before it to the first after it
     gaps = [(series.x[first] - reach, series.x[last] + reach) for first, last in true_runs(np.isnan(series.value))]
     if gaps:
@@ -186,7 +186,7 @@ def draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
 
 
 def true_runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return the first and the last position of each stretch of True."""
+    """Return the first and the last position of each unbroken row of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
@@ -202,16 +202,16 @@ def _draw_band(axes: Axes, series: SeriesPlot) -> None:
 
 
 def shade(axes: Axes, spans: Sequence[Sequence[float]], **options: Any) -> None:
-    """Fill the whole height between the two hours of each span. The limits of the axes stay."""
+    """Fill the whole height of the axes within each span. `spans` are pairs of hours. The limits of the axes do not change."""
     shapes = [[(left, 0), (left, 1), (right, 1), (right, 0)] for left, right in spans]
     axes.add_collection(PolyCollection(shapes, transform=axes.get_xaxis_transform(), linewidth=0, **options), autolim=False)
 
 
-# The axes. Ticks are chosen here, as matplotlib's own locators take most of a chart's time.
+# The axes. Ticks are chosen here, because matplotlib's own locators take most of a chart's time.
 
 
 def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
-    """Draw labels at round local times, and a line at each midnight (while there are few)."""
+    """Draw labels at round local times and, if there are few midnights, a line at each of them."""
     ticks, midnights = times.ticks(style.times), times.every(24)
     axes.set_xticks(times.hours(ticks), [times.label(at, style.dates) for at in ticks])
     axes.tick_params(axis="x", labelsize=style.font, labelcolor=INK, color=SOFT, length=style.font / 4)
@@ -220,14 +220,14 @@ def draw_times(axes: Axes, times: TimeAxis, style: AxisStyle) -> None:
     edge = last + (1 - box.x1) / box.width * (last - first)
     for label, hour in zip(axes.get_xticklabels(), times.hours(ticks), strict=True):
         if hour + max(map(text_width, label.get_text().split("\n"))) * style.font / points / 2 > edge:
-            label.set_horizontalalignment("right")  # else the edge of the picture would cut it
+            label.set_horizontalalignment("right")  # otherwise the edge of the picture would cut it
     if len(midnights) <= MAX_MIDNIGHTS:
         options: dict[str, Any] = {"color": MIDNIGHT, "linewidth": style.font / 14, "zorder": 1}
         axes.vlines(times.hours(midnights), 0, 1, transform=axes.get_xaxis_transform(), **options)
 
 
 def draw_values(axes: Axes, metric: Metric, language: str, extent: tuple[float, float], style: AxisStyle) -> str:
-    """Set the limits of the value axis, and draw round values with faint lines; returns the longest label."""
+    """Set the limits of the value axis and draw round values with faint lines. Return the longest label."""
     bottom, top = value_limits(metric.form, *extent)
     axes.set_ylim(bottom, top)
     step = round_step((top - bottom) / style.values)
@@ -248,7 +248,7 @@ def draw_values(axes: Axes, metric: Metric, language: str, extent: tuple[float, 
 
 
 def value_limits(form: str, lowest: float, highest: float) -> tuple[float, float]:
-    """Return limits from 0 where that leaves the data a third of the height; else limits close around the data."""
+    """Return the limits of the value axis: from 0, if the data then has at least a third of the height, else near the data."""
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return 0.0, 1.0
     if lowest == highest == 0:
@@ -262,7 +262,7 @@ def value_limits(form: str, lowest: float, highest: float) -> tuple[float, float
 
 def round_step(least: float) -> float:
     """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
-    power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # of the smallest floats there is no logarithm of a part
+    power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # for the smallest floats the power would round to 0
     return next((factor * power for factor in TICK_FACTORS if factor * power >= least), 10 * power)
 
 
@@ -270,14 +270,14 @@ def round_step(least: float) -> float:
 
 
 class PngFigure(Figure):
-    """A figure that a notebook shows as the PNG that is sent, without pyplot, whose import takes half a second."""
+    """A figure that a notebook shows as the PNG that is sent. It does without pyplot, whose import takes half a second."""
 
     def _repr_png_(self) -> bytes:
         return to_png(self)
 
 
 def to_png(figure: Figure, dpi: float | None = None) -> bytes:
-    """Return the figure as PNG bytes, the same for the same figure: no date, no version."""
+    """Return the figure as PNG bytes. The same figure always gives the same bytes: they contain no date and no version."""
     before, buffer = figure.dpi, BytesIO()
     figure.set_dpi(dpi or before)
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
@@ -286,12 +286,12 @@ def to_png(figure: Figure, dpi: float | None = None) -> bytes:
 
 
 def drawable_text(text: str) -> str:
-    """Return at most 200 characters of the text, without those that the font lacks, white space normalized."""
+    """Return at most 200 characters of the text: without characters that the font lacks, with single spaces as white space."""
     return " ".join("".join(c for c in text[:200] if ord(c) in _characters()).split())
 
 
 def text_width(text: str, weight: str = "normal") -> float:
-    """Return the width of `text` in font sizes, without drawing it."""
+    """Return the width of `text` as a multiple of the font size, without drawing it."""
     face = _face(weight)
     face.set_size(100, 72)
     face.set_text(text, 0)
@@ -299,7 +299,7 @@ def text_width(text: str, weight: str = "normal") -> float:
 
 
 def fit_text(text: str, width: float, weight: str = "normal") -> str:
-    """Return the text, or as much of it as `width` font sizes have room for, and an ellipsis."""
+    """Return the text; if it is wider than `width` (a multiple of the font size), cut it and add an ellipsis."""
     if text_width(text, weight) <= width:
         return text
     cuts = (f"{text[:end].rstrip()}…" for end in range(len(text), -1, -1))

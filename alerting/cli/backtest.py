@@ -27,7 +27,7 @@ from alerting.studies import data, suggest
 from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
-DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day: takes some ten seconds
+DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day; all of them take some ten seconds
 
 
 DAYS = click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
@@ -35,7 +35,7 @@ UNTIL = click.option("--until", default="", metavar="TIME", help="End of the rep
 
 
 def chosen_metrics(ctx: RunContext, names: Sequence[str]) -> list[Metric]:
-    """Return the metrics of these names; all where there are none. Raises SettingsError for an unknown one."""
+    """Return the metrics with these names; all metrics if `names` is empty. Raises SettingsError for an unknown name."""
     if error := unknown_metrics(names, [metric.name for metric in ctx.metrics]):
         raise SettingsError(error)
     return [metric for metric in ctx.metrics if not names or metric.name in names]
@@ -55,7 +55,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     with reading_bars(ctx):
         reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in metrics])
     past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes, holidays=ctx.holidays)
-    replay = past.replay_all(data.track("replay"))  # as one run
+    replay = past.replay_all(data.track("replay"))  # judged as one run would judge all of it
 
     first, last = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
     _print_table(f"Incidents from {first} to {last} ({ctx.zone})", replay.local_incidents())
@@ -107,7 +107,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
 
 
 def blind_metrics(smallest: pd.DataFrame) -> list[str]:
-    """Return a line for each metric that finds no drop surely, of those tried. `smallest`: `power.smallest_found`."""
+    """Return a line for each metric for which no drop that was tried is found reliably. `smallest`: `power.smallest_found`."""
     lines = []
     for name, row in smallest.iterrows():
         parts = [part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0))]
@@ -119,9 +119,9 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
 
 
 def _write_widths(plan: BudgetPlan, backup: Path) -> str:
-    """Write the plan's widths into the catalogue, its present text into `backup`; return what was done and how to undo it.
+    """Write the plan's widths into the catalogue, and its present text into `backup`.
 
-    Raises SettingsError; then the catalogue is as it was.
+    Return a text that says what was written and how to undo it. If it raises SettingsError, the catalogue is unchanged.
     """
     if not plan.moved:
         return "Nothing was written: every width stays as it is."

@@ -1,4 +1,4 @@
-"""`python -m alerting compare`: replay the last weeks by the detector of version 1 and by the present catalogue, side by side.
+"""`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue.
 
 It saves no state and sends nothing.
 """
@@ -35,7 +35,7 @@ WIDTHS_OF_VERSION_1 = {  # query -> metric -> the width that its shipped entry h
     "feed_actions": {"feed_users": 0.5, "views": 0.45, "likes": 0.55, "ctr": 0.85},
     "message_actions": {"messenger_users": 0.5, "messages": 0.6},
 }
-SAME_MOMENT = timedelta(hours=1)  # incidents are one moment where no more than this lies between them
+SAME_MOMENT = timedelta(hours=1)  # incidents with at most this time between them are one moment, one line of the output
 NIGHT_ENDS = 6  # local hour
 KNOWN_COLUMNS = ["found", "missed", "false"]
 MOMENT_COLUMNS = ["from", "until", "metrics", "change", "told by", OLD, NEW, "old openings", "new openings"]
@@ -81,7 +81,7 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
 
 
 def comparison_lines(compared: Comparison) -> Iterator[str]:
-    """Yield the printed lines: one per moment, in local time, then the totals and what the catalogue pins."""
+    """Yield the printed lines: one per moment (local time), then the totals, then the rules and widths that both sides share."""
     past, moments = compared.new.past, compared.moments()
     start, end = (pd.Timestamp(at).tz_convert(past.zone) for at in (past.start, past.end))
     yield f"\nAlerts from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}. All times: {past.zone}."
@@ -102,7 +102,7 @@ def comparison_lines(compared: Comparison) -> Iterator[str]:
 
 
 def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
-    """Return the moments (one at least) as text: times short, one column for each side."""
+    """Return the moments as texts: short local times, and one column per side. `moments`: at least one row."""
 
     def opened(row: pd.Series, side: str) -> str:
         if pd.isna(row[side]):
@@ -121,13 +121,13 @@ def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-# Both sides of the same past
+# The replay of the same past by both sides
 
 
 def old_metric(metric: Metric) -> Metric:
-    """Return the metric as version 1 watched it: with its default detector, and the width that it shipped.
+    """Return the metric as version 1 watched it: with the default detector and the shipped width of that version.
 
-    A detector or a width of the metric's own stays.
+    If the catalogue sets a detector or a width for the metric, it is kept.
     """
     if metric.rule != AutoDetector():
         return metric
@@ -136,7 +136,7 @@ def old_metric(metric: Metric) -> Metric:
 
 
 def load_past_of_both(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
-    """Read as `studies.load_past`, with the longer history of what both detectors need. Raises SettingsError where it does."""
+    """Read a past like `studies.load_past`, with a history that is long enough for both detectors. It raises the same errors."""
     ctx = ctx or connections.connect(dry_run=True)
     patient = [max(metric, old_metric(metric), key=lambda one: one.rule.history) for metric in ctx.metrics]
     past, reading = data.load_past(weeks, at, replace(ctx, metrics=patient))
@@ -152,24 +152,24 @@ class Comparison:
 
     @property
     def pinned(self) -> dict[str, list[str]]:
-        """What the catalogue sets itself, so that both sides have it -> names of the metrics: "rule", "width"."""
+        """ "rule" and "width" -> names of the metrics for which the catalogue sets it, so that it is the same on both sides."""
         metrics = self.new.past.metrics
         rules = [metric.name for metric in metrics if metric.rule != AutoDetector()]
         return {"rule": rules, "width": [metric.name for metric in metrics if metric.width != 1]}
 
     @property
     def judged(self) -> bool:
-        """Whether anything is known about the past: incidents planted, or labelled by people."""
+        """Whether incidents of the past are known: some were planted, or people labelled some."""
         labelled = any(incident.label for incident in (*self.old.replayed, *self.new.replayed))
         return labelled or bool(self.new.truths)
 
     def moments(self) -> pd.DataFrame:
         """Return one row per moment, oldest first.
 
-        `from`, `until`: aware local times of its first opening and last end (NaT: it goes on); `metrics`: names, that of `change`
-        first; `change`: share of expected in its worst bucket (float64, NaN: a gap); `told by`: old, new or both; `old`, `new`:
-        the first opening of each (NaT: none); `old openings`, `new openings`: their number (int). With labels or planted
-        incidents also `known`: real, false alarm or "".
+        Columns: `from`, `until`: aware local times of its first opening and its last end (NaT: it goes on). `metrics`: names; the
+        first is the one that `change` is about. `change`: share of expected in the worst bucket (float64; NaN: a gap). `told by`:
+        old, new or both. `old`, `new`: time of each side's first opening (NaT: none). `old openings`, `new openings`: their
+        number (int). With labels or planted incidents also `known`: real, false alarm or "".
         """
         told = [(side, incident) for side, one in ((OLD, self.old), (NEW, self.new)) for incident in one.replayed]
         told.sort(key=lambda pair: pair[1].opened)
@@ -178,16 +178,15 @@ class Comparison:
         return pd.DataFrame(rows, columns=columns)
 
     def totals(self) -> pd.DataFrame:
-        """Return one row per side. Columns: messages a week (float64), openings, and those between 0:00 and 6:00 (int).
+        """Return one row per side. Columns: messages a week (float64), openings, openings between 0:00 and 6:00 local time (int).
 
-        With labels or planted incidents also how many of the known incidents were `found` and `missed`, and how many openings
-        were `false` (int).
+        With labels or planted incidents also `found` and `missed` (known incidents) and `false` (openings), as counts (int).
         """
         table = pd.DataFrame.from_dict({OLD: _totals(self.old), NEW: _totals(self.new)}, orient="index")
         return table if self.judged else table.drop(columns=KNOWN_COLUMNS)
 
     def _moment(self, group: Sequence[tuple[str, Incident]]) -> dict[str, object]:
-        """Return the row of incidents that are one moment. The new side's worst incident leads, else the old one's."""
+        """Return the row of one moment. `group`: (side, incident). The new side's worst incident, else the old's, comes first."""
         zone = self.new.past.zone
         by_side = {side: [incident for told, incident in group if told == side] for side in (OLD, NEW)}
 
@@ -218,10 +217,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PastOfVersion1(BacktestData):
-    """A past judged as version 1 did: each metric by itself, and its default detector does not know which metrics are counts."""
+    """A past that is judged as version 1 did it: each metric alone, and without the default detector's rules for counts."""
 
     def replay_all(self, track: Progress = iter) -> Replay:
-        """Judge every metric that has values, and fold the verdicts into episodes as this version does."""
+        """Judge every metric that has values as version 1 did. The episodes are built as in the present version."""
         judged, metrics = dict[str, pd.DataFrame](), self.metrics_with_values
         for metric in track(metrics):
             values, volume = self.series[metric.name], self.volumes.get(metric.name)
@@ -233,16 +232,16 @@ class PastOfVersion1(BacktestData):
 def compare_sides(
     past: BacktestData, track: Callable[[str], Progress] = lambda side: iter, given: Settings | None = None
 ) -> Comparison:
-    """Replay the past by both; `track` gives the progress bar of a side, old or new, over its metrics.
+    """Replay the past by both sides and return the comparison. `track`: "old" or "new" -> progress bar over the metrics.
 
-    `given`: the settings whose state holds people's labels (None: the configured ones). Raises StoreError.
+    `given`: the settings whose state database has people's labels (None: the configured ones). Raises StoreError.
     """
     old = PastOfVersion1(**vars(past) | {"metrics": [old_metric(metric) for metric in past.metrics]})
     return Comparison(review(old, track(OLD), given), review(past, track(NEW), given))
 
 
 def _groups(told: Sequence[tuple[str, Incident]], end: datetime) -> Iterator[list[tuple[str, Incident]]]:
-    """Yield the incidents (ordered by opening) with no more than SAME_MOMENT between them; open ones last to `end`."""
+    """Yield lists of (side, incident) that are one moment. `told`: ordered by opening. An open incident lasts until `end`."""
     group, over = list[tuple[str, Incident]](), end
     for side, incident in told:
         if group and incident.opened > over + SAME_MOMENT:
@@ -256,7 +255,7 @@ def _groups(told: Sequence[tuple[str, Incident]], end: datetime) -> Iterator[lis
 
 
 def _totals(one: Review) -> dict[str, float]:
-    """Return the row of one side."""
+    """Return column -> value: the row of one side in `Comparison.totals`."""
     metrics, events, zone = one.replay.metrics, one.replay.events, ZoneInfo(one.past.zone)
     messages = update_incidents([], events, metrics, lambda metric, bucket: False)[1]
     steps = {metric.name: metric.step for metric in metrics}

@@ -1,4 +1,4 @@
-"""`python -m alerting demo`: the sample app's planted incidents, and what runs of those weeks would have reported of them.
+"""`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported.
 
 It saves no state and sends nothing.
 """
@@ -19,7 +19,7 @@ import click
 from alerting import connections, pipeline, studies
 from alerting.backtest import BacktestData, Replay
 from alerting.backtest.power import detection_power, smallest_found
-from alerting.backtest.replay import OPENINGS, WEEK
+from alerting.backtest.replay import WEEK
 from alerting.backtest.runs import ReplayedRun, WatchSegments, replayed_runs
 from alerting.cli.backtest import DROPS_PER_CASE, HOUR, print_faults
 from alerting.messages.format import duration, signed_percent
@@ -27,7 +27,7 @@ from alerting.model.errors import SettingsError
 from alerting.model.incident import Event
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.run import Reading
-from alerting.model.verdict import Status, Verdict
+from alerting.model.verdict import OPENING_KINDS, Status, Verdict
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.read import early_ends
@@ -37,13 +37,13 @@ from alerting.sample.incidents import PlantedIncident
 from alerting.settings import load_settings
 from alerting.studies import data
 
-BEFORE, MAX_WEEKS = timedelta(days=1), 6  # replayed before the first planted incident; older ones lack history by now
-AFTER = 3 * HOUR  # an alert so long after its end is still about a planted incident
+BEFORE, MAX_WEEKS = timedelta(days=1), 6  # the replay begins this long before the first incident, at most 6 weeks ago
+AFTER = 3 * HOUR  # an alert within this time after the end of a planted incident is still about it
 BUCKET = timedelta(minutes=15)
 WIDTH = 100  # columns of a terminal
 
 
-Alert = tuple[datetime, Event]  # an opening, and the moment of the run that reports it
+Alert = tuple[datetime, Event]  # the time of the run, and the opening event that it reports
 
 
 @click.command()
@@ -85,7 +85,10 @@ def demo() -> int:
 
 
 def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedIncident]) -> WatchSegments:
-    """Return a function that checks segments as a live run does, but only once an hour, where a planted incident hits one."""
+    """Return a function that judges the watched segments of a replayed run.
+
+    To save time, it judges them only once an hour, and only while a planted incident affects a segment.
+    """
 
     def watch(verdicts: Sequence[Verdict]) -> SegmentResult:
         checked = []
@@ -103,7 +106,7 @@ def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedI
 def runs_by_incident(
     runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident]
 ) -> Iterator[tuple[PlantedIncident | None, list[ReplayedRun]]]:
-    """Yield each planted incident with the runs that report something at its time, then the other runs, if there are any."""
+    """Yield each planted incident with the runs that report something during it; then None with the other runs, if any."""
     left = list(runs)
     for incident in planted:
         begin, end = incident.start - BUCKET, incident.end + AFTER
@@ -115,14 +118,14 @@ def runs_by_incident(
 
 
 def alerts_about(runs: Sequence[ReplayedRun], incident: PlantedIncident) -> list[Alert]:
-    """Return the openings of metrics that the incident moves, in buckets that it touches, in the order of the runs."""
+    """Return the openings that are about the incident and in one of its buckets, in the order of the runs."""
     opened = [(run.now, each) for run in runs for event in run.changes.events for each in (event, *event.also)]
     return [(at, each) for at, each in opened if _is_about(each, incident) and each.bucket < incident.end]
 
 
 def false_alerts(runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident]) -> list[Alert]:
-    """Return the openings none of whose metrics a planted incident moved at that time, in the order of the runs."""
-    opened = [(run.now, event) for run in runs for event in run.changes.events if event.kind in OPENINGS]
+    """Return the openings that are not about any planted incident, in the order of the runs."""
+    opened = [(run.now, event) for run in runs for event in run.changes.events if event.kind in OPENING_KINDS]
     return [
         (at, event)
         for at, event in opened
@@ -131,14 +134,14 @@ def false_alerts(runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident]
 
 
 def _is_about(event: Event, incident: PlantedIncident) -> bool:
-    """Return whether the event opens, at the time of the incident or shortly after it, a metric that the incident moves."""
+    """Return whether the event is an opening of a metric that the incident affects, during it or within AFTER after it."""
     in_time = incident.start - BUCKET < event.bucket <= incident.end + AFTER
     is_hit = not event.segment or (incident.slice is not None and "=".join(incident.slice) in event.segment)
-    return in_time and event.kind in OPENINGS and event.metric.removesuffix(SEGMENTS_SUFFIX) in incident.metrics and is_hit
+    return in_time and event.kind in OPENING_KINDS and event.metric.removesuffix(SEGMENTS_SUFFIX) in incident.metrics and is_hit
 
 
 def summary_lines(replay: Replay, runs: Sequence[ReplayedRun], planted: Sequence[PlantedIncident], zone: str) -> Iterator[str]:
-    """Yield a line per planted incident: when it was reported, or why it was missed; then a line per false alert."""
+    """Yield a line per planted incident, which says when it was reported or why it was missed; then a line per false alert."""
     yield f"{'PLANTED':<73}REPORTED AFTER"
     for incident in planted:
         alerts = alerts_about(runs, incident)
@@ -160,7 +163,7 @@ def _outcome(alerts: Sequence[Alert], incident: PlantedIncident, now: datetime) 
 
 
 def planted_line(incident: PlantedIncident, zone: str) -> str:
-    """Return when the incident begins, its kind, its length, whom it hits, and how much."""
+    """Return one line: begin (local time), kind, length, affected users and size of the incident."""
     users = "=".join(incident.slice) if incident.slice else "everybody"
     lasts = duration(incident.end - incident.start, "en")
     kind = incident.kind.replace("_", " ")
@@ -168,7 +171,7 @@ def planted_line(incident: PlantedIncident, zone: str) -> str:
 
 
 def why_missed(replay: Replay, incident: PlantedIncident, zone: str) -> str:
-    """Return why no run reported the incident: how near its metrics came to the edges of their bands."""
+    """Return sentences that say why no run reported the incident: how near its metrics came to the edges of their bands."""
     sign = copysign(1, incident.depth)
     frames = {name: replay.judged[name].loc[incident.start - BUCKET : incident.end] for name in incident.metrics}
     frames = {name: frame for name, frame in frames.items() if frame["score"].notna().any()}
@@ -190,7 +193,7 @@ def why_missed(replay: Replay, incident: PlantedIncident, zone: str) -> str:
 
 
 def power_lines(past: BacktestData) -> Iterator[str]:
-    """Yield for each metric the smallest drop that is found in time, by day and by night, from drops put into the past."""
+    """Yield lines: for each metric the smallest drop that is found within an hour, by day and by night. Drops are injected."""
     smallest = smallest_found(detection_power(past, times=DROPS_PER_CASE, track=data.track("drops put in")))
     yield "WHAT IT CAN SEE: the smallest drop of a whole metric that is reported within the hour, 9 times in 10"
     yield f"{'':<18}{'8:00 to 24:00':>16}{'0:00 to 8:00':>16}"
@@ -211,7 +214,7 @@ def _local(at: datetime, zone: str) -> str:
 
 
 def print_messages(ctx: RunContext, runs: Iterable[ReplayedRun], replay: Replay, reading: Reading, folder: Path) -> int:
-    """Print the messages of the runs as in the chat, save their pictures in `folder`, and return the number of messages."""
+    """Print the messages of the runs as the chat shows them, and save their pictures in `folder`. Return their number."""
     console, count, ids = Console(), 0, dict[str, str]()  # ids: key of a message -> id that the console gave it
     for run in runs:
         judged = run.judged(ctx, replay, reading)

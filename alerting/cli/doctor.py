@@ -1,5 +1,7 @@
-"""Commands that check the setup: doctor checks everything that a run needs, and says how to fix what fails; drill sends a fake
-incident from the source by the default route, marked as a drill, and checks that it arrives. Neither changes the state database.
+"""Commands that check the setup. They do not change the state database.
+
+`doctor` checks everything that a run needs and says how to fix what fails. `drill` makes a fake incident from the source, sends
+it to the default destinations, marked as a drill, and checks that it arrives.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ from alerting.pipeline.deliver import send_waiting
 from alerting.settings import Settings, load_settings
 from alerting.sources.base import BaseSource
 
-MIN_FREE_SPACE = 200  # MB that a week of runs may need
+MIN_FREE_SPACE = 200  # MB: as much as a week of runs may need
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
 MAX_QUERIES_LISTED = 8
-REMAINING_ROWS = 0.2  # share of rows that the newest bucket of the drilled table keeps
+REMAINING_ROWS = 0.2  # share of rows that is left in the newest bucket for the fake incident
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def doctor() -> int:
 
 
 def print_results(results: Iterable[CheckResult]) -> bool:
-    """Print a line for each result as soon as it is there. Return whether all checks passed."""
+    """Print a line for each result when it comes. Return whether all checks passed."""
     passed = True
     for result in results:
         click.echo(f"{'ok ' if result.ok else 'BAD'} {result.name}: {result.details}")
@@ -65,7 +67,7 @@ def print_results(results: Iterable[CheckResult]) -> bool:
 
 
 def examine(settings: Settings) -> Iterator[CheckResult]:
-    """Run the checks one after the other, and yield their results. A failed check does not stop the next."""
+    """Run the checks one after the other and yield their results. The next check runs even if one fails."""
     for name, folder in (("data", settings.data), ("reports", settings.reports)):
         yield _check(f"folder {name}", partial(_check_folder, folder, name))
     yield _check("memory", partial(_check_state, settings))
@@ -74,7 +76,7 @@ def examine(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check(name: str, function: Callable[[], str]) -> CheckResult:
-    """Run a check, which returns its details or raises AlertingError with them. Return the result."""
+    """Run a check and return its result. `function`: returns the finding, or raises AlertingError if the check fails."""
     try:
         return CheckResult(name, True, function())
     except AlertingError as error:
@@ -139,8 +141,9 @@ def _check_clock(server: datetime) -> str:
 
 
 def _check_queries(source: Source, queries: list[Query]) -> str:
-    """Run the queries of a table, those of its segments included, over one bucket: the table has what they use, and no more is
-    asked of it.
+    """Run all queries of a table, the queries of its segments too, and return how many they are.
+
+    Each reads one bucket only. That is enough to see whether the table has the columns. Raises AlertingError if one fails.
     """
     now = datetime.now(UTC)
     for query in queries:
@@ -153,7 +156,10 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
-    """Return the newest bucket of each query. A table without rows in the last day passes with a note, because it may be new."""
+    """Return a text with the newest bucket of each query, in local time of `zone`.
+
+    A table without rows in the last day does not fail the check, because it may be new. Raises SourceError.
+    """
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
     ends = source.ends()
     for metric in {metric.scan: metric for metric in metrics}.values():
@@ -180,7 +186,7 @@ def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
 
 @dataclass(frozen=True)
 class DrillSource(BaseSource):
-    """The source, with most rows removed from the newest bucket of one query."""
+    """A source like `source`, but with most rows removed from the newest bucket of `query`."""
 
     source: Source
     query: str
@@ -259,7 +265,7 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
 
 
 def _arrivals(receipts: list[Receipt], count: int, sent_as: str) -> Iterator[CheckResult]:
-    """Yield a step for each receipt, then a step for each destination with the number of messages, of `count`, it accepted."""
+    """Yield a result for each receipt, then one for each destination: how many of the `count` messages it accepted."""
     for receipt in receipts:
         ok = receipt.state == "sent" and bool(receipt.message_id)
         accepted = f"accepted as message {receipt.message_id}" if sent_as == "sent" else sent_as

@@ -33,8 +33,8 @@ COLUMNS = {  # column of the shipped queries -> names that it has elsewhere, the
     "exp_group": ("exp_group", "experiment_group", "ab_group", "test_group", "variant"),
 }
 ATTRIBUTES = ("os", "source", "country", "city", "gender", "age", "exp_group")
-ACTIONS = {"view": r"view|show|impression|seen", "like": r"(?<!dis)(?<!un)like|heart|fav"}  # shipped value -> pattern of others
-TABLES = {  # query -> the columns without which no table can be read by it, and words that names of such tables have
+ACTIONS = {"view": r"view|show|impression|seen", "like": r"(?<!dis)(?<!un)like|heart|fav"}  # shipped value -> similar values
+TABLES = {  # query -> the columns that its table must have, and a pattern of likely table names
     "feed_actions": (("time", "user_id", "action"), r"feed|action|event|post"),
     "message_actions": (("time", "user_id", "reciever_id"), r"messag|chat|\bdm"),
 }
@@ -45,23 +45,29 @@ NUMBERS_SHOWN = 4
 
 @dataclass(frozen=True)
 class TableProposal:
-    """A table for one of the shipped queries. `columns`: shipped name -> the table's; `actions`: shipped value -> the table's."""
+    """A table that fits one of the shipped queries.
+
+    `columns`: name in the shipped query -> name in the table. `actions`: value in the shipped query -> value in the table.
+    """
 
     query: str
     table: str
     columns: Mapping[str, str]
     actions: Mapping[str, str]
-    others: tuple[str, ...] = ()  # tables that would do as well
-    codes: tuple[str, ...] = ()  # attributes that are no texts in the table
-    values: tuple[str, ...] = ()  # those of the action, the most frequent first
+    others: tuple[str, ...] = ()  # other tables that fit
+    codes: tuple[str, ...] = ()  # attributes whose column is not a text
+    values: tuple[str, ...] = ()  # values of the column `action`, the most frequent first
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Return the attributes that the table does not have."""
+        """The attributes that the table does not have."""
         return tuple(name for name in ATTRIBUTES if name not in self.columns)
 
     def rewrite(self, sql: str) -> str:
-        """Return a shipped query, of counts or of segments, with the table's columns and actions, without absent attributes."""
+        """Return a shipped query (of counts or of segments) with the columns and actions of the table.
+
+        Attributes that the table does not have are removed.
+        """
         outputs = {"age": "age_band"}
         absent = {outputs.get(name, name) for name in self.absent}
         lines = []
@@ -119,7 +125,7 @@ def init(write: bool) -> int:
 
 
 def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
-    """Return a proposal for each shipped query that has a table. Raises SourceError, or SettingsError if none has."""
+    """Return a proposal for each shipped query for which a table fits. Raises SourceError; SettingsError if no table fits."""
     databases = {settings.clickhouse_database}
     databases |= {table.partition(".")[0] for table in (settings.feed_table, settings.message_table) if "." in table}
     wanted = ", ".join(f"'{name}'" for name in sorted(databases))
@@ -156,7 +162,10 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
 
 
 def _columns(types: Mapping[str, str]) -> dict[str, str]:
-    """Return shipped name -> column of the table. Actions are texts; a time is a DateTime, of any name if it is the only one."""
+    """Return shipped name -> column of the table. `types`: column -> type in ClickHouse.
+
+    An action must be a text. A time must be a DateTime; if there is only one, its name does not matter.
+    """
     lower = {name.lower(): name for name in types}
     out = dict[str, str]()
     for shipped, names in COLUMNS.items():
@@ -174,9 +183,9 @@ def _columns(types: Mapping[str, str]) -> dict[str, str]:
 def _find_actions(
     source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings
 ) -> tuple[dict[str, str], list[str]]:
-    """Return shipped action -> the table's, and the actions of the week before the table's newest row, the most frequent first.
+    """Return shipped action -> action of the table, and the table's actions, the most frequent first.
 
-    Raises SourceError.
+    Only the week before the table's newest row is read. Raises SourceError.
     """
     name, time, action = _full_name(table, settings), _quoted(columns["time"]), _quoted(columns["action"])
     found = source.run_sql(
@@ -262,7 +271,7 @@ def _print(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
 
 
 def _write(texts: Mapping[Path, str], lines: Mapping[str, str]) -> None:
-    """Write queries and settings; those of `.env` that have another value are replaced. Raises SettingsError."""
+    """Write the queries, and the settings into `.env`; a new value replaces an earlier one. Raises SettingsError."""
     files = {path: text.encode() for path, text in texts.items()}
     if lines:
         environment = ROOT / ".env"

@@ -1,4 +1,4 @@
-"""`python -m alerting new-metric`: draft a catalogue line from a query, show its history, and with --write save both."""
+"""`python -m alerting new-metric`: draft a catalogue line from a query and show its history; --write saves query and line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functi
     "ratio": (metric_values.ratio, ("part", "whole")),
     "mean": (metric_values.mean, ("sum", "number")),
 }
-LABELLED = ("count", "ratio")  # take labels
+LABELLED = ("count", "ratio")  # functions that can have labels
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
 TIME_UNITS = {  # arguments of timedelta, longest unit first
     "days": DAY,
@@ -61,15 +61,15 @@ _STEP = re.compile(r"(\d+)\s+AS\s+step\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class WrittenValue:
-    """A value and its source text in the catalogue, such as count("likes")."""
+    """A value as it is written in the catalogue, such as count("likes"). `str` returns the Python source."""
 
     function: str
     columns: tuple[str, ...]
-    labels: tuple[tuple[str, str], ...] = ()  # such as os, iOS
+    labels: tuple[tuple[str, str], ...] = ()  # pairs such as (os, iOS)
 
     @property
     def value(self) -> Value:
-        """Return the function that computes it from the counts."""
+        """The function that computes the value from the counts."""
         return FUNCTIONS[self.function][0](*self.columns, **dict(self.labels))
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class WrittenValue:
 
 @dataclass(frozen=True)
 class MetricDraft:
-    """A metric without its value. `query`: name of the SQL file without .sql. `new`: True if that file must be written."""
+    """A metric without its value. `query`: name of the SQL file without .sql. `new`: whether that file must be written."""
 
     name: str
     title: str
@@ -92,7 +92,7 @@ class MetricDraft:
 
 @dataclass(frozen=True)
 class DraftHistory:
-    """The values of a draft, one per bucket, NaN for gaps. `judged`: the result of `detectors.judge` with the default rule."""
+    """The history of a draft. `values`: float64, one per bucket, NaN for gaps. `judged`: frame of `detectors.judge`."""
 
     metric: Metric
     written: WrittenValue
@@ -101,7 +101,7 @@ class DraftHistory:
     zone: str
 
     def lines(self) -> Iterator[str]:
-        """Yield lines about the history that help an analyst decide whether to watch the metric."""
+        """Yield the lines from which an analyst can decide whether to watch the metric."""
         values = self.values.dropna()
         grid = self.values.loc[values.index[0] :]
         numbers = NumberFormat.of(self.metric.form, "en", list(values.tail(LAST_VALUES)))
@@ -194,9 +194,9 @@ def _draw(settings: Settings, history: DraftHistory) -> Path:
 def draft_metric(
     name: str, sql: str, title: str, step: timedelta | None, queries: Mapping[str, Query], names: list[str]
 ) -> MetricDraft:
-    """Return the draft of a metric from name, query and options. The source is not read.
+    """Return the draft of a metric from its name, query and options. The source is not read.
 
-    `queries`: the queries in alerting/sql by name. `names`: names of the catalogue's metrics. Raises SettingsError.
+    `queries`: name -> query in alerting/sql. `names`: names of the catalogue's metrics. Raises SettingsError.
     """
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SEGMENTS_SUFFIX):
         raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
@@ -236,14 +236,14 @@ def _table_of(name: str, sql: str) -> str:
 
 
 def _normalized(sql: str) -> str:
-    """Return the query without comments, line breaks and final semicolon."""
+    """Return the query without comments, line breaks and the final semicolon."""
     return " ".join(_COMMENT.sub(" ", sql).split()).rstrip("; ")
 
 
 def parse_value(expression: str, name: str, columns: list[str]) -> WrittenValue:
-    """Parse the value `expression`; if it is empty, take the column called `name`, or the only column. Raises SettingsError.
+    """Return the value of an expression such as "count('likes')". If it is "", take the column `name`, or the only column.
 
-    `columns`: the columns of the query. The expression is parsed, never evaluated.
+    `columns`: the columns of the query. The expression is parsed, never evaluated. Raises SettingsError.
     """
     present = [column for column in columns if column not in ("newest", "groups")]
     if not expression:
@@ -280,9 +280,9 @@ def _parse_call(expression: str) -> WrittenValue:
 
 
 def read_history(draft: MetricDraft, expression: str, source: Source, now: datetime, delay: timedelta, zone: str) -> DraftHistory:
-    """Read the history that the default rule needs, and judge it.
+    """Read the history that the default rule needs, and judge it. Return values and verdicts per bucket.
 
-    Raises SettingsError for a query without rows or a value that fails, SourceError if the source cannot be read.
+    Raises SettingsError for a query without rows or a value that is always missing, SourceError if the source cannot be read.
     """
     phase = day_phase(zone) if draft.step == DAY else timedelta()
     query = Query(table_name(draft.query), draft.sql, draft.step, phase, zone if draft.step == DAY else "")
@@ -309,13 +309,13 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
 
 
 def is_distinct(sql: str, column: str) -> bool:
-    """Return whether the column counts distinct users, whose buckets do not add up. `column` may be users[os=iOS]."""
+    """Return whether the column counts distinct users; its buckets cannot be summed. `column` can be users[os=iOS]."""
     number = re.escape(column.partition("[")[0])
     return bool(re.search(rf"\buniq\w*\s*\([^()]*\)\s+AS\s+`?{number}\b", _COMMENT.sub(" ", sql), re.IGNORECASE))
 
 
 def sparkline(values: pd.Series) -> str:
-    """Return the values as a line of bars, ▁▂▅▇, scaled from 0 (or a lower minimum) to the maximum; a gap is a space."""
+    """Return the values as a line of bars, ▁▂▅▇. The scale goes from 0, or a lower minimum, to the maximum. A gap is a space."""
     low, high = min(0.0, float(values.min())), float(values.max())
     width = (high - low) or 1.0
     levels = (values - low) / width * len(SPARKLINE)
@@ -323,7 +323,7 @@ def sparkline(values: pd.Series) -> str:
 
 
 def catalogue_line(metric: Metric, written: WrittenValue) -> str:
-    """Return the metric as Python source, in the style of the other lines of METRICS."""
+    """Return the metric's entry in METRICS as Python source, in the style of the other entries."""
     title = json.dumps(dict(metric.title), ensure_ascii=False)
     unit, length = next((unit, length) for unit, length in TIME_UNITS.items() if not metric.step % length)
     options = [

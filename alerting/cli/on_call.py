@@ -20,7 +20,7 @@ from alerting.connections import connect_chat, load_catalogue, open_source, open
 from alerting.incidents.episodes import against_level_before
 from alerting.incidents.labels import precision
 from alerting.messages.format import duration
-from alerting.model.clock import MAX_LENGTH, parse_length, parse_local, parse_week_spans
+from alerting.model.clock import MAX_LENGTH, MINUTE, parse_length, parse_local, parse_week_spans
 from alerting.model.errors import AlertingError, NotifyError, SettingsError
 from alerting.model.incident import Incident, MetricTree, is_critical
 from alerting.model.metric import NO_END, STEP, Metric, Silence, unknown_metrics
@@ -30,14 +30,13 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
-from alerting.reporting.archive import day_entries, day_folders, disk_sizes, format_size
+from alerting.reporting.archive import day_entries, day_folders, folder_size, format_size
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
 T = TypeVar("T")
-MINUTE = timedelta(minutes=1)
 RUNS_IN_STATUS = 5
-CHAT_WAIT = 25.0  # seconds that one request waits for a button press
+CHAT_WAIT = 25.0  # seconds that one request waits for a button press or a command
 CHAT_RETRY_AFTER = 5.0  # seconds to wait after a failed request
 LOCK_RETRY_AFTER = 1.0  # seconds to wait for the lock of a run
 
@@ -70,8 +69,8 @@ def status() -> int:
     counts = store.counts()
     held = f" {counts.held} for the end of quiet hours," if counts.held else ""
     click.echo(f"outbox: {counts.waiting} waiting,{held} {counts.sent} sent, {counts.refused} refused")
-    sizes = ", ".join(f"{name} {format_size(size)}" for name, size in disk_sizes(settings).items())
-    click.echo(f"disk: {sizes}")
+    reports, state = folder_size(settings.reports), folder_size(settings.data, f"{settings.state_file.name}*")
+    click.echo(f"disk: reports {format_size(reports)}, memory {format_size(state)}")
 
     newest_run = max((run.at for run in store.runs(now - timedelta(days=1)) if run.ok), default=None)
     watched = {name: bucket for name, bucket in judged.items() if name in steps}
@@ -80,13 +79,12 @@ def status() -> int:
 
 
 def _severity(incident: Incident, store: Store, metrics: Sequence[Metric]) -> str:
-    """Return the severity of an open incident by the newest verdicts of its members, as in its messages."""
+    """Return "critical: " or "warning: ": the severity of an open incident by its members' newest verdicts, as in messages."""
     by_name, episodes, affected = {metric.name: metric for metric in metrics}, store.episodes(), []
     for member in incident.affected:
         if member.metric in by_name:
             verdict = next(iter(reversed(store.judged(member.metric, member.since))), member.worst or member.first)
-            episode = episodes.get(member.metric)
-            affected.append((by_name[member.metric], against_level_before(episode, verdict) if episode else verdict))
+            affected.append((by_name[member.metric], against_level_before(episodes.get(member.metric), verdict)))
     return "critical: " if is_critical(affected, MetricTree(metrics).roots, incident.cause) else "warning: "
 
 
@@ -107,7 +105,7 @@ def _incident_line(incident: Incident, zone: str, now: datetime) -> str:
 def _print_next_due(
     judged: Mapping[str, datetime], steps: Mapping[str, timedelta], settings: Settings, now: datetime, newest_run: datetime | None
 ) -> bool:
-    """Print when the next bucket can be judged. Return True if that is overdue. `judged`: metric -> its last judged bucket."""
+    """Print when the next bucket can be judged. Return whether that is overdue. `judged`: metric -> its newest judged bucket."""
     if not judged:
         click.echo("next due: now (nothing was judged yet)")
         return False
@@ -236,7 +234,7 @@ def silence(metric: str, length: str, start: str, until: str, weekly: str, why: 
 
 
 def silence_span(now: datetime, zone: str, start: str, until: str, length: str, weekly: str) -> tuple[datetime, datetime]:
-    """Return when a silence begins and ends, by the options of the command. Raises SettingsError."""
+    """Return begin and end (aware UTC) of a silence from the options of the command. Raises SettingsError."""
     if until and length:
         raise SettingsError("--until and --for both say when it ends: give one of them")
     if not (until or length or weekly):
@@ -289,9 +287,9 @@ def unsilence(number: int) -> int:
 
 
 def silence_line(item: Silence, zone: str, suffix: str = "") -> str:
-    """Return a silence in words, with local times of `zone`; the spans of a weekly one may be those of another zone.
+    """Return a text about a silence, with local times of `zone`. The spans of a weekly silence keep the zone they were set in.
 
-    `suffix` follows the times.
+    `suffix`: text after the times.
     """
     scope = "all metrics" if item.scope == "*" else item.scope
     spans = f" every week {item.weekly}{f' {item.zone}' if item.zone != zone else ''}," if item.weekly else ""

@@ -13,7 +13,6 @@ Prometheus, with RECOVERING added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,12 +20,11 @@ from alerting.model.incident import Event
 from alerting.model.metric import Policy
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
-OPENING_KINDS, ENDING_KINDS = (EventKind.OPENED, EventKind.NO_DATA), (EventKind.RESOLVED, EventKind.DATA_BACK)
 STATUS_LETTER = {Status.NORMAL: "n", Status.ANOMALOUS: "a", Status.MISSING: "m", Status.UNKNOWN: "u"}
 OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
 QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many buckets
-RECOVERED_SHARE = 0.5  # of the change: with a smaller remaining deviation the value has recovered
+RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
 
 Step = tuple[Episode, tuple[Event, ...]]
 
@@ -55,7 +53,7 @@ def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 
 def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
-    """Report "no data" after `patience` missing buckets in a row, unless gaps of this length are usual at this time."""
+    """Advance an episode by a missing bucket. Report "no data" after `patience` of them in a row, unless the gap is usual."""
     episode = replace(episode, gap_since=episode.gap_since or verdict.bucket, back_since=None)
     usual = bool(verdict.reason) and not verdict.is_new
     if episode.recent.endswith("m" * policy.patience) and not usual and not episode.gap_notified:
@@ -66,7 +64,7 @@ def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bool) -> Step:
     """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
 
-    `is_back`: it is the end of a gap that was an event.
+    `is_back`: the bucket ends a gap that was reported.
     """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
@@ -98,13 +96,17 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     return Episode(episode.metric, last=verdict, recent=episode.recent), (event,)
 
 
-def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
+def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
     """Return the verdict compared with the level before a sudden change, while the episode is open (at most HOLD_BASELINE).
+
+    Without an episode, or outside of that time, return the verdict unchanged.
 
     The band of the sudden detector follows the values down (or up). By the band alone, an outage would be normal one bucket
     later, and its end an anomaly. The level before is stored as a share of the usual value, so it follows the daily rhythm.
-    Nothing at all, where there was something, stays an outage however long the band has learned it: it ends with a value.
+    A value of zero stays an outage until another value comes, even if the band has followed it.
     """
+    if episode is None:
+        return verdict
     worst = episode.worst
     is_outage = episode.state in OPEN_STATES and worst is not None and worst.value == 0 < worst.reference
     if is_outage and worst and verdict.status is Status.NORMAL and verdict.value == 0:
@@ -136,7 +138,7 @@ def against_level_before(episode: Episode, verdict: Verdict) -> Verdict:
 
 
 def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
-    """Return whether the value returns to about the usual level after a gap and the incomplete buckets around it."""
+    """Return whether the value is back near the usual level shortly after a gap, which the band may call anomalous."""
     if not {"m", "u"} & set(episode.recent[-QUIET_AFTER_GAP:]):
         return False
     return abs(verdict.value - verdict.usual) < RECOVERED_SHARE * abs(verdict.expected - verdict.usual)
@@ -145,7 +147,7 @@ def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
     """Return whether the residual has grown by `policy.worsen`, on the same side, since the last notification.
 
-    A lasting deviation of a kind that was reported lately (`is_new` is False) is worse only once it has become critical.
+    A deviation that was reported before and lasts (`is_new` is False) is worse only when it becomes critical.
     """
     if notified is None:
         return False
@@ -155,7 +157,7 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:
-    """Return the episode with one more anomalous bucket, whatever its state."""
+    """Return the episode with one more anomalous bucket. Its state is unchanged."""
     return replace(
         episode,
         since=episode.since or verdict.bucket,
@@ -185,11 +187,5 @@ def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
 
 
 def is_open(episode: Episode | None) -> bool:
-    """Return whether the metric is in an episode or a gap that was an event."""
+    """Return whether the metric is in an open episode, or in a gap that was reported."""
     return episode is not None and (episode.opened is not None or episode.gap_notified)
-
-
-def open_events(newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]) -> list[Event]:
-    """Return, for each judged metric whose episode is open, an event at its newest bucket that says so."""
-    kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
-    return [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]

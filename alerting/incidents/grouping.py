@@ -1,7 +1,7 @@
 """Incidents: groups of episodes that belong together, each notified in one thread. Pure.
 
 The input is the events of episodes, bucket by bucket; the output is incidents and notifications. A notification is an Event too:
-that of the root metric, with its `incident`, and with the events of the other metrics as `also`.
+the event of the metric that leads, with its `incident`, and with the events of the other metrics in `also`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alerting.incidents.episodes import ENDING_KINDS, OPENING_KINDS, is_open
+from alerting.incidents.episodes import is_open
 from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
-from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
 
 JOIN_ANY_WITHIN = timedelta(hours=1)  # an episode that opens within this time joins the incident, related or not
 JOIN_RELATED_WITHIN = timedelta(hours=12)  # a related metric joins within this time; later it opens its own incident
@@ -35,8 +35,8 @@ def update_incidents(
     An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
     it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
     JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
-    Silenced events change incidents in the same way. `still_open`: of the metrics whose episodes are open after the events; late
-    rows may have taken back an end that was reported, and then the incident goes on.
+    Silenced events change incidents in the same way. `still_open`: one event for each metric whose episode is open after
+    `events`. If late rows have withdrawn an end that was reported, the incident is reopened.
     """
     tree = MetricTree(metrics)
     grouping = IncidentGrouping({incident.id: incident for incident in known}, tree, silenced)
@@ -111,7 +111,7 @@ class IncidentGrouping:
             self._update(self.incidents[name], group, new=group is opening)
 
     def keep_open(self, event: Event) -> None:
-        """Reopen the incident of an open episode, unless it is open: another may have closed since the episode began."""
+        """Make sure that the metric of an open episode is affected in an open incident: reopen one, or open a new one."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
         if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
             return
@@ -138,7 +138,7 @@ class IncidentGrouping:
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
     def _was_notified(self, event: Event) -> bool:
-        """Return whether a closed incident of the metric covers the bucket, which late rows caused to be judged again."""
+        """Return whether a closed incident of the metric covers the bucket: late rows caused it to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
         return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
 
@@ -169,14 +169,14 @@ class IncidentGrouping:
             after = _with_event(after, event)
         bucket, over = max(event.bucket for event in events), not after.affected
         reopened = after.reopened + (not before.open and not over)
-        if reopened > before.reopened:  # who took it, took what is over
+        if reopened > before.reopened:  # the person took the earlier part, which is over
             after = replace(after, acknowledged_by="")
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         told, kind = self._told(before, after, events, new, silent)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
-        if told:  # in one notification: that of the metric that leads (see `MetricTree.lead`), with the others in `also`
+        if told:  # one notification, of the metric that leads (see `MetricTree.lead`); `also` has the others
             first = self.tree.lead({event.metric: event.verdict for event in told}, after.root.metric)
             lead = next(event for event in told if event.metric == first)
             also = tuple(event for event in told if event is not lead)
@@ -189,8 +189,10 @@ class IncidentGrouping:
         self.incidents[after.id] = after
 
     def _with_root(self, incident: Incident) -> Incident:
-        """Return the open incident with the member first that its messages lead with; what was known of the root before is left
-        out, but for a cause of the new one."""
+        """Return the open incident with the member first that leads its messages.
+
+        If the root changes, rarity and similar incident are dropped, and so is a cause that is not about the new root.
+        """
         if not incident.open:
             return incident
         root = self.tree.lead({member.metric: member.worst or member.first for member in incident.affected}, incident.root.metric)
@@ -203,10 +205,10 @@ class IncidentGrouping:
     def _told(
         self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool
     ) -> tuple[list[Event], EventKind | None]:
-        """Return which of an incident's events of one bucket are told, none if nothing is sent; and as what, if not as theirs."""
+        """Return the events of one bucket to notify ([] for no message), and the kind of the message; None: the events' own."""
         if not after.open:
             unannounced = before.last_notified is None and silent
-            return [] if unannounced else [event for event in events if event.kind in ENDING_KINDS], None
+            return [] if unannounced else [event for event in events if event.kind in END_KINDS], None
         if silent or (before.last_notified is None and not new):
             return [], None
 
@@ -214,10 +216,11 @@ class IncidentGrouping:
         if new:
             return opening, None
         if not before.open:
-            # The others only say that it is not over yet
+            # Any other opening only shows that the incident is not over yet
             worth_message = any(e.kind is EventKind.NO_DATA or e.verdict.status is Status.ANOMALOUS for e in opening)
             return opening if worth_message and after.reopened <= MAX_REOPEN_MESSAGES else [], None
-        leader = after.root.metric if after.root.metric != before.root.metric else ""  # worse than all that was told
+        # The new root is worse than the one in the sent message
+        leader = after.root.metric if after.root.metric != before.root.metric else ""
         worse = [
             e
             for e in events
@@ -266,7 +269,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
         now = replace(
             _member(event), joined=member.joined, first=member.first, ended=member.until
-        )  # what is told of a new episode begins with it
+        )  # messages about a new episode count from its own start
     elif event.kind in OPENING_KINDS:
         before, worst = member.until or member.ended, member.worst or episode.worst
         now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
@@ -282,7 +285,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
 def announce_unsilenced(
     incidents: Sequence[Incident], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], silenced: IsSilenced
 ) -> tuple[list[Incident], list[Event]]:
-    """Return the incidents, and an opening event for each open one that was never notified and is not silent any more.
+    """Return the incidents, and an opening event for each open incident that was silent since it opened and is not any more.
 
     `newest`: metric -> the verdict of its newest bucket.
     """
@@ -307,11 +310,11 @@ def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: s
     return Event(EventKind.OPENED, root.metric, root.joined, root.first, episode, incident)
 
 
-# Consistent with episodes: an incident is open exactly while one of its episodes is
+# Consistency with episodes: an incident is open exactly while one of its episodes is open
 
 
 def inconsistencies(incidents: Sequence[Incident], episodes: Mapping[str, Episode]) -> list[str]:
-    """Return in words each open incident without an open episode, and each open episode without an open incident."""
+    """Return an error text for each open incident without an open episode, and each open episode without an open incident."""
     affected = {member.metric for incident in incidents if incident.open for member in incident.affected}
     out = [
         f"incident {incident.id} is open, but none of its metrics is off"
@@ -328,10 +331,10 @@ def withdrawn_members(
 ) -> list[Member]:
     """Return the members that are no longer anomalous after late rows changed their buckets.
 
-    `again`: metric -> the bucket from which it was judged again. `events`, `episodes`: the result of judging again.
+    `again`: metric -> the first bucket that was judged again. `events`, `episodes`: the result of judging again.
     """
     opened = {event.metric for event in events if event.kind in OPENING_KINDS}
-    ended = {event.metric for event in events if event.kind in ENDING_KINDS}
+    ended = {event.metric for event in events if event.kind in END_KINDS}
     return [
         member
         for member in incident.members
@@ -341,9 +344,9 @@ def withdrawn_members(
 
 
 def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[str, datetime], bucket: datetime) -> Incident:
-    """Return the incident without these members; one that was a member before `again` only loses its return.
+    """Return the incident without these members. A member that joined before `again` loses only what it had from then on.
 
-    If none is left, it is closed at `bucket` and marked as corrected.
+    If no member is left, the incident is closed at `bucket` and marked as corrected.
     """
     left = []
     for member in incident.members:
@@ -361,7 +364,7 @@ def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[s
 
 
 def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
-    """Return an open incident in which these metrics are over at `bucket`."""
+    """Return the open incident with these metrics ended at `bucket`; it is closed if no other metric is affected."""
     members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
     return replace(incident, members=members, closed=bucket if all(member.until for member in members) else None)
 
@@ -369,11 +372,11 @@ def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime)
 def missing_ends(
     incidents: Sequence[Incident], events: Sequence[Event], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]
 ) -> list[Event]:
-    """Return an end for each member of an open incident that has neither an open episode nor an event in this run.
+    """Return an end event for each affected member that has neither an open episode nor an event in this run.
 
     `newest`: metric -> the verdict of its newest bucket.
     """
-    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *ENDING_KINDS)}
+    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *END_KINDS)}
     return [
         Event(
             EventKind.RESOLVED,

@@ -1,4 +1,4 @@
-"""Texts that people receive. An event and its context go in, a text or a picture for the chat comes out. Pure."""
+"""The texts that people receive: an event and its context go in, a message for the chat comes out. Pure."""
 
 from alerting.messages.compose import compose, plain_text
 from alerting.messages.context import Audience, MemberContext, MessageContext

@@ -1,4 +1,4 @@
-"""Make the answers to commands in the chat, and the words about silences. Pure."""
+"""The answers to commands in the chat, and the text of a silence. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ URGENCY = [Status.ANOMALOUS, Status.MISSING, Status.UNKNOWN, Status.NORMAL]  # t
 
 @dataclass(frozen=True)
 class StatusFacts:
-    """The state of the checks. `entries`: each open incident with its text in the chat, "" for one that was not sent.
+    """The state of the checks. `entries`: each open incident with its text in the chat; "" for one that was not sent.
 
-    `newest`: each metric with its newest verdict. `run`: the last that has ended. `waiting`: messages that are due.
+    `newest`: each metric with its newest verdict. `run`: the last run that has ended. `waiting`: number of unsent messages.
     """
 
     entries: Sequence[tuple[Incident, str]]
@@ -40,12 +40,12 @@ class StatusFacts:
 
 
 def answer(part: str, reader: Audience, **facts: Any) -> str:
-    """Return a part of the template of answers. It cuts and escapes the texts from data that it gets as they are."""
+    """Return the rendered part of the template `answers`. The template cuts and escapes the texts in `facts`."""
     return render("answers", reader.language, {"part": part, **facts})
 
 
 def status_text(facts: StatusFacts, reader: Audience) -> str:
-    """Return the answer to /status: what is open, until when all was judged, silences, the last run."""
+    """Return the answer to /status: open incidents, the time until which all metrics were judged, silences, the last run."""
     titles = {metric.name: metric.title_in(reader.language) for metric, _ in facts.newest}
     ends = [verdict.bucket + metric.step for metric, verdict in facts.newest]
     lines = [
@@ -67,14 +67,14 @@ def status_text(facts: StatusFacts, reader: Audience) -> str:
 
 
 def metrics_text(newest: Sequence[tuple[Metric, Verdict]], reader: Audience) -> str:
-    """Return the answer to /metrics: a line for each metric, those that are off first."""
+    """Return the answer to /metrics: a line for each metric, in the order of URGENCY."""
     ordered = sorted(newest, key=lambda item: URGENCY.index(item[1].status))
     lines = [Markup(metric_line(metric, verdict, reader)) for metric, verdict in ordered[:MAX_LINES]]
     return answer("metrics", reader, lines=lines, more=len(ordered) - len(lines))
 
 
 def metric_line(metric: Metric, verdict: Verdict, reader: Audience) -> str:
-    """Return the state of a metric in a line: 🔴 Likes 700 (−30 %, expected 1,000) · Fri 12:15–12:30."""
+    """Return the state of a metric in one line: 🔴 Likes 700 −30 %, expected 1,000 · Fri 12:15–12:30."""
     facts = VerdictFacts.of(verdict, metric.form, reader.language)
     return answer(
         "metric",

@@ -1,7 +1,7 @@
-"""Make messages: of an event and its context, and about the runs; drills, and the edits after a button was pressed. Pure.
+"""Make messages: about an event, about runs, for a drill, and the edit after a button was pressed. Pure.
 
 The first line is enough on a lock screen. To change a text, change its template: `templates/KIND.LANGUAGE.j2` looks like its
-message, in Telegram HTML. What is empty is left out: a piece between two " · ", and a line.
+message, in Telegram HTML. Empty lines, and empty pieces between two " · ", are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from alerting.messages.context import END_KINDS, GOOD_KINDS, OPENING_KINDS, Audience, MessageContext, Subject
+from alerting.messages.context import GOOD_KINDS, Audience, MessageContext, Subject
 from alerting.messages.facts import event_facts, incident_facts
 from alerting.messages.format import (
     MAX_REASON,
@@ -34,15 +34,15 @@ from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Event, Incident, incident_file
 from alerting.model.message import Action, Button, Message
 from alerting.model.metric import Metric
-from alerting.model.verdict import EventKind, Label
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, EventKind, Label
 
-LATE = timedelta(minutes=30)  # a text is late when its bucket ended longer ago than this, and than two steps
+LATE = timedelta(minutes=30)  # a text is late if its bucket ended longer ago than this and than two steps
 MAX_TEXT = 4000  # UTF-16 units of a text without its tags, as Telegram counts (it takes 4096)
-MAX_CAPTION = 1000  # of the caption of a picture (it takes 1024)
-MAX_LINES = 6  # of the text of an incident: all else is on the run's page
+MAX_CAPTION = 1000  # UTF-16 units of a picture's caption; Telegram allows 1024
+MAX_LINES = 6  # lines of an incident's text; the run's page has the rest
 TAG = re.compile(r"<[^>]*>")
-STATUS_ICONS = ("👀", "🔕", "🏷")  # begin the line of what people did
-MAX_DIGEST_LINES = 15  # messages with a line in a digest
+STATUS_ICONS = ("👀", "🔕", "🏷")  # the line about what people did begins with one of them
+MAX_DIGEST_LINES = 15  # largest number of messages that get a line in a digest
 DIGEST_HEAD = 200  # UTF-16 units for the lines before them
 
 
@@ -59,14 +59,14 @@ ENDING_BUTTONS = _buttons((Action.REAL, Action.FALSE_ALARM), (Action.EXPECTED, A
 
 
 def compose(event: Event, context: MessageContext) -> Message:
-    """Return the text of an event, with its buttons. With newer facts it is the text to edit the first one to.
+    """Return the message about an event, with its buttons. Composed again from newer facts, it is an edit of the first one.
 
-    It has at most MAX_LINES lines, so that it is also the caption of a picture.
+    The text has at most MAX_LINES lines and the length of a caption, because it may be the caption of a picture.
     """
     incident, metric, reader, kind = event.incident, context.metric, context.reader, event.kind
     is_over, is_entry = incident is not None and incident.closed is not None, kind in OPENING_KINDS
     if kind is EventKind.OPENED and is_over and incident is not None and not incident.corrected:
-        kind = EventKind.RESOLVED  # what is over already is told as an end
+        kind = EventKind.RESOLVED  # an incident that is over already is sent as its end
     subject = Subject.of(replace(event, kind=kind), context)
     template = kind.value.replace(" ", "_")
     if kind is EventKind.OPENED and context.is_platform and subject.others:
@@ -80,7 +80,7 @@ def compose(event: Event, context: MessageContext) -> Message:
     if incident and is_entry and not is_over:
         buttons = OPENING_BUTTONS[reader.language]
     elif incident and (event.kind is EventKind.RESOLVED or (event.kind is EventKind.DATA_BACK and not incident.root.gap)):
-        buttons = ENDING_BUTTONS[reader.language]  # of an anomaly; nobody is asked about a gap
+        buttons = ENDING_BUTTONS[reader.language]  # only for an anomaly: nobody labels a gap
 
     # The last lines: how late the text is, where it leads, who is called, and what people did
     bucket = subject.shown.bucket if is_entry else event.bucket
@@ -105,9 +105,9 @@ def compose(event: Event, context: MessageContext) -> Message:
 
 
 def status_edit(incident: Incident, kind: EventKind, text: str, at: datetime, reader: Audience) -> Message:
-    """Return the edit of the incident's entry after a button was pressed: its last line says what people did.
+    """Return the edit of the incident's entry after a button was pressed: its last line gives what people did.
 
-    `kind`: taken, silenced or labelled. `text`: the entry as it is.
+    `kind`: taken, silenced or labelled. `text`: the present text of the entry.
     """
     lines = [line for line in text.split("\n") if not line.startswith(STATUS_ICONS)]
     if len(lines) == MAX_LINES:
@@ -125,7 +125,7 @@ def status_line(incident: Incident, reader: Audience) -> str:
 
 
 def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
-    """Return the text in place of one that could not be composed: the event's metric and time, and where to look."""
+    """Return the message to send if `compose` fails: the event's metric and time, and the link to the run."""
     facts = {"title": plain_line(metric.title_in(reader.language), MAX_TITLE), "at": reader.at(event.bucket)}
     incident, key = event.incident, f"{event.key}/text"
     text = _text("plain", reader, facts, owner=reader.mention())
@@ -134,7 +134,7 @@ def plain_text(event: Event, metric: Metric, reader: Audience) -> Message:
 
 
 def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audience, mention: str) -> Message:
-    """Return the call to whoever is next: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
+    """Return the call to the next person: nobody has taken the incident for `waited`. `entry`: its text in the chat."""
     facts = {"entry": Markup(entry.split("\n")[0]), "waited": duration(waited, reader.language)}
     text = _text("escalated", reader, facts, owner=mention)
     again = f"-{incident.reopened}" if incident.reopened else ""
@@ -152,7 +152,7 @@ def escalation(incident: Incident, entry: str, waited: timedelta, reader: Audien
 
 
 def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Message:
-    """Return the end of an incident whose metrics are not checked any more. `names`: their titles, or names without one."""
+    """Return the end of an incident whose metrics are not checked any more. `names`: their titles or names."""
     shown = [plain_line(name, MAX_SHORT_TITLE) for name in names]
     since = reader.at(incident.closed or reader.now, near=reader.now)
     text = _text("unchecked", reader, {"names": shown, "since": since})
@@ -163,18 +163,18 @@ def unchecked(incident: Incident, names: Sequence[str], reader: Audience) -> Mes
 
 @dataclass(frozen=True)
 class DailySummary:
-    """A day of runs and incidents."""
+    """The runs and incidents of 24 hours."""
 
-    runs: int  # that happened
-    due: int
+    runs: int  # runs that took place
+    due: int  # runs that cron should have started
     failed: int
-    unseen: int  # buckets, of all metrics together, that had no value
-    incidents: tuple[tuple[str, Label | None], ...]  # title of the root, and what people said of it
-    open: int  # of these
-    closest: tuple[str, float, datetime] | None  # title, score and bucket of the closest call
-    at: datetime
+    unseen: int  # number of buckets without a value, over all metrics
+    incidents: tuple[tuple[str, Label | None], ...]  # title of the root, and people's label
+    open: int  # number of these incidents that are open
+    closest: tuple[str, float, datetime] | None  # title, score and bucket of the normal verdict with the largest score
+    at: datetime  # end of the 24 hours, aware UTC
     slices: tuple[tuple[str, str, float, int], ...] = ()  # title, segment, change (share), buckets: anomalous in a normal total
-    silences: tuple[str, ...] = ()  # in words, those that have not ended
+    silences: tuple[str, ...] = ()  # texts of the silences that have not ended
 
 
 def run_failed(
@@ -185,10 +185,10 @@ def run_failed(
     reader: Audience,
     made_up: datetime | None = None,
 ) -> Message:
-    """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket, None if unknown.
+    """Return the notice that the check of `at` failed. `judged_until`: end of the last judged bucket; None if unknown.
 
-    `made_up`: the check that tells of it and has judged what that one left out. The key holds the (UTC) hour of the telling and
-    the failure, so that an hour of the same failure is one message.
+    `made_up`: the time of the later check that reports the failure and has judged the buckets that were left out. The key holds
+    the failure and the UTC hour of the notice, so that the same failure is sent once an hour.
     """
     facts = {
         "at": reader.at(at),
@@ -203,14 +203,14 @@ def run_failed(
 
 
 def failure_id(reason: str) -> str:
-    """Return a short text that is equal for the same failure. Numbers do not count: times, run names, seconds."""
+    """Return 8 hexadecimal digits, the same for the same failure: numbers in the reason (times, seconds) are ignored."""
     return blake2b(re.sub(r"\d+", "0", reason).encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
 def run_recovered(at: datetime, since: datetime, incidents: int, reader: Audience) -> Message:
-    """Return the notice that the check of `at` succeeded, and judged what those that failed since `since` had left out.
+    """Return the notice that the check of `at` succeeded and has judged the buckets that the failed checks had left out.
 
-    `incidents`: the number of incidents that began since then.
+    `since`: the first failed check. `incidents`: the number of incidents that began since then.
     """
     facts = {
         "at": reader.at(at),
@@ -225,9 +225,10 @@ def run_recovered(at: datetime, since: datetime, incidents: int, reader: Audienc
 def caught_up(
     first: datetime, last: datetime, unusual: tuple[str, ...], reader: Audience, going_on: tuple[str, ...] = ()
 ) -> Message:
-    """Return the notice that the runs due from `first` to `last` did not happen, and that this one judged their buckets.
+    """Return the notice that the runs due from `first` to `last` did not take place, and that this run judged their buckets.
 
-    `unusual`: titles of the metrics that it sent alerts about. `going_on`: of those that were off before and still are.
+    `unusual`: titles of the metrics that this run sends alerts about. `going_on`: titles of the metrics that were anomalous
+    before and still are.
     """
     facts = {
         "is_one": first == last,
@@ -241,9 +242,9 @@ def caught_up(
 
 
 def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, template: str = "digest") -> Message:
-    """Return the first lines of messages that could not be sent in time, the newest last.
+    """Return one message with the first lines of messages that could not be sent in time, the newest last.
 
-    `template`: digest, or quiet_hours for those that waited for the end of quiet hours, one of each incident.
+    `template`: digest, or quiet_hours for messages that waited for the end of quiet hours, one of each incident.
     """
     unsent = sorted(messages, key=lambda message: message.bucket)
     start, end = (unsent[0].bucket, unsent[-1].bucket) if unsent else (at, at)
@@ -263,7 +264,7 @@ def digest_message(messages: Sequence[Message], at: datetime, reader: Audience, 
 
 
 def daily_message(summary: DailySummary, reader: Audience) -> Message:
-    """Return one line if nothing happened, otherwise a few. A day without a message would be a sign that no run happens."""
+    """Return the daily message: one line if nothing happened, otherwise a few. A day without it means that no run took place."""
     language, closest, words = reader.language, summary.closest, WORDS[reader.language]
     facts = {
         "day": summary,
@@ -294,23 +295,23 @@ def daily_message(summary: DailySummary, reader: Audience) -> Message:
 
 
 def _text(template: str, reader: Audience, facts: dict[str, Any], owner: str = "") -> str:
-    """Return the text of a message about the run, with the run's link. `owner`: the one who is called."""
+    """Return the text of a message about a run, with the run's link. `owner`: the person to mention."""
     links = {"dashboard": "", "run": reader.run_link, "page": "", "owner": plain_line(owner, MAX_TITLE)}
     return render(template, reader.language, facts | links)
 
 
 def as_drill(message: Message, language: str) -> Message:
-    """Return the message marked as a drill: nobody takes it for a real one, nor has it the key of a real one."""
+    """Return the message marked as a drill, in its text and in its keys."""
     text = f"{WORDS[language]['drill']} {message.text}"
     key, reply_to, edits = (key and f"drill/{key}" for key in (message.key, message.reply_to, message.edits))
     return replace(message, text=text, key=key, reply_to=reply_to, edits=edits)
 
 
 def render(template: str, language: str, facts: Mapping[str, Any], footer: str = "") -> str:
-    """Return the lines of a template, then those of the footer's, without the lines that are empty.
+    """Return the lines of a template, then the lines of the footer template, without empty lines.
 
-    With a footer the text is that of an incident: MAX_LINES lines, in the room that a caption has. Where there are more, the
-    last ones before the footer go. Raises UndefinedError for a fact that does not exist.
+    A text with a footer is about an incident: it has at most MAX_LINES lines and MAX_CAPTION units. If it is longer, the last
+    lines before the footer are dropped. Raises UndefinedError for a fact that does not exist.
     """
     from alerting.messages.jinja import templates
 

@@ -21,12 +21,10 @@ from alerting.messages.format import (
 )
 from alerting.model.incident import Event, Member, Rarity, Roots, SimilarIncident, is_critical
 from alerting.model.metric import CalendarEvent, Metric
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EventKind, Status, Verdict
 
-OPENING_KINDS = (EventKind.OPENED, EventKind.NO_DATA)
-END_KINDS = (EventKind.RESOLVED, EventKind.DATA_BACK)
 GOOD_KINDS = (*END_KINDS, EventKind.CORRECTED)
-TINY_LOSS = 0.05  # of what one bucket was expected to have: a smaller loss is not worth a word
+TINY_LOSS = 0.05  # share of one bucket's expected value; a smaller loss is not mentioned
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class MemberContext:
 
 @dataclass(frozen=True)
 class MessageContext:
-    """The facts that an event's text needs beyond the event. What is unknown (NaN, None, empty) is not mentioned."""
+    """The facts that an event's text needs beyond the event. The text leaves out unknown ones (NaN, None, empty)."""
 
     metric: Metric
     reader: Audience
@@ -65,43 +63,43 @@ class MessageContext:
     newest: datetime | None = None  # instant of its newest row
     normal: tuple[str, ...] = ()  # titles of the metrics that are normal now
     members: tuple[MemberContext, ...] = ()  # the incident's other members
-    latest: Verdict | None = None  # of an opening: the metric's newest verdict, where that is later than the event's bucket
-    is_platform: bool = False  # all products are down together
+    latest: Verdict | None = None  # for an opening: the metric's newest verdict, if it is later than the event's bucket
+    is_platform: bool = False  # the root metrics of all products are affected together
     calendar: tuple[CalendarEvent, ...] = ()  # events of the calendar near the event's bucket
     usual_delay: timedelta | None = None  # how old the table's newest row usually is when it is read
     complete_tables: tuple[str, ...] = ()  # other source tables that have all their rows
     rarity: Rarity | None = None
     similar: SimilarIncident | None = None
-    late: tuple[tuple[datetime, datetime], ...] = ()  # spans (start, end) of which late rows came, of a correction
-    roots: Roots = field(default_factory=dict)  # of the catalogue
+    late: tuple[tuple[datetime, datetime], ...] = ()  # for a correction: the spans (start, end) for which late rows came
+    roots: Roots = field(default_factory=dict)  # the root metrics of the catalogue
     is_gone: bool = False  # the source does not have the metric any more
-    stopped: datetime | None = None  # of an opening: a bucket without a value that is newer than the one it is about
+    stopped: datetime | None = None  # for an opening: a newer bucket that has no value
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An event about one metric of its incident, with what the facts are made from."""
+    """An event about one metric of its incident, and what its facts are computed from."""
 
     event: Event
     context: MessageContext
     shown: Verdict  # the verdict that the first line is about
     member: Member | None  # the metric in the incident
-    others: tuple[MemberContext, ...]  # of the incident, those that are not normal first
+    others: tuple[MemberContext, ...]  # other members of the incident, those that are not normal first
     since: datetime | None  # the first anomalous bucket
     gap: datetime | None  # the first missing bucket
     is_gap: bool  # the text is about missing data, rather than anomalous data
     is_critical: bool
-    before: Verdict | None  # the verdict that was sent last; of a correction, the one that it takes back
+    before: Verdict | None  # the verdict that was sent last; for a correction, the one that is withdrawn
     worst: Verdict | None
     until: datetime  # end of the newest bucket that the text is about
-    over: datetime | None  # the last bucket at which a metric of the incident became normal; None: not known
+    over: datetime | None  # the bucket in which the last metric of the incident became normal; None: unknown
 
     @classmethod
     def of(cls, event: Event, context: MessageContext) -> Subject:
         """Return the subject of the event's text.
 
-        The text of an end is about the incident's root, and a reminder about a metric that is not normal, whichever metric
-        the event comes from.
+        The event may come from any metric of the incident. The text of an end is about the incident's root. A reminder is about a
+        metric that is still affected.
         """
         incident, kind, episode = event.incident, event.kind, event.episode
         members = [*(incident.members if incident else ()), *(part.member for part in context.members)]
@@ -128,12 +126,12 @@ class Subject:
         worst, before = episode.worst or (member.worst if member else None), episode.last_notified_verdict
         if worst and shown.status is Status.ANOMALOUS and shown.size > worst.size:
             worst = shown
-        if kind is EventKind.CORRECTED and member and member.joined >= event.bucket:  # not only its return is taken back
+        if kind is EventKind.CORRECTED and member and member.joined >= event.bucket:  # the whole member is withdrawn
             before = member.first
-        elif before and before.segment != event.verdict.segment:  # of another watched segment
+        elif before and before.segment != event.verdict.segment:  # it was another watched segment
             before = None
 
-        # Critical is the incident as it is now; not once it is over, nor when there is nothing to act on
+        # The severity is that of the incident as it is now; an incident that is over, or withdrawn, is not critical
         own = [(context.metric, shown)] if member is None or member.until is None else []
         affected = [(part.metric, part.verdict or part.member.first) for part in others if part.member.until is None]
         is_done = kind in GOOD_KINDS or (incident is not None and (incident.corrected or incident.closed is not None))
@@ -161,7 +159,7 @@ def _about(
 
 @dataclass(frozen=True)
 class LossFacts:
-    """The sum of what is missing, or too much, over an episode of a metric whose values can be summed."""
+    """The loss or gain over an episode: the sum of expected minus value, for a metric whose values can be summed."""
 
     count: str  # 7,900
     is_gain: bool
@@ -181,13 +179,13 @@ def loss_facts(metric: Metric, count: float, verdict: Verdict, language: str) ->
 class MemberFacts:
     """Another metric of the incident."""
 
-    title: Markup  # of a stand-in with the segment of `verdict`
+    title: Markup  # for a stand-in, with the segment of `verdict`
     verdict: VerdictFacts  # its newest; its worst, when the incident is over
     worst: VerdictFacts
-    worst_title: Markup  # of a stand-in with the segment of `worst`
+    worst_title: Markup  # for a stand-in, with the segment of `worst`
     worst_at: str
     loss: LossFacts | None
-    gap: str  # from when to when it had no data, where it had nothing but a gap
+    gap: str  # the time without data; "" if the member is more than a gap
 
 
 NO_OTHERS: dict[str, tuple[Any, ...]] = dict.fromkeys(
@@ -196,7 +194,7 @@ NO_OTHERS: dict[str, tuple[Any, ...]] = dict.fromkeys(
 
 
 def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
-    """Return the lists that a text may show of the incident's other metrics: those of NO_OTHERS."""
+    """Return the lists of the incident's other metrics that a text may show. It has the keys of NO_OTHERS."""
     event, incident, parts = subject.event, subject.event.incident, subject.others
     is_end, is_over = event.kind in END_KINDS, incident is not None and incident.closed is not None
     facts = {part.metric.name: _member_facts(subject, part) for part in parts}
@@ -205,7 +203,7 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     in_gap, rest = members_of_gap(subject)
     listed = rest if subject.is_gap and event.kind in (EventKind.NO_DATA, *END_KINDS) else parts
     anomalous = [p.metric.name for p in parts if p.member.until is None or (is_over and not is_end)]
-    known = [p for p in parts if not (p.verdict and p.verdict.status is Status.UNKNOWN)]  # data that are back may be unjudged
+    known = [p for p in parts if not (p.verdict and p.verdict.status is Status.UNKNOWN)]  # after a gap it may not be judged yet
     well = [p for p in known if p.member.until is not None and not (p.verdict and p.verdict.moved_with(subject.shown))]
     normal_again = [p.metric.name for p in well if incident and not is_over]
     corrected = [p.metric.name for p in parts if (incident and incident.corrected) or p.metric.name in with_news]
@@ -215,21 +213,22 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
     roots = [part for part in parts if not names & set(part.metric.parents)]
     roots.sort(key=lambda part: part.metric.product == subject.context.metric.product)
     return {
-        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),  # of a gap, those that are not in it
-        "still": tuple(facts[name] for name in anomalous if name not in with_news),  # this event says nothing new of them
+        # For a gap: the metrics that are anomalous
+        "also": tuple(facts[p.metric.name] for p in listed if p.metric.name in anomalous),
+        "still": tuple(facts[name] for name in anomalous if name not in with_news),  # this event has nothing new about them
         "normal_again": tuple(facts[name].title for name in normal_again),
         "joined": tuple(_titled(subject, other) for other in event.also if other.kind in OPENING_KINDS),
         "worsened": tuple(_titled(subject, other) for other in event.also if other.kind is EventKind.WORSENED),
         "corrected": (*(facts[name].title for name in corrected), *(plain_line(name, MAX_SHORT_TITLE) for name in unknown)),
         "in_gap": tuple(facts[p.metric.name].title for p in in_gap),  # in the same gap
-        # all: roots of other products, other roots, then what depends on them
+        # all of them: roots of other products, other roots, then the metrics below them
         "roots_first": tuple(facts[p.metric.name] for p in (*roots, *(part for part in parts if part not in roots))),
-        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.deviation),  # that mattered
+        "ended": tuple(member for p in listed if (member := facts[p.metric.name]).gap or member.worst.deviation),  # to report
     }
 
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
-    """Return the others that are in the same gap, and the rest. None is in it when the incident is more than that gap."""
+    """Return the other metrics that are in the same gap, and the rest. If the incident is more than one gap, all are the rest."""
     gaps = tuple(
         part
         for part in subject.others
@@ -258,7 +257,7 @@ def _member_facts(subject: Subject, part: MemberContext) -> MemberFacts:
 
 
 def _titled(subject: Subject, event: Event) -> dict[str, Any]:
-    """Return the metric of an event that comes with this one, by its title where that is known."""
+    """Return title and verdict of an event in `Event.also`. The title is the metric's name if its title is unknown."""
     language = subject.context.reader.language
     metric = next((part.metric for part in subject.context.members if part.metric.name == event.metric), None)
     title = plain_line(metric_title(metric, event.segment, language) if metric else event.name, MAX_SHORT_TITLE)

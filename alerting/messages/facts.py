@@ -1,6 +1,6 @@
-"""The facts of an event as its template shows them: numbers and times are formatted, texts from data escaped and cut.
+"""The facts of an event as its template shows them: numbers and times are formatted, texts from data are escaped and cut.
 
-A text is empty, and an object None, where nothing is known: the template leaves it out.
+An unknown fact is "" (a text) or None (an object), and the template leaves it out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from alerting.messages.context import (
-    END_KINDS,
     NO_OTHERS,
     Audience,
     Subject,
@@ -45,22 +44,22 @@ from alerting.messages.format import (
 from alerting.messages.words import LABEL_WORDS, WORDS
 from alerting.model.incident import Incident, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
-from alerting.model.verdict import NORMAL_CHANGE, EventKind, Status, Verdict
+from alerting.model.verdict import END_KINDS, NORMAL_CHANGE, EventKind, Status, Verdict
 
-DETECTORS = ("sudden", "sustained", "level", "limit")  # reasons of an anomalous verdict that a text explains
+DETECTORS = ("sudden", "sustained", "level", "limit")  # `Verdict.reason` of an anomalous verdict that a text explains
 
 CRITICAL_ICON, WARNING_ICON, NO_DATA_ICON = "🔴", "🟡", "⚫"
-MIN_WEEKS = 2  # of history, from which something can be said of rarity
+MIN_WEEKS = 2  # least history, in weeks, for a statement about rarity
 
 # root causes
 NO_CAUSE: dict[str, Any] = {"findings": ()}
-MAX_ATTRIBUTES = 8  # named where all moved alike
-MAX_UNAFFECTED = 4  # segments named that are not affected
-MAX_LISTED = 3  # segments named that are out of balance, new or gone
+MAX_ATTRIBUTES = 8  # attributes to list if all segments changed alike
+MAX_UNAFFECTED = 4  # unaffected segments to list
+MAX_LISTED = 3  # segments to list that are out of balance, new or gone
 
-NORMAL_PART = 0.1  # less than a tenth of the change of the cause, where that is more
-MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # shares of the change: worth a word, as good as all, clearly more than all
-MIX_ONLY = (0.8, 1.25)  # a mix effect of this share of a ratio's change: the ratios inside are about as usual
+NORMAL_PART = 0.1  # a segment with less than this part of the cause's change is normal (see also NORMAL_CHANGE)
+MIN_SHARE, ALL, MORE_THAN_ALL = 0.05, 0.995, 1.05  # share of the change: least to mention, counts as all, clearly more than all
+MIX_ONLY = (0.8, 1.25)  # a mix effect with this share of a ratio's change: the ratios of the segments are about as usual
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class IncidentFacts:
 
     exists: bool = False
     is_over: bool = False
-    is_corrected: bool = False  # late rows have taken it back
-    is_unsent: bool = False  # nothing was sent about it before
+    is_corrected: bool = False  # late rows made it normal
+    is_unsent: bool = False  # no message about it was sent before
     acknowledged_by: Markup = Markup("")
     is_muted: bool = False
     silent_until: str = ""
@@ -85,11 +84,11 @@ class RarityFacts:
     is_lower: bool  # than expected
     never_in: str = ""  # 9 weeks
     once_in: str = ""  # 9 weeks
-    times_a_week: str = ""  # 3 times; with none of these once a week
+    times_a_week: str = ""  # 3 times; if all three are empty: once a week
 
 
 def event_facts(subject: Subject) -> dict[str, Any]:
-    """Return all that the template of an event may show, but for the footer."""
+    """Return all facts that the template of an event may show, except those of the footer."""
     event, context, metric, reader = subject.event, subject.context, subject.context.metric, subject.context.reader
     verdict, before, incident = subject.shown, subject.before, event.incident
     title = metric.title_in(reader.language)
@@ -106,14 +105,15 @@ def event_facts(subject: Subject) -> dict[str, Any]:
         "title": plain_line(title, MAX_TITLE),
         "when": reader.span(verdict.bucket, verdict.bucket + metric.step),
         "stopped": reader.span(gap, gap + metric.step, near=verdict.bucket) if (gap := context.stopped) else "",  # no value
-        "late_when": [reader.span(start, end) for start, end in context.late],  # of which late rows came
+        "late_when": [reader.span(start, end) for start, end in context.late],  # the times for which late rows came
         "verdict": VerdictFacts.of(verdict, metric.form, reader.language),
-        "before": VerdictFacts.of(before, metric.form, reader.language) if before else None,  # what was sent last
+        # The verdict in the last notification
+        "before": VerdictFacts.of(before, metric.form, reader.language) if before else None,
         "detector": verdict.reason if verdict.reason in DETECTORS else "",  # why it is anomalous
         "is_detector_new": before is None or before.reason != verdict.reason,
-        "is_again": event.again,  # the incident was opened once more
+        "is_again": event.again,  # the incident was reopened
         "is_platform": context.is_platform,
-        "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # in the incident before
+        "is_known_member": subject.member is not None and subject.member.joined < event.bucket,  # it was a member before
         "normal": tuple(plain_line(title, MAX_TITLE) for title in context.normal),  # titles of the metrics that are normal
         **_course_facts(subject),
         "incident": incident_facts(incident, reader, event.again),
@@ -127,11 +127,11 @@ def event_facts(subject: Subject) -> dict[str, Any]:
 
 
 def _course_facts(subject: Subject) -> dict[str, Any]:
-    """Return what is known of the metric over time: since when it is not normal, its first, worst and earlier values."""
+    """Return the facts about the metric over time: since when it is anomalous, its worst value, and values of earlier days."""
     event, context, shown, incident = subject.event, subject.context, subject.shown, subject.event.incident
     reader, form, bucket = context.reader, context.metric.form, shown.bucket
     language, numbers, start = reader.language, NumberFormat.of(form, reader.language, shown), subject.since or event.bucket
-    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # of a gap
+    end = event.episode.normal_since if shown.status is Status.NORMAL else event.episode.back_since  # `back_since` is for a gap
     if incident and incident.closed:
         end = None if incident.corrected else subject.over
     worst = subject.worst if subject.worst and subject.worst.bucket != bucket else None
@@ -150,8 +150,8 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
         "is_since_known": subject.since is not None,
         "is_first_bucket": start == bucket,
         "lasted": duration(subject.until - start, language) if event.kind is EventKind.REMINDER else "",  # until now
-        "off": reader.span(start, end) if end else "",  # from when to when it was not normal, when it is over
-        "worst": VerdictFacts.of(worst, form, language) if worst else None,  # where that is not shown
+        "off": reader.span(start, end) if end else "",  # the time in which it was anomalous, if that is over
+        "worst": VerdictFacts.of(worst, form, language) if worst else None,  # unless `verdict` is the worst
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
@@ -160,7 +160,7 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
 
 
 def incident_facts(incident: Incident | None, reader: Audience, is_again: bool = False) -> IncidentFacts:
-    """Return the present state of the incident. `is_again`: it was reopened, and its label is of what was off before."""
+    """Return the present state of the incident. `is_again`: it was reopened; its label is about the time before, and left out."""
     if incident is None:
         return IncidentFacts()
     is_over, until = incident.closed is not None, incident.snoozed_until
@@ -178,7 +178,7 @@ def incident_facts(incident: Incident | None, reader: Audience, is_again: bool =
 
 
 def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) -> dict[str, Any]:
-    """Return when the past incident was, its page, what people said of it and how far off its metric was."""
+    """Return the time of a similar past incident, its page, its label and the change of its metric."""
     day, today = (instant.astimezone(ZoneInfo(reader.zone)).date() for instant in (past.at, bucket))
     label = WORDS[reader.language][LABEL_WORDS[past.label]] if past.label else ""
     off = signed_percent(past.off.value, past.off.expected, reader.language) if past.off else ""
@@ -190,7 +190,7 @@ def _similar_facts(past: SimilarIncident, bucket: datetime, reader: Audience) ->
 
 
 def _cause_facts(subject: Subject, incident: Incident, cause: RootCause) -> dict[str, Any]:
-    """Return the cause for the metric and the bucket of the text; in an edit the newest cause of the metric, with its time."""
+    """Return the root cause for the metric and the bucket of the text; in an edit the metric's newest cause, with its time."""
     event, context, shown = subject.event, subject.context, subject.shown
     if incident.corrected or (cause.metric or incident.root.metric) != event.metric:
         return NO_CAUSE
@@ -206,7 +206,7 @@ def _cause_facts(subject: Subject, incident: Incident, cause: RootCause) -> dict
 
 
 def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict: Verdict) -> dict[str, Any]:
-    """Return the facts of the cause of a metric's verdict. Texts are empty where there is nothing to show."""
+    """Return the facts of the root cause of a metric's verdict. A text with nothing to show is ""."""
     language, change, effect, where = reader.language, verdict.residual, "", cause.slice
     if math.isnan(change) and where:
         change = where.change * (1 if cause.share >= 0 else -1)
@@ -219,13 +219,13 @@ def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict
     findings = {"cause": effect, "imbalance": cause.imbalance, "new": cause.new, "gone": cause.gone}
     names = list(dict.fromkeys(attribute_name(name, language) for name in cause.attributes))  # age, age_band: one name
     facts = {
-        "findings": tuple(name for name, found in findings.items() if found),  # those with a line, the most telling first
-        "effect": effect,  # alike | mix | rate | experiment | count; empty where nothing explains the change
-        "at": "",  # the time that it is about, where that is not the text's
-        "is_drop": change < 0,  # of the metric
+        "findings": tuple(name for name, found in findings.items() if found),  # each has a line; the most important first
+        "effect": effect,  # alike | mix | rate | experiment | count; "" if nothing explains the change
+        "at": "",  # its time, if that differs from the time of the text
+        "is_drop": change < 0,  # the metric fell
         "title": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),
         "attributes": Markup(enumerate_words(names[:MAX_ATTRIBUTES], language, hidden=max(0, len(names) - MAX_ATTRIBUTES))),
-        "most": Markup(segment_name(most, language)) if most else Markup(""),  # of `alike`: it changed more than the rest
+        "most": Markup(segment_name(most, language)) if most else Markup(""),  # with `alike`: it changed more than the rest
         "most_change": signed_percent(most.value, most.expected, language) if most else "",
         "rest_change": signed_percent(cause.rest.value, cause.rest.expected, language) if most and cause.rest else "",
         "imbalance": _segment_list(cause.imbalance, language, with_attributes=False),
@@ -238,7 +238,7 @@ def root_cause_facts(cause: RootCause, metric: Metric, reader: Audience, verdict
 
 
 def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes: bool = True) -> dict[str, Any]:
-    """Return the first segments with their shares, of each the first element, and how many more there are."""
+    """Return the first segments (their first element) with their shares of all now and usually, and how many more there are."""
     shown = [
         {
             "name": Markup(segment_name(where, language, most=1, with_attributes=with_attributes)),
@@ -251,7 +251,7 @@ def _segment_list(segments: tuple[Segment, ...], language: str, with_attributes:
 
 
 def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bool, language: str) -> dict[str, Any]:
-    """Return the facts of the segment that explains the change, and of everything else, some of which may be normal."""
+    """Return the facts of the segment that explains the change, of the rest, and of segments that are not affected."""
     numbers = NumberFormat.of(metric.form, language, (where.value, where.expected))
     limit = max(NORMAL_CHANGE, NORMAL_PART * min(abs(where.change), 1.0))
     attributes, others, rest = segment_attributes(where), (*cause.others, *filter(None, [cause.rest])), cause.rest
@@ -262,7 +262,7 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bo
     shown = roughly(abs(change) if is_opposite else change, language)
     unaffected = []
     for other in normal[:MAX_UNAFFECTED]:
-        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # else values are enough
+        is_other_kind = len(attributes) > 1 or segment_attributes(other) != attributes  # if False, the value alone is enough
         unaffected.append(Markup(segment_name(other, language, most=1, with_attributes=is_other_kind)))
     return {
         "segment": Markup(segment_name(where, language)),
@@ -270,14 +270,15 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bo
         "change": signed_percent(where.value, where.expected, language),
         "value": numbers.value(where.value),
         "expected": numbers.value(where.expected),
-        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",  # of the metric's change
-        "is_all": cause.share >= ALL,  # or more: the rest went the other way
+        # Share of the metric's change that the segment explains
+        "share": percent(cause.share, language) if cause.share >= MIN_SHARE else "",
+        "is_all": cause.share >= ALL,  # above 1 the rest changed the other way
         "is_mix_only": MIX_ONLY[0] <= cause.share <= MIX_ONLY[1],
-        "current_share": percent(where.value, language),  # of a mix effect: the segment's share of all
+        "current_share": percent(where.value, language),  # for a mix effect: the segment's share of the total
         "usual_share": percent(where.expected, language),
         "rest": shown.removeprefix("+") if is_opposite else shown,
         "is_rest_usual": is_known and not shown,
-        "is_rest_opposite": is_opposite,  # it went the other way: `rest` has no sign
+        "is_rest_opposite": is_opposite,  # the rest changed the other way: `rest` has no sign
         "is_rest_up": change > 0,
         "are_others_normal": bool(others) and all(abs(other.change) < limit for other in others),
         "unaffected": tuple(unaffected),
@@ -286,9 +287,9 @@ def _segment_facts(cause: RootCause, where: Segment, metric: Metric, is_drop: bo
 
 
 def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
-    """Return title and time of the calendar's events, the nearest first.
+    """Return title and time of the calendar events, the nearest first.
 
-    The time: 14:05 · 14:00–18:00 · Sun; empty for the whole of the event's day.
+    The time is 14:05, 14:00–18:00 or Sun; "" for the whole day of the event.
     """
     reader, bucket, step = subject.context.reader, subject.event.bucket, subject.context.metric.step
     zone, calendar = ZoneInfo(reader.zone), []
@@ -307,7 +308,7 @@ def _calendar(subject: Subject) -> tuple[tuple[Markup, str], ...]:
 
 
 def _gap_facts(subject: Subject) -> dict[str, Any]:
-    """Return the time without data, and what is known of the metric's table."""
+    """Return the facts about the time without data, and about the metric's table."""
     event, context, reader, language = subject.event, subject.context, subject.context.reader, subject.context.reader.language
     start, end, now = subject.gap or event.bucket, _end_of_gap(subject), reader.now
     newest, last, form = context.newest, event.episode.last, context.metric.form
@@ -318,9 +319,9 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "when": reader.span(start, end),
         "lasted": duration(end - start, language),
         "reason": plain_line(event.verdict.reason, MAX_REASON),
-        "has_rows": newest is not None and start <= newest < subject.until,  # of that time: no value can be made of them
+        "has_rows": newest is not None and start <= newest < subject.until,  # rows of that time exist, but give no value
         "table": plain_line(context.table, MAX_TITLE),
-        "retire": context.metric.name if context.is_gone else "",  # what to retire: the source does not have it any more
+        "retire": context.metric.name if context.is_gone else "",  # the metric to retire: it is gone from the source
         "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
         "newest_age": duration(now - newest, language) if newest and newest <= now else "",
         "usual_age": duration(context.usual_delay, language) if context.usual_delay is not None else "",
@@ -332,7 +333,7 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
 
 
 def _end_of_gap(subject: Subject) -> datetime:
-    """Return the end of the gap, as far as it is known."""
+    """Return the end of the gap, or the end of its newest bucket while it is open."""
     event = subject.event
     if event.kind in END_KINDS:
         return (subject.member.until if subject.member else None) or event.bucket
@@ -344,7 +345,7 @@ def _end_of_gap(subject: Subject) -> datetime:
 
 
 def _end_facts(subject: Subject) -> dict[str, Any]:
-    """Return how the incident, or the metric's episode, ended."""
+    """Return the facts about the end of the incident, or of the metric's episode."""
     event, incident, metric, reader = subject.event, subject.event.incident, subject.context.metric, subject.context.reader
     language, now = reader.language, reader.now
     normal = (subject.member.until if subject.member else None) or event.episode.normal_since or event.bucket
@@ -358,7 +359,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
     where = cause.slice if cause and is_own and cause.answer == "carried" else None
     return {
         "since": reader.at(last if is_whole else normal, near=now),  # normal again since
-        "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # where that is later
+        "all_since": reader.at(last, near=normal) if last > normal and not is_whole else "",  # if that is later
         "is_of_platform": is_whole,
         "lasted": duration(last - since, language) if since else "",
         "noun": inside_sentence(plain_line(metric.title_in(language), MAX_SHORT_TITLE)),  # 7,900 likes
@@ -367,7 +368,7 @@ def _end_facts(subject: Subject) -> dict[str, Any]:
         "cause": Markup(segment_name(where, language)) if where else Markup(""),  # the segment that explains it
         "cause_at": reader.at(cause.at or incident.root.joined, near=normal) if incident and cause and where else "",
         "is_mix": cause is not None and cause.effect == "mix",
-        "unsent_since": reader.at(over, near=now),  # of an incident that was not sent before: normal again since
+        "unsent_since": reader.at(over, near=now),  # for an incident that was not sent before: normal again since
         "unsent_lasted": duration(over - began, language),
         "unsent_began": reader.at(began, near=now),
     }

@@ -1,6 +1,6 @@
-"""The formats of numbers, instants and durations in a language, of segments and of other texts that come from data. Pure.
+"""Format numbers, instants and durations in a language, and segments and other texts that come from data. Pure.
 
-Numbers and times have nothing in them that must be escaped; texts from data are escaped here, and cut.
+Formatted numbers and times need no escaping; texts from data are escaped and cut here.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ POINT = {"en": ".", "ru": ","}
 MILLION = {"en": "M", "ru": "млн"}
 BIG = {"en": ((1e12, "tn"), (1e9, "bn")), "ru": ((1e12, "трлн"), (1e9, "млрд"))}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-TIMES_FROM = 5  # a value this many times the expected one is "×5.2": "+420 %" is hard to picture
+TIMES_FROM = 5  # from this multiple of the expected value on, write "×5.2": "+420 %" is hard to picture
 MAX_DECIMALS, MAX_WITH_WORD = 9, 1e15  # smaller and larger numbers are written as powers of ten
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-CLEAR_WEEKDAY = 6  # days from today within which "Mon" can mean one day only
+CLEAR_WEEKDAY = 6  # days from today within which "Mon" means one day only
 
 # characters kept of each (escaped), so that a text stays under Telegram's 4096
 MAX_TITLE, MAX_REASON, MAX_URL = 60, 300, 700
-MAX_SHORT_TITLE = 40  # of a title among others
-MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # of a segment
+MAX_SHORT_TITLE = 40  # characters of a title that is one of several
+MAX_VALUE, MAX_ATTRIBUTE = 30, 20  # characters of a segment's value, and of its attribute
 MAX_ELEMENTS, MAX_PAIRS = 3, 3  # named of a segment, and of an element
 
 CleanText = Callable[[str], str]  # makes a text from data fit to be shown
@@ -59,11 +59,11 @@ class NumberFormat:
 
     @classmethod
     def of(cls, form: str, language: str, numbers: Verdict | Sequence[float]) -> NumberFormat:
-        """Return a format with enough decimals to tell numbers apart: of a verdict, also the edges of its band.
+        """Return a format with enough decimals to tell the numbers apart; for a verdict, also the edges of its band.
 
-        Values that are not finite do not count.
+        Numbers that are not finite are ignored.
         """
-        width = NAN  # of the band
+        width = NAN  # width of the band
         if isinstance(numbers, Verdict):
             width = float(numbers.high - numbers.low)
             numbers = [numbers.value, numbers.low, numbers.expected, numbers.high]
@@ -80,7 +80,7 @@ class NumberFormat:
         return cls(form, language, min(max(0, by_width, by_scale), MAX_DECIMALS))
 
     def value(self, x: float) -> str:
-        """1,240 · 13.1 % · 0.0042 · 12.3 bn. Empty for NaN; more decimals where a number would read as zero but is not."""
+        """Return 1,240 or 13.1 % or 0.0042 or 12.3 bn; "" for NaN. A number that would round to zero gets more decimals."""
         if math.isnan(x):
             return ""
         x = x * 100 if self.form == "ratio" else x
@@ -103,16 +103,16 @@ class NumberFormat:
         return f"{MINUS if x < 0 else ''}{text}{unit}{PERCENT if self.form == 'ratio' else ''}"
 
     def short(self, x: float) -> str:
-        """2.5 M: for the labels of an axis, which are round numbers."""
+        """Return a round number for the label of an axis: 2.5 M."""
         if self.form == "ratio" or not 1e6 <= abs(x) < 1e9:
             return self.value(x)
         decimals = next((d for d in range(3) if math.isclose(round(x / 1e6, d), x / 1e6)), 3)
         return f"{NumberFormat('number', self.language, decimals).value(x / 1e6)}{SPACE}{MILLION[self.language]}"
 
     def range(self, low: float, high: float) -> str:
-        """1,930–2,110 · 20.4–21.6 % · ≤ 100 where there is no low edge. Empty for NaN.
+        """Return 1,930–2,110 or 20.4–21.6 %, or ≤ 100 without a low edge; "" for NaN.
 
-        A low edge below 0 is written as 0 where values cannot be negative.
+        A low edge below 0 is written as 0 if values cannot be negative.
         """
         if math.isnan(low) or math.isnan(high):
             return ""
@@ -124,7 +124,7 @@ class NumberFormat:
         return last if first == last else f"{first.removesuffix(PERCENT)}{dash}{last}"
 
     def difference(self, x: float) -> str:
-        """−780 · −7.9 pp: a deviation in the metric's own unit, with its sign. Empty for NaN and 0."""
+        """Return a deviation in the metric's own unit, with its sign: −780 or −7.9 pp; "" for NaN and 0."""
         if math.isnan(x) or x == 0:
             return ""
         unit = f"{SPACE}{WORDS[self.language]['pp']}" if self.form == "ratio" else ""
@@ -132,7 +132,7 @@ class NumberFormat:
 
 
 def signed_percent(value: float, expected: float, language: str) -> str:
-    """−38 % · +8.4 % · ×12: the change from `expected`, as a share of it. Empty where expected is 0 or unknown."""
+    """Return the change from `expected`, as a share of it: −38 % or +8.4 % or ×12; "" if `expected` is 0 or NaN."""
     share = (value - expected) / abs(expected) if expected else NAN
     if not math.isfinite(share):
         return ""
@@ -151,15 +151,15 @@ def signed_percent(value: float, expected: float, language: str) -> str:
 
 @dataclass(frozen=True)
 class VerdictFacts:
-    """The numbers of a verdict as messages, pages and tables write them, all with the same decimals. Empty where unknown."""
+    """The numbers of a verdict as messages, pages and tables write them, all with the same decimals; "" if unknown."""
 
     status: str  # normal | anomalous | missing | unknown
     value: str  # 1,240
-    expected: str  # 2,020, or the range where limits are fixed
+    expected: str  # 2,020; with fixed limits the range
     range: str  # 1,930–2,110, or ≤ 2,110
-    difference: str  # −780: value minus expected (or the fixed limit that it passed), of an anomalous verdict
-    change: str  # −39 %: that as a share of expected
-    deviation: str  # −39 %, or the value where that says more: a zero, nothing was expected, a fixed limit
+    difference: str  # −780: value minus expected (or minus the fixed limit that it passed), for an anomalous verdict
+    change: str  # −39 %: the difference as a share of expected
+    deviation: str  # −39 %; the value if it is zero, if nothing was expected, or with fixed limits
     is_share: bool  # the deviation is the change
     is_zero: bool  # a true zero
 
@@ -184,12 +184,12 @@ class VerdictFacts:
 
 
 def percent(share: float, language: str) -> str:
-    """41 % · 0.4 %: a part of a whole."""
+    """Return a share of a whole: 41 % or 0.4 %."""
     return NumberFormat("ratio", language, 0 if abs(share) >= 0.01 else 1).value(share)
 
 
 def roughly(change: float, language: str) -> str:
-    """−1 %: a change in whole percent. Empty where that is 0 or unknown."""
+    """Return a change in whole percent: −1 %; "" if it rounds to 0 or is not finite."""
     if not math.isfinite(change) or abs(change) < 0.005:
         return ""
     return f"{'+' if change > 0 else ''}{NumberFormat('ratio', language).value(change)}"
@@ -197,9 +197,9 @@ def roughly(change: float, language: str) -> str:
 
 @dataclass(frozen=True)
 class ClockFormat:
-    """The format of instants: in `language`, in the local time of `zone`, as read at `now`. All instants are aware.
+    """Formats instants in `language` and in the local time of `zone`, for a reader at `now`. All instants are aware.
 
-    Where a metric's buckets are days, their starts are written as dates.
+    With `day_start`, the start of a bucket that is a day is written as a date.
     """
 
     language: str  # en | ru
@@ -208,25 +208,25 @@ class ClockFormat:
     day_start: timedelta | None = field(default=None, kw_only=True)  # how long after 0:00 UTC such days begin
 
     def span(self, start: datetime, end: datetime, near: datetime | None = None) -> str:
-        """Mon 14:15–14:30 · Mon 23:30–Tue 00:15 · 12 Oct 14:15–14:30, local time of start <= t < end.
+        """Return the local time of start <= t < end: Mon 14:15–14:30, Mon 23:30–Tue 00:15 or 12 Oct 14:15–14:30.
 
-        The first day is left out when `near` is on it. Of whole days Thu 20 Nov, or Thu 20 Nov–Fri 21 Nov.
+        The first day is left out if `near` is on that day. Buckets that are days give Thu 20 Nov, or Thu 20 Nov–Fri 21 Nov.
         """
         if self.day_start is not None and end > start and not any((t - EPOCH - self.day_start) % DAY for t in (start, end)):
             days = dict.fromkeys(self.at(day) for day in (start, end - DAY))
             return "–".join(days)
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
-        since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # the offset, where there is one, goes last
+        since, utc, offset = self.at(start, near).partition(f"{SPACE}UTC")  # if there is an offset, it comes last
         if utc and end - start <= HOUR:  # clocks go back: 02:45–02:00 is true, and nobody can read it
             last = first + (end - start)  # wall time, as the zone is the same
         is_other_day = last.date() != first.date() and last - first > HOUR
         return f"{since}–{self.day(last.date()) + ' ' if is_other_day else ''}{last:%H:%M}{utc}{offset}"
 
     def at(self, instant: datetime, near: datetime | None = None) -> str:
-        """14:00, or Sun 23:45 when `near` is not on the same local day (or not given).
+        """Return local time: 14:00, or Sun 23:45 if `near` is not on the same local day (or not given).
 
-        A wall time that happens twice on its day, as clocks go back, has its offset: Sun 02:30 UTC+2. The start of a bucket that
-        is a day is its date, Thu 20 Nov.
+        A time that occurs twice on its day, because clocks go back, has its offset: Sun 02:30 UTC+2. The start of a bucket that
+        is a day is its date: Thu 20 Nov.
         """
         if self.day_start is not None and not (instant - EPOCH - self.day_start) % DAY:
             day = day_of(instant, DAY, self.zone)
@@ -238,7 +238,7 @@ class ClockFormat:
         return f"{'' if is_same_day else self.day(local.date()) + ' '}{local:%H:%M}{f'{SPACE}{offset}' if offset else ''}"
 
     def day(self, day: date) -> str:
-        """Mon, or 12 Oct when a weekday could mean two days, or 12 Oct 2025 when the year is another."""
+        """Return Mon; 12 Oct if the weekday could mean two days; 12 Oct 2025 in another year."""
         today = self.now.astimezone(ZoneInfo(self.zone)).date()
         if abs((today - day).days) <= CLEAR_WEEKDAY:
             return WEEKDAYS[self.language][day.weekday()]
@@ -246,14 +246,14 @@ class ClockFormat:
         return f"{day.day}{SPACE}{MONTHS[self.language][day.month - 1]}{year}"
 
     def days(self, start: datetime, end: datetime) -> int:
-        """Return how many whole local days start <= t < end is; 0 when it begins or ends within one."""
+        """Return the number of whole local days in start <= t < end; 0 if it begins or ends within a day."""
         first, last = (instant.astimezone(ZoneInfo(self.zone)) for instant in (start, end))
         is_whole = first.time() == last.time() == time()
         return (last.date() - first.date()).days if is_whole else 0
 
 
 def duration(length: timedelta, language: str) -> str:
-    """45 min · 2 h 45 min · 1 day 3 h · 12 days."""
+    """Return a duration: 45 min, 2 h 45 min, 1 day 3 h or 12 days."""
     words, minutes = WORDS[language], int(length / MINUTE)
     if minutes < 1:
         return words["moment"]
@@ -267,7 +267,7 @@ def duration(length: timedelta, language: str) -> str:
 
 
 def plural(count: int, noun: str, language: str) -> str:
-    """Return the number and the noun in the form that goes with it: 1 день, 2 дня, 5 дней, 11 дней, 21 день."""
+    """Return a number with its noun in the right form: 1 day, 2 days; 1 день, 2 дня, 5 дней, 11 дней, 21 день."""
     tens, ones = abs(count) // 10 % 10, abs(count) % 10
     if language != "ru":
         form = 0 if abs(count) == 1 else 1
@@ -279,7 +279,7 @@ def plural(count: int, noun: str, language: str) -> str:
 
 
 def plain_line(text: str, limit: int) -> Markup:
-    """Return `text` from data as one line, without what cannot be printed, at most `limit` characters once escaped."""
+    """Return a text from data as one escaped line of at most `limit` characters, without unprintable characters."""
     line = "".join(c for c in " ".join(text[: 10 * limit].split()) if c.isprintable())
     if len(whole := escape(line, quote=False)) <= limit:
         return Markup(whole)
@@ -288,26 +288,26 @@ def plain_line(text: str, limit: int) -> Markup:
 
 
 def inside_sentence(title: str) -> str:
-    """Return a title as it is written within a sentence: feed users, but CTR, A/B and iOS as they are."""
+    """Return a title as it is written within a sentence: "feed users", but "CTR", "A/B" and "iOS" unchanged."""
     rest = title.split(" ")[0][1:]
     return type(title)(title[:1].lower() + title[1:]) if rest.isalpha() and rest.islower() else title
 
 
 def enumerate_words(words: Sequence[str], language: str, hidden: int = 0) -> str:
-    """iOS, iPadOS and Android; where more of them are `hidden`: iOS, iPadOS, 7 more."""
+    """Return words as a list: iOS, iPadOS and Android. `hidden`: the number of further ones: iOS, iPadOS, 7 more."""
     if hidden:
         return ", ".join([*words, WORDS[language]["more"].format(count=hidden)])
     return f"{', '.join(words[:-1])} {WORDS[language]['and']} {words[-1]}" if len(words) > 1 else "".join(words)
 
 
 def tidy(text: str, capital: bool = False) -> str:
-    """Leave out the empty pieces between " · "; with `capital`, begin with a capital. Keeps whether the text is escaped."""
+    """Return the text without empty pieces between " · ". `capital`: begin with a capital. A Markup stays a Markup."""
     tidied = " · ".join(piece for part in text.split(" · ") if (piece := part.strip(" ")))
     return type(text)(tidied[:1].upper() + tidied[1:] if capital else tidied)
 
 
 def is_web(url: str) -> bool:
-    """Tell whether `url` is a web address that can be linked; anything else is shown, to be copied."""
+    """Return whether `url` is a web address that can be linked. Any other text is shown as it is."""
     return url.startswith(("http://", "https://")) and len(escape(url)) <= MAX_URL and url.isprintable() and " " not in url
 
 
@@ -315,16 +315,16 @@ escape_text: CleanText = partial(plain_line, limit=MAX_VALUE)
 
 
 def attribute_name(name: str, language: str, clean: CleanText = escape_text) -> str:
-    """Return the reader's word for an attribute, or the attribute itself."""
+    """Return the word for an attribute in the language; without one, its name, cut and passed through `clean`."""
     return WORDS[language].get(f"attribute {name}") or clean(name[:MAX_ATTRIBUTE])
 
 
 def segment_name(
     where: Segment, language: str, clean: CleanText = escape_text, most: int = MAX_ELEMENTS, with_attributes: bool = True
 ) -> str:
-    """os iOS and os iPadOS · country Russia & source ads: attributes in the reader's words, values as they are.
+    """Return a segment as text: "os iOS and os iPadOS", "country Russia & source ads". Attributes are translated, values are not.
 
-    Each text from data passes `clean`, as does the &. More than `most` elements are counted.
+    `clean` is applied to each text from data, and to the &. Of more than `most` elements the rest is counted.
     """
     elements = []
     for pairs in where.elements[:most]:
@@ -337,13 +337,13 @@ def segment_name(
 
 
 def metric_title(metric: Metric, segment: str, language: str) -> str:
-    """Return the title of a metric; of a stand-in with the segment that it is about, such as `os=iOS`: Views (os iOS)."""
+    """Return the title of a metric. The title of a stand-in includes its segment (such as `os=iOS`): Views (os iOS)."""
     title = metric.title_in(language)
     return f"{title} ({segment_words(segment, language)})" if segment and metric.segments_of else title
 
 
 def segment_words(spelled: str, language: str) -> str:
-    """os iOS & source ads: what `spell_segment` made (os=iOS & source=ads), with attributes in the reader's words."""
+    """Return a text of `spell_segment` (os=iOS & source=ads) with translated attributes: os iOS & source ads."""
     return re.sub(r"(^|& |; )([^=&;]+)=", lambda it: f"{it[1]}{attribute_name(it[2], language, str)} ", spelled)
 
 

@@ -7,6 +7,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from alerting.messages.format import inside_sentence, is_web, plain_line, tidy
 
 templates = Environment(loader=PackageLoader("alerting.messages"), autoescape=True, undefined=StrictUndefined, auto_reload=False)
-sentence = partial(tidy, capital=True)  # of a line that may begin with any of its pieces
+sentence = partial(tidy, capital=True)  # for a line whose first piece varies
 templates.filters |= {"tidy": tidy, "sentence": sentence, "plain": plain_line, "inside": inside_sentence}
 templates.tests["web"] = is_web

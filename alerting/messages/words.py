@@ -1,7 +1,7 @@
-"""Words that messages share with pages and pictures, in every language. Sentences of one message are in its template.
+"""Words that messages share with pages and pictures, in every language. The sentences of a message are in its template.
 
-The languages have the same keys, and each key takes the same {fields}; a test checks it. Russian titles come in the nominative:
-no phrase may need another case of them.
+All languages have the same keys, and a key has the same {fields} in each; a test checks this. Russian titles are in the
+nominative case: no phrase may need another case of a title.
 """
 
 from __future__ import annotations

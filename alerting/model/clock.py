@@ -1,6 +1,7 @@
 """The local clock: days of 23 to 25 hours on a grid of equal buckets, the times that people write, and shifts on call. Pure.
 
-A day's bucket starts at local midnight by standard time, so that all buckets are of one length and none ends before its day.
+The bucket of a day starts at local midnight of standard time, in summer too. All buckets then have one length, and no bucket
+ends before its day does.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ _WINTER_AND_SUMMER = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzi
 
 @cache
 def standard_offset(zone: str) -> timedelta:
-    """Return local time minus UTC outside of summer time, in the zone with this IANA name."""
+    """Return local time minus UTC outside of summer time. `zone`: IANA name."""
     return min(at.astimezone(ZoneInfo(zone)).utcoffset() or timedelta() for at in _WINTER_AND_SUMMER)
 
 
 def iso_text(at: datetime, zone: str) -> str:
-    """Return local time in ISO 8601, to the minute, with its offset: 2026-11-20T15:15+03:00, or with Z in UTC."""
+    """Return `at` as local time in ISO 8601, to the minute, with the offset: 2026-11-20T15:15+03:00. In UTC it ends in Z."""
     return at.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes").replace("+00:00", "Z")
 
 
 def offset_if_twice(local: datetime) -> str:
-    """Return UTC+2 where the wall time of `local` happens twice on its day, as clocks go back; "" for any other."""
+    """Return the UTC offset as text, such as UTC+2, if clocks go back and show the time of `local` twice; else ""."""
     if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
         return ""
     minutes = (local.utcoffset() or timedelta()) // timedelta(minutes=1)
@@ -40,12 +41,12 @@ def offset_if_twice(local: datetime) -> str:
 
 
 def day_phase(zone: str) -> timedelta:
-    """Return how long after 0:00 UTC the buckets of local days start: 0 to 24 hours."""
+    """Return how long after 0:00 UTC the buckets of local days start: at least 0, below 24 hours."""
     return -standard_offset(zone) % DAY
 
 
 def day_of(bucket: datetime, step: timedelta, zone: str) -> date:
-    """Return the local day that a bucket is about: that of its middle."""
+    """Return the local day of a bucket: the day on which its middle lies."""
     return (bucket + step / 2).astimezone(ZoneInfo(zone)).date()
 
 
@@ -56,13 +57,13 @@ def day_bounds(day: date, zone: str) -> tuple[datetime, datetime]:
 
 
 def first_bucket(at: datetime, step: timedelta, phase: timedelta = timedelta()) -> datetime:
-    """Return the start of the first bucket at `at` or later, on the grid of `step` that is `phase` behind the epoch."""
+    """Return the start of the first bucket that starts at `at` or later. The grid of `step` begins `phase` after the epoch."""
     origin = EPOCH + phase
     return origin - (origin - at) // step * step
 
 
 def nearest_bucket(at: datetime, step: timedelta, phase: timedelta = timedelta()) -> datetime:
-    """Return the start of a bucket that is nearest to `at`."""
+    """Return the start of the bucket that starts nearest to `at`. The grid is that of `first_bucket`."""
     return first_bucket(at - step / 2, step, phase)
 
 
@@ -76,9 +77,10 @@ _SPAN = re.compile(r"(?:([a-z]{3})(?:\s*-\s*([a-z]{3}))?\s+)?(\d{1,2}):(\d\d)\s*
 
 @dataclass(frozen=True)
 class WeekSpan:
-    """A span of local time on some days of the week: minutes since midnight, `start` below 1440.
+    """A span of local time on some days of the week. `start` and `end` are minutes since midnight.
 
-    `end` is up to 1440; where it is not after `start`, the span ends on the next day. `days`: 0 is Monday; none: every day.
+    `start` is below 1440, `end` at most 1440. A span whose `end` is not after its `start` ends on the next day. `days`: the days
+    of the week on which the span starts, 0 for Monday; an empty set means every day.
     """
 
     days: frozenset[int]
@@ -88,7 +90,7 @@ class WeekSpan:
 
 @cache
 def parse_week_spans(text: str) -> tuple[WeekSpan, ...]:
-    """Parse "Sat 02:00-04:00, Mon-Fri 23:00-08:00". Raises ValueError with the form that spans take."""
+    """Return the spans of a text such as "Sat 02:00-04:00, Mon-Fri 23:00-08:00". Raises ValueError that shows the right form."""
     spans = []
     for part in text.split(","):
         found = _SPAN.fullmatch(part.strip().lower())
@@ -106,10 +108,10 @@ def parse_week_spans(text: str) -> tuple[WeekSpan, ...]:
 
 
 def week_windows(spans: Sequence[WeekSpan], zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the windows (begin, end; aware UTC) of the spans that overlap start <= t < end.
+    """Yield (begin, end), aware UTC, for each time that one of the spans occurs and overlaps start <= t < end.
 
-    The day of a span is that of its beginning. A local time that happens twice counts from its first to its last; one that is
-    skipped is as long after the jump.
+    A span belongs to the day on which it begins. If clocks go back, a span begins at the first and ends at the last time that
+    they show. A local time that clocks skip is counted as if they had not been moved.
     """
     first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start - DAY, end))
     for number in range((last - first).days + 1):
@@ -124,9 +126,10 @@ def week_windows(spans: Sequence[WeekSpan], zone: str, start: datetime, end: dat
 
 
 def is_within(spans: Sequence[WeekSpan], zone: str, at: datetime) -> bool:
-    """Return whether the local clock is within the spans of its day; those that name the day replace those of every day.
+    """Return whether the local time of `at` lies in a span of its day. Spans that name the day replace the spans of every day.
 
-    With `23:00-08:00, Sat-Sun 23:00-10:00` that is before 8:00, on Saturday and Sunday before 10:00, and from 23:00 on.
+    `23:00-08:00, Sat-Sun 23:00-10:00` covers every day from 23:00 on, Monday to Friday before 8:00, and Saturday and Sunday
+    before 10:00.
     """
     local = at.astimezone(ZoneInfo(zone))
     minute = 60 * local.hour + local.minute
@@ -140,7 +143,7 @@ def _instant(day: date, minutes: int, zone: str, fold: int) -> datetime:
 
 
 def parse_length(text: str) -> timedelta:
-    """Parse "2h", "1d 6h" or "90m", at most MAX_LENGTH. Raises ValueError with the form that lengths take."""
+    """Return the length of a text such as "2h", "1d 6h" or "90m", at most MAX_LENGTH. Raises ValueError that shows the form."""
     parts = re.findall(r"(\d{1,6})\s*([mhdw])", text.lower())
     rest = re.sub(r"(\d{1,6})\s*([mhdw])", "", text.lower()).strip()
     length = sum((int(number) * LENGTH_UNITS[unit] for number, unit in parts), timedelta())
@@ -150,8 +153,10 @@ def parse_length(text: str) -> timedelta:
 
 
 def parse_local(text: str, zone: str) -> tuple[datetime, datetime]:
-    """Parse a time or a date, local unless it has an offset. Return start and end (aware UTC): equal for a time, a whole day for
-    a date. Raises ValueError."""
+    """Return start and end, aware UTC, of a time (both are equal) or a date (the whole day).
+
+    The text is local time of `zone`, unless it has an offset. Raises ValueError for a text that is not a time.
+    """
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -164,23 +169,23 @@ def parse_local(text: str, zone: str) -> tuple[datetime, datetime]:
 
 @dataclass(frozen=True)
 class Shift:
-    """A span in which somebody is on call: start <= t < end."""
+    """A span in which somebody is on call: start <= t < end, aware UTC."""
 
     start: datetime
     end: datetime
-    mention: str  # such as @anna
+    mention: str  # the person to mention, such as @anna
 
 
 def on_call(shifts: Sequence[Shift], at: datetime) -> str:
-    """Return whom to mention at that time: of shifts that overlap the one that began last; "" where there is none."""
+    """Return whom to mention at that time. If shifts overlap, the one that began last counts. Without a shift: ""."""
     present = [shift for shift in shifts if shift.start <= at < shift.end]
     return max(present, key=lambda shift: shift.start).mention if present else ""
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """Return the instant (aware UTC) that `text` gives in ISO 8601 with a time zone.
+    """Return the instant, aware UTC, of a text in ISO 8601 with a time zone.
 
-    Raises SettingsError when it is not a time, has no zone, or lies after `now`.
+    Raises SettingsError if the text is not a time, has no zone, or lies after `now`.
     """
     try:
         at = datetime.fromisoformat(text.strip())

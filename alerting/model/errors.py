@@ -1,10 +1,10 @@
-"""Errors that cross the border of a package."""
+"""Errors that one package raises and another one catches."""
 
 from __future__ import annotations
 
 
 class AlertingError(Exception):
-    """The base of all errors here. The text says what failed, where, and what to do; it never holds a secret."""
+    """The base class of these errors. The text says what failed, where, and what to do. It never contains a secret."""
 
 
 class SettingsError(AlertingError):
@@ -12,7 +12,7 @@ class SettingsError(AlertingError):
 
 
 class SourceError(AlertingError):
-    """The source could not be read. `passing`: trying again may help, without a change of settings."""
+    """The source could not be read. `passing`: the same request may succeed later, with the same settings."""
 
     def __init__(self, text: str, passing: bool = False) -> None:
         super().__init__(text)
@@ -24,7 +24,10 @@ class StoreError(AlertingError):
 
 
 class NotifyError(AlertingError):
-    """A message was not accepted. `permanent`: trying again cannot help. `retry_after`: seconds to wait before that."""
+    """A destination did not accept a message.
+
+    `permanent`: another attempt cannot succeed. `retry_after`: seconds to wait before another attempt.
+    """
 
     def __init__(self, text: str, permanent: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(text)
@@ -32,8 +35,11 @@ class NotifyError(AlertingError):
 
 
 class RunFailed(AlertingError):
-    """Something could not be read or sent: the run fails."""
+    """The run fails, because something could not be read or sent."""
 
 
 class NotDelivered(RunFailed):
-    """Everything was read, but a message still waits: the run fails, and the chat gets a notice once it can be reached."""
+    """The run fails, because a message could not be sent and still waits. Everything was read.
+
+    No failure notice is sent, because the message itself is sent once the chat can be reached.
+    """

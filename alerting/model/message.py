@@ -1,4 +1,4 @@
-"""Messages to the chat and what comes back: receipts, and presses of buttons."""
+"""Messages to the chat, the receipts of sending them, and what people in the chat answer: button presses and commands."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from enum import StrEnum
 
 from alerting.model.verdict import EventKind
 
-PICTURE_SUFFIX = "/picture"  # of the keys of pictures that older versions sent apart from their texts
+PICTURE_SUFFIX = "/picture"  # end of a picture's key; older versions sent the picture as a message of its own
 
 
 class Action(StrEnum):
     """The action of a button."""
 
     TAKE = "take"
-    SNOOZE = "snooze"  # quiet for an hour
-    MUTE = "mute"  # quiet until resolved
+    SNOOZE = "snooze"  # no notification for an hour
+    MUTE = "mute"  # no notification until the incident is resolved
     REAL = "real"
     FALSE_ALARM = "false"
     EXPECTED = "expected"
@@ -25,18 +25,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Button:
+    """A button under a message: the text that it shows and the action that a press causes."""
+
     text: str
     action: Action
 
 
 @dataclass(frozen=True)
 class ButtonPress:
-    """A button that a person pressed. `refused`: why the press does not count, "" when it does."""
+    """A button that a person pressed. `refused`: why the press does not count; "" if it counts."""
 
-    update_id: int  # number of the chat's update
-    callback_id: str  # id to confirm it with
+    update_id: int  # number of the update in which the chat reported it
+    callback_id: str  # id with which the press is confirmed
     action: Action
-    ref: str  # of the incident
+    ref: str  # `incident_ref` of the incident
     name: str  # the person's name, to be shown
     user_id: str
     refused: str = ""
@@ -44,10 +46,10 @@ class ButtonPress:
 
 @dataclass(frozen=True)
 class ChatCommand:
-    """A command that a person wrote in the chat, such as /chart views 7d. `refused`: why it does not count, "" when it does."""
+    """A command that a person wrote in the chat, such as /chart views 7d. `refused`: why it does not count; "" if it counts."""
 
     update_id: int
-    text: str  # its words with a space between, the first in small letters
+    text: str  # its words, joined by single spaces; the first word in lower case
     name: str
     user_id: str
     refused: str = ""
@@ -58,7 +60,7 @@ Received = ButtonPress | ChatCommand  # from people in the chat
 
 @dataclass(frozen=True)
 class Message:
-    """A text (Telegram HTML) for the chat. With a `photo` (PNG) it is the caption of that."""
+    """A text (Telegram HTML) for the chat. If there is a `photo` (PNG), the text is its caption."""
 
     key: str
     kind: EventKind
@@ -70,24 +72,24 @@ class Message:
     edits: str = ""  # key of the message whose text this one replaces
     incident: str = ""  # id of its incident
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
-    quiet: bool = False  # without a sound
-    critical: bool = False  # severity of its incident as the message shows it
+    quiet: bool = False  # sent without a sound
+    critical: bool = False  # whether the message shows its incident as critical
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The result of sending a message: sent, kept (tried again in the next run) or refused (never again), and why."""
+    """The result of sending a message: sent, kept (the next run tries again) or refused (no run tries again), and the reason."""
 
     key: str
     state: str  # sent | kept | refused
     reason: str = ""
     message_id: str = ""
-    edit: bool = False  # of an edit: if it fails, the next run makes a new one
+    edit: bool = False  # the message was an edit; the next run makes a new edit if this one failed
 
 
 @dataclass(frozen=True)
 class ThreadMessage:
-    """A message of an incident's thread, and its state: waiting, held, sent, refused, withdrawn or folded."""
+    """A message of an incident's thread and its state: waiting, held, sent, refused, withdrawn or folded (into a digest)."""
 
     key: str
     kind: EventKind
@@ -97,9 +99,9 @@ class ThreadMessage:
     reply_to: str = ""
     edits: str = ""
     reason: str = ""
-    changed: datetime | None = None  # when it came into its state
+    changed: datetime | None = None  # time at which it got its present state
     buttons: tuple[tuple[Button, ...], ...] = ()
-    photo: bytes | None = None  # empty once it does not wait any more: the run's record has it
+    photo: bytes | None = None  # empty bytes once the message does not wait any more, because the run's record has the picture
 
     @property
     def has_picture(self) -> bool:
@@ -107,5 +109,5 @@ class ThreadMessage:
 
     @property
     def is_only_picture(self) -> bool:
-        """Whether it is a picture that answers its text, as older versions sent them."""
+        """Whether it is a picture that replies to its text. Only older versions sent such messages."""
         return self.key.endswith(PICTURE_SUFFIX)

@@ -1,4 +1,4 @@
-"""The catalogue's nouns: a metric with its policy, query, detector, segments and dashboard; calendar events and silences."""
+"""The types of the catalogue: a metric with its policy, query, detector, segments and dashboard; calendar events and silences."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 STEP = timedelta(minutes=15)
-MAX_VALUE = 1e30  # from here on a number is what a tool writes for "no value", such as the largest float
-NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # names of metrics are part of file names
-NO_END = datetime(9999, 1, 1, tzinfo=UTC)  # of a weekly silence
-SEGMENTS_SUFFIX = ".slices"  # of the name of a stand-in that watches a metric's segments
-CHART_SPAN, CHART_BUCKETS = timedelta(days=1), 30  # a chart shows a day, or 30 buckets where those take longer
+MAX_VALUE = 1e30  # a larger number means "no value"; some tools write the largest float for that
+NO_NAME_CHARACTER, MAX_NAME_BYTES = re.compile(r"[^\w.-]"), 140  # limits of a metric's name, which is part of file names
+NO_END = datetime(9999, 1, 1, tzinfo=UTC)  # end of a weekly silence
+SEGMENTS_SUFFIX = ".slices"  # end of the name of a stand-in, which watches the segments of a metric
+CHART_SPAN, CHART_BUCKETS = timedelta(days=1), 30  # a chart shows a day, or 30 buckets if those take longer
 
 
 @dataclass(frozen=True)
 class Policy:
-    """When a verdict is worth a message. Shares are fractions of the expected value, units are those of the metric."""
+    """The rules that decide when messages are sent. Shares are fractions of the expected value, units are those of the metric."""
 
-    need: int = 1  # anomalous buckets ...
-    window: int = 1  # ... among the last `window` that open an episode (m of n)
-    recover: int = 2  # normal buckets ...
-    recover_window: int = 0  # ... among the last so many answers that resolve it (0: `recover` in a row)
+    need: int = 1  # this many anomalous buckets ...
+    window: int = 1  # ... among the last `window` buckets open an episode (m of n)
+    recover: int = 2  # this many normal buckets ...
+    recover_window: int = 0  # ... among the last `recover_window` normal or anomalous ones resolve it (0: `recover` in a row)
     patience: int = 2  # missing buckets in a row before "no data" is sent
-    remind: timedelta = timedelta(hours=6)
+    remind: timedelta = timedelta(hours=6)  # a reminder is sent this long after the last notification
     worsen: float = 0.5  # "worse" is sent when the residual has grown by this share since the last notification
-    direction: str = "both"  # both | down | up
+    direction: str = "both"  # which deviations are anomalous: both | down | up
     min_change: float = 0.05  # the band is at least this share of expected on each side ...
     min_units: float = 0.0  # ... and at least this many units
-    min_volume: float = 0.0  # below it a bucket is unknown: a count's expected value, a ratio's denominator
-    quiet_hours: str = ""  # what is not critical then: ring | silent | wait; "": as ALERTING_QUIET_MODE says
-    critical: float = 0.5  # from this share that is gone on an anomaly is critical; a rise to 3 times the expected is 0.5
+    min_volume: float = 0.0  # a bucket is unknown if a count's expected value, or a ratio's denominator, is below it
+    quiet_hours: str = ""  # how messages that are not critical are sent then: ring | silent | wait; "": ALERTING_QUIET_MODE
+    critical: float = 0.5  # `Verdict.size` from which an anomaly is critical: half is gone, or 3 times the expected value
 
     def __post_init__(self) -> None:
         if not 1 <= self.need <= self.window:
@@ -65,33 +65,34 @@ class Policy:
 
 @runtime_checkable
 class BandDetector(Protocol):
-    """The least that an analyst's own detector has: a frozen parameter object that gives the band of one series."""
+    """The minimum that a detector of your own must have. It is a frozen dataclass of parameters that returns a series' band."""
 
     @property
     def history(self) -> timedelta:
-        """Return how far back the band of one bucket looks."""
+        """Return the length of the history that the band of one bucket is computed from."""
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:
-        """Return low, expected, high (float64) for every bucket, each row computed from earlier values only.
+        """Return the columns low, expected and high (float64, unit of the metric), one row for each bucket of `values`.
 
-        `values`: float64 on a full grid of aware times, NaN where missing. `zone`: IANA name of the local clock.
+        Each row is computed from earlier values only. `values`: float64 on a full grid of aware times, NaN where missing.
+        `zone`: IANA name of the local clock.
         """
 
 
 @runtime_checkable
 class Detector(BandDetector, Protocol):
-    """A detector. The catalogue wraps a detector that has no more than a band (see `detectors.bands.OneByOne`)."""
+    """A detector. The catalogue wraps a detector that has only the methods of BandDetector (see `detectors.bands.OneByOne`)."""
 
     def bands(self, grid: Any) -> dict[str, np.ndarray | str]:
-        """Return the columns of `band` for a `detectors.series_grid.SeriesGrid`: the requested buckets of all its series.
+        """Return column -> values for the requested buckets of all series of a `detectors.series_grid.SeriesGrid`.
 
-        (series, buckets) each, or one word for all.
+        The columns are those of `band`. Values are an array (series, buckets), or one word that holds for all of them.
         """
 
     def reason(self, values: pd.Series, zone: str = "UTC", counted: bool = False) -> str:
-        """Return why the newest bucket is judged as it is; "" for a detector that does not choose.
+        """Return why the newest bucket is judged by the rule that was chosen; "" for a detector that does not choose a rule.
 
-        `counted`: the values are counts or ratios of counts.
+        `values`, `zone`: as for `band`. `counted`: the values are counts or ratios of counts.
         """
 
 
@@ -101,32 +102,32 @@ class Summed(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The summed column; numerator and denominator for a ratio."""
+        """The names of the summed columns: one for a sum; numerator and denominator for a ratio."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the catalogue. Raises ValueError for a field that cannot be."""
+    """A metric, one line of the catalogue. Raises ValueError for a field with an impossible value."""
 
     name: str  # an identifier: used in file names, message keys and on the command line
     title: dict[str, str]  # language -> name for people
-    query: str  # name of the SQL file; up to the first dot the table: feed_actions, feed_actions.ages
+    query: str  # name of the SQL file. The part before the first dot is the table: feed_actions, feed_actions.ages
     value: Callable[[pd.DataFrame], pd.Series]  # counts per bucket -> values per bucket
     rule: Detector
     policy: Policy = Policy()
     step: timedelta = STEP
     width: float = 1.0  # band width multiplier; `make budget` tunes it
     form: str = "count"  # count | ratio | number: how a value is written, and which values are possible
-    adds: bool = True  # buckets and segments of a count can be summed; False for distinct users
-    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts -> denominator of a ratio
+    adds: bool = True  # a count can be summed over buckets and segments; False for distinct users
+    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts per bucket -> denominator of a ratio
     parents: tuple[str, ...] = ()  # metrics that this one depends on: views on feed users, CTR on likes and views
-    product: str = ""  # part of the app; when all parts are down at once, the platform is
-    slices: str = "off"  # off | digest | alert: what to do about an anomalous segment while the total is normal
-    segments_of: str = ""  # set for a stand-in that watches segments: the metric whose segments they are
+    product: str = ""  # part of the app; if all products are down at once, the message says that the platform is down
+    slices: str = "off"  # off | digest | alert: what is done about an anomalous segment while the total is normal
+    segments_of: str = ""  # for a stand-in: the metric whose segments it watches
     owner: str = ""  # mentioned in messages, for example "@duty"
     dashboard: str = ""  # URL; {start}, {end}, {metric} and {segment} are filled in (docs/metrics.md)
     color: str = ""
-    phase: timedelta = timedelta()  # how long after the epoch its buckets begin; days do so at local midnight
+    phase: timedelta = timedelta()  # how long after the epoch its buckets begin; buckets of a day begin at local midnight
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").replace("-", "").replace(".", "").isalnum():
@@ -141,32 +142,32 @@ class Metric:
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
 
     def title_in(self, language: str) -> str:
-        """Return the title in the language, or else in English, or else the name: the first that has something to print."""
+        """Return the title in the language, else the title in English, else the name. Titles that print nothing are skipped."""
         titles = (self.title.get(language, ""), self.title.get("en", ""))
         return next((title for title in titles if any(c.isprintable() and c != " " for c in title)), self.name)
 
     @property
     def scan(self) -> str:
-        """Name of the scan it is computed from, which metrics of one query and step share."""
+        """Name of the scan that the metric is computed from. Metrics of the same query and step share a scan."""
         return self.query if self.step == STEP else f"{self.query} by {self.step}"
 
     @property
     def chart_span(self) -> timedelta:
-        """Return how much time a chart of the metric shows."""
+        """The length of the time that a chart of the metric shows."""
         return max(CHART_SPAN, CHART_BUCKETS * self.step)
 
     def scan_query(self, sql: str, zone: str) -> Query:
-        """Return the query of its scan; of a day, with the local days of `zone`."""
+        """Return the query of its scan. If the step is a day, its buckets are the local days of `zone` (IANA name)."""
         return Query(self.query, sql, self.step, self.phase, zone if self.step == DAY else "")
 
     @property
     def day_start(self) -> timedelta | None:
-        """Return how long after 0:00 UTC its days begin; None where its buckets are shorter."""
+        """How long after 0:00 UTC its days begin; None if its buckets are shorter than a day."""
         return self.phase if self.step == DAY else None
 
     @property
     def counted(self) -> bool:
-        """Return whether it is a count or a ratio of counts, so that its noise follows the count."""
+        """Whether it is a count or a ratio of counts, so that its noise depends on the count."""
         return self.form in ("count", "ratio")
 
     @property
@@ -175,23 +176,23 @@ class Metric:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns whose segments add up to the metric; none for a mean or a function."""
+        """The summed columns that it is computed from; none for a mean or a function."""
         return self.value.columns if isinstance(self.value, Summed) else ()
 
 
 @dataclass(frozen=True)
 class Query:
-    """One scan of one source table. `name`: of the SQL file; up to its first dot the name of the table in the SQL."""
+    """One scan of one source table. `name`: name of the SQL file; the part before its first dot is the table in the SQL."""
 
     name: str
     sql: str
     step: timedelta = STEP
     phase: timedelta = timedelta()  # how long after the epoch the buckets begin
-    zone: str = ""  # the buckets are the days of this zone (see `model.clock`)
+    zone: str = ""  # IANA name of the zone whose local days are the buckets (see `model.clock`); "": buckets are shorter
 
 
 def of_local_days(metric: Metric, zone: str) -> Metric:
-    """Return the metric; where its step is a day, with buckets that begin at local midnight."""
+    """Return the metric. If its step is a day, its buckets begin at local midnight of `zone` (IANA name)."""
     return replace(metric, phase=day_phase(zone)) if metric.step == DAY else metric
 
 
@@ -201,10 +202,10 @@ def table_name(query: str) -> str:
 
 
 def names_of_series(series: Iterable[str]) -> dict[str, str]:
-    """Return series -> name of its metric: the same, with '_' for each character that a name cannot have.
+    """Return series -> name of its metric: the series' name, with '_' for each character that a metric's name cannot have.
 
-    A name that is too long, or that another series has already, gets a hash of the series. The order does not matter: a series
-    whose name is a metric's name keeps it, before others that would become it.
+    A hash of the series is added to a name that is too long or that another series has. The result does not depend on the
+    order: a series whose own name is possible keeps it, and another series that would get the same name gets the hash.
     """
     plain = {name: NO_NAME_CHARACTER.sub("_", name).strip("_") for name in series}
     names: dict[str, str] = {}  # name -> series
@@ -218,7 +219,7 @@ def names_of_series(series: Iterable[str]) -> dict[str, str]:
 
 
 def unknown_metrics(names: Iterable[str], known: Collection[str]) -> str:
-    """Return the error for names that are not known, such as "no metric 'clicks': there are views, likes"; "" if none is."""
+    """Return the error text for names that are not known, such as "no metric 'clicks': there are views, likes"; else ""."""
     absent = ", ".join(dict.fromkeys(repr(name) for name in names if name not in known))
     return f"no metric {absent}: there are {', '.join(known)}" if absent else ""
 
@@ -228,7 +229,7 @@ class CalendarEvent:
     """One line of the calendar, such as a release or a holiday."""
 
     start: datetime  # aware UTC
-    end: datetime
+    end: datetime  # aware UTC
     kind: str  # release | push | campaign | holiday | experiment, or any other word
     title: str
     metrics: tuple[str, ...] = ()  # metrics that it may change; empty: all
@@ -236,9 +237,9 @@ class CalendarEvent:
 
 @dataclass(frozen=True)
 class Silence:
-    """A planned silence: its metrics are judged and shown, but no message is sent, "no data" included.
+    """A planned silence: its metrics are judged and shown, but no message about them is sent, not even "no data".
 
-    With `weekly` (`model.clock.parse_week_spans`, local times of `zone`) only those spans of it are silent.
+    `weekly`: spans of local time of `zone` (`model.clock.parse_week_spans`). If it is set, only these spans are silent.
     """
 
     scope: str  # name of a metric, or * for all
@@ -247,18 +248,18 @@ class Silence:
     why: str = ""
     by: str = ""
     id: int = 0  # number in the store
-    weekly: str = ""  # such as Sat 02:00-04:00
+    weekly: str = ""  # spans such as Sat 02:00-04:00; "": all the time
     zone: str = "UTC"  # IANA name
 
     def covers(self, metric: str, bucket: datetime, step: timedelta = STEP) -> bool:
-        """Return whether some of the metric's bucket lies in it."""
+        """Return whether the silence overlaps the metric's bucket."""
         begin, end = max(bucket, self.start), min(bucket + step, self.until)
         if self.scope not in (metric, "*") or not begin < end:
             return False
         return not self.weekly or any(week_windows(parse_week_spans(self.weekly), self.zone, begin, end))
 
     def lasts_at(self, at: datetime) -> bool:
-        """Return whether its metrics are silent at this instant."""
+        """Return whether the silence is in effect at this instant."""
         return self.covers(self.scope, at, timedelta(microseconds=1))
 
 
@@ -268,13 +269,13 @@ def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], space: str = " 
 
 
 def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return the conjunctions of a text that `spell_segment` wrote; none of ""."""
+    """Return the conjunctions of (attribute, value) from a text of `spell_segment`; an empty tuple for ""."""
     parts = [part.split(" & ") for part in text.split("; ")] if text else []
     return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
 
 
 def metric_with_segment(metric: str, segment: str) -> str:
-    """Return the name of a metric, or that of a stand-in as its metric and the segment: views os=iOS."""
+    """Return the metric's name, followed by the segment if there is one: views os=iOS. The suffix of a stand-in is left out."""
     return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
 
 
@@ -301,7 +302,7 @@ class LinkSegment(dict[str, list[str]]):
 
 
 def check_template(template: str) -> None:
-    """Raise ValueError for a template with other braces than those of `FIELDS`."""
+    """Raise ValueError for a template whose braces contain another name than those of `FIELDS`."""
     try:
         parts = [(name, form, conversion) for _, name, form, conversion in Formatter().parse(template) if name is not None]
         if any(name not in FIELDS or conversion or (form and name in ("metric", "slice")) for name, form, conversion in parts):
@@ -314,9 +315,10 @@ def check_template(template: str) -> None:
 def dashboard_link(
     template: str, metric: str, start: datetime, end: datetime, elements: Iterable[Iterable[tuple[str, str]]] = ()
 ) -> str:
-    """Return the link. `start`, `end`: aware UTC. `elements`: conjunctions of (attribute, value), several for a set of segments.
+    """Return the template with the names in braces replaced: a URL.
 
-    Raises ValueError for a template that `check_template` refuses.
+    `start`, `end`: aware UTC. `elements`: conjunctions of (attribute, value) pairs; several for a set of segments. Raises
+    ValueError for a template that `check_template` refuses.
     """
     conjunctions = [tuple(pairs) for pairs in elements]
     segment = LinkSegment()

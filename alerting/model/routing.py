@@ -1,7 +1,8 @@
 """Routing: which destinations a message goes to, the keys of its copies there, and the quiet hours. Pure.
 
-The first route with a matching word decides. The default destination (Telegram, or the console without a chat) has the plain
-keys, every other one `NAME:KEY`. Replies and edits are addressed alike, so they stay within one destination.
+The first route with a matching word decides. At the default destination (Telegram, or the console without a chat) the copy has
+the plain key of the message, at every other destination the key `NAME:KEY`. The keys that a copy replies to or edits are formed
+in the same way, so replies and edits stay within one destination.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from alerting.model.verdict import EventKind
 M = TypeVar("M", Message, ThreadMessage)
 
 DEFAULT_DESTINATION = "telegram"
-WEBHOOK = "webhook"  # what goes there is for programs
+WEBHOOK = "webhook"  # programs read the messages there
 ANY = "*"
 KIND_WORDS = {
     EventKind.RUN_FAILED: "check-failed",
@@ -28,29 +29,32 @@ KIND_WORDS = {
     EventKind.DAILY: "daily",
     EventKind.ESCALATED: "escalated",
 }
-ROUTE_WORDS = (ANY, "critical", "warning", *dict.fromkeys(KIND_WORDS.values()))  # beside the names of metrics
+ROUTE_WORDS = (ANY, "critical", "warning", *dict.fromkeys(KIND_WORDS.values()))  # names of metrics are possible as well
 ROUTES_FORM = "routes such as 'critical -> telegram, email; views,likes -> slack; * -> telegram'"
-KEY_PREFIX = re.compile(r"([a-z]+):")  # of a copy; plain keys never begin like that
+KEY_PREFIX = re.compile(r"([a-z]+):")  # start of a copy's key; no plain key starts like that
 
 
 @dataclass(frozen=True)
 class Route:
+    """One route: a message that one of the words matches goes to the destinations. `words`: ROUTE_WORDS or names of metrics."""
+
     words: tuple[str, ...]
     destinations: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Routes:
-    """Routes in the order in which they are tried; a message that matches none goes to the default destination."""
+    """Routes in the order in which they are tried. A message that matches no route goes to the default destination."""
 
     routes: tuple[Route, ...] = ()
-    destinations: tuple[str, ...] = (DEFAULT_DESTINATION,)  # all that are configured, the default one first
+    destinations: tuple[str, ...] = (DEFAULT_DESTINATION,)  # all configured destinations, the default one first
 
     def of(self, message: Message) -> tuple[str, ...]:
-        """Return the destinations of the first route that matches.
+        """Return the destinations of the first route that matches the message.
 
-        A message about a metric matches its name and its severity; one about the run has neither. An escalation goes by a route
-        of its own or else by the next one that leads elsewhere. Questions are answered where they are asked.
+        A message about a metric matches the metric's name and the severity; a message about the run has neither. An escalation
+        takes a route with the word "escalated", else the first matching route that adds a destination. An answer to a question
+        goes where the question was asked.
         """
         if message.kind in (EventKind.ASKED, EventKind.ANSWER):
             return (DEFAULT_DESTINATION,)
@@ -67,33 +71,34 @@ class Routes:
         return found[0].destinations
 
     def following(self, message: Message, reached: Mapping[str, bool]) -> list[str]:
-        """Return the destinations of a message: it follows the messages of its incident; a critical one is also routed.
+        """Return the destinations of a message about an incident that may have been sent before.
 
-        `reached`: the destinations that its incident was sent to -> whether one message was accepted there.
+        It goes where the earlier messages of its incident went. A critical message goes to the destinations of its route too.
+        `reached`: destination that the incident was sent to -> whether a message was accepted there.
         """
         earlier = [name for name in self.places if name in reached]
         if message.kind is EventKind.ESCALATED:
             return [*self.of(message)]
         if message.edits:
-            return earlier or [*self.places]  # an edit without its message comes to nothing
+            return earlier or [*self.places]  # an edit has no effect where its message was not sent
         if message.kind is EventKind.CORRECTED and earlier:
-            return [name for name in earlier if reached[name]]  # elsewhere nothing wrong was sent
+            return [name for name in earlier if reached[name]]  # no other destination has the wrong message
         routed = self.of(message) if message.critical or not earlier else ()
         return [name for name in self.places if name in earlier or name in routed]
 
     @property
     def default(self) -> tuple[str, ...]:
-        """Destinations of all that has no route of its own."""
+        """The destinations of messages that no other route matches."""
         return next((route.destinations for route in self.routes if ANY in route.words), (DEFAULT_DESTINATION,))
 
     @property
     def plain(self) -> Routes:
-        """Routes that send everything by the default route."""
+        """Routes that send every message to the default destinations."""
         return replace(self, routes=(Route((ANY,), self.default),))
 
     @property
     def places(self) -> tuple[str, ...]:
-        """All destinations that a route leads to, in the order of `destinations`."""
+        """All destinations to which some route leads, in the order of `destinations`."""
         used = {name for route in self.routes for name in route.destinations} | {*self.default}
         return tuple(name for name in self.destinations if name in used)
 
@@ -101,7 +106,7 @@ class Routes:
 def parse_routes(text: str, destinations: Iterable[str], default: Iterable[str] = (DEFAULT_DESTINATION,)) -> Routes:
     """Return the routes in `text` to these destinations, followed by `* -> default`.
 
-    Raises ValueError with the form that routes take.
+    Raises ValueError that shows the right form.
     """
     configured, routes = tuple(destinations), []
     for part in re.split(r"[;\n]", text):
@@ -121,13 +126,13 @@ def parse_routes(text: str, destinations: Iterable[str], default: Iterable[str] 
 
 
 def addressed_to(message: M, destination: str) -> M:
-    """Return the copy for a destination: its own key, and the keys that it replies to and edits, are those of copies there."""
+    """Return the copy of a message for a destination. Its keys (own, replied to, edited) are keys of copies there."""
     key, reply_to, edits = (copy_key(key, destination) for key in (message.key, message.reply_to, message.edits))
     return replace(message, key=key, reply_to=reply_to, edits=edits)
 
 
 def copy_key(key: str, destination: str) -> str:
-    """Return the key of the copy at a destination, for the key of the message or of any copy; "" for ""."""
+    """Return the key of the copy at a destination. `key`: the key of the message or of any copy; "" gives ""."""
     plain = plain_key(key)
     return plain if destination == DEFAULT_DESTINATION or not plain else f"{destination}:{plain}"
 
@@ -143,12 +148,12 @@ def plain_key(key: str) -> str:
     return key.partition(":")[2] if destination_of(key) != DEFAULT_DESTINATION else key
 
 
-RING, SILENT, WAIT = "ring", "silent", "wait"  # with a sound; without; not before the end, and then in one summary
+RING, SILENT, WAIT = "ring", "silent", "wait"  # sent with a sound; sent without one; sent in one summary when they end
 
 
 @dataclass(frozen=True)
 class QuietHours:
-    """The spans of the local week in which only what is critical makes a sound. `modes`: metric -> its own mode, not `mode`."""
+    """The spans of the local week in which only critical messages make a sound. `modes`: metric -> mode that replaces `mode`."""
 
     spans: tuple[WeekSpan, ...] = ()
     zone: str = "UTC"
@@ -160,10 +165,10 @@ class QuietHours:
         return is_within(self.spans, self.zone, at)
 
     def mode_of(self, message: Message, now: datetime) -> str:
-        """Return how a message is sent at `now`.
+        """Return how a message is sent at `now`: RING, SILENT or WAIT.
 
-        What is critical rings, and the notice that a check failed. What belongs to a message that was sent goes out without a
-        sound, so that its thread is true; so does all about the checks, and all that a program receives.
+        RING: critical messages, and the notice that a check failed. Where the mode is WAIT, these do not wait but are SILENT:
+        replies and edits, so that a thread is never out of date; messages about the checks; messages that a program reads.
         """
         if message.critical or message.kind is EventKind.RUN_FAILED or not self.are_at(now):
             return RING
@@ -172,7 +177,10 @@ class QuietHours:
         return SILENT if mode == WAIT and (not begins or destination_of(message.key) == WEBHOOK) else mode
 
     def plan(self, waiting: Sequence[Message], held: Sequence[Message], now: datetime) -> tuple[list[str], list[str]]:
-        """Return the keys of the waiting messages to hold back, and of the held ones to send now: their incident is critical."""
+        """Return the keys of the waiting messages to hold back, and the keys of the held messages to send now.
+
+        A held message is sent now if its incident has become critical.
+        """
         thread = {message.key: (destination_of(message.key), message.incident) for message in (*waiting, *held)}
         critical = {thread[message.key] for message in (*waiting, *held) if message.critical}
         back = [m.key for m in waiting if thread[m.key] not in critical and self.mode_of(m, now) == WAIT]

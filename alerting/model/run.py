@@ -1,4 +1,4 @@
-"""A run: what it read, how far it is, how it ended, and the errors that do not end it."""
+"""A run: the data that it read, its progress, its outcome, and the collection of errors that do not end it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# MIME types by which the runner finds a Progress, and the verdicts that it prints, among a cell's outputs
+# MIME types by which the runner finds a Progress and the verdicts that it prints among a cell's outputs
 PROGRESS = "application/vnd.alerting.progress+json"
 VERDICTS = "application/vnd.metric-alerts.verdicts+json"
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """The part of a source table's newest closed bucket that was there at one moment."""
+    """How much of a source table's newest closed bucket had arrived when it was read."""
 
     query: str
-    at: datetime  # when it was read
+    at: datetime  # time at which it was read
     bucket: datetime
-    rows: float  # sum of the bucket's counts then
+    rows: float  # sum of the bucket's counts at that time
     newest: datetime | None = None  # instant of the table's newest row
 
 
@@ -42,17 +42,17 @@ class Reading:
     volumes: dict[str, pd.Series] = field(default_factory=dict)  # metric -> denominator of its ratio
     incomplete: dict[str, datetime] = field(default_factory=dict)  # scan -> its newest bucket, if rows are still arriving
     arrivals: tuple[Arrival, ...] = ()
-    gone: frozenset[str] = frozenset()  # metrics that had values when they were judged, and have gone from the source
-    slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)  # query -> rows of its segments, being read
-    seconds: dict[str, float] = field(default_factory=dict)  # scan -> how long its table was read
+    gone: frozenset[str] = frozenset()  # metrics that earlier runs judged and that the source does not have any more
+    slices: dict[str, Future[pd.DataFrame]] = field(default_factory=dict)  # query -> rows of its segments, still being read
+    seconds: dict[str, float] = field(default_factory=dict)  # scan -> seconds that the reading took
     pending: dict[str, Future[tuple[pd.DataFrame, float]]] = field(
         default_factory=dict
-    )  # slow scan -> counts and seconds, being read
+    )  # slow scan -> (counts, seconds), still being read
 
 
 @dataclass(frozen=True)
 class CachedSpan:
-    """The part of a history that is cached: start <= bucket < until, aware UTC. `rebuilt`: when it was last read anew."""
+    """The span of a history that is cached: start <= bucket < until, aware UTC. `rebuilt`: when all of it was last read anew."""
 
     start: datetime
     until: datetime
@@ -61,9 +61,9 @@ class CachedSpan:
 
 
 class Outcome(str):
-    """The last line of a successful run. A cell stores it with its facts, so that no program has to read the text.
+    """The last line of a successful run. A cell stores it with `sent`, so that no program has to parse the text.
 
-    `sent`: number of accepted messages, edits not counted.
+    `sent`: number of accepted messages, without edits.
     """
 
     __slots__ = ("sent",)
@@ -81,10 +81,10 @@ class Outcome(str):
 
 @dataclass(frozen=True)
 class Run:
-    """One run in the run log. `ended` is None while it goes on, and for one that was killed."""
+    """One run in the run log. `ended` is None while the run is in progress, and if it was killed."""
 
     started: datetime
-    at: datetime  # the moment that it judged
+    at: datetime  # the time that it judged; for a rehearsal of the past it differs from `started`
     ended: datetime | None = None
     ok: bool = False
     outcome: str = ""
@@ -92,7 +92,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a long read of a table, in days of history. A notebook stores the numbers beside the printed line."""
+    """The progress of a long read of a table, in days of history. A notebook stores the numbers next to the printed line."""
 
     query: str
     read: float
@@ -107,9 +107,9 @@ class Progress:
 
 @contextmanager
 def caught(errors: MutableMapping[str, str] | None, name: str) -> Iterator[None]:
-    """Make any exception the error of `name` in `errors`, so that it does not stop the others.
+    """Catch any exception of the block and store its text as `errors[name]`, so that the other metrics are still handled.
 
-    A StoreError concerns all, and is raised; with None every error is.
+    A StoreError affects all metrics, so it is raised. If `errors` is None, every error is raised.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Tables in a notebook's cell: lists of results as HTML and as plain text. Pure.
+"""Tables in the output of a notebook cell: lists of results as HTML and as plain text. Pure.
 
-pandas writes the HTML: every front end shows its tables readably on light and on dark. It is imported on first use, because the
-command line imports this module and shows no table.
+pandas writes the HTML, because every front end shows its tables readably, on light and on dark background. It is imported on
+first use, because the command line imports this module and shows no table.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ MAX_TABLE_ROWS = 20
 
 
 def html_table(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "UTC") -> str:
-    """Return an HTML table of the newest (last) MAX_TABLE_ROWS rows, everything escaped.
+    """Return an HTML table of the newest (last) MAX_TABLE_ROWS rows. All texts are escaped.
 
-    Columns are in the order of their first appearance, times in the time zone `zone`.
+    `rows`: column -> value for each row. Columns are in the order of their first appearance. Times are shown as local time of
+    `zone` (IANA name).
     """
     import pandas as pd
 
@@ -36,7 +37,7 @@ def html_table(rows: Sequence[Mapping[str, Any]], title: str = "", zone: str = "
 
 
 def cell_text(value: Any, zone: str = "UTC") -> str:
-    """Return a value as text: numbers with four digits, instants in local time, "" for None, NaN and NaT."""
+    """Return a value as text: a number with four digits, an instant in local time of `zone`; "" for None, NaN and NaT."""
     if value is None or value != value:  # NaN and NaT differ from themselves
         return ""
     if isinstance(value, datetime):
@@ -48,7 +49,7 @@ def cell_text(value: Any, zone: str = "UTC") -> str:
 
 
 def bucket_text(bucket: datetime, step: timedelta, zone: str) -> str:
-    """Return the start of a bucket as text; the date alone where it is a day, which need not begin at midnight."""
+    """Return the start of a bucket as local time of `zone`. If the bucket is a day, return the date only."""
     return f"{day_of(bucket, step, zone):%a %Y-%m-%d}" if step >= DAY else cell_text(bucket, zone)
 
 
@@ -61,7 +62,7 @@ class TableRow(Protocol):
     """A result that is a row of a table."""
 
     def cells(self) -> Mapping[str, Any]:
-        """Return column -> value."""
+        """Return column -> value: one row."""
 
 
 T = TypeVar("T", bound=TableRow)
@@ -72,7 +73,7 @@ class DisplayTable:
 
     @abstractmethod
     def _table(self) -> tuple[Sequence[Mapping[str, Any]], str, str]:
-        """Return rows, title and time zone."""
+        """Return the rows (column -> value), the title and the IANA name of the time zone."""
 
     def _repr_html_(self) -> str:
         return html_table(*self._table())
@@ -84,7 +85,7 @@ class DisplayTable:
 
 
 class DisplayList(list[T], DisplayTable):
-    """A list that is shown as a table, with times in `zone`; statuses are counted in its title."""
+    """A list that is shown as a table, with times in `zone`. If rows have a status, the title counts each status."""
 
     def __init__(self, items: Iterable[T] = (), noun: str = "rows", zone: str = "UTC") -> None:
         super().__init__(items)

@@ -1,5 +1,5 @@
-"""Destinations of messages. A destination NAME is one module here: `from_settings` opens it, and its class is a `Notifier`.
+"""Destinations of messages. Each destination is one module: `from_settings` opens it, and its class is a `Notifier`.
 
-To add one, write the module, and declare it and its settings in `alerting/settings.py` (DESTINATIONS, Settings). NotifyError is
-the only error that leaves this package.
+To add one, write the module, and declare it with its settings in `alerting/settings.py` (DESTINATIONS, Settings). The only error
+that this package raises is NotifyError.
 """

@@ -1,7 +1,7 @@
-"""The parts that destinations share: one that nobody can answer, posts to a secret address, several as one, and the texts.
+"""The parts that destinations share: a base class without answers, posting to a secret address, routing, and texts.
 
-No exception, traceback or log record contains such an address: `alerting.http_client` keeps it, and errors are raised where it is
-not in sight (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.
+No exception, traceback or log record contains a secret address: `alerting.http_client` keeps it, and errors are raised in frames
+without it (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alerting.model.message import ButtonPress, Message, Received
     from alerting.model.protocols import Notifier
 
-RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
+RETRY_PAUSE = 0.3  # seconds before the second, and last, attempt after a refused connection
 MAX_BODY = 2000  # bytes of an answer that are read
 MAX_EXCERPT = 120  # characters of an answer that an error repeats
 PIECE = re.compile(  # a tag, an entity or a character
@@ -33,9 +33,9 @@ _TAG = re.compile(r"""</?[a-z](?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 
 
 class OneWayNotifier:
-    """A destination that can only be written to, once for each message: it has no buttons, and edits are left out.
+    """A destination to which messages can only be sent: it has no buttons, and edits are left out.
 
-    `notes` is for remarks about the settings after a success.
+    `notes`: remarks about the settings after a success.
     """
 
     notes: Sequence[str] = ()
@@ -44,16 +44,16 @@ class OneWayNotifier:
         return []
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Do nothing: another message for every update would flood the place. What rings has messages of its own."""
+        """Do nothing: a message for every edit would be too many. Important changes are sent as messages."""
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
         """Do nothing: there is no press to confirm."""
 
 
 class RoutingNotifier:
-    """Several destinations as one: each message goes to the one in its key (see `model.routing`).
+    """Several destinations as one: each message goes to the destination in its key (see `model.routing`).
 
-    `destinations`: name -> notifier. Button presses come from the default one, which is among them.
+    `destinations`: name -> notifier; the default one must be among them. Button presses come from the default one.
     """
 
     def __init__(self, destinations: Mapping[str, Notifier]) -> None:
@@ -73,7 +73,7 @@ class RoutingNotifier:
         self._notifier_of(message).edit(addressed_to(message, DEFAULT_DESTINATION), message_id)
 
     def check(self) -> str:
-        """Return the results of all destinations. Raises NotifyError of the first to which messages would not arrive."""
+        """Return the results of all destinations. Raises the NotifyError of the first at which messages would not arrive."""
         return "; ".join(f"{name}: {notifier.check()}" for name, notifier in self.destinations.items())
 
     def _notifier_of(self, message: Message) -> Notifier:
@@ -93,7 +93,7 @@ class HookAnswer(NamedTuple):
 
 
 class Hook:
-    """A client of the address `url`. Errors name the destination, `name`, and the setting of its address, `setting`."""
+    """A client of the address `url`. Errors contain the name of the destination and the setting of its address."""
 
     def __init__(self, name: str, setting: str, url: str, timeout: float = 15.0) -> None:
         self.name, self.setting, self.timeout = name, setting, timeout
@@ -117,10 +117,10 @@ class Hook:
         raise NotifyError(text + doubt, permanent=answer.code in (400, 413, 422))
 
     def ask(self, method: str, body: bytes, headers: dict[str, str]) -> HookAnswer:
-        """Return the answer. Only a refused connection is tried once more, because then nothing has arrived."""
+        """Return the answer. Only a refused connection is tried again, because then nothing has arrived."""
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
-        # What a receiver says slowly after its 2xx must not have an accepted message posted again.
+        # The body of a 2xx is not read: if it is slow, an accepted message must not be posted again.
         client = HttpClient(self.timeout, max_body=MAX_BODY, success_body=False, retry_pause=RETRY_PAUSE)
         content = {"Content-Type": "application/json; charset=utf-8"}
         answer = client.request(method, self._url, data=body, headers={**content, **headers})
@@ -136,16 +136,16 @@ class Hook:
 
 
 def ping(url: str, timeout: float = 10.0) -> str:
-    """Send one GET to a watchdog service, which raises an alarm when the pings stop. Never raises.
+    """Send one GET to a watchdog service, which raises an alarm when the requests stop. Never raises.
 
-    Return "" for an answer of 2xx, otherwise a line about the failure, without the URL: anyone who has it can fake a heartbeat.
+    Return "" for an answer of 2xx, otherwise a line about the failure. The URL is not in it, because it works as a password.
     """
     from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that most runs do not need
 
     host = "nowhere"
     with suppress(ValueError):
         host = urlsplit(url).hostname or host
-    answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is of no use
+    answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is not needed
     if isinstance(answer, HttpFailure):
         return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
     if answer.ok:
@@ -156,9 +156,9 @@ def ping(url: str, timeout: float = 10.0) -> str:
 
 
 def cut_html(text: str, limit: int) -> str:
-    """Return the text in at most `limit` UTF-16 code units. A text that was cut ends in '…', with every tag closed.
+    """Return the text, cut to at most `limit` UTF-16 code units. A text that was cut ends in '…', with every tag closed.
 
-    Tags count nothing and an entity (&lt;) counts as the character that it stands for; neither is ever split.
+    Tags are not counted, and an entity (&lt;) counts as one character. Neither is split.
     """
     pieces = list(PIECE.finditer(text))
     if sum(map(_units, pieces)) <= limit:
@@ -177,7 +177,7 @@ def cut_html(text: str, limit: int) -> str:
 
 
 def html_to_text(text: str) -> str:
-    """Return the text without tags, its entities as characters, its links as `text (url)`."""
+    """Return Telegram HTML as plain text: without tags, with entities as characters and links as `text (url)`."""
     text = _LINK.sub(lambda it: it["text"] if it["text"] == it["url"] else f"{it['text']} ({it['url']})", text)
     return html.unescape(_TAG.sub("", text))
 
@@ -188,10 +188,10 @@ def cut_plain(text: str, limit: int) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return text that can be sent: a lone surrogate (from a mangled name in the data) becomes '?'."""
+    """Return text that can be encoded: a lone surrogate (from a broken name in the data) becomes '?'."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _units(piece: re.Match[str]) -> int:
-    """The UTF-16 code units of a piece, as Telegram counts them: a character beyond 65535 has two."""
+    """Return the UTF-16 code units of a piece, as Telegram counts them: a character above 65535 has two."""
     return 0 if piece["tag"] else max(1, len(html.unescape(piece[0]).encode("utf-16-le", "replace")) // 2)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Console(OneWayNotifier):
-    """Prints messages for people to read, in place of the chat where no chat is configured. `out`: None for standard output."""
+    """Prints messages, if no chat is configured. `out`: the stream; None for standard output."""
 
     out: TextIO | None = None
     _count: int = field(default=0, init=False)
@@ -32,12 +32,12 @@ class Console(OneWayNotifier):
         self._print(f"{message_id}, edited", message)
 
     def check(self) -> str:
-        """Printing is always possible: return what to set for a chat."""
+        """Return the settings that a chat needs. Printing itself needs no check."""
         return "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
 
     def _print(self, heading: str, message: Message) -> None:
         out = self.out or sys.stdout
-        encoding = out.encoding or "utf-8"  # cron's may be anything: a '?' is better than no alert
+        encoding = out.encoding or "utf-8"  # under cron it may be any encoding: a '?' is better than no alert
         picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
         rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]
         text = "\n".join([f"--- {heading} ---", html_to_text(message.text), *picture, *rows]) + "\n\n"

@@ -1,7 +1,7 @@
 """Mail through an SMTP server. A message that the server has accepted counts as sent.
 
-A message becomes a mail with plain text, HTML, its picture inside, and the headers that make one thread of an incident. The
-password is sent only over TLS or to this machine, and no error contains it.
+A mail has plain text, HTML, the picture inside, and the headers by which the mails of an incident form a thread. The password is
+sent only over TLS or to this machine, and no error contains it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 MAX_SUBJECT = 150  # characters
 MAX_REPLY = 200  # characters of a server's reply that an error repeats
-MAX_REPLY_LINES = 1000  # of one reply; the longest sensible one, to EHLO, has some twenty
+MAX_REPLY_LINES = 1000  # lines of one reply; the longest usual one, to EHLO, has about twenty
 POLICY = SMTP.clone(cte_type="7bit")  # a server need not take 8-bit mail
 PICTURE = "picture"  # content id, before the domain
 PORTS = {"smtp": 587, "smtps": 465}
 SETTING = "ALERTING_EMAIL_SERVER"
-TOO_LARGE = 552  # the reply to MAIL of a server that was told a size which it does not take
-WHOLE = 3  # a mail may take so many times the timeout of a reply: servers greet late and search for spam at the end, on purpose
+TOO_LARGE = 552  # the reply to MAIL if the announced size is too large for the server
+WHOLE = 3  # time limit of a mail, in timeouts of a reply: servers delay their greeting and check for spam at the end
 ADVICE = {  # step of an SMTP session -> what to do when it fails
     "connection": f"check the network, {SETTING}, and of smtps:// the certificate (ALERTING_EMAIL_CA)",
     "encryption": f"it must speak STARTTLS with a certificate that is known (ALERTING_EMAIL_CA): check {SETTING}",
@@ -49,7 +49,7 @@ ADVICE = {  # step of an SMTP session -> what to do when it fails
     "recipient": "check ALERTING_EMAIL_TO and whether a login is needed",
     "content": "the server does not take it",
 }
-_STEPS = {"mail": "sender", "rcpt": "recipient", "data": "content"}  # SMTP command -> step; others belong to the step before
+_STEPS = {"mail": "sender", "rcpt": "recipient", "data": "content"}  # SMTP command -> step; others do not change the step
 _LINK_ADDRESS = re.compile(r"\s\(https?://[^)\s]*\)")  # added by `html_to_text`; a subject has no place for it
 
 
@@ -59,9 +59,10 @@ def from_settings(settings: Settings) -> Mailbox:
 
 
 class Mailbox(OneWayNotifier):
-    """Mail addresses, by an SMTP server. `notes`: addresses that refused a message which others accepted.
+    """Mail addresses, reached by an SMTP server. `notes`: addresses that refused a message which others accepted.
 
-    `sender` and `to` (addresses with commas between) as ALERTING_EMAIL_FROM and ALERTING_EMAIL_TO. Raises ValueError.
+    `sender`, `to` (addresses with commas between): as ALERTING_EMAIL_FROM and ALERTING_EMAIL_TO. Raises ValueError for any other
+    text.
     """
 
     def __init__(self, server: SmtpServer, sender: str, to: str) -> None:
@@ -78,7 +79,7 @@ class Mailbox(OneWayNotifier):
         return str(mail["Message-ID"])
 
     def check(self) -> str:
-        """Return to which addresses the server takes mail from us. Nothing is sent. Raises NotifyError."""
+        """Return a text with the addresses to which the server accepts mail. Nothing is sent. Raises NotifyError."""
         refused = self._server.deliver(*self._addresses, None)
         accepted = ", ".join(to for to in self._addresses[1] if to not in refused)
         return f"{self._server} takes mail to {accepted}" + "".join(f", but not to {to} ({why})" for to, why in refused.items())
@@ -87,8 +88,8 @@ class Mailbox(OneWayNotifier):
 def compose_mail(message: Message, sender: str, to: tuple[str, ...], reply_to: str = "") -> EmailMessage:
     """Return the message as mail. `reply_to`: the Message-ID of the mail that it answers.
 
-    A message has the same Message-ID however often it is sent. All mails of an incident refer to one thread id, so that they stay
-    together where the first one is absent. Raises NotifyError (permanent) for a message that cannot be written as mail.
+    A message has the same Message-ID each time that it is sent. All mails of an incident refer to one thread id, so that they
+    form a thread even without the first mail. Raises NotifyError (permanent) if the message cannot be written as mail.
     """
     domain = mail_address(sender).rpartition("@")[2]
     text, page = encodable(html_to_text(message.text)), encodable(message.text).replace("\n", "<br>\n")
@@ -124,8 +125,10 @@ def compose_mail(message: Message, sender: str, to: tuple[str, ...], reply_to: s
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """An SMTP server. `url`: smtps://host:465 speaks TLS from the start; smtp://host:587 must offer STARTTLS, unless it is this
-    machine and no CA is given. `timeout`: seconds for a reply."""
+    """An SMTP server. `url`: smtps://host:465 uses TLS from the start; smtp://host:587 must offer STARTTLS.
+
+    A server on this machine needs no STARTTLS if no CA is given. `timeout`: seconds for a reply.
+    """
 
     url: str
     user: str = ""
@@ -138,25 +141,27 @@ class SmtpServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port."""
+        """The host and the port."""
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or PORTS[parts.scheme]
 
     def deliver(self, sender: str, to: list[str], content: bytes | None) -> dict[str, str]:
-        """Send a mail (None: only ask whether one would be taken). Return each refused address -> the reply, where others were
-        accepted. Raises NotifyError, permanent when the server refuses this very mail."""
+        """Send a mail (None: only ask whether the server would accept one). Return refused address -> reply of the server.
+
+        Raises NotifyError if no address was accepted; it is permanent if the server refuses this mail for its content.
+        """
         with Deadline(WHOLE * self.timeout) as deadline:
             session = _Session(deadline)
             try:
                 outcome = deadline.call(lambda: self._outcome(session, sender, to, content))
-            except TimeoutError as error:  # it hangs where no connection can be shut down
+            except TimeoutError as error:  # it hangs in a step in which no connection can be shut down
                 outcome = error
         if not isinstance(outcome, Exception):
             return {to: f"{code} {_line(reply)}" for to, (code, reply) in outcome.items()}
 
         code, reply = _reply_of(outcome)
         if deadline.expired and not code:
-            reply = TimeoutError.__name__  # the error only says that the connection ended, which was our doing
+            reply = TimeoutError.__name__  # the error is only that the connection ended, because we shut it down
         step = "content" if code == TOO_LARGE else session.step
         if self.password:
             reply = reply.replace(self.password, "<password>")
@@ -168,7 +173,7 @@ class SmtpServer:
     def _outcome(
         self, session: _Session, sender: str, to: list[str], content: bytes | None
     ) -> dict[str, tuple[int, bytes]] | Exception:
-        """The refused addresses, or the error as a value: errors and the frames in their tracebacks may hold the password."""
+        """Return the refused addresses, or an error as a value: frames of a traceback may contain the password."""
         smtp = None
         try:
             smtp = self._connect(session)
@@ -179,13 +184,13 @@ class SmtpServer:
         except (smtplib.SMTPException, OSError, ValueError) as error:
             return error
         finally:
-            if smtp:  # the mail was accepted, whatever the server answers to QUIT
+            if smtp:  # the mail was accepted; the answer to QUIT does not matter
                 with suppress(Exception):
                     smtp.quit()
                 smtp.close()
 
     def _connect(self, session: _Session) -> smtplib.SMTP:
-        """An encrypted connection with a login."""
+        """Return an encrypted connection after the login."""
         encrypted, (host, port) = urlsplit(self.url).scheme == "smtps", self.address
         tls_context = partial(ssl.create_default_context, cafile=self.ca or None)
         smtp: smtplib.SMTP
@@ -217,7 +222,7 @@ class _Session:
 
 
 class _Lines:
-    """A server's lines, of which only the next `left` are read: then the connection counts as broken."""
+    """The lines of a server. After `left` more lines, `readline` raises OSError: the connection counts as broken."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.left, self.close = file, MAX_REPLY_LINES, file.close
@@ -230,7 +235,7 @@ class _Lines:
 
 
 class _Connection(smtplib.SMTP):
-    """Records the step, which smtplib does not report of a lost connection, and ends with the deadline."""
+    """An SMTP connection that records its step (smtplib does not report it for a lost connection) and ends at the deadline."""
 
     def __init__(self, session: _Session, *arguments: Any, **keywords: Any) -> None:
         self.session = session
@@ -240,7 +245,7 @@ class _Connection(smtplib.SMTP):
         return self.session.deadline.watch(super()._get_socket(host, port, timeout))  # type: ignore[misc]
 
     def getreply(self) -> tuple[int, bytes]:
-        """The next reply. smtplib would collect the lines of one without an end until memory ran out."""
+        """Return the next reply. smtplib alone would collect the lines of an endless reply until memory runs out."""
         if self.file is None and self.sock:
             self.file = _Lines(self.sock.makefile("rb"))
         if self.file:
@@ -253,7 +258,7 @@ class _Connection(smtplib.SMTP):
 
 
 class _EncryptedConnection(smtplib.SMTP_SSL, _Connection):
-    """The same with TLS from the start."""
+    """An SMTP connection that uses TLS from the start."""
 
     def __init__(self, session: _Session, *arguments: Any, **keywords: Any) -> None:
         self.session = session
@@ -261,7 +266,7 @@ class _EncryptedConnection(smtplib.SMTP_SSL, _Connection):
 
 
 def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> dict[str, tuple[int, bytes]]:
-    """The addresses that the server would refuse, with its replies. Sends no mail. Raises the errors of `sendmail`."""
+    """Return address -> reply for the addresses that the server would refuse. Sends no mail. Raises the errors of `sendmail`."""
     smtp.ehlo_or_helo_if_needed()
     code, reply = smtp.mail(sender)
     if code != 250:
@@ -275,7 +280,7 @@ def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> dict[s
 
 
 def _reply_of(error: Exception) -> tuple[int, str]:
-    """The server's code (0: none) and words; where there are none, the error in words."""
+    """Return the code of the server's reply (0: none) and its text; without a text, the name of the error."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, words = list(error.recipients.values())[-1]
     else:

@@ -1,8 +1,7 @@
 """A channel by an incoming webhook of Slack, or of a chat that takes the same JSON (Mattermost, Rocket.Chat, Discord's /slack).
 
-Such a webhook can only post: it has no threads, edits, uploads or buttons, and gives no id. So each text is posted as a message
-of its own, its picture is left to the run that it links to, and edits are dropped: an incident that gets worse or ends has
-messages of its own.
+Such a webhook can only post: it has no threads, edits, uploads or buttons, and returns no id. So each text is posted as a new
+message without its picture, which is on the page of the run, and edits are left out.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Slack(OneWayNotifier):
         return message.key
 
     def check(self) -> str:
-        """Return whether the webhook works: it then refuses an empty text. Nothing is posted. Raises NotifyError."""
+        """Return a text about the webhook. An empty text is posted to it, which it refuses if it works. Raises NotifyError."""
         try:
             self._hook.post(b'{"text": ""}')
         except NotifyError as error:
@@ -52,8 +51,8 @@ class Slack(OneWayNotifier):
 
 
 def mrkdwn(text: str) -> str:
-    """Return Telegram HTML in Slack's markup: *bold*, _italic_, <url|text>; Slack wants &, < and > as entities, and no others."""
-    has_address = list[bool]()  # for each <a> that is open
+    """Return Telegram HTML in Slack's markup: *bold*, _italic_, <url|text>; only &, < and > are written as entities."""
+    has_address = list[bool]()  # for each open <a>: whether it has an address
 
     def converted(piece: re.Match[str]) -> str:
         if piece["tag"] is None:

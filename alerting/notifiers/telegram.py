@@ -1,8 +1,8 @@
 """A Telegram chat: messages to it, the buttons that people press there, and the commands that they write.
 
 The URL of every request to the Bot API contains the bot's token. No exception, traceback, frame or log record contains it
-(`alerting.http_client`): a failed request is returned as a response (`BotClient.call`), and `result` raises the error where no
-URL is in sight.
+(`alerting.http_client`): a failed request is returned as a response (`BotClient.call`), and `result` raises the error in a frame
+without the URL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alerting.model.errors import NotifyError
 from alerting.model.message import ChatCommand
-from alerting.notifiers.base import cut_html, cut_plain, encodable, html_to_text
+from alerting.notifiers.base import RETRY_PAUSE, cut_html, cut_plain, encodable, html_to_text
 from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
 
 if TYPE_CHECKING:
@@ -28,28 +28,27 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
 CONFIRM_LIMIT = 200
-CONFIRM_TIMEOUT = 5.0  # seconds; after that the person does not wait for it any more
-GENERAL_TOPIC = "1"  # a forum's first topic: Telegram refuses its number, and uses it where no topic is given
+CONFIRM_TIMEOUT = 5.0  # seconds; after that the person does not wait any more
+GENERAL_TOPIC = "1"  # the first topic of a forum: Telegram refuses this number, and uses the topic if none is given
 PAGE_SIZE, MAX_PAGES = 100, 20  # updates in one answer, and answers that are read in a row
 MAX_POLL = 50.0  # seconds
 MAX_READ = 10.0  # seconds after which no further page is read
-UPDATES = '["callback_query", "message"]'  # the kinds that are read
+UPDATES = '["callback_query", "message"]'  # the kinds of updates to read
 NO_PREVIEW = {"link_preview_options": '{"is_disabled": true}'}
 
 _MARKUP_REFUSED = r"400 .*(can't parse|too.long|entit)"  # errors that plain text cannot have
 _BUTTONS_REFUSED = r"400 .*(button_|keyboard|reply_markup_|as reply markup)"
-_NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # its text fails as well
+_NOT_THE_PICTURE = r"(40[1349]|429) |400 (?!.*photo).*(chat|user|peer|thread|topic|repl)"  # the text would fail as well
 _SAME = r"400 .*not modified"
-_PHOTO_ID = "photo-"  # begins the ids of messages with a picture, whose caption is edited
+_PHOTO_ID = "photo-"  # start of our ids of messages with a picture; an edit changes the caption, not the text
 
-RETRY_PAUSE = 0.3  # seconds before the one further try after a refused connection
-MAX_RETRY_AFTER = 86_400.0  # seconds of `retry_after` that are believed
-MAX_DESCRIPTION = 300  # characters of a description that are repeated
-SENDING = ("send", "edit")  # beginnings of methods that may have changed the chat although no answer came
+MAX_RETRY_AFTER = 86_400.0  # longest `retry_after` that is used, seconds
+MAX_DESCRIPTION = 300  # characters of a description that errors repeat
+SENDING = ("send", "edit")  # beginnings of methods that may have changed the chat even if no answer came
 
 _CHAT = "check ALERTING_TELEGRAM_CHAT, and that the bot is in that chat"
 _OWN_BOT = "or give the alerts a bot of their own"
-_ACCESS = (  # "code description" of errors of the set-up -> what to do; the message is kept
+_ACCESS = (  # pattern of "code description" for errors of the set-up, and what to do; the message is kept
     (r"40[14] ", "the bot token is not accepted: check ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_URL"),
     (r"403 ", "the bot may not write there: add it to the chat again, let it send messages, check ALERTING_TELEGRAM_CHAT"),
     (r"409 .*webhook", f"a webhook takes this bot's updates: call deleteWebhook, {_OWN_BOT}"),
@@ -67,27 +66,27 @@ def from_settings(settings: Settings) -> Telegram:
 
 
 class Telegram:
-    """A chat, by a bot. `notes`: remarks about the settings, also after a success.
+    """A chat, reached by a bot. `notes`: remarks about the settings, also after a success.
 
-    `url`: of the Bot API server. `timeout`: seconds for a request. `users`: who may press buttons, ids or @names with commas
-    between; * for everyone in the chat; "" for nobody.
+    `url`: address of the Bot API server. `timeout`: seconds for a request. `users`: who may press buttons: ids or @names with
+    commas between; * for everyone in the chat; "" for nobody.
     """
 
     def __init__(self, token: str, chat: str, url: str, topic: str = "", timeout: float = 15.0, users: str = "") -> None:
         self.chat, self.url, self.topic, self.timeout = chat, url.rstrip("/"), topic, timeout
         self.users = frozenset(name.strip().lower() for name in users.split(",") if name.strip())
         self.notes: list[str] = []
-        self._username = ""  # of the bot, once it was asked for
+        self._username = ""  # name of the bot, after the first request for it
         self._client, self._secret = BotClient(token, self.url, timeout), secret(token)
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Return the id of the sent message, which tells whether it has a picture.
+        """Return the id of the sent message. The id shows whether the message has a picture.
 
-        HTML that Telegram cannot parse is sent again as plain text, and a text whose picture does not get through goes at once
-        without it. `reply_to`: the id that it answers; an id of another notifier ("console-3") is left out. Raises NotifyError:
-        permanent when this message can never be accepted; otherwise it is worth another try, after an error of the network or
-        when somebody has corrected the settings. "may have arrived" means that a repeat is possible.
+        HTML that Telegram cannot parse is sent again as plain text. If the picture cannot be sent, the text is sent without it.
+        `reply_to`: the id of the message that it answers; an id of another notifier ("console-3") is ignored. Raises NotifyError.
+        It is permanent if this message can never be accepted; any other may succeed later, when the network works or the settings
+        were corrected. "may have arrived" in its text means that a repeat is possible.
         """
         fields = dict(NO_PREVIEW)
         if self.topic not in ("", GENERAL_TOPIC):
@@ -105,10 +104,10 @@ class Telegram:
         return identifier(json_object(result("sendMessage", response)).get("message_id"))
 
     def edit(self, message: Message, message_id: str) -> None:
-        """Replace text and buttons of the message with this id; without new buttons it loses its old ones.
+        """Replace text and buttons of the message with this id. Without new buttons, the old ones are removed.
 
-        Where both have a picture it is replaced, too; one that is refused leaves the old one, with a note. To repeat an edit is
-        harmless. Raises NotifyError: permanent when there is no message (any more) that can be edited.
+        If both messages have a picture, it is replaced, too; if the new one is refused, the old one stays, with a note. An edit
+        may be repeated. Raises NotifyError; it is permanent if there is no message that can be edited.
         """
         number, is_photo = _message_number(message_id), message_id.startswith(_PHOTO_ID)
         if not number:
@@ -130,10 +129,10 @@ class Telegram:
     def button_presses(self, since: int, wait: float = 0.0) -> list[Received]:
         """Return presses and commands from update number `since` on, oldest first, refused ones included.
 
-        The next call begins at `presses[-1].update_id + 1`, even where that is less than before: after a week without presses
-        Telegram begins to count anew. A request for later updates makes Telegram forget the earlier ones, so it is only made
-        after a page of refused presses; the caller stores the others first. `wait`: seconds to wait for the first press.
-        Raises NotifyError.
+        The next call must begin at `presses[-1].update_id + 1`, even if that is less than before: after a week without updates
+        Telegram starts a new count. A request for later updates makes Telegram delete the earlier ones. So a further page is read
+        only after a page of refused presses; the caller must store any other press first. `wait`: seconds to wait for the first
+        press. Raises NotifyError.
         """
         presses: dict[int, Received] = {}
         ends = time.monotonic() + MAX_READ + wait
@@ -153,9 +152,9 @@ class Telegram:
         return list(presses.values())
 
     def confirm(self, answer: ButtonPress, text: str) -> None:
-        """Show `text` to the person who pressed, in a window to close if the press was refused.
+        """Show `text` to the person who pressed. If the press was refused, it is a window that the person must close.
 
-        Never raises: Telegram soon refuses to answer a press, so a failure is not worth another try.
+        Never raises: Telegram accepts a confirmation only for a short time, so another try would not help.
         """
         if answer.callback_id:
             shown = {"text": cut_plain(encodable(text), CONFIRM_LIMIT), "show_alert": "true" if answer.refused else "false"}
@@ -163,7 +162,7 @@ class Telegram:
             self._client.call("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
 
     def check(self) -> str:
-        """Return which bot can write to which chat, and who may press buttons. Nothing is sent. Raises NotifyError."""
+        """Return a text: which bot can write to which chat, and who may press buttons. Nothing is sent. Raises NotifyError."""
         bot, chat, webhook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
         title = repr(chat.get("title") or chat.get("username") or self.chat)
         if chat.get("type") != "private":
@@ -181,7 +180,7 @@ class Telegram:
         return f"bot @{bot.get('username')} can write to chat {title}; buttons: {pressers}{taken}"
 
     def _send_text(self, method: str, message: Message, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
-        """The response to a message with its text and buttons. What Telegram cannot parse is left out: markup or buttons."""
+        """Return the response to a message with text and buttons. If Telegram cannot parse markup or buttons, leave them out."""
         is_caption = method not in ("sendMessage", "editMessageText")
         field, limit = ("caption", CAPTION_LIMIT) if is_caption else ("text", TEXT_LIMIT)
         text, keyboard = encodable(message.text), markup(message, self._secret)
@@ -203,7 +202,7 @@ class Telegram:
         return json_object(result(method, self._call(method, fields)))
 
     def _call(self, method: str, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
-        """The response to a request about this chat. A group that has become a supergroup is followed, once."""
+        """Return the response to a request about this chat. If the group has become a supergroup, the request is sent there."""
         response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
         if moved := response.moved_to:
             self.notes.append(f"Telegram: chat {self.chat} has become {moved}: set ALERTING_TELEGRAM_CHAT={moved}")
@@ -213,7 +212,7 @@ class Telegram:
         return response
 
     def _received(self, update: object) -> Received | None:
-        """The press or command in an update, refused if it comes from another chat or from a person who may not press."""
+        """Return the press or command in an update. It is refused from another chat, and from a person who may not press."""
         parsed = parse_update(update, self._secret)
         if parsed is None:
             return None
@@ -231,10 +230,10 @@ class Telegram:
         return received
 
     def _is_this_chat(self, chat: dict[str, Any]) -> bool:
-        """Return whether an update's chat is ours, by its id before or after it became a supergroup.
+        """Return whether an update comes from our chat, by its id before or after the chat became a supergroup.
 
-        A "typing" action is sent, because only writing methods return the new id of a migrated group. Raises NotifyError when the
-        Bot API could not tell, so that a press is not refused for that.
+        A "typing" action is sent, because only writing methods return the new id of a migrated group. Raises NotifyError if the
+        Bot API gives no answer: the press must not be refused for that.
         """
         id, name = identifier(chat.get("id")), identifier(chat.get("username"))
         if id in self._same_chats or (name and f"@{name.lower()}" in self._same_chats):
@@ -250,13 +249,13 @@ class Telegram:
 
 
 def _require_answer(response: BotResponse) -> None:
-    """Raise NotifyError for an error that does not come from the chat itself."""
+    """Raise NotifyError for an error that is not about the chat itself."""
     if not response.ok and response.code not in (400, 401, 403, 404):
         result("sendChatAction", response)
 
 
 def _message_number(id: str) -> str:
-    """The number of a message in this chat; "" for the id of another notifier."""
+    """Return the number of a message in this chat; "" for the id of another notifier."""
     number = id.removeprefix(_PHOTO_ID)
     return number if re.fullmatch(r"[0-9]{1,18}", number) else ""
 
@@ -287,7 +286,7 @@ class BotResponse(NamedTuple):
 
     @property
     def moved_to(self) -> str:
-        """The id of the supergroup that the chat has become; "" for an answer that names none."""
+        """The id of the supergroup that the chat has become; "" if the answer has none."""
         moved = identifier(self.parameters.get("migrate_to_chat_id"))
         return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
 
@@ -300,9 +299,9 @@ class BotClient:
         self._host = re.sub(r"^\w+://|/.*|.*@", "", url)
 
     def call(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
-        """Return the response to a request. Only a refused connection is tried once more, because then nothing has arrived.
+        """Return the response to a request. Only a refused connection is tried again, because then nothing has arrived.
 
-        `timeout`: seconds, where the usual ones do not fit.
+        `timeout`: seconds; None means the client's own.
         """
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
@@ -335,7 +334,7 @@ def result(method: str, response: BotResponse) -> Any:
 
 
 def _parse(status: int, body: str) -> BotResponse:
-    """The Bot API's response in `body`; for any other body a response that says so."""
+    """Return the Bot API's response in `body`; for any other body, a response with an error."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""Updates of a Telegram chat: people press the buttons under a message, and write commands: /status, in a group /status@botname.
+"""Updates of a Telegram chat: presses of buttons under a message, and commands such as /status (in a group /status@botname).
 
-Any client can send any data as a press, so a button carries action:ref:signature. The signature does not cover the chat, because
-a group that becomes a supergroup keeps its buttons; Telegram's update says in which chat a button was pressed.
+Any client can send any data as a press, so the data of a button is action:ref:signature. The signature does not cover the chat,
+because a group that becomes a supergroup keeps its buttons; the update contains the chat in which a button was pressed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _COMMAND = re.compile(r"(/[A-Za-z0-9_]+)(?:@(\w+))?(?!\S)(.*)", re.DOTALL)
 
 
 def secret(token: str) -> bytes:
-    """Return the key that signs buttons. The token cannot be computed from it."""
+    """Return the key that signs buttons, 32 bytes. The token cannot be computed from it."""
     return blake2b(token.encode(), digest_size=32, person=b"alert buttons").digest()
 
 
 def markup(message: Message, key: bytes) -> dict[str, str]:
-    """Return the field that gives a message its buttons; none without an incident, because they would have no effect."""
+    """Return the request field with a message's buttons; {} without an incident, because they would have no effect."""
     if not (message.buttons and message.incident):
         return {}
     about = incident_ref(message.incident)
@@ -54,7 +54,7 @@ def data(action: Action, about: str, key: bytes) -> str:
 
 
 class Update(NamedTuple):
-    """A press or a command, the chat where it was made, the id and @name of the person, and the bot that a command names."""
+    """A press or a command, its chat, the id and @name of the person, and the bot that a command names."""
 
     received: Received
     chat: dict[str, Any]
@@ -63,9 +63,9 @@ class Update(NamedTuple):
 
 
 def parse_update(update: object, key: bytes) -> Update | None:
-    """Return the press or the command in an update; anything else in it is a press that is refused.
+    """Return the press or the command in an update. Any other update is returned as a refused press.
 
-    Return None for a value without a usable number.
+    Return None for a value without a valid update number.
     """
     fields = json_object(update)
     number = _whole_number(fields.get("update_id"))
@@ -98,7 +98,7 @@ def _person_of(message: dict[str, Any]) -> tuple[str, set[str], str]:
 
 
 def _verified(text: object, key: bytes) -> tuple[Action, str]:
-    """Action and incident's ref of a button with our signature; for any other data the ref is ""."""
+    """Return action and incident's ref of a button with our signature; for any other data the ref is ""."""
     parts = re.fullmatch(r"([a-z]+):([0-9a-f]{16}):[0-9a-f]+", text) if isinstance(text, str) else None
     if parts and parts[1] in set(Action):
         action, about = Action(parts[1]), parts[2]
@@ -108,7 +108,7 @@ def _verified(text: object, key: bytes) -> tuple[Action, str]:
 
 
 def _printable(text: object) -> str:
-    """The text on one line without control, direction and other invisible characters; "" for a value that is no text."""
+    """Return the text as one line without control, direction and other invisible characters; "" for any other value."""
     if not isinstance(text, str):
         return ""
     kinds = [(letter, unicodedata.category(letter)) for letter in encodable(text)]
@@ -117,7 +117,7 @@ def _printable(text: object) -> str:
 
 
 def _whole_number(value: object) -> int | None:
-    """The number, if it is one that every program can represent. JSON's true is a number for Python, and none here."""
+    """Return the number if it is an integer from 0 to MAX_NUMBER, else None. JSON's true is not a number here."""
     return value if type(value) is int and 0 <= value < MAX_NUMBER else None
 
 

@@ -1,7 +1,7 @@
 """Any program that takes JSON over HTTP: an incident tool, a queue, a script. `docs/destinations.md` describes the JSON.
 
-The header Idempotency-Key has the message's key, so that a receiver can drop one that it has already: after a timeout nobody
-knows whether a message arrived, and it is posted again.
+The header Idempotency-Key has the message's key, so that a receiver can drop a message that it has already: after a timeout it is
+unknown whether the message arrived, and it is posted again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alerting.model.message import Message
     from alerting.settings import Settings
 
-VERSION = 1  # of the JSON: higher when a field changes its meaning or is removed
+VERSION = 1  # version of the JSON; it rises if a field changes its meaning or is removed
 HEAD_NOT_SUPPORTED = 501
 SETTING = "ALERTING_WEBHOOK_URL"
 
@@ -40,7 +40,7 @@ class Webhook(OneWayNotifier):
         self._hook, self._secret, self._photos = Hook("Webhook", SETTING, url, timeout), secret.encode(), photos
 
     def send(self, message: Message, reply_to: str = "") -> str:
-        """Return the message's key, by which the JSON also names a message that is answered. Raises NotifyError."""
+        """Return the message's key, which is also its id in the JSON (`reply_to`, `edits`). Raises NotifyError."""
         body = json.dumps(schema(message if self._photos else replace(message, photo=None)), ensure_ascii=False).encode()
         headers = {"Idempotency-Key": quote(message.key, safe="/:")}
         if self._secret:
@@ -49,7 +49,7 @@ class Webhook(OneWayNotifier):
         return message.key
 
     def check(self) -> str:
-        """Return whether a server answers there. Nothing is posted. Raises NotifyError."""
+        """Return a text that a server answers at the address. Nothing is posted. Raises NotifyError."""
         answer = self._hook.ask("HEAD", b"", {})
         if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != HEAD_NOT_SUPPORTED):
             raise NotifyError(f"Webhook: {answer.code or ''} {answer.text}: check {SETTING}")

@@ -1,6 +1,6 @@
 """Advance episodes and incidents by the verdicts of a run, and find the events that are worth a message.
 
-Where late rows have made normal what was reported, the incident is corrected.
+If late rows make a reported bucket normal, its incident is corrected.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
-from alerting.incidents.episodes import against_level_before, is_open, open_events, step
+from alerting.incidents.episodes import against_level_before, is_open, step
 from alerting.incidents.grouping import (
     announce_unsilenced,
     is_silent,
@@ -25,9 +24,9 @@ from alerting.incidents.grouping import (
 )
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.verdict import Episode, EventKind, Status, Verdict
+from alerting.model.verdict import Episode, EventKind, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judged import NUMBERS, JudgedMetrics
+from alerting.pipeline.judged import JudgedMetrics, verdict_of
 from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
 
 REOPENABLE_FOR = timedelta(days=1)  # an incident that was closed within this time may be reopened
@@ -37,7 +36,11 @@ EpisodeTrail = list[tuple[datetime, Episode]]
 
 @dataclass(frozen=True)
 class PreviousState:
-    """The state before the first due bucket: episodes, incidents that may change, silences. `run_link`: of the present run."""
+    """The state before the first due bucket.
+
+    `incidents`: those that are open, or closed so recently that they may be reopened. `now`: the moment of the run (aware UTC).
+    `run_link`: link or path of the present run.
+    """
 
     metrics: Sequence[Metric]
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -55,9 +58,9 @@ class PreviousState:
 class StateChange:
     """Every metric's episode and every incident after the due buckets, and the events to report.
 
-    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket, as its episode
-    compared it. `before`: the episodes before the due buckets. `unchecked`: incidents that are over because none of their
-    metrics that were off is checked any more.
+    `trail`: each metric's episode after each bucket. `newest`: metric -> verdict of its newest due bucket, compared with the
+    level before its episode. `before`: the episodes before the due buckets. `unchecked`: incidents that were closed because the
+    metrics that they affected are not checked any more.
     """
 
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -83,9 +86,9 @@ class StateChange:
 
 @dataclass(frozen=True)
 class ComparedFrames(Mapping[str, pd.DataFrame]):
-    """Frames of judged metrics, where buckets of an episode are compared with the level before it. Built on access.
+    """Frames of judged metrics in which the buckets of an episode are compared with the level before it. Built on access.
 
-    So the table, the chart and the message give the same numbers for a bucket.
+    With them the table, the chart and the message show the same numbers for a bucket.
     """
 
     judged: Mapping[str, pd.DataFrame]
@@ -106,7 +109,10 @@ class ComparedFrames(Mapping[str, pd.DataFrame]):
 
 
 def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *known: Verdict | None) -> pd.DataFrame:
-    """Return a judged frame whose buckets since the episode opened are compared with the level before it; and those `known`."""
+    """Return a judged frame in which the buckets since the episode opened are compared with the level before it.
+
+    `known`: verdicts that replace those of their buckets; None is ignored.
+    """
     since = episode.opened if episode else None
     rows = frame.loc[since:] if since and episode and episode.fell_to == episode.fell_to else frame.iloc[:0]
     found = [verdict for verdict in known if verdict is not None and verdict.bucket in frame.index]
@@ -122,15 +128,8 @@ def compare_frame(frame: pd.DataFrame, name: str, episode: Episode | None, *know
     return frame
 
 
-def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of a row of a judged frame."""
-    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
-    status = Status(row["status"] or Status.UNKNOWN)
-    return Verdict(name, bucket, status, value, low, expected, high, score, str(row["rule"]), usual=usual)
-
-
 def advance(ctx: RunContext, judged: JudgedMetrics, now: datetime) -> StateChange:
-    """Advance the state in the store by the verdicts of the run and of the watched segments. Raises StoreError."""
+    """Return the state after the verdicts of the run and of the watched segments. Nothing is stored. Raises StoreError."""
     segments = watch_segments(ctx, judged.verdicts, judged.reading)
     return advance_state(judged.due, judged.verdicts, load_state(ctx, judged.due, now), segments)
 
@@ -153,16 +152,16 @@ def load_state(ctx: RunContext, due: Sequence[DueBuckets], now: datetime) -> Pre
 def advance_state(
     due: Sequence[DueBuckets], verdicts: Sequence[Verdict], before: PreviousState, segments: SegmentResult | None = None
 ) -> StateChange:
-    """Fold verdicts into episodes and incidents, and keep the events that are worth a message. Pure.
+    """Return the episodes and incidents after the verdicts, and the events that are worth a message. Pure.
 
-    `segments`: the verdicts of stand-ins with `slices="alert"` are folded as those of any metric.
+    `segments`: the result of `watch_segments`; stand-ins with `slices="alert"` have episodes as any metric does.
     """
     before, unchecked = _end_unchecked(due, before)
     segments = segments or SegmentResult()
     trail: EpisodeTrail = []
     episodes, events = fold_episodes([item.metric for item in due], verdicts, before.episodes, trail)
 
-    # The segments after the totals, whose episodes say whether a segment belongs to them
+    # Segments come after totals: while the episode of its total is open, a segment belongs to that
     segments = without_open_totals(segments, [metric for metric in before.metrics if metric.segments_of], episodes)
     stand_ins = {metric.name: metric for metric in before.metrics if metric.segments_of and metric.slices == "alert"}
     alerting = [verdict for verdict in segments.verdicts if verdict.metric in stand_ins]
@@ -175,7 +174,8 @@ def advance_state(
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
     worth_message += missing_ends(known, worth_message, newest, episodes)
-    still_open = open_events(newest, episodes)
+    kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
+    still_open = [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
     incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
@@ -190,11 +190,10 @@ def advance_state(
 
 
 def _newest_compared(verdicts: Sequence[Verdict], before: Mapping[str, Episode], trail: EpisodeTrail) -> dict[str, Verdict]:
-    """Return metric -> its newest verdict as `step` compared it. `trail`: the episode after each verdict."""
+    """Return metric -> its newest verdict, compared with the level before its episode. `trail`: the episode after each one."""
     episodes, newest = dict(before), dict[str, Verdict]()
     for verdict, (_, after) in zip(verdicts, trail, strict=True):
-        episode = episodes.get(verdict.metric)
-        newest[verdict.metric] = against_level_before(episode, verdict) if episode else verdict
+        newest[verdict.metric] = against_level_before(episodes.get(verdict.metric), verdict)
         episodes[verdict.metric] = after
     return newest
 
@@ -205,9 +204,9 @@ def fold_episodes(
     before: dict[str, Episode],
     trail: EpisodeTrail | None = None,
 ) -> tuple[dict[str, Episode], list[Event]]:
-    """Return the episodes after the verdicts, bucket by bucket, and all their events: in a run, a catch-up or a backtest.
+    """Apply the verdicts in their order. Return metric -> its episode after them, and all events.
 
-    To `trail` each bucket is added, with the episode after it.
+    A run, a catch-up and a backtest all use this function. `trail`: a list that gets (bucket, episode after it) per verdict.
     """
     policies = {metric.name: metric.policy for metric in metrics}
     after = dict(before)
@@ -241,7 +240,7 @@ def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
 
 
 def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[PreviousState, list[Incident]]:
-    """Return the state without what is open of metrics that are not checked any more, and the incidents that end with that."""
+    """End the open episodes of metrics that are not checked any more. Return the new state and the incidents that it closes."""
     checked, bucket = {metric.name for metric in before.metrics}, max((item.last for item in due), default=before.now)
     left = {name for name, episode in before.episodes.items() if is_open(episode) and name not in checked}
     left |= {member.metric for incident in before.incidents if incident.open for member in incident.affected} - checked
@@ -259,7 +258,7 @@ def _correct_incidents(
     events: Sequence[Event],
     episodes: dict[str, Episode],
 ) -> tuple[list[Incident], list[Event]]:
-    """Return the incidents without members that late rows have made normal, and a correction for each that was reported."""
+    """Remove the members that late rows have made normal. Return the incidents, and a correction for each that was reported."""
     again = {item.metric.name: item.changed_from for item in due if item.changed_from}
     if not again:
         return list(before.incidents), []
@@ -278,7 +277,10 @@ def _correct_incidents(
 
 
 def _correction(member: Member, again: datetime, verdicts: Mapping[tuple[str, datetime], Verdict], incident: Incident) -> Event:
-    """Return the event that withdraws a member, or its return after it was over. The event has the episode as it was reported."""
+    """Return the event that withdraws a member, or only its second episode if it was over and had come back.
+
+    The event holds the episode as it was reported.
+    """
     is_return = member.joined < again
     bucket = again if is_return else member.joined
     verdict = verdicts.get((member.metric, bucket), member.first)

@@ -1,5 +1,7 @@
-"""Compose the messages of a run: a text with a picture for each event, edits of the entries of incidents, and what is said
-besides events: missed runs, metrics that are not checked any more, escalations, and the day."""
+"""Compose the messages of a run: one for each event, edits of entries, and messages without an event (such as missed runs).
+
+An entry is the opening message of an incident in the chat. It is edited to show the incident as it is now.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,19 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from alerting import messages
-from alerting.incidents.episodes import OPENING_KINDS, against_level_before
+from alerting.incidents.episodes import against_level_before
 from alerting.incidents.grouping import is_silent, opening_event
 from alerting.messages.answers import silence_text
 from alerting.messages.compose import DailySummary, caught_up, daily_message, escalation, unchecked
 from alerting.messages.context import Subject
 from alerting.messages.format import metric_title
+from alerting.model.clock import DAY
 from alerting.model.incident import Event, Incident, Member, MetricTree, Rarity, SimilarIncident, is_critical
 from alerting.model.message import Message
 from alerting.model.metric import STEP, Metric, dashboard_link, parse_segment
 from alerting.model.run import Reading, caught
-from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
-from alerting.pipeline.advance import PreviousState, StateChange, compare_frame, verdict_of
+from alerting.model.verdict import OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
+from alerting.pipeline.advance import PreviousState, StateChange, compare_frame
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
@@ -33,17 +36,16 @@ from alerting.pipeline.segment_watch import stand_in_names
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ends within this time before an episode may be its reason
-DAY = timedelta(days=1)
-TOLERATED_MISSES = 1  # buckets that may wait for a run without a message: cron is sometimes a little late
+CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ended within this time before an episode may be its cause
+TOLERATED_MISSES = 1  # missed buckets that are not reported: cron is sometimes a little late
 
 
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
-    """Return the messages of a run.
+    """Return the messages of a run: missed runs, events, metrics not checked any more, edits of entries, escalations, the day.
 
-    In this order: a notice of missed runs; a message per event, with a picture if it opens, gets worse or ends; edits of the
-    entries of incidents, with the same pictures; the daily message if it is due. A correction is written only if the opening was
-    sent. What fails is a fault of its metric: then a plain text goes out, or a text without its picture. Raises StoreError.
+    The message of an event has a picture if an incident opens, worsens or ends. A correction is written only if the opening was
+    sent. A text or a picture that fails is a fault of its metric (`ctx.faults`): a plain text is sent in its place, or the text
+    without the picture. Raises StoreError.
     """
     out, pictures = missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
@@ -74,9 +76,9 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
 
 
 def alert_figure(ctx: RunContext, event: Event, context: messages.MessageContext, judged: JudgedMetrics) -> Figure | None:
-    """Return the chart of the metric and the bucket that an event's text is about, with the numbers that the text gives.
+    """Return the chart for the text of an event. It shows the same metric, bucket and numbers as the text.
 
-    At the end of an incident it shows the whole of it, its worst bucket marked. None where there is nothing to draw.
+    At the end of an incident it shows the whole incident, with its worst bucket marked. None if there is nothing to draw.
     """
     if event.kind not in (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED):
         return None
@@ -95,9 +97,9 @@ def alert_figure(ctx: RunContext, event: Event, context: messages.MessageContext
 
 
 def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Event:
-    """Return the opening event of an open incident as its entry in the chat shows it now.
+    """Return the opening event of an open incident, brought up to date for its entry in the chat.
 
-    It is about the affected metric that leads now. It is "no data" while that has none, otherwise what its newest value is.
+    It is about the affected metric that leads now (`MetricTree.lead`). Its kind is "no data" while that metric has no value.
     """
     incident = event.incident
     if incident is None:
@@ -117,7 +119,7 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
 def member_verdicts(
     ctx: RunContext, members: Sequence[Member], changes: StateChange, judged: JudgedMetrics
 ) -> dict[str, Verdict]:
-    """Return metric -> newest verdict of members of an incident, as its messages give it."""
+    """Return metric -> newest verdict of members of an incident, as its messages show it."""
     return {it.metric: _latest(ctx, it.metric, changes, judged) or it.worst or it.first for it in members}
 
 
@@ -128,10 +130,7 @@ def edit_openings(
     now: datetime,
     pictures: Mapping[tuple[str, str], bytes] | None = None,
 ) -> Iterator[Message]:
-    """Yield edits of the entries of incidents whose text has changed.
-
-    `pictures`: incident and metric -> new picture. Raises StoreError.
-    """
+    """Yield an edit for each entry whose text has changed. `pictures`: (incident id, metric) -> new PNG. Raises StoreError."""
     opened, stand_ins = {event.key for event in changes.events}, stand_in_names(metric.name for metric in ctx.metrics)
     for incident in changes.incidents:
         before = ctx.store.text(incident.key)
@@ -198,7 +197,11 @@ def event_context(
 
 
 def _past(ctx: RunContext, event: Event, judged: JudgedMetrics) -> tuple[Rarity | None, SimilarIncident | None]:
-    """Return how rare it is and what it resembles: an opening as it was then; what got worse or opened again as it is now."""
+    """Return the rarity and the similar incident for the text of an event.
+
+    For an opening they are those that were stored with the incident. For an incident that worsened or was reopened, the rarity is
+    computed now.
+    """
     incident, is_changed = event.incident, event.again or event.kind is EventKind.WORSENED
     rare, similar = None, None
     if incident and event.kind is EventKind.OPENED and not event.again:
@@ -225,8 +228,11 @@ def _late_spans(event: Event, due: Sequence[DueBuckets]) -> tuple[tuple[datetime
 def _normal_metrics(
     ctx: RunContext, event: Event, shown: Verdict, changes: StateChange, judged: JudgedMetrics
 ) -> Iterator[Metric]:
-    """Yield the metrics that can be called normal beside a verdict: no members, nor those that moved with it, if within their
-    bands, nor those whose episode, or that of a segment, is not over."""
+    """Yield the metrics that the text may call normal at the bucket of `shown`.
+
+    Left out are members of the incident, metrics that have an open episode (or whose segments have one), and metrics that moved
+    in the same way within their bands (`Verdict.moved_with`).
+    """
     statuses, members = judged.statuses(shown.bucket), event.incident.members if event.incident else ()
     left_out = {event.metric, *(member.metric for member in members)}
     left_out |= {name for name, episode in changes.episodes.items() if episode.state is not EpisodeState.OK or episode.gap_since}
@@ -238,16 +244,16 @@ def _normal_metrics(
 
 
 def _dashboard(ctx: RunContext, metric: Metric, event: Event) -> str:
-    """Return the link with the day up to the event filled in, and the segment that it or its cause is about."""
+    """Return the dashboard link for the day up to the event, and for the segment of its root cause or of the event."""
     elements = event.cause.slice.elements if event.cause and event.cause.slice else parse_segment(event.segment)
-    start, end = event.bucket - timedelta(days=1), event.bucket + metric.step
+    start, end = event.bucket - DAY, event.bucket + metric.step
     return dashboard_link(metric.dashboard or ctx.dashboard, metric.segments_of or metric.name, start, end, elements)
 
 
 def _members(ctx: RunContext, event: Event, changes: StateChange, judged: JudgedMetrics) -> Iterator[messages.MemberContext]:
-    """Yield the incident's other members with their newest verdicts, and those that a correction withdraws.
+    """Yield the incident's other members with their newest verdicts, and the members that a correction withdraws.
 
-    A segment that is not judged, as the fall is the total's, is left out.
+    A watched segment that is not judged, because its total is anomalous, is left out.
     """
     members = {member.metric: member for member in (event.incident.members if event.incident else ())}
     members.pop(event.metric, None)
@@ -262,23 +268,23 @@ def _members(ctx: RunContext, event: Event, changes: StateChange, judged: Judged
 
 
 def _latest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
-    """Return the metric's newest verdict, against what was expected before its episode; of a short gap the one before it."""
+    """Return the metric's newest verdict, compared with the level before its episode; None if there is none.
+
+    In a gap that is too short to be reported, it is the verdict before the gap.
+    """
     verdict, episode = _newest(ctx, name, changes, judged), changes.episodes.get(name)
     if verdict and verdict.status is Status.UNKNOWN and name not in judged:
         return None  # a segment that is not judged, as its total is off
-    if episode is None or verdict is None:
-        return verdict
-    if verdict.status is Status.MISSING and not episode.gap_notified and episode.last:
+    if verdict and verdict.status is Status.MISSING and episode and not episode.gap_notified and episode.last:
         verdict = episode.last
-    return against_level_before(episode, verdict)
+    return against_level_before(episode, verdict) if verdict else None
 
 
 def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetrics) -> Verdict | None:
-    """Return the verdict of the metric's newest bucket, of an earlier run where this one had nothing to judge."""
+    """Return the verdict of the metric's newest bucket. If this run judged none, it is from an earlier run."""
     if name not in changes.newest and name in judged and len(judged.reading.series[name]):
-        row = judged.newest(name)
-        verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
-        later = ctx.store.judged(name, verdict.bucket)[-1:]  # whose rows are waited for since: they were judged as missing
+        verdict = judged.newest(name)
+        later = ctx.store.judged(name, verdict.bucket)[-1:]  # judged as missing before this run began to wait for their rows
         return later[0] if later and later[0].bucket > verdict.bucket else verdict
     return changes.newest.get(name)
 
@@ -296,9 +302,9 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
 
 
 def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
-    """Return the message that runs were missed, unless messages about failed runs were sent already.
+    """Return the message that runs were missed, in a list; [] if none was, or if messages about failed runs were sent already.
 
-    Buckets that were due at an earlier run waited for something else: for rows that are delivered at night, for example.
+    Buckets that were due at an earlier run do not count: they waited for rows, such as those that are delivered at night.
     """
     known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
     waited = [item for item in known if len(item) > 1 + TOLERATED_MISSES]
@@ -316,7 +322,7 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
 
 
 def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuckets:
-    """Return the due buckets without those that were due at the last run before `now`, where it came to its end."""
+    """Return the due buckets that were not due yet at the last completed run before `now`."""
     last = max((run.at for run in ctx.store.runs(item.first) if run.ended and run.at < now), default=None)
     if last is None:
         return item
@@ -325,7 +331,7 @@ def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuck
 
 
 def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> Iterator[Message]:
-    """Yield the ends of incidents that were reported, and none of whose metrics is checked any more."""
+    """Yield the end of each reported incident that was closed because its metrics are not checked any more."""
     for incident in changes.unchecked:
         if incident.last_notified:
             gone = [member.metric for member in incident.members if member.metric not in ctx.by_name]
@@ -335,17 +341,17 @@ def unchecked_metrics(ctx: RunContext, changes: StateChange, now: datetime) -> I
 def escalations(
     ctx: RunContext, changes: StateChange, newest: Mapping[str, Mapping[str, Verdict]], messages: Sequence[Message], now: datetime
 ) -> Iterator[Message]:
-    """Yield the calls to the next person for critical incidents that nobody has taken in time, once each time one opens.
+    """Yield the call to the next person for each critical incident that nobody has taken in time.
 
-    `newest`: incident -> metric that is affected -> its newest verdict. `messages`: of this run; they hold the newest text of the
-    incident's entry. Raises StoreError.
+    An incident has one call, and one more each time it is reopened. `newest`: incident id -> affected metric -> newest verdict.
+    `messages`: the messages of this run, which have the newest texts of the entries. Raises StoreError.
     """
     if not ctx.escalate_after:
         return
     metrics, reader = [*ctx.metrics, *ctx.segment_metrics], ctx.audience(now)
     roots, silences = MetricTree(metrics).roots, PreviousState(metrics, silences=ctx.store.silences(now))
     for incident in changes.incidents:
-        # Who took it before it was opened again, took what was over then
+        # A person who took the incident before it was reopened took the part that is over
         again = min((max(it.since, it.ended or it.since) for it in incident.affected), default=incident.opened)
         told = ctx.store.critical_since(incident.id, again if incident.reopened else incident.opened)
         verdicts = newest.get(incident.id, {})
@@ -365,15 +371,15 @@ def escalations(
 
 
 def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now: datetime) -> bool:
-    """Return whether nobody has reacted to an open incident for `after`, since it was first told as critical at `told`."""
+    """Return whether nobody has reacted to an open incident for `after`. `told`: when it was first sent as critical."""
     reacted = incident.acknowledged_by or incident.label or incident.muted
     return incident.open and incident.last_notified is not None and not reacted and now - told >= after
 
 
 def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
-    """Return the daily message, when it is due and was not composed yet: a dead cron is not taken for a quiet day.
+    """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in these 24 hours.
 
-    Raises StoreError.
+    A stopped cron must not look like a quiet day. Raises StoreError.
     """
     if not ctx.daily:
         return []
@@ -387,7 +393,7 @@ def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
 
 
 def _summary(ctx: RunContext, end: datetime) -> DailySummary:
-    """Return the day that ends at `end`."""
+    """Return the summary of the 24 hours that end at `end`."""
     runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
     incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
     steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}

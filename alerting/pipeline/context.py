@@ -23,8 +23,8 @@ BAND_SPAN, BAND_BUCKETS = CHART_SPAN + timedelta(days=2), 2 * CHART_BUCKETS
 FIRST_LOOK = timedelta(days=1)  # judge this much of a new metric's past, to find the start of an open episode
 SNOOZE = timedelta(hours=1)
 USUAL_PAUSE = timedelta(hours=1)  # between two runs; after a longer one the source is asked for its time
-TOLERANCE = timedelta(minutes=5)  # by which clocks are set back without harm
-MAX_DIFFERENCE = timedelta(minutes=15)  # to the source's clock: buckets would be judged before their rows have come
+TOLERANCE = timedelta(minutes=5)  # a clock may be set back by this much
+MAX_DIFFERENCE = timedelta(minutes=15)  # from the source's clock; beyond it, buckets are judged before their rows have arrived
 SAME_VALUE = 1e-9  # relative difference up to which two values are equal
 
 
@@ -52,13 +52,13 @@ class RunContext:
     started: datetime | None = None  # when the process started; `at` of the run may be another moment
     slices: dict[str, Query] = field(default_factory=dict)  # query name -> the query that counts its segments
     segment_metrics: list[Metric] = field(default_factory=list)  # stand-ins for the segments of metrics, see `segment_watch`
-    judge_limit: float = float("inf")  # seconds of judging new metrics, after which the other new ones wait for the next run
+    judge_limit: float = float("inf")  # seconds for judging new metrics; the rest of them wait for the next run
     daily: str = ""  # local time of the daily message, HH:MM; "" for none
     faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # judged, drawn ... -> metric -> why not
     quiet: QuietHours = NO_QUIET_HOURS
     escalate_after: timedelta | None = None  # to the next route, when nobody has taken a critical incident
     shifts: tuple[Shift, ...] = ()  # who is on call
-    sent_as: str = "sent"  # what becomes of accepted messages: without a chat they are only printed
+    sent_as: str = "sent"  # the word for accepted messages: without a chat they are only printed
 
     def metric(self, name: str) -> Metric:
         """Return the metric of this name. Raises KeyError when the catalogue has none."""
@@ -66,7 +66,7 @@ class RunContext:
 
     @cached_property
     def by_name(self) -> dict[str, Metric]:
-        """The metrics of the catalogue, by name; incidents may have others that it had before."""
+        """The metrics of the catalogue, by name. An incident may name a metric that the catalogue does not have any more."""
         return {m.name: m for m in (*self.metrics, *self.segment_metrics)}
 
     @cached_property
@@ -80,7 +80,7 @@ class RunContext:
         return frozenset(days)
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
-        """Return the reader for whom messages, or those about a metric, are written at `now`."""
+        """Return the readers of the messages of a run at `now`. `metric`: the one that the message is about, if any."""
         about = (self.language, self.zone, now, self.run_link, self.pages, self.owner)
         return Audience(*about, on_call(self.shifts, now), day_start=metric.day_start if metric else None)
 
@@ -132,10 +132,11 @@ def clock(at: str = "", now: datetime | None = None) -> datetime:
 
 
 def begin_run(ctx: RunContext, now: datetime) -> None:
-    """Record that a run has begun, so that the next one sees it if it never ends.
+    """Store that a run has begun: the next run sees it even if this one is killed.
 
-    A snooze that ends later than one that is pressed now was pressed while the clock was ahead: it is ended. Raises StoreError;
-    RunFailed when the time since the last run is unusual and the source's clock differs from this machine's.
+    A snooze that ends later than one pressed now would end was pressed while the clock was ahead: it is removed. If the last run
+    is more than USUAL_PAUSE ago, or in the future, this machine's clock is compared with the source's. Raises StoreError, and
+    RunFailed if the clocks differ by more than MAX_DIFFERENCE.
     """
     started = ctx.started or now
     earlier = max((run.started for run in ctx.store.runs(now - timedelta(days=366))), default=None)
@@ -158,9 +159,9 @@ def begin_run(ctx: RunContext, now: datetime) -> None:
 
 
 def clock_fault(ctx: RunContext, now: datetime) -> str:
-    """Return the fault that a run which seemed well began in the future: its clock was ahead, or this one is behind.
+    """Return the fault that an earlier, successful run began in the future: the clock was ahead then, or is behind now.
 
-    It is said by one run only, so "" for the next ones, and where there is no such run. Raises StoreError.
+    One run reports it. Return "" if there is no such run, or if an earlier run has reported it. Raises StoreError.
     """
     if ctx.started is None:
         return ""
@@ -179,9 +180,9 @@ def last_closed_bucket(now: datetime, delay: timedelta, step: timedelta = STEP, 
 
 
 def end_of_rows(ctx: RunContext, metrics: Sequence[Metric], now: datetime) -> datetime:
-    """Return the moment at which the newest rows of a table file can be judged, as the file may end in the past; else `now`.
+    """Return the moment at which the newest rows can be judged: `now`, or earlier if a table file ends in the past.
 
-    The newest row of a metric with longer buckets than others may be of one that is not over.
+    Of metrics with a longer step than the shortest one, the last bucket does not count, because it may not be over.
     """
     ends = ctx.source.ends()
     found = [(ends[metric.query], metric.step) for metric in metrics if metric.query in ends]
@@ -201,7 +202,7 @@ def band_span(metric: Metric) -> timedelta:
 
 
 def due(ctx: RunContext, now: datetime) -> list[DueBuckets]:
-    """Return for each metric all closed buckets since its last judged one; for a new metric those of a day."""
+    """Return for each metric all closed buckets since its last judged one; for a new metric the buckets of a day."""
     judged, out = ctx.store.last_judged(), []
     for metric in ctx.metrics:
         last = last_closed_bucket(now, ctx.delay, metric.step, metric.phase)
@@ -233,7 +234,7 @@ def find_changed_buckets(ctx: RunContext, due: Sequence[DueBuckets], reading: Re
 
 
 def _changed_buckets(item: DueBuckets, judged: Sequence[tuple[datetime, float]], reading: Reading) -> tuple[datetime, ...]:
-    """Return the judged buckets (bucket, value) whose value is another now."""
+    """Return the starts of the judged buckets whose value has changed. `judged`: (bucket, value) pairs, ordered by bucket."""
     series, out = reading.series.get(item.metric.name), list[datetime]()
     if series is None or not judged:
         return ()
@@ -244,6 +245,6 @@ def _changed_buckets(item: DueBuckets, judged: Sequence[tuple[datetime, float]],
         if is_other_phase or bucket >= item.first or not 0 <= position < len(values):
             continue
         now = float(values[position])
-        if not (isclose(value, now, rel_tol=SAME_VALUE) or now != now):  # rows that have gone were seen all the same
+        if not (isclose(value, now, rel_tol=SAME_VALUE) or now != now):  # rows that are gone now were there when it was judged
             out.append(bucket)
     return tuple(out)

@@ -1,4 +1,4 @@
-"""Commit what a run has found in one transaction; then deliver the outbox in order, within the limits of the destinations."""
+"""Commit the results of a run in one transaction; then deliver the outbox in order, within the limits of the destinations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
-from alerting.incidents.episodes import OPENING_KINDS
 from alerting.messages.compose import digest_message
 from alerting.model.errors import NotifyError
 from alerting.model.message import Message, Receipt
 from alerting.model.protocols import Commit, Notifier, Store
 from alerting.model.routing import DEFAULT_DESTINATION, NO_QUIET_HOURS, RING, QuietHours, addressed_to, destination_of, plain_key
-from alerting.model.verdict import EventKind, Status
+from alerting.model.verdict import OPENING_KINDS, EventKind, Status
 from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import edit_openings
 from alerting.pipeline.context import RunContext
@@ -32,7 +31,7 @@ MIN_PAUSE = 1.0  # seconds before a destination that asks for a pause is tried a
 MAX_FAILURES = 3  # after so many failures in a row the other messages of a destination wait for the next run
 SLOW_FAILURE = 5.0  # seconds; after a failure that took longer, too: a peer that hangs costs the run one request
 REST_OF_RUN = 60.0  # seconds of hold that keep later steps of the same run from trying again
-MAX_HOLD = timedelta(minutes=10)  # a destination is tried again after this, so by the next run, whatever pause it asked for
+MAX_HOLD = timedelta(minutes=10)  # longest pause of a destination: the next run tries it again, even if it asked for more
 PAUSED = "the destination asked for a pause, or it hung"
 MESSAGES_PER_MINUTE, MINUTE = 18, timedelta(seconds=60)  # a Telegram group takes about 20 messages a minute
 DIGEST_AFTER = timedelta(hours=6)  # a text that waits longer becomes one line of a digest
@@ -42,7 +41,7 @@ WAIT_AFTER_ALERT = 60.0  # seconds a run waits for a root cause once the alert i
 def commit(ctx: RunContext, judged: JudgedMetrics, changes: StateChange, messages: Sequence[Message]) -> None:
     """Store verdicts, episodes, incidents and messages in one transaction: a crash leaves all of it or nothing.
 
-    Messages that still wait of incidents which late rows have made normal are withdrawn. Raises StoreError.
+    Unsent messages of incidents that late rows have made normal are withdrawn. Raises StoreError.
     """
     newest = {v.metric: v.bucket for v in judged.verdicts if v.status is not Status.MISSING}  # late rows come before these
     corrected = {e.incident.id for e in changes.events if e.kind is EventKind.CORRECTED and e.incident and e.incident.corrected}
@@ -62,7 +61,7 @@ def commit(ctx: RunContext, judged: JudgedMetrics, changes: StateChange, message
 
 
 def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = None) -> list[Receipt]:
-    """Send the messages that wait in the outbox, then those about root causes that were pending. Raises StoreError."""
+    """Send the messages of the outbox, then the edits with root causes that were pending. Return receipts. Raises StoreError."""
     # Texts that have waited too long become one digest per destination, but not the opening of an open incident
     open_now = {incident.key for incident in ctx.store.incidents() if incident.open}
     stale: dict[str, list[Message]] = {}
@@ -81,7 +80,7 @@ def deliver(ctx: RunContext, now: datetime, explained: Explanations | None = Non
 
 
 def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[Receipt]:
-    """Wait for pending root causes, and edit the opening messages to give them. Raises StoreError."""
+    """Wait for pending root causes, and add them to the opening messages by an edit. Return receipts. Raises StoreError."""
     if not explained.pending:
         return []
     late = explained.collect(WAIT_AFTER_ALERT)
@@ -94,9 +93,9 @@ def follow_up(ctx: RunContext, explained: Explanations, now: datetime) -> list[R
 
 
 def end_quiet_hours(ctx: RunContext, now: datetime) -> None:
-    """Put a summary in place of the messages that waited for the end of quiet hours, one to each destination.
+    """Replace the messages that waited for the end of quiet hours by one summary for each destination.
 
-    The messages of incidents that are still open are sent, too, without a sound: people answer them. Raises StoreError.
+    Messages of incidents that are still open are sent as well, without a sound, because people answer them. Raises StoreError.
     """
     held = [message for message in ctx.store.held() if message.incident]
     if not held or ctx.quiet.are_at(now):
@@ -124,12 +123,12 @@ def send_waiting(
     timer: Callable[[], float] = lambda: 0.0,
     quiet: QuietHours = NO_QUIET_HOURS,
 ) -> list[Receipt]:
-    """Send what waits, and record each receipt as it comes. Each destination has a thread, so that none waits for another.
+    """Send the waiting messages and store each receipt at once. Each destination has a thread, so that none waits for another.
 
-    To each: oldest first, texts before edits before pictures. A message that fails stays for the next run and does not block the
-    others, unless the destination asks for a pause, hangs, or takes nothing. `wait` (seconds) is called when a destination asks
-    to slow down, or when the chat has had as many messages as it takes; `timer` gives seconds since any fixed instant.
-    In `quiet` hours what is not critical makes no sound, or is held back. Raises StoreError.
+    The order is: oldest first, texts before edits before pictures. A message that fails is kept for the next run. The next
+    message is tried, unless the destination asks for a pause, hangs, or has refused several in a row. `wait` (seconds) is called
+    if a destination asks to slow down, or the chat has had its messages of a minute; `timer` gives seconds since any fixed
+    instant. In `quiet` hours a message that is not critical makes no sound, or is held back. Raises StoreError.
     """
     if quiet.are_at(now):
         store.hold(*quiet.plan(store.waiting(), store.held(), now))
@@ -144,7 +143,7 @@ def send_waiting(
 
 
 def _destinations(messages: Sequence[Message], besides: Sequence[Message] = ()) -> list[str]:
-    """The destinations of the messages, without those of `besides`."""
+    """Return the destinations of the messages that are not in `besides`, each once."""
     known = {message.key for message in besides}
     return list(dict.fromkeys(destination_of(message.key) for message in messages if message.key not in known))
 
@@ -169,8 +168,8 @@ def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
 class _Queue:
     """The messages to one destination, sent one after the other. `in_minute`: messages that the chat has had in the last minute.
 
-    `closed`: why no more of them are tried. `seconds_left`: for requests and pauses. `failed`: failures in a row. `took`: seconds
-    of the last request.
+    `closed`: why no more messages are tried; "" while they are. `seconds_left`: for requests and pauses. `failed`: failures in a
+    row. `took`: seconds of the last request.
     """
 
     store: Store
@@ -187,7 +186,7 @@ class _Queue:
     took: float = 0.0
 
     def send_all(self) -> list[Receipt]:
-        """Send what waits, then what that allows, such as the picture of a sent text. Return the receipts."""
+        """Send the waiting messages, then those that waited for them, such as a reply. Return the receipts."""
         receipts: dict[str, Receipt] = {}
         while True:
             own = [message for message in self.store.waiting() if destination_of(message.key) == self.destination]
@@ -222,7 +221,7 @@ class _Queue:
         return receipt
 
     def _take_turn(self, message: Message) -> None:
-        """Wait until the chat takes another message. Close the queue where there is no time for that, or for anything."""
+        """Wait until the chat takes another message. Close the queue if there is no time for that, or no time at all."""
         full = self.destination == DEFAULT_DESTINATION and self.in_minute >= MESSAGES_PER_MINUTE
         if self.seconds_left <= 0:
             self.closed = f"the destination took more than {MAX_SECONDS:.0f} s"

@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from alerting.incidents.episodes import OPENING_KINDS, against_level_before
+from alerting.incidents.episodes import against_level_before
 from alerting.messages.format import NumberFormat, VerdictFacts
 from alerting.model.incident import MetricTree, is_critical
 from alerting.model.message import Message, Receipt
 from alerting.model.metric import STEP, Metric, metric_with_segment, spell_segment
 from alerting.model.run import VERDICTS, Reading
 from alerting.model.tables import bucket_text, cell_text, percent_change
-from alerting.model.verdict import Status, Verdict
-from alerting.pipeline.advance import StateChange, verdict_of
+from alerting.model.verdict import OPENING_KINDS, Status, Verdict
+from alerting.pipeline.advance import StateChange
 from alerting.pipeline.compose import member_verdicts
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.explain import Explanations
@@ -44,7 +44,7 @@ def show_readings(ctx: RunContext, reading: Reading) -> pd.DataFrame:
     """Return the last values that were read, one column per metric; NaN is a gap."""
     frame = pd.DataFrame({name: reading.series[name].tail(6) for name in list(reading.series)[:MAX_METRICS]}).tail(6)
     frame.index = pd.Index([cell_text(bucket, ctx.zone) for bucket in frame.index], name="bucket")
-    frame = frame.map(_short)
+    frame = frame.map(lambda value: cell_text(value) or "nan")
     return frame.assign(**{"...": f"{len(reading.series) - MAX_METRICS} more"}) if len(reading.series) > MAX_METRICS else frame
 
 
@@ -82,7 +82,7 @@ def show_open(ctx: RunContext, changes: StateChange, judged: JudgedMetrics) -> p
 
 
 def deviation(verdict: Verdict) -> str:
-    """Return a verdict in short: -39 %, or what it is where it has no deviation."""
+    """Return a verdict in short: its change (-39 %); without one, its value or its status."""
     shown = percent_change(verdict.change) if verdict.status is Status.ANOMALOUS else ""
     return shown or {Status.MISSING: "no data", Status.ANOMALOUS: cell_text(verdict.value)}.get(
         verdict.status, verdict.status.value
@@ -90,7 +90,7 @@ def deviation(verdict: Verdict) -> str:
 
 
 def message_buckets(changes: StateChange) -> dict[str, datetime]:
-    """Return metric -> the bucket that the message about it shows."""
+    """Return metric -> the bucket that its message is about."""
     events = [each for event in changes.events for each in (event, *event.also)]
     entries = {event.metric for event in changes.events if event.kind in OPENING_KINDS}  # an entry shows the newest
     entries |= {incident.root.metric for incident in changes.incidents if incident.open and incident.last_notified}
@@ -109,8 +109,11 @@ class VerdictTable(pd.DataFrame):
 
 
 def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, changes: StateChange | None = None) -> VerdictTable:
-    """Return one row per metric: its newest bucket, and the seconds that reading its table and judging it took; or why it was
-    not judged. Of many metrics those that are not normal, and some others. `changes`: with the bucket that a message is about."""
+    """Return one row per metric: its newest bucket, and the seconds to read its table and to judge it; or why it was not judged.
+
+    If there are more than MAX_METRICS metrics, all that are not normal are shown, and some others. With `changes`, a column gives
+    the bucket that a message is about.
+    """
     unjudged = reading.errors | ctx.faults["judged"]
     marked = message_buckets(changes) if changes else None
     rows = {name: _verdict_row(ctx, _newest(name, judged, changes), judged, reading, marked) for name in judged}
@@ -130,9 +133,9 @@ def show_verdicts(ctx: RunContext, judged: JudgedMetrics, reading: Reading, chan
 def verdict_lines(
     ctx: RunContext, judged: JudgedMetrics, unjudged: Mapping[str, str], changes: StateChange | None = None
 ) -> dict[str, Any]:
-    """Return a title and texts for a terminal: per metric its name, status, value, what was expected, the change and the score.
+    """Return a title and texts for a terminal: per metric its name, status, value, expected value, change and score.
 
-    Of more than MAX_METRICS metrics only those that are not normal. `unjudged`: metric -> why it was not judged.
+    If there are more than MAX_METRICS metrics, only those that are not normal. `unjudged`: metric -> why it was not judged.
     """
     rows = {name: _verdict_texts(ctx, _newest(name, judged, changes)) for name in judged if name not in unjudged}
     rows |= {name: [name, "not judged", "", reason, "", ""] for name, reason in unjudged.items()}
@@ -148,15 +151,13 @@ def _newest(name: str, judged: JudgedMetrics, changes: StateChange | None) -> Ve
     """Return a metric's newest verdict; with `changes` compared with the level before its episode, as in its messages."""
     if changes and name in changes.newest:
         return changes.newest[name]
-    row = judged.newest(name)
-    verdict = verdict_of(name, row["bucket"].to_pydatetime(), row)
-    return against_level_before(changes.episodes[name], verdict) if changes and name in changes.episodes else verdict
+    return against_level_before(changes.episodes.get(name) if changes else None, judged.newest(name))
 
 
 def _judged_span(ctx: RunContext, judged: JudgedMetrics) -> str:
     due = [item for item in judged.due if len(item)]
     if not due:
-        judged_at = max((judged.newest(name)["bucket"] for name in judged), default=None)
+        judged_at = max((judged.newest(name).bucket for name in judged), default=None)
         return f", nothing new since {cell_text(judged_at, ctx.zone)} ({ctx.zone})" if judged_at else ""
     first, last = (min(due, key=lambda item: item.begin), max(due, key=lambda item: item.last))
     start, end = bucket_text(first.begin, first.metric.step, ctx.zone), bucket_text(last.last, last.metric.step, ctx.zone)
@@ -205,7 +206,7 @@ def _verdict_row(
     return {
         "status": newest.status.value,  # first: it is to be seen on a phone, too
         "bucket": bucket_text(newest.bucket, metric.step, ctx.zone),
-        **{column: _short(newest.numbers[column]) for column in VERDICT_NUMBERS},
+        **{column: cell_text(newest.numbers[column]) or "nan" for column in VERDICT_NUMBERS},
         **about,
         "read s": f"{reading.seconds.get(metric.scan, 0.0):.2f}",
         "judged s": f"{judged.tails[metric.name].seconds:.4f}",
@@ -213,18 +214,20 @@ def _verdict_row(
 
 
 def by_urgency(ctx: RunContext, judged: JudgedMetrics, changes: StateChange | None = None) -> list[Metric]:
-    """Return the catalogue, first what a message of this run is about, then other members of open incidents; of many metrics
-    then those that are not normal."""
+    """Return the metrics of the catalogue, most urgent first: metrics of this run's messages, then members of open incidents.
+
+    If there are more than MAX_METRICS metrics, those that are not normal come next.
+    """
     told = [*message_buckets(changes)] if changes else []
     told += [m.metric for incident in (changes.incidents if changes else ()) if incident.open for m in incident.affected]
     order = {name: number for number, name in reversed([*enumerate(told)])}
     many = len(ctx.metrics) > MAX_METRICS
-    urgent = {name for name in judged if many and judged.newest(name)["status"] != Status.NORMAL.value}
+    urgent = {name for name in judged if many and judged.newest(name).status is not Status.NORMAL}
     return sorted(ctx.metrics, key=lambda metric: (order.get(metric.name, len(told)), metric.name not in urgent))
 
 
 def show_changes(ctx: RunContext, changes: StateChange) -> pd.DataFrame:
-    """Return one row per event, then one per metric with an episode or a gap."""
+    """Return one row per event, then one row per metric with an episode or a gap."""
     found: list[tuple[str, str, str, datetime | None, datetime | None]] = []
     for event in changes.events:
         who, episode = ", ".join([event.name, *(other.name for other in event.also)]), event.episode
@@ -270,8 +273,3 @@ def show_receipts(ctx: RunContext, receipts: Sequence[Receipt]) -> pd.DataFrame:
     """Return one row per message that was tried."""
     rows = [[r.key, ctx.sent_as if r.state == "sent" else r.state, r.reason] for r in receipts]
     return pd.DataFrame(rows, columns=["message", "state", "why"])
-
-
-def _short(value: float) -> str:
-    """Format with four significant digits, and from 1000 on without decimals."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,7 +1,7 @@
 """Explain incidents: their root cause, how rare the value is, and the past incident that is most similar.
 
-An alert never waits for long: a root cause that is not ready in time follows as a reply. One that fails is left out, and the
-run says so at its end.
+An alert waits a few seconds for its root cause. One that is not ready in time is added later, by an edit of the alert. One that
+fails is left out, and the outcome of the run reports it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import iso_text
+from alerting.model.clock import DAY, iso_text
 from alerting.model.errors import SourceError
 from alerting.model.incident import Event, Incident, Rarity, RootCause, SimilarIncident
 from alerting.model.run import caught
@@ -30,16 +30,16 @@ WAIT_BEFORE_ALERT = 4.0  # seconds an alert waits for its root cause
 SEPARATE_AFTER = timedelta(hours=6)  # anomalous buckets that are nearer than that belong to one episode
 OWN_ONSET = timedelta(hours=1)  # anomalous buckets this long before the episode are its own beginning
 OTHER_SEGMENT_DISTANCE = 1.0  # added to the distance of incidents of different segments
-MAX_DEPTH_DISTANCE = float(np.log(2))  # an incident that left twice or half as much is not similar
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+MAX_DEPTH_DISTANCE = float(np.log(2))  # in log(value / expected); an incident that is twice or half as deep is not similar
+WEEK = timedelta(days=7)
 YEAR = timedelta(days=366)  # a similar incident is looked for in this time
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """Root causes by incident id. `errors`: why one failed. `pending`: those that are still computed.
+    """Root causes by incident id. `errors`: why a search failed. `pending`: searches that are not finished.
 
-    `changes` and `judged` are what the messages about pending ones will be made of.
+    `changes`, `judged`: the input of the messages about pending root causes.
     """
 
     changes: StateChange
@@ -49,9 +49,9 @@ class Explanations:
     pending: dict[str, Future[RootCause]] = field(default_factory=dict)
 
     def collect(self, seconds: float) -> Explanations:
-        """Return the explanations with those that become ready within `seconds`, also in the incidents of the changes.
+        """Wait up to `seconds`. Return the explanations with the searches that have finished, also in the incidents of `changes`.
 
-        Those that failed are recorded as faults of their metrics: the run says so at its end.
+        A search that failed is recorded as a fault of its metric, which the outcome of the run reports.
         """
         done, _ = wait(self.pending.values(), seconds)
         ready = {name: future for name, future in self.pending.items() if future in done}
@@ -69,10 +69,10 @@ def explain(
 ) -> tuple[StateChange, Explanations]:
     """Return the changes with opened incidents explained, and the explanations.
 
-    An opened incident gets its rarity and a similar incident; one that is opened or worse gets its root cause, as far as that
-    is found within `max_wait` seconds. Raises StoreError.
+    An opened incident gets its rarity and a similar incident. One that opened or worsened gets its root cause, if that is found
+    within `max_wait` seconds. Raises StoreError.
     """
-    # How rare it is and what it resembles: as it was at the opening, never changed later.
+    # Rarity and similar incident: as they are at the opening; they do not change later.
     found: dict[str, tuple[Rarity | None, SimilarIncident | None]] = {}
     for event in changes.events:
         incident = event.incident
@@ -105,7 +105,7 @@ def _has_segments(ctx: RunContext, event: Event) -> bool:
 
 
 def _root_cause(ctx: RunContext, event: Event) -> RootCause:
-    """Find the root cause of the event's bucket alone. May raise anything: a failed explanation never blocks the alert."""
+    """Return the root cause of the event's bucket. It may raise any error: a search that fails does not block the alert."""
     metric = ctx.metric(event.metric)
     rows = ctx.source.rows(ctx.slices[metric.query], event.bucket - HISTORY_DAYS * DAY, event.bucket + metric.step)
     if not len(rows):
@@ -114,7 +114,7 @@ def _root_cause(ctx: RunContext, event: Event) -> RootCause:
 
 
 def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
-    """Count the same weekdays and local times with such a value, and the past episodes that were at least as far out.
+    """Count earlier values at the same weekday and local time that are as extreme, and past episodes with at least this score.
 
     `judged`: value, high, score, status on the full UTC grid.
     """
@@ -133,7 +133,7 @@ def rarity(judged: pd.DataFrame, event: Event, zone: str) -> Rarity:
 
 
 def same_time_before(values: pd.Series, bucket: datetime, days: int, zone: str) -> float:
-    """Return the value at the same local time `days` before; NaN where there is none."""
+    """Return the value at the same local time `days` before; NaN if there is none."""
     if len(values) < 2:
         return float("nan")
     then = (bucket.astimezone(ZoneInfo(zone)) - days * DAY).astimezone(UTC)
@@ -143,7 +143,10 @@ def same_time_before(values: pd.Series, bucket: datetime, days: int, zone: str) 
 
 
 def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident]) -> SimilarIncident | None:
-    """Return the closed incident of the same root and direction whose depth is nearest; one of the same segment goes first."""
+    """Return the closed incident of the same root metric and direction with the most similar change; None if there is none.
+
+    An incident of the same segment comes before the others.
+    """
     closed = [i for i in past if i.id != incident.id and i.closed and not i.corrected]
     pairs = [(_distance(i, incident, verdict), i) for i in closed if i.root.metric == incident.root.metric]
     distance, best = min(pairs, key=lambda pair: pair[0], default=(float("inf"), incident))
@@ -153,7 +156,7 @@ def most_similar(incident: Incident, verdict: Verdict, past: Sequence[Incident])
 
 
 def _distance(past: Incident, now: Incident, verdict: Verdict) -> float:
-    """Return the difference of the logs of what was left, and more for another segment; inf for incidents of another kind."""
+    """Return the difference of log(value / expected), plus a constant for another segment; inf if they cannot be compared."""
     depth, other = verdict.change, (past.root.worst or past.root.first).change
     if not np.isfinite(depth * other) or depth * other <= 0 or past.root.gap or past.root.segment != now.root.segment:
         return float("inf")

@@ -1,7 +1,8 @@
 """Apply the buttons that people press in the chat, carry out the commands that they write there, and answer their questions.
 
-A question (/status, /metrics, /chart views 7d) is stored as a held message and answered after the run has stored its verdicts, so
-that the answer is true for the newest judged bucket, and a question is not lost when the process dies. A silence counts at once.
+A question (/status, /metrics, /chart views 7d) is stored as a held message. It is answered after the run has stored its
+verdicts, so that the answer is about the newest judged bucket. If the process dies, the question is still stored. /silence
+takes effect at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pandas as pd
 from alerting.incidents.episodes import against_level_before
 from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
-from alerting.model.clock import parse_length
+from alerting.model.clock import DAY, parse_length
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
 from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
@@ -27,14 +28,13 @@ from alerting.model.run import caught
 from alerting.model.verdict import EventKind, Label, Status, Verdict
 from alerting.pipeline.context import SNOOZE, RunContext
 
-DAY = timedelta(days=1)
 SAME_SNOOZE = timedelta(minutes=5)  # a second tap within this time does not make the snooze longer
 BUDGET = 20.0  # seconds for reading and confirming, apart from one request
-MAX_COMMANDS = 10  # of one read that are carried out
+MAX_COMMANDS = 10  # largest number of commands of one read that are carried out
 FULL_PAGE = 100  # presses; fewer are the last
 TOO_MANY = "too many commands at once: this one was not carried out"
 MAX_ROWS = 50  # that show who pressed what
-MAX_REFUSALS_SHOWN = 10  # people who are told at once why their press does not count
+MAX_REFUSALS_SHOWN = 10  # largest number of people who get the reason at once why their press does not count
 PRESSABLE_FOR = timedelta(days=30)  # the buttons of older incidents no longer work
 LABELS = {
     Action.REAL: Label.REAL,
@@ -45,7 +45,7 @@ LABELS = {
 
 QUESTIONS = ("/status", "/metrics", "/chart")
 MAX_CHART = timedelta(days=28)
-PHONE_INCHES = (7.5, 5.6)  # of a chart
+PHONE_INCHES = (7.5, 5.6)  # width and height of a chart
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Feedback:
 
 
 def read_feedback(ctx: RunContext, now: datetime) -> tuple[list[Feedback], str]:
-    """Apply and confirm the buttons pressed since the last read; return them, and why some could not be read, else "".
+    """Apply and confirm the buttons pressed since the last read. Return them, and why some could not be read ("" if all were).
 
-    Each part is committed in one transaction before anything is confirmed, so that a press counts once. What cannot be read in
-    BUDGET seconds is left to the next run: nobody can hold up the checks by pressing. Raises StoreError.
+    Each page of presses is stored in one transaction before it is confirmed, so that a press counts once. Presses that cannot be
+    read in BUDGET seconds are left to the next run: nobody can delay the checks by pressing. Raises StoreError.
     """
     until, found = ctx.timer() + BUDGET, dict[tuple[str, ...], Feedback]()
     incidents: dict[str, Incident] = {}
@@ -99,9 +99,8 @@ def _commit(
 ) -> dict[tuple[str, ...], Feedback]:
     """Apply the presses to `incidents` (ref -> incident), carry out commands, and store the result.
 
-    `carried_out`: the commands of this read that were, by person; each counts once, and MAX_COMMANDS of them.
-
-    Return what was pressed: the same button by the same person, or the same refusal, counts as one.
+    Return the presses by key: the same button by the same person, or the same refusal, has one key. `carried_out`: the commands
+    of this read that were carried out, by person; each is carried out once, and at most MAX_COMMANDS are.
     """
     key: tuple[str, ...]
     part, changed, silences = dict[tuple[str, ...], Feedback](), set[str](), list[Silence]()
@@ -138,7 +137,7 @@ def _commit(
 
 
 def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: float, refused: int) -> None:
-    """Show the replies to the people, those first whose press counts. `refused`: the refusals that were shown before."""
+    """Show each person the reply to their press, accepted presses first. `refused`: how many refusals were shown before."""
     counting = [item for item in part.values() if item.incident]
     others = [item for item in part.values() if not item.incident][: max(0, MAX_REFUSALS_SHOWN - refused)]
     for item in (*counting, *others):
@@ -149,7 +148,7 @@ def _confirm(ctx: RunContext, part: Mapping[tuple[str, ...], Feedback], until: f
 
 
 def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[EventKind, Incident]:
-    """Return the kind of the press, and the incident after it."""
+    """Return the kind of the message about the press, and the incident after it."""
     if press.action is Action.TAKE:
         return EventKind.TAKEN, replace(incident, acknowledged_by=press.name)
     if press.action is Action.SNOOZE:
@@ -165,7 +164,10 @@ def _apply(incident: Incident, press: ButtonPress, now: datetime) -> tuple[Event
 
 
 def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[str, Message, list[Silence]]:
-    """Return how the run shows what came of the command, its answer or the question to be stored, and the silence it sets."""
+    """Carry out a command. Return the result as the run shows it, the message to store, and the silences to set.
+
+    The message is the answer, or a question that `answer_questions` answers later.
+    """
     reader, word, silences = ctx.audience(now), command.text.split()[0], list[Silence]()
     kind, text = EventKind.ANSWER, answer("help", reader)
     if word in QUESTIONS:
@@ -178,7 +180,7 @@ def take_command(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[
 
 
 def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list[Silence], str]:
-    """Return the silence that the command asks for, if it can be set, and the answer."""
+    """Return a list with the silence that the command asks for, empty if it cannot be set, and the answer to the person."""
     words, reader = command.text.split()[1:], ctx.audience(now)
     metric, scope, more = find_metric(ctx, words)
     try:
@@ -193,7 +195,10 @@ def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list
 
 
 def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
-    """Return the metric whose name or title, in any case, begins the words; what was taken for its name; and the rest."""
+    """Return the metric that the words begin with (None if it is unknown), the words taken for its name, and the other words.
+
+    A metric is found by its name or its title; upper and lower case do not matter.
+    """
     names = {title.lower(): metric for metric in ctx.metrics for title in (metric.title_in(ctx.language), metric.name)}
     parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
     known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
@@ -201,7 +206,7 @@ def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, s
 
 
 def answer_questions(ctx: RunContext, now: datetime) -> int:
-    """Put answers in place of the questions that wait for one; return how many. What fails is answered with its reason.
+    """Replace each waiting question by its answer. Return their number. If an answer fails, it gives the reason.
 
     Raises StoreError.
     """
@@ -234,18 +239,17 @@ def _answered(ctx: RunContext, question: str, now: datetime) -> tuple[str, bytes
 
 
 def newest_verdicts(ctx: RunContext) -> list[tuple[Metric, Verdict]]:
-    """Return each metric of the catalogue that was judged, with its newest verdict as its messages give it."""
+    """Return each metric of the catalogue that was judged, with its newest verdict as its messages show it."""
     last, episodes, out = ctx.store.last_judged(), ctx.store.episodes(), list[tuple[Metric, Verdict]]()
     for metric in ctx.metrics:
         if metric.name in last:
             verdict = ctx.store.judged(metric.name, last[metric.name])[-1]
-            episode = episodes.get(metric.name)
-            out.append((metric, against_level_before(episode, verdict) if episode else verdict))
+            out.append((metric, against_level_before(episodes.get(metric.name), verdict)))
     return out
 
 
 def _chart(ctx: RunContext, words: list[str], now: datetime) -> tuple[str, bytes | None]:
-    """Return the state of a metric, with its judged buckets as a picture: `/chart views 7d`, without a length two days."""
+    """Return the state of a metric, and a picture of its judged buckets: `/chart views 7d`; without a length, its chart span."""
     reader, (metric, name, more) = ctx.audience(now), find_metric(ctx, words)
     if metric is None:
         return answer("no_metric", reader, name=name, names=[known.name for known in ctx.metrics]), None

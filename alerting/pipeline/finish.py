@@ -1,4 +1,4 @@
-"""Finish a run: process the slow tables, then give its outcome, or the error that makes it red."""
+"""Finish a run: process the slow tables, then return its outcome, or raise the error that marks the run as failed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from alerting.pipeline.read import merged, read_pending
 
 @dataclass(frozen=True)
 class SlowTables:
-    """The reading of all tables; the judged metrics of the slow ones, their messages, and the receipts of these."""
+    """The reading of all tables, and of the slow ones: the judged metrics, their messages and the receipts."""
 
     reading: Reading
     judged: JudgedMetrics
@@ -60,11 +60,11 @@ def finish(
     now: datetime | None = None,
     changes: StateChange | None = None,
 ) -> Outcome:
-    """Close the source, record the end of the run and return its outcome in one line. `now`: the moment of the run.
+    """Close the source, store the end of the run and return its outcome in one line. `now`: the time of the run.
 
-    Raises RunFailed when a metric or the segments of one (`changes`) could not be judged, drawn, told or searched for a cause, no
-    metric has a value, a message was refused, the state was lost, or an incident is open without an open episode; NotDelivered
-    when the only fault is that messages still wait.
+    Raises RunFailed in these cases: a metric or its segments could not be judged, drawn, described or searched for a cause; no
+    metric has a value; a message was refused; the state was lost; an incident is open without an open episode. Raises
+    NotDelivered if the only fault is that messages still wait.
     """
     ctx.source.close()  # chDB's process would outlive a killed kernel
     unjudged = reading.errors | (changes.segments.errors if changes else {}) | ctx.faults["judged"]

@@ -22,10 +22,10 @@ RULES = tuple({rule for rules in REARM_BY.values() for rule in rules})
 
 
 def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: datetime | None = None) -> JudgedMetrics:
-    """Judge the due buckets of every metric that was read, and again those that late rows have changed.
+    """Judge the due buckets of every metric that was read, and judge again the buckets that late rows have changed.
 
-    An incomplete bucket stays due. A metric that fails is a fault of its own; the others go on. `now`: the moment of the run, for
-    late rows and for the labels of incidents; with None both are ignored, as a drill needs it. Raises StoreError.
+    An incomplete bucket stays due. If a metric fails, its error is stored as a fault and the others are judged. `now`: the time
+    of the run, for late rows and for the labels of incidents; None ignores both, as in a drill. Raises StoreError.
     """
     due, reading = _without_incomplete(due, reading)
     due = find_changed_buckets(ctx, due, reading) if now else due
@@ -35,7 +35,7 @@ def judge(ctx: RunContext, due: Sequence[DueBuckets], reading: Reading, now: dat
     stored, banded = set(cache), dict[str, Banded]()
     for batch in _in_time(ctx, _batches(items, reading)):
         groups = [batch]
-        while groups:  # if it fails, each metric is tried alone, to find those that do
+        while groups:  # if a group fails, each of its metrics is judged alone, to find the ones that fail
             group, errors, began = groups.pop(0), dict[str, str](), ctx.timer()
             with caught(errors if len(group) > 1 else ctx.faults["judged"], group[0].metric.name):
                 parts = [_to_judge(item, reading, fired.get(item.metric.name, ())) for item in group]
@@ -69,7 +69,7 @@ def _without_incomplete(due: Sequence[DueBuckets], reading: Reading) -> tuple[li
 
 
 def _fired_detectors(ctx: RunContext, items: Sequence[DueBuckets]) -> dict[str, list[tuple[datetime, str]]]:
-    """Return metric -> the buckets and rules, among those that are reported once in a while, that have fired lately."""
+    """Return metric -> (bucket, rule) of recent verdicts by the rules that are not reported each time (`REARM_BY`)."""
     out: dict[str, list[tuple[datetime, str]]] = {}
     if items:
         since = min(item.begin - max(REARM_AFTER, item.metric.step) for item in items)
@@ -90,7 +90,7 @@ def _batches(items: Sequence[DueBuckets], reading: Reading) -> Iterator[list[Due
 
 
 def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[list[DueBuckets]]:
-    """Yield the batches, those of new metrics last and only until their time is over: the others wait for the next run."""
+    """Yield the batches, new metrics last and only until the time for them is over. The others wait for the next run."""
     known_first = sorted(batches, key=lambda batch: batch[0].first_look)
     began = None
     for batch in known_first:
@@ -104,7 +104,7 @@ def _in_time(ctx: RunContext, batches: Iterable[list[DueBuckets]]) -> Iterator[l
 
 
 def _to_judge(item: DueBuckets, reading: Reading, fired: Sequence[tuple[datetime, str]]) -> Banded:
-    """Return the buckets to judge of a metric, without a band yet, and an hour before them, which supports related metrics."""
+    """Return the buckets of a metric to judge, without a band yet. They begin SUPPORT_FOR earlier, to support related metrics."""
     metric, series = item.metric, reading.series[item.metric.name]
     first = _first_judged(item, series)
     before = _prior_verdicts(series.to_numpy(float)[:first], series.index, metric.step, fired)
@@ -112,9 +112,9 @@ def _to_judge(item: DueBuckets, reading: Reading, fired: Sequence[tuple[datetime
 
 
 def _first_judged(item: DueBuckets, series: pd.Series) -> int:
-    """Return the position of the first judged bucket; that of a new metric lies `band_span` before its first due one.
+    """Return the position of the first bucket to judge. For a new metric it is `band_span` before its first due bucket.
 
-    A new metric whose first value ever is newer begins with that: before it there is no gap in its data.
+    A new metric whose first value is later begins with that value: the time before it is not a gap.
     """
     begin = item.begin - band_span(item.metric) if item.first_look else item.begin
     first = min(max(0, position_on(series.index, begin)), len(series))
@@ -125,7 +125,7 @@ def _first_judged(item: DueBuckets, series: pd.Series) -> int:
 def _prior_verdicts(
     values: np.ndarray, index: pd.DatetimeIndex, step: timedelta, fired: Sequence[tuple[datetime, str]]
 ) -> PriorVerdicts:
-    """Return the earlier verdicts that judging needs: the length of the gap that is open after `values`, the rules that fired."""
+    """Return what judging needs of earlier verdicts: the length of the gap at the end of `values`, and the rules that fired."""
     there = np.isfinite(values)
     missing = int(np.argmax(there[::-1])) if there.any() else len(values)
     if not fired:

@@ -15,6 +15,7 @@ from alerting import detectors
 from alerting.detectors.series_grid import NightlyCache, SeriesGrid, series_columns
 from alerting.detectors.verdicts import SUPPORT_FOR, PriorVerdicts, Sides, judge_values, sides_off
 from alerting.detectors.windows import window_max
+from alerting.model.clock import DAY
 from alerting.model.incident import Incident, Member, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.run import Reading, caught
@@ -23,18 +24,21 @@ from alerting.model.verdict import Label, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext, band_span
 
 NUMBERS = ("value", "low", "expected", "high", "score", "usual")
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of an index, in a second
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # unit of an index -> how many of it make a second
 VERDICT_COLUMNS = ("status", "value", "low", "expected", "high", "score", "rule", "news", "usual")  # in the order of Verdict
 NO_BUCKETS = {name: np.empty(0, dtype=object) for name in VERDICT_COLUMNS}
 MASK_AFTER = timedelta(hours=1)  # after its end; until then an incident's values may be a new level and are not masked
 MASKED_LABELS = (Label.REAL, Label.EXPECTED)
-WEEK, DAY = timedelta(days=7), timedelta(days=1)
+WEEK = timedelta(days=7)
 MIN_LEVEL_BUCKETS = 4  # buckets that are needed to measure a new level
 
 
 @dataclass(frozen=True)
 class Banded:
-    """A metric's values and the columns of its band from position `since` on, {} for none; its verdicts begin at `first`."""
+    """A metric's values, and its band from position `since` on: column -> (n,) or one word; {} without a band.
+
+    Its verdicts begin at position `first`.
+    """
 
     metric: Metric
     series: pd.Series
@@ -61,7 +65,10 @@ def add_bands(
     cache: NightlyCache | None = None,
     holidays: frozenset[date] = frozenset(),
 ) -> list[Banded]:
-    """Return series with one detector, one grid and one `since` with their bands; the past is masked by labelled incidents."""
+    """Return the parts with their bands. All must have the same detector, grid and `since`.
+
+    `labelled`: incidents that mask the past (see `mask_incidents`). `cache`: nightly statistics, which are read and added.
+    """
     index, since = parts[0].series.index, parts[0].since
     pasts = [mask_incidents(one.metric.name, one.series, labelled, index[-1]) if labelled else one.series for one in parts]
     values = np.stack([past.to_numpy(float) for past in pasts])
@@ -78,7 +85,7 @@ def add_bands(
 def band(
     metric: Metric, series: pd.Series, zone: str, volume: pd.Series | None = None, holidays: frozenset[date] = frozenset()
 ) -> pd.DataFrame:
-    """Return the band of every bucket of a series (float64, full UTC grid).
+    """Return the band of every bucket of a series (float64, full UTC grid): the columns low, expected, high and others.
 
     `volume`: the denominator of a ratio. `holidays`: dates in `zone`.
     """
@@ -101,7 +108,7 @@ def judge_whole(
 ) -> dict[str, pd.DataFrame]:
     """Judge every bucket of each metric's series, related metrics together, as a run does. `holidays`: dates in `zone`.
 
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
+    A metric that cannot be judged is left out, and is in `errors` with the reason; with None the error is raised.
     """
     parts = []
     for metric in metrics:
@@ -115,10 +122,10 @@ def judge_whole(
 def judge_related(
     tree: MetricTree, parts: Sequence[Banded], errors: MutableMapping[str, str] | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return metric -> the columns of `detectors.judge`. What related metrics say weakly at once counts for each of them.
+    """Return metric -> the columns of `detectors.judge`. Weak evidence in related metrics at the same time adds up.
 
-    Where a metric with a common root was off within the last hour, by its own evidence, the band is narrower on that side.
-    A metric that cannot be judged is left out, and is in `errors` with the reason; with None it raises.
+    If a metric with a common root was outside of its own band within the last hour, the band is narrower on that side. A metric
+    that cannot be judged is left out, and is in `errors` with the reason; with None the error is raised.
     """
     by_name, relatives, out = {part.metric.name: part for part in parts if part.band}, tree.relatives(), {}
     off: dict[str, Sides] = {}
@@ -136,7 +143,7 @@ def judge_related(
 
 
 def _support(part: Banded, relatives: Sequence[tuple[Banded, Sides]]) -> Sides | None:
-    """Return on which side some related metric was off in the hour up to each bucket of `part`; None if nowhere."""
+    """Return for each bucket of `part` on which side a related metric was off in the hour before; None if no metric was."""
     width = max(1, SUPPORT_FOR // part.metric.step)
     sides = np.zeros((2, len(part.series) - part.since), bool)
     for one, off in relatives:
@@ -183,6 +190,13 @@ def position_on(index: pd.DatetimeIndex, bucket: datetime) -> int:
     return (round(bucket.timestamp() * 1e6) * UNITS[index.unit] // 10**6 - first) // (second - first)
 
 
+def verdict_of(name: str, bucket: datetime, row: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a row of a judged frame."""
+    value, low, expected, high, score, usual = (float(row[column]) for column in NUMBERS)
+    status = Status(row["status"] or Status.UNKNOWN)
+    return Verdict(name, bucket, status, value, low, expected, high, score, str(row["rule"]), usual=usual)
+
+
 # The judged metrics of a run.
 
 
@@ -199,8 +213,8 @@ class JudgedTail:
 class JudgedMetrics(Mapping[str, pd.DataFrame]):
     """The judged metrics of a run: a mapping of metric -> frame on its full UTC grid. A frame is built on first access.
 
-    It has the columns value, low, expected, high, score, status, rule, usual, news. Its verdicts are those of the due
-    buckets and, for three days before them, those in the store; elsewhere they are NaN and "".
+    Columns: value, low, expected, high, score, status, rule, usual, news. The due buckets have the verdicts of this run, the
+    three days before them have the verdicts in the store. In all other buckets the columns of a verdict are NaN or "".
     """
 
     ctx: RunContext
@@ -212,7 +226,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
 
     @classmethod
     def of_frames(cls, ctx: RunContext, frames: Mapping[str, pd.DataFrame], reading: Reading) -> JudgedMetrics:
-        """Return series that were judged as a whole, such as those of a replay."""
+        """Return the judged metrics for frames that were judged as a whole, such as the frames of a replay."""
         tails = {
             name: JudgedTail(0, {str(column): values.to_numpy() for column, values in frame.items()})
             for name, frame in frames.items()
@@ -253,7 +267,7 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return self._frames[name]
 
     def whole(self, name: str) -> pd.DataFrame:
-        """Return the frame of the metric with every bucket judged, however long ago it was."""
+        """Return the frame of the metric with every bucket of its series judged."""
         if name in self.tails and self.tails[name].first == 0:
             return self[name]
         metric, series, volume = self.ctx.metric(name), self.reading.series[name], self.reading.volumes.get(name)
@@ -264,18 +278,17 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
     @cached_property
     def verdicts(self) -> DisplayList[Verdict]:
         """The verdicts of the due buckets, in the order in which the buckets end, then in that of the catalogue."""
-        parts = {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self}
-        return _by_end(self.due, parts)
+        return _verdicts(self.due, {item.metric.name: self.columns(item) for item in self.due if item.metric.name in self})
 
     def warmup_verdicts(self) -> list[Verdict]:
-        """Return the verdicts before the first due bucket of new metrics: a chart shows them."""
+        """Return the verdicts of new metrics before their first due bucket: charts show them."""
         out: list[Verdict] = []
         for item in self.due:
             name, step = item.metric.name, item.metric.step
             if item.first_look and name in self:
                 first = self.reading.series[name].index[0] + self.tails[name].first * step
                 warmup = replace(item, first=first.to_pydatetime(), last=item.begin - step)
-                out += _verdicts({name: self.columns(warmup)})
+                out += _verdicts([warmup], {name: self.columns(warmup)})
         return out
 
     def columns(self, item: DueBuckets) -> dict[str, Any]:
@@ -295,44 +308,35 @@ class JudgedMetrics(Mapping[str, pd.DataFrame]):
         return {name: status for name, status in out.items() if name in self.tails}
 
     def verdict(self, name: str, bucket: datetime) -> Verdict:
-        """Return the verdict of a metric's bucket: of this run, else the stored one; unknown where there is none."""
+        """Return the verdict of a metric's bucket: of this run, else the stored one, else one with the status unknown."""
         tail = self.tails[name]
         position = position_on(self.reading.series[name].index, bucket) - tail.first
         if 0 <= position < len(tail.columns["status"]):
-            value, low, expected, high, score, usual = (float(tail.columns[column][position]) for column in NUMBERS)
-            status = Status(tail.columns["status"][position])
-            return Verdict(name, bucket, status, value, low, expected, high, score, usual=usual)
-        stored = self.ctx.store.judged(name, bucket)[:1]  # by an earlier run, whose clock may have been ahead of this one's
+            return verdict_of(name, bucket, {column: values[position] for column, values in tail.columns.items()})
+        stored = self.ctx.store.judged(name, bucket)[:1]  # stored by an earlier run, whose clock may have been ahead
         if stored and stored[0].bucket == bucket:
             return stored[0]
         return Verdict(name, bucket, Status.UNKNOWN)
 
-    def newest(self, name: str) -> dict[str, Any]:
-        """Return the newest bucket and its columns, from the store where this run had nothing to judge."""
-        tail, index = self.tails[name], self.reading.series[name].index
-        if len(tail.columns["value"]):
-            position = len(index) - 1 - tail.first
-            return {"bucket": index[-1], **{column: values[position] for column, values in tail.columns.items()}}
-        row = {**dict.fromkeys(NUMBERS, float("nan")), "status": "", "rule": "", "news": False}
-        for verdict in self.ctx.store.judged(name, index[-1].to_pydatetime())[:1]:
-            row = {**verdict.numbers, "status": verdict.status.value, "rule": verdict.reason, "news": verdict.is_new}
-        return {"bucket": index[-1], **row}
+    def newest(self, name: str) -> Verdict:
+        """Return the verdict of the metric's newest bucket, from the store where this run had nothing to judge."""
+        bucket = self.reading.series[name].index[-1].to_pydatetime()
+        if len(self.tails[name].columns["value"]):
+            return self.verdict(name, bucket)
+        stored = self.ctx.store.judged(name, bucket)[:1]  # may be newer: the clock of an earlier run was ahead
+        return replace(stored[0], bucket=bucket) if stored else Verdict(name, bucket, Status.UNKNOWN)
 
 
 def verdicts(due: Sequence[DueBuckets], judged: Mapping[str, pd.DataFrame]) -> DisplayList[Verdict]:
     """Return the verdicts of the due buckets of judged frames, in the order in which the buckets end, then in that of `due`."""
     parts = {item.metric.name: judged[item.metric.name].loc[item.begin : item.last] for item in due if item.metric.name in judged}
-    return _by_end(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
+    return _verdicts(due, {name: {"bucket": part.index.to_pydatetime(), **dict(part.items())} for name, part in parts.items()})
 
 
-def _verdicts(parts: Mapping[str, Mapping[Any, Any]]) -> Iterator[Verdict]:
-    """Yield the verdicts of metric -> columns, metric by metric."""
+def _verdicts(due: Sequence[DueBuckets], parts: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
+    """Return the verdicts of metric -> columns in the order in which the buckets end, then in that of `parts`."""
+    found, steps = list[Verdict](), {item.metric.name: item.metric.step for item in due}
     for metric, columns in parts.items():
         rows = zip(columns["bucket"], *(columns[name].tolist() for name in VERDICT_COLUMNS), strict=True)
-        for bucket, status, *numbers in rows:
-            yield Verdict(metric, bucket, Status(status), *numbers)
-
-
-def _by_end(due: Sequence[DueBuckets], parts: Mapping[str, Mapping[Any, Any]]) -> DisplayList[Verdict]:
-    steps = {item.metric.name: item.metric.step for item in due}
-    return DisplayList(sorted(_verdicts(parts), key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")
+        found += [Verdict(metric, bucket, Status(status), *numbers) for bucket, status, *numbers in rows]
+    return DisplayList(sorted(found, key=lambda verdict: verdict.bucket + steps[verdict.metric]), "verdicts")

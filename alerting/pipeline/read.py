@@ -1,8 +1,8 @@
 """Read the source: one scan per table, one series per metric on the full UTC grid. Gaps are NaN.
 
 Two signs say that rows of a table's newest bucket have not arrived yet: the rows end unusually long before the bucket does, or
-buckets of this table are usually not full at this age. An incomplete bucket is not judged: it stays due. Once the next bucket is
-closed without more rows having come, the rows have stopped, and it is judged by those that it has.
+buckets of this table are usually not full at this age. Such a bucket is incomplete: it is not judged and stays due. If the next
+bucket is closed and no more rows have come, the table has stopped, and the bucket is judged by the rows that it has.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ AROUND = timedelta(hours=1)  # readings so near to this time of another day show
 MAX_NAMED = 3  # tables in a note
 PARALLEL_READS = 4  # tables that are read at the same time
 SLOW_AFTER = 20.0  # seconds after which a run judges the tables that have answered without the others
-USUAL_DAYS = 14  # days that say what is usual
-TAIL_QUANTILE = 0.995  # of the time between a bucket's newest row and its end; the few beyond it were outages themselves
+USUAL_DAYS = 14  # days of history from which the usual arrival of rows is computed
+TAIL_QUANTILE = 0.995  # quantile of the time from a bucket's newest row to its end; longer times were outages
 TAIL_FACTOR = 2.0  # a tail this many times the quantile is unusual
 MIN_SILENCE = timedelta(seconds=60)  # a shorter time without rows before the end of a bucket is ignored
-MIN_READINGS = 8  # earlier readings at this age that are needed to know what is usual
-MAX_SECONDS = 4e9  # epoch seconds of the year 2096: a later time is none
+MIN_READINGS = 8  # earlier readings of buckets of this age that are needed to compute a usual number of rows
+MAX_SECONDS = 4e9  # epoch seconds of the year 2096: a later time is not valid
 FULL_SHARE = 0.9  # a table that usually has less than this share of its rows at this age is incomplete
 
 PendingReads = Mapping[str, Future[tuple[pd.DataFrame, float]]]  # scan -> its counts and the seconds it took
@@ -62,9 +62,9 @@ def read(
     """Read the due buckets and `days` before them (0: as many as the detectors need), with one scan per table.
 
     A table that cannot be read, or a value that cannot be computed, is an error of its metrics; the others go on. `now`: the
-    moment of a run. Then a table that takes longer than `max_wait` seconds stays in `pending` (None: wait for all; 0: for
-    none), incomplete buckets are found, and segments are requested. With None, as in a study, all tables are waited for and
-    taken as they are.
+    moment of a run. A run leaves a table that takes longer than `max_wait` seconds in `pending` (None: wait for all; 0: for
+    none), finds incomplete buckets and requests segments. Without `now`, as in a study, all tables are waited for and taken as
+    they are.
     """
     scans = _scans(ctx, due, days)
 
@@ -124,7 +124,10 @@ def _collect(ctx: RunContext, scans: Sequence[_Scan], futures: PendingReads, now
 
 
 def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Reading:
-    """Return the reading without the buckets from `ends` on, of scans whose rows are still to be delivered, and notes of it."""
+    """Return the reading with the series of some scans cut, because their rows are delivered later, and with notes about it.
+
+    `ends`: scan -> the end of its rows (aware UTC).
+    """
     series, scans = dict(reading.series), dict[datetime, list[str]]()
     for name, values in reading.series.items():
         if end := ends.get(ctx.metric(name).scan):
@@ -142,10 +145,10 @@ def _cut(ctx: RunContext, reading: Reading, ends: Mapping[str, datetime]) -> Rea
 
 
 def is_usual_wait(query: str, end: datetime, step: timedelta, past: Sequence[Arrival], now: datetime) -> bool:
-    """Return whether a table whose rows end at `end` has usually waited so long for rows at this time, as one delivered at night.
+    """Return whether the rows of a table usually end as long before this time of day as they do now: they are delivered later.
 
-    That is so when it had on most of the days before, two at least (one may have been an outage), or a week and two weeks before:
-    at a reading within an hour of this time.
+    The wait is usual if it was as long on most of the earlier days, or both one and two weeks before. At least two earlier days
+    are needed, because one may have been an outage. Readings within an hour of this time of day are compared.
     """
     wait = now - end
     if wait < MIN_WAIT_STEPS * step + MIN_SILENCE:
@@ -179,7 +182,7 @@ def merged(readings: Sequence[Reading]) -> Reading:
 def _read_scan(ctx: RunContext, scan: _Scan, future: Future[tuple[pd.DataFrame, float]]) -> Reading:
     """Wait for the counts of a scan and compute the values of its metrics.
 
-    Of what the source had and has not any more, the values are those that were judged: new buckets are missing, old ones stay.
+    A metric that is gone from the source keeps the values that were judged; its new buckets are missing.
     """
     series, volumes, errors, notes = dict[str, pd.Series](), dict[str, pd.Series](), dict[str, str](), list[str]()
     gone = set[str]()
@@ -203,7 +206,7 @@ def _read_scan(ctx: RunContext, scan: _Scan, future: Future[tuple[pd.DataFrame, 
 
 
 def _judged_values(ctx: RunContext, item: DueBuckets, counts: pd.DataFrame) -> pd.Series | None:
-    """Return the values that were judged of a metric whose series, or whose labels, have gone from the source; else None."""
+    """Return the judged values of a metric whose series or labels are gone from the source; None for any other metric."""
     metric = item.metric
     has_labels = not isinstance(metric.value, Labelled) or metric.value.made_of[-1] in counts
     if item.first_look or (has_labels and metric.query not in ctx.source.gone()):
@@ -228,7 +231,7 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> 
             raise ValueError(f"`value` of {metric.name} must give one number per bucket (a Series on the index of its counts)")
         floats = values if values.dtype == np.float64 else values.astype(float)
         numbers, note = floats.to_numpy() + 0.0, ""  # no negative zero
-    except Exception as error:  # an analyst's function: whatever it raises concerns its metric only
+    except Exception as error:  # an error of an analyst's function affects only its metric
         raise MetricError(f"its value could not be made: {type(error).__name__}: {error}") from error
 
     with np.errstate(invalid="ignore"):
@@ -246,10 +249,10 @@ def metric_values(item: DueBuckets, counts: pd.DataFrame, zone: str = "UTC") -> 
 
 
 def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arrival], now: datetime) -> dict[str, datetime]:
-    """Return query -> start of its newest bucket with rows, for the queries whose bucket is incomplete at `now`.
+    """Return query -> start of its newest bucket with rows (aware UTC), for queries whose newest bucket is incomplete at `now`.
 
-    A bucket whose rows end early is incomplete until the next one is closed; one of a table that is usually late, for as long as
-    is usual.
+    A bucket whose rows end early is incomplete until the next bucket is closed. A bucket of a table that is usually late is
+    incomplete for as long as is usual.
 
     `counts`: query -> counts per bucket on the full UTC grid, float64, NaN where there are no rows, with the optional column
     `newest` (epoch seconds). `past`: what the tables had at earlier readings.
@@ -263,7 +266,7 @@ def incomplete_buckets(counts: Mapping[str, pd.DataFrame], past: Sequence[Arriva
 
 
 def arrivals_now(counts: Mapping[str, pd.DataFrame], now: datetime) -> tuple[Arrival, ...]:
-    """Return, per table, the rows of its newest bucket with rows that have arrived by `now`."""
+    """Return for each table how many rows of its newest bucket have arrived by `now`."""
     out = []
     for query, frame, rows, last in _newest_buckets(counts):
         out.append(Arrival(query, now, last.to_pydatetime(), float(rows[last]), newest_row(frame)))
@@ -283,7 +286,7 @@ def usual_delay(query: str, past: Sequence[Arrival]) -> timedelta | None:
 
 
 def _newest_buckets(counts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame, pd.Series, pd.Timestamp]]:
-    """Yield query, counts, rows per bucket (the sum of its counts, NaN for none) of the last days, and the newest with rows."""
+    """Yield query, counts, rows per bucket of the last days (the sum of counts, NaN for none), and the newest bucket with any."""
     for query, frame in counts.items():
         recent = frame.loc[frame.index[-1] - timedelta(days=USUAL_DAYS + 1) :] if len(frame) else frame
         counted = [position for position, name in enumerate(recent.columns) if name not in ("newest", "groups")]
@@ -305,7 +308,7 @@ def early_ends(frame: pd.DataFrame) -> pd.Series:
 
 
 def _usually_incomplete(query: str, rows: pd.Series, last: pd.Timestamp, past: Sequence[Arrival], now: datetime) -> bool:
-    """Return whether earlier buckets of the table had only a part of their rows at the age that the bucket has `now`."""
+    """Return whether earlier buckets of the table had only a part of their rows at the age of this bucket."""
     age = now - last
     shares = [
         arrival.rows / rows[arrival.bucket]

@@ -17,6 +17,7 @@ from math import copysign, log
 import numpy as np
 import pandas as pd
 
+from alerting.model.clock import DAY
 from alerting.model.incident import RootCause, Segment
 from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy, spell_segment
 from alerting.model.run import Reading, caught
@@ -26,15 +27,14 @@ from alerting.rootcause.expectation import HISTORY_DAYS, SegmentHistory, explain
 from alerting.rootcause.explain import COUNT, Candidate, explain
 from alerting.rootcause.search import Condition, SearchOptions
 
-MIN_EVIDENCE = 5.0  # nats beyond the logarithm of the number of segments (multiple comparisons; docs/rootcause.md)
-MIN_VOLUME_SHARE = 0.05  # share of the total that a segment must have: each set of attributes has 20 such segments at most
-MIN_CHANGE = 0.3  # relative change that it must have, in the window or in its newest bucket
-MIN_EXPECTED = 50.0  # units that must be expected of it in the window
+MIN_EVIDENCE = 5.0  # nats above the logarithm of the number of segments (multiple comparisons; docs/rootcause.md)
+MIN_VOLUME_SHARE = 0.05  # least share of the total: each set of attributes has at most 20 segments of this size
+MIN_CHANGE = 0.3  # least relative change of a segment, in the window or in its newest bucket
+MIN_EXPECTED = 50.0  # least expected units of a segment in the window
 MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
 WINDOW = timedelta(hours=1)  # whose rows are judged, where buckets are shorter
-AGREE = 0.5  # share of the window's change that its newest bucket must have: what has recovered is normal
+AGREE = 0.5  # least share of the window's change in its newest bucket: with less, the segment has recovered
 SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
-DAY = timedelta(days=1)
 POLICY = Policy(need=2, window=2, recover=2)
 
 
@@ -113,8 +113,10 @@ def watch_segments(ctx: RunContext, verdicts: Sequence[Verdict], reading: Readin
 
 
 def without_open_totals(segments: SegmentResult, stand_ins: Sequence[Metric], episodes: Mapping[str, Episode]) -> SegmentResult:
-    """Return the segments; unknown where the total's episode goes on: they belong to its incident, even if its band has followed
-    it down. `episodes`: metric -> the episode after the buckets of the run."""
+    """Return the segments, with the status unknown while the episode of the total is open: they belong to that incident.
+
+    This holds even if the band has followed the total. `episodes`: metric -> the episode after the buckets of the run.
+    """
     totals = {metric.name: episodes.get(metric.segments_of) for metric in stand_ins}
     covered = {name for name, episode in totals.items() if episode and episode.state is not EpisodeState.OK}
     verdicts = [Verdict(v.metric, v.bucket, Status.UNKNOWN) if v.metric in covered else v for v in segments.verdicts]
@@ -124,11 +126,11 @@ def without_open_totals(segments: SegmentResult, stand_ins: Sequence[Metric], ep
 def judge_segments(
     metric: Metric, rows: pd.DataFrame, total: Verdict, watched: int = 1, newest_rows: Callable[[], pd.DataFrame] | None = None
 ) -> tuple[Verdict, RootCause | None]:
-    """Return the verdict of the segment with the most evidence, and the segment as a cause; normal where evidence is short.
+    """Return the verdict of the segment with the most evidence, and the segment as a cause; normal if the evidence is too weak.
 
     `rows`: of the window, as a query of `sql/slices` returns them. `watched`: the number of metrics whose segments are watched.
-    `newest_rows`: gives the rows of the newest bucket alone, where the window has more: its values are those of the verdict.
-    The score is the evidence over the least, with the sign of the change.
+    `newest_rows`: returns the rows of the newest bucket, if the window has more buckets; the verdict has their values. The score
+    is the evidence divided by the least evidence, with the sign of the change.
     """
     found, attributes = strongest_segment(metric, rows, total)
     least = least_evidence(watched, len(attributes))
@@ -148,14 +150,14 @@ def judge_segments(
 
 
 def least_evidence(metrics: int, attributes: int) -> float:
-    """Return the evidence (nats) from which a segment is anomalous, by how many segments of the metrics may be large enough."""
+    """Return the least evidence (nats) of an anomalous segment. It grows with the number of segments that are compared."""
     return MIN_EVIDENCE + log(max(1, metrics * attributes * (attributes + 1) / 2 / MIN_VOLUME_SHARE))
 
 
 def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tuple[Candidate | None, list[str]]:
-    """Return the segment with the most evidence of those that are large enough and changed enough, and the rows' attributes.
+    """Return the segment with the most evidence among those of enough size and change (None without one), and the attributes.
 
-    Of a ratio its numerator is compared with what the segment's own rate lets expect of its trials.
+    For a ratio, the numerator is compared with the segment's usual rate times its present denominator.
     """
     if metric.form == "ratio":
         leaves, attributes = _leaves_of_ratio(metric, rows)
@@ -166,13 +168,13 @@ def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tup
             metric, rows, _unchanged(metric, rows, total), MAX_SEGMENT_ATTRIBUTES, conditions=1
         )
         candidates = explained.candidates
-    least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # of a change in the newest bucket alone
+    least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # smallest change in the newest bucket alone
     big = (c for c in candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= least and c.expected >= MIN_EXPECTED)
     return next(big, None), attributes
 
 
 def _unchanged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> Verdict:
-    """Return a verdict whose expected total is the total of the rows: segments are compared with the total as it is."""
+    """Return a verdict whose expected total is the total of the rows, so that a segment is compared with the present total."""
     value = float(rows.loc[rows["days_ago"] == 0, metric.columns[0]].sum())
     return replace(total, metric=metric.name, value=value, expected=value)
 
@@ -180,7 +182,7 @@ def _unchanged(metric: Metric, rows: pd.DataFrame, total: Verdict) -> Verdict:
 def _leaves_of_ratio(metric: Metric, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return leaves with the numerator (value, expected, spread) and the denominator (trials) of a ratio, and their attributes.
 
-    Expected is the leaf's own rate of the days before, times its trials now; scaled, so that the total is as it is.
+    Expected is the leaf's rate on the days before times its trials now, scaled so that the sum is the observed total.
     """
     attributes = [str(name) for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])]
     part, trials = (SegmentHistory.of(rows, attributes, column) for column in metric.columns)

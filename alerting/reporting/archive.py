@@ -1,4 +1,4 @@
-"""The folder of records. reports/runs has a folder per day (UTC), with the records of its runs and their list (JSON lines)."""
+"""The folder of records: reports/runs/DAY (UTC) has the records of the day's runs, and their list in JSON lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.model.errors import AlertingError
-from alerting.settings import Settings
 
 if TYPE_CHECKING:
     from alerting.reporting.run_page import RunRecord
@@ -24,7 +23,7 @@ NOTEBOOK_SUFFIXES = (".ipynb", ".ipynb.gz")
 BLOCK_SIZE = 512  # bytes, the unit of st_blocks
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 RUN_NAME = re.compile(r"(alert|rehearsal)-(\d{8}T\d{6}Z)(-\d+)?")
-_SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older versions do not count the messages
+_SENT_IN_SUMMARY = re.compile(r"\b([1-9]\d*) messages? sent")  # lists of older versions have no field with the number
 
 
 def day_folders(reports: Path) -> list[Path]:
@@ -108,11 +107,6 @@ def os_error(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise AlertingError(f"{what}: {error.strerror}: {error.filename}; let this user write there, or make room") from None
-
-
-def disk_sizes(settings: Settings) -> dict[str, int]:
-    """Return the bytes on disk of the reports (`reports`) and of the state database (`memory`)."""
-    return {"reports": folder_size(settings.reports), "memory": folder_size(settings.data, f"{settings.state_file.name}*")}
 
 
 def folder_size(path: Path, pattern: str = "*") -> int:

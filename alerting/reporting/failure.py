@@ -1,6 +1,6 @@
 """Find the failure of a run in its notebook, describe it, and show it at the top of the record.
 
-The functions work on the JSON of a notebook, so they work even if Jupyter cannot be imported.
+The functions take the JSON of a notebook, so they work even if Jupyter cannot be imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ MAX_REASON, MAX_SUMMARY = 500, 200  # characters
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run: the error, the advice, and the cell (see `cell_name`) or "". `detail`: a long text for the notebook only."""
+    """A failed run. `what`: the error. `advice`: what to do. `where`: the cell (see `cell_name`), or "".
+
+    `detail`: a long text that only the notebook shows.
+    """
 
     what: str
     advice: str
@@ -61,7 +64,7 @@ def one_line(text: str, length: int) -> str:
 
 
 def unfinished(notebook: Notebook) -> Failure | None:
-    """Return a failure that papermill does not report: an incomplete cell, or a last cell without the tag "finish"; else None."""
+    """Return a failure that papermill does not report: an incomplete cell, or no last cell with the tag "finish"; else None."""
     codes = [(n, cell) for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code"]
     cells = [(n, cell) for n, cell in codes if "".join(cell["source"]).strip()]
     for index, cell in cells:
@@ -77,7 +80,7 @@ def unfinished(notebook: Notebook) -> Failure | None:
 
 
 def cell_name(notebook: Notebook, index: int | None) -> str:
-    """Return the name of a cell: its number among the code cells and the heading above it, as cell 2 (Data); "" for None."""
+    """Return the name of a cell, such as "cell 2 (Data)": its number among the code cells, and its heading; "" for None."""
     if index is None:
         return ""
     before = notebook["cells"][: index + 1]

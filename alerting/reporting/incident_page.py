@@ -28,7 +28,7 @@ class IncidentStory:
     thread: tuple[ThreadMessage, ...] = ()
     runs: dict[str, RunRecord] = field(default_factory=dict)  # key of a message -> the run that sent it
     pictures: dict[str, str] = field(default_factory=dict)  # key of a message -> path of its picture below reports/
-    notebook: str = ""  # when the page of its notebook was written; "" where there is none
+    notebook: str = ""  # when the page of its notebook was written (ns since 1970, as text); "" if there is none
 
     def versions(self, message: ThreadMessage) -> list[ThreadMessage]:
         """Return a message and its edits that were sent, oldest first."""
@@ -36,7 +36,7 @@ class IncidentStory:
 
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
-    """Return the HTML of the page. `stamp` is written into it; `publish` compares it to see whether the page is up to date."""
+    """Return the HTML of the page. It contains `stamp`, by which `publish` sees whether the page is up to date."""
     incident = story.incident
     until = recovered_at(incident)
     snoozed = page.text("until at", at=page.time(incident.snoozed_until)) if incident.snoozed_until else ""
@@ -87,7 +87,7 @@ def incident_card(story: IncidentStory, page: PageContext) -> Markup:
 
 
 def cause_line(incident: Incident, page: PageContext) -> str:
-    """Return the newest root cause as plain text, such as: 2026-11-25 10:15: os Android explains 96 % of it (−90 %)"""
+    """Return the newest root cause as plain text: "2026-11-25 10:15: os Android explains 96 % of it (−90 %)"."""
     if incident.cause is None:
         return page.text("no cause")
     cause, metric = incident.cause.claim, incident.cause.metric
@@ -149,8 +149,11 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
-    """Return rows (name, value, expected value, change) of the segment that explains the change, of the rest, of other segments;
-    then rows with the shares of segments that are new or gone, and of groups that are out of balance."""
+    """Return rows of texts: name, value, expected value, change.
+
+    They are the segment that explains the change, the rest, other segments; then, with shares of all, segments that are new or
+    gone, and groups that are out of balance.
+    """
     if incident.cause is None:
         return []
     cause = incident.cause.claim

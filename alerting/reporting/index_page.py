@@ -1,4 +1,4 @@
-"""The index page: what is open, the metrics now, incidents, the calendar of runs, runs, and a filter for all of them."""
+"""The index page: open incidents, the metrics now, ended incidents, the calendar of runs, runs, and a filter for all of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from alerting.reporting.page import PageContext, render
 from alerting.reporting.run_page import RunRecord, run_words
 
 STEP = 900  # seconds between two runs of cron; a cell of the calendar covers the same time
-CALENDAR_DAYS = 31  # lines
-MIN_CRON_RUNS = 4  # so many runs in a row beside a gap show that cron started them, not a person
+CALENDAR_DAYS = 31  # rows of the calendar
+MIN_CRON_RUNS = 4  # this many runs in a row next to a gap show that cron started them, not a person
 WORST_LAST = ("ok", "unknown", "alert", "failed")  # a cell shows the worst of its runs
 LETTERS = {"ok": "o", "alert": "a", "failed": "f", "unknown": "u", "missing": "m"}  # CSS classes of cells: there are thousands
 STATE_FILTERS = {"": "any state", "alert": "with alert", "open": "only open", "failed": "only failed", "ok": "only quiet"}
@@ -27,7 +27,7 @@ RUN_COLUMNS = ("time", "state", "said", "off", "took")
 
 @dataclass
 class CalendarDay:
-    """A row of the calendar: a cell per 15 minutes (letter of its state, href, title), and the number of cells of each state."""
+    """A row of the calendar. `cells`: for each 15 minutes the state's letter, href, title. `counts`: state -> number of cells."""
 
     day: date
     cells: list[tuple[str, str, str]] = field(default_factory=list)
@@ -71,9 +71,9 @@ def index_page(
 
 
 def missed_checks(taken: Iterable[int], now: int) -> set[int]:
-    """Return the 15-minute intervals without a run while cron was active: four runs in a row are right before or after the gap.
+    """Return the 15-minute intervals in which cron missed a run: there is no run, but MIN_CRON_RUNS in a row before or after.
 
-    Intervals are counted from 1970. `taken`: intervals that have a run; `now`: the present interval, which is not over.
+    Intervals are numbered from 1970. `taken`: intervals that have a run; `now`: the present interval, which is not over.
     """
     present, missed = set(taken), set[int]()
     for last, start in pairwise([*sorted(present), now]):
@@ -85,7 +85,7 @@ def missed_checks(taken: Iterable[int], now: int) -> set[int]:
 
 
 def calendar_heatmap(runs: Sequence[RunRecord], page: PageContext) -> list[CalendarDay]:
-    """Return the rows of the last days (local time), newest first, back to the first run. `runs` includes deleted runs."""
+    """Return the rows of the last CALENDAR_DAYS local days, newest first, back to the first run. `runs` includes deleted runs."""
     worst: dict[int, RunRecord] = {}
     for run in runs:
         quarter = int(run.started.timestamp()) // STEP

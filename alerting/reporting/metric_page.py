@@ -19,35 +19,36 @@ from alerting.model.verdict import JudgedPoint, Status, Verdict
 from alerting.reporting.incident_page import IncidentStory, incident_name, recovered_at
 from alerting.reporting.page import PageContext, render
 
-MINUTES_SHOWN = 2 * DAY  # longest chart with hours below it
+HOURS_SHOWN = 2 * DAY  # longest chart whose time axis shows hours
 CHART_DAYS = 28
 SPARKLINE = {"width": 192, "height": 60, "bins": 96}
 CHART = {"width": 1344, "height": 420, "bins": 336}
 CHARACTER = 1.9  # percent of a chart's width that a character takes on a phone
 MAX_VERDICTS, MAX_ODD, MAX_INCIDENTS = 48, 50, 50  # rows of the tables on a page
 FAR_FUTURE = timedelta(days=3650)  # a silence until then is one without an end
-BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}  # other states look unknown
+# State -> badge; any other state gets the badge "unknown"
+BADGES = {"anomalous": "alert", "missing": "alert", "recovering": "alert", "normal": "ok"}
 URGENT = ("anomalous", "missing", "recovering", "not judged")  # first on the list, in this order
-MARGIN = 0.06  # of the height, above the highest and below the lowest value
-BAND_ROOM = 1.0  # the band is drawn so far beyond the values, as a share of their range
+MARGIN = 0.06  # share of the height that is free above the highest and below the lowest value
+BAND_ROOM = 1.0  # how far beyond the values the band is drawn, as a share of their range
 TICKS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
 class MetricState:
-    """A metric as it is now. A stand-in for watched segments is one, too."""
+    """The present state of a metric, or of a stand-in for watched segments."""
 
     name: str
     newest: Verdict | None = None  # None: it was not judged yet
     points: Sequence[JudgedPoint] = ()  # buckets of the last day, or of 24 buckets where those take longer; () if left out
     stories: tuple[IncidentStory, ...] = ()  # its incidents, newest first
-    silence: Silence | None = None  # the present one, otherwise the next one
+    silence: Silence | None = None  # the present silence, otherwise the next one
     next_check: datetime | None = None
     href: str = ""  # path of its page below reports/; "" if there is none
 
     @property
     def incident(self) -> Incident | None:
-        """The open incident that it is affected by."""
+        """The open incident that affects the metric; None if there is none."""
         found = (story.incident for story in self.stories if story.incident.open)
         return next((it for it in found if any(member.metric == self.name for member in it.affected)), None)
 
@@ -78,7 +79,7 @@ class MetricRow(NamedTuple):
     next_check: str
     label: str  # the sparkline in words
     chart: BandChart | None
-    is_brief: bool  # one of many normal metrics, whose last day is not shown
+    is_brief: bool  # the last day is not shown, because there are many metrics and this one is normal
 
 
 def metric_row(state: MetricState, page: PageContext) -> MetricRow:
@@ -122,7 +123,7 @@ def _silence_words(state: MetricState, page: PageContext) -> str:
 
 
 def _since(state: MetricState, page: PageContext) -> str:
-    """Return when the present state began; "" where that is before the buckets of the row, or not known."""
+    """Return the time at which the present state began; "" if it is unknown or before the buckets of the row."""
     if incident := state.incident:
         return page.moment(next(member.since for member in incident.affected if member.metric == state.name))
     points = state.points
@@ -134,9 +135,9 @@ def _since(state: MetricState, page: PageContext) -> str:
 
 
 def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
-    """Return the newest value, with its deviation if it is anomalous, and what was expected; the latter only with `points`.
+    """Return the newest value (with its change if it is anomalous) and the expected range, as text.
 
-    Both are "" for a stand-in without an anomalous segment.
+    The range is "" without `points`. Both are "" for a stand-in without an anomalous segment.
     """
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
@@ -179,7 +180,7 @@ def metric_page(state: MetricState, points: Sequence[JudgedPoint], page: PageCon
 
 
 def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
-    """Return the drop and the rise that lie outside the band of the median bucket, as shares of what is expected."""
+    """Return the drop and the rise that leave the band of the median bucket, as text: shares of the expected value."""
     drops, rises = list[float](), list[float]()
     for it in points:
         if it.expected and it.low is not None and it.high is not None and math.isfinite(it.high - it.low):
@@ -193,7 +194,7 @@ def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
 
 
 def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> dict[str, Any]:
-    """Return the chart of a page: its paths, and the places of its lines, labels and incidents in percent of width and height."""
+    """Return the chart of a page: its paths, and the positions of lines, labels and incidents in percent of width and height."""
     step = max(1, points[-1].at - points[-2].at)
     start, end = points[0].at, points[-1].at + step
     paths = band_chart(points, start, end, **CHART)
@@ -220,7 +221,7 @@ def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext)
 
 
 def _roomy(labels: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Return places and labels, with "" for one that would run into the one before, or over the edge, on a phone."""
+    """Return positions and labels. A label that would overlap the one before, or the edge, on a phone is ""."""
     out, end = list[tuple[float, str]](), 0.0
     for left, words in labels:
         until = left + 1 + CHARACTER * len(words)
@@ -235,7 +236,7 @@ def _time_ticks(start: int, end: int, page: PageContext) -> list[tuple[datetime,
     first, last = (page.local(datetime.fromtimestamp(at, UTC)) for at in (start, end))
     midnight = first.replace(hour=0, minute=0, second=0)
     days = [midnight + n * DAY for n in range((last.date() - first.date()).days + 1)]
-    if last - first <= MINUTES_SHOWN:
+    if last - first <= HOURS_SHOWN:
         hours = [day.replace(hour=hour) for day in days for hour in (0, 6, 12, 18)]
         return [(at, f"{at:%H:%M}") for at in hours if first <= at <= last]
     shown = [day for day in days if first <= day <= last and (len(days) <= 9 or day.weekday() == 0)]
@@ -270,7 +271,7 @@ def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str,
 
 @dataclass(frozen=True)
 class BandChart:
-    """The paths of a chart that is `width` x `height`, and the values at its lower and upper edge."""
+    """The SVG paths of a chart of `width` x `height`, and the values at its lower and upper edge."""
 
     width: int
     height: int
@@ -281,14 +282,14 @@ class BandChart:
     high: float
 
     def share(self, value: float) -> float:
-        """Return how far below the upper edge a value is drawn, from 0 to 1."""
+        """Return the distance of a value from the upper edge, as a share of the height (0 to 1)."""
         return (self.high - value) / (self.high - self.low)
 
 
 def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, height: int, bins: int) -> BandChart:
     """Return the chart of the buckets from `start` to `end` (seconds since 1970), ordered by time.
 
-    Where there are more than `bins`, several are drawn as one: their lowest and highest value, and the widest of their bands.
+    Of more than `bins` buckets, several are drawn as one: their lowest and highest value, and the widest of their bands.
     """
     size = max(1, -(-len(points) // bins))
     groups = [points[n : n + size] for n in range(0, len(points), size)]
@@ -324,7 +325,7 @@ def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, 
 
 
 def ticks(low: float, high: float, count: int = 3) -> list[float]:
-    """Return about `count` round values between two others."""
+    """Return about `count` round values between `low` and `high`."""
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(tick for tick in TICKS if tick * power >= raw)
@@ -332,7 +333,7 @@ def ticks(low: float, high: float, count: int = 3) -> list[float]:
 
 
 def _range(points: Sequence[JudgedPoint]) -> tuple[float, float]:
-    """Return the values at the edges of the chart: those of the buckets, and their bands as far as these are near."""
+    """Return the lowest and highest value to draw, with a margin: all values, and the bands up to BAND_ROOM beyond them."""
     values, lows, highs = (
         [number for number in column if number is not None and math.isfinite(number)]
         for column in zip(*((it.value, it.low, it.high) for it in points), strict=True)

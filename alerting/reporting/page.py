@@ -1,6 +1,6 @@
-"""A page: its language, time zone and words, and the template that it is rendered from.
+"""A page: its language, time zone and words, and its template.
 
-Values are escaped, style and script are inlined, and a policy blocks any other script.
+Values are escaped, style and script are inlined, and a content security policy blocks any other script.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alerting.reporting.words import WORDS
 
 
 class MetricTitle(NamedTuple):
-    """The title of a metric, the format of its values (as `Metric.form`), and its entry in the catalogue."""
+    """The title of a metric, and what else a page shows of the catalogue. `form`: as `Metric.form`."""
 
     words: str
     form: str = "number"
@@ -34,7 +34,7 @@ class MetricTitle(NamedTuple):
 
 @dataclass(frozen=True)
 class PageContext:
-    """The language and time zone of the readers, the moment of writing, and the titles of the metrics."""
+    """The language and time zone of the readers, the moment of writing (aware UTC), and metric -> title."""
 
     language: str
     zone: str
@@ -46,12 +46,12 @@ class PageContext:
         return WORDS[self.language][key].format(**values)
 
     def metric(self, name: str) -> MetricTitle:
-        """Return the title of a metric, or that of the metric whose segments the stand-in watches."""
+        """Return the title of a metric; for a stand-in, the title of the metric whose segments it watches."""
         name = name.removesuffix(SEGMENTS_SUFFIX)
         return self.titles.get(name, MetricTitle(name))
 
     def title(self, name: str, segment: str = "") -> str:
-        """Return the title of a metric, or of a stand-in: with the segment that it is about, if any."""
+        """Return the title of a metric. The title of a stand-in includes its segment, if it has one."""
         title = self.metric(name).words
         if segment:
             return f"{title} ({segment_words(segment, self.language)})"
@@ -74,7 +74,7 @@ class PageContext:
         return self.text("seconds", count=f"{count:.1f}".replace(".", POINT[self.language]))
 
     def wall_time(self, instant: datetime) -> int:
-        """Return local time as seconds since 1970, as if it were UTC, because the filter compares it with local dates."""
+        """Return the local time as if it were UTC, in seconds since 1970: the filter compares it with local dates."""
         return int(self.local(instant).replace(tzinfo=UTC).timestamp())
 
 

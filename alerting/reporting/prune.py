@@ -1,8 +1,8 @@
-"""Delete or compress old records. Runs that alerted are kept; runs without an alert are thinned out.
+"""Delete or compress old records.
 
-All runs of the last week are kept. Of older runs without an alert, one per hour is kept, after a month one per day, and none
-after `keep_days`. Runs that failed or sent a message are kept as long as the database keeps their incidents, and so is one run
-per hour of those during an open incident that sent nothing. Rehearsals are deleted after a week.
+Runs that failed or sent a message are kept as long as the database keeps incidents (DAYS_ALERTS). Of runs during an open incident
+that sent nothing, one per hour is kept as long. Of runs without an alert, all of the last week are kept, then one per hour, after
+a month one per day, and none after `keep_days`. Rehearsals are deleted after a week.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PICTURE_SOURCE = re.compile(rf'src="{re.escape(PNG)}([A-Za-z0-9+/=\s]*)"')
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """The records of one day to delete and to compress. `whole`: delete the whole folder with its list."""
+    """The records of one day to delete (`deleted`) and to compress (`packed`). `whole`: delete the folder with its list."""
 
     day: Path
     age: int  # days
@@ -45,9 +45,9 @@ class PrunePlan:
 
 
 def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now: datetime | None = None) -> str:
-    """Delete and compress the records that are old at `now` (default: the present moment), and rebuild the index.
+    """Delete and compress the records that are old at `now` (None: the present moment), and rebuild the index.
 
-    Return one line about the number of runs and the freed space. `dry_run`: only count. Raises AlertingError.
+    Return a line with the number of runs and the disk space before and after. `dry_run`: only count. Raises AlertingError.
     """
     if keep_days < 0:
         raise SettingsError(f"--keep-days {keep_days}: it takes 0 (today's runs) or more")
@@ -60,7 +60,7 @@ def prune_records(settings: Settings, keep_days: int, dry_run: bool = False, now
     with os_error("old runs could not be pruned"):
         for plan in plans:
             _carry_out(settings, plan)
-        for path in (settings.reports / ".running").glob("rehearsal-*.ipynb"):  # of killed rehearsals
+        for path in (settings.reports / ".running").glob("rehearsal-*.ipynb"):  # notebooks of killed rehearsals
             if time.time() - path.stat().st_mtime > SECONDS_PER_DAY:
                 path.unlink()
     write_index(settings, fresh=True, now=now)
@@ -108,7 +108,7 @@ def _carry_out(settings: Settings, plan: PrunePlan) -> None:
 
 
 def _pack(day: Path, name: str) -> None:
-    """Compress a notebook. Pictures that are files beside it become links to them. A damaged notebook is compressed unchanged."""
+    """Compress a notebook, with links in place of pictures that are also files. A damaged notebook is compressed unchanged."""
     path, page = day / f"{name}.ipynb", day / f"{name}.html"
     content = path.read_bytes()
     with suppress(ValueError, KeyError, TypeError, AttributeError):
@@ -120,7 +120,7 @@ def _pack(day: Path, name: str) -> None:
 
 
 def _link_pictures(notebook: dict[str, Any], day: Path, name: str) -> dict[str, Any]:
-    """Return the notebook with a link for each picture that equals its file. The numbers are those that `run_page` gives."""
+    """Return the notebook with a link in place of each picture that equals its file. `run_page` numbers the files."""
     numbers = count(1)
 
     def file_of(encoded: str) -> str:

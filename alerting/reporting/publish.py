@@ -41,7 +41,7 @@ from alerting.reporting.sanitize import plain_text
 from alerting.settings import NAMES, ROOT, Settings
 from alerting.store.state import ReadOnlyState
 
-MAX_RUNS_ON_INDEX = 3000  # all runs of a month, or the kept ones of three months
+MAX_RUNS_ON_INDEX = 3000  # as many as all runs of a month, or as the kept runs of three months
 CALENDAR_FOLDERS = 33  # day folders that the index always reads: a month of local days
 INCIDENT_AGE = timedelta(days=90)  # maximum age of incidents on the index; the pages of older ones stay
 MAX_INCIDENTS_ON_INDEX = 300
@@ -49,12 +49,12 @@ NO_END = timedelta(days=36500)
 HERE = Path(__file__).parent
 _CARD = re.compile(r"^<li data-k=incidents .*</li>$", re.MULTILINE)
 
-MAX_SPARKLINES = 60  # metrics whose last day is read and drawn on the index, those that are not normal first
-MAX_PAGES = 6  # pages of metrics that a run writes: those that are not normal first, then the oldest
-PAGE_AGE = 3000  # seconds for which the page of a normal metric is fresh enough: runs write it once an hour
-MIN_POINTS = 24  # buckets of a sparkline, where they are longer than an hour
-GONE_AFTER = timedelta(days=3)  # a metric that was not judged since then, while others were, is not on the list
-JUST_ENDED = timedelta(hours=2)  # the pages of metrics whose incident has ended are written for so long
+MAX_SPARKLINES = 60  # largest number of metrics on the index that have a chart; those that are not normal come first
+MAX_PAGES = 6  # largest number of metric pages that a run writes: first metrics that are not normal, then the oldest pages
+PAGE_AGE = 3000  # seconds after which the page of a normal metric is written again: about once an hour
+MIN_POINTS = 24  # least buckets of a sparkline, if a bucket is longer than an hour
+GONE_AFTER = timedelta(days=3)  # a metric that was not judged for this long, while others were, is not listed
+JUST_ENDED = timedelta(hours=2)  # after the end of its incident, a metric's page is written for this long
 NOW = timedelta(seconds=1)
 CATALOGUE = ROOT / "alerting" / "metrics.py"
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
@@ -77,7 +77,7 @@ def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dic
 
 
 def write_missing_page(settings: Settings, day: Path, run: RunRecord) -> None:
-    """Write the page of a run without a page, such as a run of an older version. A damaged notebook is skipped."""
+    """Write the page of a run that has none, such as a run of an older version. A damaged notebook is skipped."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         content = (day / f"{run.name}{run.notebook}").read_bytes()
         content = gzip.decompress(content) if run.notebook.endswith(".gz") else content
@@ -94,7 +94,10 @@ def _write_run(settings: Settings, notebook: Notebook, run: RunRecord) -> Render
 
 
 def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]) -> dict[str, Any]:
-    """Read the open incidents and the messages of a run. Its messages have its parameter `at`, or a moment since its start."""
+    """Return the open incidents and the messages of a run: fields for its line on the list; {} if they cannot be read.
+
+    A run with the parameter `at` wrote messages with this time; any other run, with a time since its start.
+    """
     path = settings.state_file
     started = datetime.fromisoformat(line["started"])
     since, until = started, started + NO_END
@@ -119,9 +122,9 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
 
 
 def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
-    """Write the index and the pages of incidents that changed. Return the path of the index. Raises AlertingError.
+    """Write the index, and the pages of incidents that changed. Return the path of the index. Raises AlertingError.
 
-    `fresh`: also write the pages of all other incidents, and of runs without a page. `now`: default is the present moment.
+    `fresh`: also write the pages of all other incidents, and of runs without a page. `now`: None is the present moment.
     """
     with os_error("the list of runs could not be written"):
         days, runs = day_folders(settings.reports), list[RunRecord]()
@@ -151,7 +154,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
 
 
 def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[MetricRow]]:
-    """Write the pages of metrics and incidents. Return their entries on the index, newest incidents first.
+    """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics.
 
     Raises OSError, StoreError.
     """
@@ -216,7 +219,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
 
 
 def _as_now(state: ReadOnlyState, incident: Incident) -> Incident:
-    """Return an open incident with the worst of each metric so far, which the database has at the metric's episode."""
+    """Return an open incident with the worst verdict of each metric so far, which the database keeps with the episode."""
     members = list[Member]()
     for member in incident.members:
         episode = state.episode(member.metric) if incident.open and not member.until else None
@@ -226,7 +229,7 @@ def _as_now(state: ReadOnlyState, incident: Incident) -> Incident:
 
 
 def metric_file(name: str) -> str:
-    """Return the path of a metric's page, relative to the folder of reports; that of a stand-in is its metric's."""
+    """Return the path of a metric's page, relative to the folder of reports. A stand-in has the page of its metric."""
     safe = _UNSAFE_IN_FILE_NAME.sub("_", name.removesuffix(SEGMENTS_SUFFIX))
     return f"metrics/{safe[:150].lstrip('.') or '_'}.html"
 
@@ -234,14 +237,14 @@ def metric_file(name: str) -> str:
 def _metric_states(
     settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]
 ) -> list[MetricState]:
-    """Return the metrics as they are now, first those that are not normal; segments only if one is not. Raises StoreError.
+    """Return the present states of the metrics, those that are not normal first. Raises StoreError.
 
-    `stories`: the incidents, newest first. Of many metrics only the first have `points`.
+    Stand-ins are listed only if they are not normal or silenced. Only the first MAX_SPARKLINES metrics have `points`. `stories`:
+    the incidents, newest first.
     """
     newest = {verdict.metric: verdict for verdict in state.newest_verdicts()}
     for name in {member.metric for story in stories if story.incident.open for member in story.incident.affected} & set(newest):
-        if episode := state.episode(name):
-            newest[name] = against_level_before(episode, newest[name])
+        newest[name] = against_level_before(state.episode(name), newest[name])
     incidents = defaultdict[str, list[IncidentStory]](list)
     for story in stories:
         for member in story.incident.members:
@@ -268,7 +271,7 @@ def _metric_states(
 
 
 def _listed(newest: dict[str, Verdict], page: PageContext) -> Collection[str]:
-    """Return the names of the metrics on the list: those of the catalogue, each before its stand-in, or of the table file."""
+    """Return the names of the metrics to list: those of the catalogue, each before its stand-in, or those of the table file."""
     if page.titles:
         names = [each for name in page.titles for each in (name, name + SEGMENTS_SUFFIX)]
         return [name for name in names if name in page.titles or name in newest]
@@ -277,7 +280,7 @@ def _listed(newest: dict[str, Verdict], page: PageContext) -> Collection[str]:
 
 
 def _with_points(it: MetricState, state: ReadOnlyState, page: PageContext) -> MetricState:
-    """Return the metric with the buckets of its last day, or its last 24 buckets where those take longer."""
+    """Return the metric with the buckets of its last day, or with its last MIN_POINTS buckets if those take longer."""
     if it.newest is None:
         return it
     step = timedelta(seconds=page.metric(it.name).step)
@@ -285,7 +288,7 @@ def _with_points(it: MetricState, state: ReadOnlyState, page: PageContext) -> Me
 
 
 def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[JudgedPoint]:
-    """Return the judged buckets, those of an open episode compared with the level before it, as in messages."""
+    """Return the judged buckets. Those of an open episode are compared with the level before it, as in messages."""
     points, episode = state.judged_points(name, since), state.episode(name)
     if episode is None or episode.opened is None:
         return points
@@ -300,9 +303,9 @@ def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[Jud
 def _write_metric_pages(
     settings: Settings, state: ReadOnlyState, page: PageContext, states: Iterable[MetricState], fresh: bool
 ) -> set[str]:
-    """Write the pages of metrics that are not normal or have just recovered, and of others whose page is old.
+    """Write the pages of metrics that are not normal, that have just recovered, or whose page is old: at most MAX_PAGES.
 
-    At most `MAX_PAGES`; `fresh`: of all. Return the paths of the pages that were written. Raises OSError, StoreError.
+    `fresh`: write all pages. Return the paths of the pages that were written. Raises OSError, StoreError.
     """
     chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     if not fresh:
@@ -330,13 +333,13 @@ def _page_times(settings: Settings) -> dict[str, float]:
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
-    """Return language, time zone and titles of metrics for the pages. Series of a table file have their names as titles."""
+    """Return the context of the pages. Series of a table file have no titles: pages show their names."""
     titles = catalogue_titles(settings) if settings.has_catalogue else {}
     return PageContext(settings.language, settings.zone, now, titles)
 
 
 def catalogue_titles(settings: Settings) -> dict[str, MetricTitle]:
-    """Return the titles, cached in a file beside the pages, because loading the catalogue takes half a second."""
+    """Return metric -> title. The titles are cached in a file beside the pages: loading the catalogue takes half a second."""
     file = settings.reports / ".pages" / "titles.json"
     key = f"{CATALOGUE.stat().st_mtime_ns} {settings.language} {settings.metrics} {MetricTitle._fields}"
     with suppress(OSError, ValueError, KeyError, TypeError):

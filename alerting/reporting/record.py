@@ -1,6 +1,6 @@
-"""The record of a run: reports/.running/NAME while it runs, reports/runs/DATE/NAME, complete, when it has ended.
+"""The record of a run: reports/.running/NAME while it runs, and reports/runs/DATE/NAME when it has ended.
 
-Beside it are the page for people, and the list of the day's runs, which saves reading the notebooks.
+Beside it are the page for people and the list of the day's runs, so that programs need not read the notebooks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Record:
             self._write(json.dumps(notebook, ensure_ascii=False))
 
     def publish(self, notebook: Notebook, failure: Failure | None) -> Failure | None:
-        """Move the finished notebook to its day and add it to the list. Return `failure`, with any error that happened here."""
+        """Move the finished notebook to its day and add it to the list. Return `failure`, combined with any error in here."""
         text, secrets = redact(_notebook_text(notebook, failure), self.settings)
         if secrets:
             times = "once" if secrets == 1 else f"{secrets} times"
@@ -72,7 +72,7 @@ class Record:
         self.running.write_bytes(redact(text, self.settings)[0].encode("utf-8", "backslashreplace"))
 
     def _add_to_list(self, notebook: Notebook, failure: Failure | None) -> None:
-        """Write the page, then the run's line on the list with facts from the page. Older versions use the same field names."""
+        """Write the page, then the run's line on the list, with facts from the page. Older versions use the same field names."""
         line = {
             "name": self.path.name,
             "kind": self.kind,

@@ -30,7 +30,7 @@ class RunRecord:
     ok: bool | None = None  # None: unknown
     summary: str = ""  # its result in one line
     affected: tuple[str, ...] = ()  # metrics with an open incident when it ended
-    sent: int = 0  # messages it sent
+    sent: int = 0  # number of messages that it sent
     messages: tuple[str, ...] = ()  # the first line of each, as plain text
     open: Mapping[str, str] = field(default_factory=dict)  # id of each incident that was open when it ended -> its first line
     seconds: float | None = None
@@ -87,7 +87,7 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
 
 
 def run_words(run: RunRecord, page: PageContext) -> Markup:
-    """Return the result of a run in words: why it failed, otherwise its messages, otherwise what was open."""
+    """Return the result of a run as text: why it failed, otherwise its messages, otherwise the open incidents."""
     if not run.ok or run.rehearsal:
         return Markup('<span lang="en">{}</span>').format(run.summary)
     words = " · ".join(run.messages)
@@ -101,7 +101,7 @@ def run_words(run: RunRecord, page: PageContext) -> Markup:
 
 
 def _local_moment(at: str, page: PageContext) -> str:
-    """Return a moment in ISO 8601 as local time; "" for none, and what is no time as it is."""
+    """Return a moment in ISO 8601 as local time. Any other text is returned unchanged; "" for None."""
     try:
         return page.time(datetime.fromisoformat(at))
     except (ValueError, TypeError):
@@ -121,7 +121,8 @@ def _split(notebook: Mapping[str, Any], rendered: RenderedRun) -> tuple[Markup, 
                 banner = sign
         elif cell.get("cell_type") == "markdown":
             in_russian = (SECTIONS[tag] for tag in tags if tag in SECTIONS)
-            words = next(in_russian, None) if rendered.page.language == "ru" else None  # else the notebook's own
+            # None: the heading of the notebook is shown
+            words = next(in_russian, None) if rendered.page.language == "ru" else None
             sections += [Section(words[0], list(filter(None, words[1:])))] if words else _parse_markdown(source)
         else:
             rendered.heading = sections[-1].heading
@@ -147,7 +148,7 @@ def _parse_markdown(source: str) -> list[Section]:
 class RenderedRun:
     """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
 
-    name: str  # of the run
+    name: str  # name of the run
     page: PageContext
     html: str = ""
     pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG
@@ -174,7 +175,7 @@ class RenderedRun:
         return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
 
     def translated(self, html: Markup) -> Markup:
-        """Return the HTML of a notebook's output with its own words in the language of the page, and metrics by their titles."""
+        """Return the HTML of a notebook's output with words in the language of the page, and titles in place of metric names."""
         return translated(html, self.page.language, {name: title.words for name, title in self.page.titles.items()})
 
     def message_picture(self, png: bytes, line: str) -> Markup:

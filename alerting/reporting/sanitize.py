@@ -1,7 +1,7 @@
 """Sanitize HTML from notebooks and chats, extract its pictures, and reformat its tables.
 
-nh3 passes only the tags and attributes listed here. The functions below work on its output, in which tags are balanced,
-attributes are quoted, and each "<" or ">" outside of a tag is escaped, so a regular expression can find the tags.
+nh3 passes only the tags and attributes listed here. In its output tags are balanced, attributes are quoted, and each "<" or
+">" outside of a tag is escaped. So the functions below can find the tags with regular expressions.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ ShowPicture = Callable[[bytes, str], str]  # PNG, its description in one line ->
 def sanitize(html: str, show_picture: ShowPicture, table_label: str, empty: str = "") -> Markup:
     """Return the safe part of `html`.
 
-    `show_picture`: returns the HTML of a PNG; its description is the first line of the message above it, otherwise its `alt`.
-    `table_label`: the accessible name of tables. `empty`: the text in place of a table without rows.
+    `show_picture`: takes a PNG and its description (the first line of the message above it, otherwise its `alt`), and returns
+    HTML. `table_label`: the accessible name of tables. `empty`: the text in place of a table without rows.
     """
     html = printable(strip_ansi(html))
     html = nh3.clean(
@@ -167,7 +167,7 @@ def _format_tables(html: str, label: str, empty: str) -> str:
 
 
 def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> str:
-    """Return a table with a scope for each head and numbers aligned to the right, in a box that can scroll on narrow screens."""
+    """Return a table with a scope for each header cell and right-aligned numbers, in a box that scrolls on narrow screens."""
     if not body:
         return f'<p class="none">{escape(empty)}</p>'
     cells = [cell for row in (*head, *body) for cell in row]
@@ -190,7 +190,7 @@ def _format_table(head: list[Row], body: list[Row], label: str, empty: str) -> s
 
 
 def _simplify(head: list[Row], body: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Remove two things that pandas adds: a line for the name of the index, and a first column that numbers the rows."""
+    """Remove two additions of pandas: a line for the name of the index, and a first column that numbers the rows."""
     if len(head) == 2 and not head[0][0].html and not any(cell.html for cell in head[1][1:]):
         head = [[head[1][0], *head[0][1:]]]
     counted = all(row[0].tag == "th" and row[0].html == str(n) for n, row in enumerate(body))

@@ -1,6 +1,6 @@
-"""The words of the pages, in English and in Russian; and those of the alert notebook in Russian.
+"""The words of the pages in English and Russian, and the words of the alert notebook in Russian.
 
-A test compares the {fields} of both languages. The notebook itself is written, and shows its tables, in English.
+A test compares the {fields} of both languages. The notebook and its tables are in English.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ _TEXTS = {
     "To the cell": "К ячейке", "The run stopped in this cell:": "Запуск остановился в этой ячейке:",
     "not executed: the run had stopped before this cell": "не выполнялась: запуск остановился раньше",
 }  # fmt: skip
-_FORMS = {  # whole texts with a part that varies
+_FORMS = {  # texts with a part that varies
     r"late rows: judged again from (.*)": r"опоздавшие строки: проверено заново с \1",
     r"(\d+) more": r"ещё \1",
     r"(\d+) metrics": r"метрик: \1",
@@ -268,16 +268,16 @@ _TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
 
 
 def outcome_words(said: str, language: str) -> str:
-    """Return the outcome of a run; what follows its first sentence are notes, which stay as they are."""
+    """Return the outcome of a run in the language. Only its first sentence is translated; notes after it stay unchanged."""
     if language != "ru":
         return said
     return re.sub(_OUTCOME, lambda it: f"всё прочитано; сообщений — {it[1]}: {_TEXTS.get(it[2], it[2])}", said)
 
 
 def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup:
-    """Return sanitized HTML with each text that is one of the notebook's, or names metrics, in the words of the page.
+    """Return sanitized HTML with the notebook's own texts in the language, and titles in place of metric names.
 
-    Messages stay as they are. `titles`: name of a metric -> its title.
+    Messages stay unchanged. `titles`: name of a metric -> its title.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -292,7 +292,7 @@ def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup
 
 
 def text_words(text: str, language: str, titles: Mapping[str, str]) -> str:
-    """Return a text of the notebook in the words of the page: metrics by their titles and, in Russian, all that is known."""
+    """Return a text of the notebook with titles in place of metric names and, in Russian, translated if it is known."""
     names = [part.partition(" ") for part in text.split(", ")]
     if all(name in titles for name, _, _ in names):
         return ", ".join(titles[name] + space + rest for name, space, rest in names)

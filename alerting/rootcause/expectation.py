@@ -1,4 +1,4 @@
-"""Find the root cause of a verdict: expectations of segments from the same time of past days, then `explain`. Pure."""
+"""Find the root cause of a verdict: expected values of segments from the same time on past days, then `explain`. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from alerting.rootcause.search import NORMAL_MEDIAN, UNIT_CORRELATION, SearchOpt
 
 HISTORY_DAYS = 28  # days from which the expectation of a segment is made
 EXPERIMENT = "exp_group"
-EXPERIMENT_SHARE = 0.8  # of the change: experiment groups that explain so much are named ...
-EXPERIMENT_SCORE = 0.9  # ... unless another cause is better by more than a tenth
-DECAY_DAYS = 14.0  # the weight of a past day falls by e over so many
-OTHER_WEEKDAY_WEIGHT = 0.5  # weight of a day six days before against one a week before: the same weekday says more
+EXPERIMENT_SHARE = 0.8  # share of the change; experiment groups that explain this much are named ...
+EXPERIMENT_SCORE = 0.9  # ... unless the score of another cause is higher by more than a tenth
+DECAY_DAYS = 14.0  # the weight of a past day falls by the factor e in this many days
+OTHER_WEEKDAY_WEIGHT = 0.5  # weight of another weekday against the same weekday
 MAX_TOTAL_RATIO = 2.0  # a past day with less than half, or more than twice, the usual total was itself anomalous
-IMBALANCE_SIGMAS = 5.0  # a group is out of balance when its share of the users deviates by so many standard deviations ...
-IMBALANCE_SHARE = 0.2  # ... and by this part
-MIN_CORRELATION = 0.0005  # of the units of a leaf of a ratio
-MAX_OVERLAP = 1.02  # segments that add up to more than so many times the total have users in common
-MAX_OTHER_VALUES = 8  # other values of the segment's attribute that are kept
-MAX_NEW_VALUES = 2  # new values, and gone ones, that are kept
-MIN_NEW_VALUE_SHARE = 0.01  # share of all that a new or gone value must have
-MIN_SIGMAS = 3.0  # standard deviations of a count that a change must have to be told: 1 in 370 by chance
-ALIKE = 0.2  # values that differ from the total's change by less than this part of it changed alike
-MOST = 0.5  # of what was expected: the values of an attribute that are large enough to compare must make up more
+IMBALANCE_SIGMAS = 5.0  # a group is out of balance if its share of the users deviates by this many standard deviations ...
+IMBALANCE_SHARE = 0.2  # ... and by this part of the share
+MIN_CORRELATION = 0.0005  # least correlation of the units of a leaf of a ratio
+MAX_OVERLAP = 1.02  # if segments add up to more than this times the total, they have users in common
+MAX_OTHER_VALUES = 8  # other values of the segment's attribute to keep
+MAX_NEW_VALUES = 2  # new values, and gone values, to keep
+MIN_NEW_VALUE_SHARE = 0.01  # least share of all for a new or gone value
+MIN_SIGMAS = 3.0  # least change of a count, in standard deviations: 1 in 370 by chance
+ALIKE = 0.2  # values changed alike if they differ from the total's change by less than this part of it
+MIN_COMPARED_SHARE = 0.5  # share of the expected total that the compared values of an attribute must exceed
 MAX_CONDITIONS = 3  # conditions of a cause
 MAX_ATTRIBUTES = 3  # attributes of a condition: with more the search is slow, and no real cause had more
 
@@ -63,14 +63,15 @@ class SegmentHistory:
 
 
 def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> RootCause:
-    """Return what explains the verdict.
+    """Return the root cause of the verdict.
 
-    `rows`: days_ago (0 is now), attributes as text, counts, as a query of `sql/slices` returns them. Each leaf's expectation is
-    its mean over the 28 days before at the same time (recent days and the same weekday weigh more, anomalous days nothing),
-    scaled to the total that the band expects (not with fixed limits, which expect none). Experiment groups are tried first.
+    `rows`: days_ago (int, 0 is now), attributes as text, counts, as a query of `sql/slices` returns them; one row per leaf and
+    day. The expected value of a leaf is its mean at the same time of the 28 days before. Recent days and the same weekday weigh
+    more, anomalous days nothing. The values are scaled to the expected total of the band, if it has one. Experiment groups are
+    preferred if they explain about as much as all attributes.
     """
     explained, leaves, attributes = explain_rows(metric, rows, verdict)
-    # Units that come together: those of one user, as the number of users is what varies by chance
+    # Units that come together are those of one user: what varies by chance is the number of users
     users = float(rows["users"].sum()) if "users" in rows else 0.0
     bunches = [max(1.0, float(rows[column].sum()) / users) if users else 1.0 for column in metric.columns]
     cause = _root_cause(explained, leaves, attributes, bunches)
@@ -131,7 +132,7 @@ def _count_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], ver
 
 
 def _ratio_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], verdict: Verdict) -> tuple[pd.DataFrame, float]:
-    """Return leaves with part, whole and their expectations, scaled to the verdict's; and how correlated their units are."""
+    """Return leaves with part, whole and their expected values, scaled to the verdict; and the correlation of their units."""
     part, whole = (SegmentHistory.of(rows, attributes, column) for column in metric.columns)
     weights = _day_weights(whole.before.sum(axis=0))
     expected_whole = whole.before @ weights
@@ -144,7 +145,7 @@ def _ratio_leaves(metric: Metric, rows: pd.DataFrame, attributes: list[str], ver
 
 
 def _day_weights(totals: np.ndarray) -> np.ndarray:
-    """Return (28,) weights of the days before (newest first), summing to 1; 0 for days without rows, and for anomalous ones."""
+    """Return (28,) weights of the days before, newest first. Their sum is 1; days without rows and anomalous days have 0."""
     days = np.arange(1, len(totals) + 1)
     there = totals > 0
     usual = np.median(totals[there]) if there.any() else 1.0
@@ -154,9 +155,9 @@ def _day_weights(totals: np.ndarray) -> np.ndarray:
 
 
 def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[str], bunches: list[float]) -> RootCause:
-    """Return the first cause, with the rest and its attribute's other values, or one whose `answer` says that there is none.
+    """Return the first cause with the rest and the other values of its attribute; `answer` is alike or unclear without one.
 
-    Nothing is told that counting noise may have made. `bunches`: of the metric's columns, how many units come together.
+    A change within the noise of counting is no cause. `bunches`: for each column of the metric, how many units come together.
     """
     unclear = RootCause("unclear", attributes=tuple(attributes))
     if explained.answer != Conclusion.CARRIED:
@@ -195,8 +196,8 @@ def _root_cause(explained: Explanation, leaves: pd.DataFrame, attributes: list[s
 def _units(leaves: pd.DataFrame, effect: str = "") -> pd.DataFrame:
     """Return the counted units of each leaf: `now`, and `usual` (expected).
 
-    Of a rate those of the part, which are expected at the usual rate of the whole that there is; of a mix those of the whole,
-    which are expected at the usual share.
+    For a rate they are the units of the part, expected at the usual rate of the present whole. For a mix they are the units of
+    the whole, expected at the usual share.
     """
     if "whole" not in leaves:
         return pd.DataFrame({"now": leaves["value"], "usual": leaves["expected"]})
@@ -208,21 +209,22 @@ def _units(leaves: pd.DataFrame, effect: str = "") -> pd.DataFrame:
 
 
 def _is_beyond_noise(units: pd.DataFrame, bunch: float) -> bool:
-    """Return whether the sum of the units differs from the expected one by more than chance makes it differ."""
+    """Return whether the sum of the units differs from the expected sum by MIN_SIGMAS standard deviations of a count or more."""
     now, usual = units["now"].sum(), units["usual"].sum()
     return bool(abs(now - usual) >= MIN_SIGMAS * np.sqrt(bunch * max(now, usual)))
 
 
 def _would_show(change: float, usual: Any, bunch: float) -> Any:
-    """Return whether a change like that would be beyond noise in so many expected units: else nobody can call them normal."""
+    """Return whether such a change would be beyond the noise of `usual` expected units. If not, they cannot be called normal."""
     return min(abs(change), 1.0) * np.sqrt(usual) >= MIN_SIGMAS * np.sqrt(bunch)
 
 
 def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float) -> tuple[str, ...]:
-    """Return the attributes whose values changed by the same share, as far as their counts can tell.
+    """Return the attributes whose values all changed by about the same share.
 
-    Compared are values in which half of the change would be beyond noise; there must be two, with most of what was expected.
-    They are alike where they differ from the total's change by less than ALIKE of it, or by half of that noise.
+    Compared are the values in which half of the change would be beyond noise. There must be two of them, with more than
+    MIN_COMPARED_SHARE of the expected total. They are alike if each differs from the total's change by less than ALIKE of it, or
+    by less than half of the noise.
     """
     units, out = _units(leaves), []
     expected = units["usual"].sum()
@@ -233,15 +235,15 @@ def _alike_attributes(leaves: pd.DataFrame, attributes: list[str], bunch: float)
         large = sums[noise <= abs(change) / 2]
         off = (large["now"] / large["usual"] - 1 - change).abs()
         same = (off <= np.maximum(ALIKE * abs(change), noise[large.index] / 2)).all()
-        if len(large) > 1 and large["usual"].sum() > MOST * expected and same:
+        if len(large) > 1 and large["usual"].sum() > MIN_COMPARED_SHARE * expected and same:
             out.append(name)
     return tuple(out)
 
 
 def _other_values(found: Candidate, leaves: pd.DataFrame, bunch: float) -> tuple[Segment, ...]:
-    """Return the other values of the one attribute of the conditions, largest first; of a ratio with their ratios.
+    """Return the other values of the one attribute of the conditions, largest first; for a ratio with their ratios.
 
-    Values in which the same change would not be beyond noise are left out: nobody can say that they are normal.
+    Values in which the same change would be within the noise are left out: they cannot be called normal.
     """
     ((name, _),) = found.conditions[0]
     affected = {value for condition in found.conditions for _, value in condition}
@@ -275,11 +277,11 @@ def _imbalanced_groups(rows: pd.DataFrame) -> tuple[Segment, ...]:
 
 
 def overdispersion(part: np.ndarray, whole: np.ndarray) -> float:
-    """Return how correlated the units of a leaf are (0 = binomial), from past buckets (n, steps) of a ratio.
+    """Return the correlation of the units of a leaf (0 is binomial), from past buckets (n, steps) of a ratio.
 
-    The value of `SearchOptions.correlation`. By moments: the excess of each leaf's variance over the binomial, brought to a
-    common rate in each bucket; leaves of 20 units and more a bucket. Between 0.0005 and the default, which is also the value
-    where nothing can be measured.
+    It is the value for `SearchOptions.correlation`. It is estimated by moments: the excess of each leaf's variance over the
+    binomial, at a common rate in each bucket, from leaves with at least 20 units a bucket. It lies between MIN_CORRELATION and
+    UNIT_CORRELATION, which is also the value if nothing can be measured.
     """
     big = (whole.mean(axis=1) >= 20) & (part.sum(axis=1) > 0)
     part, whole = part[big], np.maximum(whole[big], 1e-9)

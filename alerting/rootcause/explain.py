@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from alerting.model.incident import Segment
-from alerting.model.metric import spell_segment
 from alerting.rootcause.search import (
     PRIOR_UNITS,
     Condition,
@@ -29,7 +28,7 @@ RATIO_COLUMNS = ["part", "whole", "expected_part", "expected_whole"]
 MAX_CANDIDATES = 8
 MIN_EXPECTED_UNITS = 5.0  # below 5 expected, an empty segment may be chance (p ~ 1/150)
 DEFAULT_OPTIONS = SearchOptions()
-MIN_CAUSE_SHARE = 0.2  # of the total's change: a set that explains less is not its cause
+MIN_CAUSE_SHARE = 0.2  # share of the total's change; a set that explains less is not reported as its cause
 
 
 class Conclusion(StrEnum):
@@ -37,15 +36,15 @@ class Conclusion(StrEnum):
 
     CARRIED = "carried"  # the first cause explains the change
     ALIKE = "alike"  # everything changed by about the same factor
-    UNCLEAR = "unclear"  # nothing stands out of the noise
+    UNCLEAR = "unclear"  # no set stands out of the noise
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A set of conditions whose leaves changed by one factor while the others did not.
 
-    `value` and `expected` are of the leaves of the set, `rest_value` and `rest_expected` of all others: sums of a count,
-    or sum(part) / sum(whole) of a ratio; with the effect `mix` they are shares of the whole.
+    `value` and `expected` belong to the leaves of the set, `rest_value` and `rest_expected` to all others. They are sums for a
+    count and sum(part) / sum(whole) for a ratio; with the effect `mix` they are shares of the whole.
     """
 
     conditions: tuple[Condition, ...]
@@ -54,27 +53,22 @@ class Candidate:
     expected: float
     rest_value: float
     rest_expected: float
-    share: float  # of the total's change that the set explains, signed: 1 = all, above 1 = the rest changed the other way
-    volume: float  # share of what was expected (of a ratio: of the whole) that lies in the set
-    factor: float  # by which its leaves changed, as fitted (of a rate: its odds); inf: each by its own
-    score: float  # nats: evidence against "the set changed as the rest", less the price of its conditions
+    share: float  # contribution to the total's change, signed: 1 is all of it, above 1 the rest changed the other way
+    volume: float  # share of the expected total (for a ratio: of the whole) that lies in the set
+    factor: float  # fitted factor by which its leaves changed (for a rate: their odds); inf: each leaf by its own factor
+    score: float  # nats: evidence against "the set changed like the rest", minus the cost of its conditions
 
     @property
     def change(self) -> float:
-        """Relative change inside; infinite where nothing was expected and something came."""
+        """The relative change of the set; infinite if nothing was expected and something came."""
         return Segment(self.conditions, self.value, self.expected).change
-
-    @property
-    def text(self) -> str:
-        """The set as `os=ios&source=ads;os=web`: pairs by attribute, conditions by name."""
-        return spell_segment(self.conditions, space="")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """`causes`: the candidates that are good enough to report, best first, empty unless `answer` is CARRIED.
+    """The result of a search. `causes`: the candidates to report, best first; empty unless `answer` is CARRIED.
 
-    `candidates`: the whole ranking; it may hold the same leaves under two names, and sets that explain too little.
+    `candidates`: the ranking. It may contain the same leaves under two names, and sets that explain too little.
     """
 
     answer: Conclusion
@@ -89,9 +83,9 @@ def explain(
 ) -> Explanation:
     """Return the smallest sets of conditions whose leaves changed by one factor while the rest did not.
 
-    `leaves`: one row per combination of `attributes` (others are summed over), and of a count `value`, `expected`; of a
-    ratio `part`, `whole`, `expected_part`, `expected_whole`, all of the same length of time. `spread`, optional: the standard
-    deviation of the leaf's past errors, of a ratio in rates.
+    `leaves`: one row per combination of `attributes` (other attributes are summed over). The number columns, float64, are
+    `value` and `expected` for a count; `part`, `whole`, `expected_part` and `expected_whole` for a ratio; all for the same length
+    of time. `spread` is optional: the standard deviation of the leaf's past errors. `kind`: COUNT or RATIO.
     Raises ValueError on an unknown kind, a missing column, and numbers that are negative or not finite.
     """
     if kind == COUNT:
@@ -111,7 +105,7 @@ def explain(
     if kind != RATIO:
         raise ValueError(f"explain: kind={kind!r} must be {COUNT!r} or {RATIO!r}")
 
-    # The mix where more than half of the change is its effect, by some attribute; else the rates
+    # The mix, if for some attribute it makes more than half of the change; otherwise the rates
     table = make_leaves(leaves, attributes, RATIO_COLUMNS, spread=False)
     part, whole, expected_part, expected_whole = (table.numbers[column] for column in RATIO_COLUMNS)
     value, expected = _sum_ratio(part, whole), _sum_ratio(expected_part, expected_whole)
@@ -125,19 +119,21 @@ def explain(
 
 @dataclass(frozen=True)
 class _Effect:
-    """The search space, the sets that were found in it, and the measures of a set of leaves, given as a mask (n,) bool: value
-    and expected, its share of the total's change."""
+    """One kind of change: its search space, the sets found in it, and how to measure a set of leaves (a mask (n,) bool).
+
+    `numbers`: mask -> value, expected. `share`: mask -> contribution to the total's change.
+    """
 
     name: str  # count | rate | mix
     space: SearchSpace
     sets: list[ConditionSet]  # best first
     numbers: Callable[[np.ndarray], tuple[float, float]]
     share: Callable[[np.ndarray], float]
-    volume: np.ndarray  # (n,) numbers whose share is the size of a set
+    volume: np.ndarray  # (n,) numbers; their share in a set is its size
 
 
 def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
-    """Return how the rates changed, given the whole that there is now."""
+    """Return the effect of the rates: the part is compared with the usual rate times the present whole."""
     there = leaves.numbers["whole"] > 0
     hits, units = leaves.numbers["expected_part"], leaves.numbers["expected_whole"]
     overall = hits.sum() / units.sum() if units.sum() else 0.0
@@ -158,7 +154,7 @@ def _rate_effect(leaves: Leaves, options: SearchOptions) -> _Effect:
 
 
 def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effect:
-    """Return how the shares of the whole changed. `change`: that of the ratio."""
+    """Return the effect of the mix: the shares of the whole are compared. `change`: the change of the ratio."""
     whole, usual = leaves.numbers["whole"], leaves.numbers["expected_whole"]
     curves = count_curves(whole, usual, estimate_noise(whole, usual))
     space = SearchSpace(leaves, curves, whole - usual, float(usual.sum()), options)
@@ -173,19 +169,19 @@ def _mix_effect(leaves: Leaves, options: SearchOptions, change: float) -> _Effec
 
 
 def _change_by_shares(leaves: Leaves, groups: np.ndarray) -> float:
-    """Return the change of the ratio that the shares of the groups, (n,) int, make."""
+    """Return the part of the ratio's change that comes from the shares of the groups. `groups`: (n,) int, group of each leaf."""
     return float(split_effects(*(np.bincount(groups, leaves.numbers[column]) for column in RATIO_COLUMNS))[1].sum())
 
 
 def _conclude(effect: _Effect, value: float, expected: float) -> Explanation:
-    """Return the sets that were found as candidates, with those among them that are good enough to report."""
+    """Return the sets of an effect as candidates, and as causes those that are good enough to report."""
     space, sets = effect.space, effect.sets
     everything = space.everything()
     candidates = tuple(_candidate(found, effect) for found in sets[:MAX_CANDIDATES])
     if everything.score > max([0.0, *(c.score for c in candidates[:1])]):
         return Explanation(Conclusion.ALIKE, float(value), float(expected), (), candidates)
 
-    # Where the total differs by no more than is usual, a share of its change means nothing.
+    # If the total differs by no more than usual, a share of its change means nothing.
     usual = abs(space.deviation.sum()) <= space.options.rest * space.expected
     causes = []
     for i, found in enumerate(candidates):
@@ -208,7 +204,7 @@ def _candidate(found: ConditionSet, effect: _Effect) -> Candidate:
 
 
 def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:
-    """Return sum(part) / sum(whole), 0 where the whole is nothing."""
+    """Return sum(part) / sum(whole); 0 if the whole is 0."""
     total = whole.sum()
     return float(part.sum() / total) if total else 0.0
 
@@ -216,10 +212,11 @@ def _sum_ratio(part: np.ndarray, whole: np.ndarray) -> float:
 def split_effects(
     part: np.ndarray, whole: np.ndarray, expected_part: np.ndarray, expected_whole: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (k,) rate and (k,) mix effects of k groups on the change of the ratio of the sums; zeros where a side has no whole.
+    """Return the (k,) rate effects and (k,) mix effects of k groups on the change of the ratio of the sums.
 
-    Exact: all effects add up to the change. Shares and rates are weighed at the middle of before and after (Marshall 1863,
-    Bennet 1920), so neither is favoured. A group without whole on one side has no rate there: all of it is mix.
+    The effects add up to the change exactly. Shares and rates are weighted at the mean of before and after (Marshall 1863,
+    Bennet 1920), so neither is favoured. A group without whole before or now has no rate there: all of its effect is mix. All
+    effects are 0 if there is no whole at all before or now.
     """
     if not (whole.sum() > 0 and expected_whole.sum() > 0):
         return np.zeros(len(part)), np.zeros(len(part))
@@ -234,18 +231,18 @@ def split_effects(
 def new_and_gone_values(
     leaves: pd.DataFrame, attributes: Sequence[str], min_units: float = MIN_EXPECTED_UNITS, bunch: float = 1.0
 ) -> tuple[list[Segment], list[Segment]]:
-    """Return the values with at least `min_units` of which none were expected, and those that were expected and did not come.
+    """Return the new values (at least `min_units` came, none was expected) and the gone values (expected, none came).
 
-    A value has not come where it should have more than `min_units` of what came at all, and more for each value that is
-    looked at (multiple comparisons): that none came is then no chance. `bunch`: units that come together, as those of a user.
+    A value is gone only if its expected units, scaled to the present total, exceed `min_units` plus the logarithm of the number
+    of values (multiple comparisons). `bunch`: units that come together, such as those of one user.
 
-    Each is a segment with its share of all now and its share of all that was expected; the largest first. `leaves`: columns
-    `value` and `expected` as of a count in `explain`. Raises ValueError as it.
+    Each value is a segment with its share of all now and its share of all expected; the largest first. `leaves`: as for a count
+    in `explain`. Raises ValueError as `explain` does.
     """
     table = make_leaves(leaves, attributes, ["value", "expected"], spread=False)
     value, expected = table.numbers["value"], table.numbers["expected"]
     new, gone = list[Segment](), list[Segment]()
-    came = min(1.0, value.sum() / max(expected.sum(), 1e-9))  # of what was expected: of a total that fell, each value has less
+    came = min(1.0, value.sum() / max(expected.sum(), 1e-9))  # share of the expected total: if that fell, each value has less
     surprising = min_units + np.log(max(sum(map(len, table.names)), 1))  # no unit of so many expected: 1 in 150 by chance
     for column, attribute in enumerate(table.attributes):
         names, codes = table.names[column], table.codes[:, column]

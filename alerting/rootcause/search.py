@@ -1,9 +1,9 @@
 """Search the sets of conditions that explain a change: a beam search that prefers few conditions of few attributes.
 
-It searches a checked table of leaves (`make_leaves`) with the likelihood of each leaf's numbers if it changed by a factor: a row
-of log-likelihoods over a grid of factors. Sums of rows are the log-likelihood of a set of leaves that share one factor (the
-generative "ripple effect" of Squeeze, Li et al., ISSRE 2019, as a scan statistic: Kulldorff 1997; Neill, "Fast subset scan",
-2012), so a search only adds.
+Its input is a checked table of leaves (`make_leaves`), and a curve for each leaf: the log-likelihood of the leaf's numbers if it
+changed by a factor, over a grid of factors. The sum of curves is the log-likelihood of a set of leaves that share one factor, so
+the search only adds. This is the "ripple effect" of Squeeze (Li et al., ISSRE 2019) as a scan statistic (Kulldorff 1997; Neill,
+"Fast subset scan", 2012).
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import pandas as pd
 
 MISSING_VALUE = "(none)"  # name of a missing attribute value
 
-GRID_STEP = 0.15  # of log factor: finer steps change no ranking
+GRID_STEP = 0.15  # step of the grid of log factors; finer steps change no ranking
 GRID = np.exp(GRID_STEP * np.arange(-31, 39))  # 0.01 .. 300, 1 is a point
-MAX_LEAF_EVIDENCE = 8.0  # nats of one leaf of a count against a factor: leaves burst for reasons of their own
-OWN_FACTOR_COST = 2.0  # nats for a leaf of a count that changed by a factor of its own, as when nearly nothing was expected
-UNIT_CORRELATION = 0.03  # of the units of a leaf of a ratio, so that the leaves of one fault may change unequally
-PRIOR_UNITS = 20.0  # units at the overall rate, added to the past of a leaf: rates of small leaves lean on the others
+MAX_LEAF_EVIDENCE = 8.0  # most nats of one leaf of a count against a factor: leaves have bursts of their own
+OWN_FACTOR_COST = 2.0  # nats for a leaf of a count that changed by its own factor, as when nearly nothing was expected
+UNIT_CORRELATION = 0.03  # correlation of the units of a ratio's leaf; with it the leaves of one fault may change unequally
+PRIOR_UNITS = 20.0  # units at the overall rate that are added to the past of a leaf: they stabilize the rates of small leaves
 
-MIN_WOBBLE = 0.003  # 5 % of its own level: no leaf is steadier than that
+MIN_WOBBLE = 0.003  # squared relative noise: no leaf is steadier than 5 % of its level
 WOBBLES = np.linspace(MIN_WOBBLE, 0.2, 41)
 NOISE_BINS = 12
-TRIM_QUANTILE = 0.95  # squared errors of a bin beyond it are cut to it
+TRIM_QUANTILE = 0.95  # larger squared errors of a bin are cut to this quantile
 NORMAL_MEDIAN = 0.455  # median of a squared standard normal
-MODEL_ERRORS = 4.0  # past errors that the common model counts for, against a leaf's own
-SPREAD_ERRORS = 6.0  # past errors behind a `spread`
-MAX_NOISE_RATIO = 25.0  # of a leaf's variance to that of the model: more is not believed
+MODEL_ERRORS = 4.0  # weight of the common noise model, in past errors ...
+SPREAD_ERRORS = 6.0  # ... and of a leaf's own `spread`
+MAX_NOISE_RATIO = 25.0  # a larger ratio of a leaf's variance to the model's is cut to this
 
 Condition = tuple[tuple[str, str], ...]  # (attribute, value) pairs that hold together, by attribute: os=ios & country=RU
 
 
 @dataclass(frozen=True)
 class Leaves:
-    """A checked table of leaves without duplicates, sorted, so that nothing depends on the order of the rows.
+    """A checked, sorted table of leaves without duplicates: results do not depend on the order of the rows.
 
-    `codes` (n, k) int: value of each attribute; `names[k]`: what a code means; `numbers`: column -> (n,) float64.
+    `codes` (n, k) int: value of each attribute; `names[k]`: code -> text; `numbers`: column -> (n,) float64.
     """
 
     attributes: tuple[str, ...]
@@ -50,10 +50,10 @@ class Leaves:
 
 
 def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequence[str], spread: bool = True) -> Leaves:
-    """Return one leaf per combination of `attributes`; number `columns` are summed.
+    """Return one leaf per combination of `attributes`, with the sums of the number `columns`.
 
-    A column `spread` is combined as the root of the sum of squares. A leaf that was not expected, or did not come, has 0.
-    Raises ValueError where a column is missing or a number is negative or not finite.
+    A column `spread` is combined as the root of the sum of squares. Write 0 for a leaf that was not expected or did not come.
+    Raises ValueError if a column is missing, or a number is negative or not finite.
     """
     attributes, wanted = sorted(attributes), [*columns, *(["spread"] if spread and "spread" in table else [])]
     if missing := [c for c in (*attributes, *columns) if c not in table]:
@@ -84,24 +84,24 @@ def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequenc
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The limits of a search, and the price of a longer cause.
+    """The limits of a search, and the costs of a longer cause.
 
-    Costs are shares of the evidence: the noise of segments is correlated, and evidence of thousands of nats would drown any
-    fixed price. `min_gain` is the fixed part.
+    Costs are shares of the evidence, because the noise of segments is correlated and evidence of thousands of nats would make
+    any fixed cost meaningless. `min_gain` is the fixed part.
     """
 
     order: int = 5  # attributes of a condition
     conditions: int = 5  # conditions of a set
     beam: int = 5  # sets that are extended
-    wide: int = 12  # extensions kept of each
-    pair_cost: float = 0.04  # a further attribute in its conditions must add 4 % of evidence
+    wide: int = 12  # extensions of a set that are kept
+    pair_cost: float = 0.04  # a further attribute in the conditions must add 4 % of evidence
     condition_cost: float = 0.15  # each further condition must add 15 %
-    mixed_cost: float = 0.1  # conditions of different attributes are two separate causes
-    min_gain: float = 3.0  # nats a condition: about 20 to 1
-    min_change: float = 0.008  # a condition moved by this share of the total: less does not explain an alert on it ...
-    min_share: float = 0.1  # ... and by a tenth of the total's change
-    correlation: float = UNIT_CORRELATION  # of a ratio, see `ratio_curves`; less where rates are steady, see `overdispersion`
-    rest: float = 0.1  # usual error of the expectation as a whole, in logs: the rest may have drifted by it
+    mixed_cost: float = 0.1  # conditions of different attributes are probably two separate causes
+    min_gain: float = 3.0  # nats per condition: about 20 to 1
+    min_change: float = 0.008  # least change of a condition, as a share of the expected total ...
+    min_share: float = 0.1  # ... and as a share of the total's change
+    correlation: float = UNIT_CORRELATION  # for a ratio, see `ratio_curves`; less if rates are steady, see `overdispersion`
+    rest: float = 0.1  # usual error of the expected total, in logs: the rest may have drifted by this much
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ class ConditionSet:
 
 
 class SearchSpace:
-    """Leaves with their curves (n, columns) and signed deviations (n,), ready to be searched.
+    """Leaves to search, with their curves (n, columns) and signed deviations (n,).
 
-    `expected`: the total in the units of `deviation`. `min_moved`: the smallest change that a condition of a cause may have.
+    `expected`: the expected total in the units of `deviation`. `min_moved`: the least change of a condition.
     """
 
     def __init__(
@@ -140,12 +140,12 @@ class SearchSpace:
         self._only_drift = curve_peak((self._total + self._drift)[None])[0][0]  # "nothing but a drift of everything"
 
     def share(self, mask: np.ndarray) -> float:
-        """Return the share of these leaves, (n,) bool, in the total deviation."""
+        """Return the share of the leaves in `mask` (n,) bool in the total deviation; 0 if that is 0."""
         total = self.deviation.sum()
         return float(self.deviation[mask].sum() / total) if total else 0.0
 
     def everything(self) -> ConditionSet:
-        """Return the candidate of all leaves: everything changed by one factor."""
+        """Return the set of all leaves: everything changed by one factor."""
         inside, factor = curve_peak(self._total[None, : len(GRID)])
         gain = float(inside[0] - self._only_drift)
         score = gain * (1 + self.options.pair_cost) - self.options.min_gain
@@ -162,13 +162,13 @@ class SearchSpace:
             best = max((f.score for f in beam), default=0.0)
             beam = sorted(new.values(), key=lambda f: -round(f.score, 9))[: self.options.beam]
             if not beam or beam[0].score <= best:
-                break  # one condition more was not worth its price
+                break  # one more condition was not worth its cost
         return sorted(found.values(), key=lambda f: (-round(f.score, 9), f.pairs, sorted(f.rows)))
 
     def _extensions(self, base: ConditionSet) -> list[ConditionSet]:
-        """Return the best sets with one condition more.
+        """Return the best sets with one more condition.
 
-        Most conditions moved too little to be named; the curves, which cost most, are summed for the others only.
+        Most conditions changed too little. The curves, which take most of the time, are summed only for the others.
         """
         o, free = self.options, ~base.mask
         moved = self.lattice.sums(self.deviation * free)
@@ -190,10 +190,11 @@ class SearchSpace:
         price = o.pair_cost * (pairs / size - 1) + o.condition_cost * (size - 1) + o.mixed_cost * mixed
         score = gain * (1 - price) - o.min_gain * size
 
-        # The leaves moved the way that their common factor says.
+        # The leaves must have changed in the direction of their common factor.
         fits = np.isinf(factor) | (np.sign(moved[near]) == np.sign(np.round(np.log(factor), 9)))
         fits = fits & (gain > base.gain)
-        order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")  # of two names the first, to the bit
+        # Equal scores: the first of two names, on every machine
+        order = np.argsort(-np.where(fits, np.round(score, 9), -np.inf), kind="stable")
         best = [j for j in order[: o.wide] if fits[j]]
         return [
             ConditionSet(base.rows | {int(near[j])}, base.mask | self.lattice.mask(near[j]), curves[j], int(pairs[j]),
@@ -203,15 +204,15 @@ class SearchSpace:
 
 
 class ConditionLattice:
-    """All conditions of 1 .. `order` attributes (rows 0 .. m-1) whose leaves moved enough, with fast sums over the leaves.
+    """All conditions of 1 .. `order` attributes (rows 0 .. m-1) whose leaves changed enough, with fast sums over the leaves.
 
-    `moved` (n,): |actual - expected| of each leaf; a condition is kept where its sum reaches `min_moved`. The sum bounds its
-    change from above, also when some of its leaves are taken out.
+    `moved` (n,): |actual - expected| of each leaf. A condition is kept if its sum of `moved` reaches `min_moved`: the sum is an
+    upper bound of its change, also if some of its leaves are taken out.
     """
 
     def __init__(self, leaves: Leaves, order: int, moved: np.ndarray, min_moved: float) -> None:
         self._leaves = leaves
-        # Few values first: of two names for the same leaves the coarser one, a country and not its only city, comes first.
+        # Attributes with few values first: of two names for the same leaves, a country comes before its only city.
         coarse = sorted(range(len(leaves.attributes)), key=lambda a: (len(leaves.names[a]), leaves.attributes[a]))
         self._cuboids = [c for size in range(1, order + 1) for c in combinations(coarse, size)]
         self._parts = [_kept_conditions(leaves, cuboid, moved, min_moved) for cuboid in self._cuboids]
@@ -222,7 +223,7 @@ class ConditionLattice:
         self._members = [m for rows, starts in self._parts if len(starts) for m in np.split(rows, starts[1:])]  # views
 
     def sums(self, numbers: np.ndarray, conditions: np.ndarray | None = None) -> np.ndarray:
-        """Sum (n, ...) numbers of the leaves to (m, ...) sums of all conditions, or to those of some `conditions` (rows)."""
+        """Return the (m, ...) sums of the leaves' numbers (n, ...) for all conditions, or for some (`conditions`: rows)."""
         if conditions is not None:
             members = [self._members[row] for row in conditions]
             rows, starts = np.concatenate(members), np.cumsum([0, *(len(m) for m in members[:-1])])
@@ -247,7 +248,7 @@ class ConditionLattice:
 def _kept_conditions(
     leaves: Leaves, cuboid: tuple[int, ...], moved: np.ndarray, min_moved: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the leaves sorted by condition, and where each condition that moved enough begins."""
+    """Return the leaves sorted by condition, and the position at which each condition that changed enough begins."""
     if not len(leaves.codes):
         return np.zeros(0, int), np.zeros(0, int)
     key = np.zeros(len(leaves.codes), np.int64)
@@ -265,10 +266,10 @@ def _kept_conditions(
 
 
 def count_curves(value: np.ndarray, expected: np.ndarray, noise: Noise) -> np.ndarray:
-    """Return (n, len(GRID) + 1) log-likelihoods, up to a constant per leaf; the last column: changed by any factor.
+    """Return log-likelihoods, up to a constant per leaf: float64 (n, len(GRID) + 1). The last column: the leaf's best factor.
 
-    Quasi-likelihood (Wedderburn 1974) of a variance of phi * mean + wobble * mean^2, times the leaf's own scale; the kernel
-    is that of a negative binomial, with its score unbiased for any mean.
+    It is the quasi-likelihood (Wedderburn 1974) of a variance of phi * mean + wobble * mean^2, times the leaf's own scale. The
+    kernel is that of a negative binomial; its score is unbiased for any mean.
     """
     mean = np.maximum(expected, noise.phi * 0.02)[:, None] * GRID  # a value that was never expected is not impossible
     best = np.maximum(value, 1e-9)[:, None]
@@ -283,9 +284,9 @@ def count_curves(value: np.ndarray, expected: np.ndarray, noise: Noise) -> np.nd
 
 
 def ratio_curves(part: np.ndarray, whole: np.ndarray, rate: np.ndarray, correlation: float = UNIT_CORRELATION) -> np.ndarray:
-    """Return (n, len(GRID)) log-likelihoods of `part` of `whole` units, if the odds are those of `rate` times the factor.
+    """Return (n, len(GRID)) log-likelihoods of `part` of `whole` units, if the odds of `rate` are multiplied by the factor.
 
-    Binomial, over the design effect 1 + correlation * (whole - 1) of correlated units (Kish 1965).
+    It is the binomial log-likelihood divided by the design effect 1 + correlation * (whole - 1) of correlated units (Kish 1965).
     """
     odds = np.clip(rate, 1e-5, 1 - 1e-5)[:, None]
     odds = odds / (1 - odds) * GRID
@@ -296,10 +297,10 @@ def ratio_curves(part: np.ndarray, whole: np.ndarray, rate: np.ndarray, correlat
 
 
 def curve_peak(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (m,) maximum of each row and its factor, between the points of the grid by a parabola.
+    """Return the (m,) maximum of each row and its factor, interpolated between the points of the grid by a parabola.
 
-    A factor of inf: each leaf changed by its own factor. Without the parabola two neighbouring factors fit
-    what one between them explains, and every noise becomes a cause.
+    A factor of inf means that each leaf changed by its own factor. Without the parabola, two neighbouring factors of the grid
+    would fit better than one, and noise would become a cause.
     """
     grid = curves[:, : len(GRID)]
     at = np.clip(grid.argmax(axis=1), 1, len(GRID) - 2)
@@ -315,7 +316,7 @@ def curve_peak(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Noise:
-    """The variance of a leaf: scale * (phi * mean + wobble * mean^2). `scale` (n,): how much noisier than the others it is."""
+    """The variance of a leaf: scale * (phi * mean + wobble * mean^2). `scale` (n,): how noisy each leaf is against the model."""
 
     phi: float
     wobble: float
@@ -323,10 +324,10 @@ class Noise:
 
 
 def estimate_noise(value: np.ndarray, expected: np.ndarray, spread: np.ndarray | None = None) -> Noise:
-    """Estimate the noise from each leaf's `spread` (standard deviation of past errors) if it is given.
+    """Return the noise, estimated from `spread` (standard deviation of each leaf's past errors).
 
-    Otherwise from the present errors, which are noise for most leaves. The leaf's own variance
-    is shrunk to the model (moderated variance: Smyth 2004).
+    Without `spread` it is estimated from the present errors, which are noise in most leaves. A leaf's own variance is shrunk to
+    the model (moderated variance: Smyth 2004).
     """
     if spread is None:
         big = expected >= 5
@@ -346,7 +347,7 @@ def estimate_noise(value: np.ndarray, expected: np.ndarray, spread: np.ndarray |
 def _fit_noise(
     expected: np.ndarray, squares: np.ndarray, min_expected: float, typical: Callable[[np.ndarray], float]
 ) -> tuple[float, float]:
-    """Fit phi and wobble to the typical squared error of leaves of each size; Poisson and 10 % with too few leaves."""
+    """Return phi and wobble, fitted to the typical squared error of leaves of each size; Poisson and 10 % for too few leaves."""
     big = expected > min_expected
     if big.sum() < NOISE_BINS:
         return 1.0, 0.01  # Poisson and 10 %

@@ -1,4 +1,4 @@
-"""The connection of nbclient to a running kernel. Import this module late: jupyter_client takes 0.1 s to load."""
+"""Connect nbclient to a running kernel. Import this module late: jupyter_client takes 0.1 s to load."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class KernelStartError(Exception):
-    """The error that the kernel ended before it answered, or did not answer in time."""
+    """The kernel ended before it answered, or did not answer in time."""
 
 
 @dataclass(eq=False)
 class RunningKernel:
-    """A kernel manager for a kernel that nbclient did not start. It has only the methods that nbclient needs.
+    """A kernel manager for a kernel that nbclient did not start. It has only the methods that nbclient calls.
 
-    `timeout`: seconds within which the kernel must answer.
+    `timeout`: seconds within which the kernel must answer its first request.
     """
 
     has_kernel = True
@@ -34,6 +34,7 @@ class RunningKernel:
     clients: list[_Client] = field(default_factory=list, init=False)
 
     def client(self) -> _Client:
+        """Return a new client of the kernel. `close` closes its channels."""
         client = _Client(connection_file=str(self.kernel.file))
         client.load_connection_file()
         client.manager = self
@@ -41,13 +42,13 @@ class RunningKernel:
         return client
 
     def close(self) -> None:
-        """Close the channels, which nbclient leaves open for a kernel that it did not start."""
+        """Close the channels. nbclient leaves the channels of a kernel open that it did not start."""
         for client in self.clients:
             client.stop_channels()
 
 
 class _Client(AsyncKernelClient):
-    """A client that watches the kernel's process, not its heartbeat, and is ready at the first answer. This saves 0.2 s."""
+    """A client that checks the kernel's process, not its heartbeat, and is ready at the first answer. This saves 0.2 s."""
 
     manager: RunningKernel
 
@@ -58,10 +59,10 @@ class _Client(AsyncKernelClient):
         return self.manager.kernel.alive
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Wait for the kernel's answer. Raises KernelStartError."""
+        """Wait for the kernel's first answer. Raises KernelStartError if the kernel ends or the time is over."""
         kernel, limit = self.manager.kernel, self.manager.timeout
         deadline = time.monotonic() + limit
-        # Wait for the kernel's sockets: an earlier connection would lose 0.1 s in retries.
+        # Wait for the kernel's sockets first: a connection before they exist would spend 0.1 s on retries.
         while not (all(socket.exists() for socket in kernel.sockets) and await self._answered()):
             if not kernel.alive:
                 raise KernelStartError(f"the kernel did not start: {kernel.exit_reason}")
@@ -70,7 +71,7 @@ class _Client(AsyncKernelClient):
             await asyncio.sleep(0.002)
 
     async def _answered(self) -> bool:
-        """Return whether a reply and a published message arrived. Both are needed: otherwise first outputs would be lost."""
+        """Return whether a reply and a published message arrived. Without the second, the first outputs would be lost."""
         self.kernel_info()
         try:
             await self.shell_channel.get_msg(timeout=1)

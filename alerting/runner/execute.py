@@ -1,6 +1,6 @@
-"""Execute the notebook of a run with papermill, within time limits, and save it to disk while it runs.
+"""Execute the notebook of a run with papermill, within time limits, and save it while it runs.
 
-The kernel is started before papermill and jupyter_client are imported, so that these slow steps overlap.
+The kernel is started before papermill and jupyter_client are imported, so that these slow steps run at the same time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from alerting.settings import ROOT, Settings
 KERNEL_MAIN = Path(__file__).with_name("kernel_main.py")
 KERNEL_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 KERNEL_START_TIMEOUT = 60.0  # seconds
-OUTPUT_TIMEOUT = 30.0  # seconds to wait for outputs after a cell has ended; papermill's 4 are too few on a busy machine
-SAVE_INTERVAL = 5.0  # seconds between two saves of the notebook; a quiet run ends before the first
-MAX_SOCKET_FOLDER = 90  # bytes of the folder's path; with the socket's name the system allows 104 to 108
+OUTPUT_TIMEOUT = (
+    30.0  # seconds to wait for outputs after a cell has ended; papermill's default of 4 is too short on a busy machine
+)
+SAVE_INTERVAL = 5.0  # seconds between two saves of the notebook; a run without alerts ends before the first save
+MAX_SOCKET_FOLDER = 90  # bytes of the folder's path; the system allows 104 to 108 with the socket's name
 STDERR_TAIL = 2000  # last characters of the kernel's stderr, shown in a failure
-LIBRARY_FOLDERS = {  # where libraries keep files if the user has no home folder
+LIBRARY_FOLDERS = {  # variable -> folder for files of a library; a cron user may have no home folder
     "IPYTHONDIR": "ipython",
     "JUPYTER_CONFIG_DIR": "jupyter/config",
     "JUPYTER_DATA_DIR": "jupyter/data",
@@ -49,7 +51,10 @@ SET_UP_ANEW = "rm -r .venv, then make env, sets the environment up anew."
 
 
 def execute(settings: Settings, record: Record, source: Path, parameters: dict[str, Any]) -> tuple[Notebook, Failure | None]:
-    """Execute the notebook. Return it as far as it was executed, and the failure (None if it completed)."""
+    """Execute the notebook `source`. Return it, as far as it was executed, and the failure; None if all cells completed.
+
+    `parameters`: name -> value, written into the notebook's cell "parameters".
+    """
     execution = _Execution(settings, record, source)
     try:
         with _sigterm_as_interrupt(), Kernel(settings, {"ALERTING_RUN": record.link}) as kernel:
@@ -66,7 +71,7 @@ def execute(settings: Settings, record: Record, source: Path, parameters: dict[s
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Turn SIGTERM into a KeyboardInterrupt, as Python does for SIGINT: asyncio would swallow any other exception."""
+    """Raise KeyboardInterrupt on SIGTERM, as Python does on SIGINT: asyncio would not pass on any other exception."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
@@ -82,7 +87,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _unexecuted(source: Path) -> Notebook:
-    """Return the notebook from the repo, or an empty one if it cannot be read, because a record needs a notebook."""
+    """Return the notebook before its execution; an empty one if it cannot be read, because a record needs a notebook."""
     with suppress(OSError, ValueError):
         notebook = json.loads(source.read_text(encoding="utf-8"))
         if isinstance(notebook, dict) and isinstance(notebook.get("cells"), list):
@@ -91,22 +96,22 @@ def _unexecuted(source: Path) -> Notebook:
 
 
 class ExitCalledError(Exception):
-    """The error that a cell called exit()."""
+    """A cell called exit()."""
 
 
 class _Execution:
-    """One execution of a notebook: the cells and outputs so far. nbclient calls the methods `on_*`."""
+    """One execution of a notebook, with the cells and outputs so far. nbclient calls the methods `on_*`."""
 
     def __init__(self, settings: Settings, record: Record, source: Path) -> None:
         self.settings, self.record, self.source = settings, record, source
         self.notebook = _unexecuted(source)
         self.index: int | None = None  # index of the cell that started last
         self.replied: set[str] = set()  # ids of the cells that ended
-        self.expired = False  # the run's time limit was reached
+        self.expired = False  # whether the run's time limit was reached
         self.progress = ""  # the last line printed about a long read
 
     def run(self, kernel: Kernel, parameters: dict[str, Any]) -> Failure | None:
-        """Execute all cells. Return the failure, or None if all of them completed."""
+        """Execute all cells. Return the failure; None if all cells completed."""
         try:
             with self._watchdog(kernel):
                 self._run_papermill(kernel, parameters)
@@ -122,7 +127,7 @@ class _Execution:
 
     @contextmanager
     def _watchdog(self, kernel: Kernel) -> Iterator[None]:
-        """Save the notebook regularly. Kill the kernel at the run's time limit; nbclient notices that within a second."""
+        """Save the notebook regularly inside the block. Kill the kernel at the time limit; nbclient notices within a second."""
         deadline, done = time.monotonic() + self.settings.run_timeout, threading.Event()
 
         def watch() -> None:
@@ -144,7 +149,7 @@ class _Execution:
     def _save(self) -> None:
         """Save the notebook, and print the progress of a long read."""
         self.record.keep(self.notebook)
-        with suppress(OSError, RuntimeError):  # stdout is closed, or papermill changed the notebook meanwhile
+        with suppress(OSError, RuntimeError):  # stdout is closed, or papermill is changing the notebook
             outputs = [output for cell in list(self.notebook["cells"]) for output in list(cell.get("outputs", ()))]
             lines = [output["data"].get("text/plain", "") for output in outputs if PROGRESS in output.get("data", ())]
             if lines and lines[-1] != self.progress:
@@ -153,13 +158,13 @@ class _Execution:
                 sys.stdout.flush()
 
     def _run_papermill(self, kernel: Kernel, parameters: dict[str, Any]) -> None:
-        """Execute the notebook. Raises what `_failure_of` describes, and any error of the libraries, also of their import."""
-        with without("pyarrow"):  # papermill would load it for a file system that we do not use
+        """Execute the notebook. Raises the errors that `_failure_of` names, and any other error of the libraries."""
+        with without("pyarrow"):  # papermill would load it for a file system that is not used here
             import nbformat
             import papermill.execute
 
             from alerting.runner.client import RunningKernel
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and our log describe errors better
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the record and the runner's log describe errors better
         notebook = nbformat.reads(self.source.read_text(encoding="utf-8"), as_version=4)
         self.notebook = nbformat.v4.upgrade(notebook) or notebook
         self._save()
@@ -188,21 +193,21 @@ class _Execution:
             self._correct_statuses()
 
     def on_notebook_start(self, notebook: Notebook) -> None:
-        """Keep a reference to papermill's copy of the notebook, into which it writes the outputs."""
-        notebook["metadata"]["papermill"].pop("input_path", None)  # the whole text: papermill was not given a path
+        """Keep papermill's copy of the notebook: papermill writes the outputs into this copy."""
+        notebook["metadata"]["papermill"].pop("input_path", None)  # papermill was given no path, so it has the whole text here
         self.notebook = notebook
 
     def on_cell_start(self, cell: Mapping[str, Any], cell_index: int) -> None:
         self.index = cell_index
 
     def on_cell_executed(self, cell: Mapping[str, Any], cell_index: int, execute_reply: Mapping[str, Any]) -> None:
-        """Note that the cell ended. Raises ExitCalledError after exit(), because papermill would treat it as success."""
+        """Store that the cell ended. Raises ExitCalledError after exit(), which papermill would treat as success."""
         if any(payload.get("source") == "ask_exit" for payload in execute_reply["content"].get("payload", ())):
             raise ExitCalledError
         self.replied.add(cell["id"])
 
     def _failure_of(self, error: Exception, kernel: Kernel) -> Failure:
-        """Return the failure that an error stands for; errors are told by name, because their libraries may be what is broken."""
+        """Return the failure that an error means. Errors are compared by name, because their libraries may not be importable."""
         cell = cell_name(self.notebook, self.index)
         match type(error).__name__:
             case "PapermillExecutionError":
@@ -222,10 +227,10 @@ class _Execution:
         return Failure(what, advice, detail=kernel.stderr)
 
     def _cell_failure(self, error: Any) -> Failure:
-        """Return the failure of a cell that raised. `error`: papermill's, with ename, evalue and cell_index."""
-        if error.ename in ("RunFailed", "NotDelivered"):  # the pipeline ended the run with a text of its own
+        """Return the failure of a cell that raised. `error`: papermill's error, with ename, evalue and cell_index."""
+        if error.ename in ("RunFailed", "NotDelivered"):  # `pipeline.finish` ended the run and wrote the text
             advice = "The text says what could not be read or sent. make doctor checks the connections."
-            return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # waiting messages need no failure notice
+            return Failure(error.evalue, advice, told=error.ename == "RunFailed")  # no notice if messages only wait
         if error.ename == "SettingsError":
             return Failure(error.evalue, CORRECT_IT, settings=True)
         what = f"{error.ename}: {error.evalue}".removesuffix(": ")
@@ -233,7 +238,7 @@ class _Execution:
         return Failure(what, advice, cell_name(without_banner(self.notebook), error.cell_index))
 
     def _correct_statuses(self) -> None:
-        """Correct papermill's "completed" for cells that did not end (time-out, dead kernel) or did not start."""
+        """Replace papermill's "completed" for cells that did not start, or did not end (time limit, dead kernel)."""
         for cell in self.notebook["cells"]:
             facts = cell["metadata"].get("papermill")
             if facts and not facts["start_time"]:
@@ -243,14 +248,14 @@ class _Execution:
 
 
 class Kernel(AbstractContextManager["Kernel"]):
-    """A kernel process with this Python; installed kernelspecs are not used. Leaving the `with` block kills it.
+    """A kernel process of this Python. Installed kernelspecs are not used. Leaving the `with` block kills the process.
 
-    A private folder has its key, its sockets (no ports), its stderr and its temporary files; it is deleted at the end.
-    jupyter_client's KernelManager does the same, but importing it first makes a quiet run 10 % slower.
+    A private folder has the kernel's key, sockets (it opens no ports), stderr and temporary files. It is deleted at the end.
+    jupyter_client's KernelManager does the same, but to import it first makes a run without alerts 10 % slower.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Start the process, with `environ` added to its environment. Raises OSError if it cannot be started."""
+        """Start the process with `environ` added to its environment variables. Raises OSError if it cannot be started."""
         self.folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-", dir=_temporary_folder()))
         self.file = self.folder / "connection.json"
         ports = {f"{name}_port": number for number, name in enumerate(KERNEL_CHANNELS, 1)}
@@ -287,7 +292,7 @@ class Kernel(AbstractContextManager["Kernel"]):
 
     @property
     def exit_reason(self) -> str:
-        """A text about the end of the process: its exit code, or the signal that killed it."""
+        """A text that says how the process ended: its exit code, or the signal that killed it."""
         code = self.process.poll()
         if code is None:
             return "still running"
@@ -295,7 +300,7 @@ class Kernel(AbstractContextManager["Kernel"]):
 
     @property
     def settings_error(self) -> str:
-        """The error in settings, catalogue or calendar for which it ended itself; "" for none."""
+        """The error in settings, catalogue or calendar because of which the process ended itself; "" if there is none."""
         try:
             return (self.folder / SETTINGS_ERROR).read_text(encoding="utf-8")
         except OSError:
@@ -303,14 +308,17 @@ class Kernel(AbstractContextManager["Kernel"]):
 
     @property
     def stderr(self) -> str:
-        """The last STDERR_TAIL characters of its stderr."""
+        """The last STDERR_TAIL characters of the process's stderr; "" if it cannot be read."""
         try:
             return (self.folder / "stderr").read_text(encoding="utf-8", errors="replace")[-STDERR_TAIL:].strip()
         except OSError:
             return ""
 
     def kill(self) -> None:
-        """Kill the kernel and the processes it started, from any thread. The state database is safe: it uses transactions."""
+        """Kill the kernel and the processes that it started. Any thread may call it.
+
+        The state database stays intact, because every change is a transaction.
+        """
         with suppress(ProcessLookupError):  # the processes have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -321,7 +329,7 @@ class Kernel(AbstractContextManager["Kernel"]):
 
 
 def _temporary_folder() -> str | None:
-    """Return a folder with a path short enough for sockets; None if the system's default is short enough."""
+    """Return a folder whose path is short enough for sockets; None if the system's default folder is."""
     longest = MAX_SOCKET_FOLDER - len("/alerting-1234567-12345678")
     return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > longest else None
 
@@ -334,4 +342,4 @@ def remove_stale_folders() -> None:
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except (PermissionError, ValueError, OverflowError):
-            continue  # a folder of another user or another program
+            continue  # the folder belongs to another user or another program

@@ -1,7 +1,7 @@
 """The program of the kernel process: ipykernel, and a thread that imports the modules of the first cells and checks the settings.
 
-The cells wait for the check. The runner imports papermill at the same time, so the imports overlap. The program is started as a
-file, not as a module, because importing `alerting.runner` would load modules that only the runner needs.
+The cells wait for the check. The runner imports papermill at the same time. The program is started as a file, not as a module,
+because the import of `alerting.runner` would load modules that only the runner needs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from threading import Event, Thread
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SETTINGS_ERROR = "settings-error"  # file in TMPDIR, which is the kernel's own folder
+SETTINGS_ERROR = "settings-error"  # name of the file in TMPDIR, the kernel's private folder, that has the error's text
 
 
 def main() -> None:
-    """Start the imports in a thread, then the kernel."""
+    """Start the thread with the imports, then the kernel."""
     sys.path.insert(0, str(ROOT))
-    gc.disable()  # imports allocate much memory but no garbage
+    gc.disable()  # imports allocate many objects and leave no garbage
     checked = Event()
     Thread(target=_import, args=(checked,), daemon=True).start()
     from ipykernel.kernelapp import IPKernelApp
@@ -35,8 +35,11 @@ def main() -> None:
 
 
 def _import(checked: Event) -> None:
-    """Import the modules that the cells need for the configured source. End the process if catalogue or calendar are wrong."""
-    with suppress(Exception), ExitStack() as stack:  # the first cell will raise the same error and show it
+    """Import the modules that the cells need for the configured source, and check the settings. Set `checked` after that.
+
+    End the process if a setting, the catalogue or the calendar is wrong.
+    """
+    with suppress(Exception), ExitStack() as stack:  # the first cell raises the same error and shows it
         stack.callback(checked.set)
         from alerting.settings import load_settings
 
@@ -46,7 +49,7 @@ def _import(checked: Event) -> None:
 
             start_ahead()
         http = source.startswith("http")
-        with without(*["pyarrow"] * (http or source == "embedded")):  # pandas would load it for strings; only table files need it
+        with without(*["pyarrow"] * (http or source == "embedded")):  # only table files need it; pandas would load it for strings
             import_module("pandas")
         for name in ("pipeline", "connections"):
             import_module(f"alerting.{name}")
@@ -59,7 +62,10 @@ def _import(checked: Event) -> None:
 
 
 def _check_settings() -> None:
-    """Leave the error for the runner in the kernel's folder, and end. This costs a good run nothing, because it waits anyway."""
+    """Check settings, catalogue and calendar. After an error, write its text to the file SETTINGS_ERROR and end the process.
+
+    The check delays no run, because the runner imports papermill meanwhile.
+    """
     from alerting.connections import check_settings
     from alerting.model.errors import SettingsError
     from alerting.settings import load_settings
@@ -73,7 +79,7 @@ def _check_settings() -> None:
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Make imports of the modules `names` fail inside the block. Modules that are already imported stay available."""
+    """Make the import of the modules `names` fail inside the block. Modules that are already imported stay available."""
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""One run: lock, notebook, record, log line, failure notice, its incidents' notebooks. Also the crontab line that starts runs."""
+"""One run: lock, notebook, record, log line, failure notice, incident notebooks. Also the crontab line that starts runs."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from alerting.reporting.record import Record, rescue
 from alerting.settings import ROOT, Settings, usable_settings
 
 ALERT = ROOT / "notebooks" / "alert.ipynb"
-OK, RED, WRONG, BUSY, INTERRUPTED = 0, 1, 2, 75, 130  # exit codes; 2: of a setting
-HANG_TOLERANCE = timedelta(minutes=1)  # a run that still holds the lock this long after its time limit hangs
-KILLED_AFTER = 55.0  # seconds after its time limit; the system kills a run that has not ended until then
-NOTICE_LIMIT = 40.0  # seconds for telling that runs fail or work again; what still hangs then ends with the process
-LAB = Path(f"{sys.prefix}-lab") / "bin" / "python"  # the environment of `make notebooks`, beside that of a run
-TURNS = (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED)  # the messages after which an incident's notebook is made
-MAX_INCIDENT_NOTEBOOKS = 5  # of one run
+OK, RED, WRONG, BUSY, INTERRUPTED = 0, 1, 2, 75, 130  # exit codes; WRONG: a setting, the catalogue or the calendar is wrong
+HANG_TOLERANCE = timedelta(minutes=1)  # a run that holds the lock this long after its time limit is reported as hanging
+KILLED_AFTER = 55.0  # seconds after its time limit at which the system kills a run that has not ended
+NOTICE_LIMIT = 40.0  # seconds for the notice that runs fail or work again; a longer attempt is given up
+LAB = Path(f"{sys.prefix}-lab") / "bin" / "python"  # Python of the environment of `make notebooks`, next to the run's environment
+TURNS = (EventKind.OPENED, EventKind.WORSENED, EventKind.RESOLVED)  # kinds of messages after which the notebook is executed
+MAX_INCIDENT_NOTEBOOKS = 5  # per run
 
 COLOURS = {"anomalous": 31, "not judged": 31, "missing": 33, "unknown": 90}  # ANSI: red, yellow, grey
-MAX_NAME = 50  # characters of a metric's name
-RIGHT_ALIGNED = {2, 4}  # columns: the value and the change
+MAX_NAME = 50  # characters of a metric's name in a printed line
+RIGHT_ALIGNED = {2, 4}  # indices of the columns with the value and the change
 
 Notify = Callable[[Settings, datetime, str, str], str]  # settings, time, reason, link of the run -> line for the log
 
 
 class AlreadyRunningError(Exception):
-    """The error that another run is in progress. The text names its process. `age`: its duration so far, 0 if unknown."""
+    """Another run is in progress. The text names its process. `age`: how long that run has lasted; 0 if unknown."""
 
     def __init__(self, pid: str, since: str, now: datetime) -> None:
         text, self.age = "another run is going on", timedelta()
@@ -57,16 +57,16 @@ class AlreadyRunningError(Exception):
 def locked(path: Path, started: datetime) -> Iterator[None]:
     """Hold the lock on a file inside the block, and write the process id and `started` into it.
 
-    Only its owner may open the file, because whoever opens it can hold the lock. Anything else at its path is moved aside.
-    The system releases the lock when the process ends or is killed. Raises AlreadyRunningError when another run holds it,
-    OSError when the file cannot be created.
+    Only the owner may open the file, because any process that opens it can hold the lock. If the path is not a file, it is
+    renamed first. The system releases the lock when the process ends or is killed. Raises AlreadyRunningError if another run
+    holds the lock, OSError if the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and not path.is_file()):
         path.replace(path.with_name(f"{path.name}.aside-{started:%Y%m%dT%H%M%SZ}"))
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        with suppress(OSError):  # made by an older version, or not ours
+        with suppress(OSError):  # the file belongs to another user
             os.fchmod(handle, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ def locked(path: Path, started: datetime) -> Iterator[None]:
 
 @contextmanager
 def killed_after(seconds: float) -> Iterator[None]:
-    """Have the system kill this process (SIGALRM) if the block takes longer, whatever hangs in it."""
+    """Let the system kill this process (SIGALRM) if the block takes longer. This works for any code that hangs."""
     before = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -102,9 +102,12 @@ def run_alerts(
     """Execute the notebook, publish it as the record of the run, and return the exit code.
 
     0: every cell was executed. 1: the run failed; the record has the reason, and `notify` was called (default: a message to the
-    chat). 2: the same, because a setting, the catalogue or the calendar is wrong. 75: another run is in progress. 130:
-    interrupted by Ctrl-C. A dry run sends nothing, saves no state, needs no lock. A run that hangs, whatever holds it up, is
-    killed within a minute after its time limit.
+    chat). 2: the run failed because a setting, the catalogue or the calendar is wrong. 75: another run is in progress. 130:
+    Ctrl-C interrupted the run.
+
+    `at`: the time to judge, ISO 8601 with a time zone; "": now. `days`: days of history before the due buckets; None: as many as
+    the detectors need. A dry run sends nothing, saves no state and needs no lock. A run that hangs is killed within a minute
+    after its time limit.
     """
     started = datetime.now(UTC)
     run = _Run(settings, started, (lambda *_: "") if dry_run else notify)
@@ -134,13 +137,14 @@ def run_alerts(
 
 
 def start_notebooks(settings: Settings, started: datetime, lab: Path = LAB) -> subprocess.Popen[bytes] | None:
-    """Start the notebooks of the incidents that the run has told of, in a process of its own; None where there is nothing to do.
+    """Start one process that executes the notebooks of the incidents that the run sent messages about. Return the process.
 
-    It has the time limit of a run, a low priority, and a log in reports/incidents. Nothing of it can fail the run.
+    Return None if there is nothing to do. The process has the time limit of a run, a low priority, and a log in
+    reports/incidents. An error in it does not make the run fail.
     """
     if settings.incident_notebook == "off" or not lab.exists():
         return None
-    from alerting.store.state import ReadOnlyState  # late: only runs with such an environment need it
+    from alerting.store.state import ReadOnlyState  # late: only runs with that environment need it
 
     try:
         with closing(ReadOnlyState(settings.state_file)) as state:
@@ -159,7 +163,7 @@ def start_notebooks(settings: Settings, started: datetime, lab: Path = LAB) -> s
 
 
 def report_settings_error(reason: str) -> None:
-    """Send a notice that no run is possible, as far as the settings allow that. Print a line only if it fails."""
+    """Send a notice that no run is possible, if enough settings are right for that. Print a line only if it fails."""
     settings, now = usable_settings(), datetime.now(UTC)
     if settings is None:
         return
@@ -171,11 +175,11 @@ def report_settings_error(reason: str) -> None:
     except (AlertingError, OSError) as error:
         _Run(settings, now, None).log(f"the failure could not be reported: {error}")
     except AlreadyRunningError:
-        pass  # the next one tells it
+        pass  # the next start sends the notice
 
 
 def _limited(send: Callable[[], str]) -> str:
-    """Return the result of `send`, or raise its error. Raises NotifyError if it has not ended after NOTICE_LIMIT seconds."""
+    """Call `send` and return its result, or raise its error. Raises NotifyError if it takes longer than NOTICE_LIMIT seconds."""
     try:
         with Deadline(NOTICE_LIMIT) as deadline:
             return deadline.call(send)
@@ -185,14 +189,14 @@ def _limited(send: Callable[[], str]) -> str:
 
 @dataclass
 class _Run:
-    """A run that started at `started`: it executes the notebook, logs the result, and sends failure notices."""
+    """A run: it executes the notebook, logs the result, and sends failure notices."""
 
     settings: Settings
-    started: datetime
+    started: datetime  # aware UTC
     notifier: Notify | None
 
     def execute(self, notebook: Path, parameters: dict[str, Any]) -> int:
-        """Execute the notebook, publish record and pages, log the result, and return the exit code."""
+        """Execute the notebook, publish the record and the pages, log the result, and return the exit code."""
         start = time.monotonic()
         from alerting.runner.execute import execute, remove_stale_folders  # late: only this command needs subprocesses
 
@@ -216,7 +220,7 @@ class _Run:
         if failure and failure.told:
             if self.settings.destinations or not failure.settings:
                 self.notify(failure.reason, link)
-        elif killed:  # this run made up for it
+        elif killed:  # this run has judged what the killed run left out
             self.notify(killed[0].reason, killed[1].link if killed[1].saved else link, killed[1].started)
         recovered = not failure and not rehearsal and self.notifier is None and self._report_recovery(link)
         if failure:
@@ -231,7 +235,10 @@ class _Run:
         return OK
 
     def _has_unsent(self) -> bool:
-        """Return whether the notice of a killed run, or that runs work again, still waits: a green run says all that is due."""
+        """Return whether a message still waits, such as the notice about a killed run. The exit code is not 0 then.
+
+        Also return True, and log the error, if the state database cannot be read.
+        """
         from alerting.connections import open_store
 
         try:
@@ -242,7 +249,7 @@ class _Run:
             return True
 
     def _update_index(self, trouble: str) -> None:
-        """Write the index of runs. An error here, or `trouble` from the run's own page, is logged but does not fail the run."""
+        """Write the index of runs. Log an error of it, or `trouble` with the run's own page; neither makes the run fail."""
         try:
             from alerting.reporting.publish import write_index  # late: it was imported while the kernel started
 
@@ -255,9 +262,9 @@ class _Run:
             self.log(trouble)
 
     def notify(self, reason: str, link: str = "", killed: datetime | None = None) -> None:
-        """Send a failure notice, by default to the chat. If that fails, log it; the exit code still shows the failed run.
+        """Send a failure notice, by default to the chat. If that fails, log the error.
 
-        `killed`: when an earlier run began that was killed, where the notice is about that one.
+        `killed`: the start of an earlier run that was killed, if the notice is about that one.
         """
         notifier = self.notifier
         if notifier is None:
@@ -272,7 +279,7 @@ class _Run:
             self.log(line)
 
     def _report_recovery(self, link: str) -> bool:
-        """Send a message that checks work again, and return True, if the chat was told that they fail."""
+        """If the chat was told that checks fail, send a message that they work again. Return whether that was needed."""
         from alerting.failure_notice import notify_recovery, reported_since  # late: it is imported with the index
 
         try:
@@ -293,7 +300,7 @@ class _Run:
 def crontab_line(settings: Settings) -> str:
     """Return the crontab line that starts a run every 15 minutes, ALERTING_DELAY minutes after a bucket has closed.
 
-    The variable PYTHON is passed on. Each % is escaped, because an unescaped % ends the command in a crontab.
+    The line sets the variable PYTHON if it is set now. Each % is escaped, because an unescaped % ends a command in a crontab.
     """
     minute = settings.cron_minute
     every = f"{minute}-59/15" if minute else "*/15"
@@ -306,11 +313,11 @@ def crontab_line(settings: Settings) -> str:
     return f"{every} * * * * {command}".replace("%", r"\%")
 
 
-# What a run prints, from the outputs of its notebook.
+# The lines that a run prints; they come from the outputs of its notebook.
 
 
 def printed_verdicts(notebook: Notebook, coloured: bool) -> str:
-    """Return the verdicts as aligned lines, below a line with their number and the time; "" if there are none."""
+    """Return the verdicts as aligned lines, below a title line with their number and the time; "" if there are none."""
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
     lines = list[str]()
     for found in (data[VERDICTS] for data in outputs if VERDICTS in data):
@@ -328,7 +335,7 @@ def printed_verdicts(notebook: Notebook, coloured: bool) -> str:
 
 
 def printed_messages(notebook: Notebook) -> str:
-    """Return the text printed by the cell tagged "said": the messages, if no chat is configured."""
+    """Return the text that the cell tagged "said" printed: the messages, if no chat is configured."""
     cells = [cell for cell in notebook["cells"] if "said" in cell["metadata"].get("tags", [])]
     outputs = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
     return "".join("".join(output["text"]) for output in outputs)

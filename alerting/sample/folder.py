@@ -28,7 +28,7 @@ from alerting.sample import generate
 from alerting.sample.generate import FIRST_USER_ID, LATE, NAMES, SEED, SampleApp, day_number, epoch
 from alerting.sample.incidents import PlantedIncident, apply_incidents, planted_incidents
 
-VERSION = 2  # of the app's recipe: a folder written by another one is started over
+VERSION = 2  # version of the code that makes rows; an app of another version is created again
 EXTRA_DAYS = 14  # a file is kept for so long after the app's own length: 10 weeks for an app of 8
 ATTRIBUTES = ("gender", "age", "country", "city", "os", "source", "exp_group")
 LAYOUT = {  # the column orders of the real source; "reciever_id" is the source's spelling
@@ -41,7 +41,7 @@ ROW_GROUP = 65_536  # rows: a query of a quarter of an hour reads one or two gro
 
 
 def simulate_app(folder: str | os.PathLike[str], now: datetime, **shape: Any) -> list[PlantedIncident]:
-    """Write a new app, born at `now`, in place of whatever the folder holds; returns its planted incidents.
+    """Write a new app, created at `now`, over whatever the folder contains. Return its planted incidents.
 
     `shape`: seed, days, users, events_per_day, incidents ("default" or "none"), as in SampleApp.
     """
@@ -51,10 +51,10 @@ def simulate_app(folder: str | os.PathLike[str], now: datetime, **shape: Any) ->
 
 
 def extend_app(folder: str | os.PathLike[str], now: datetime, seed: int | None = None) -> list[PlantedIncident]:
-    """Extend the folder's app to `now`, or create one; returns its planted incidents.
+    """Extend the folder's app to `now`, or create one. Return its planted incidents.
 
-    An app of another seed (if one is given) or version is started over, and so is one left alone for longer than its own
-    length. A `now` that is not later than the last one changes nothing.
+    An app is created again if it has another seed (if one is given) or another version, or if it was not extended for longer than
+    its own length. A `now` that is not later than the last one changes nothing.
     """
     now = _whole_seconds(now)
     with _locked(Path(folder)) as root:
@@ -71,7 +71,7 @@ def extend_app(folder: str | os.PathLike[str], now: datetime, seed: int | None =
 
 
 def planted_truth(folder: str | os.PathLike[str]) -> list[PlantedIncident]:
-    """Return the incidents planted into the folder's app, oldest first. Raises FileNotFoundError where there is no app."""
+    """Return the incidents planted into the folder's app, oldest first. Raises FileNotFoundError if there is no app."""
     state = _read_state(Path(folder))
     if state is None:
         raise FileNotFoundError(f"{folder} holds no simulated app (or one of another version)")
@@ -79,9 +79,9 @@ def planted_truth(folder: str | os.PathLike[str]) -> list[PlantedIncident]:
 
 
 def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
-    """Write the rows that arrived by `now`, from the day `first` (UTC day number) on; then the state, and prune old days.
+    """Write the rows that arrived by `now`, from the day `first` (UTC day number) on; then write the state and delete old days.
 
-    This is the only way rows are made: a day is always written whole, from nothing but `app`, its number and `now`.
+    Rows are made only here. A day is always written whole, and depends only on `app`, its number and `now`.
     """
     people, incidents = generate.make_population(app, day_number(now)), planted_incidents(app)
     for day in range(first, day_number(now) + 1):
@@ -101,14 +101,14 @@ def write_days(root: Path, app: SampleApp, first: int, now: datetime) -> None:
 
 
 def _whole_seconds(at: datetime) -> datetime:
-    """Return `at` in UTC and whole seconds. Raises ValueError for an instant without a zone."""
+    """Return `at` in UTC and whole seconds. Raises ValueError for a time without a zone."""
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no time zone; give an aware datetime")
     return at.astimezone(UTC).replace(microsecond=0)
 
 
 def _start_over(root: Path, app: SampleApp) -> list[PlantedIncident]:
-    """Write the app's whole life until its birth. There is no state meanwhile: after a crash it is started over again."""
+    """Write all days of the app until its creation. The state file is written last, so after a crash the app is created again."""
     (root / "state.json").unlink(missing_ok=True)
     for path in _day_files(root):
         path.unlink()
@@ -117,10 +117,10 @@ def _start_over(root: Path, app: SampleApp) -> list[PlantedIncident]:
 
 
 def _write_table(path: Path, table: str, people: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Write one day's file. No column is nullable, or chDB would read it as Nullable(...).
+    """Write one day's file. No column is nullable, because chDB would read it as Nullable(...).
 
-    By pyarrow, which chDB and pandas have imported already: on 90,000 rows it takes 12 ms and 6.8 bytes a row with
-    these encodings, chDB's INSERT INTO FUNCTION file() from Python(df) 56 ms and 10.9 bytes. Raises SourceError without it.
+    pyarrow writes it, which chDB and pandas have imported already. With these encodings 90,000 rows take 12 ms and 6.8 bytes a
+    row; chDB's INSERT INTO FUNCTION file() from Python(df) takes 56 ms and 10.9 bytes. Raises SourceError if pyarrow is absent.
     """
     try:
         import pyarrow as pa
@@ -156,13 +156,13 @@ def _write_table(path: Path, table: str, people: pd.DataFrame, rows: pd.DataFram
 
 
 def _day_files(root: Path) -> list[Path]:
-    """Return the files of days: no others are ever deleted."""
+    """Return the files of days. Only these files are ever deleted."""
     pattern = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].parquet"
     return [path for table in LAYOUT for path in sorted((root / table).glob(pattern))]
 
 
 def _read_state(root: Path) -> tuple[SampleApp, datetime] | None:
-    """Return the folder's app, and until when its rows are written (aware UTC); None where this version cannot continue it."""
+    """Return the folder's app and the end of its rows (aware UTC); None if this version cannot continue it."""
     try:
         stored = json.loads((root / "state.json").read_text(encoding="utf-8"))
         birth, extended = (datetime.fromisoformat(stored[name]) for name in ("birth", "extended"))
@@ -173,7 +173,7 @@ def _read_state(root: Path) -> tuple[SampleApp, datetime] | None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path that replaces the real one when it is written: no reader ever sees half a file."""
+    """Yield a temporary path; at the end of the block it replaces `path`. No reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")  # not *.parquet, so that no glob finds it
     yield temporary
@@ -182,7 +182,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[Path]:
-    """Lock the folder for one writer at a time; the others wait, and then find the work done."""
+    """Hold the folder's lock inside the block. Another writer waits, and then finds that nothing is left to write."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

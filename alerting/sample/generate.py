@@ -1,4 +1,4 @@
-"""A sample app, and the rows of its days: its users, when they use it, and their views, likes and messages."""
+"""A sample app and the rows of its days: its users, when they use it, and their views, likes and messages."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ BUCKET = 900
 DAY = 86_400
 BUCKETS = DAY // BUCKET
 SEED = 11
-WEEKLY_GROWTH = 0.015  # of the size at birth: a straight line, so that an app left alone for a year does not explode
+WEEKLY_GROWTH = 0.015  # share of the size at birth; linear, so that an app that is extended after a year is not huge
 HOLIDAY_EVERY, HOLIDAY_BEFORE_BIRTH = 56, 36  # days; the next Wednesday: then it shows, and no incident is near
 STREAMS = ("people", "weather", "feed_actions", "message_actions")
 
 
 @dataclass(frozen=True)
 class SampleApp:
-    """The parameters that, with a day's number, decide every row of that day.
+    """The parameters that decide, together with a day's number, every row of that day.
 
-    `birth` is the `now` of the first generation (aware UTC, whole seconds); `users` and `events_per_day` are the app's
-    size at birth; `incidents` is "default" or "none". Raises ValueError for any other `incidents`.
+    `birth`: time at which the app was created (aware UTC, whole seconds). `users` and `events_per_day`: its size at that time.
+    `incidents`: "default" or "none". Raises ValueError for any other `incidents`.
     """
 
     birth: datetime
@@ -58,12 +58,12 @@ class SampleApp:
         return local.weekday() == 2 and since % HOLIDAY_EVERY < 7
 
     def stream(self, day: int, purpose: str) -> np.random.Generator:
-        """Return the random numbers of one day for one purpose of STREAMS, the same in every run."""
+        """Return a random generator for one day and one purpose of STREAMS. It gives the same numbers in every run."""
         return np.random.default_rng([self.seed, day, STREAMS.index(purpose)])
 
 
 def day_number(at: datetime) -> int:
-    """Return UTC days since 1970."""
+    """Return the number of whole UTC days since 1970."""
     return epoch(at) // DAY
 
 
@@ -98,17 +98,17 @@ NAMES = {"country": COUNTRIES, "city": CITIES, "os": ("Android", "iOS"), "source
 MALE_SHARE, IOS_SHARE, ADS_SHARE, EXP_GROUPS = 0.45, 0.42, 0.55, 5
 AGE_QUANTILES = ((0.0, 14), (0.1, 18), (0.3, 22), (0.5, 26), (0.7, 32), (0.9, 45), (1.0, 75))
 FEED_ONLY, BOTH = 0.50, 0.35  # shares of users; the rest only use the messenger
-PARETO_EXPONENT, MAX_ACTIVITY = 1.5, 40.0  # of activity, capped so that no single user makes a metric
-LIKE_PROBABILITY = (0.06, 0.34)  # of a viewed post: range over the users
+PARETO_EXPONENT, MAX_ACTIVITY = 1.5, 40.0  # distribution of activity; the cap prevents that one user dominates a metric
+LIKE_PROBABILITY = (0.06, 0.34)  # probability that a viewed post is liked: range over the users
 TRAITS = ("place", "gender", "age", "os", "source", "exp_group", "activity", "habit", "likes", "fate")
 
 
 def make_population(app: SampleApp, day: int) -> pd.DataFrame:
-    """Return everybody who has signed up by that day, in that order, with the index 0, 1, 2 ...
+    """Return everybody who has signed up by that day, one row each, in the order of signing up. Index: 0, 1, 2 ...
 
-    Attributes are as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are relative rates of opening
-    each part, `likes` the probability of liking a viewed post, `fate` a uniform number that decides whom an incident hits.
-    Each user has one row of random numbers, drawn in order, so adding users does not change earlier ones.
+    Attributes are as they are stored: numbers, or positions in NAMES (uint8). `feed` and `chat` are relative rates at which the
+    user opens each part, `likes` is the probability that a viewed post is liked, `fate` is a uniform number that decides whether
+    an incident affects the user. Each user has one row of random numbers, so new users do not change earlier ones.
     """
     draws = app.stream(0, "people").random((app.users_on(day), len(TRAITS)))
     trait = dict(zip(TRAITS, draws.T.copy(), strict=True))
@@ -139,7 +139,7 @@ Bump = tuple[float, float, float]  # peak (local hour), width (hours), height
 DayCurve = tuple[float, tuple[Bump, ...]]  # a day's level by local hour: a floor and bumps
 
 DAY_STARTS = timedelta(hours=5)  # a Friday ends at 5 in the morning: there all curves are low and join unseen
-DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # of one day, bucket with the next
+DAY_AUTOCORRELATION, BUCKET_AUTOCORRELATION = 0.6, 0.85  # correlation of a day, and of a bucket, with the next one
 SHOCKS = 30  # older shocks are dropped (0.85 ** 30 = 0.008): any day can be made without those before
 LEVEL_NOISE = {  # standard deviation of log(level): per day shared, per day own, per bucket shared, per bucket own
     "feed": (0.035, 0.012, 0.018, 0.010),
@@ -160,7 +160,7 @@ def day_level(curve: DayCurve, hour: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class WeekCurve:
-    """The level of a part of the app over a week; `days` are factors from Monday to Sunday."""
+    """The level of a part of the app over a week. `days`: factors from Monday to Sunday."""
 
     workday: DayCurve
     weekend: DayCurve
@@ -190,7 +190,7 @@ CHAT_WEEK = WeekCurve(
 
 @lru_cache(maxsize=64)
 def _local_clock(day: int, zone: str) -> tuple[np.ndarray, tuple[date, ...]]:
-    """Return the local hour (float) of each bucket of a UTC day, and the date that people feel it belongs to."""
+    """Return the local hour (float) of each bucket of a UTC day, and the date of each bucket. A date begins at DAY_STARTS."""
     starts = range(day * DAY, (day + 1) * DAY, BUCKET)
     local = [datetime.fromtimestamp(start, ZoneInfo(zone)) for start in starts]
     hour = np.array([at.hour + at.minute / 60 for at in local])
@@ -200,8 +200,8 @@ def _local_clock(day: int, zone: str) -> tuple[np.ndarray, tuple[date, ...]]:
 def level_noise(app: SampleApp, day: int) -> dict[str, np.ndarray]:
     """Return factors around 1 for feed, chat and ctr in each bucket of a UTC day; shape (96,) each.
 
-    Days and buckets are both autocorrelated (AR(1)), and most of the noise is shared: the metrics of one app rise and fall
-    together. The first row of a day's shocks is the day's own, the others are its buckets'.
+    Both days and buckets are autocorrelated (AR(1)). Most of the noise is shared, because the metrics of one app rise and fall
+    together. In a day's shocks the first row is for the day, the other rows are for its buckets.
     """
     days = np.array([app.stream(past, "weather").normal(size=4) for past in range(day - SHOCKS + 1, day + 1)])
     eve, today = (app.stream(past, "weather").normal(size=(BUCKETS + 1, 4))[1:] for past in (day - 1, day))
@@ -216,7 +216,7 @@ def level_noise(app: SampleApp, day: int) -> dict[str, np.ndarray]:
 
 
 def ar1_noise(shocks: np.ndarray, correlation: float) -> np.ndarray:
-    """Return AR(1) series of unit variance from unit shocks; shape (n, k) gives (n - SHOCKS + 1, k)."""
+    """Return AR(1) series of unit variance from unit shocks. Shocks of shape (n, k) give shape (n - SHOCKS + 1, k)."""
     weights = np.sqrt(1 - correlation**2) * correlation ** np.arange(SHOCKS)
     return np.apply_along_axis(np.convolve, 0, shocks, weights, "valid")
 
@@ -224,7 +224,7 @@ def ar1_noise(shocks: np.ndarray, correlation: float) -> np.ndarray:
 # Events: sessions by place and bucket, unfolded into views, likes and messages.
 
 VIEW, LIKE, MESSAGE = 0, 1, 2
-FEED_SHARE = 0.8  # of all events
+FEED_SHARE = 0.8  # share of all events
 VIEWS_A_SESSION, LIKES_A_VIEW, VIEW_GAP = 2.0, 0.2, 18.0  # gaps in seconds
 MESSAGES_A_SESSION, MESSAGE_GAP = 1.5, 25.0
 BURSTINESS = 0.03  # relative standard deviation of a bucket's sessions beyond Poisson's
@@ -235,14 +235,14 @@ FRIENDS, CLOSEST_SHARE = 12, 0.4  # a message goes to one of that many friends, 
 
 
 def feed_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
-    """Make the views and likes of a UTC day; a like follows its view by seconds. See `_in_order` for the columns."""
+    """Return the views and likes of a UTC day. A like comes some seconds after its view. `_in_order` describes the columns."""
     rng, factor = app.stream(day, "feed_actions"), level_noise(app, day)
     sessions_a_day = app.events_per_day * FEED_SHARE / (VIEWS_A_SESSION * (1 + LIKES_A_VIEW))
     expected = sessions_a_day * _usual_share(app, people, "feed", FEED_WEEK, day) * factor["feed"]
     user, start = _sessions(rng, expected, people, "feed")
     session, second = _unfold(rng, start, VIEWS_A_SESSION, VIEW_GAP)
     viewer = user[session]
-    newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # people see mostly recent posts, with a long tail
+    newest_post = (day - FIRST_POST_DAY) * POSTS_A_DAY  # users see mostly recent posts and rarely old ones
     post = np.maximum(newest_post - (rng.pareto(1.1, len(session)) * POSTS_A_DAY / 2).astype(np.int64), 1)
 
     probability = people["likes"].to_numpy()[viewer] * factor["ctr"][second.astype(int) // BUCKET % BUCKETS]
@@ -254,9 +254,9 @@ def feed_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
 
 
 def message_events(app: SampleApp, people: pd.DataFrame, day: int) -> pd.DataFrame:
-    """Make the messages of a UTC day, each to a friend of the sender.
+    """Return the messages of a UTC day, each to a friend of the sender. `_in_order` describes the columns.
 
-    Friends follow from the sender alone, so they stay friends; all of them are early users.
+    The friends depend on the sender alone, so they never change. All friends are early users.
     """
     rng, factor = app.stream(day, "message_actions"), level_noise(app, day)
     sessions_a_day = app.events_per_day * (1 - FEED_SHARE) / MESSAGES_A_SESSION
@@ -285,7 +285,7 @@ def _usual_share(app: SampleApp, people: pd.DataFrame, part: str, week: WeekCurv
 def _sessions(rng: Generator, expected: np.ndarray, people: pd.DataFrame, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the user and the second of the day of each session, from the expected sessions by place and bucket.
 
-    A user of a place is drawn in proportion to the rates: a position on the line of all rates, place after place.
+    A user of the place is drawn with a probability proportional to the user's rate.
     """
     bursts = rng.gamma(1 / BURSTINESS**2, BURSTINESS**2, BUCKETS)
     counts = rng.poisson(expected * bursts)
@@ -301,7 +301,7 @@ def _sessions(rng: Generator, expected: np.ndarray, people: pd.DataFrame, part: 
 
 
 def _unfold(rng: Generator, start: np.ndarray, mean_length: float, mean_gap: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the session (position) and second of the day of each event: the first at the start, the next after gaps."""
+    """Return the session (position) and the second of the day of each event. The first event is at the start of its session."""
     length = rng.geometric(1 / mean_length, len(start))
     session = np.repeat(np.arange(len(start)), length)
     elapsed = np.cumsum(rng.exponential(mean_gap, len(session)))
@@ -310,10 +310,10 @@ def _unfold(rng: Generator, start: np.ndarray, mean_length: float, mean_gap: flo
 
 
 def _in_order(rng: Generator, day: int, second: np.ndarray, **columns: np.ndarray) -> pd.DataFrame:
-    """Return rows by time. A session that passes midnight goes on in the same day's first minutes: no day needs another.
+    """Return the rows ordered by time. If a session passes midnight, its rest is put into the first minutes of the same day.
 
-    `user` is a position in the population, `kind` VIEW, LIKE or MESSAGE, `target` a post_id or the position of the receiver,
-    `time` when it happened and `arrival` when the database had it (int64, UTC epoch seconds).
+    Columns: `user`: position in the population. `kind`: VIEW, LIKE or MESSAGE. `target`: a post_id, or the position of the
+    receiver. `time`: when it happened; `arrival`: when the database had it (int64, UTC epoch seconds).
     """
     second = second.astype(np.int64) % DAY
     late = np.where(rng.random(len(second)) < LATE_SHARE, rng.integers(*LATE, len(second), endpoint=True), 0)

@@ -1,4 +1,4 @@
-"""Incidents planted into the app, and the truth about them."""
+"""The incidents that are planted into the app."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LEAKING = "slow_leak"
 
 @dataclass(frozen=True)
 class PlantedIncident:
-    """A planted incident, from `start` until before `end` (aware UTC).
+    """A planted incident: `start` <= time < `end` (aware UTC).
 
-    `metrics` are those that move, `slice` the (column, value) that is hit or None for everybody, `depth` the change of
-    the rows hit, as a share: -1 all are lost, +1 each comes twice. A slow leak reaches its depth at the end.
+    `metrics`: the metrics that change. `slice`: the (column, value) of the affected users; None for everybody. `depth`: change of
+    the affected rows as a share; at -1 all are lost, at +1 each comes twice. A slow leak reaches its depth at its end.
     """
 
     kind: str
@@ -51,7 +51,7 @@ ONGOING = ("like_button_broken", ("likes", "ctr"), ("os", "Android"), -0.9)
 
 
 def planted_incidents(app: SampleApp) -> list[PlantedIncident]:
-    """Return the truth about the app, oldest first; incidents from before its first day are left out."""
+    """Return the incidents planted into the app, oldest first. Incidents before its first day are left out."""
     if app.incidents == "none":
         return []
     planted = []
@@ -65,7 +65,7 @@ def planted_incidents(app: SampleApp) -> list[PlantedIncident]:
 
 
 def apply_incidents(rows: pd.DataFrame, people: pd.DataFrame, incidents: list[PlantedIncident]) -> pd.DataFrame:
-    """Return the rows as the database got them: some lost, some twice."""
+    """Return the rows that reach the database: some are lost, some come twice."""
     copies, time = np.ones(len(rows), dtype=np.int64), rows["time"].to_numpy()
     for incident in incidents:
         if len(copies) and epoch(incident.start) <= time[-1] and time[0] < epoch(incident.end):
@@ -74,7 +74,7 @@ def apply_incidents(rows: pd.DataFrame, people: pd.DataFrame, incidents: list[Pl
 
 
 def _rows_hit(rows: pd.DataFrame, people: pd.DataFrame, incident: PlantedIncident) -> np.ndarray:
-    """Return which rows (bool) an incident hits. It hits users, not rows: who has the broken release keeps it."""
+    """Return one bool per row: whether the incident affects it. The choice is by user, as for a broken release."""
     user, time = rows["user"].to_numpy(), rows["time"].to_numpy()
     start, end = epoch(incident.start), epoch(incident.end)
     during = (start <= time) & (time < end)

@@ -1,7 +1,6 @@
-"""What sources share: the base classes that a new adapter inherits, and an analyst's query, whose window and table are put in
-before it runs, and whose rows are checked to be counts afterwards.
+"""The base classes of sources, and the analysts' queries: put the time window and the table into a query, and check its rows.
 
-pandas is imported in use: `embedded` must be importable before it, to start chDB ahead of it.
+pandas is imported at its first use: `embedded` must be importable without it, to start chDB before pandas is loaded.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from alerting.model.protocols import Source
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = 2**32 - 1  # seconds: a step that holds every time of ClickHouse
-MAX_LABEL_COMBINATIONS = 10_000  # more, and a query groups by something like a user
+WHOLE = 2**32 - 1  # seconds: one step that covers all times of ClickHouse
+MAX_LABEL_COMBINATIONS = 10_000  # a query with more groups by something like a user
 
-# Comments and literals, which are not searched. Quoted identifiers are matched only to be skipped whole: a `--` inside one
-# begins no comment.
+# Comments and literals, which are not searched. Quoted identifiers are matched only to skip them: a `--` inside one does not
+# begin a comment.
 _OPAQUE = re.compile(r"--[^\n]*|#[ !][^\n]*|/\*.*?\*/|'(?:\\.|''|[^'\\])*'|(`[^`]*`|\"[^\"]*\")", re.DOTALL)
 _MARK = re.compile(r"[(),]|\b(?:WITH|SELECT)\b", re.IGNORECASE)
 
 
 class BaseSource(Source):
-    """A source without SQL, notes or anything to close. An adapter adds `fetch`, and overrides what it can do besides."""
+    """A source without SQL and notes, with nothing to close. An adapter adds `fetch`, and overrides other methods if it can."""
 
     runs_sql = False
     notes: Sequence[str] = ()
@@ -54,20 +53,20 @@ class BaseSource(Source):
 
 
 class SqlSource(BaseSource):
-    """A source that runs the analysts' SQL. An adapter adds two methods: which table a query reads, and running it."""
+    """A source that runs the analysts' SQL. An adapter adds `table` and `run_sql`."""
 
     runs_sql = True
 
     @abstractmethod
     def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
-        """Return the SQL expression of the table that the query `name` reads, with all rows of start <= time < end.
+        """Return the SQL expression of the table that the query `name` reads, with at least the rows of start <= time < end.
 
-        Without times only its columns are needed. Raises SourceError.
+        Without times, only the columns of the table are needed. Raises SourceError.
         """
 
     @abstractmethod
     def run_sql(self, sql: str, name: str) -> pd.DataFrame:
-        """Return the rows that `sql` gives, decoded; `name` is the query's, for errors. Raises SourceError."""
+        """Return the decoded rows of `sql`. `name`: name of the query, for errors. Raises SourceError."""
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
         """Return counts per bucket (see `model.protocols.Source`). Raises SourceError."""
@@ -75,7 +74,7 @@ class SqlSource(BaseSource):
         return to_counts(rows, query, start, end)
 
     def _rows_of_days(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the rows of `query` with one bucket per local day: a query for each day, as days have 23 to 25 hours."""
+        """Return the rows of `query` with one bucket per local day. Each day is one query, because days have 23 to 25 hours."""
         import pandas as pd
 
         parts, bucket = list[pd.DataFrame](), first_bucket(start, query.step, query.phase)
@@ -87,7 +86,7 @@ class SqlSource(BaseSource):
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
     def rows(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return all columns of the query as they come, texts and times too. Raises SourceError."""
+        """Return all columns of the query unchanged, texts and times too. Raises SourceError."""
         table = self.table(query.name, start, end + query.step)  # `bind` rounds the end up to a whole bucket
         return self.run_sql(bind(query, table, start, end), query.name)
 
@@ -99,11 +98,11 @@ def bind(query: Query, table: str, start: datetime, end: datetime, whole: bool =
     """Return the query's SQL for all buckets with start <= bucket < end, reading from the table expression `table`.
 
     It replaces the expressions before `AS since`, `AS until` (epoch seconds) and `AS step` (seconds) in the WITH block,
-    and the name after FROM; the rest stays as the analyst wrote it. Both ends are rounded up to whole buckets, so that no
-    bucket is counted in part. `whole`: the time from start to end is one bucket, which gets the number 0. Raises SourceError
-    where one of the four pieces is not there exactly once.
+    and the name after FROM; the rest of the query is unchanged. Both ends are rounded up to whole buckets, so that no bucket is
+    counted in part. `whole`: the time from start to end is one bucket, with the number 0. Raises SourceError if one of the four
+    pieces does not occur exactly once.
     """
-    # Comments and literals blanked out, every other character in its place; without a `;` or a comment at the end.
+    # Blank out comments and literals; every other character keeps its position. Cut a `;` or a comment at the end.
     text = _OPAQUE.sub(lambda found: found[0] if found[1] else " " * len(found[0]), query.sql)
     text = text.rstrip().rstrip(";").rstrip()
     if ";" in text:
@@ -148,11 +147,11 @@ def _definition(query: Query, text: str, name: str, value: int) -> tuple[int, in
 
 
 def to_counts(rows: pd.DataFrame, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-    """Return `rows` as `Source.fetch` promises them: indexed by `bucket`, datetime64[ns, UTC], ascending, unique, in the window.
+    """Return `rows` in the form of `Source.fetch`: indexed by `bucket`, datetime64[ns, UTC], ascending, unique, in the window.
 
-    `bucket` is epoch seconds or an aware time. Columns of text are labels: one row per bucket and combination of labels becomes
-    one column per number and combination, `views[os=iOS,source=ads]`, beside `newest` and `groups`, the number of rows per
-    bucket. Raises SourceError, naming the column, where the rows are no counts.
+    The column `bucket` is epoch seconds or an aware time. Text columns are labels: the rows of each combination of labels become
+    a column per number, such as `views[os=iOS,source=ads]`, beside `newest` and `groups` (number of rows per bucket). Raises
+    SourceError with the name of the column if the rows are no counts.
     """
     import pandas as pd
 
@@ -173,7 +172,7 @@ def to_counts(rows: pd.DataFrame, query: Query, start: datetime, end: datetime) 
 
 
 def _buckets(column: pd.Series, query: Query) -> pd.DatetimeIndex:
-    """Return the column `bucket` as an index, checked to hold starts of `query.step`."""
+    """Return the column `bucket` as an index. Raises SourceError if a value is not the start of a bucket of `query.step`."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -191,7 +190,7 @@ def _buckets(column: pd.Series, query: Query) -> pd.DatetimeIndex:
 
 
 def _by_label(values: pd.DataFrame, labels: list[str], numbers: list[str], query: Query) -> pd.DataFrame:
-    """Return one column per number and combination of labels, NaN where a bucket has no such row."""
+    """Return one column per number and combination of labels; NaN if a bucket has no such row."""
     import numpy as np
     import pandas as pd
 

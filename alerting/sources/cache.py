@@ -1,8 +1,8 @@
-"""A source in front of another that reads closed buckets once: a fetch reads what is new and what may still change.
+"""A source in front of another one, which reads closed buckets once: a fetch reads new buckets and those that may still change.
 
 Buckets are cached when they are final: older than `mutable`, by the clock and by the newest row. Newer ones are read each time.
-The first fill, and what a long gap has left out, is read in parts that grow while they are quick.
-At each fetch one hour of the cache is compared with the source. A difference is reported, and the cache is read anew.
+The first fill, and a long gap, are read in parts, which become longer while they are quick. Each fetch compares one hour of the
+cache with the source. A difference is reported, and the cache is read again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from alerting.model.clock import EPOCH, first_bucket, iso_text
+from alerting.model.clock import DAY, EPOCH, first_bucket, iso_text
 from alerting.model.errors import StoreError
 from alerting.model.metric import Query
 from alerting.model.protocols import HistoryCache, Source
 from alerting.model.run import CachedSpan, Progress
 
-VERSION = 1  # of the cached counts: raise it when answers are read in another way
-DAY, WEEK = timedelta(days=1), timedelta(days=7)
+VERSION = 1  # version of the cached counts; increase it if answers are decoded in another way
+WEEK = timedelta(days=7)
 FIRST_PART, LONGEST_PART = DAY, 4 * WEEK
 SLOW = 2.0  # seconds: a part that takes longer is followed by a shorter one
-GROWTH = 4  # a quick part is followed by one of so many times its length
-MAX_VALUES = 500_000  # in a part, beyond which parts do not grow
+GROWTH = 4  # the part after a quick one is longer by this factor
+MAX_VALUES = 500_000  # parts do not grow beyond this many values
 SAMPLE = 4  # buckets that a fetch compares with the source
 TOLERANCE = 1e-9  # relative difference up to which two numbers are the same
 
@@ -37,9 +37,9 @@ TOLERANCE = 1e-9  # relative difference up to which two numbers are the same
 class CachedSource:
     """A source (see `model.protocols.Source`) in front of another.
 
-    `identity`: query name -> what else the counts depend on, such as server and table. `mutable`: the age from which a bucket
-    is final. `report` gets a line now and then while much is read; where `progress` is set, that gets the query, the days read
-    so far and the days in all instead. `loud`: notes that the run's last line repeats; times in notes are those of `zone`.
+    `identity`: query name -> text of all else that the counts depend on, such as server and table. `mutable`: the age at which a
+    bucket is final. `report`: called with a line now and then during a long read. `progress`: if set, called instead with query,
+    days read so far, days in all. `loud`: notes that the last line of the run repeats. Times in notes are local times of `zone`.
     """
 
     source: Source
@@ -79,13 +79,13 @@ class CachedSource:
         self.source.close()
 
     def fetch(self, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return counts per bucket, float64, equal to those of the source to the last digit (see `model.protocols.Source`).
+        """Return counts per bucket, float64, exactly equal to those of the source (see `model.protocols.Source`).
 
-        A bucket with nothing but NaN may be left out. Raises SourceError.
+        A bucket with only NaN may be left out. Raises SourceError.
         """
         if start.tzinfo is None or end.tzinfo is None:
             return self.source.fetch(query, start, end).astype(float)
-        # As if its buckets began at the epoch: so the history cache has them
+        # Buckets are moved as if they began at the epoch, because the history cache stores them like that
         start, end = (first_bucket(at - query.phase, query.step) for at in (start, end))
         window = (start + query.phase, end + query.phase)
         if start >= end:
@@ -93,7 +93,7 @@ class CachedSource:
         key, parts = self._key(query), list[pd.DataFrame]()
         try:
             span, begin = self.history.cached_span(key), start
-            if span and end < span.start:  # an old window, with a gap between it and the cache
+            if span and end < span.start:  # an old window that does not touch the cached span
                 return self.source.fetch(query, *window).astype(float)
             if span and start > span.until:  # the first run after a very long time
                 self.history.drop(key)
@@ -107,13 +107,13 @@ class CachedSource:
         return moved(join_counts(parts), query.phase)
 
     def _key(self, query: Query) -> str:
-        """Return a hash of all that a count depends on: an edited query has a history of its own."""
+        """Return a hash of everything that a count depends on. An edited query therefore has another history."""
         parts = [VERSION, self.identity(query.name), query.name, query.sql, query.step.total_seconds()]
         parts += [query.zone] if query.zone not in ("", "UTC") else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _read_cached(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime) -> list[pd.DataFrame]:
-        """Return the counts of the window up to the end of the cache. It is compared with the source, and extended backward."""
+        """Return the counts of the window up to the end of the cache, which is compared with the source and extended backward."""
         first, last = max(start, span.start), min(end, span.until)
         change = self._compare_sample(key, query, span, first, last)
         if change and not self._rebuilt_lately(span):
@@ -129,10 +129,10 @@ class CachedSource:
         """Cache the counts of start <= bucket < until; an empty span marks the cache as in use."""
         self.history.extend(key, query.name, counts, CachedSpan(start, until, query.step), self.clock())
 
-    # Reading the source: in parts, which are cached one by one, so that a run that is killed loses only the last.
+    # Reading the source in parts. Each is cached at once, so that a run that is killed loses only the last part.
 
     def _read_forward(self, key: str, query: Query, start: datetime, end: datetime) -> pd.DataFrame:
-        """Return the counts of the window, and cache its final buckets. The cache, if there is one, ends at `start`."""
+        """Return the counts of the window, and cache its final buckets. If there is a cache, it ends at `start`."""
         parts, waiting, begin = list[pd.DataFrame](), list[pd.DataFrame](), start
         for _, last, counts in self._parts(query, start, end):
             parts.append(counts)
@@ -151,7 +151,7 @@ class CachedSource:
     def _parts(
         self, query: Query, start: datetime, end: datetime, backward: bool = False
     ) -> Iterator[tuple[datetime, datetime, pd.DataFrame]]:
-        """Yield start, end and counts of one part of the window after the other, longer while they are quick and small."""
+        """Yield start, end and counts of the parts of the window. They become longer while they are quick and small."""
         length, left, began = -(-FIRST_PART // query.step) * query.step, (start, end), time.monotonic()
         while left[0] < left[1]:
             first, last = (max(left[0], left[1] - length), left[1]) if backward else (left[0], min(left[1], left[0] + length))
@@ -175,7 +175,7 @@ class CachedSource:
     # Checking the cache against the source.
 
     def _compare_sample(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime) -> str:
-        """Read one hour of the window again, half of the times from its newest week. Return what changed, "" for nothing."""
+        """Read one hour of the window again (half of the time from its newest week). Return the change as text; "" for none."""
         if end - start < SAMPLE * query.step:
             return ""
         digest = int(hashlib.sha256(f"{key}{end.timestamp()}{span.until.timestamp()}".encode()).hexdigest(), 16)
@@ -187,7 +187,7 @@ class CachedSource:
         change = first_difference(then, now, self.zone)
         gone = then.index.difference(now.index)
         if not change and len(gone):
-            # Where the source still has older rows, these were deleted, and not for their age.
+            # If the source still has older rows, these were not deleted because of their age.
             deleted = gone[0].to_pydatetime()
             past = self.history.read(key, span.start, deleted)
             oldest = past.index[0].to_pydatetime() + query.phase if len(past) else None
@@ -200,11 +200,11 @@ class CachedSource:
         return change
 
     def _rebuilt_lately(self, span: CachedSpan) -> bool:
-        """Return whether it was read anew within a day: a source whose answers vary must not be read whole by every run."""
+        """Return whether it was read again within a day: if answers vary, not every run may read the whole history."""
         return span.rebuilt is not None and timedelta() <= self.clock() - span.rebuilt < DAY
 
     def _rebuild(self, key: str, query: Query, span: CachedSpan, start: datetime, end: datetime, change: str) -> pd.DataFrame:
-        """Read the window anew, in place, and return it. Buckets from before the source's first row are kept from the cache."""
+        """Read the window again, replace the cache, and return the counts. Buckets before the source's first row are kept."""
         text = f"THE HISTORY OF {query.name} WAS READ ANEW, as what was held is not what the source says: {change}."
         self._notes.append(text)
         self.loud.append(text)
@@ -221,18 +221,18 @@ class CachedSource:
 
 
 def moved(counts: pd.DataFrame, by: timedelta) -> pd.DataFrame:
-    """Return the counts with their buckets moved: by minus the query's phase, they begin at the epoch."""
+    """Return the counts with their buckets moved `by`. Moved by minus the phase of the query, they begin at the epoch."""
     return counts.set_axis(counts.index + by) if by else counts
 
 
 def join_counts(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the parts one after the other, float64; of parts without rows the last, for its columns."""
+    """Return the parts as one frame, float64. If all are empty, return the last one, which has the columns."""
     filled = [part for part in parts if len(part)] or parts[-1:]
     return (filled[0] if len(filled) == 1 else pd.concat(filled)).astype(float)
 
 
 def first_difference(then: pd.DataFrame, now: pd.DataFrame, zone: str = "UTC") -> str:
-    """Return the first count that differs, as text with the time in `zone`; "" for none. Only buckets of `now` are compared."""
+    """Return the first count that differs, as text with local time of `zone`; "" for none. Only buckets of `now` are compared."""
     columns = then.columns.union(now.columns)
     old = then.reindex(index=now.index, columns=columns).to_numpy(float)
     new = now.reindex(columns=columns).to_numpy(float)

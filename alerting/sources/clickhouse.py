@@ -20,12 +20,12 @@ from alerting.model.errors import SourceError
 from alerting.sources.base import SqlSource
 from alerting.sources.clickhouse_answer import decode, refused_settings, server_error
 
-RETRY_PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some
-CANCEL_TIMEOUT = 1.0  # seconds for cancelling a query that nobody waits for any more
-MAX_BODY = 64 * 2**20  # bytes: 100 times ninety days of 15 minutes; beyond it the query does not group
+RETRY_PAUSES = (1.0, 4.0)  # seconds before the second and the third try: a server that restarts needs some time
+CANCEL_TIMEOUT = 1.0  # seconds to cancel a query that is not waited for any more
+MAX_BODY = 64 * 2**20  # bytes: 100 times ninety days of 15 minutes; a longer answer comes from a query without GROUP BY
 
-# A profile may allow a part of the answer as if it were all ("break", "any", shards skipped), or give more rows than were
-# asked for (extremes). The settings below exclude that.
+# A profile may let the server return a part of the rows without an error ("break", "any", skipped shards), or additional rows
+# (extremes). The settings below exclude that.
 _LIMITS = {  # kind of limit -> the settings that set it
     "timeout": ("max_execution_time",),
     "read": ("max_rows_to_read", "max_bytes_to_read"),
@@ -51,7 +51,7 @@ _SETTINGS_IN_FORCE = "SELECT name, value FROM system.settings WHERE name IN ({})
     ", ".join(f"'{name}'" for name in [*_COMPLETE_ROWS, *(name for names in _LIMITS.values() for name in names)])
 )
 
-_FAILURES = {  # why there is no answer -> the text of the error
+_FAILURES = {  # kind of failure -> text of the error
     HttpFailureKind.TIMEOUT: "it did not answer in time: raise ALERTING_CLICKHOUSE_TIMEOUT, or ask for less",
     HttpFailureKind.REQUEST: "the request could not be made ({error})",
     HttpFailureKind.UNREACHABLE: "the connection failed ({reason})",
@@ -71,7 +71,7 @@ _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class GivenUpError(SourceError):
-    """The time is over, and the server may still run the query."""
+    """The time limit is reached, and the server may still run the query."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class ClickHouseSource(SqlSource):
     """A source (see `model.protocols.Source`). `tables`: query name -> table; `ca`: file of a CA certificate.
 
     `timeout`: seconds for one fetch with all its tries. `memory`: bytes for one query on the server (0: the server's own limit).
-    Threads may share it. Every SourceError names the server, never the password.
+    Threads may share it. Every SourceError contains the name of the server and never the password.
     """
 
     url: str
@@ -102,7 +102,7 @@ class ClickHouseSource(SqlSource):
             raise SourceError(f"the URL of ClickHouse at {self.url} must not hold a user or password: they have settings")
 
     def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
-        """Return `database`.`table`; a database that the setting of the table names comes before `database`."""
+        """Return `database`.`table`. A database in the setting of the table has precedence."""
         table = self.tables.get(name, name)
         full = table if "." in table or not self.database else f"{self.database}.{table}"
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", full):
@@ -123,7 +123,7 @@ class ClickHouseSource(SqlSource):
             except SourceError as error:
                 text = str(error)
                 for form in {self.password, html.escape(self.password), quote(self.password)} - {""}:
-                    text = text.replace(form, "***")  # a server or a proxy may repeat what it was sent
+                    text = text.replace(form, "***")  # a server or a proxy may repeat the request in its answer
                 failure = SourceError(f"ClickHouse at {self.url} ({name}): {text}", error.passing)
             # Raised outside of `except`, so that it carries no earlier exception and none of its frames.
             pause = next(pauses)
@@ -132,10 +132,10 @@ class ClickHouseSource(SqlSource):
             self.sleep(pause)
 
     def _send_with_settings(self, sql: str, name: str, deadline: float) -> HttpAnswer:
-        """Return the answer to `sql`, sent with those of our settings that the server accepts.
+        """Return the answer to `sql`, which is sent with those of our settings that the server accepts.
 
-        A user with a read-only profile may not change `readonly`, or no setting at all, and an old server lacks newer settings.
-        A refused setting is not sent again. Its value in the profile must then be right, which is checked once.
+        A user with a read-only profile may not change some settings, or any, and an old server does not know newer ones. A
+        refused setting is not sent again. Its value in the user's profile must be right then, which is checked once.
         """
         while True:
             limits = {"max_execution_time": str(max(1, math.ceil(deadline - time.monotonic())))}
@@ -150,11 +150,11 @@ class ClickHouseSource(SqlSource):
         if not self._profile_checked and self._refused & _COMPLETE_ROWS.keys() and sql != _SETTINGS_IN_FORCE:
             rows = self._decoded(self._send_with_settings(_SETTINGS_IN_FORCE, "settings", deadline), "settings")
             check_profile(dict(zip(rows["name"].astype(str), rows["value"].astype(str), strict=True)))
-            self._profile_checked = True  # threads may have checked it twice
+            self._profile_checked = True  # two threads may check it, which does no harm
         return answer
 
     def _send(self, sql: str, name: str, settings: Mapping[str, str], deadline: float) -> HttpAnswer:
-        """Make one request. When it is given up (its time is over, or an interrupt), cancel the query on the server, too."""
+        """Make one request. If it is given up (time limit or interrupt), cancel the query on the server, too."""
         query_id, sql = tagged_query(sql, name)
         try:
             return self._request(query_id, sql, settings, deadline)
@@ -169,7 +169,7 @@ class ClickHouseSource(SqlSource):
         params = {
             "database": self.database,
             "default_format": "TSVWithNamesAndTypes",
-            "wait_end_of_query": "1",  # a failure then has a status of its own, instead of a torn end of the rows
+            "wait_end_of_query": "1",  # a failure then has an error status; otherwise the rows would end too early
             "query_id": query_id,
             **settings,
         }
@@ -192,7 +192,7 @@ class ClickHouseSource(SqlSource):
             raise error
         if foreign := _foreign_answer(answer):
             raise foreign
-        zone = answer.headers.get("X-ClickHouse-Timezone")  # of a plain DateTime; servers before 19 do not send it
+        zone = answer.headers.get("X-ClickHouse-Timezone")  # zone of a plain DateTime; servers before 19 do not send it
         try:
             return decode(answer.body, lambda: zone or str(self.run_sql("SELECT timezone() AS zone", "timezone")["zone"].iloc[0]))
         except SourceError as broken:
@@ -200,7 +200,7 @@ class ClickHouseSource(SqlSource):
 
 
 def _foreign_answer(answer: HttpAnswer) -> SourceError | None:
-    """Return an error for an answer that no ClickHouse wrote, such as a proxy's page; None for one of a ClickHouse."""
+    """Return an error for an answer that does not come from a ClickHouse, such as a proxy's page; else None."""
     if 300 <= answer.status < 400:
         host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
         return SourceError(f"it redirects to {host}: set ALERTING_SOURCE to the final address")
@@ -218,16 +218,16 @@ def _foreign_answer(answer: HttpAnswer) -> SourceError | None:
 
 
 def tagged_query(sql: str, name: str) -> tuple[str, str]:
-    """Return an id for one try of the query `name`, and its SQL behind a comment for the server's process list and query log.
+    """Return an id for one try of the query `name`, and its SQL after a comment for the server's process list and query log.
 
-    Each try has an id of its own: one that hangs on the server keeps its id, and the server refuses a second query of that id.
+    Each try has a new id, because the server refuses a second query with the id of one that still runs.
     """
     plain = re.sub(r"[^\w.-]", "_", name)
     return f"alerting-{plain}-{uuid.uuid4().hex[:12]}", f"/* alerting: metric-alert run, query {plain} */ {sql}"
 
 
 def check_profile(in_force: Mapping[str, str]) -> None:
-    """Raise SourceError where the settings in force let the server give a part of the rows as if it were all."""
+    """Raise SourceError if the settings in force let the server return a part of the rows without an error."""
     advice = "have that set for this user's profile, or let the user change settings (readonly = 2)"
     if in_force.get("skip_unavailable_shards", "0") not in ("0", "false"):
         raise SourceError(

@@ -1,8 +1,8 @@
-"""An answer of a ClickHouse server, or of chDB: its rows as a frame, or its error as a text that says what to do about it.
+"""Decode an answer of a ClickHouse server or of chDB: its rows to a frame, or its error to a text with advice.
 
-Rows come as TSVWithNamesAndTypes: pandas splits them, pandahouse knows their escapes. Its own reader fails on NULL, nan,
-DateTime('zone'), LowCardinality, Enum, Decimal and others, so texts are converted here: every type is either decoded, or refused
-by the column's name.
+Rows come as TSVWithNamesAndTypes: pandas splits them, and pandahouse decodes the escapes. The reader of pandahouse fails on NULL,
+nan, DateTime('zone'), LowCardinality, Enum, Decimal and others, so the texts are converted here. A type that cannot be decoded
+raises an error with the name of the column.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pandahouse.utils import decode_escapes
 
 from alerting.model.errors import SourceError
 
-NULL = r"\N"  # also what the two characters \N look like once unescaped: not told apart
+NULL = r"\N"  # a text that consists of the two characters \N is read as NULL, too
 
 _NO_SEPARATORS = bytes(set(range(256)) - set(b"\t\n"))
 _WRAPPED = re.compile(r"(?:LowCardinality|Nullable)\((.*)\)|SimpleAggregateFunction\(\w+, (.*)\)", re.DOTALL)
 _NATIVE = re.compile(r"U?Int(8|16|32|64)")
-_UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # as ClickHouse before 20.1 writes it
+_UNSET_DATE = re.compile(r"0000-00-00( 00:00:00(\.0+)?)?")  # the form of ClickHouse before 20.1
 
-_KINDS = {  # types -> how a column of them is read
+_KINDS = {  # pattern of types -> how a column of them is read
     r"U?Int(8|16|32|64)|Interval\w+": "integer",
     r"Float(32|64)|BFloat16|U?Int(128|256)|Decimal\d*(\(.*\))?|Nothing": "float",
     r"Bool": "boolean",
@@ -42,14 +42,14 @@ class TsvColumn(NamedTuple):
     name: str
     declared: str  # the type as ClickHouse writes it
     type: str  # without LowCardinality, Nullable and the like
-    kind: str  # as in _KINDS; "" where pandas reads the column as it is
+    kind: str  # a key of _KINDS; "" if pandas reads the column without conversion
 
 
 def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
-    """Return the rows of a TSVWithNamesAndTypes answer. `zone` gives the time zone of times whose type names none.
+    """Return the rows of a TSVWithNamesAndTypes answer. `zone`: returns the time zone of times whose type has none.
 
-    UInt and Int keep their dtype (float64 where there are NULLs); other numbers become float64, Bool uint8, times
-    datetime64[ns, UTC], dates datetime64[ns], all else text. Raises SourceError, passing where the answer broke off.
+    UInt and Int keep their dtype (float64 with NULLs); other numbers become float64, Bool uint8, times datetime64[ns, UTC], dates
+    datetime64[ns], everything else text. Raises SourceError; with `passing` if the answer is cut off.
     """
     names, types, rows = _split(body)
     columns = [_column(name, declared) for name, declared in zip(names, types, strict=True)]
@@ -65,7 +65,7 @@ def decode(body: bytes, zone: Callable[[], str]) -> pd.DataFrame:
 
 
 def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
-    """Return names, types and the bytes of the rows, checked to have arrived whole."""
+    """Return names, types and the bytes of the rows. Raises SourceError if the answer is cut off or has another form."""
     if not body.strip():
         raise SourceError("the answer is empty, without so much as a header", passing=True)
     if not body.endswith(b"\n"):
@@ -83,7 +83,7 @@ def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
     if len(set(names)) < len(names):
         raise SourceError(f"the answer has two columns of one name: {', '.join(names)}. Give each its own with AS")
 
-    # Each row must have as many cells as there are names: the separators alone are compared with those of such rows.
+    # Each row must have as many cells as there are names. Only the separators are compared, which is fast.
     rows, width = head[2], len(names)
     if rows.translate(None, _NO_SEPARATORS) != (b"\t" * (width - 1) + b"\n") * rows.count(b"\n"):
         widths = [row.count(b"\t") + 1 for row in rows.split(b"\n")[:-1]]
@@ -94,7 +94,7 @@ def _split(body: bytes) -> tuple[list[str], list[str], bytes]:
 
 
 def _column(name: str, declared: str) -> TsvColumn:
-    """Return the column with its kind. Raises SourceError for types that are no single value."""
+    """Return the column with its kind. Raises SourceError for a type that is not a number, text or time."""
     if _NATIVE.fullmatch(declared):
         return TsvColumn(name, declared, declared, "")
     inner = declared
@@ -110,7 +110,7 @@ def _column(name: str, declared: str) -> TsvColumn:
 
 
 def _cells(columns: list[TsvColumn], rows: bytes) -> pd.DataFrame:
-    """Return the rows under the names 0, 1, 2 ... : native types as numbers, all others as unescaped text."""
+    """Return the rows with the column names 0, 1, 2 ...: native types as numbers, all others as unescaped text."""
     text = rows.decode("utf-8", "replace").encode()  # a String may hold any bytes
     try:
         frame = pd.read_table(
@@ -120,7 +120,7 @@ def _cells(columns: list[TsvColumn], rows: bytes) -> pd.DataFrame:
             dtype={i: "object" if column.kind else column.type.lower() for i, column in enumerate(columns)},
             na_values=[],
             keep_default_na=False,
-            # The defaults would eat a quote, skip an empty string that is a whole row, and shift columns into an index.
+            # The defaults would drop quotes, skip a row that is an empty string, and make an index of columns.
             quoting=csv.QUOTE_NONE,
             skip_blank_lines=False,
             index_col=False,
@@ -164,16 +164,16 @@ def _converted(cells: pd.Series, column: TsvColumn, zone: Callable[[], str]) -> 
 
 # Errors
 
-# An error text, alone or at the end of an answer that began well. 18.16 writes `Code: 60, e.displayText() = DB::...`.
+# An error text, alone or at the end of an answer that had begun. 18.16 writes `Code: 60, e.displayText() = DB::...`.
 _ERROR = re.compile(r"Code: (\d+)[.,] *(?:e\.displayText\(\) = )?(?:DB::)?\w*Exception: (.*)", re.DOTALL)
-# What follows the sentence that matters: versions, stack traces, and the whole query once more.
+# Text after the error sentence: versions, stack traces, and the query.
 _DETAILS = re.compile(
     r"(,? e\.what\(\)| \(version |,? context: |Stack trace|: [Ww]hile (executing|processing) |[.:]? [Ii]n (scope|query) ).*",
     re.DOTALL,
 )
 _CODE_NAME = re.compile(r"\.? \([A-Z_]{4,}\)$")  # (UNKNOWN_TABLE), in newer servers
 
-# Codes of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp that may be gone next time:
+# Codes of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp after which another try may succeed:
 # too slow, quota, too many queries, network, memory, replicas behind, cancelled, cannot schedule, shard or keeper away.
 PASSING = {3, 32, 159, 160, 173, 198, 201, 202, 203, 209, 210, 236, 241, 279, 364, 369, 394, 425, 439, 473, 499, 519, 745, 999}
 
@@ -192,13 +192,13 @@ _MEANING = {
 }
 _UNKNOWN_TABLE, _MEMORY, _READONLY = 60, 241, 164
 _TABLE_SETTING = {"feed_actions": "ALERTING_FEED_TABLE", "message_actions": "ALERTING_MESSAGE_TABLE"}
-_SHARD = {32, 209, 210, 279, 519}  # its connection broke off, timed out, was refused; none of its replicas is there
+_SHARD = {32, 209, 210, 279, 519}  # the connection to a shard broke, timed out or was refused; it has no replica
 _HOST_AND_PORT = re.compile(r"(?:\(|from |socket \(?)((?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+)")
 _REFUSED_SETTING = {115, _READONLY, 452, 472}  # unknown, read-only, outside its limits
 
 
 def server_error(text: str, query: str, table: str) -> SourceError | None:
-    """Return the SourceError for an error text of the server that ran `query` over `table`; None if there is none in `text`."""
+    """Return a SourceError if `text` contains an error of the server, else None. `query`, `table`: for the advice."""
     found = _ERROR.search(text)
     if not found:
         return None
@@ -211,15 +211,15 @@ def server_error(text: str, query: str, table: str) -> SourceError | None:
     elif code in _SHARD and (host := _HOST_AND_PORT.search(details)):
         meaning = f"a shard of the cluster does not answer ({host[1]}): see to that server; without it no count would be whole"
     elif code == _MEMORY and re.search(r"for query|[Qq]uery memory", sentence):
-        passing = False  # it would need as much the next time
+        passing = False  # another try would need as much memory
         meaning = "the query needs more memory than it may have: raise ALERTING_CLICKHOUSE_MEMORY, or ask for less"
     return SourceError(f"{meaning}. It said: {sentence} (code {code})", passing)
 
 
 def refused_settings(text: str, sent: Collection[str]) -> set[str]:
-    """Return which of the settings sent with a query the server refuses, by its error text.
+    """Return the settings of a query that the server refuses, from its error text.
 
-    The set is empty when the error is about something else, such as a query that writes (the same code 164).
+    The set is empty if the error is about something else, such as a query that writes (it has the same code, 164).
     """
     found = _ERROR.search(text)
     if not found or int(found[1]) not in _REFUSED_SETTING or "setting" not in found[2].lower():

@@ -1,8 +1,8 @@
-"""Embedded ClickHouse (chDB): the same SQL over Parquet files, in memory, by a process of its own (see `embedded_worker`).
+"""Embedded ClickHouse (chDB): the same SQL over Parquet files, in memory, in a separate process (see `embedded_worker`).
 
-No session on disk: its lock would let only one process read at a time, and a notebook left open would stop the cron run.
+There is no session on disk: its lock would let only one process read at a time, and an open notebook would block the cron run.
 
-Nothing large is imported here, pandas least of all: the process can then start before everything else (`start_ahead`).
+Nothing large is imported here, not even pandas, so that the process can start before everything else (`start_ahead`).
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from alerting.sources.embedded_worker import ABSENT, ROWS, WorkerAnswer
 if TYPE_CHECKING:
     import pandas as pd
 
-EXIT_TIMEOUT = 5.0  # seconds that a process may take to end after it has closed its connection
+EXIT_TIMEOUT = 5.0  # seconds in which a process must end after it has closed its connection
 
 
 @dataclass
 class EmbeddedSource(SqlSource):
     """A source (see `model.protocols.Source`) over <folder>/<table>/*.parquet. `tables`: query name -> subfolder.
 
-    Files named YYYY-MM-DD.parquet hold the rows of that UTC day, and only those of the days in the window are opened.
-    A query that takes longer than `timeout` seconds is ended.
+    A file YYYY-MM-DD.parquet holds the rows of that UTC day; only files of days in the window are opened. A query that takes
+    longer than `timeout` seconds is ended.
     """
 
     folder: Path
@@ -49,11 +49,11 @@ class EmbeddedSource(SqlSource):
 
     def __post_init__(self) -> None:
         self._lock = Lock()
-        # From the start, so that chDB loads while the run does other things.
+        # Started now, so that chDB loads while the run does other things.
         self._worker = _started_ahead.pop() if _started_ahead else WorkerProcess()
 
     def table(self, name: str, start: datetime | None = None, end: datetime | None = None) -> str:
-        """Return the table function over the files of the window, or over the newest file where the window has none."""
+        """Return the table function over the files of the window, or over the newest file if the window has none."""
         folder = Path(self.folder, self.tables.get(name, name)).resolve()
         names = sorted(path.stem for path in folder.glob("[!.]*.parquet"))
         if not names:
@@ -73,8 +73,8 @@ class EmbeddedSource(SqlSource):
         return f"file('{path}', Parquet)"
 
     def run_sql(self, sql: str, name: str) -> pd.DataFrame:
-        """Return the decoded rows, one query at a time. Starts another process when the last one has ended."""
-        # pandahouse brings requests, 0.05 s: here they load while chDB does, too
+        """Return the decoded rows. Queries run one at a time. If the process has ended, start another one."""
+        # pandahouse imports requests, 0.05 s: here that happens while chDB loads
         from alerting.sources.clickhouse_answer import decode, server_error
 
         try:
@@ -92,7 +92,7 @@ class EmbeddedSource(SqlSource):
         raise SourceError(f"embedded ClickHouse ({name}): {failure}", failure.passing)
 
     def close(self) -> None:
-        """End chDB's process. It also ends with this object. A later query starts a new process."""
+        """End chDB's process, which also ends with this object. A later query starts a new process."""
         self._worker.end()
 
 
@@ -100,8 +100,8 @@ _started_ahead: list[WorkerProcess] = []
 
 
 def start_ahead() -> None:
-    """Start a process that the next EmbeddedSource takes: chDB loads while the process that asks it is still importing."""
-    with suppress(SourceError):  # the source starts another, and raises what is wrong
+    """Start a process for the next EmbeddedSource: chDB loads while this process is still importing modules."""
+    with suppress(SourceError):  # the source will try again, and raise the error
         _started_ahead.append(WorkerProcess())
 
 
@@ -109,12 +109,12 @@ class WorkerProcess:
     """A process that runs `embedded_worker`. It ends with this object, with `end`, and when this process ends in any way."""
 
     def __init__(self) -> None:
-        """Start it in an empty folder of its own: chDB reads a config.xml of its working folder. Raises SourceError."""
+        """Start it in a new, empty folder, because chDB reads a config.xml of its working folder. Raises SourceError."""
         self._connection, theirs = Pipe()
         handle = theirs.fileno()
         command = [sys.executable, "-P", embedded_worker.__file__, str(handle)]
         try:
-            # A name like those of the runner's folders: the runner removes what processes that were killed have left.
+            # Named like the runner's folders: the runner deletes the folders of processes that were killed.
             self._folder = Path(tempfile.mkdtemp(prefix=f"alerting-{os.getpid()}-"))
             environ = {**os.environ, "TMPDIR": str(self._folder)}
             try:
@@ -135,7 +135,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def ask(self, sql: str, timeout: float) -> WorkerAnswer:
-        """Return the answer to a query within `timeout` seconds. Raises SourceError where there is none, and ends the process."""
+        """Return the answer to a query. If there is none within `timeout` seconds, end the process and raise SourceError."""
         try:
             self._connection.send_bytes(sql.encode())
             if self._connection.poll(timeout):
@@ -144,16 +144,16 @@ class WorkerProcess:
         except (OSError, EOFError):
             failure = self._cause_of_death()
         except BaseException:
-            self.end()  # an interrupt: the answer, when it came, would be taken for that of the next query
+            self.end()  # an interrupt: the late answer would be taken for the answer to the next query
             raise
         self.end()
         raise SourceError(failure, passing=True)
 
     def _cause_of_death(self) -> str:
-        """Return how the process ended, with the last line that it wrote."""
+        """Return a text about the end of the process, with the last line that it wrote."""
         with suppress(TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT)
-        self._process.kill()  # which does nothing to what has ended
+        self._process.kill()  # this does nothing if the process has ended
         code = self._process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         texts = [f"chDB's process {how}" + " (mostly: memory ran out)" * (code == -signal.SIGKILL)]
@@ -163,7 +163,7 @@ class WorkerProcess:
 
 
 def _kill(process: Popen[bytes], folder: Path) -> None:
-    """End the process at once: it has no state to save."""
+    """Kill the process, which has no state to save, and delete its folder."""
     with process:  # waits
         process.kill()
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""The process that chDB runs in: queries come in by a connection, an answer to each goes out, until the other side is gone.
+"""The process that runs chDB: it reads queries from a connection and writes an answer to each, until the other side is closed.
 
-chDB's library maps 170 MB of code, cannot be stopped within a query, and takes its process along when it crashes. So it has
-a process of its own (`embedded` starts it, by the name of this file), which loads nothing else that is large.
+chDB's library maps 170 MB of code, cannot be stopped within a query, and ends its process if it crashes. So it runs in a separate
+process, which loads nothing else that is large. `embedded` starts this file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from queue import SimpleQueue
 from typing import Any
 
 ROWS, REFUSED, ABSENT = b"rows", b"refused", b"absent"
-WorkerAnswer = tuple[bytes, bytes]  # ROWS and TSVWithNamesAndTypes; or REFUSED (by chDB), ABSENT (chDB itself), and why
+WorkerAnswer = tuple[bytes, bytes]  # ROWS and TSVWithNamesAndTypes; REFUSED (by chDB) or ABSENT (no chDB) and the reason
 
-SET_ZONE = "SET session_timezone = 'UTC'"  # of times without a zone, whatever the zone of this machine
+SET_ZONE = "SET session_timezone = 'UTC'"  # times without a zone are UTC on every machine
 CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP)
 
 
 def main(handle: int) -> None:
-    """Load chDB at once, then answer queries one after the other. `handle`: file descriptor of the connection."""
+    """Load chDB, then answer queries one after the other. `handle`: file descriptor of the connection."""
     connection = Connection(handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: it ends this one, or goes on
     queries: SimpleQueue[str] = SimpleQueue()
@@ -36,7 +36,7 @@ def main(handle: int) -> None:
 
 
 def _listen(connection: Connection, queries: SimpleQueue[str]) -> None:
-    """Queue what comes in. Once the other side is gone, end this process, even in the middle of a query."""
+    """Put incoming queries into the queue. When the other side is closed, end this process, even in the middle of a query."""
     with suppress(EOFError, OSError):
         while True:
             queries.put(connection.recv_bytes().decode())
@@ -44,7 +44,7 @@ def _listen(connection: Connection, queries: SimpleQueue[str]) -> None:
 
 
 def _load_chdb() -> Callable[[str], WorkerAnswer]:
-    """Return a function that answers a query: with chDB in memory, or with the reason why chDB is absent."""
+    """Return a function that answers a query with chDB, or with the reason why chDB cannot be used."""
     os.environ["HOME"] = os.getcwd()  # an empty folder, like the working folder: chDB reads a config.xml of either
     modules: dict[str, Any] = sys.modules
     modules["pyarrow"] = None  # `connect` would load it, for a form of answer that is not used here

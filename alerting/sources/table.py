@@ -1,6 +1,6 @@
-"""A table of KPIs as a source: CSV or Parquet, one row per value (series, ts, value) or any other columns.
+"""A table of metrics as a source: CSV or Parquet, one row per value (series, ts, value), or any other columns.
 
-The times of a series' rows show its grid: the step, the phase, and the bucket of each row.
+The grid of a series (step and phase) is found from the times of its rows.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from alerting.model.metric import MAX_VALUE, STEP, Query
 from alerting.sources.base import BaseSource, buckets_within
 from alerting.sources.table_rows import read_rows
 
-MIN_GAPS, MIN_GAP_SHARE = 5, 0.01  # of a count in which no row means zero: gaps, and gaps to buckets
+MIN_GAPS, MIN_GAP_SHARE = 5, 0.01  # no row means zero in a count with at least this many gaps, and this share of gaps
 NS = 10**9
-MIN_STEP, MAX_STEP = timedelta(minutes=1), DAY  # what a metric's step may be
+MIN_STEP, MAX_STEP = timedelta(minutes=1), DAY  # limits of a metric's step
 ALIKE = 0.2  # relative difference up to which two distances of rows may be the same step
-REGULAR = 2 / 3  # share of the rows that agree to the nanosecond where nothing jitters
+REGULAR = 2 / 3  # share of the rows that agree to the nanosecond if the times are exact
 ROUND_STEPS = [60 * m for m in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 10080)]  # seconds
 ROUND_PHASES = (3600, 1800, 900, 300, 60, 1)  # seconds
 
 
 class RowGrid(NamedTuple):
-    """Buckets of `step` that start `phase` after the epoch. `zone`: the clock that the rows follow over summer time; "": UTC."""
+    """Buckets of `step` that start `phase` after the epoch. `zone`: the local clock that the rows follow in summer; "": UTC."""
 
     step: timedelta
     phase: timedelta
     zone: str = ""
 
     def starts(self, at: np.ndarray) -> np.ndarray:
-        """Return the start of the bucket nearest to each row, both in ns since 1970 UTC."""
+        """Return the start of the bucket nearest to each row. `at` and the result: int64, ns since 1970 UTC."""
         step, phase = (round(length / timedelta(microseconds=1)) * 1000 for length in (self.step, self.phase))
         moved = _standard_times(at, self.zone) if self.zone else at
         nearest: np.ndarray = (moved - phase + step // 2) // step * step + phase
@@ -47,7 +47,7 @@ class RowGrid(NamedTuple):
 
 
 class TableSeries(NamedTuple):
-    """One series in order. A value is NaN where rows contradict each other."""
+    """One series, ordered by time. A value is NaN if rows contradict each other."""
 
     at: np.ndarray  # int64, ns since 1970 UTC, ascending, unique
     values: np.ndarray  # float64
@@ -61,15 +61,15 @@ NO_ROWS = TableSeries(np.empty(0, "int64"), np.empty(0), RowGrid(STEP, timedelta
 class TableSource(BaseSource):
     """A source (see `model.protocols.Source`): `query.name` is a series, and the counts have one column, `value`.
 
-    A plain date is a day of `zone`. The file is read once until it changes. `notes`, once it was read: which columns were taken,
-    and which cells and rows were left out, merged or added.
+    A plain date is a day of `zone`. The file is read again only if it has changed. `notes`, after reading: which columns were
+    used, and which cells and rows were left out, merged or added.
     """
 
     path: Path
     zone: str = "UTC"
     columns_setting: str = ""  # see `table_columns.parse_columns`; "": the columns are guessed
     file_zone: str = ""  # zone of times without one
-    seen: frozenset[str] = frozenset()  # series that earlier runs saw: one that has gone from the file has no rows
+    seen: frozenset[str] = frozenset()  # series that earlier runs saw: one that is gone from the file has no rows
     notes: list[str] = field(default_factory=list, init=False)
     _series: dict[str, TableSeries] = field(default_factory=dict, init=False, repr=False)
     _read_at: tuple[int, int] | None = field(default=None, init=False, repr=False)  # mtime and size
@@ -89,25 +89,25 @@ class TableSource(BaseSource):
         return buckets_within(_bucket_means(series[query.name], query), start, end)
 
     def steps(self) -> dict[str, timedelta]:
-        """Return the step of each series, a day at most (a longer one is refused when it is read). Raises SourceError."""
+        """Return series -> step, at most a day (`fetch` refuses a longer one). Raises SourceError."""
         return {name: min(series.grid.step, MAX_STEP) for name, series in self._load().items()}
 
     def phases(self) -> dict[str, timedelta]:
-        """Return how long after the epoch the buckets of each series begin. Raises SourceError."""
+        """Return series -> how long after the epoch its buckets begin. Raises SourceError."""
         return {name: series.grid.phase if series.grid.step <= MAX_STEP else timedelta() for name, series in self._load().items()}
 
     def gone(self) -> frozenset[str]:
-        """Return the series that earlier runs saw and that have gone from the file. Raises SourceError."""
+        """Return the series that earlier runs saw and that are gone from the file. Raises SourceError."""
         return self.seen - self._load().keys()
 
     def ends(self) -> dict[str, datetime]:
-        """Return for each series that has rows the end of its last row's bucket, aware UTC. Raises SourceError."""
+        """Return series -> end of the bucket of its last row (aware UTC), for series with rows. Raises SourceError."""
         filled = {name: series for name, series in self._load().items() if len(series.at)}
         last = {name: int(each.grid.starts(each.at[-1:])[0]) for name, each in filled.items()}
         return {name: pd.Timestamp(at, tz="UTC").to_pydatetime() + filled[name].grid.step for name, at in last.items()}
 
     def _load(self) -> dict[str, TableSeries]:
-        """Return the series by name, from the file where it is new or has changed. Raises SourceError."""
+        """Return the series by name; read the file if it is new or has changed. Raises SourceError."""
         try:
             stat = self.path.stat()
         except OSError as error:
@@ -129,8 +129,8 @@ class TableSource(BaseSource):
 def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, TableSeries], list[str]]:
     """Return the series by name, and notes about rows that were left out, merged or added.
 
-    Rows without a value are gaps, identical ones count once, and those that contradict each other become one NaN. A count without
-    zeros is zero where it has no row and others have one (see `_with_zeros`).
+    Rows without a value are gaps. Identical rows count once; rows that contradict each other become one NaN. Zeros are added to
+    counts without zeros (see `_with_zeros`).
     """
     notes = list[str]()
 
@@ -156,7 +156,7 @@ def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, T
     groups = {name: TableSeries(at, values, find_grid(at, zone)) for name, (at, values) in columns.items()}
     series = {name: groups.get(name, NO_ROWS) for name in rows["series"].unique()}
     grids = Counter(one.grid for one in series.values() if len(one.at) > 1 and one.grid.step <= MAX_STEP)
-    if grids:  # a series of one row, or of none, shows no step: it is most likely that of the others
+    if grids:  # a series with at most one row shows no step: take the step of the other series
         usual = grids.most_common(1)[0][0]
         series = {name: one if len(one.at) > 1 else one._replace(grid=usual) for name, one in series.items()}
     blanks = {name: set(group["at"]) for name, group in rows[rows["value"].isna()].groupby("series", observed=True)}
@@ -166,15 +166,16 @@ def _tidy_series(rows: pd.DataFrame, path: Path, zone: str) -> tuple[dict[str, T
 def _with_zeros(
     series: dict[str, TableSeries], blanks: Mapping[str, set[int]], path: Path, notes: list[str]
 ) -> dict[str, TableSeries]:
-    """Return the series; the counts of a GROUP BY with a zero for each bucket without a row in which another series has one.
+    """Return the series. The counts of a GROUP BY get a zero for each bucket without a row in which another series has one.
 
-    Such a count is of whole numbers from 1 on and has gaps again and again. A row without a value (`blanks`) stays a gap.
+    Such a count has whole numbers, a minimum of 1, and many gaps. A row without a value (`blanks`) stays a gap.
     """
     buckets = {name: one.grid.starts(one.at) for name, one in series.items()}
     by_grid: dict[RowGrid, list[np.ndarray]] = {}
     for name, one in series.items():
         by_grid.setdefault(one.grid, []).append(buckets[name])
-    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}  # in which any series has a row
+    # Grid -> buckets in which some series has a row
+    filled = {grid: np.unique(np.concatenate(parts)) for grid, parts in by_grid.items()}
     out = dict(series)
     for name, one in series.items():
         if not len(one.at) or one.values.min() != 1 or (one.values % 1 != 0).any():
@@ -197,7 +198,7 @@ def _with_zeros(
 
 
 def _bucket_means(series: TableSeries, query: Query) -> pd.DataFrame:
-    """Return one row per bucket that has rows; none for a bucket with a NaN among its rows."""
+    """Return the mean of the rows of each bucket, float64. Buckets without rows, or with a NaN among them, are left out."""
     width, phase = (length // timedelta(microseconds=1) * 1000 for length in (query.step, query.phase))
     own = series.grid.step == query.step and series.grid.phase == query.phase
     buckets = series.grid.starts(series.at) if own else (series.at - phase) // width * width + phase
@@ -214,8 +215,8 @@ def _bucket_means(series: TableSeries, query: Query) -> pd.DataFrame:
 def find_grid(at: np.ndarray, zone: str = "UTC") -> RowGrid:
     """Return the grid of the rows `at` (ns since 1970 UTC, ascending, unique).
 
-    The step is the most common distance, a round one where rows come early or late. It is at least a minute, and may be longer
-    than a day. Rows of a day or of hours may follow the local clock over summer time; days that start at local midnight do.
+    The step is the most common distance of rows, rounded if rows come early or late. It is at least a minute, and may be longer
+    than a day. Steps of hours or days may follow the local clock in summer; days that start at local midnight always do.
     """
     step = timedelta(seconds=_step(np.diff(at)))
     if step < MIN_STEP or not len(at):
@@ -236,13 +237,13 @@ def find_grid(at: np.ndarray, zone: str = "UTC") -> RowGrid:
 
 
 def _standard_times(at: np.ndarray, zone: str) -> np.ndarray:
-    """Return the times in ns at which the clock would show the same without summer time."""
+    """Return the times (ns) at which a clock without summer time would show the same."""
     local: np.ndarray = pd.DatetimeIndex(at, tz="UTC").tz_convert(zone).tz_localize(None).as_unit("ns").asi8
     return local - int(standard_offset(zone).total_seconds()) * NS
 
 
 def _step(distances: np.ndarray) -> int:
-    """Return the step in seconds, at least 1; `distances` of rows in ns."""
+    """Return the step in seconds, at least 1. `distances`: time between neighbouring rows, ns."""
     if not len(distances):
         return round(STEP.total_seconds())
     lengths, counts = np.unique(distances, return_counts=True)
@@ -264,7 +265,7 @@ def _step(distances: np.ndarray) -> int:
 
 
 def _phase(at: np.ndarray, step: int) -> tuple[int, float]:
-    """Return the phase in seconds (0 <= phase < step), and the share of rows that are at most a hundredth of a step from it."""
+    """Return the phase in seconds (0 <= phase < step), and the share of rows within a hundredth of a step of it."""
     width = step * NS
     rests, counts = np.unique(at % width, return_counts=True)
     commonest = int(rests[counts.argmax()])

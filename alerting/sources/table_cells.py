@@ -1,4 +1,4 @@
-"""Cells of a table as numbers and as times, in the forms in which tools and people write them."""
+"""Read cells of a table as numbers and as times, in the forms in which tools and people write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
-MISSING = [  # how tools write a value that is not there
+MISSING = [  # how tools write a missing value
     "", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "none", "\\N", "<NA>", "NaT", "-", "–", "—",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!", "н/д",
 ]  # fmt: skip
@@ -36,14 +36,14 @@ def looks_like_time(text: str) -> bool:
 
 
 def is_empty(cells: pd.Series) -> pd.Series:
-    """Return which cells have no text and no value."""
+    """Return which cells (bool) are empty."""
     return cells.isna() if pd.api.types.is_numeric_dtype(cells) else cells.isna() | (cells == "")
 
 
 class NumberMarks(NamedTuple):
-    """The decimal mark of a file's numbers, and what separates their thousands ("": nothing does).
+    """The decimal mark of a file's numbers, and the mark between thousands ("": none).
 
-    Two dots: the numbers of a column show which of the two they are.
+    If both are dots, each column is checked for which of the two its dots are.
     """
 
     decimal: str
@@ -53,8 +53,8 @@ class NumberMarks(NamedTuple):
 def number_marks(texts: pd.Series, has_semicolons: bool = False) -> NumberMarks:
     """Return how the numbers among these texts are written.
 
-    Where a text has both marks, the last is the decimal one. A lone comma before three digits separates thousands, unless
-    `has_semicolons` separate the columns, as they do where commas mark decimals.
+    In a text with both marks, the last one is the decimal mark. A single comma before three digits separates thousands, unless
+    the columns of the file are separated by semicolons (`has_semicolons`): then commas are decimal marks.
     """
     numbers = [text for text in map(_plain, texts) if _NUMBER.fullmatch(text) and not looks_like_time(text)]
     commas, dots = ([text for text in numbers if mark in text] for mark in ",.")
@@ -73,7 +73,7 @@ def number_marks(texts: pd.Series, has_semicolons: bool = False) -> NumberMarks:
 
 
 def to_numbers(cells: pd.Series, marks: NumberMarks) -> tuple[pd.Series, pd.Series]:
-    """Return the cells as float64, NaN where there is no number, and which of those are neither a number nor missing."""
+    """Return the cells as float64 (NaN if there is no number), and which cells (bool) are neither a number nor missing."""
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         return cells.astype("float64"), pd.Series(False, cells.index)
     text = cells.astype("object").astype("str").map(_plain)
@@ -89,7 +89,7 @@ def to_numbers(cells: pd.Series, marks: NumberMarks) -> tuple[pd.Series, pd.Seri
 
 
 def _are_thousands(text: pd.Series) -> bool:
-    """Return whether dots separate thousands: 1.234.567 beside 700.007, or 1.318 beside 700 and no 1318."""
+    """Return whether dots separate thousands: "1.234.567" beside "700.007", or "1.318" beside "700" but no "1318"."""
     has_dot = text.str.contains(".", regex=False)
     dotted, others = text[has_dot], pd.to_numeric(text[~has_dot], errors="coerce").abs()
     is_sure = dotted.str.count(r"\.").max() > 1 or (others.max() > 0 and others.max() < 1000)
@@ -97,15 +97,15 @@ def _are_thousands(text: pd.Series) -> bool:
 
 
 def _plain(text: object) -> str:
-    """Return the text without signs of percent and currency, and without spaces between thousands."""
+    """Return the text without percent and currency signs, and without spaces between thousands."""
     plain = str(text).strip().strip("%$€£₽¥ ").replace("−", "-")
     return re.sub(_BETWEEN_THOUSANDS, "", plain) if len(plain) > 3 and not plain.isdigit() else plain
 
 
 class TimeCells(NamedTuple):
-    """Cells as times. `at`: datetime64[ns], UTC where `zoned` and the file's clock elsewhere, NaT where there is no time.
+    """Cells as times. `at`: datetime64[ns], NaT without a time; in UTC if `zoned` (bool), otherwise local time of the file.
 
-    `dates`: which are plain dates. `unclear`: a cell of which nobody can say what is day and what is month; "" if there is none.
+    `dates` (bool): plain dates. `unclear`: a cell in which day and month cannot be told apart; "" if there is none.
     """
 
     at: pd.Series
@@ -117,7 +117,7 @@ class TimeCells(NamedTuple):
 def to_times(cells: pd.Series, order: str = "") -> TimeCells:
     """Return the cells as times: ISO 8601, epoch seconds to nanoseconds, 20261120, 20.11.2026, 11/20/2026, 20 Nov 2026 ...
 
-    `order`: dmy or mdy, which of day and month comes first; "": what the cells show.
+    `order`: dmy (day first) or mdy (month first); "": as the cells show.
     """
     never, always = pd.Series(False, cells.index), pd.Series(True, cells.index)
     if isinstance(cells.dtype, pd.DatetimeTZDtype):
@@ -131,7 +131,7 @@ def to_times(cells: pd.Series, order: str = "") -> TimeCells:
     text = pd.Series(written, dtype="object").astype("str").str.strip()
     parts = text[text.str.match(_YEAR_FIRST)].str.split("-|[ T]", expand=True)
     if not order and len(parts) * 2 > len(text) and (parts[0] > "12").all() and parts[0].nunique() < parts[2].nunique():
-        text = "20" + text  # dates are written like 26-11-20: the first part is no month, and changes less than the last
+        text = "20" + text  # dates such as 26-11-20: the first part is not a month, and changes less than the last part
     at = _naive(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce"))
     unclear, other = "", at.isna() & text.str.contains(r"\d")
     if other.any():
@@ -146,7 +146,7 @@ def _naive(at: pd.Series) -> pd.Series:
 
 
 def _numeric_times(numbers: pd.Series) -> TimeCells:
-    """Return times from epoch numbers, whose size shows the unit, or from the digits of a date, such as 20261120."""
+    """Return times from epoch numbers (their size shows the unit) or from the digits of a date such as 20261120."""
     never, usual = pd.Series(False, numbers.index), float(numbers.median())
     form = _COMPACT.get(len(str(int(usual)))) if np.isfinite(usual) else None
     if form:
@@ -162,7 +162,7 @@ def _numeric_times(numbers: pd.Series) -> TimeCells:
 
 
 def _written_times(text: pd.Series, order: str) -> tuple[pd.Series, str]:
-    """Return times that are not written as ISO 8601 does, NaT where there is none, and a cell whose order is unclear."""
+    """Return times that are not in ISO 8601 (NaT if a cell has none), and a cell with an unclear order of day and month."""
     parts = text.str.extract(_DAY_AND_MONTH)
     first, second = (pd.to_numeric(parts[n]) for n in (0, 2))
     day_first = order == "dmy" if order else bool((first > 12).sum() > (second > 12).sum())
@@ -171,7 +171,7 @@ def _written_times(text: pd.Series, order: str) -> tuple[pd.Series, str]:
         day_first = bool((parts[1] == ".").any())  # nobody writes months first with dots
         unclear = "" if day_first else str(text[first.notna()].iloc[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of cells that contradict the order
+        warnings.simplefilter("ignore", UserWarning)  # pandas warns about cells that contradict the order
         form = guess_datetime_format(str(text.iloc[0]), dayfirst=day_first)
         at = pd.Series(pd.NaT, text.index, dtype="datetime64[ns]")
         if form:
@@ -183,7 +183,7 @@ def _written_times(text: pd.Series, order: str) -> tuple[pd.Series, str]:
 
 
 def time_of_day(cells: pd.Series) -> pd.Series:
-    """Return texts such as 9:30, 23:15:00 or 1 PM as timedelta64[ns], NaT where there is none."""
+    """Return texts such as 9:30, 23:15:00 or 1 PM as timedelta64[ns]; NaT for any other text."""
     text = cells.astype("object").astype("str").str.strip()
     at = pd.to_datetime("2000-01-01 " + text, format="mixed", errors="coerce").where(text.str.contains(r":|\d ?[AaPp][Mm]$"))
     return at - pd.Timestamp(2000, 1, 1)

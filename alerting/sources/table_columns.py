@@ -1,4 +1,4 @@
-"""The columns of a table: which hold the time, the labels of series and the values, as the setting says or as the cells show."""
+"""The columns of a table: which hold the time, the labels of series and the values, by the setting or by the cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_integer_
 from alerting.metric_values import column_list
 from alerting.sources.table_cells import NumberMarks, TimeCells, is_empty, looks_like_time, time_of_day, to_numbers, to_times
 
-SAMPLE = 200  # cells of a column that show what it holds
+SAMPLE = 200  # number of cells from which the kind of a column is guessed
 READABLE = 0.8  # share of them that must be times or numbers
 TIME_NAMES = {
     "ts", "t", "time", "timestamp", "datetime", "date_time", "date", "ds", "dt", "at", "epoch", "unixtime", "unix_time",
@@ -23,18 +23,18 @@ TIME_NAMES = {
 HOUR_NAMES = {"hr", "hour", "hours", "час"}
 SERIES_NAMES = {"series", "series_id", "unique_id", "metric", "metric_name", "kpi", "indicator", "метрика", "показатель", "ряд"}
 PARTS = ("year", "month", "day", "hour", "minute")
-REPEATED = 0.02  # share of rows with the time of an earlier one from which labels are looked for
-MOST_REPEATED = 0.5  # share from which the labels need not have a row in most buckets
-FILLED = 0.5  # share of the buckets in which the series of a label have a row
+REPEATED = 0.02  # if more rows than this share have the time of an earlier row, label columns are looked for
+MOST_REPEATED = 0.5  # from this share on, the series of a label need not have a row in most buckets
+FILLED = 0.5  # least share of the buckets in which the series of a label have a row
 MAX_SPELLED = 12  # values that a note lists
 FORM = "time=...,value=...,series=... (several columns of one kind: a+b)"
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Names of a table's columns by what they hold. `dates`: dmy or mdy, the order of day and month, "" where it shows.
+    """Names of a table's columns, by their contents. `dates`: order of day and month, dmy or mdy; "" if the cells show it.
 
-    Several columns of time are a date and a time of day, or year, month, day and so on. `left_out`: columns that are not read.
+    Several time columns are a date and a time of day, or year, month, day and so on. `left_out`: columns that are not read.
     """
 
     time: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class TableColumns:
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        """Spell the columns as the setting does."""
+        """Return the columns in the form of the setting."""
         value = self.value[:MAX_SPELLED]
         parts = {"time": self.time, "value": value, "series": self.series, "dates": (self.dates,) if self.dates else ()}
         text = ",".join(f"{kind}={'+'.join(names)}" for kind, names in parts.items() if names)
@@ -53,9 +53,9 @@ class TableColumns:
 
 
 def parse_columns(text: str, present: Collection[str]) -> TableColumns:
-    """Return the columns that a setting such as time=ts,value=a+b,series=city names; `present`: those of the table.
+    """Return the columns that a setting names, such as time=ts,value=a+b,series=city. `present`: columns of the table.
 
-    Raises ValueError for one that is absent.
+    Raises ValueError for a column that is absent.
     """
     parts = dict(part.split("=", 1) for part in re.split(r"\s*,\s*(?=(?:time|value|series|dates)=)", text) if part)
     found = dict[str, tuple[str, ...]]()
@@ -74,9 +74,9 @@ def parse_columns(text: str, present: Collection[str]) -> TableColumns:
 def find_columns(
     frame: pd.DataFrame, marks: NumberMarks, given: TableColumns, kept: Collection[str] = ()
 ) -> tuple[TableColumns, TimeCells]:
-    """Return the columns, those of `given` as they are, and the times of the rows. `kept`: values that were watched before.
+    """Return the columns and the times of the rows. Columns of `given` are not changed. `kept`: values that were watched before.
 
-    Raises ValueError where the cells do not show which column is the time or the value.
+    Raises ValueError if the cells do not show which column is the time or the value.
     """
     columns = replace(given, time=given.time or _time_columns(frame))
     times = read_times(frame, columns)
@@ -100,9 +100,9 @@ def find_columns(
 
 
 def read_times(frame: pd.DataFrame, columns: TableColumns) -> TimeCells:
-    """Return the times of the rows, made of one column, of a date and a time of day, or of year, month, day and so on.
+    """Return the times of the rows, from one column, from a date and a time of day, or from year, month, day and so on.
 
-    Raises ValueError where day and month cannot be told apart.
+    Raises ValueError if day and month cannot be told apart.
     """
     first, *others = columns.time
     years = pd.to_numeric(frame[first], errors="coerce") if others else pd.Series(dtype=float)
@@ -124,13 +124,13 @@ def read_times(frame: pd.DataFrame, columns: TableColumns) -> TimeCells:
 
 
 def _sample(cells: pd.Series) -> pd.Series:
-    """Return some cells that are not empty, from the whole column."""
+    """Return about SAMPLE cells that are not empty, spread over the column."""
     filled = np.flatnonzero(~is_empty(cells).to_numpy())
     return cells.iloc[filled[:: max(1, len(filled) // SAMPLE)]]
 
 
 def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
-    """Return whether the column has numbers, some of which may be missing."""
+    """Return whether the column has numbers; some cells may be missing."""
     if is_numeric_dtype(cells) and not is_bool_dtype(cells):
         return bool(cells.notna().any())
     values, bad = to_numbers(_sample(cells), marks)
@@ -138,7 +138,7 @@ def _are_numbers(cells: pd.Series, marks: NumberMarks) -> bool:
 
 
 def _time_columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns of the time. Raises ValueError where there is none or more than one may be it."""
+    """Return the time columns. Raises ValueError if there is none, or more than one column may be the time."""
     lower = {name.lower(): name for name in frame}
     found = [name for name in frame if _may_be_time(frame[name], name)]
     if not found and {"year", "month", "day"} <= lower.keys():
@@ -186,16 +186,16 @@ def _may_be_time(cells: pd.Series, name: str) -> bool:
 
 
 def _numbers_rows(cells: pd.Series) -> bool:
-    """Return whether the cells number the rows: each is one more than the one before."""
+    """Return whether the cells are row numbers: each is one more than the cell before."""
     if not is_integer_dtype(cells) or len(cells) < 3 or cells.iloc[2] - cells.iloc[0] != 2:
         return False
     return bool((np.diff(cells.to_numpy()) == 1).all())
 
 
 def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers: list[str]) -> tuple[str, ...]:
-    """Return the columns that tell apart the rows of one time; none where hardly two rows have the same.
+    """Return the columns by which rows with the same time differ; none if hardly any two rows have the same time.
 
-    Raises ValueError where most rows have the time of another and no column tells them apart.
+    Raises ValueError if most rows have the time of another row and no column makes them differ.
     """
     named = tuple(name for name in texts if name.lower() in SERIES_NAMES)[:1]
     repeated = float(at.duplicated().mean())
@@ -208,7 +208,7 @@ def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers
         more, left = _telling_apart(frame, at, chosen, few)
         chosen = more if left <= REPEATED * len(at) else chosen
     rows_of_each = len(at) / max(1, len(frame[chosen].drop_duplicates()))
-    is_apart = left <= REPEATED * len(at) and (rows_of_each >= 3 or len(at) < SAMPLE)  # not users of single events
+    is_apart = left <= REPEATED * len(at) and (rows_of_each >= 3 or len(at) < SAMPLE)  # not ids of single events
     if named or (is_apart and (repeated >= MOST_REPEATED or _filled(frame, at, chosen) >= FILLED)):
         return tuple(chosen)
     if repeated >= MOST_REPEATED:
@@ -220,7 +220,7 @@ def _label_columns(frame: pd.DataFrame, at: pd.Series, texts: list[str], numbers
 
 
 def _telling_apart(frame: pd.DataFrame, at: pd.Series, chosen: list[str], others: list[str]) -> tuple[list[str], int]:
-    """Return `chosen` with those of `others` that tell apart most rows of the same time, and the rows that remain alike."""
+    """Return `chosen` and the columns of `others` by which rows of the same time differ, and the number of rows still alike."""
     codes = pd.DataFrame({name: pd.factorize(frame[name])[0] for name in [*chosen, *others]}, index=at.index).assign(**{"": at})
     left = int(codes[["", *chosen]].duplicated().sum())
     while left and others:
@@ -233,7 +233,7 @@ def _telling_apart(frame: pd.DataFrame, at: pd.Series, chosen: list[str], others
 
 
 def _filled(frame: pd.DataFrame, at: pd.Series, labels: list[str]) -> float:
-    """Return in which share of the table's times, from its first to its last, a series of these labels has a row."""
+    """Return the mean share of the table's times, from a series' first row to its last, in which the series has a row."""
     if not labels:
         return 0.0
     numbers = pd.Series(at.rank(method="dense").to_numpy())
@@ -242,7 +242,7 @@ def _filled(frame: pd.DataFrame, at: pd.Series, labels: list[str]) -> float:
 
 
 def _clock_columns(numbers: pd.DataFrame, at: pd.Series) -> set[str]:
-    """Return the columns that the clock and the calendar give: hour, weekday, month, year, or one number for each day."""
+    """Return the columns that only repeat the time: hour, weekday, month, year, or one number for each day."""
     few = [name for name in numbers if numbers[name].iloc[:1000].nunique() <= 60 and is_integer_dtype(numbers[name])]
     few = [name for name in few if numbers[name].nunique() > 1]
     found = set[str]()

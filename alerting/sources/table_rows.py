@@ -1,4 +1,4 @@
-"""The rows of a table file: one for each value, with its series and time, whatever the form and the columns of the file are."""
+"""Read a table file of any form and columns. The result has one row for each value, with its series and time."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from alerting.sources.table_cells import MISSING, TimeCells, is_empty, looks_lik
 from alerting.sources.table_columns import TableColumns, find_columns, parse_columns, read_times
 
 TIDY = ("series", "ts", "value")  # the columns of a table that is read without a guess
-SEPARATORS = ";\t|,"  # where two fit, the comma is a mark within numbers
-HEAD = 1 << 16  # bytes that are looked at to find the form of the file
-MAX_CELLS_FOR_MARKS = 20_000  # cells of a column that show how its numbers are written
-MAX_NOTES, MAX_LEFT_OUT = 10, 12  # in all; names of columns in one
+SEPARATORS = ";\t|,"  # in order of preference: if another one fits as well, the comma is a mark within numbers
+HEAD = 1 << 16  # bytes that are read to find the form of the file
+MAX_CELLS_FOR_MARKS = 20_000  # cells of a column that are read to find how its numbers are written
+MAX_NOTES, MAX_LEFT_OUT = 10, 12  # notes in all; names of columns in one note
 
 
 def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Return the file's rows as series (categories), at (int64, ns since 1970 UTC) and value (float64, NaN where there is none).
+    """Return the file's rows with the columns series (categories), at (int64, ns since 1970 UTC), value (float64, NaN for none).
 
-    With notes: which columns were taken, where that is a guess, and cells that cannot be read. Raises SourceError where the
-    columns cannot be told, or no cell of one can be read.
+    The second value is notes: which columns were used, if they were guessed, and which cells cannot be read. Raises SourceError
+    if the columns cannot be found, or no cell of a column can be read.
     """
     frame, has_semicolons, notes = read_cells(path)
     if not len(frame) and not seen:
         raise SourceError(f"{path} cannot be read: it has no rows below its header")
-    if not len(frame):  # all that earlier runs saw has gone
+    if not len(frame):  # all series that earlier runs saw are gone
         return pd.DataFrame({"series": pd.Categorical([]), "at": np.empty(0, "int64"), "value": np.empty(0)}), notes
     is_tidy = not setting and set(TIDY) <= set(frame)
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
@@ -72,7 +72,7 @@ def read_rows(path: Path, zone: str, file_zone: str, setting: str, seen: Collect
 
 
 def _labels(frame: pd.DataFrame, columns: TableColumns) -> pd.Series:
-    """Return the label of each row, several of them with a space between; missing where one is, and where there are none."""
+    """Return the label of each row: its label columns with a space between; missing if one is missing or there are none."""
     out = pd.Series(pd.NA, frame.index, dtype="object")
     for n, name in enumerate(columns.series):
         text = frame[name].astype("object").mask(is_empty(frame[name])).map(str, na_action="ignore")
@@ -90,12 +90,15 @@ class _CheckedCells:
     notes: list[str]
 
     def __post_init__(self) -> None:
-        """Find the rows that have neither a time nor a value, which nobody misses."""
+        """Find the rows that have neither a time nor a value: they are left out without a note."""
         names = (*self.columns.time, *self.columns.value)
         self.is_blank = pd.concat([is_empty(self.frame[name]) for name in names], axis=1).all(axis=1)
 
     def left_out(self, names: tuple[str, ...], bad: pd.Series, text: str) -> pd.Series:
-        """Note the bad cells of these columns in rows that are not blank. Return which. Raises SourceError if all are bad."""
+        """Add a note about the bad cells of these columns, in rows that are not blank. Return these rows (bool).
+
+        Raises SourceError if all are bad.
+        """
         bad = bad & ~self.is_blank
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -109,7 +112,7 @@ class _CheckedCells:
 
 
 def _one_row_per_value(labels: pd.Series, at: pd.Series, columns: TableColumns, values: list[np.ndarray]) -> pd.DataFrame:
-    """Return a row for each value. A series is named by the labels, or by the column, or by both where there are several."""
+    """Return a row for each value. The name of a series is its label, or its value column, or both if there are several."""
     if not columns.series:
         series = [pd.Categorical.from_codes(np.zeros(len(at), "int8"), [name.strip()]) for name in columns.value]
     else:
@@ -122,10 +125,10 @@ def _one_row_per_value(labels: pd.Series, at: pd.Series, columns: TableColumns, 
 
 
 def to_utc(times: TimeCells, series: pd.Series, zone: str, file_zone: str) -> pd.Series:
-    """Return the times as int64, ns since 1970 UTC. A time without a zone is one of `file_zone` ("": UTC).
+    """Return the times as int64, ns since 1970 UTC. A time without a zone is local time of `file_zone` ("": UTC).
 
-    A series of plain dates has midnights of `file_zone`, or else of `zone`. Of two equal times at the end of summer time the
-    first is that of summer.
+    Plain dates are midnights of `file_zone` or, without one, of `zone`. Of two equal times at the end of summer time, the first
+    is in summer time.
     """
     at, of_days = times.at, times.dates
     if of_days.any():
@@ -143,9 +146,9 @@ def to_utc(times: TimeCells, series: pd.Series, zone: str, file_zone: str) -> pd
 
 
 def read_cells(path: Path) -> tuple[pd.DataFrame, bool, list[str]]:
-    """Return the cells of a .csv (or .tsv, also gzipped) or .parquet file, whether semicolons separate its columns, and notes.
+    """Return the cells of a .csv, .tsv (also .gz) or .parquet file, whether semicolons separate its columns, and notes.
 
-    Raises SourceError, or what pandas raises.
+    Raises SourceError, or any error of pandas.
     """
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
@@ -153,7 +156,7 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, bool, list[str]]:
         return frame.rename(columns=str), False, []
     encoding, separator, skipped, names = _form(path)
     options: dict[str, Any] = {"na_values": [""], "dtype": "str" if separator in ";\t" else None}
-    if set(TIDY) <= set(names) and separator == ",":  # only `value` may be missing: a series called NA is a series
+    if set(TIDY) <= set(names) and separator == ",":  # only `value` may be missing: NA may be the name of a series
         options = {"na_values": {"value": MISSING}, "dtype": {"series": "str", "ts": "str"}}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", pd.errors.ParserWarning)
@@ -169,7 +172,7 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, bool, list[str]]:
     if not isinstance(frame.index, pd.RangeIndex):  # rows begin with a number that the header does not name
         frame = frame.reset_index(drop=True)
     frame.columns = [name.removeprefix("#").strip() for name in map(str, frame)]
-    for name in frame if separator in ";\t" else ():  # whole numbers, of which none begins with a zero, as codes do
+    for name in frame if separator in ";\t" else ():  # whole numbers; a text with a leading zero is a code
         if frame[name].str.fullmatch(r"[-+]?(0|[1-9]\d{0,17})", na=False).all():
             frame[name] = pd.to_numeric(frame[name])
     return frame, separator == ";", [f"{path.name}: {lines}"] if lines else []
@@ -203,7 +206,7 @@ def _form(path: Path) -> tuple[str, str, int, list[str]]:
 
 
 def _split(lines: list[str]) -> tuple[str, list[list[str]]]:
-    """Return the separator by which most lines have as many cells as the others, and the rows of cells."""
+    """Return the separator with which the most lines have the same number of cells, and the rows of cells."""
     split = {separator: list(csv.reader(lines, delimiter=separator)) for separator in SEPARATORS}
     fits = dict[str, tuple[bool, float, int]]()
     for separator, rows in split.items():
@@ -214,5 +217,5 @@ def _split(lines: list[str]) -> tuple[str, list[list[str]]]:
 
 
 def _is_data(row: list[str]) -> bool:
-    """Return whether the cells are those of a row rather than names."""
+    """Return whether the cells are data, not names of columns."""
     return any(looks_like_time(cell) for cell in row) or all(re.fullmatch(r"[-+\d.,]+", cell.strip()) for cell in row)

@@ -1,9 +1,9 @@
-"""The tables of the state database, and records of `alerting.model` as their rows and JSON, and back.
+"""The tables of the state database, and the conversion of records of `alerting.model` to rows and JSON, and back.
 
-Times are ISO text in UTC, NaN is NULL. What grows over the versions is JSON, so that a new field needs no migration.
+Times are ISO text in UTC, NaN is NULL. Records that get new fields in new versions are JSON, so that no migration is needed.
 
-STORED says under which name each field is stored. To rename a field, give its new name behind the stored one, as in
-`told=last_notified`: the left side is in the databases of users. The type hints of a class say how its values are read.
+STORED gives the stored name of each field. To rename a field, write its new name after the stored one, as in
+`told=last_notified`: the left side is in the databases of users. The type hints of a class determine how its values are read.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ MIGRATIONS = (  # statements from each version of the schema to the next; never 
 
 
 def _names(text: str) -> dict[str, str]:
-    """Return stored name -> field, of words NAME (the same for both) and NAME=FIELD."""
+    """Return stored name -> field, from words NAME (both are the same) and STORED=FIELD."""
     words = (word.partition("=") for word in text.split())
     return {stored: field or stored for stored, _, field in words}
 
 
-# Those of Verdict, Message, Arrival, Silence and Run are columns, in the order of their tables; those of ThreadMessage are
+# For Verdict, Message, Arrival, Silence and Run these are columns, in the order of their tables. For ThreadMessage they are
 # columns, too.
 STORED: dict[type[Any], dict[str, str]] = {
     Verdict: _names("metric bucket status value low expected high score reason news=is_new usual"),
@@ -104,7 +104,7 @@ STORED: dict[type[Any], dict[str, str]] = {
     Silence: _names("scope start until why by id weekly zone"),
     Run: _names("started at ended well=ok said=outcome"),
 }
-# Names that an older version stored, and that are ignored: their values are not needed any more.
+# Names that older versions stored and that are ignored now.
 GONE: dict[type[Any], frozenset[str]] = {Episode: frozenset({"calm"})}
 # Stored value -> member.
 VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
@@ -113,7 +113,7 @@ VALUES: dict[type[StrEnum], dict[str, StrEnum]] = {
 
 
 def iso(at: datetime | None) -> str:
-    """Return ISO text in UTC, which sorts as time does; "" for None. Raises ValueError for a time without zone."""
+    """Return ISO text in UTC, which sorts by time; "" for None. Raises ValueError for a time without a zone."""
     if at is None:
         return ""
     if at.tzinfo is None:
@@ -146,7 +146,7 @@ def to_json(value: Any) -> str:
 
 
 def _json_part(value: Any) -> Any:
-    """Return the part of JSON for a value that is not of Python's own types."""
+    """Return what `json` can write for a value that it does not know: a time, a record or a number of numpy."""
     if isinstance(value, datetime):
         return iso(value)
     if not is_dataclass(value):
@@ -159,21 +159,21 @@ def _json_number(number: float) -> float | str | None:
     return number if isfinite(number) else None if isnan(number) else str(number)
 
 
-# Reading: a value that makes no sense raises ValueError, KeyError, TypeError or AttributeError
+# Reading: an invalid value raises ValueError, KeyError, TypeError or AttributeError
 
 
 def from_row(kind: type[T]) -> Callable[..., T]:
-    """Return a function that makes a record of this class of its columns."""
+    """Return a function that takes the columns of a row and returns a record of this class."""
     return lambda *row: _record(kind, dict(zip(STORED[kind], row, strict=True)))
 
 
 def from_json(kind: type[T]) -> Callable[[str], T]:
-    """Return a function that makes a record of this class of its JSON."""
+    """Return a function that takes JSON and returns a record of this class."""
     return lambda body: _record(kind, json.loads(body))
 
 
 def enum_member(kind: type[StrEnum], stored: str) -> Any:
-    """Return the member with this stored value. Raises ValueError for one that this version does not know."""
+    """Return the member with this stored value. Raises ValueError for a value that this version does not know."""
     try:
         return VALUES[kind][stored]
     except KeyError:
@@ -181,7 +181,7 @@ def enum_member(kind: type[StrEnum], stored: str) -> Any:
 
 
 def _record(kind: Any, stored: Mapping[str, Any]) -> Any:
-    """Make a record. A field that an older version did not store takes its default; an unknown name raises ValueError."""
+    """Return a record. A field that an older version did not store has its default. Raises ValueError for an unknown name."""
     known, values = _fields(kind), {}
     for name, part in stored.items():
         if name in known:
@@ -193,7 +193,7 @@ def _record(kind: Any, stored: Mapping[str, Any]) -> Any:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """Return the function that makes a value of this type of its stored form."""
+    """Return the function that converts a stored value to this type."""
     if get_origin(hint) is UnionType:  # X | None
         read = _reader(get_args(hint)[0])
         return lambda part: None if part is None else read(part)
@@ -209,7 +209,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     return datetime.fromisoformat if hint is datetime else hint
 
 
-# The map and the classes
+# Compare STORED with the classes
 
 
 def unmapped(kind: Any) -> Iterator[str]:
@@ -221,7 +221,7 @@ def unmapped(kind: Any) -> Iterator[str]:
 
 @cache
 def _fields(kind: Any) -> dict[str, tuple[str, Callable[[Any], Any]]]:
-    """Stored name -> field, and the function that reads its value. Raises StoreError when STORED does not fit the class."""
+    """Return stored name -> field, and the function that reads its value. Raises StoreError if STORED does not fit the class."""
     if wrong := list(unmapped(kind)):
         raise StoreError(f"{'; '.join(wrong)}: see STORED in the store's codec")
     hints = get_type_hints(kind)

@@ -1,4 +1,4 @@
-"""A SQLite file: opened or created, migrated, backed up, and moved aside when it is corrupted. Its errors become StoreError."""
+"""A SQLite file: it is created, migrated, backed up, and moved aside if it is corrupted. All its errors become StoreError."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ ADVICE = {  # SQLite's primary result code -> what to do
 }
 MAX_JOURNAL = 32_000_000  # bytes of the write-ahead log that stay on disk after a large write
 BACKED_UP = ("verdicts", "episodes", "messages", "incidents", "trail", "arrivals", "silences", "runs", "facts")
-RESTORED = "restored"  # name of the fact that the file was restored, which the next run tells
+RESTORED = "restored"  # name of the row in `facts` which says that the file was restored; the next run reports it
 
 
 class Database:
     """A file that several processes and threads may use at once. It is opened at the first use. All methods raise StoreError.
 
-    `notes`: a list that receives messages for the run, such as that the file was moved aside. `patience`: seconds to wait for
-    the lock of another process. `backup`: a second file that gets every write, but for those of the history cache. If the first
-    is lost, emptied or corrupted, it is restored from there. A backup that cannot be written is deleted, because it would not be
-    one any more; the next process makes a new one.
+    `notes`: a list that gets messages for the run, for example that the file was moved aside. `patience`: seconds to wait for
+    the lock of another process. `backup`: a second file that gets every write except those of the history cache. If the first
+    file is lost, emptied or corrupted, it is restored from the backup. A backup that cannot be written is deleted, because it
+    would be incomplete; the next process makes a new one.
     """
 
     def __init__(self, path: Path, notes: list[str], patience: float, backup: Path | None = None) -> None:
@@ -110,7 +110,7 @@ class Database:
                         self._connection = self._open()
                         if self._backup:
                             self._open_backup(self._connection, self._backup)
-                    if self._identity() != self._opened:  # nobody else would read what the old file gets
+                    if self._identity() != self._opened:  # no other process would read what is written to the old file
                         self._notes.append(
                             f"{self._path} was moved or removed while it was open; it was opened again as it is now."
                         )
@@ -128,7 +128,7 @@ class Database:
                     damage = error
 
     def _identity(self) -> tuple[int, int] | None:
-        """Device and inode of the file at the path; None if there is none, as for ":memory:"."""
+        """Return device and inode of the file at the path; None if there is no file, as for ":memory:"."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
@@ -197,7 +197,7 @@ class Database:
         try:
             if copy.run(_fingerprint) == _fingerprint(db):
                 return
-            with transaction(db):  # perhaps another process was just writing: now none is
+            with transaction(db):  # compare again under the lock: another process may have been writing
                 here, there = _fingerprint(db), copy.run(_fingerprint)
                 is_lost = not any(here) and any(there)
                 if here != there and not is_lost:
@@ -208,13 +208,13 @@ class Database:
             cause = error.__cause__ if isinstance(error, StoreError) else error
             if not any(_fingerprint(db)) and backup.is_file() and not (cause and primary_code(cause) in CORRUPTED):
                 self.close()
-                raise  # it may hold what the file has lost, and can be read when the disk has space or the lock is free
+                raise  # keep the backup: it may hold what the file has lost, and may be readable later
             self._delete_backup()
 
     def _restore(self, db: sqlite3.Connection, backup: Path, last_run: str) -> None:
         text = f"The state database {self._path} was empty or missing. It was restored from {backup}, as of {last_run}."
 
-        def note(file: sqlite3.Connection) -> None:  # for the next run, if this is none
+        def note(file: sqlite3.Connection) -> None:  # for the next run, if this process is not a run
             file.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (RESTORED, text))
 
         if _copy_tables(backup, db, only_if_empty=True):
@@ -224,10 +224,10 @@ class Database:
                 self._back_up(note)
 
     def _back_up(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Write to the backup before the file's own transaction ends, so that all processes write to both in the same order."""
+        """Write to the backup before the transaction on the file ends, so that all processes write to both in one order."""
         if self._copy:
             try:
-                if self._copy._identity() != self._copy._opened:  # it was deleted: a new one needs all that came before
+                if self._copy._identity() != self._copy._opened:  # it was deleted: a new backup needs all earlier rows
                     self._copy.run(partial(_copy_tables, self._path))
                 self._copy.run(work, transaction)
             except StoreError:
@@ -246,7 +246,7 @@ class ReadOnlyDatabase(Database):
     """A file that is only read: it is never created, migrated, backed up or moved aside."""
 
     def _create_file(self) -> None:
-        """Do nothing: who only reads leaves no file where there was none."""
+        """Do nothing: a reader creates no file."""
 
     def _open(self) -> sqlite3.Connection:
         return self._connect(f"{self._path.resolve().as_uri()}?mode=ro")
@@ -304,7 +304,7 @@ def _is_cut(db: sqlite3.Connection, path: Path) -> bool:
 
 
 def primary_code(error: BaseException) -> int:
-    """SQLite's primary result code; for an error of the operating system the code with the same meaning."""
+    """Return SQLite's primary result code; for an error of the operating system, the code with the same meaning."""
     if isinstance(error, OSError):
         return sqlite3.SQLITE_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else sqlite3.SQLITE_CANTOPEN
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
@@ -315,13 +315,13 @@ def _is_sound(path: Path, patience: float) -> bool:
         with closing(sqlite3.connect(path, timeout=patience)) as db:
             return not _is_cut(db, path) and bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
     except sqlite3.OperationalError:
-        return True  # locked or not accessible: moving it is not for this process
+        return True  # locked or not accessible: this process must not move it
     except sqlite3.DatabaseError:
         return False
 
 
 def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
-    """Return the start of the last run, and numbers that differ if file and backup do. All are 0 or "" in an empty file."""
+    """Return the start of the last run, and numbers that differ if file and backup differ. An empty file has 0 and "" only."""
     sql = """SELECT COALESCE((SELECT MAX(started) FROM runs), ''), (SELECT COUNT(*) FROM runs WHERE ended <> ''),
         COALESCE((SELECT MAX(id) FROM messages), 0), (SELECT COUNT(*) FROM messages WHERE state = 'sent'),
         (SELECT COUNT(*) FROM incidents), COALESCE((SELECT SUM(LENGTH(body)) FROM incidents), 0),
@@ -331,9 +331,9 @@ def _fingerprint(db: sqlite3.Connection) -> tuple[Any, ...]:
 
 
 def _copy_tables(source: Path, db: sqlite3.Connection, only_if_empty: bool = False) -> bool:
-    """Replace the rows of all tables but the history cache by those of the file `source`, which is not locked for it.
+    """Replace the rows of all tables except the history cache by those of the file `source`, without locking that file.
 
-    Return whether it was done: not if another process was faster and the file must be empty.
+    With `only_if_empty`, do nothing if the file has rows, because another process was faster. Return whether it was done.
     """
     db.execute("ATTACH ? AS source", (f"{source.resolve().as_uri()}?mode=ro",))
     try:
@@ -349,5 +349,5 @@ def _copy_tables(source: Path, db: sqlite3.Connection, only_if_empty: bool = Fal
 
 
 def _bindable(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values with lone surrogates replaced: a mangled name in the data must not cost a whole commit."""
+    """Return the values with lone surrogates replaced: SQLite would refuse a commit because of one broken name in the data."""
     return tuple(v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in row)

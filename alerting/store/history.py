@@ -1,9 +1,8 @@
-"""The history cache: closed buckets that were read from the source, and nightly statistics made of them.
+"""The history cache: closed buckets that were read from the source, and nightly statistics computed from them.
 
-A loss costs time only: both can be read and computed again. The counts are stored in pages of 96 buckets, each number in four
-bytes where that is exact, else in eight. Bucket 0 starts at the epoch, and page 0 with it. A stored page is its number, a header
-(names of the columns, bytes per number of each) and the numbers: (columns, PAGE_BUCKETS), those of four bytes first, NaN where
-there is no row.
+If it is lost, both are read and computed again. The counts are stored in pages of 96 buckets, a column in four bytes per number
+if that is exact, otherwise in eight. Bucket 0 and page 0 start at the epoch. A stored page is its number, a header (names of the
+columns, bytes per number of each) and the numbers (columns, PAGE_BUCKETS): columns of four bytes first, NaN without rows.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ if TYPE_CHECKING:  # imported at their first use: a process that only reads inci
 PAGE_BUCKETS = 96  # a day of quarters of an hour
 StoredPage = tuple[int, str, bytes]  # number, header, numbers
 
-UNUSED = timedelta(days=7)  # a history that no run has read in that time belongs to a query that was edited
-FIGURES_FOR = timedelta(days=14)  # nightly statistics are kept: a level looks back for four nights, to a fit a week old
+UNUSED = timedelta(days=7)  # a history that no run has read for this long belongs to an edited query, and is deleted
+FIGURES_FOR = timedelta(days=14)  # how long nightly statistics are kept: a level uses four nights, and a fit a week old
 
-# The cached span, and another one that it touches, become one. An empty span begins no history.
+# The cached span and a new span that touches it become one. An empty span creates no history.
 _EXTEND = """INSERT INTO histories SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
       WHERE ?4 < ?5 OR EXISTS (SELECT 1 FROM histories WHERE key = ?1)
     ON CONFLICT (key) DO UPDATE SET start = MIN(start, excluded.start), until = MAX(until, excluded.until), used = excluded.used,
@@ -99,9 +98,9 @@ class HistoryTables:
 
 
 class HistoryReader(HistoryTables):
-    """The history cache in the state database at `path`, only to be read: `extend` and `drop` do nothing.
+    """The history cache in the state database at `path`, read-only: `extend` and `drop` do nothing.
 
-    Raises StoreError, as every method does, also where there is no such file, or one of another version.
+    Raises StoreError, as every method does, also if there is no such file or if another version wrote it.
     """
 
     def __init__(self, path: Path, patience: float = 10.0) -> None:
@@ -117,9 +116,9 @@ class HistoryReader(HistoryTables):
 
 
 def updated_page(stored: list[StoredPage], number: int, frame: pd.DataFrame, span: CachedSpan) -> tuple[str, bytes] | None:
-    """Return header and numbers of a page in which the rows of `frame` replace all stored ones of the span.
+    """Return header and numbers of a page, in which the rows of `frame` replace all stored rows of the span.
 
-    `stored`: the page as it is; an empty list if it is new. None: nothing is stored, and there is nothing to store.
+    `stored`: the present page; an empty list if it is new. Return None for a new page without rows.
     """
     import numpy as np
     import pandas as pd
@@ -143,7 +142,7 @@ def updated_page(stored: list[StoredPage], number: int, frame: pd.DataFrame, spa
 
 
 def join_pages(pages: list[StoredPage], first: int, last: int, step: int) -> pd.DataFrame:
-    """Return the counts of the buckets with numbers first <= i < last that any column has.
+    """Return the counts of the buckets numbered first <= i < last, without buckets in which all columns are NaN.
 
     Columns are float64, in the order of the newest page. `step`: seconds.
     """

@@ -1,6 +1,8 @@
-"""Messages on their way to their destinations. Each is in one state: waiting, held (for the end of quiet hours, or an answer that
-is not composed yet), sent, refused, withdrawn (not needed any more) or folded (replaced by a digest). Only a receipt makes a
-message sent, and no other process can take that back."""
+"""The outbox: messages on their way to their destinations.
+
+A message has one state: waiting, held (until quiet hours end, or until an answer is composed), sent, refused, withdrawn (not
+needed any more) or folded (replaced by a digest). Only a receipt makes a message sent, and no other process can undo that.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ STATES = {"sent": "sent", "kept": "waiting", "refused": "refused"}  # state of a
 
 _COLUMNS = ", ".join(STORED[Message])
 _VALUES = ", ".join("?" * (len(STORED[Message]) + 1))
-# An edit, and a picture of its own as older versions made them, are never sent without their text.
+# An edit is never sent without its text, nor is a separate picture, which older versions made.
 _FOLLOW = f"""UPDATE messages SET photo = NULL, (state, reason, changed) =
       (SELECT text.state, 'its text was ' || text.state, text.changed FROM messages text
        WHERE text.key = CASE WHEN messages.edits <> '' THEN messages.edits ELSE messages.reply_to END)
@@ -39,7 +41,7 @@ class Outbox:
     _routes: Routes | None
 
     def waiting(self, at: datetime | None = None) -> list[Message]:
-        # `before` is the message that this one answers or edits. Nothing is sent earlier than that, and an edit only after it.
+        # `before` is the message that this one answers or edits. An answer waits for it; an edit is sent only after it was sent.
         sql = f"""SELECT {", ".join(f"m.{name}" for name in STORED[Message])} FROM messages m
             LEFT JOIN messages before ON before.key = CASE WHEN m.edits <> '' THEN m.edits ELSE m.reply_to END
               AND before.key NOT IN ('', m.key)
@@ -58,7 +60,7 @@ class Outbox:
 
     def hold(self, keys: Sequence[str], released: Sequence[str] = ()) -> None:
         hold = "UPDATE messages SET state = 'held' WHERE key = ? AND state = 'waiting'"
-        # With a critical reply, which rings, the message itself makes no sound: it is one alarm
+        # A message that has a critical reply makes no sound, because the reply makes one
         release = """UPDATE messages SET state = 'waiting', quiet = quiet OR EXISTS (SELECT 1 FROM messages reply
               WHERE reply.reply_to = messages.key AND reply.state = 'waiting' AND reply.critical)
             WHERE key = ? AND state = 'held'"""
@@ -92,7 +94,7 @@ class Outbox:
         return bool(self._file.read(bool, sql, *keys))
 
     def incident_destinations(self, incident: str) -> dict[str, bool]:
-        """Return the destinations that messages of an incident are for -> whether one of them was accepted there."""
+        """Return destination -> whether it has accepted a message of the incident, for each destination of its messages."""
         prefixes = self._copy_keys(f"{incident}/")
         # A range scan of the keys, because each begins with the incident's id.
         spans = " OR ".join(["key BETWEEN ? AND ?"] * len(prefixes))
@@ -138,13 +140,13 @@ class Outbox:
         self._file.write((sql, rows), *enqueue([digest], at), (release, [(key,) for key in released]), (_FOLLOW, [()]))
 
     def _copy_keys(self, key: str) -> list[str]:
-        """The keys that the message's copies may have."""
+        """Return the keys that the copies of a message may have."""
         destinations = self._routes.destinations if self._routes else (DEFAULT_DESTINATION,)
         return [copy_key(key, destination) for destination in destinations]
 
     def _copies(self, messages: Iterable[Message], routes: Routes) -> Iterator[Message]:
         """Yield a copy of each message for each of its destinations."""
-        by_incident: dict[str, dict[str, bool]] = {}  # incident -> its destinations, those of these messages included
+        by_incident: dict[str, dict[str, bool]] = {}  # incident -> its destinations, including the ones of these messages
         for message in messages:
             reached = dict[str, bool]()
             if message.incident:
@@ -155,14 +157,14 @@ class Outbox:
 
 
 def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statement]:
-    """Yield the statements that put messages into the outbox in this order. `at`: the time of their creation.
+    """Yield the statements that put messages into the outbox, in this order. `at`: the time of their creation.
 
-    An edit changes a text that still waits in place, follows one that was sent, and is not needed for any other.
+    An edit changes a message that still waits directly. It is put into the outbox only if the message was sent.
     """
     insert = f"INSERT INTO messages ({_COLUMNS}, created) VALUES ({_VALUES}) ON CONFLICT (key) DO NOTHING"
     change = """UPDATE messages SET text = ?, buttons = ?, critical = ?, photo = COALESCE(?, photo)
         WHERE key = ? AND state IN ('waiting', 'held')"""
-    # An earlier edit that waits makes place for the new one, which takes its picture if it has none.
+    # A new edit replaces an earlier one that still waits, and takes over its picture if it has none.
     set_aside = """UPDATE messages SET key = 'old ' || key WHERE edits = ? AND state = 'waiting'
         AND NOT EXISTS (SELECT 1 FROM messages known WHERE known.key = ? AND (known.edits <> ? OR known.state <> 'waiting'))"""
     insert_edit = f"""INSERT INTO messages ({_COLUMNS}, created) SELECT {_VALUES}
@@ -187,7 +189,7 @@ def enqueue(messages: Iterable[Message], at: datetime | None) -> Iterator[Statem
 def withdraw(keys: Iterable[str], at: datetime | None) -> Iterator[Statement]:
     """Yield the statements that withdraw messages that still wait.
 
-    They come after all messages of a transaction, because the pictures of the withdrawn ones are withdrawn, too.
+    They must come after all messages of a transaction, because edits and pictures of these messages are withdrawn, too.
     """
     sql = """UPDATE messages SET state = 'withdrawn', photo = NULL, changed = COALESCE(NULLIF(?, ''), created)
         WHERE key = ? AND state IN ('waiting', 'held')"""

@@ -1,8 +1,8 @@
-"""The state database: everything that a run leaves for the next ones.
+"""The state database: everything that a run stores for the next runs.
 
-Verdicts, episodes and incidents, the outbox, the history cache, the run log, when the rows of tables arrived, silences, and the
-number of the next update to read from the chat. Every method of the store is one transaction: a process that is killed at any
-moment leaves all of it or nothing.
+It has verdicts, episodes and incidents, the outbox, the history cache, the run log, the arrival times of rows, silences, and
+the number of the next update to read from the chat. Every method of the store is one transaction: if the process is killed,
+either all of its changes are stored or none.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from alerting.store.database import RESTORED, Database, ReadOnlyDatabase
 from alerting.store.history import UNUSED, HistoryTables
 from alerting.store.outbox import Outbox
 
-KEEP = timedelta(days=400)  # age at which everything is deleted: a year, and a month to compare it with
+KEEP = timedelta(days=400)  # age at which rows are deleted: a year, plus a month to compare it with
 MAX_VERDICTS = 5_000_000  # with many metrics, verdicts are deleted earlier than KEEP: after 25 days of 2,000 metrics ...
 MIN_VERDICT_AGE = timedelta(days=14)  # ... but never earlier than this
-ARRIVALS_FOR = timedelta(days=15)  # completeness compares with two weeks at the same age, and a day
+ARRIVALS_FOR = timedelta(days=15)  # the check for incomplete buckets compares with two weeks before
 
 _SILENCE = ", ".join(STORED[Silence])
 _ADD_SILENCE = f"INSERT OR REPLACE INTO silences ({_SILENCE}) VALUES (?, ?, ?, ?, ?, NULLIF(?, 0), ?, ?)"
@@ -55,7 +55,7 @@ class StateCounts:
 
 
 class StateReader:
-    """The queries of programs that write the state database and of those that only read it."""
+    """The queries that both `StateStore` and `ReadOnlyState` have."""
 
     _file: Database
 
@@ -79,17 +79,17 @@ class StateReader:
 
 
 class StateStore(StateReader, Outbox, HistoryTables):
-    """The state database at `path`, or at ":memory:" one that ends with the process. `notes`: messages for the run.
+    """The state database at `path`; with ":memory:" it is lost when the process ends. `notes`: messages for the run.
 
     Most methods are described in `model.protocols`.
     """
 
     def __init__(self, path: str | Path, patience: float = 10.0, routes: Routes | None = None) -> None:
-        """Open the file, or create it; a corrupted file is moved aside.
+        """Open the file, or create it. A corrupted file is moved aside.
 
-        `patience`: seconds to wait for the lock of another process. `routes`: where the copies of messages go (None: there is
-        one destination, and messages are stored as they are).
-        Raises StoreError, as every method does when the file cannot be read or written.
+        `patience`: seconds to wait for the lock of another process. `routes`: the destinations of messages (None: there is one
+        destination, and messages are stored without copies). Raises StoreError, as every method does, if the file cannot be read
+        or written.
         """
         self.notes: list[str] = []
         self._routes = routes
@@ -101,7 +101,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
 
     @property
     def is_new(self) -> bool:
-        """Return whether no run has begun with it yet. It may have the notice of a run that failed before it began."""
+        """Return whether no run has used it yet. It may hold the notice of a run that failed at its start."""
         return not self._file.read(int, "SELECT 1 FROM runs UNION ALL SELECT 1 FROM verdicts LIMIT 1")
 
     # Verdicts, episodes and incidents
@@ -171,10 +171,10 @@ class StateStore(StateReader, Outbox, HistoryTables):
         )
 
     def forget(self, at: datetime, verdicts: int = MAX_VERDICTS) -> None:
-        """Delete what is older than KEEP, counted from `at` or from the newest verdict, whichever is earlier: a clock that
-        jumps into the future must not delete everything.
+        """Delete rows older than KEEP, counted from `at` or from the newest verdict, whichever is earlier.
 
-        `verdicts`: the number of verdicts to keep at most, apart from those of the last two weeks.
+        A clock that jumps into the future must not delete everything. `verdicts`: the number of verdicts to keep at most; those
+        of the last two weeks are kept in any case.
         """
         now = min(at, max(self.last_judged().values(), default=at))
         (metrics,) = self._file.read(int, "SELECT COUNT(*) FROM episodes")
@@ -224,9 +224,9 @@ class StateStore(StateReader, Outbox, HistoryTables):
         return self._file.first(int, "SELECT value FROM facts WHERE name = 'heard'") or 0
 
     def watched_series(self, source: str) -> tuple[dict[str, timedelta], dict[str, timedelta]]:
-        """Return the series that runs have seen in the table `source` -> step, and -> phase.
+        """Return series -> step, and series -> phase, of the series that runs have seen in the table `source`.
 
-        Both are empty where the newest run read another source.
+        Both are empty if the newest run read another source.
         """
         for body in self._file.read(str, "SELECT value FROM facts WHERE name = 'series'"):
             stored = json.loads(body)
@@ -236,7 +236,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
         return {}, {}
 
     def watch_series(self, source: str, steps: Mapping[str, timedelta], phases: Mapping[str, timedelta]) -> None:
-        """Store the series that runs have seen in the table `source`, in place of those that were stored."""
+        """Store the series that runs have seen in the table `source`. They replace the stored ones."""
         parts = {"steps": steps, "phases": phases}
         seconds = {part: {name: length.total_seconds() for name, length in lengths.items()} for part, lengths in parts.items()}
         body = json.dumps({"source": source, **seconds})
@@ -253,14 +253,15 @@ class StateStore(StateReader, Outbox, HistoryTables):
 
 
 class ReadOnlyState(StateReader):
-    """The state database at `path` for programs that only read it: nothing is created, migrated or moved. Waits are short.
+    """The state database at `path`, read-only: it is not created, migrated or moved, and waits are short.
 
     All methods raise StoreError.
     """
 
     def __init__(self, path: Path, patience: float = 2.0, destinations: Iterable[str] = (DEFAULT_DESTINATION,)) -> None:
-        """Raises StoreError when there is no file. `patience`: seconds to wait for the lock of another process.
-        `destinations`: all that copies of a message may have.
+        """Open the file. Raises StoreError if there is none.
+
+        `patience`: seconds to wait for the lock of another process. `destinations`: all destinations that messages may have.
         """
         self._file = ReadOnlyDatabase(path, [], patience)
         self._file.run(lambda db: None)  # open it now
@@ -273,23 +274,24 @@ class ReadOnlyState(StateReader):
         )
 
     def sent(self, since: datetime, until: datetime) -> int:
-        """Return how many of the newest messages were accepted between the two times; edits are not counted."""
+        """Return how many of the newest messages were sent between the two times; edits are not counted."""
         sql = f"SELECT COUNT(*) FROM messages WHERE {_NEWEST} AND state = 'sent' AND edits = '' AND changed BETWEEN ? AND ?"
         return self._file.read(int, sql, iso(since), iso(until))[0]
 
     def pictures(self, since: datetime, until: datetime) -> list[str]:
         """Return the keys of the newest messages with pictures that were created between the two times, oldest first.
 
-        A message with several destinations has one key here; the pictures of edits do not count.
+        A message with several destinations is returned once. Edits are left out.
         """
         sql = f"""SELECT key FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = ''
             AND (photo IS NOT NULL OR key LIKE '%{PICTURE_SUFFIX}') ORDER BY id"""
         return list(dict.fromkeys(self._file.read(plain_key, sql, iso(since), iso(until))))
 
     def first_lines(self, since: datetime, until: datetime) -> list[str]:
-        """Return the first lines of the newest messages created between the two times, oldest first, as HTML of a chat.
+        """Return the first lines (Telegram HTML) of the newest messages created between the two times, oldest first.
 
-        Edits, pictures of their own and messages that will not be sent are left out; one with several destinations counts once.
+        Edits, separate pictures and messages that will not be sent are left out. A message with several destinations is returned
+        once.
         """
         sql = f"""SELECT key, text FROM messages WHERE {_NEWEST} AND created BETWEEN ? AND ? AND edits = '' AND text <> ''
             AND key NOT LIKE '%/picture' AND state NOT IN ('withdrawn', 'folded') ORDER BY id"""
@@ -297,9 +299,9 @@ class ReadOnlyState(StateReader):
         return list(dict(found).values())
 
     def thread(self, id: str) -> list[ThreadMessage]:
-        """Return all messages of an incident in the order of creation, as one destination has them.
+        """Return all messages of an incident at one destination, in the order of creation.
 
-        That is the chat or, for an incident that was not sent there, the first destination that has messages of it.
+        The destination is the chat or, if the chat has no message of the incident, the first one that has.
         """
         columns = ", ".join(STORED[ThreadMessage]).replace("changed", "NULLIF(changed, '')")
         sql = f"SELECT {columns} FROM messages WHERE key > ? || '/' AND key < ? || '0' ORDER BY id"  # "0" follows "/"
@@ -310,8 +312,9 @@ class ReadOnlyState(StateReader):
         return []
 
     def failure_notices(self, started: datetime) -> list[datetime]:
-        """Return the times of the notices of failed runs since the last good run before the one `started`, until that one began,
-        unless it was said since then that runs work again.
+        """Return the times (aware UTC) of the notices of failed runs before the run that began at `started`.
+
+        They begin after the last successful run before it. Notices from before a notice that runs work again are left out.
         """
         sql = """SELECT bucket FROM messages WHERE kind = ?1 AND state IN ('sent', 'waiting')
             AND bucket >= COALESCE((SELECT MAX(started) FROM runs WHERE well AND started < ?3), '') AND bucket < ?3

@@ -1,4 +1,4 @@
-"""What the study notebooks share: a past read from the configured source, a review of it, and the execution of the notebooks.
+"""Functions that the study notebooks share: they read a past from the configured source, review it, and execute the notebooks.
 
 `suggest` writes widths into metrics.py.
 """

@@ -1,4 +1,4 @@
-"""One incident and the data to look into it: bands of its metrics, its segments with their pasts, similar incidents."""
+"""One incident and the data to study it: the bands of its metrics, its segments with their history, earlier incidents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from alerting import connections, pipeline
 from alerting.backtest.replay import BacktestData, Replay, group_events
-from alerting.model.clock import iso_text
+from alerting.model.clock import DAY, iso_text
 from alerting.model.errors import SettingsError
 from alerting.model.incident import Incident, Member, RootCause
 from alerting.model.metric import Metric, unknown_metrics
@@ -22,16 +22,17 @@ from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
 from alerting.studies.data import load_past, recorded_incidents
 
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-BEFORE, AFTER = 7 * DAY, 6 * HOUR  # what a case shows around its incident
-MAX_WINDOW = HOUR  # of the segments: more rows than in the one bucket that a run searches
+HOUR = timedelta(hours=1)
+BEFORE, AFTER = 7 * DAY, 6 * HOUR  # time before and after its incident that a case shows
+MAX_WINDOW = HOUR  # time whose segments are read: longer than the one bucket that a run searches, so it has more rows
 
 
 @dataclass(frozen=True)
 class Case:
-    """An incident, with the week before it and some hours after it, judged as a run judges them.
+    """An incident with the week before it and some hours after it, judged as a run judges them.
 
-    `since` <= bucket < `until`: the buckets of its root metric that were off (aware UTC; one that goes on ends with the data).
+    `since` <= bucket < `until` (aware UTC) are the anomalous buckets of its root metric. If it goes on, `until` is the end of the
+    data.
     """
 
     ctx: RunContext
@@ -44,7 +45,7 @@ class Case:
 
     @property
     def bands(self) -> dict[str, pd.DataFrame]:
-        """Metric -> value, low, expected, high, score and status of each bucket, in local time. Its own metric is first."""
+        """Metric -> one row per bucket (local time): value, low, expected, high, score, status. The case's metric is first."""
         names = sorted(self.replay.judged, key=lambda name: name != self.metric.name)
         return {name: self.replay.judged[name].loc[self.past.start :].tz_convert(self.past.zone) for name in names}
 
@@ -54,10 +55,10 @@ class Case:
         return self.incident.root.worst or self.incident.root.first
 
     def segments(self, since: datetime | None = None, until: datetime | None = None) -> pd.DataFrame:
-        """Return the counts of the metric's query per combination of attributes, in a window now and on the 28 days before.
+        """Return the counts per combination of attributes in a window of time, and in the same window of the 28 days before.
 
-        Columns: days_ago (0 is now), attributes (text), counts. The window is `since` <= time < `until`, by default `window`.
-        Empty where the source or the metric has no query of segments (`sql/slices`).
+        Columns: days_ago (0: the window itself), attributes (text), counts. The window is `since` <= time < `until`, by default
+        the result of `window`. Empty if the source or the metric has no query of segments (`sql/slices`). Raises SourceError.
         """
         if self.metric.query not in self.ctx.slices or not self.ctx.source.runs_sql:
             return pd.DataFrame()
@@ -65,12 +66,12 @@ class Case:
         return self.ctx.source.rows(self.ctx.slices[self.metric.query], start - HISTORY_DAYS * DAY, end)
 
     def window(self) -> tuple[datetime, datetime]:
-        """Return start and end of the incident's worst hour, or less where it is shorter."""
+        """Return start and end (aware UTC) of the hour that ends with the worst bucket; less if the incident began later."""
         end = self.verdict.bucket + self.metric.step
         return max(self.since, end - max(MAX_WINDOW, self.metric.step)), end
 
     def sql(self) -> str:
-        """Return the SQL of `segments`, with the window and the table put in; empty where there is none."""
+        """Return the SQL of `segments`, with the window and the table filled in; "" if there is none."""
         source = self.ctx.source.source if isinstance(self.ctx.source, CachedSource) else self.ctx.source
         query = self.ctx.slices.get(self.metric.query)
         if query is None or not isinstance(source, SqlSource):
@@ -79,11 +80,14 @@ class Case:
         return bind(query, source.table(query.name, start - HISTORY_DAYS * DAY, end), start - HISTORY_DAYS * DAY, end)
 
     def root_cause(self, rows: pd.DataFrame) -> RootCause | None:
-        """Return what the search of a run finds in the rows of `segments`; None where there are none."""
+        """Search for the root cause in the rows of `segments`, as a run does. Return None if there are no rows."""
         return find_root_cause(self.metric, rows, self.verdict) if len(rows) else None
 
     def earlier(self) -> pd.DataFrame:
-        """Return the recorded incidents of the same metric in the year before: opened (local time), change and label."""
+        """Return the recorded incidents of the same metric in the year before.
+
+        Columns: opened (local time), change (share of expected), label (text).
+        """
         found = [one for one in recorded_incidents(self.since - YEAR, self.since) if not one.root.gap]
         same = [one for one in found if one.root.metric == self.metric.name and one.id != self.incident.id]
         opened = pd.DatetimeIndex([one.opened for one in same], tz="UTC").tz_convert(self.past.zone)
@@ -92,7 +96,10 @@ class Case:
         return pd.DataFrame({"opened": opened, "change": worst, "label": labels})
 
     def calendar(self) -> pd.DataFrame:
-        """Return the calendar events of the metric from a week before the incident to its end, in local time."""
+        """Return the calendar events of the metric from a week before the incident to its end.
+
+        Columns: start and end (local time), kind, title.
+        """
         rows = [
             {"start": event.start, "end": event.end, "kind": event.kind, "title": event.title}
             for event in self.ctx.calendar
@@ -107,10 +114,10 @@ class Case:
 
 
 def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContext | None = None) -> Case:
-    """Open a recorded incident by its id, or the moment `at` (ISO 8601 with a zone) of a metric.
+    """Return the case of a recorded incident (by its id), or of a metric at a time (`at`: ISO 8601 with a time zone).
 
-    With neither: the newest recorded incident; where there is none, the worst of a replay of the last week. Raises SettingsError
-    for an id, a metric or a moment that is not there, and StoreError where the state cannot be read.
+    Without arguments: the newest recorded incident; if there is none, the worst incident in a replay of the last week. Raises
+    SettingsError for an id, a metric or a time that does not exist, StoreError if the state cannot be read.
     """
     ctx = ctx or connections.connect(dry_run=True)
     names = [each.name for each in ctx.metrics]
@@ -139,7 +146,7 @@ def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContex
 
 
 def _why_not_judged(ctx: RunContext, name: str, reading: Reading, replay: Replay) -> str:
-    """Return why a replay has nothing about a metric."""
+    """Return a text that says why a replay has no verdicts of a metric."""
     errors = {**reading.errors, **ctx.faults["judged"], **replay.errors}
     if whole := next((metric.segments_of for metric in ctx.segment_metrics if metric.name == name), ""):
         return f"it is segments of {whole}; open {whole} at that moment"
@@ -147,7 +154,10 @@ def _why_not_judged(ctx: RunContext, name: str, reading: Reading, replay: Replay
 
 
 def _of_moment(replay: Replay, metric: str, at: datetime) -> Incident:
-    """Return the incident of a replay that the moment of the metric belongs to; else one of its bucket alone."""
+    """Return the incident of a replay in which the metric was at the time `at`; else an incident of that one bucket.
+
+    `metric`: "" means the first one. Raises SettingsError if the metric has no value at that time or before.
+    """
     name = metric or replay.metrics[0].name
     for incident in group_events(replay.metrics, replay.events):
         member = incident.member(name)
@@ -162,7 +172,10 @@ def _of_moment(replay: Replay, metric: str, at: datetime) -> Incident:
 
 
 def _worst(replay: Replay, metric: str) -> Incident:
-    """Return the incident with the highest score in a replay; where there is none, its highest score."""
+    """Return the incident with the highest score in a replay. If it has no incident, return one for the highest score.
+
+    `metric`: consider only this one; "": all. Raises SettingsError if nothing was judged.
+    """
     found = [one for one in group_events(replay.metrics, replay.events) if not one.root.gap]
     found = [one for one in found if not metric or one.member(metric)]
     if found:

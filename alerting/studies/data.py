@@ -1,4 +1,4 @@
-"""The data of a study notebook: a past read from the configured source, the incidents of runs, and progress bars."""
+"""The data of the study notebooks: a past read from the configured source, the incidents of runs, and progress bars."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from alerting.settings import Settings, load_settings
 from alerting.sources.cache import CachedSource
 from alerting.store.state import ReadOnlyState
 
-BAR_DELAY = 2.0  # seconds before a bar is shown
-LINE_EVERY = 10.0  # seconds between the lines that a log gets in place of a bar
+BAR_DELAY = 2.0  # seconds after which a progress bar is shown
+LINE_EVERY = 10.0  # seconds between the lines that a log gets instead of a bar
 
 
 def progress_bar(items: Any = None, **options: Any) -> Any:
-    """Return a tqdm bar that is removed when done; in a notebook and in a terminal, but not in a log."""
+    """Return a tqdm bar that is removed at its end. It is shown in a notebook or a terminal, but not in a log."""
     from tqdm.auto import tqdm
 
     disable = False if "ipykernel" in sys.modules else None  # None: unless the stream is a terminal
@@ -39,7 +39,10 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a bar with a name, for the parameter `track` of a step; in a log, at most one line on stderr every `LINE_EVERY`."""
+    """Return a progress bar with a name, for the parameter `track` of other functions.
+
+    In a log it writes lines to stderr instead, at most one every LINE_EVERY seconds.
+    """
 
     def shown(items: Sequence[Any]) -> Iterator[Any]:
         if sys.stderr.isatty():
@@ -58,9 +61,12 @@ def track(name: str) -> Progress:
 
 @contextmanager
 def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> Iterator[None]:
-    """Show a bar per table whose history is read for the first time, instead of lines. `make`: as `progress_bar`."""
+    """Inside the block, show a progress bar for each table whose history is read for the first time.
+
+    `make`: a function with the parameters of `progress_bar`.
+    """
     source = ctx.source
-    if not isinstance(source, CachedSource):  # a file is read as a whole, at once
+    if not isinstance(source, CachedSource):  # a file is read in one step
         yield
         return
     bars: dict[str, Any] = {}
@@ -80,9 +86,9 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
 
 
 def recorded_incidents(since: datetime, until: datetime, given: Settings | None = None) -> list[Incident]:
-    """Return the incidents of runs that were open in that time, oldest first, without corrected ones; none where no run has been.
+    """Return the incidents of runs with since <= opened < until, oldest first. Corrected ones are left out.
 
-    Raises StoreError where the state cannot be read.
+    Return an empty list if there was no run yet. Raises StoreError if the state cannot be read.
     """
     path = (given or load_settings()).state_file
     if not path.exists():
@@ -92,9 +98,10 @@ def recorded_incidents(since: datetime, until: datetime, given: Settings | None 
 
 
 def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
-    """Read the last `weeks` before `at` (ISO 8601; empty: the newest closed bucket), and the history that detectors need.
+    """Read the `weeks` before `at` (ISO 8601; "": the end of the newest closed bucket) and the history that detectors need.
 
-    Metrics without a single value are left out; planted incidents are known. Raises SettingsError where there is no value.
+    Return the past to replay and all that was read. Metrics without a value are left out. Planted incidents are its known ones.
+    Raises SettingsError if no metric has a value.
     """
     ctx = ctx or connections.connect(dry_run=True)
     now = pipeline.clock(at) if at else end_of_rows(ctx, ctx.metrics, pipeline.clock())
@@ -112,7 +119,7 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
 
 
 def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
-    """Return the incidents planted into the sample app; there are none for other sources."""
+    """Return the spans of the incidents planted into the sample app; empty for other sources."""
     from alerting.sample.folder import planted_truth
     from alerting.sources.embedded import EmbeddedSource
 
@@ -122,10 +129,11 @@ def _known_incidents(ctx: RunContext) -> tuple[KnownSpan, ...]:
 
 
 def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return the last `weeks` as one table: index the start of the bucket in local time, one column (float64) per metric.
+    """Return the values of the last `weeks` as one table: one row per bucket, one column (float64) per metric.
 
-    A day is at its midnight. NaN where a bucket has no value. Metrics whose buckets have another length or begin at another time
-    than most are left out, with a line that names them. `at` and errors: as `load_past`.
+    Index: start of the bucket in local time; midnight for a day. NaN if a bucket has no value. Metrics whose buckets have
+    another length or begin at another time than those of most metrics are left out, and a printed line names them. `at` and
+    errors: as `load_past`.
     """
     past, _ = load_past(weeks, at, ctx)
     grids = [(metric.step, metric.phase) for metric in past.metrics]
@@ -145,9 +153,9 @@ def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd
 
 
 def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return the incidents planted into the sample app: start and end in local time, metrics (a tuple; empty: all).
+    """Return the incidents planted into the sample app, one row each; an empty table for other sources.
 
-    Other sources have none: the table is empty.
+    Columns: start and end (local time), metrics (a tuple of names; empty: all).
     """
     ctx = ctx or connections.connect(dry_run=True)
     table = pd.DataFrame([asdict(span) for span in _known_incidents(ctx)], columns=["start", "end", "metrics"])
@@ -157,9 +165,9 @@ def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
 
 
 def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return for each table and bucket the time of the newest row before the bucket's end: columns table, bucket, newest.
+    """Return one row per table and bucket: columns table, bucket, newest (time of the bucket's newest row).
 
-    Times are local. Empty where the source does not say when rows were written.
+    Times are local. Empty if the source does not tell the times of rows.
     """
     past, reading = load_past(weeks, at, ctx)
     tables = [
@@ -174,10 +182,10 @@ def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> 
 
 
 def labelled_past(table: pd.DataFrame, warm_up: timedelta = timedelta(days=28)) -> tuple[BacktestData, list[KnownSpan]]:
-    """Return labelled series as a past to replay, and the incidents in it, one for each run of labelled buckets.
+    """Return labelled series as a past to replay, and the incidents in it: one for each unbroken row of labelled buckets.
 
     `table`: columns series (text), ts (start of the bucket; naive times are UTC), value (float64) and label (1: part of an
-    incident). The first `warm_up` of each series is history: no alert in it is false and no incident counts.
+    incident). The first `warm_up` of each series is history: no alert in it is false, and its incidents are left out.
     """
     frames, steps, phases = {}, dict[str, timedelta](), dict[str, timedelta]()
     for title, rows in table.groupby("series", sort=False):

@@ -15,15 +15,15 @@ from alerting.model.incident import incident_notebook
 from alerting.redaction import redact
 from alerting.settings import ROOT, Settings
 
-NO_WARNINGS = ["--IPKernelApp.log_level=CRITICAL"]  # such as that others could listen on the loopback interface
+NO_WARNINGS = ["--IPKernelApp.log_level=CRITICAL"]  # ipykernel warns that other users could listen on the loopback interface
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FORMER_NAMES = {"1.1-detectors": "1.1-methods"}
 
 
 def execute(settings: Settings, names: list[str], folder: Path = ROOT / "notebooks") -> int:
-    """Execute the notebooks named (default: all studies in `folder`); returns 1 when one of them fails, else 0.
+    """Execute the study notebooks `names` (empty: all in `folder`). Return 1 if one of them fails, else 0.
 
-    Each becomes NAME.ipynb and NAME.html. Raises SettingsError for a name that does not exist.
+    Each is written as NAME.ipynb and NAME.html into reports/studies. Raises SettingsError for a name that does not exist.
     """
     notebooks = {path.stem: path for path in sorted(folder.glob("[0-9]*.ipynb"))}
     chosen = [FORMER_NAMES.get(name, name) for name in names] or list(notebooks)
@@ -43,9 +43,9 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
 
 
 def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
-    """Execute notebook 2.2 for the incidents into reports/incidents; returns 1 when one of them fails, else 0.
+    """Execute notebook 2.2 for each incident, into reports/incidents. Return 1 if one of them fails, else 0.
 
-    The process ends after so many seconds, and its kernel with it.
+    After `seconds` the process and its kernel end.
     """
     limit = threading.Timer(seconds, os._exit, [1])
     limit.daemon = True
@@ -61,7 +61,7 @@ def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, fo
 
 
 def _execute(source: Path, target: Path, **options: Any) -> int:
-    """Execute a notebook into another file; returns 1 when a cell fails, which is said on stderr, else 0."""
+    """Execute `source` and write the result to `target`. Return 0, or 1 after a failed cell, whose error it prints to stderr."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -76,13 +76,13 @@ def _execute(source: Path, target: Path, **options: Any) -> int:
 
 
 def write_page(notebook: Path) -> Path:
-    """Write the executed notebook as a page of the same name; returns its path."""
+    """Write an executed notebook as an HTML page with the same name. Return the path of the page."""
     import nbformat
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
     made = nbformat.read(notebook, as_version=4)
-    made.metadata.pop("widgets", None)  # progress bars and sliders: a page with their state loads scripts from the web
+    made.metadata.pop("widgets", None)  # a page with the state of progress bars and sliders loads scripts from the web
     for cell in made.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]

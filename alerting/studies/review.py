@@ -1,4 +1,4 @@
-"""A week in review: incidents, people's labels, near misses, and what other widths would have found."""
+"""The review of a week: its incidents, people's labels, and near misses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from alerting.model.verdict import Label, Verdict
 from alerting.settings import Settings
 from alerting.studies.data import recorded_incidents
 
-REAL = (Label.REAL, Label.EXPECTED, Label.NEW_TREND)  # labels that say that something happened
+REAL = (Label.REAL, Label.EXPECTED, Label.NEW_TREND)  # labels which say that the metric really changed
 
 
 @dataclass(frozen=True)
 class Review:
     """A past and its incidents.
 
-    `recorded`: the incidents of runs. `replayed`: those of a replay with the present catalogue. `truths`: the incidents that
-    are known to be real, by labels or because they were planted.
+    `recorded`: the incidents of runs. `replayed`: the incidents of a replay with the present catalogue. `truths`: the incidents
+    that are known to be real, because a person labelled them or they were planted.
     """
 
     past: BacktestData
@@ -34,11 +34,11 @@ class Review:
 
     @property
     def incidents(self) -> DisplayList[Incident]:
-        """The incidents of runs, or of the replay where runs have recorded none."""
+        """The incidents of runs; if runs recorded none, the incidents of the replay."""
         return self.recorded or self.replayed
 
     def words(self) -> str:
-        """Return a sentence: where the incidents are from."""
+        """Return a sentence with the span of time and the numbers of recorded and replayed incidents."""
         start, end = (pd.Timestamp(at).tz_convert(self.past.zone) for at in (self.past.start, self.past.end))
         span = f"From {start:%a %d %b %H:%M} to {end:%a %d %b %H:%M} ({self.past.zone})"
         recorded, replayed = (f"{len(it)} incident{'' if len(it) == 1 else 's'}" for it in (self.recorded, self.replayed))
@@ -46,7 +46,10 @@ class Review:
         return f"{span} {remembered}; a replay of the rules as they stand now makes {replayed}."
 
     def by_metric(self) -> pd.DataFrame:
-        """Return one row per metric, the noisiest first: incidents, labels, precision, and the replay's counts a week."""
+        """Return one row per metric, the metric with most incidents first.
+
+        Columns: incidents and counts of labels, precision, and incidents and messages a week in the replay.
+        """
         counted = labels.precision(self.incidents, by=["metric"])
         cost, weeks = self.replay.budget(), (self.past.end - self.past.start) / WEEK
         weekly = cost[["incidents a week"]].assign(**{"messages a week": cost["messages"] / weeks})
@@ -56,12 +59,12 @@ class Review:
         return table.sort_values(["incidents", "incidents a week", "messages a week"], ascending=False, kind="stable")
 
     def near_misses(self, most: int = 10) -> DisplayList[Verdict]:
-        """Return the highest scores that opened no incident, times in local time."""
+        """Return the `most` verdicts with the highest scores that opened no incident. The table shows local times."""
         return DisplayList(near_misses(self.replay, most), "near misses", self.past.zone)
 
 
 def review(past: BacktestData, track: Progress = iter, given: Settings | None = None) -> Review:
-    """Review the past with the incidents of runs and of a replay. Raises StoreError where the state cannot be read."""
+    """Review a past: the incidents of runs, and the incidents of a replay. Raises StoreError if the state cannot be read."""
     names = {metric.name for metric in past.metrics}  # the state may hold incidents of another source
     recorded = [one for one in recorded_incidents(past.start, past.end, given) if one.root.metric in names]
     labelled = [_span(past, incident) for incident in recorded if incident.label in REAL]
@@ -76,13 +79,17 @@ def review(past: BacktestData, track: Progress = iter, given: Settings | None = 
 
 
 def _span(past: BacktestData, incident: Incident) -> KnownSpan:
-    """Return the incident's span, from its first anomalous bucket; an open one ends with the past."""
+    """Return the incident's span, from its first anomalous bucket to its closing. The span of an open one ends with the past."""
     until = max(incident.closed or past.end, incident.opened + past.metrics[0].step)
     return KnownSpan(incident.root.since, until, tuple(member.metric for member in incident.members))
 
 
 def _with_label(past: BacktestData, incident: Incident, recorded: Sequence[Incident]) -> Incident:
-    """Return the incident with its label, or that of the recorded one at its time; else by what was planted there."""
+    """Return the incident with a label, if one is known.
+
+    It is the incident's own label, else the label of a recorded incident at that time. If the past has planted incidents, it is
+    else "real" if one was planted there, and "false alarm" if not.
+    """
     span = _span(past, incident)
     of_recorded = (other.label for other in recorded if other.label and _meet(_span(past, other), span))
     label = incident.label or next(of_recorded, None)
@@ -92,6 +99,6 @@ def _with_label(past: BacktestData, incident: Incident, recorded: Sequence[Incid
 
 
 def _meet(one: KnownSpan, other: KnownSpan) -> bool:
-    """Return whether both have a metric in common and overlap, recovery included."""
+    """Return whether both spans have a metric in common and overlap. RECOVERY after each belongs to it."""
     shared = any(one.concerns(name) for name in other.metrics) or not other.metrics
     return shared and one.start < other.end + RECOVERY and other.start < one.end + RECOVERY

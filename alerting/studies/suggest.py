@@ -1,4 +1,4 @@
-"""Widths for metrics.py: shown as a diff, or written into the file."""
+"""Widths for metrics.py, shown as a diff or written into the file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ DEFAULT_WIDTH, WIDTH_POSITION = next((f.default, i + 1) for i, f in enumerate(fi
 
 
 def pinned(metrics: Sequence[Metric]) -> list[str]:
-    """Return the metrics whose entry in metrics.py has a `width=`, or that have another width than the default."""
+    """Return the names of the metrics whose entry in metrics.py has a `width=`, or whose width is not the default."""
     entries = metric_entries(CATALOGUE.read_bytes())
     given = {name for name, calls in entries.items() if any(word.arg == "width" for call in calls for word in call.keywords)}
     return [metric.name for metric in metrics if metric.name in given or metric.width != DEFAULT_WIDTH]
 
 
 def width_lines(widths: Mapping[str, float]) -> str:
-    """Return the lines that give these metrics these widths, as a diff; for entries that cannot be edited, the widths by name."""
+    """Return the changes of metrics.py that set these widths, as lines of a diff. `widths`: metric -> width.
+
+    For an entry that cannot be edited there is a line with the metric's name and width.
+    """
     source, lines = CATALOGUE.read_bytes(), list[str]()
     for name, width in widths.items():
         try:
@@ -44,10 +47,10 @@ def width_lines(widths: Mapping[str, float]) -> str:
 
 
 def with_widths(source: bytes, widths: Mapping[str, float], present: Mapping[str, float] | None = None) -> bytes:
-    """Return the source of metrics.py with these widths, every other byte as it is.
+    """Return the source of metrics.py with these widths (metric -> width). All other bytes are unchanged.
 
-    `present`: the widths in force. Raises SettingsError where a metric has no entry of its own, or one whose width is computed or
-    is not the one in force.
+    `present`: metric -> the width in force. Raises SettingsError if a metric has no entry of its own, if the width in its entry
+    is computed, or if it differs from the width in force.
     """
     edits: list[tuple[int, int, bytes]] = []
     starts = [0, *np.cumsum([len(line) for line in source.splitlines(keepends=True)]).tolist()]
@@ -73,7 +76,7 @@ def with_widths(source: bytes, widths: Mapping[str, float], present: Mapping[str
 
 
 def _editable_entry(source: bytes, name: str, present: float | None) -> ast.Call:
-    """Return the metric's only entry. Raises SettingsError where its width cannot be set by editing one number."""
+    """Return the metric's only entry. Raises SettingsError if its width cannot be set by a change of one number."""
     calls = metric_entries(source).get(name, [])
     by_hand = "write the width by hand"
     if len(calls) != 1:
@@ -96,7 +99,7 @@ def _editable_entry(source: bytes, name: str, present: float | None) -> ast.Call
 
 
 def _differ_in_widths_only(source: bytes, edited: bytes, widths: Mapping[str, float]) -> bool:
-    """Return whether the edited source has these widths, and is the same program otherwise."""
+    """Return whether the edited source has these widths and is the same program in all else."""
     try:
         trees = [ast.parse(source), ast.parse(edited)]
     except SyntaxError:
