@@ -179,7 +179,7 @@ def notebook_as_it_runs():
         "display.show_open": table(("likes", "-49 %", "critical"), ("likes", "ctr -52 %", "warning")),
         "display.show_verdicts": table(("likes", "anomalous"), ("ctr", "missing"), ("views", "unknown")),
         "display.show_changes": table(("likes, ctr", "event: opened"), ("likes", "firing")),
-        "display.show_root_causes": table(("carried", "still asked"), ("it follows as a reply", "0.85")),
+        "display.show_root_causes": table(("carried", "still asked"), ("it follows as an edit", "0.85")),
         "HTML": "<i>Nothing to say: silence means health.</i>\n" + message("<i>edits the opening message:</i>\nЛайки"),
         "display.show_receipts": table(("sent", "printed, no chat is configured")),
     }

@@ -235,7 +235,7 @@ _TEXTS = {
     "nothing new: judged already": "нового нет: уже проверено", "its table is slow: see below": "таблица медленная: см. ниже",
     "pending": "начинается", "firing": "отклонение", "recovering": "восстанавливается", "ok": "норма",
     "carried": "найдена", "watched": "срез под наблюдением", "alike": "всё одинаково", "unclear": "не ясна", "failed": "сбой",
-    "still asked": "ещё ищется", "it follows as a reply": "придёт ответом",
+    "still asked": "ещё ищется", "it follows as an edit": "придёт правкой сообщения",
     "sent": "отправлено", "kept": "ждёт", "waiting": "ждёт", "refused": "отклонено", _PRINTED: "напечатано: чат не настроен",
     _WOULD_BE_SENT: "было бы отправлено",
     "take": "беру", "snooze": "отложить", "mute": "без звука", "real": "подтверждено", "false": "ложная тревога",
