@@ -4,12 +4,13 @@ import importlib.util
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.trees import copy_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,7 +70,7 @@ def test_a_bench_without_a_checkout_is_refused(words, tmp_path):
 @pytest.mark.parametrize("words", [[], ["new-metric", "views", "--sql", "-"], ["run-alerts"]], ids=" ".join)
 def test_a_python_without_the_packages_is_told_which_one_has_them(words, tmp_path):
     """-S leaves only the standard library, as in a system's Python; and no environment was made."""
-    shutil.copytree(ROOT / "alerting", tmp_path / "checkout" / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_parts(tmp_path / "checkout", "alerting")
     done = subprocess.run(
         [sys.executable, "-S", "-m", "alerting", *words],
         cwd=tmp_path / "checkout",
