@@ -36,6 +36,13 @@ def pytest_collection_modifyitems(items):
     kinds.mark(items)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from tests.scopes import Scopes
+
+    return Scopes(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session):
     """Imports make no garbage, and what they have made stays: leave it out of each later search for garbage."""
