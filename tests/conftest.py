@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(items):
     kinds.mark(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from tests.scopes import Scopes
+
+    return Scopes(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,6 +85,24 @@ def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample")
     simulate_app(folder / "app", END, days=30, users=2_000, events_per_day=30_000)
     return folder
+
+
+@pytest.fixture(scope="session")
+def settle(tmp_path_factory):
+    """Return a function that puts an app of the shipped length, but with few users, into a data folder. It was born just now.
+
+    A command that finds no app there makes the shipped one, which takes much longer; so does each query of it.
+    """
+    from alerting.sample.folder import simulate_app
+
+    made = tmp_path_factory.mktemp("settled") / "app"
+    simulate_app(made, datetime.now(UTC), users=2_000, events_per_day=30_000)
+
+    def settle(data):
+        # Links are enough: a file of the app is never written to, another one takes its place.
+        shutil.copytree(made, data / "app", ignore=shutil.ignore_patterns(".lock"), copy_function=os.link)
+
+    return settle
 
 
 @pytest.fixture

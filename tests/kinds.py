@@ -22,10 +22,17 @@ LONG = {  # modules that need too much processor time to be fast
     "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_messages_true", "test_simulate",
     "test_store_stateful",
 }  # fmt: skip
-LONGEST = {  # started first, so that two processes end at about the same time
-    "test_backtest", "test_browser", "test_clickhouse", "test_cluster", "test_destinations", "test_detectors", "test_docs",
-    "test_embedded", "test_end_to_end", "test_environment", "test_faults", "test_isolation", "test_lifecycle", "test_new_metric",
-    "test_runner", "test_schedulers", "test_simulate", "test_sources", "test_store_stateful", "test_studies",
+ALONE = {  # tests that need no fixture of their module: any process may run one, apart from the rest of the module
+    "test_a_scenario_of_the_short_form_is_ok", "test_the_notebooks_execute_on_every_source",
+}  # fmt: skip
+SECONDS = {  # what a module, a class or a test of ALONE takes; the longest begin first, so that two processes end together
+    "test_docs": 80, "test_failures": 70, "test_a_scenario_of_the_short_form_is_ok": 60, "test_batches": 55,
+    "test_detectors": 50, "test_end_to_end": 50, "test_backtest": 45, "test_the_notebooks_execute_on_every_source": 40,
+    "test_new_metric": 40, "test_runner": 40, "test_cluster": 35, "test_environment": 30, "test_destinations": 30,
+    "test_embedded": 30, "TestLife": 25, "test_browser": 25, "test_shapes": 25, "test_causes": 25, "test_isolation": 20,
+    "test_studies": 20, "test_command_line": 20, "test_clickhouse": 20, "test_sources": 20, "test_store_stateful": 20,
+    "test_simulate": 20, "test_wiring": 20, "test_duty": 20, "test_lifecycle": 15, "test_init": 15, "test_schedulers": 15,
+    "test_benchmarks": 10, "test_bench_detection": 10, "test_store_file": 10,
 }  # fmt: skip
 CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
@@ -35,7 +42,7 @@ CLOCK = {  # modules that read the clock, directly or in the code under test
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Add both markers to their tests, and put the longest modules first.
+    """Add both markers to their tests, and put the longest scopes first (see tests/scopes.py).
 
     CI runs the tests marked `dates` at false dates (see .ci/run): those in this process and those on the sample app. Servers,
     browsers and waits of threads with a limit (test_pipeline, test_studies) do not work at a false date.
@@ -46,7 +53,18 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker("fast")
         if module in CLOCK and (alone or "sample" in item.fixturenames):
             item.add_marker("dates")
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: -_seconds(item))
+
+
+def is_alone(nodeid: str) -> bool:
+    return nodeid.split("::")[-1].partition("[")[0] in ALONE
+
+
+def _seconds(item: pytest.Item) -> int:
+    """Return what the scope of the test takes: that of itself, of its class or of its module."""
+    parts = [part.partition("[")[0] for part in item.nodeid.split("::")[1:]]
+    names = parts if is_alone(item.nodeid) else parts[:-1] or [item.path.stem]
+    return SECONDS.get(names[0], 0)
 
 
 def reaches_outside(item: Any) -> bool:

@@ -4,12 +4,13 @@ import importlib.util
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.trees import copy_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,7 +70,7 @@ def test_a_bench_without_a_checkout_is_refused(words, tmp_path):
 @pytest.mark.parametrize("words", [[], ["new-metric", "views", "--sql", "-"], ["run-alerts"]], ids=" ".join)
 def test_a_python_without_the_packages_is_told_which_one_has_them(words, tmp_path):
     """-S leaves only the standard library, as in a system's Python; and no environment was made."""
-    shutil.copytree(ROOT / "alerting", tmp_path / "checkout" / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_parts(tmp_path / "checkout", "alerting")
     done = subprocess.run(
         [sys.executable, "-S", "-m", "alerting", *words],
         cwd=tmp_path / "checkout",
@@ -93,21 +94,23 @@ def test_a_python_without_the_packages_runs_the_environment_that_was_made(words)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1251", "latin-1", "utf-8"])
-@pytest.mark.parametrize(
-    "words",
-    [["silence", "all", "--for", "2h", "--why", "релиз ✅"], ["silences"], ["settings"], ["silence", "ctr✅", "--for", "2h"]],
-)
-def test_what_a_terminal_cannot_show_is_replaced(words, encoding, tmp_path):
+def test_what_a_terminal_cannot_show_is_replaced(encoding, tmp_path):
     """Also in errors, and in what was stored by another terminal."""
-    env = {"PATH": "/usr/bin:/bin", "ALERTING_DATA": str(tmp_path), "LANG": "C.UTF-8"}
-    for spoken in ("utf-8", encoding):
-        done = subprocess.run(
-            [sys.executable, "-m", "alerting", *words], cwd=ROOT, env={**env, "PYTHONIOENCODING": spoken},
-            capture_output=True, timeout=60,
-        )  # fmt: skip
+
+    def printed(*words, spoken=encoding, code=0):
+        env = {"PATH": "/usr/bin:/bin", "ALERTING_DATA": str(tmp_path), "LANG": "C.UTF-8", "PYTHONIOENCODING": spoken}
+        done = subprocess.run([sys.executable, "-m", "alerting", *words], cwd=ROOT, env=env, capture_output=True, timeout=60)
         assert b"Traceback" not in done.stderr
-        assert done.returncode == (2 if "ctr✅" in words else 0), done.stderr
+        assert done.returncode == code, done.stderr
         assert done.stdout or done.stderr
+        return done.stdout
+
+    silence = ("silence", "all", "--for", "2h", "--why", "релиз ✅")
+    assert "релиз ✅".encode() in printed(*silence, spoken="utf-8")
+    printed(*silence)
+    assert [line[:2] for line in printed("silences").splitlines()] == [b"1:", b"2:"]
+    printed("settings")
+    printed("silence", "ctr✅", "--for", "2h", code=2)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from alerting.settings import DESTINATIONS, NAMES, PREFIX, ROOT, Settings, load_
 from tests.pictures import png
 from tests.servers import BrokenServer
 from tests.test_structure import has, members
+from tests.trees import copy_parts
 
 AT = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
 SECRET = "verysecretpath"
@@ -176,8 +177,7 @@ SETTINGS = """    pager_url: str = setting("", _hook_url, secret=True, help="whe
 
 def test_a_module_and_its_settings_are_all_that_a_destination_needs(tmp_path):
     """In a copy of the repository: the contract runs for it, passes for a good one, and fails for a careless one."""
-    for folder in ("alerting", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "fixtures", "golden"))
+    copy_parts(tmp_path, "alerting", "tests", without=("fixtures", "golden"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "alerting" / "notifiers" / "pager.py").write_text(PAGER)
     (tmp_path / "alerting" / "notifiers" / "careless.py").write_text(CARELESS)

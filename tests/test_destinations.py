@@ -452,8 +452,9 @@ def test_the_doctor_checks_each_and_sends_nothing(settings, bot, web, mail):
     assert "verysecretpath" not in str(broken)
 
 
-def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, web, mail, monkeypatch, capsys):
+def test_a_drill_goes_by_the_default_route_and_says_who_took_it(settings, bot, web, mail, settle, monkeypatch, capsys):
     given = settings(SOURCE="embedded", ROUTES="critical -> webhook; * -> slack, email")
+    settle(given.data)
     for name, text in environment(given).items():
         monkeypatch.setenv(name, text)
     mail.will(".", "554 spam")
@@ -510,9 +511,10 @@ def environment(given):
     return {f"ALERTING_{name.upper()}": str(getattr(given, name)) for name in names}
 
 
-def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, tmp_path):
+def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, settle, tmp_path):
     needs_make()
     given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+    settle(given.data)
     own = environment(given)
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **own}
     for line in blocks("sh"):

@@ -21,6 +21,7 @@ import pytest
 from alerting.connections import load_queries
 from alerting.metrics import RULE
 from alerting.runner.run import BUSY, INTERRUPTED, OK, RED
+from alerting.sample.generate import SampleApp
 from alerting.settings import PREFIX, RETIRED, Settings, load_settings
 from alerting.sources.clickhouse import ClickHouseSource
 from tests.servers import PASSWORD, needs, needs_clickhouse, needs_make, running_clickhouse
@@ -121,8 +122,8 @@ def test_no_list_names_a_command_or_test_that_is_gone():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A copy of what git has, with the environments of this one, and a file of KPIs that end now."""
+def home(tmp_path_factory, settle):
+    """A copy of what git has, with the environments of this one, a sample app of few users, and a file of KPIs that end now."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     needs_make()
     needs(tracked and (ROOT / ".venv" / ".ready").exists(), "needs a git checkout, and what `make env` makes")
@@ -131,6 +132,7 @@ def home(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+    settle(folder / "data")
     (folder / "kpis.csv").write_text("\n".join(kpis(datetime.now(UTC).replace(minute=0, second=0, microsecond=0))))
     return folder
 
@@ -159,6 +161,23 @@ def test_a_command_of_the_pages(home, command):
     done = called(home, command.replace(MOMENT, yesterday))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(RUN[command], done.stdout, re.DOTALL), done.stdout
+
+
+def test_the_first_run_makes_the_app_of_the_readme(tmp_path):
+    """Eight weeks of raw events. The commands of the pages run on an app of as many weeks, with few users."""
+    needs_make()
+    needs((ROOT / ".venv" / ".ready").exists(), "needs what `make env` makes")
+    given = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path / "reports")}
+    command = ["make", "-s", "run-alerts"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"], **given}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^6 metrics judged .*all seen; \d+ message", done.stdout, re.DOTALL | re.MULTILINE), done.stdout
+    for table in ("feed_actions", "message_actions"):
+        assert len(list((tmp_path / "data" / "app" / table).glob("*.parquet"))) == 8 * 7 + 1
+    shape = json.loads((tmp_path / "data" / "app" / "state.json").read_text())["shape"]
+    assert (shape["days"], shape["users"]) == (8 * 7, SampleApp.users)
 
 
 def test_what_the_commands_leave_is_what_the_pages_say(home):

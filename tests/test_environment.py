@@ -216,6 +216,7 @@ def test_a_layer_sees_the_run_and_adds_its_own(repo):
     assert repo.python("import first, tester; print(first.__file__)", "-test").startswith(f"{repo.root}/.venv/lib")
     assert repo.python("import tester; print(tester.__file__)", "-test").startswith(f"{repo.root}/.venv-test/lib")
     assert repo.python("import tester; print(tester)") == "", "the environment of a run stays as it was"
+    assert repo.python("import embedded; print(embedded.word)") == "embedded", "without a choice it has the extras"
 
 
 def test_a_wrong_hash_stops_it_and_leaves_nothing_ready(repo):
@@ -227,27 +228,26 @@ def test_a_wrong_hash_stops_it_and_leaves_nothing_ready(repo):
     assert not (repo.root / ".venv" / ".ready").exists()
 
 
-def test_a_changed_requirement_makes_it_anew(repo):
-    repo.write("requirements.txt", "first", "second")
-    code, said = repo.make("env")
-    assert (code, MADE in said) == (0, True), said
-    assert not (repo.root / ".venv" / "mark").exists()
-    assert repo.python("import second; print(second.word)") == "second"
-
-
 def test_the_sample_app_is_an_extra_that_stays_as_it_was_chosen(repo):
+    """Also where the environment is made anew, because a requirement has changed."""
+
     def embedded(layer=""):
         return repo.python("import embedded; print(embedded.word)", layer)
 
-    assert embedded() == "embedded"
+    repo.write("requirements.txt", "first", "second")
     code, said = repo.make("env", "EXTRAS=")
     assert (code, MADE in said, embedded()) == (0, True, ""), said
+    assert repo.python("import second; print(second.word)") == "second"
+    assert not (repo.root / ".venv" / "mark").exists()
     assert repo.make("env") == (0, "")
     assert repo.make(".venv-test/.ready")[0] == 0
     assert (embedded(), embedded("-test")) == ("", "embedded"), "tests need all"
+    (repo.root / ".venv" / "mark").touch()
     repo.write("requirements.txt", "first")
-    assert repo.make("env")[0] == 0
-    assert embedded() == ""
+    code, said = repo.make("env")
+    assert (code, MADE in said, embedded()) == (0, True, ""), said
+    assert not (repo.root / ".venv" / "mark").exists()
+    assert repo.python("import second; print(second.word)") == ""
     code, said = repo.make("env", "EXTRAS=app")
     assert (code, MADE in said, embedded()) == (0, True, "embedded"), said
     assert "EXTRAS=lab: there is app, or nothing" in repo.make("env", "EXTRAS=lab")[1]

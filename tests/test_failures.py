@@ -4,7 +4,6 @@ import csv
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -22,6 +21,7 @@ from alerting.settings import load_settings
 from alerting.store.state import StateStore
 from tests.servers import says
 from tests.stored import incident
+from tests.trees import copy_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 END = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -134,9 +134,7 @@ def test_a_wrong_setting_is_told_once_and_ends_with_2(check, bot, tmp_path, give
 
 @pytest.mark.parametrize(("file", "content", "said"), BROKEN, ids=[f"{file} {said}" for file, _, said in BROKEN])
 def test_a_broken_catalogue_is_told_once_and_ends_with_2(check, bot, tmp_path, file, content, said):
-    home = tmp_path / "checkout"
-    for folder in ("alerting", "notebooks"):
-        shutil.copytree(ROOT / folder, home / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    home = copy_parts(tmp_path / "checkout", "alerting", "notebooks")
     (home / file).unlink(missing_ok=True)
     if content is None:
         (home / file).mkdir()

@@ -1,14 +1,13 @@
 """`init` on tables of a team's own, in a real ClickHouse: what it proposes, and that what it writes runs."""
 
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerting.settings import ROOT
+from tests.trees import copy_parts
 from tests.waiting import PATIENCE
 
 SHIPPED = "gender UInt8, age UInt8, country String, city String, os String, source String, exp_group UInt8"
@@ -18,8 +17,7 @@ class House:
     """A copy of the package with settings of its own, whose command line is called."""
 
     def __init__(self, folder, clickhouse, database):
-        shutil.copytree(ROOT / "alerting", folder / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+        copy_parts(folder, "alerting", "notebooks")
         self.folder, self.clickhouse = folder, clickhouse
         clean = {name: text for name, text in os.environ.items() if not name.startswith("ALERTING_")}
         given = {"SOURCE": clickhouse.url, "CLICKHOUSE_USER": clickhouse.reader, "CLICKHOUSE_PASSWORD": clickhouse.password}

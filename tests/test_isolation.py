@@ -1,6 +1,7 @@
 """Each metric is judged, drawn and told for itself: an odd one beside a normal one that falls costs the normal one nothing."""
 
 import ast
+import functools
 import json
 import math
 from dataclasses import dataclass, replace
@@ -42,10 +43,16 @@ def orders(i, n):
     return round(value * 0.3 if i == n - 1 else value)
 
 
-def rows(name, value, step=3600, days=21):
+@functools.cache
+def times(step, days):
     n = int(days * 86400 // step)
     first = END - n * timedelta(seconds=step)
-    return [(name, f"{first + i * timedelta(seconds=step):%Y-%m-%dT%H:%M:%SZ}", value(i, n)) for i in range(n)]
+    return [f"{first + i * timedelta(seconds=step):%Y-%m-%dT%H:%M:%SZ}" for i in range(n)]
+
+
+def rows(name, value, step=3600, days=21):
+    at = times(step, days)
+    return [(name, text, value(i, len(at))) for i, text in enumerate(at)]
 
 
 def last(value, usual=100):
@@ -63,22 +70,27 @@ NAMES = ["***", "---", "...", "_", "заказы", "x" * 300, "ы" * 300, "<b>a 
          "orders.slices", "🔥", "a" * 5000]  # fmt: skip
 VALUES = [LARGEST, -LARGEST, 3.4028235e38, 9.96921e36, 1e30, 9.9e29, -9.9e29, "inf", "-inf", "", 5e-324, 1e-300, -0.0,
           9223372036854775807, -9223372036854775808, 1e15]  # fmt: skip
-ODD = {
-    **{f"step {step}": rows("odd", last(100), step) for step in (60, 61, 301, 420, 3599, 3601, 7000, 86399, 100_000)},
-    **{f"last {value}": rows("odd", last(value)) for value in VALUES},
-    **{f"sparse {value}": rows("odd", sparse(value)) for value in VALUES},
-    **{f"always {value}": rows("odd", lambda i, n, value=value: value) for value in VALUES},
-    **{f"name {name[:20]!r}": rows(name, last(20)) for name in NAMES},
-    "two that become one": [*rows("a b", orders), *rows("a/b", orders), *rows("a_b", orders), *rows("a_b-1", orders)],
-    "one row": rows("odd", last(5))[-1:],
-    "two rows": rows("odd", last(5))[-2:],
-    "ended long ago": rows("odd", last(5))[:20],
-    "before 1970": [("odd", "1969-12-31T23:00Z", 1), *rows("odd", last(5))],
-    "far ahead": [*rows("odd", last(5)), ("odd", "2099-01-01T00:00Z", 7)],
-    "written twice": [*rows("odd", last(5)), *rows("odd", last(6))],
-    "alternating": rows("odd", lambda i, n: 9e29 * (-1) ** i),
-    "a single one": rows("odd", lambda i, n: float(i == n - 1)),
-}
+
+
+@functools.cache
+def odd_series():
+    """Rows by what is odd about them."""
+    return {
+        **{f"step {step}": rows("odd", last(100), step) for step in (60, 61, 301, 420, 3599, 3601, 7000, 86399, 100_000)},
+        **{f"last {value}": rows("odd", last(value)) for value in VALUES},
+        **{f"sparse {value}": rows("odd", sparse(value)) for value in VALUES},
+        **{f"always {value}": rows("odd", lambda i, n, value=value: value) for value in VALUES},
+        **{f"name {name[:20]!r}": rows(name, last(20)) for name in NAMES},
+        "two that become one": [*rows("a b", orders), *rows("a/b", orders), *rows("a_b", orders), *rows("a_b-1", orders)],
+        "one row": rows("odd", last(5))[-1:],
+        "two rows": rows("odd", last(5))[-2:],
+        "ended long ago": rows("odd", last(5))[:20],
+        "before 1970": [("odd", "1969-12-31T23:00Z", 1), *rows("odd", last(5))],
+        "far ahead": [*rows("odd", last(5)), ("odd", "2099-01-01T00:00Z", 7)],
+        "written twice": [*rows("odd", last(5)), *rows("odd", last(6))],
+        "alternating": rows("odd", lambda i, n: 9e29 * (-1) ** i),
+        "a single one": rows("odd", lambda i, n: float(i == n - 1)),
+    }
 
 
 @pytest.fixture
@@ -119,9 +131,15 @@ def run_notebook(**given):
 @pytest.mark.parametrize("group", ["step", "last", "sparse", "always", "name", "other"])
 def test_a_fall_is_told_beside_odd_series(source, group, capsys):
     words = {
-        kind: kind.split()[0] if kind.split()[0] in ("step", "last", "sparse", "always", "name") else "other" for kind in ODD
+        kind: kind.split()[0] if kind.split()[0] in ("step", "last", "sparse", "always", "name") else "other"
+        for kind in odd_series()
     }
-    odd = [(kind if row[0] == "odd" else row[0], *row[1:]) for kind, word in words.items() if word == group for row in ODD[kind]]
+    odd = [
+        (kind if row[0] == "odd" else row[0], *row[1:])
+        for kind, word in words.items()
+        if word == group
+        for row in odd_series()[kind]
+    ]
     names = source([*rows("orders", orders), *odd])
     for dry_run in (True, False):  # a rehearsal, then a run
         found, ended = run_notebook(at=f"{NOW:%Y-%m-%dT%H:%MZ}", dry_run=dry_run)
@@ -135,7 +153,7 @@ def test_a_fall_is_told_beside_odd_series(source, group, capsys):
 
 
 def test_names_stay_apart_and_all_are_told(source):
-    names = source(ODD["two that become one"])
+    names = source(odd_series()["two that become one"])
     assert len(set(names.values())) == 4
     assert (names["a_b"], names["a_b-1"]) == ("a_b", "a_b-1")
     found, ended = run_notebook(at=f"{NOW:%Y-%m-%dT%H:%MZ}", dry_run=True)
@@ -159,7 +177,12 @@ def test_a_fall_is_told_beside_random_series(values, name, step):
 
 
 def test_a_backtest_goes_on_beside_odd_series(source):
-    source([*rows("orders", orders), *(row for kind in ("step 420", f"sparse {LARGEST}", "alternating") for row in ODD[kind])])
+    source(
+        [
+            *rows("orders", orders),
+            *(row for kind in ("step 420", f"sparse {LARGEST}", "alternating") for row in odd_series()[kind]),
+        ]
+    )
     result = CliRunner().invoke(replays.backtest, ["--days", "3", "--until", f"{NOW:%Y-%m-%dT%H:%MZ}"], catch_exceptions=False)
     assert "orders" in result.output.split("Cost")[0]
 

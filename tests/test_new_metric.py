@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -20,6 +19,7 @@ from alerting.metrics import METRICS, RULE
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric
 from alerting.settings import ROOT
+from tests.trees import copy_parts
 
 HOUR = timedelta(hours=1)
 AGES = (ROOT / "tests" / "test_shapes.py").read_text().split('AGES = """')[1].split('"""')[0]
@@ -153,11 +153,10 @@ def test_bars():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, settle):
     """A copy of the tree, and the sample app's data beside it."""
-    folder = tmp_path_factory.mktemp("new metric")
-    for part in ("alerting", "notebooks"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = copy_parts(tmp_path_factory.mktemp("new metric"), "alerting", "notebooks")
+    settle(folder / "data")
     (folder / "ages.sql").write_text(AGES)
     return folder
 
@@ -226,10 +225,9 @@ def test_what_is_wrong_is_said_and_nothing_is_changed(home, arguments, more, cod
     assert state(home) == before
 
 
-def test_every_command_of_the_page_runs(tmp_path):
+def test_every_command_of_the_page_runs(tmp_path, settle):
     page = (ROOT / "docs" / "metrics.md").read_text()
-    for part in ("alerting", "notebooks"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    settle(copy_parts(tmp_path, "alerting", "notebooks") / "data")
     sql = re.search(r"```sql\n(.*?)```", page, re.DOTALL)
     (tmp_path / "ages.sql").write_text(sql[1])
     commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]

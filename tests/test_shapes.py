@@ -3,7 +3,6 @@ which is refused with line numbers."""
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,6 +25,7 @@ from alerting.sources.base import BaseSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
 from alerting.store.state import StateStore
+from tests.trees import copy_parts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 END = datetime(2026, 11, 20, tzinfo=UTC)  # a Friday's midnight
@@ -250,9 +250,7 @@ def plain(message):
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A copy of the package, for a test to change."""
-    home = tmp_path_factory.mktemp("tree")
-    shutil.copytree(ROOT / "alerting", home / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
-    return home
+    return copy_parts(tmp_path_factory.mktemp("tree"), "alerting")
 
 
 def refused(tree, old, new):

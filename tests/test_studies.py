@@ -4,7 +4,6 @@ import ast
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,6 +27,7 @@ from alerting.settings import load_settings
 from alerting.studies import data, suggest
 from tests.pasts import END
 from tests.servers import needs
+from tests.trees import copy_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / ".venv-lab" / "bin" / "python"
@@ -354,7 +354,7 @@ def test_a_refused_width_leaves_the_file_as_it_is(tmp_path, monkeypatch):
 
 
 def test_the_budget_command_writes_widths_on_request_and_says_how_to_undo(tmp_path):
-    shutil.copytree(ROOT / "alerting", tmp_path / "alerting", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_parts(tmp_path, "alerting")
     simulate_app(tmp_path / "data" / "app", datetime.now(UTC), days=40, users=2_000, events_per_day=30_000, incidents="none")
     file, backup = tmp_path / "alerting" / "metrics.py", tmp_path / "data" / "metrics.before-budget.py"
     loud = SHIPPED.replace(b'parents=("feed_users",),', b'width=0.25, parents=("feed_users",),')

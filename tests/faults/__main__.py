@@ -17,18 +17,18 @@ from tests.faults.leaks import CommandLines, in_files, spellings
 from tests.faults.scenario import Row, Scenario, Task, drawn
 
 AT_ONCE = 2  # a run keeps one core busy
-QUICK_KILLS = 16
+RUNS, QUICK_KILLS = 300, 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--runs", type=int, default=300, help="number of runs to kill (default 300)")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"number of runs to kill (default {RUNS})")
     parser.add_argument("--quick", action="store_true", help=f"the form for CI: {QUICK_KILLS} kills, and one or two of each kind")
     parser.add_argument("--seed", type=int, default=1, help="random seed of incidents, noise and kills (default 1)")
     parser.add_argument("--minutes", type=float, default=40, help="start no scenario after this time (default 40)")
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this text")
     args = parser.parse_args(argv)
-    chosen = [scenario for scenario in _all(args.quick, args.runs) if args.only in scenario.name]
+    chosen = [scenario for scenario in all_scenarios(args.quick, args.runs) if args.only in scenario.name]
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     rows = _played(chosen, folder, args.seed, time.monotonic() + 60 * args.minutes)
     print(drawn(rows))
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if well else 1
 
 
-def _all(quick: bool, runs: int) -> list[Scenario]:
+def all_scenarios(quick: bool, runs: int = RUNS) -> list[Scenario]:
     """The longest first, so that two at a time end together."""
     rooms = (database, peers, chat, machine, clocks, duty)
     return [*kills.scenarios(QUICK_KILLS if quick else runs, quick), *(one for room in rooms for one in room.scenarios(quick))]
