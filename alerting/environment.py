@@ -91,7 +91,7 @@ def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:
         if kind != "run":
             needed = [f"requirements-{extra}.txt" for extra in EXTRAS if kind == "test" or extra in chosen]
             layer, files = ROOT / f"{name}-{kind}", [*needed, f"requirements-{kind}.txt"]
-            _ensure(layer, ["requirements.txt", *files], lambda: _make_layer(layer, run, files))
+            _ensure(layer, ["requirements.txt", *files], lambda: _make_layer(layer, run, files), f"above {','.join(chosen)}")
 
 
 @contextmanager
@@ -109,9 +109,12 @@ def _one_at_a_time() -> "Iterator[None]":
         os.close(handle)
 
 
-def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]") -> None:
-    """Make the folder, unless its stamp file shows that these requirements are installed for this Python."""
-    digest = hashlib.sha256()
+def _ensure(folder: Path, files: "list[str]", make: "Callable[[], None]", base: str = "") -> None:
+    """Make the folder, unless its stamp file shows that these requirements are installed for this Python.
+
+    `base`: what else it depends on. A layer does not install what the run's environment had, which may have less now.
+    """
+    digest = hashlib.sha256(base.encode())
     for file in files:
         digest.update((ROOT / file).read_bytes())
     extras = ",".join(extra for extra in EXTRAS if f"requirements-{extra}.txt" in files) or "none"
