@@ -32,7 +32,7 @@ SECONDS = {  # what a module, a class or a test of ALONE takes; the longest begi
     "test_embedded": 30, "TestLife": 25, "test_browser": 25, "test_shapes": 25, "test_causes": 25, "test_isolation": 20,
     "test_studies": 20, "test_command_line": 20, "test_clickhouse": 20, "test_sources": 20, "test_store_stateful": 20,
     "test_simulate": 20, "test_wiring": 20, "test_duty": 20, "test_lifecycle": 15, "test_init": 15, "test_schedulers": 15,
-    "test_benchmarks": 10, "test_bench_detection": 10, "test_store_file": 10,
+    "test_benchmarks": 10, "test_bench_detection": 10, "test_store_file": 10, "test_special_days": 20,
 }  # fmt: skip
 CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
