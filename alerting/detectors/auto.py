@@ -96,19 +96,21 @@ class AutoDetector(BaseDetector):
         return max(choice, self.sudden.history, self.sustained.history, self.level.history)
 
     def bands(self, grid: SeriesGrid) -> BandColumns:
-        return widen_on_special_days(grid, self._bands) if self.special_days else self._bands(grid)
-
-    def _bands(self, grid: SeriesGrid) -> BandColumns:
-        """Return the band of each bucket as that of any other day."""
         by_level, numbers = np.zeros((len(grid.values), len(grid) - grid.since), bool), np.flatnonzero(~grid.is_count)
         if len(numbers):
             nightly = Nightly(grid.select(numbers), repr(self), self.history)
             if nightly.absent:
                 nightly.add(self._nightly(nightly.grid, nightly.nights))
             by_level[numbers] = nightly.held()[0] == 1
+        if by_level.any():
+            columns = self._by_level_or_change(grid, by_level)
+        else:
+            columns = merge_bands(self.sudden.bands(grid), self.sustained.bands(grid), self.steady)
+        return widen_on_special_days(grid, columns, replace(self, special_days=False)) if self.special_days else columns
+
+    def _by_level_or_change(self, grid: SeriesGrid, by_level: np.ndarray) -> BandColumns:
+        """Return the columns of `Level` where `by_level` (series, buckets) says so, of the change detectors elsewhere."""
         level_series, change_series = np.flatnonzero(by_level.any(axis=1)), np.flatnonzero(~by_level.all(axis=1))
-        if not len(level_series):
-            return merge_bands(self.sudden.bands(grid), self.sustained.bands(grid), self.steady)
         level = self.level.bands(grid.select(level_series)) | dict.fromkeys(("sudden_low", "sudden_high", "usual"), np.nan)
         part = grid.select(change_series)
         change = merge_bands(self.sudden.bands(part), self.sustained.bands(part), self.steady) if len(change_series) else {}

@@ -9,11 +9,12 @@ figures in docs/research/detection.md.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import numpy as np
 
+from alerting.detectors.bands import BaseDetector
 from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import DAY, BandColumns, SeriesGrid
 from alerting.detectors.windows import max_around, quantiles
@@ -29,13 +30,13 @@ SATURDAY = 5
 EPOCH = date(1970, 1, 1)
 
 
-def widen_on_special_days(grid: SeriesGrid, bands: Callable[[SeriesGrid], BandColumns]) -> BandColumns:
-    """Return the columns that `bands` gives for the grid, and on days that are usually different those of such a day as well.
+def widen_on_special_days(grid: SeriesGrid, columns: BandColumns, detector: BaseDetector) -> BandColumns:
+    """Return the columns, which the detector has given for the grid, wider on days that are usually different.
 
-    To get these, the values of that day are divided by its usual ratio, and the limits are multiplied by it. On the day after,
-    the values before midnight are divided, too: a level that ended with the day is no level to come from.
+    The detector is asked again with the values of that day divided by its usual ratio, and these limits are multiplied by it. On
+    the day after, the values before midnight are divided, too: a level that ended with the day is no level to come from.
     """
-    columns = dict(bands(grid))
+    columns = dict(columns)
     if not len(grid):
         return columns
     days = LocalDays(grid)
@@ -56,7 +57,7 @@ def widen_on_special_days(grid: SeriesGrid, bands: Callable[[SeriesGrid], BandCo
         ratio, part, values = ratio[which], grid.select(which), values[which]
         is_whole = part.is_count[:, None] & (np.floor(values) == values)
         values = np.where(is_whole, np.rint(values / ratio), values / ratio)  # a count stays one
-        found = bands(part.until(end, values, since))
+        found = detector.bands(part.until(end, values, since))
         place = np.ix_(which, np.arange(since, end) - grid.since)
         columns |= _union(columns, found, place, ratio[:, since:])
     return columns
