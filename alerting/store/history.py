@@ -30,8 +30,8 @@ UNUSED = timedelta(days=7)  # a history that no run has read for this long belon
 FIGURES_FOR = timedelta(days=14)  # how long nightly statistics are kept: a level uses four nights, and a fit a week old
 
 # The cached span and a new span that touches it become one. An empty span creates no history.
-_EXTEND = """INSERT INTO histories SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-      WHERE ?4 < ?5 OR EXISTS (SELECT 1 FROM histories WHERE key = ?1)
+_EXTEND = """INSERT INTO histories SELECT ?, ?, ?, ?, ?, ?, ?
+      WHERE ? < ? OR EXISTS (SELECT 1 FROM histories WHERE key = ?)
     ON CONFLICT (key) DO UPDATE SET start = MIN(start, excluded.start), until = MAX(until, excluded.until), used = excluded.used,
       rebuilt = MAX(rebuilt, excluded.rebuilt) WHERE start <= excluded.until AND excluded.start <= until"""
 _PAGE = "SELECT page, columns, body FROM history WHERE key = ? AND page = ?"
@@ -67,7 +67,7 @@ class HistoryTables:
 
     def extend(self, key: str, query: str, frame: pd.DataFrame, span: CachedSpan, at: datetime) -> None:
         start, until, step = int(span.start.timestamp()), int(span.until.timestamp()), int(span.step.total_seconds())
-        row = (key, query, step, start, until, iso(at), iso(span.rebuilt))
+        row = (key, query, step, start, until, iso(at), iso(span.rebuilt), start, until, key)
 
         def work(db: sqlite3.Connection) -> None:
             if not db.execute(_EXTEND, row).rowcount:

@@ -147,8 +147,8 @@ class StateStore(StateReader, Outbox, HistoryTables):
     def commit(self, memory: Commit, at: datetime | None = None) -> None:
         messages = self._copies(memory.messages, self._routes) if self._routes else memory.messages
         # Late rows come within hours; three days are a long weekend of them. (ISO text without zone sorts before one with it.)
-        prune_trail = """DELETE FROM trail WHERE metric = ?1 AND bucket < COALESCE(NULLIF(?2, ''),
-            (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?1))"""
+        prune_trail = """DELETE FROM trail WHERE metric = ? AND bucket < COALESCE(NULLIF(?, ''),
+            (SELECT strftime('%Y-%m-%dT%H:%M:%S', MAX(bucket), '-3 days') FROM trail WHERE metric = ?))"""
         since = memory.trail_since
         next_update = [(memory.next_update,)] if memory.next_update is not None else []
         episodes = [(e.metric, e.state, to_json(e)) for e in memory.episodes]
@@ -161,7 +161,7 @@ class StateStore(StateReader, Outbox, HistoryTables):
             ("INSERT OR REPLACE INTO episodes VALUES (?, ?, ?)", episodes),
             ("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents),
             ("INSERT OR REPLACE INTO trail VALUES (?, ?, ?)", trail),
-            (prune_trail, {(e.metric, iso(since.get(e.metric))) for _, e in memory.episode_trail}),
+            (prune_trail, {(e.metric, iso(since.get(e.metric)), e.metric) for _, e in memory.episode_trail}),
             *outbox.enqueue(messages, at),
             *outbox.withdraw(memory.withdrawn_keys, at),
             ("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?)", map(to_row, memory.arrivals)),
@@ -316,11 +316,11 @@ class ReadOnlyState(StateReader):
 
         They begin after the last successful run before it. Notices from before a notice that runs work again are left out.
         """
-        sql = """SELECT bucket FROM messages WHERE kind = ?1 AND state IN ('sent', 'waiting')
-            AND bucket >= COALESCE((SELECT MAX(started) FROM runs WHERE well AND started < ?3), '') AND bucket < ?3
-            AND id > COALESCE((SELECT MAX(id) FROM messages WHERE kind = ?2), 0)"""
-        kinds = (EventKind.RUN_FAILED.value, EventKind.RUN_RECOVERED.value)
-        return self._file.read(datetime.fromisoformat, sql, *kinds, iso(started))
+        sql = """SELECT bucket FROM messages WHERE kind = ? AND state IN ('sent', 'waiting')
+            AND bucket >= COALESCE((SELECT MAX(started) FROM runs WHERE well AND started < ?), '') AND bucket < ?
+            AND id > COALESCE((SELECT MAX(id) FROM messages WHERE kind = ?), 0)"""
+        failed, recovered, began = EventKind.RUN_FAILED.value, EventKind.RUN_RECOVERED.value, iso(started)
+        return self._file.read(datetime.fromisoformat, sql, failed, began, began, recovered)
 
     def runs(self, since: datetime) -> dict[datetime, datetime]:
         """Return the moment of each run that started since then -> its start."""
