@@ -246,3 +246,13 @@ def test_what_goes_wrong_together_again_is_one_thread_and_the_worst_leads(tmp_pa
     again = [plain(message.text).split("\n")[0] for message in told if " again −" in message.text]
     assert [line.startswith("🔴 ") and "feed_users" not in line for line in again] == [True]
     assert len({message.incident for message in told}) == 1
+
+
+def test_the_picture_of_a_run_marks_all_members_of_an_entry_where_the_entry_shows_them(tmp_path):
+    ctx = connected(tmp_path, table([(("views", "likes"), 0.3, 0, 8)]), "en")
+    *_, (bucket, _, changes, messages) = runs(ctx, [-2, 2])  # the second catches up: both were off two buckets before
+    assert [event.bucket for event in changes.events] == [START]
+    (entry,) = [message.text for message in messages if message.metric]
+    assert all(name in entry for name in ("views", "likes"))
+    marked = display.message_buckets(changes)
+    assert {name: marked.get(name) for name in ("views", "likes")} == dict.fromkeys(("views", "likes"), bucket)

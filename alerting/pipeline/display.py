@@ -92,8 +92,9 @@ def deviation(verdict: Verdict) -> str:
 def message_buckets(changes: StateChange) -> dict[str, datetime]:
     """Return metric -> the bucket that its message is about."""
     events = [each for event in changes.events for each in (event, *event.also)]
-    entries = {event.metric for event in changes.events if event.kind in OPENING_KINDS}  # an entry shows the newest
-    entries |= {incident.root.metric for incident in changes.incidents if incident.open and incident.last_notified}
+    entries = {each.metric for event in changes.events if event.kind in OPENING_KINDS for each in (event, *event.also)}
+    sent = [incident for incident in changes.incidents if incident.open and incident.last_notified]
+    entries |= {member.metric for incident in sent for member in (incident.root, *incident.affected)}  # an entry shows the newest
     newest = {name: verdict.bucket for name, verdict in changes.newest.items() if name in entries}
     return {event.metric: event.bucket for event in events} | newest
 
