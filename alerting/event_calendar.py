@@ -108,7 +108,7 @@ def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[C
     import holidays  # late: it is slow to load, and most installations have no holidays
 
     events, notes = [], []
-    years = {(around - 100 * DAY).year, (around + 30 * DAY).year}
+    years = range((around - 400 * DAY).year, (around + 30 * DAY).year + 1)  # a detector looks 62 days back, also of a long replay
     for code in countries.split(","):
         country, _, subdivision = code.partition("-")
         try:

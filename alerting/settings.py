@@ -256,7 +256,9 @@ class Settings:
     calendar: Path = setting(
         "alerting/calendar.csv", _path, help="releases, pushes, campaigns, experiments: start,end,kind,title"
     )
-    holidays: str = setting("", _countries, help="countries whose public holidays join the calendar, such as RU,KZ")
+    holidays: str = setting(
+        "", _countries, help="countries whose public holidays join the calendar, such as RU,KZ; they are learned"
+    )
     data: Path = setting("data", _path, help="folder of the memory and of the embedded app")
     reports: Path = setting("reports", _path, help="folder of executed notebooks")
     cell_timeout: float = setting("300", _number(5, 3600), help="seconds one notebook cell may take")

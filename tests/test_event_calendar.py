@@ -63,6 +63,11 @@ def test_the_calendar_that_comes_along_is_empty_and_right():
     assert read_calendar(ROOT / "alerting" / "calendar.csv", "UTC", NAMES) == ([], [])
 
 
+def test_the_holidays_of_the_year_before_are_known_for_a_long_replay():
+    found, _ = public_holidays("DE", "Europe/Berlin", datetime(2026, 4, 30, tzinfo=UTC))
+    assert datetime(2025, 12, 24, 23, tzinfo=UTC) in {event.start for event in found}
+
+
 def test_public_holidays_are_whole_local_days():
     found, notes = public_holidays("RU,XX", "Europe/Moscow", datetime(2026, 11, 20, tzinfo=UTC))
     assert notes == ["ALERTING_HOLIDAYS=XX: the package holidays does not know it"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from alerting.detectors.bands import BaseDetector
 from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import DAY, BandColumns, SeriesGrid
 from alerting.detectors.windows import max_around, quantiles
+from alerting.model.clock import EPOCH
 
 PAST_DAYS = 62  # the same day of the last two months lies in them, and the last two holidays must
 FROM_END = 3  # the last days of a month, which are counted from its end too
@@ -27,7 +28,6 @@ TIMES_NOISE = 3.0  # the difference is so many times the median one of the last 
 MIN_HOURS = 0.5  # share of a day's hours that differ: fewer may do so by chance
 HOURS_NEAR = 6  # before and after: a quiet hour may differ and not show it
 SATURDAY = 5
-EPOCH = date(1970, 1, 1)
 
 
 def widen_on_special_days(grid: SeriesGrid, columns: BandColumns, detector: BaseDetector) -> BandColumns:
@@ -83,10 +83,10 @@ def _union(columns: BandColumns, other: BandColumns, place: tuple[np.ndarray, ..
 
 
 def usual_ratios(grid: SeriesGrid, days: LocalDays) -> dict[int, np.ndarray]:
-    """Return the number of each day that two earlier days show to be different -> (series, per_day): its ratio to other days.
+    """Return day -> (series, per_day): the ratio to other days that two earlier days show, 1 where they show none.
 
-    It is the larger of the two, and farther by as much as they are apart, or MIN_LOG_RATIO; the farthest of the hours near. It is
-    1 where these do not differ. Of the requested days and the one before them.
+    Days are counted from the first of the grid. The requested days and the one before them are asked; those without a ratio are
+    left out.
     """
     first = int(days.day[grid.since]) if grid.since < len(grid) else int(days.day[-1]) + 1
     requested = range(max(0, first - 1), int(days.day[-1]) + 1)
@@ -101,19 +101,27 @@ def usual_ratios(grid: SeriesGrid, days: LocalDays) -> dict[int, np.ndarray]:
     alike = (both[0] * both[1] > 0) & (np.abs(both).min(axis=0) >= MIN_LOG_RATIO)
     found: dict[int, np.ndarray] = {}
     for number in np.flatnonzero((alike.mean(axis=2) >= MIN_HOURS).any(axis=0)):
-        day = int(pairs[number, 0])
+        day, which = int(pairs[number, 0]), np.flatnonzero(alike[:, number].mean(axis=1) >= MIN_HOURS)
         past = np.arange(max(0, day - PAST_DAYS), day)
-        which = np.flatnonzero(alike[:, number].mean(axis=1) >= MIN_HOURS)
         usual = _log_ratios(_hourly_means(grid.values[which], days, past, hours), past, np.full(len(past), day))
         noise = quantiles(np.moveaxis(np.abs(usual), 1, -1), 0.5)[0]
-        smaller, larger = np.sort(np.abs(both[:, which, number]), axis=0)
-        differs = alike[which, number] & (smaller >= TIMES_NOISE * noise)
-        differs &= differs.mean(axis=1, keepdims=True) >= MIN_HOURS
-        size = np.where(differs, larger + np.maximum(larger - smaller, MIN_LOG_RATIO), 0.0)
-        up, down = (max_around(np.where(sign * both[0, which, number] > 0, size, 0.0), HOURS_NEAR) for sign in (1, -1))
-        ratio, other = np.where(up > down, up, -down), found.setdefault(day, np.zeros(alike[:, number].shape))
-        other[which] = np.where(np.abs(ratio) > np.abs(other[which]), ratio, other[which])
+        ratio, known = _usual_ratio(both[:, which, number], noise), found.setdefault(day, np.zeros(alike[:, number].shape))
+        known[which] = np.where(np.abs(ratio) > np.abs(known[which]), ratio, known[which])
     return {day: np.exp(ratio)[:, hours] for day, ratio in found.items() if ratio.any()}
+
+
+def _usual_ratio(both: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return (series, hours): the usual log ratio of a day, from those of two earlier days (2, series, hours); 0 for none.
+
+    It is the larger one, and farther by as much as the two are apart, at least MIN_LOG_RATIO; of an hour and those near it the
+    farthest. `noise` (series, hours): the median log ratio of all days.
+    """
+    smaller, larger = np.sort(np.abs(both), axis=0)
+    differs = (both[0] * both[1] > 0) & (smaller >= np.maximum(MIN_LOG_RATIO, TIMES_NOISE * noise))
+    differs &= differs.mean(axis=1, keepdims=True) >= MIN_HOURS
+    size = np.where(differs, larger + np.maximum(larger - smaller, MIN_LOG_RATIO), 0.0)
+    up, down = (max_around(np.where(sign * both[0] > 0, size, 0.0), HOURS_NEAR) for sign in (1, -1))
+    return np.where(up > down, up, -down)
 
 
 def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
@@ -121,7 +129,7 @@ def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
 
     That is the same day of the months before, counted from their beginning, and for the last days from the end; and holidays.
     """
-    first = EPOCH + timedelta(days=int((grid.seconds[0] + grid.offset[0]) // DAY))
+    first = EPOCH.date() + timedelta(days=int((grid.seconds[0] + grid.offset[0]) // DAY))
     today = first + timedelta(days=day)
     ends = [today.replace(day=1) - timedelta(days=1)]  # of the two months before
     ends.append(ends[0].replace(day=1) - timedelta(days=1))
