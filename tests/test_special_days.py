@@ -1,5 +1,6 @@
 """Days that are different once a month, and holidays: what the past shows twice is normal, and nothing else is."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ from pandas.testing import assert_frame_equal
 from alerting import pipeline
 from alerting.backtest import BacktestData
 from alerting.detectors.auto import AutoDetector, Chosen
+from alerting.detectors.bands import BAND, SPECIAL
 from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.special_days import usual_ratios
@@ -18,7 +20,7 @@ from alerting.model.metric import CalendarEvent, Metric, Policy
 from alerting.model.run import Reading
 from alerting.notifiers.console import Console
 from alerting.pipeline.context import DueBuckets, RunContext
-from alerting.pipeline.judged import band, judge_series
+from alerting.pipeline.judged import band, judge_series, judge_whole
 from alerting.store.state import StateStore
 from tests.ledger import NoSource
 
@@ -93,6 +95,32 @@ def test_an_ordinary_first_of_the_month_is_normal_as_well():
     assert "2026-05-01" not in told(values)
 
 
+@pytest.mark.parametrize("width", [0.6, 0.8, 1.0, 1.2, 1.5])
+def test_an_ordinary_first_is_judged_as_one_whatever_the_width(width):
+    """Its limits and its deviations are measured from what an ordinary day is, not from the peak that did not come."""
+    values, other = payments(4.0), payments(1.0)
+    values.loc["2026-05-01":] = other.loc["2026-05-01":]
+    fallen = values.copy()
+    fallen.loc["2026-05-01T10:00Z":"2026-05-01T15:45Z"] = (values.loc["2026-05-01T10:00Z":"2026-05-01T15:45Z"] * 0.4).round()
+    one = replace(metric(), width=width)
+    assert not (judge_series(one, values, "UTC").loc["2026-05-01"].status == "anomalous").any()
+    first = judge_series(one, fallen, "UTC").loc["2026-05-01T10:00Z"]
+    assert first.news
+    assert first.expected == pytest.approx(values.loc["2026-05-01T10:00Z"], rel=0.2)
+
+
+def test_a_related_metric_makes_no_alarm_of_an_ordinary_first():
+    values, other = payments(4.0), payments(1.0)
+    values.loc["2026-05-01":] = other.loc["2026-05-01":]
+    views = payments(1.0, seed=5, level=400.0)
+    views.loc["2026-05-01T12:00Z":"2026-05-01T12:45Z"] *= 0.5
+    family = [replace(metric(), name=name, parents=("users",) * (name != "users")) for name in ("users", "payments", "views")]
+    series = {"users": payments(1.0, seed=6, level=900.0), "payments": values, "views": views.round()}
+    judged = judge_whole(family, series, "UTC", {})
+    assert (judged["views"].loc["2026-05-01"].status == "anomalous").any()
+    assert not (judged["payments"].loc["2026-05-01"].status == "anomalous").any()
+
+
 def test_what_came_once_or_in_two_directions_is_not_learned():
     once, both = payments(1.0), payments(1.0)
     once.loc["2026-03-10"] = (once.loc["2026-03-10"] * 4).round()
@@ -121,7 +149,8 @@ def test_a_live_run_and_a_replay_agree_to_the_bit(zone):
             past = values.loc[max(first, bucket - rule.history - timedelta(days=3)) : bucket]
             grid = SeriesGrid.at(past.index, past.to_numpy()[None], zone, since=len(past) - 1)
             columns = rule.bands(grid)
-            for name in ("low", "expected", "high", "sudden_low", "sudden_high", "low_rule", "high_rule"):
+            columns.setdefault(SPECIAL, np.nan)  # no requested bucket is on a special day
+            for name in (*BAND, SPECIAL, "sudden_low", "sudden_high", "low_rule", "high_rule"):
                 live, replayed = np.ravel(columns[name])[-1], whole[name].iloc[at]
                 assert live == replayed or live != live, (bucket, name, live, replayed)
 
@@ -142,6 +171,14 @@ def test_a_holiday_is_normal_once_two_others_were_alike():
         dates[known] = {str(day) for day in columns.index[columns.news].tz_convert("Europe/Berlin").date}
     assert dates[frozenset()] >= set(HOLIDAYS)
     assert dates[days] & set(HOLIDAYS) == set(HOLIDAYS[:2])
+
+
+def test_holidays_without_another_day_between_say_nothing_of_each_other():
+    """An outage that lasts over the first two is none of a holiday on the third."""
+    values, days = payments(1.0, level=2_000.0), frozenset(date(2026, 4, 29) + timedelta(days=number) for number in range(8))
+    values.loc["2026-04-29T08:00Z":"2026-05-04T12:00Z"] *= 0.5
+    bands = [band(metric(), values.round(), "UTC", holidays=known) for known in (frozenset(), days)]
+    assert_frame_equal(*bands)
 
 
 def test_a_run_and_a_replay_know_the_holidays_of_the_calendar():

@@ -16,6 +16,7 @@ from alerting.detectors.windows import CHUNK_ROWS, quantiles
 from alerting.model.metric import BandDetector, Detector
 
 BAND = ["low", "expected", "high"]
+SPECIAL = "special_expected"  # column: what is expected if the day is as special as such days usually are
 SUSTAINED = "sustained"  # rule of a level that is off for hours
 OUTAGE_COUNT = 12  # expected number from which a count of zero is an outage: of fewer, none may come by chance
 SIGMA = 1.4826  # standard deviation of normal noise in units of its median absolute deviation
@@ -39,7 +40,7 @@ class BaseDetector(Detector):
         NaN where the past is too short. Limits without an expected value (NaN) are fixed: no width scales them, and one that
         does not exist is infinite. Each row is computed from earlier values only (prefix law). Optional columns: `low_rule`,
         `high_rule` (text, what set that limit) together with `gap` (usual length of a gap in buckets); `usual` (the value of the
-        same time on the days before); `sudden_low`, `sudden_high` (beyond them the rule is "sudden").
+        same time on the days before); `sudden_low`, `sudden_high` (beyond them the rule is "sudden"); SPECIAL.
         """
 
     def band(self, values: pd.Series, zone: str = "UTC") -> pd.DataFrame:

@@ -1,20 +1,21 @@
 """What comes on one day of every month, or on holidays: learned where the past shows it twice. The band of such a day is wider.
 
 A day is compared with the same day of the last two months, the last three days of a month also with those as far from its end,
-and a holiday on a working day with the last two of these. Where half of the hours of both differed from the weeks around, in one
-direction, they may differ today. They need not: the band reaches from that of any other day to that of such a day. Own method;
-figures in docs/research/detection.md.
+and a holiday on a working day with those of the last two stretches of holidays. Where half of the hours of both differed from
+the weeks around, in one direction, they may differ today. They need not: the band reaches from that of any other day to that of
+such a day, and a value is compared with the nearer of the two expected ones. Own method; figures in docs/research/detection.md.
 """
 
 from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from itertools import pairwise
 
 import numpy as np
 
-from alerting.detectors.bands import BaseDetector
+from alerting.detectors.bands import SPECIAL, BaseDetector
 from alerting.detectors.seasonal_fit import LocalDays
 from alerting.detectors.series_grid import DAY, BandColumns, SeriesGrid
 from alerting.detectors.windows import max_around, quantiles
@@ -64,7 +65,10 @@ def widen_on_special_days(grid: SeriesGrid, columns: BandColumns, detector: Base
 
 
 def _union(columns: BandColumns, other: BandColumns, place: tuple[np.ndarray, ...], ratio: np.ndarray) -> BandColumns:
-    """Return the columns with the limits of `other` times the ratio (series, buckets) at the place where these are wider."""
+    """Return the columns with the limits of `other` times the ratio (series, buckets) at the place where these are wider.
+
+    What `other` expects is a column of its own, SPECIAL: a value is compared with the nearer of the two (see `verdicts`).
+    """
     out: dict[str, np.ndarray] = {}
 
     def copy(name: str) -> np.ndarray:
@@ -77,8 +81,8 @@ def _union(columns: BandColumns, other: BandColumns, place: tuple[np.ndarray, ..
                 out[name] = copy(name)
                 new = other[name] if name.endswith("rule") else np.asarray(other[name]) * ratio
                 out[name][place] = np.where(wider, new, out[name][place])
-    out["expected"], expected = copy("expected"), np.asarray(other["expected"]) * ratio
-    out["expected"][place] = np.where(np.isnan(expected), out["expected"][place], expected)
+    out[SPECIAL] = copy(SPECIAL) if SPECIAL in columns else np.full(out["low"].shape, np.nan)
+    out[SPECIAL][place] = np.asarray(other["expected"]) * ratio
     return {**out}
 
 
@@ -139,9 +143,16 @@ def _same_days(day: int, grid: SeriesGrid) -> Iterator[tuple[int, int, int]]:
     if (from_end := monthrange(today.year, today.month)[1] - today.day) < FROM_END:
         one, other = ((end - first).days - from_end for end in ends)
         yield day, one, other
-    holidays = sorted(holiday for holiday in grid.holidays if holiday <= today and holiday.weekday() < SATURDAY)
-    if holidays[2:] and holidays[-1] == today:
-        yield day, (holidays[-2] - first).days, (holidays[-3] - first).days
+    if today in grid.holidays and today.weekday() < SATURDAY:
+        working = sorted(holiday for holiday in grid.holidays if holiday <= today and holiday.weekday() < SATURDAY)
+        apart = [holiday for holiday, following in pairwise(working) if not _is_one_stretch(holiday, following, grid)]
+        if apart[1:]:
+            yield day, (apart[-1] - first).days, (apart[-2] - first).days
+
+
+def _is_one_stretch(holiday: date, following: date, grid: SeriesGrid) -> bool:
+    """Return whether every day between two holidays is one: such days say nothing of each other, an outage may last longer."""
+    return all(holiday + timedelta(days=number) in grid.holidays for number in range(1, (following - holiday).days))
 
 
 def _hourly_means(values: np.ndarray, days: LocalDays, which: np.ndarray, hours: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alerting.detectors.auto import LEVEL
-from alerting.detectors.bands import BAND, SUSTAINED, Limits
+from alerting.detectors.bands import BAND, SPECIAL, SUSTAINED, Limits
 from alerting.detectors.sudden import SUDDEN
 from alerting.detectors.windows import lagged, run_lengths, window_sum
 from alerting.model.metric import Metric
@@ -72,7 +72,7 @@ def judge_values(
     `support`: on which side a related metric is off; there the band is narrower.
     """
     before, policy = before or PriorVerdicts(), metric.policy
-    low, expected, high = _scaled(metric, _limits(limits, BAND), support)
+    low, expected, high = _scaled(metric, value, limits, support=support)
     score = _score(value, low, expected, high)
     outside = {"both": np.abs(score) > 1, "down": score < -1, "up": score > 1}[policy.direction]
     missing, too_few = np.isnan(value), np.zeros(len(value), bool)
@@ -118,30 +118,37 @@ def is_new(judged: Mapping[str, Any], step: timedelta, rules_before: np.ndarray 
 
 def sides_off(value: np.ndarray, limits: Mapping[str, np.ndarray | str], metric: Metric) -> Sides:
     """Return (below, above), bool (n,) each: where the value is outside its band, by its own evidence alone."""
-    score = _score(value, *_scaled(metric, _limits(limits, BAND)))
+    score = _score(value, *_scaled(metric, value, limits))
     return score < -1, score > 1
 
 
-def _scaled(metric: Metric, band: Limits, support: Sides | None = None) -> Limits:
+def _scaled(
+    metric: Metric,
+    value: np.ndarray,
+    limits: Mapping[str, np.ndarray | str],
+    names: Sequence[str] = BAND,
+    support: Sides | None = None,
+) -> Limits:
     """Return the band with the metric's width, narrower where it is supported, not narrower than the smallest change.
 
-    Fixed limits stay as they are.
+    On a special day two values are expected: the lower limit belongs to the smaller one, the upper limit to the larger one, and
+    the value is compared with the nearer one. Fixed limits stay as they are. `names`: the columns of the band.
     """
-    low, expected, high = band
-    min_change = np.maximum(metric.policy.min_change * np.abs(expected), metric.policy.min_units)
-    below, above = metric.width * (expected - low), metric.width * (high - expected)
+    low, expected, high = (np.asarray(limits[name], dtype=float) for name in names)
+    other = np.asarray(limits.get(SPECIAL, np.nan), dtype=float)
+    smaller, larger = np.fmin(expected, other), np.fmax(expected, other)
+    below, above = metric.width * (smaller - low), metric.width * (high - larger)
     if support is not None:
         below, above = np.where(support[0], below / SUPPORT, below), np.where(support[1], above / SUPPORT, above)
-    below = np.where(low > 0, np.minimum(below, expected - MIN_LIMIT_SHARE * low), below)
-    below, above = np.maximum(below, min_change), np.maximum(above, min_change)
-    if (is_fixed := np.isnan(expected)).any():
-        return np.where(is_fixed, low, expected - below), expected, np.where(is_fixed, high, expected + above)
-    return expected - below, expected, expected + above
-
-
-def _limits(columns: Mapping[str, np.ndarray | str], names: Sequence[str]) -> Limits:
-    low, expected, high = (np.asarray(columns[name], dtype=float) for name in names)
-    return low, expected, high
+    below = np.where(low > 0, np.minimum(below, smaller - MIN_LIMIT_SHARE * low), below)
+    below, above = (
+        np.maximum(width, np.maximum(metric.policy.min_change * np.abs(end), metric.policy.min_units))
+        for width, end in ((below, smaller), (above, larger))
+    )
+    nearest = np.where(value - smaller < larger - value, smaller, larger)
+    nearest = np.where(np.isnan(value) | np.isnan(other), expected, nearest)
+    is_fixed = np.isnan(expected)
+    return np.where(is_fixed, low, smaller - below), nearest, np.where(is_fixed, high, larger + above)
 
 
 def _score(value: np.ndarray, low: np.ndarray, expected: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -181,7 +188,7 @@ def _fired_rule(
     below = value[at] < part["expected"]
     rule[at] = np.where(below, part["low_rule"], part["high_rule"])
     if "sudden_low" in part:
-        sudden = _limits(part, ("sudden_low", "expected", "sudden_high"))
-        low, _, high = _scaled(metric, sudden, support and (support[0][at], support[1][at]))
+        sudden = ("sudden_low", "expected", "sudden_high")
+        low, _, high = _scaled(metric, value[at], part, sudden, support and (support[0][at], support[1][at]))
         rule[at[np.where(below, value[at] < low, value[at] > high)]] = SUDDEN
     return rule
