@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import nbformat
 from tests.faults.audit import account, per_crash, repeats
 from tests.faults.process import ALERT, WHOM, Run
 from tests.faults.scenario import Row, Scenario, Task
-from tests.faults.timeline import plan, table
+from tests.faults.timeline import START, STEP, Planted, plan, table
 from tests.faults.world import World
 
 KILL = {
@@ -23,6 +23,7 @@ KILL = {
 }
 SENDING = ("sendMessage", "sendPhoto", "editMessageText", "editMessageCaption", "editMessageMedia")
 DRAIN = 24  # buckets after the last kill
+ROOM = 12  # buckets per kill, of which one in delivery needs the most: the next incident begins within ten
 
 
 def murderous(folder: Path) -> list[Path]:
@@ -64,7 +65,14 @@ class Trap:
         return True
 
 
-Killer = Callable[[World, int], object]
+@dataclass(frozen=True)
+class Killer:
+    """`kill`: start the run that judges this bucket, and kill it; `telling`: it is met only by a run that opens an incident."""
+
+    kill: Callable[[World, int], object]
+    telling: bool = False
+
+
 Killers = Callable[[random.Random, Path], Iterator[Killer]]
 
 
@@ -77,7 +85,7 @@ def between_steps(rng: random.Random, folder: Path) -> Iterator[Killer]:
                 ran = world.run(number, notebook=path)
                 ran.killed = ran.code != 0  # the runner outlives its kernel, and says so
 
-            yield kill
+            yield Killer(kill)
 
 
 def at_random(rng: random.Random, folder: Path) -> Iterator[Killer]:
@@ -90,7 +98,7 @@ def at_random(rng: random.Random, folder: Path) -> Iterator[Killer]:
             wait = share * whole[len(whole) // 2]
             world.run(number, lambda run: run.kill(whom, after=wait))
 
-        yield kill
+        yield Killer(kill)
 
 
 def in_delivery(rng: random.Random, folder: Path) -> Iterator[Killer]:
@@ -102,7 +110,7 @@ def in_delivery(rng: random.Random, folder: Path) -> Iterator[Killer]:
             world.run(number, lambda run: setattr(trap, "run", run))
             world.gate.trap = None
 
-        yield kill
+        yield Killer(kill, telling=True)
 
 
 def in_turn(*several: Killers) -> Killers:
@@ -116,11 +124,11 @@ def in_turn(*several: Killers) -> Killers:
 
 def scenario(name: str, killers: Killers, count: int) -> Scenario:
     def play(row: Row, task: Task) -> None:
-        rng, length = random.Random(f"{task.seed} {name}"), 4 * count + 2 * DRAIN
+        rng, length = random.Random(f"{task.seed} {name}"), ROOM * count + 2 * DRAIN
         planted = plan(length, rng)
         source = table(task.folder / "table.parquet", planted, length, task.seed)
         with World(task.folder / "world", str(source)) as world:
-            number = _killed(row, world, killers(rng, task.folder), count, task, rng)
+            number = _killed(row, world, killers(rng, task.folder), count, task, planted)
             for _ in range(2):
                 number += DRAIN // 2
                 row.wrong += _unclean(world, number)
@@ -130,18 +138,26 @@ def scenario(name: str, killers: Killers, count: int) -> Scenario:
     return Scenario(name, play)
 
 
-def _killed(row: Row, world: World, killers: Iterator[Killer], count: int, task: Task, rng: random.Random) -> int:
+def _killed(row: Row, world: World, killers: Iterator[Killer], count: int, task: Task, planted: Sequence[Planted]) -> int:
     """Kill `count` runs, with a clean one after each; the last bucket."""
-    number = killed = 0
+    rng, number, killed = random.Random(f"{task.seed} {row.scenario}, runs"), 0, 0
     world.run(number)
-    while killed < count and number < 4 * count and task.in_time:
+    while killed < count and number < ROOM * count and task.in_time:
+        killer = next(killers)
         number += rng.choice((1, 1, 2))
-        next(killers)(world, number)
+        if killer.telling:  # the run judges all buckets until then, as after any pause
+            number = next(at for at in map(_told_in, planted) if at >= number)
+        killer.kill(world, number)
         killed += world.runs[-1].killed
         number += rng.choice((0, 0, 1))
         row.wrong += _unclean(world, number)
     row.wrong += [f"{killed} of {count} runs were killed"] if killed < count else []
     return number
+
+
+def _told_in(incident: Planted) -> int:
+    """Number of the bucket of its opening."""
+    return (incident.told_at - START) // STEP
 
 
 def _unclean(world: World, number: int) -> list[str]:
