@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 from contextlib import closing
 from dataclasses import fields, replace
@@ -513,7 +512,7 @@ def environment(given):
 
 def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, web, mail, settle, tmp_path):
     needs_make()
-    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00")
+    given = settings(SOURCE="embedded", ROUTES="* -> slack, email, webhook", DAILY="00:00", INCIDENT_NOTEBOOK="off")
     settle(given.data)
     own = environment(given)
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **own}
@@ -522,8 +521,13 @@ def test_the_commands_on_the_page_run_and_leave_no_secret_behind(settings, bot, 
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
     web.will(says(f"no {PATH}", 403))
-    shutil.copytree(given.data / "app", tmp_path / "new" / "app")  # a memory of its own, on the same app
-    done = subprocess.run(["make", "run-alerts"], cwd=ROOT, env={**env, "ALERTING_DATA": str(tmp_path / "new")}, **OUTPUT)
+    values = kpi()[-30 * 96 :]  # and now a run that surely has something to say, whatever the app has at this hour
+    values.iloc[-1] *= 0.4
+    values.rename_axis("ts").rename("value").reset_index().assign(series="likes").to_csv(settings.table, index=False)
+    env |= {"ALERTING_SOURCE": str(settings.table), "ALERTING_DATA": str(tmp_path / "new")}
+    env |= {"ALERTING_REPORTS": str(tmp_path / "reports" / "new")}
+    command = ["make", "run-alerts", f"ARGS=--at {values.index[-1] + timedelta(minutes=21):%Y-%m-%dT%H:%M}Z"]
+    done = subprocess.run(command, cwd=ROOT, env=env, **OUTPUT)
     assert "check ALERTING_SLACK_URL" in done.stdout
     assert len(mail.letters) >= 2
     written = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
