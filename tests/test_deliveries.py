@@ -38,10 +38,13 @@ def nightly(tmp_path):
 
     def runs(deliveries, until):
         events, notes, now = [], [], FIRST + 12 * HOUR
+        tables = {None: TableSource(path)}  # one for all runs from a delivery to the next
         for at in pd.date_range(now, until, freq="h").to_pydatetime():
-            if delivered := [when for when in deliveries if when <= at]:
-                deliver(delivered[-1].replace(hour=0))
-            table = TableSource(path)
+            newest = max((when for when in deliveries if when <= at), default=None)
+            if newest not in tables:
+                deliver(newest.replace(hour=0))
+                tables[newest] = TableSource(path)
+            table = tables[newest]
             ctx = RunContext(metrics_of_table(table.steps(), table.phases()), {}, table, store, Console(), started=at)
             pipeline.begin_run(ctx, at)
             due = pipeline.due(ctx, at)

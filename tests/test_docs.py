@@ -168,6 +168,7 @@ def test_the_first_run_makes_the_app_of_the_readme(tmp_path):
     needs_make()
     needs((ROOT / ".venv" / ".ready").exists(), "needs what `make env` makes")
     given = {"ALERTING_DATA": str(tmp_path / "data"), "ALERTING_REPORTS": str(tmp_path / "reports")}
+    given |= {"ALERTING_INCIDENT_NOTEBOOK": "off"}  # it would go on in the background
     command = ["make", "-s", "run-alerts"]
     done = subprocess.run(
         command, cwd=ROOT, env={"PATH": os.environ["PATH"], **given}, capture_output=True, text=True, timeout=300

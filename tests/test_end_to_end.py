@@ -106,6 +106,7 @@ class Cron:
             "ALERTING_REPORTS": str(home / "the reports"),
             "ALERTING_ZONE": "UTC",
             "ALERTING_LANGUAGE": "en",
+            "ALERTING_INCIDENT_NOTEBOOK": "off",  # it would go on in the background: see test_incident_notebook
         }
 
     def run(self, at, **more):
