@@ -148,17 +148,17 @@ def test_every_bucket_is_judged_once_and_in_order_after_a_dead_cron(world):
 
 def test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest(world, tmp_path):
     values = kpi(3)
-    values.iloc[-200:-190] *= 0.4
-    values.iloc[-100:-97] = np.nan
-    values.iloc[-50] = 5000
-    first = END - 300 * STEP
+    values.iloc[-120:-110] *= 0.4
+    values.iloc[-70:-67] = np.nan
+    values.iloc[-35] = 5000
+    first = END - 140 * STEP
 
     def live(moments, name):
         ctx = world({"a": values}, store=StateStore(tmp_path / name))
         run(ctx, after(first))
         return ctx, [e for moment in moments for e in run(ctx, moment)[0]]
 
-    one, single = live([after(first + i * STEP) for i in range(1, 301)], "one")
+    one, single = live([after(first + i * STEP) for i in range(1, 141)], "one")
     many, caught = live([after(END)], "many")
     past = one.source.fetch(Query("a", ""), values.index[0], END + STEP).value.reindex(values.index)
     replay = backtest.BacktestData(one.metrics, {"a": past}, first + STEP, END + STEP).replay_all()
