@@ -195,7 +195,7 @@ def endless(server, user="", **more):
 def test_a_comment_before_the_query_names_the_program(cluster):
     server = cluster[0]
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(endless(server, timeout=5).fetch, ENDLESS, START, END)
+        asked = pool.submit(endless(server, timeout=2).fetch, ENDLESS, START, END)
         until(lambda: processes(server, "endless"))
         ((name, query),) = processes(server, "endless")
         assert re.fullmatch(r"alerting-endless-\w{12}", name)
@@ -218,7 +218,7 @@ def test_a_query_whose_time_is_over_does_not_go_on(cluster, user):
 
 
 def test_a_query_on_all_shards_ends_on_all(cluster):
-    source, _ = asking(cluster[0], tables={"endless": "forever"}, timeout=5)
+    source, _ = asking(cluster[0], tables={"endless": "forever"}, timeout=2)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(source.fetch, ENDLESS, START, END)
         until(lambda: all(processes(server, "1 AS n") for server in cluster))
