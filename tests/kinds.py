@@ -36,13 +36,15 @@ ALONE = {  # tests that need no fixture of their module: any process may run one
     "test_a_scenario_of_the_short_form_is_ok", "test_the_notebooks_execute_on_every_source",
 }  # fmt: skip
 SECONDS = {  # what a module, a class or a test of ALONE takes; the longest begin first, so that two processes end together
-    "test_docs": 80, "test_failures": 70, "test_a_scenario_of_the_short_form_is_ok": 60, "test_batches": 55,
-    "test_detectors": 50, "test_end_to_end": 50, "test_backtest": 45, "test_the_notebooks_execute_on_every_source": 40,
-    "test_new_metric": 40, "test_runner": 40, "test_cluster": 35, "test_environment": 30, "test_destinations": 30,
-    "test_embedded": 30, "TestLife": 25, "test_browser": 25, "test_shapes": 25, "test_causes": 25, "test_isolation": 20,
-    "test_studies": 20, "test_command_line": 20, "test_clickhouse": 20, "test_sources": 20, "test_store_stateful": 20,
-    "test_simulate": 20, "test_wiring": 20, "test_duty": 20, "test_lifecycle": 15, "test_init": 15, "test_schedulers": 15,
-    "test_benchmarks": 10, "test_bench_detection": 10, "test_store_file": 10, "test_special_days": 20,
+    "test_docs": 75, "test_a_scenario_of_the_short_form_is_ok": 60, "test_batches": 55, "test_runner": 50, "test_detectors": 45,
+    "test_end_to_end": 45, "test_failures": 40, "test_backtest": 40, "test_messages_true": 35, "test_environment": 35,
+    "test_new_metric": 30, "test_plots": 30, "test_destinations": 30, "test_cluster": 25, "test_embedded": 25,
+    "test_the_notebooks_execute_on_every_source": 25, "TestLife": 25, "test_shapes": 25, "test_causes": 25, "test_outside": 25,
+    "test_pipeline": 20, "test_wiring": 20, "test_duty": 20, "test_isolation": 20, "test_studies": 20, "test_browser": 20,
+    "test_deliveries": 15, "test_slices": 15, "test_special_days": 15, "test_command_line": 15, "test_store_stateful": 15,
+    "test_simulate": 15, "test_rules": 15, "test_init": 15, "test_parity": 10, "test_destination_contract": 10,
+    "test_claims": 10, "test_store_file": 10, "test_schedulers": 10, "test_benchmarks": 10, "test_local_time": 10,
+    "test_judged": 10, "test_history": 10, "test_bench_detection": 10, "test_lifecycle": 10, "test_clickhouse": 10,
 }  # fmt: skip
 CLOCK = {  # modules that read the clock, directly or in the code under test
     "test_completeness", "test_duty", "test_event_calendar", "test_history", "test_history_file", "test_incidents",
