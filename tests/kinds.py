@@ -25,7 +25,6 @@ LONG = {  # modules, classes and tests that need too much processor time to be f
     "test_a_first_fill_in_short_parts_of_a_slow_source_loses_no_bucket", "test_a_jump_is_seen_in_its_first_bucket",
     "test_a_live_run_and_a_replay_agree_to_the_bit", "test_a_live_run_equals_a_backtest_bit_for_bit",
     "test_a_peer_that_drips_is_given_up_in_time_and_hears_of_it",
-    "test_a_slow_explanation_delays_no_alert_and_follows_as_an_edit",
     "test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest", "test_odd_input_draws_without_a_warning",
     "test_odd_slices_draw_without_a_warning", "test_prefix_law", "test_prefix_law_on_anything",
     "test_runs_that_sent_a_message_are_kept_and_quiet_ones_are_thinned_out", "test_the_panels_words_lie_on_nothing",

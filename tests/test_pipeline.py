@@ -1,5 +1,6 @@
 """The steps of a run with a real table, a real state file and a real chat server."""
 
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -443,18 +444,18 @@ def test_catalogue_names_are_plain_whatever_the_series_are_called():
 
 
 class Sliced(BaseSource):
-    """A table's counts, and rows of slices that take their time or fail: all of the drop is in os=iOS."""
+    """A table's counts, and rows of slices that are waited for or fail: all of the drop is in os=iOS."""
 
     runs_sql = True
 
-    def __init__(self, table, seconds=0.0, fault=None):
-        self.table, self.seconds, self.fault = table, seconds, fault
+    def __init__(self, table, ready=None, fault=None):
+        self.table, self.ready, self.fault = table, ready, fault
 
     def fetch(self, query, start, end):
         return self.table.fetch(query, start, end)
 
     def rows(self, query, start, end):
-        time.sleep(self.seconds)
+        assert self.ready is None or self.ready.wait(PATIENCE)
         if self.fault:
             raise self.fault
         days = [
@@ -464,10 +465,10 @@ class Sliced(BaseSource):
 
 
 def explained(world, **how):
-    """A run in which `a` loses half; `ready`: seconds the alert waits for its cause."""
+    """A run in which `a` loses half. `patience`: seconds the alert waits for its cause, which is `ready` after the alert."""
     values = kpi()
     values.iloc[-1] = round(values.iloc[-1] / 2)
-    ready = how.pop("ready", PATIENCE)
+    patience = how.pop("patience", PATIENCE)
     ctx = world({"a": values}, slices={"a": Query("a", "")}, dashboard="https://bi.example/?at={start}&only={slice}")
     ctx = replace(ctx, source=Sliced(ctx.source, **how))
     now = after(END)
@@ -475,10 +476,12 @@ def explained(world, **how):
     reading = pipeline.read(ctx, due, 29, now)
     judged = pipeline.judge(ctx, due, reading, now)
     began = time.monotonic()
-    changes, found = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged, ready)
+    changes, found = pipeline.explain(ctx, pipeline.advance(ctx, judged, now), judged, patience)
     waited = time.monotonic() - began
     pipeline.commit(ctx, judged, changes, pipeline.compose(ctx, changes, judged, now))
     first = [r.key for r in pipeline.deliver(ctx, now)]
+    if "ready" in how:
+        how["ready"].set()
     late = [r.key for r in follow_up(ctx, found, now)]
     (incident,) = ctx.store.incidents()
     return ctx, found, waited, first, late, incident
@@ -494,7 +497,7 @@ def test_a_cause_is_said_with_the_alert_and_fills_the_dashboard_link(world):
 
 
 def test_a_slow_explanation_delays_no_alert_and_follows_as_an_edit(world):
-    ctx, _found, waited, first, late, incident = explained(world, seconds=5, ready=0.1)
+    ctx, _found, waited, first, late, incident = explained(world, ready=threading.Event(), patience=0.1)
     assert waited < 4
     assert [key.rsplit("/", 2)[1] for key in first] == ["opened"]  # without a cause
     assert [key.split("/")[1] for key in late] == ["edit"]
