@@ -18,6 +18,7 @@ from alerting.sources.embedded import EmbeddedSource
 from alerting.sources.table import TableSource
 from alerting.store.history import HistoryReader
 from alerting.store.state import StateStore
+from tests import kinds
 from tests.servers import needs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,3 +223,10 @@ def test_adapters_implement_all_that_their_protocol_declares(protocol, adapters)
     assert len(members(protocol)) >= 4
     absent = [f"{adapter.__name__}.{name}" for adapter in adapters for name in members(protocol) if not has(adapter, name)]
     assert absent == []
+
+
+def test_the_lists_of_long_tests_name_what_is_there():
+    """A name that is gone would leave a long test among the fast ones, or at the end of a run."""
+    files = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    there = {*files, *(name for text in files.values() for name in re.findall(r"(?m)^(?:def )?(\w+)", text))}
+    assert sorted({*kinds.LONG, *kinds.ALONE, *kinds.SECONDS, *kinds.CLOCK} - there) == []
