@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import kinds
 from tests.pasts import END
@@ -17,6 +18,8 @@ SERVERS = ("clickhouse", "http", "botapi", "mail")  # modules with a fixture eac
 pytest_plugins = ["tests.servers", "tests.source_helpers", *(f"tests.servers.{name}" for name in SERVERS)]
 
 ROOT = Path(__file__).resolve().parent.parent
+settings.register_profile("busy", deadline=None)  # an example of 0.2 s says that the machine is busy
+settings.load_profile("busy")
 
 
 def pytest_configure(config):

@@ -19,17 +19,17 @@ OUTSIDE = {
 }  # fmt: skip
 running: pytest.Item | None = None  # the test in progress
 LONG = {  # modules, classes and tests that need too much processor time to be fast
-    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_claims", "test_deliveries", "TestLife",
-    "test_messages_true", "test_simulate", "test_store_stateful",
-    "test_a_daily_metric_beside_others_is_judged", "test_a_fall_is_told_beside_odd_series",
-    "test_a_first_fill_in_short_parts_of_a_slow_source_loses_no_bucket", "test_a_jump_is_seen_in_its_first_bucket",
-    "test_a_live_run_and_a_replay_agree_to_the_bit", "test_a_live_run_equals_a_backtest_bit_for_bit",
+    "test_backtest", "test_batches", "test_bench_detection", "test_causes", "test_claims", "test_deliveries", "test_isolation",
+    "test_messages_true", "test_simulate", "test_special_days", "test_store_stateful", "TestLife",
+    "test_a_daily_metric_beside_others_is_judged", "test_a_first_fill_in_short_parts_of_a_slow_source_loses_no_bucket",
+    "test_a_jump_is_seen_in_its_first_bucket", "test_a_live_run_equals_a_backtest_bit_for_bit",
     "test_a_peer_that_drips_is_given_up_in_time_and_hears_of_it",
     "test_bucket_by_bucket_equals_a_catch_up_equals_a_backtest", "test_odd_input_draws_without_a_warning",
     "test_odd_slices_draw_without_a_warning", "test_prefix_law", "test_prefix_law_on_anything",
-    "test_runs_that_sent_a_message_are_kept_and_quiet_ones_are_thinned_out", "test_the_panels_words_lie_on_nothing",
-    "test_the_shape_of_the_files_is_counted", "test_what_comes_every_month_is_told_twice_and_then_normal",
-    "test_what_raises_is_named_and_the_others_are_told",
+    "test_rows_of_one_leaf_are_summed_and_no_answer_is_nan",
+    "test_runs_that_sent_a_message_are_kept_and_quiet_ones_are_thinned_out",
+    "test_the_order_of_rows_and_attributes_does_not_matter", "test_the_panels_words_lie_on_nothing",
+    "test_the_shape_of_the_files_is_counted",
 }  # fmt: skip
 ALONE = {  # tests that need no fixture of their module: any process may run one, apart from the rest of the module
     "test_a_scenario_of_the_short_form_is_ok", "test_the_notebooks_execute_on_every_source",
