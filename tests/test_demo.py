@@ -11,7 +11,15 @@ import pytest
 
 from alerting.backtest.replay import Replay
 from alerting.backtest.runs import replayed_runs
-from alerting.cli.demo import alerts_about, false_alerts, print_messages, runs_by_incident, summary_lines, why_missed
+from alerting.cli.demo import (
+    alerts_about,
+    false_alerts,
+    print_messages,
+    runs_by_incident,
+    summary_lines,
+    watched_part,
+    why_missed,
+)
 from alerting.model.run import Reading
 from alerting.model.verdict import Status, Verdict
 from alerting.notifiers.console import Console
@@ -51,6 +59,14 @@ def test_an_incident_is_found_by_the_run_that_reports_it_while_it_lasts(replay, 
     text = line(replay, runs, planted(50, 46, "a", "b"))
     assert re.fullmatch(r"Tue 17 Nov 22:00  outage +4 h +everybody −50\u202f% +1 h 5 min, 1 metric", text)
     assert [at for at, _ in alerts_about(runs, planted(50, 46, "a"))] == [END - 49 * HOUR + DELAY]
+
+
+def test_only_what_is_watched_can_be_found_or_missed(replay):
+    """ALERTING_METRICS may name some metrics, and an incident may lie before the replay."""
+    incidents = [planted(3, 1, "a", "gone"), planted(3, 1, "gone"), planted(10_000, 9_999, "a")]
+    (left,) = watched_part(incidents, past())
+    assert left.metrics == ("a",)
+    assert why_missed(replay, left, "UTC")
 
 
 def test_rows_that_end_early_are_reported_a_bucket_later(replay):

@@ -56,7 +56,7 @@ def demo() -> int:
     planted = planted_truth(settings.data / "app")
     age = pipeline.clock() - planted[0].start + BEFORE if planted else timedelta()
     past, reading = studies.load_past(max(1, min(MAX_WEEKS, age / WEEK)), ctx=ctx)
-    planted = [incident for incident in planted if incident.start >= past.start]
+    planted = watched_part(planted, past)
     replay = past.replay_all(data.track("replay"))
     early = {scan: set(counts.index[early_ends(counts)].to_pydatetime()) for scan, counts in reading.counts.items()}
     click.echo("replaying the runs", err=True)
@@ -82,6 +82,13 @@ def demo() -> int:
     click.echo(f"Pictures: {os.path.relpath(folder)}/\n")
     click.echo("\n".join(power_lines(past)))
     return print_faults(ctx.faults, reading.errors, replay.errors)
+
+
+def watched_part(planted: Sequence[PlantedIncident], past: BacktestData) -> list[PlantedIncident]:
+    """Return the incidents that begin in the replay, with those of their metrics that are watched; without one it is left out."""
+    watched = {metric.name for metric in past.metrics}
+    parts = [replace(it, metrics=tuple(name for name in it.metrics if name in watched)) for it in planted]
+    return [incident for incident in parts if incident.metrics and incident.start >= past.start]
 
 
 def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedIncident]) -> WatchSegments:
