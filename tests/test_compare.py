@@ -284,7 +284,7 @@ def test_the_command_compares_a_table_and_writes_the_moments(tmp_path, capsys, m
     [
         (["--days", "0"], "error: --days 0: compare at least one day"),
         (["--metric", "nothing"], "error: no metric 'nothing': there are a, b"),
-        (["--csv", "nowhere/moments.csv"], "error: --csv nowhere/moments.csv: No such file or directory"),
+        (["--csv", "nowhere/moments.csv"], "error: Invalid value for '--csv': 'nowhere/moments.csv': No such file or directory"),
     ],
 )
 def test_the_command_refuses(tmp_path, capsys, monkeypatch, arguments, said):

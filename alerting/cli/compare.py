@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
+from typing import IO
 from zoneinfo import ZoneInfo
 
 import click
@@ -50,8 +50,10 @@ SIDES = {
 @DAYS
 @UNTIL
 @click.option("--metric", "names", multiple=True, metavar="NAME", help="Compare only this metric; may be repeated.")
-@click.option("--csv", default="", metavar="FILE", help="Also write the moments to this file.")
-def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
+@click.option(
+    "--csv", type=click.File("w", "utf-8", lazy=False, atomic=True), metavar="FILE", help="Also write the moments to this file."
+)
+def compare(days: int, until: str, names: tuple[str, ...], csv: IO[str] | None) -> int:
     """Compare the old default detector with the catalogue.
 
     Replays the last weeks by both and prints what each would have reported, side by side. Saves and sends nothing. A metric
@@ -71,10 +73,7 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: str) -> int:
     compared = compare_sides(past, announced)
     click.echo("\n".join(comparison_lines(compared)))
     if csv:
-        try:
-            Path(csv).write_text(compared.moments().to_csv(index=False), encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"--csv {csv}: {error.strerror}") from None
+        compared.moments().to_csv(csv, index=False)
     for metric, reason in reading.errors.items():
         click.echo(f"{metric} was not compared: {reason}", err=True)
     return 1 if reading.errors else 0
