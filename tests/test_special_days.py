@@ -127,7 +127,9 @@ def test_what_came_once_or_in_two_directions_is_not_learned():
     both.loc["2026-03-10"], both.loc["2026-04-10"] = (both.loc["2026-03-10"] * 4).round(), (both.loc["2026-04-10"] / 4).round()
     for values in (once, both, payments(1.0, seed=3)):
         assert not usual_ratios(*grid_of(values))
-        assert_frame_equal(band(metric(), values, "UTC"), band(metric(special_days=False), values, "UTC"))
+        with_special = band(metric(), values, "UTC")
+        assert with_special.pop(SPECIAL).isna().all()
+        assert_frame_equal(with_special, band(metric(special_days=False), values, "UTC"))
 
 
 def test_some_hours_of_both_months_are_not_learned():
@@ -149,7 +151,6 @@ def test_a_live_run_and_a_replay_agree_to_the_bit(zone):
             past = values.loc[max(first, bucket - rule.history - timedelta(days=3)) : bucket]
             grid = SeriesGrid.at(past.index, past.to_numpy()[None], zone, since=len(past) - 1)
             columns = rule.bands(grid)
-            columns.setdefault(SPECIAL, np.nan)  # no requested bucket is on a special day
             for name in (*BAND, SPECIAL, "sudden_low", "sudden_high", "low_rule", "high_rule"):
                 live, replayed = np.ravel(columns[name])[-1], whole[name].iloc[at]
                 assert live == replayed or live != live, (bucket, name, live, replayed)

@@ -32,12 +32,12 @@ SATURDAY = 5
 
 
 def widen_on_special_days(grid: SeriesGrid, columns: BandColumns, detector: BaseDetector) -> BandColumns:
-    """Return the columns, which the detector has given for the grid, wider on days that are usually different.
+    """Return the columns, which the detector has given for the grid, wider on days that are usually different; and SPECIAL.
 
     The detector is asked again with the values of that day divided by its usual ratio, and these limits are multiplied by it. On
     the day after, the values before midnight are divided, too: a level that ended with the day is no level to come from.
     """
-    columns = dict(columns)
+    columns = {**columns, SPECIAL: np.full(np.shape(columns["low"]), np.nan)}
     if not len(grid):
         return columns
     days = LocalDays(grid)
@@ -81,7 +81,7 @@ def _union(columns: BandColumns, other: BandColumns, place: tuple[np.ndarray, ..
                 out[name] = copy(name)
                 new = other[name] if name.endswith("rule") else np.asarray(other[name]) * ratio
                 out[name][place] = np.where(wider, new, out[name][place])
-    out[SPECIAL] = copy(SPECIAL) if SPECIAL in columns else np.full(out["low"].shape, np.nan)
+    out[SPECIAL] = copy(SPECIAL)
     out[SPECIAL][place] = np.asarray(other["expected"]) * ratio
     return {**out}
 
