@@ -116,7 +116,7 @@ class IncidentGrouping:
         if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
             return
         began = min(filter(None, (event.episode.opened, event.episode.gap_since)))
-        known = [i for i in own if i.open or (i.closed and not i.corrected and began <= i.closed + REOPEN_WITHIN)]
+        known = [i for i in own if i.open or (i.closed and _may_reopen(i) and began <= i.closed + REOPEN_WITHIN)]
         if known:
             self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
         else:
@@ -133,14 +133,14 @@ class IncidentGrouping:
         if event.kind not in OPENING_KINDS or self._was_notified(event):
             return None
         for incident in own:
-            if incident.closed and not incident.corrected and timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
+            if incident.closed and _may_reopen(incident) and timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
     def _was_notified(self, event: Event) -> bool:
         """Return whether a closed incident of the metric covers the bucket: late rows caused it to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
-        return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
+        return any(i.closed and _may_reopen(i) and i.opened <= event.bucket <= i.closed for i in own)
 
     def _may_join(self, incident: Incident, event: Event) -> bool:
         age = event.bucket - max(incident.opened, min(member.since for member in incident.affected))  # since it was reopened
@@ -248,6 +248,11 @@ class IncidentGrouping:
             return member.until is None and member.gap != (event.kind is EventKind.NO_DATA)
         below_root = self.tree.related(event.metric, root) and self.tree.depth[event.metric] > self.tree.depth[root]
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
+
+
+def _may_reopen(incident: Incident) -> bool:
+    """Return whether the closed incident may go on: its end was that its metrics were normal."""
+    return not (incident.corrected or incident.unchecked)
 
 
 def _member(event: Event) -> Member:
@@ -366,7 +371,8 @@ def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[s
 def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
     """Return the open incident with these metrics ended at `bucket`; it is closed if no other metric is affected."""
     members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
-    return replace(incident, members=members, closed=bucket if all(member.until for member in members) else None)
+    over = all(member.until for member in members)
+    return replace(incident, members=members, closed=bucket if over else None, unchecked=over)
 
 
 def missing_ends(

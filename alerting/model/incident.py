@@ -66,6 +66,7 @@ class Incident:
     label: Label | None = None
     labelled_by: str = ""
     corrected: bool = False  # late rows made it normal
+    unchecked: bool = False  # closed because its metrics are not checked any more: nobody knows whether they are normal
     cause: RootCause | None = None  # the newest root cause; a message shows `Event.cause`
     rarity: Rarity | None = None  # computed when the incident opened
     similar: SimilarIncident | None = None
