@@ -167,6 +167,21 @@ def test_what_begins_later_does_not_hide_in_a_muted_incident():
     assert len(known) == 2
 
 
+@pytest.mark.parametrize("label", list(Label))
+@pytest.mark.parametrize("labelled", [0, 3])  # while it is open; when it is over: "Was it real?"
+def test_what_comes_after_a_label_is_an_incident_of_its_own(label, labelled):
+    """The label is about what the person saw. The outage after it was shown as a false alarm, and nobody was called."""
+
+    def press(known, i):
+        return [replace(incident, label=label, labelled_by="Anna") for incident in known] if i == labelled else known
+
+    told, known = live({"likes": "A A N N N W W"}, between=press)
+    assert words(told) == "opened(likes) - - resolved(likes) - opened(likes) -"
+    first, second = sorted(known, key=lambda incident: incident.opened)
+    assert (first.open, first.label, first.reopened) == (False, label, 0)
+    assert (second.open, second.label, second.labelled_by) == (True, None, "")
+
+
 def test_a_catch_up_notifies_each_incident_once_with_its_true_times():
     rows = answers({"likes": "N A A W N N N N", "views": "N N N N N N A A"})
     due = [DueBuckets(metric, START, START + 7 * STEP) for metric in METRICS if metric.name in ("likes", "views")]

@@ -33,8 +33,9 @@ def update_incidents(
     """Return the incidents after the metrics' events, and the notifications in the order in which the buckets ended.
 
     An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
-    it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
-    JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
+    it reopens an incident of its metric that closed within REOPEN_WITHIN and has no label; it joins an open incident that opened
+    within JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its
+    bucket.
     Silenced events change incidents in the same way. `still_open`: one event for each metric whose episode is open after
     `events`. If late rows have withdrawn an end that was reported, the incident is reopened.
     """
@@ -100,7 +101,7 @@ class IncidentGrouping:
                 by_incident.setdefault(incident.id, []).append(event)
             elif event.kind in OPENING_KINDS and not self._was_notified(event):
                 opening.append(event)
-        closed = [self.incidents[name] for name in by_incident if not (self.incidents[name].open or self.incidents[name].label)]
+        closed = [self.incidents[name] for name in by_incident if not self.incidents[name].open]
         reopened = [it for it in closed if any(event.kind in OPENING_KINDS for event in by_incident[it.id])]
         if opening and reopened:  # they go wrong together: one thread
             newest = max(reopened, key=lambda incident: incident.opened)
@@ -116,7 +117,8 @@ class IncidentGrouping:
         if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
             return
         began = min(filter(None, (event.episode.opened, event.episode.gap_since)))
-        known = [i for i in own if i.open or (i.closed and _may_reopen(i) and began <= i.closed + REOPEN_WITHIN)]
+        within = {i.id: timedelta() if i.label else REOPEN_WITHIN for i in own}
+        known = [i for i in own if i.open or (i.closed and _may_reopen(i) and began <= i.closed + within[i.id])]
         if known:
             self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
         else:
@@ -133,7 +135,9 @@ class IncidentGrouping:
         if event.kind not in OPENING_KINDS or self._was_notified(event):
             return None
         for incident in own:
-            if incident.closed and _may_reopen(incident) and timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
+            if incident.closed is None or incident.label or not _may_reopen(incident):  # a label covers what a person saw
+                continue
+            if timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
