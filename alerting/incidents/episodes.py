@@ -152,9 +152,20 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
     """
     if notified is None:
         return False
-    before, now = notified.residual, verdict.residual
-    grown = now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
+    grown = _same_side(notified, verdict) and abs(verdict.residual) > (1 + policy.worsen) * abs(notified.residual)
     return grown and (verdict.is_new or notified.size < policy.critical <= verdict.size)
+
+
+def is_worse_than_heard(heard: Verdict, verdict: Verdict, policy: Policy) -> bool:
+    """Return whether a metric is worse now than what was told last, before a silence in which it became worse."""
+    if verdict.status is not Status.ANOMALOUS or not _same_side(heard, verdict):
+        return False
+    grown = abs(verdict.residual) > (1 + policy.worsen) * abs(heard.residual)
+    return grown or heard.size < policy.critical <= verdict.size
+
+
+def _same_side(before: Verdict, now: Verdict) -> bool:
+    return now.residual * before.residual > 0
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:

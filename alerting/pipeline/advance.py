@@ -178,7 +178,10 @@ def advance_state(
     still_open = [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
     incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
-    incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
+    incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced, before.metrics)
+    for event in (each for first in unsilenced if first.kind is EventKind.WORSENED for each in (first, *first.also)):
+        told = replace(episodes[event.metric], last_notified=event.bucket, last_notified_verdict=event.verdict)
+        episodes[event.metric] = told  # what comes next is compared with it
 
     def with_run_and_cause(incident: Incident) -> Incident:
         run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
