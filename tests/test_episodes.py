@@ -113,6 +113,20 @@ def test_an_anomaly_that_is_not_new_opens_nothing_but_stays_pending():
     assert words(steps(HELD, HELD, first)) == "- - opened"
 
 
+@pytest.mark.parametrize(
+    ("seen", "told"), [("A A N N", "opened - - resolved"), ("? M A A", "- - opened -"), ("N A A A", "- - - -")]
+)
+def test_what_was_off_when_its_metric_left_the_catalogue_opens_at_once_if_it_still_is(seen, told):
+    """Its rules say that the deviation was reported, but its incident was closed: nobody would hear of it again."""
+    episode, events = Episode("views", unchecked=True), []
+    for i, letter in enumerate(seen.split()):
+        verdict = Verdict("views", START + i * STEP, STATUS[letter], 10.0, 20.0, 30.0, 40.0, -2.0, "level", is_new=False)
+        episode, happened = step(episode, verdict, Policy(need=2, window=3))
+        events.append(happened)
+    assert words(events) == told
+    assert not episode.unchecked
+
+
 def test_a_sudden_fall_within_a_sustained_deviation_is_notified():
     told = steps(("A", 80.0, True, "sustained"), HELD, ("A", 40.0, True, "sudden"), ("A", 35.0, True, "sudden"))
     assert words(told) == "opened - worsened -"

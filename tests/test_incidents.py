@@ -148,7 +148,7 @@ def test_snoozed_and_muted_incidents_send_nothing_until_then():
         return [replace(incident, snoozed_until=START + 3 * STEP) for incident in known] if i == 0 else known
 
     told, _ = live({"likes": "A W W W N N"}, between=snooze)
-    assert words(told) == "opened(likes) - - - - resolved(likes)"
+    assert words(told) == "opened(likes) - - worsened(likes) - resolved(likes)"  # then what it has hidden is told
 
     def mute(known, i):
         return [replace(incident, muted=True) for incident in known] if i == 0 else known
@@ -158,6 +158,45 @@ def test_snoozed_and_muted_incidents_send_nothing_until_then():
     assert known[0].muted is False  # "until resolved" ends there
 
 
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ({"likes": "A W W W W N N"}, "opened(likes) - - worsened(likes) - - resolved(likes)"),  # once
+        ({"likes": "A W A A N N"}, "opened(likes) - - - - resolved(likes)"),  # not worse any more
+        ({"likes": "A W A A W N N"}, "opened(likes) - - - worsened(likes) - resolved(likes)"),  # worse again
+        ({"likes": "A A A A W W N N"}, "opened(likes) - - - worsened(likes) - - resolved(likes)"),
+        ({"likes": "A W N N A W N N"}, "opened(likes) - - resolved(likes) again-opened(likes) worsened(likes) - resolved("),
+        ({"views": "A W W W N N", "likes": "A W W W N N"}, "opened(views,likes) - - worsened(views,likes) - resolved("),
+    ],
+)
+@pytest.mark.parametrize("how", ["snoozed", "silenced"])
+def test_what_got_worse_in_a_silence_is_told_once_when_it_is_over(seen, told, how):
+    """It was told as a reminder, hours later."""
+
+    def snooze(known, i):
+        return [replace(incident, snoozed_until=START + 3 * STEP) for incident in known] if i == 0 and how == "snoozed" else known
+
+    said, _ = live(seen, silences=silenced("*", 1, 3) if how == "silenced" else (), between=snooze)
+    assert words(said).startswith(told)
+    worse = [event for events in said for event in events if event.kind is EventKind.WORSENED]
+    assert [(e.episode.last_notified_verdict.value, e.verdict.value, e.quiet) for e in worse] == [(80.0, 20.0, False)] * len(
+        worse
+    )
+
+
+def test_a_snooze_that_ends_within_a_bucket_is_over_at_its_end():
+    def snooze(known, i):
+        return [replace(incident, snoozed_until=START + 2.4 * STEP) for incident in known] if i == 0 else known
+
+    assert words(live({"likes": "A W W W N N"}, between=snooze)[0]) == "opened(likes) - worsened(likes) - - resolved(likes)"
+
+
+def test_reminders_count_from_what_was_told_after_a_silence():
+    hours = " ".join("W" * 40)
+    told, _ = live({"likes": f"A {hours}"}, silences=silenced("likes", 1, 5))
+    assert [i for i, events in enumerate(told) if events] == [0, 5, 29]
+
+
 def test_what_begins_later_does_not_hide_in_a_muted_incident():
     def mute(known, i):
         return [replace(incident, muted=True, label=Label.EXPECTED) for incident in known] if i == 0 else known
@@ -165,6 +204,21 @@ def test_what_begins_later_does_not_hide_in_a_muted_incident():
     told, known = live({"views": "A A A A", "likes": "N A A A"}, between=mute)
     assert words(told) == "opened(views) opened(likes) - -"
     assert len(known) == 2
+
+
+@pytest.mark.parametrize("label", list(Label))
+@pytest.mark.parametrize("labelled", [0, 3])  # while it is open; when it is over: "Was it real?"
+def test_what_comes_after_a_label_is_an_incident_of_its_own(label, labelled):
+    """The label is about what the person saw. The outage after it was shown as a false alarm, and nobody was called."""
+
+    def press(known, i):
+        return [replace(incident, label=label, labelled_by="Anna") for incident in known] if i == labelled else known
+
+    told, known = live({"likes": "A A N N N W W"}, between=press)
+    assert words(told) == "opened(likes) - - resolved(likes) - opened(likes) -"
+    first, second = sorted(known, key=lambda incident: incident.opened)
+    assert (first.open, first.label, first.reopened) == (False, label, 0)
+    assert (second.open, second.label, second.labelled_by) == (True, None, "")
 
 
 def test_a_catch_up_notifies_each_incident_once_with_its_true_times():

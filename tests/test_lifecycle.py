@@ -312,6 +312,21 @@ def test_an_incident_ends_with_words_when_its_metric_is_not_checked_any_more(ctx
     assert pipeline.finish(fewer, Reading({}), []) == "all seen; 0 messages sent"
 
 
+@pytest.mark.parametrize(("back", "said"), [("low", [EventKind.OPENED]), ("normal", [])])
+def test_a_metric_that_is_checked_again_was_never_back_to_normal(ctx, back, said):
+    """Out of the catalogue for two runs while it is off. What it still is when it is back is told; its old entry stays."""
+    (opened,) = told(ctx, "low")
+    entry, fewer = ctx.store.text(opened.key), replace(ctx, metrics=[BRAVO, CHARLIE])
+    for number in (1, 2, 3, 4):
+        ctx.source.add(rows(counts(START + number * STEP, alpha=back), within="14min", delay="0s"))
+        texts = full_run(ctx if number > 2 else fewer, after(START + number * STEP))
+        texts = [text for text in texts if text.kind is not EventKind.CAUGHT_UP]
+        assert kinds(texts) == {1: [EventKind.RESOLVED], 3: said}.get(number, [])
+    assert ctx.store.text(opened.key) == entry
+    assert "alpha 40" in entry
+    assert [incident.root.metric for incident in ctx.store.incidents() if incident.open] == ["alpha"] * len(said)
+
+
 def test_of_an_incident_only_the_metric_that_is_not_checked_any_more_ends(ctx):
     ctx.source.add(rows(counts(START, alpha="low", charlie="low"), within="14min", delay="0s"))
     assert kinds(full_run(ctx, after(START))) == [EventKind.OPENED]

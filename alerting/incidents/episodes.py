@@ -64,7 +64,8 @@ def _missing(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bool) -> Step:
     """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
 
-    `is_back`: the bucket ends a gap that was reported.
+    `is_back`: the bucket ends a gap that was reported. As after a gap, an anomalous bucket opens an episode at once that was open
+    when its metric left the catalogue.
     """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
@@ -72,11 +73,11 @@ def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bo
         return episode if still_pending else Episode(episode.metric, last=episode.last, recent=episode.recent), ()
 
     episode = _with_anomaly(episode, verdict, policy)
-    if not is_back and (not verdict.is_new or window.count("a") < policy.need):
+    if not (is_back or episode.unchecked) and (not verdict.is_new or window.count("a") < policy.need):
         return replace(episode, state=EpisodeState.PENDING), ()
     if verdict.usual and verdict.expected != verdict.value:  # levels before and after the change, for `against_level_before`
         episode = replace(episode, expected_share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)
-    return _notify(EventKind.OPENED, verdict, replace(episode, state=EpisodeState.FIRING, opened=verdict.bucket))
+    return _notify(EventKind.OPENED, verdict, replace(episode, state=EpisodeState.FIRING, opened=verdict.bucket, unchecked=False))
 
 
 def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
@@ -151,9 +152,20 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
     """
     if notified is None:
         return False
-    before, now = notified.residual, verdict.residual
-    grown = now * before > 0 and abs(now) > (1 + policy.worsen) * abs(before)
+    grown = _same_side(notified, verdict) and abs(verdict.residual) > (1 + policy.worsen) * abs(notified.residual)
     return grown and (verdict.is_new or notified.size < policy.critical <= verdict.size)
+
+
+def is_worse_than_heard(heard: Verdict, verdict: Verdict, policy: Policy) -> bool:
+    """Return whether a metric is worse now than what was told last, before a silence in which it became worse."""
+    if verdict.status is not Status.ANOMALOUS or not _same_side(heard, verdict):
+        return False
+    grown = abs(verdict.residual) > (1 + policy.worsen) * abs(heard.residual)
+    return grown or heard.size < policy.critical <= verdict.size
+
+
+def _same_side(before: Verdict, now: Verdict) -> bool:
+    return now.residual * before.residual > 0
 
 
 def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode:

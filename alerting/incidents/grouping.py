@@ -6,11 +6,11 @@ the event of the metric that leads, with its `incident`, and with the events of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alerting.incidents.episodes import is_open
+from alerting.incidents.episodes import is_open, is_worse_than_heard
 from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
@@ -33,8 +33,9 @@ def update_incidents(
     """Return the incidents after the metrics' events, and the notifications in the order in which the buckets ended.
 
     An event of a metric in an open incident belongs to that incident. A new episode does the first of these that is possible:
-    it reopens an incident of its metric that closed within REOPEN_WITHIN; it joins an open incident that opened within
-    JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its bucket.
+    it reopens an incident of its metric that closed within REOPEN_WITHIN and has no label; it joins an open incident that opened
+    within JOIN_ANY_WITHIN, or JOIN_RELATED_WITHIN for a related metric; it opens an incident with all other new episodes of its
+    bucket.
     Silenced events change incidents in the same way. `still_open`: one event for each metric whose episode is open after
     `events`. If late rows have withdrawn an end that was reported, the incident is reopened.
     """
@@ -100,7 +101,7 @@ class IncidentGrouping:
                 by_incident.setdefault(incident.id, []).append(event)
             elif event.kind in OPENING_KINDS and not self._was_notified(event):
                 opening.append(event)
-        closed = [self.incidents[name] for name in by_incident if not (self.incidents[name].open or self.incidents[name].label)]
+        closed = [self.incidents[name] for name in by_incident if not self.incidents[name].open]
         reopened = [it for it in closed if any(event.kind in OPENING_KINDS for event in by_incident[it.id])]
         if opening and reopened:  # they go wrong together: one thread
             newest = max(reopened, key=lambda incident: incident.opened)
@@ -116,7 +117,8 @@ class IncidentGrouping:
         if any(incident.open and event.metric in {m.metric for m in incident.affected} for incident in own):
             return
         began = min(filter(None, (event.episode.opened, event.episode.gap_since)))
-        known = [i for i in own if i.open or (i.closed and not i.corrected and began <= i.closed + REOPEN_WITHIN)]
+        within = {i.id: timedelta() if i.label else REOPEN_WITHIN for i in own}
+        known = [i for i in own if i.open or (i.closed and _may_reopen(i) and began <= i.closed + within[i.id])]
         if known:
             self._update(max(known, key=lambda incident: (incident.open, incident.opened)), [event], new=False)
         else:
@@ -133,14 +135,16 @@ class IncidentGrouping:
         if event.kind not in OPENING_KINDS or self._was_notified(event):
             return None
         for incident in own:
-            if incident.closed and not incident.corrected and timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
+            if incident.closed is None or incident.label or not _may_reopen(incident):  # a label covers what a person saw
+                continue
+            if timedelta() < event.bucket - incident.closed <= REOPEN_WITHIN:
                 return incident
         return next((incident for incident in newest if incident.open and self._may_join(incident, event)), None)
 
     def _was_notified(self, event: Event) -> bool:
         """Return whether a closed incident of the metric covers the bucket: late rows caused it to be judged again."""
         own = [incident for incident in self.incidents.values() if incident.member(event.metric)]
-        return any(i.closed and not i.corrected and i.opened <= event.bucket <= i.closed for i in own)
+        return any(i.closed and _may_reopen(i) and i.opened <= event.bucket <= i.closed for i in own)
 
     def _may_join(self, incident: Incident, event: Event) -> bool:
         age = event.bucket - max(incident.opened, min(member.since for member in incident.affected))  # since it was reopened
@@ -174,6 +178,10 @@ class IncidentGrouping:
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         told, kind = self._told(before, after, events, new, silent)
+        if silent and before.last_notified is not None:
+            after = _with_heard(after, events)
+        told = [_since_heard(event, after.member(event.metric)) for event in told]
+        after = _without_heard(after, told)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
         if told:  # one notification, of the metric that leads (see `MetricTree.lead`); `also` has the others
@@ -250,6 +258,11 @@ class IncidentGrouping:
         return not (below_root and event.bucket - before.opened <= JOIN_ANY_WITHIN)
 
 
+def _may_reopen(incident: Incident) -> bool:
+    """Return whether the closed incident may go on: its end was that its metrics were normal."""
+    return not (incident.corrected or incident.unchecked)
+
+
 def _member(event: Event) -> Member:
     """Return the member of an incident for an opening event."""
     gap = event.kind is EventKind.NO_DATA
@@ -263,7 +276,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
     now = member
-    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost)
+    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, heard=None)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
@@ -272,7 +285,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
         )  # messages about a new episode count from its own start
     elif event.kind in OPENING_KINDS:
         before, worst = member.until or member.ended, member.worst or episode.worst
-        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
+        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before, heard=None)
     elif event.kind is EventKind.RESOLVED:
         now = replace(ended, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
@@ -282,21 +295,69 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
 
 
-def announce_unsilenced(
-    incidents: Sequence[Incident], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], silenced: IsSilenced
-) -> tuple[list[Incident], list[Event]]:
-    """Return the incidents, and an opening event for each open incident that was silent since it opened and is not any more.
+def _with_heard(incident: Incident, silent: Sequence[Event]) -> Incident:
+    """Return the incident, which remembers for each of these silent events what was told of its metric before."""
+    before = {e.metric: e.episode.last_notified_verdict for e in silent if e.kind in (EventKind.WORSENED, EventKind.REMINDER)}
+    members = tuple(replace(m, heard=m.heard or before.get(m.metric)) if m.until is None else m for m in incident.members)
+    return replace(incident, members=members)
 
-    `newest`: metric -> the verdict of its newest bucket.
+
+def _since_heard(event: Event, member: Member | None) -> Event:
+    """Return the event with what was told last of its metric as the verdict before it."""
+    heard = member.heard if member else None
+    return replace(event, episode=replace(event.episode, last_notified_verdict=heard)) if heard else event
+
+
+def _without_heard(incident: Incident, told: Sequence[Event]) -> Incident:
+    """Return the incident after these events were told."""
+    names = {event.metric for event in told}
+    return replace(incident, members=tuple(replace(m, heard=None) if m.metric in names else m for m in incident.members))
+
+
+def announce_unsilenced(
+    incidents: Sequence[Incident],
+    newest: Mapping[str, Verdict],
+    episodes: Mapping[str, Episode],
+    silenced: IsSilenced,
+    metrics: Sequence[Metric],
+) -> tuple[list[Incident], list[Event]]:
+    """Return the incidents, and the events that tell what a silence has hidden, once it is over.
+
+    They are an opening for each open incident that was silent since it opened, and a "worsened" for each that is worse now than
+    what was told of it last. `newest`: metric -> the verdict of its newest bucket.
     """
-    after, openings = [], []
+    tree, after, told = MetricTree(metrics), list[Incident](), list[Event]()
     for incident in incidents:
-        audible = [m for m in incident.affected if m.metric in newest and not is_silent(incident, newest[m.metric], silenced)]
+        known = [m for m in incident.affected if m.metric in newest]
+        audible = [m for m in known if not is_silent(_awake(incident, newest[m.metric], tree), newest[m.metric], silenced)]
+        worse = [event for m in audible for event in _worse_than_heard(incident, m, newest, episodes, tree)]
         if incident.open and incident.last_notified is None and audible:
             incident = replace(incident, last_notified=newest[audible[0].metric].bucket)
-            openings.append(opening_event(incident, episodes))
+            told.append(opening_event(incident, episodes))
+        elif incident.open and worse:
+            first = tree.lead({event.metric: event.verdict for event in worse}, incident.root.metric)
+            lead = next(event for event in worse if event.metric == first)
+            incident = replace(_without_heard(incident, worse), last_notified=lead.bucket)
+            told.append(replace(lead, incident=incident, also=tuple(event for event in worse if event is not lead)))
         after.append(incident)
-    return after, openings
+    return after, told
+
+
+def _awake(incident: Incident, verdict: Verdict, tree: MetricTree) -> Incident:
+    """Return the incident without its snooze if that ended before the bucket did: what it has hidden is told at once."""
+    end = verdict.bucket + tree.metrics[verdict.metric].step
+    return replace(incident, snoozed_until=None) if incident.snoozed_until and incident.snoozed_until < end else incident
+
+
+def _worse_than_heard(
+    incident: Incident, member: Member, newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], tree: MetricTree
+) -> Iterator[Event]:
+    """Yield the event of a member that is worse than what was told of it last, unless its incident is told in this bucket."""
+    verdict, policy = newest[member.metric], tree.metrics[member.metric].policy
+    is_told = incident.last_notified is not None and verdict.bucket <= incident.last_notified
+    if member.heard and not is_told and is_worse_than_heard(member.heard, verdict, policy):
+        event = Event(EventKind.WORSENED, member.metric, verdict.bucket, verdict, episodes[member.metric])
+        yield _since_heard(event, member)
 
 
 def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: str = "") -> Event:
@@ -366,7 +427,8 @@ def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[s
 def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
     """Return the open incident with these metrics ended at `bucket`; it is closed if no other metric is affected."""
     members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
-    return replace(incident, members=members, closed=bucket if all(member.until for member in members) else None)
+    over = all(member.until for member in members)
+    return replace(incident, members=members, closed=bucket if over else None, unchecked=over)
 
 
 def missing_ends(

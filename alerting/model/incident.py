@@ -38,6 +38,7 @@ class Member:
     worst: Verdict | None = None  # the verdict with the largest size; None: unknown
     lost: float = 0.0  # as `Episode.lost`
     ended: datetime | None = None  # its last `until` before it was affected again
+    heard: Verdict | None = None  # the verdict that was told last, if a later event was silent
 
     @property
     def segment(self) -> str:
@@ -66,6 +67,7 @@ class Incident:
     label: Label | None = None
     labelled_by: str = ""
     corrected: bool = False  # late rows made it normal
+    unchecked: bool = False  # closed because its metrics are not checked any more: nobody knows whether they are normal
     cause: RootCause | None = None  # the newest root cause; a message shows `Event.cause`
     rarity: Rarity | None = None  # computed when the incident opened
     similar: SimilarIncident | None = None

@@ -198,3 +198,4 @@ class Episode:
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
     back_since: datetime | None = None  # first bucket with a value after the gap, until one can be judged
+    unchecked: bool = False  # it was open when its metric left the catalogue, and no bucket was judged since

@@ -178,7 +178,10 @@ def advance_state(
     still_open = [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
     incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
-    incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced)
+    incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced, before.metrics)
+    for event in (each for first in unsilenced if first.kind is EventKind.WORSENED for each in (first, *first.also)):
+        told = replace(episodes[event.metric], last_notified=event.bucket, last_notified_verdict=event.verdict)
+        episodes[event.metric] = told  # what comes next is compared with it
 
     def with_run_and_cause(incident: Incident) -> Incident:
         run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
@@ -240,7 +243,10 @@ def notifiable(item: DueBuckets, events: Sequence[Event]) -> list[Event]:
 
 
 def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[PreviousState, list[Incident]]:
-    """End the open episodes of metrics that are not checked any more. Return the new state and the incidents that it closes."""
+    """End the open episodes of metrics that are not checked any more. Return the new state and the incidents that it closes.
+
+    A metric that is off when it is checked again opens a new incident (`Episode.unchecked`).
+    """
     checked, bucket = {metric.name for metric in before.metrics}, max((item.last for item in due), default=before.now)
     left = {name for name, episode in before.episodes.items() if is_open(episode) and name not in checked}
     left |= {member.metric for incident in before.incidents if incident.open for member in incident.affected} - checked
@@ -248,7 +254,8 @@ def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[Pr
         return before, []
     incidents = [without_metrics(incident, left, bucket) if incident.open else incident for incident in before.incidents]
     ended = [after for was, after in zip(before.incidents, incidents, strict=True) if was.open and not after.open]
-    return replace(before, episodes=before.episodes | {name: Episode(name) for name in left}, incidents=incidents), ended
+    episodes = before.episodes | {name: Episode(name, unchecked=True) for name in left}
+    return replace(before, episodes=episodes, incidents=incidents), ended
 
 
 def _correct_incidents(

@@ -134,7 +134,7 @@ def edit_openings(
     opened, stand_ins = {event.key for event in changes.events}, stand_in_names(metric.name for metric in ctx.metrics)
     for incident in changes.incidents:
         before = ctx.store.text(incident.key)
-        if not before or incident.corrected or incident.key.removesuffix("/text") in opened:
+        if not before or incident.corrected or incident.unchecked or incident.key.removesuffix("/text") in opened:
             continue
         if incident.root.metric not in judged and incident.root.metric not in stand_ins:
             continue  # without a reading of the metric the text would lose facts

@@ -86,12 +86,12 @@ STORED: dict[type[Any], dict[str, str]] = {
     Verdict: _names("metric bucket status value low expected high score reason news=is_new usual"),
     Episode: _names(
         "metric state since opened told=last_notified said=last_notified_verdict share=expected_share fell_to worst last recent "
-        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since"
+        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since unchecked"
     ),
-    Member: _names("metric since joined first gap until worst lost ended"),
+    Member: _names("metric since joined first gap until worst lost ended heard"),
     Incident: _names(
         "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
-        "labelled=labelled_by corrected cause rarity similar run"
+        "labelled=labelled_by corrected unchecked cause rarity similar run"
     ),
     RootCause: _names("answer effect slice share rest others experiment imbalance new gone attributes overlap metric at"),
     Segment: _names("elements value expected"),
