@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ended within this time before an episode may be its cause
-TOLERATED_MISSES = 1  # missed buckets that are not reported: cron is sometimes a little late
+TOLERATED_PERIODS = 2  # of the run or, if that is longer, of the metric: cron is sometimes a little late
 
 
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
@@ -306,8 +306,8 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
 
     Buckets that were due at an earlier run do not count: they waited for rows, such as those that are delivered at night.
     """
-    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
-    waited = [item for item in known if len(item) > 1 + TOLERATED_MISSES]
+    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and _is_late(item)]
+    waited = [item for item in known if _is_late(item)]
     if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
@@ -319,6 +319,11 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
         metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if it.metric in ctx.by_name
     )
     return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
+
+
+def _is_late(item: DueBuckets) -> bool:
+    """Return whether the first due bucket has waited too long. It goes by time: a run in time judges several short buckets."""
+    return item.last - item.first >= TOLERATED_PERIODS * max(STEP, item.metric.step)
 
 
 def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuckets:
