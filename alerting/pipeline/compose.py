@@ -47,7 +47,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     sent. A text or a picture that fails is a fault of its metric (`ctx.faults`): a plain text is sent in its place, or the text
     without the picture. Raises StoreError.
     """
-    out, pictures = missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
+    out, pictures = missed_runs(ctx, changes, judged, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
         incident, metric = event.incident, ctx.metric(event.metric)
         if event.kind is EventKind.CORRECTED and not (incident and ctx.store.was_sent(incident.key)):
@@ -301,7 +301,7 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
     return tuple(dict.fromkeys(complete))
 
 
-def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
+def missed_runs(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
     """Return the message that runs were missed, in a list; [] if none was, or if messages about failed runs were sent already.
 
     Buckets that were due at an earlier run do not count: they waited for rows, such as those that are delivered at night.
@@ -312,13 +312,31 @@ def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Me
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    events = {event.metric: event for e in begun for event in (e, *e.also)}
-    titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
+    segments = {event.metric: event.segment for e in begun for event in (e, *e.also)}
     off = [member for incident in changes.incidents if incident.open and incident.last_notified for member in incident.affected]
-    going_on = dict.fromkeys(
-        metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if it.metric in ctx.by_name
+    going_on = {it.metric: it.segment for it in off if it.metric in ctx.by_name and it.metric not in segments}
+    segments |= dict.fromkeys((name for name in _unusual_metrics(ctx, changes, judged, first) if name not in going_on), "")
+    unusual, still = (
+        tuple(dict.fromkeys(metric_title(ctx.metric(name), segment, ctx.language) for name, segment in found.items()))
+        for found in (segments, going_on)
     )
-    return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
+    return [caught_up(first, last, unusual, ctx.audience(now), still)]
+
+
+def _unusual_metrics(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, first: datetime) -> Iterator[str]:
+    """Yield the metrics of the verdicts due from `first` on that are anomalous, or missing in a gap that is not usual.
+
+    The verdicts are compared with the level before their episode, as in messages. The newest bucket may only be late: missing, it
+    counts where "no data" is due. A metric can be yielded more than once.
+    """
+    episodes = dict(changes.before)
+    for verdict, (_, after) in zip(judged.verdicts, changes.trail, strict=False):  # the trail goes on with the segments
+        shown, name = against_level_before(episodes.get(verdict.metric), verdict), verdict.metric
+        episodes[name] = after
+        is_lost = not shown.reason and shown.bucket < changes.newest[name].bucket
+        is_gap = shown.status is Status.MISSING and (shown.is_new or is_lost)
+        if (is_gap or shown.status is Status.ANOMALOUS) and shown.bucket + ctx.metric(name).step >= first:
+            yield name
 
 
 def _is_late(item: DueBuckets) -> bool:
