@@ -400,7 +400,9 @@ def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now:
 
 
 def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
-    """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in these 24 hours.
+    """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in its day.
+
+    The day begins at the same local time of the day before: it has 23 or 25 hours when the clocks change.
 
     A stopped cron must not look like a quiet day. Raises StoreError.
     """
@@ -409,21 +411,22 @@ def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
     hour, minute = map(int, ctx.daily.split(":"))
     local = now.astimezone(ZoneInfo(ctx.zone))
     today = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)  # once in a night of two such hours
-    end = (today if today <= local else today - DAY).astimezone(UTC)
-    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(end - DAY)):
+    today = today if today <= local else today - DAY
+    begin, end = (today - DAY).astimezone(UTC), today.astimezone(UTC)
+    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(begin)):
         return []
-    return [daily_message(_summary(ctx, end), ctx.audience(now))]
+    return [daily_message(_summary(ctx, begin, end), ctx.audience(now))]
 
 
-def _summary(ctx: RunContext, end: datetime) -> DailySummary:
-    """Return the summary of the 24 hours that end at `end`."""
-    runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
-    incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
+def _summary(ctx: RunContext, begin: datetime, end: datetime) -> DailySummary:
+    """Return the summary of the day from `begin` to `end`."""
+    runs = [run for run in ctx.store.runs(begin) if run.at <= end]
+    incidents = [i for i in ctx.store.incidents(begin) if i.opened < end and i.last_notified]
     steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}
-    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=end - 2 * DAY)]
-    verdicts = [verdict for verdict, over in judged if end - DAY < over <= end]  # a bucket of a day may have begun before it
-    first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
-    due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
+    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=begin - DAY)]
+    verdicts = [verdict for verdict, over in judged if begin < over <= end]  # a bucket of a day may have begun before it
+    first = min(run.at for run in ctx.store.runs(begin - DAY))  # nothing was due before the first run of an installation
+    due = (end - begin) // STEP if first <= begin else (end - first) // STEP + 1
     left_out = {member.metric for incident in incidents for member in incident.members}
     left_out |= stand_in_names(verdict.metric for verdict in verdicts)
     calm = [verdict for verdict in verdicts if verdict.status is Status.NORMAL and verdict.metric not in left_out]
