@@ -108,6 +108,8 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
+    elif (episode := changes.episodes.get(lead)) and episode.since and episode.since > (event.episode.since or episode.since):
+        event = replace(event, episode=episode)  # the one that it opened is over, and another has begun
     if newest[lead].status is not Status.MISSING:
         return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
     episode = changes.episodes.get(lead, event.episode)
