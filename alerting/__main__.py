@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,7 @@ except ImportError:  # another Python, such as the system's
 from alerting import runner
 from alerting.model.clock import parse_instant
 from alerting.model.errors import AlertingError, SettingsError
+from alerting.runner.run import LAB
 from alerting.settings import PREFIX, ROOT, Settings, load_settings, retired
 
 CLI = {  # module of alerting/cli -> its commands; it is imported at the first use of one, because most modules load pandas
@@ -136,6 +138,7 @@ def cron() -> int:
 @click.argument("names", nargs=-1)
 def notebooks(names: tuple[str, ...]) -> int:
     """Execute the study notebooks into reports/studies. NAMES selects some of them (default: all)."""
+    _in_lab("notebooks", *names)
     from alerting import studies
     from alerting.reporting.publish import write_index
 
@@ -163,6 +166,7 @@ def incident(ids: tuple[str, ...], seconds: float) -> int:
 
     It goes into reports/incidents. IDS are those in `make status` and in the names of incident pages.
     """
+    _in_lab("incident", "--seconds", f"{seconds:g}", *ids)
     from alerting import studies
     from alerting.reporting.publish import write_index
 
@@ -170,6 +174,17 @@ def incident(ids: tuple[str, ...], seconds: float) -> int:
     code = studies.execute_incidents(settings, ids, seconds)
     write_index(settings)
     return code
+
+
+def _in_lab(*command: str) -> None:
+    """Run the command with the Python of the notebooks' environment, if this one lacks its packages.
+
+    Raises SettingsError if that environment was not made.
+    """
+    if find_spec("nbconvert") is None:
+        if not LAB.exists():
+            raise SettingsError("the packages of the notebooks are not installed: run `make notebooks` once, then this again")
+        os.execv(str(LAB), [str(LAB), "-m", "alerting", *command])
 
 
 @commands.command("bench-detection")

@@ -36,11 +36,15 @@ def check_calendar(path: Path, countries: str, optional: bool) -> None:
 
 
 def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[CalendarEvent], list[str]]:
-    """Return the events of the file, and a note for each invalid line; two empty lists if there is no file.
+    """Return the events of the file, and a note for each line that is invalid or a holiday that is only shown, not learned.
+
+    There are none if there is no file.
 
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
-    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics))
+    return _read(
+        path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_not_learned, zone=zone)
+    )
 
 
 def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
@@ -52,8 +56,13 @@ def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
     return tuple(shifts), notes
 
 
-def _read(path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T]) -> tuple[list[T], list[str]]:
-    """Return what `parse` makes of each line that is neither empty, a comment nor the `columns`; and the notes."""
+def _read(
+    path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T], remark: Callable[[T], str] = lambda item: ""
+) -> tuple[list[T], list[str]]:
+    """Return what `parse` makes of each line that is neither empty, a comment nor the `columns`; and the notes.
+
+    `remark`: returns what is to be noted of a valid line, or "".
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
@@ -65,6 +74,8 @@ def _read(path: Path, name: str, columns: list[str], parse: Callable[[list[str]]
             continue
         try:
             found.append(parse(row))
+            if text := remark(found[-1]):
+                notes.append(f"{name} {path.name}, line {number}: {text}")
         except ValueError as error:
             notes.append(f"{name} {path.name}, line {number}: {error}")
     return found, notes
@@ -85,6 +96,13 @@ def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent
     if error := unknown_metrics(names, metrics):
         raise ValueError(error)
     return CalendarEvent(begins, ends, kind, title, names)
+
+
+def _not_learned(event: CalendarEvent, zone: str) -> str:
+    """Return that an event of the kind holiday is not learned as one; "" for any other."""
+    if not event.is_holiday or event.holidays(zone):
+        return ""
+    return "this holiday is shown, but not learned: that takes whole days (dates without a time) and no metrics"
 
 
 def _shift(row: list[str], zone: str) -> Shift:

@@ -93,6 +93,19 @@ def test_a_python_without_the_packages_runs_the_environment_that_was_made(words)
     assert (done.returncode, done.stdout, done.stderr) == call(*words)
 
 
+@pytest.mark.parametrize("words", [["incident", "--seconds", "9", "a", "b"], ["notebooks", "2.2-incident"]], ids=" ".join)
+def test_a_command_that_executes_notebooks_runs_with_their_environment(words, tmp_path):
+    """A run's environment does not have their packages. A stand-in for the lab's Python says with what it was started."""
+    error = "error: the packages of the notebooks are not installed: run `make notebooks` once, then this again\n"
+    assert call(*words, DATA=str(tmp_path), REPORTS=str(tmp_path)) == (2, "", error)
+    lab = tmp_path / "python"
+    lab.write_text('#!/bin/sh\necho "$@"\n')
+    lab.chmod(0o755)
+    code = f"import pathlib, alerting.__main__ as it; it.LAB = pathlib.Path({str(lab)!r}); it.main({words!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"-m alerting {' '.join(words)}\n", "")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1251", "latin-1", "utf-8"])
 def test_what_a_terminal_cannot_show_is_replaced(encoding, tmp_path):
     """Also in errors, and in what was stored by another terminal."""

@@ -10,7 +10,9 @@ import pytest
 from alerting import messages
 from alerting.messages.answers import silence_text
 from alerting.model.metric import NO_END, Silence
+from alerting.model.protocols import Commit
 from alerting.model.run import Run
+from alerting.model.verdict import Status, Verdict
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import MAX_COMMANDS, TOO_MANY, answer_questions, read_feedback
@@ -50,6 +52,24 @@ def test_status_says_what_is_open_until_when_and_how_the_checks_are(ctx, bot):
     assert said.splitlines() == [entry, "Checked until 12:15, metrics: 3", "Last check 12:21: all seen"]
     _, (said,) = ask(replace(ctx, language="ru"), bot, "/status@Alerts_Bot")
     assert said.splitlines()[1:] == ["Проверено до 12:15, метрик: 3", "Последняя проверка 12:21: все данные есть"]
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        ("en", ["Checked until 12:15, metrics: 3", "Only until 00:15: nightly"]),
+        ("ru", ["Проверено до 12:15, метрик: 3", "Только до 00:15: nightly"]),
+    ],
+)
+def test_status_names_a_metric_that_lags_behind(ctx, bot, language, lines):
+    """One of longer steps does not lag while its next bucket is not over."""
+    names = {"nightly": (STEP, 48), "hourly": (4 * STEP, 4)}
+    more = [replace(ctx.metrics[0], name=name, title={"en": name}, step=step) for name, (step, _) in names.items()]
+    ctx = replace(ctx, metrics=[*ctx.metrics[:2], *more], language=language)
+    found = [Verdict(name, START - ago * STEP, Status.NORMAL, 100.0) for name, (_, ago) in names.items()]
+    ctx.store.commit(Commit(verdicts=found), START)
+    _, (said,) = ask(ctx, bot, "/status")
+    assert said.splitlines()[1:3] == lines
 
 
 def test_metrics_are_listed_with_those_that_are_off_first(ctx, bot):

@@ -56,3 +56,16 @@ def test_the_night_in_which_its_time_comes_twice_has_one(told):
         lines = [f"orders,{at:%Y-%m-%dT%H:%MZ},{500 + at.hour}" for at in times if at < now - QUARTER]
         said.append(len(told(now, lines, **given)))
     assert sum(said[1:]) == 1
+
+
+def test_an_hour_that_the_night_is_longer_is_in_one_of_two_messages(told):
+    """Clocks go back on 25 October. The incident begins when the message of the 24th is due, and is over within the hour."""
+    times = pd.date_range("2026-09-20", "2026-10-25T12:00", freq="15min", tz="UTC")
+    begin, given, said = datetime(2026, 10, 24, 7, 30, tzinfo=UTC), {"ZONE": "Europe/Berlin", "DAILY": "09:30"}, []
+    values = {at: 100 if begin <= at < begin + 2 * QUARTER else 1000 + 9 * at.hour + at.day % 5 for at in times}
+    runs = [begin + number * QUARTER + timedelta(minutes=6) for number in range(-1, 5)]
+    for now in (*runs, begin + timedelta(hours=25, minutes=6)):
+        lines = [f"orders,{at:%Y-%m-%dT%H:%MZ},{value}" for at, value in values.items() if at < now - QUARTER]
+        said += told(now, lines, **given)
+    assert ["1\xa0incident" in text for text in said] == [False, True]
+    assert "of 100 checks" in said[1]

@@ -1,6 +1,6 @@
 """The calendar file and the public holidays. A wrong line loses only that line."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -49,6 +49,39 @@ def test_a_line_that_is_wrong_is_named_and_the_others_count(tmp_path, line, said
     assert note.startswith("calendar calendar.csv, line 1: ")
     assert said in note
     assert [event.title for event in found] == ["Day off"]
+
+
+NOT_LEARNED = (
+    "calendar calendar.csv, line 1: this holiday is shown, but not learned: that takes whole days (dates without a time) "
+    "and no metrics"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "days"),
+    [
+        ("2026-11-04,,holiday,Unity Day", [4]),
+        ("2026-11-04,2026-11-05,Holiday,Unity Day", [4, 5]),
+        ("20261104,,holidays,Unity Day", [4]),
+        ("2026-11-03 18:00,2026-11-05 12:00,holiday,Unity Day", [4]),
+        ("2026-11-03T21:00Z,2026-11-05 00:00,HOLIDAY,Unity Day", [4]),
+        ("2026-11-04 00:00,,holiday,Unity Day", []),
+        ("2026-11-04 18:00,2026-11-04 20:00,holiday,Concert", []),
+        ("2026-11-04,,holiday,Unity Day,views", []),
+    ],
+)
+def test_whole_days_are_holidays_and_the_others_are_shown_with_a_note(tmp_path, line, days):
+    (event,), notes = read(tmp_path, line)
+    assert event.holidays("Europe/Moscow") == [date(2026, 11, day) for day in days]
+    assert notes == ([] if days else [NOT_LEARNED])
+
+
+def test_a_holiday_that_begins_without_a_midnight_is_a_whole_day(tmp_path):
+    """In Cairo clocks go from 0:00 to 1:00 on the last Friday of April."""
+    path = tmp_path / "calendar.csv"
+    path.write_text("2026-04-24,2026-04-25,holiday,Sinai Liberation Day", encoding="utf-8")
+    (event,), notes = read_calendar(path, "Africa/Cairo", NAMES)
+    assert (event.holidays("Africa/Cairo"), notes) == ([date(2026, 4, 24), date(2026, 4, 25)], [])
 
 
 def test_no_file_and_a_file_that_is_no_text(tmp_path):

@@ -281,6 +281,40 @@ def test_a_catch_up_does_not_call_an_incident_that_goes_on_nothing_unusual(ctx):
     assert "still off: alpha" in late.text
 
 
+LOW, CALM = {"alpha": "low"}, {}
+
+
+@pytest.mark.parametrize(
+    ("before", "missed", "said"),
+    [
+        (["normal"], [CALM, CALM, CALM, {"charlie": "none"}], "nothing unusual"),  # its rows may only be late
+        (["low"], [{"alpha": "lower"}, CALM, CALM, CALM], "unusual: alpha"),  # it became worse, and has ended
+        (["normal"], [CALM, {"bravo": "low", "charlie": "none"}, CALM, CALM], "unusual: bravo, charlie"),  # too short to be told
+        (["low"], [LOW, LOW | {"bravo": "low"}, LOW, LOW], "unusual: bravo\nStill off: alpha"),
+    ],
+)
+def test_a_catch_up_names_every_metric_that_was_off_in_its_time(ctx, before, missed, said):
+    told(ctx, *before)
+    for number, values in enumerate(missed, len(before)):
+        ctx.source.add(rows(counts(START + number * STEP, **values), within="14min", delay="0s"))
+    late = full_run(ctx, after(START + 4 * STEP))[0]
+    assert late.kind is EventKind.CAUGHT_UP
+    assert late.text.partition("\n<a")[0].endswith(f" ran now, {said}")
+
+
+def test_an_opening_of_a_catch_up_begins_where_the_metric_is_off_now(ctx):
+    """While no run took place it was off, normal for half an hour, and off again. The next run leaves the entry as it is."""
+    told(ctx, "normal")
+    for number, value in enumerate(["low", "normal", "normal", "low", "low"], 1):
+        ctx.source.add(rows(counts(START + number * STEP, alpha=value), within="14min", delay="0s"))
+    late, opened = full_run(ctx, after(START + 5 * STEP))
+    assert (late.kind, opened.kind) == (EventKind.CAUGHT_UP, EventKind.OPENED)
+    assert "\nSince 13:00 · " in opened.text
+    assert full_run(ctx, after(START + 5 * STEP) + timedelta(minutes=4)) == []
+    (incident,) = ctx.store.incidents()
+    assert ctx.store.text(incident.key) == opened.text
+
+
 def test_a_violation_ends_the_run_red_and_names_the_incident(ctx):
     told(ctx, "low")
     (incident,) = ctx.store.incidents()

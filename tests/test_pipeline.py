@@ -321,6 +321,16 @@ def test_missed_runs_are_said_once_and_not_after_checks_that_failed(world):
     assert [r.key.split("/")[1] for r in receipts] == ["run-failed"]
 
 
+@pytest.mark.parametrize("minutes", [1, 5, 10])
+def test_a_run_in_time_judges_several_short_buckets_and_is_not_late(world, minutes):
+    index = pd.date_range(END - timedelta(days=3), END + 4 * STEP, freq=f"{minutes}min")
+    ctx = world({"a": pd.Series(100.0, index)})
+    told = [run(ctx, after(END - number * STEP))[1] for number in (9, 8, 7, 5)]  # one was missed at last
+    assert told == [[]] * 4
+    (late,) = run(ctx, after(END - 2 * STEP))[1]
+    assert late.key.startswith("run/caught-up/")
+
+
 @pytest.fixture
 def chat(bot):
     return Telegram(bot.token, bot.chat, bot.url, timeout=2)

@@ -210,6 +210,8 @@ def test_holidays_of_the_calendar_are_local_dates():
     assert context(CalendarEvent(evening, evening + days, "holiday", "May")).holidays == {
         date(2026, 5, day) for day in (9, 10, 11)
     }
+    assert context(CalendarEvent(evening, evening + days, "Holiday", "May")).holidays
+    assert not context(CalendarEvent(evening, evening + timedelta(hours=2), "holiday", "Fireworks")).holidays
     assert not context(CalendarEvent(evening, evening + days, "holiday", "May", ("views",))).holidays
     assert not context().holidays
 

@@ -215,6 +215,11 @@ def caught_up_unusual(language: str) -> messages.Message:
     return caught_up_notice(moscow("12:00"), moscow("12:00"), titles, reader(language, now=moscow("12:15")))
 
 
+def caught_up_both(language: str) -> messages.Message:
+    unusual, going_on = {"en": (("Likes",), ("CTR",)), "ru": (("Лайки",), ("CTR",))}[language]
+    return caught_up_notice(moscow("11:30"), moscow("12:00"), unusual, reader(language, now=moscow("12:15")), going_on)
+
+
 TITLES = {
     "likes": {"en": "Likes", "ru": "Лайки"},
     "ctr": {"en": "CTR", "ru": "CTR"},
@@ -581,7 +586,7 @@ TEXTS = [
     opened, worsened, opened_late_ratio, opened_zero, opened_spike, opened_from_nothing, opened_limit, reminder, reminder_no_data,
     resolved, resolved_limit,
     no_data, no_data_of_one_metric, no_data_gone, not_composed, data_back, data_back_low, run_failed, run_killed, run_recovered,
-    run_recovered_unusual, caught_up, caught_up_going_on, caught_up_unusual,
+    run_recovered_unusual, caught_up, caught_up_going_on, caught_up_unusual, caught_up_both,
     opened_incident, opened_warning, opened_incident_edited, opened_incident_over, opened_again, platform, platform_over,
     worsened_incident, joined, joined_no_data, reminder_taken, reminder_open, reminder_of_followers, resolved_incident,
     resolved_untold, resolved_by_a_follower, no_data_incident, no_data_at_all, no_data_over, data_back_incident, corrected,

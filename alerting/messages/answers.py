@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -45,9 +46,17 @@ def answer(part: str, reader: Audience, **facts: Any) -> str:
 
 
 def status_text(facts: StatusFacts, reader: Audience) -> str:
-    """Return the answer to /status: open incidents, the time until which all metrics were judged, silences, the last run."""
+    """Return the answer to /status: open incidents, the time until which metrics were judged, silences, the last run.
+
+    A metric that has had a whole bucket more by then lags behind: it is named with its own time.
+    """
     titles = {metric.name: metric.title_in(reader.language) for metric, _ in facts.newest}
-    ends = [verdict.bucket + metric.step for metric, verdict in facts.newest]
+    until = max((verdict.bucket + metric.step for metric, verdict in facts.newest), default=None)
+    behind: dict[datetime, list[str]] = {}
+    for metric, verdict in sorted(facts.newest, key=lambda item: item[1].bucket + item[0].step):
+        end = verdict.bucket + metric.step
+        if until and end + metric.step <= until:
+            behind.setdefault(end, []).append(plain_line(titles[metric.name], MAX_SHORT_TITLE))
     lines = [
         Markup(entry.split("\n")[0]) if entry else plain_line(titles.get(incident.root.metric, incident.root.name), MAX_TITLE)
         for incident, entry in facts.entries
@@ -57,8 +66,9 @@ def status_text(facts: StatusFacts, reader: Audience) -> str:
         "status",
         reader,
         open=[{"line": line, "is_told": bool(entry)} for line, (_, entry) in zip(lines, facts.entries, strict=True)][:MAX_LINES],
-        until=reader.at(max(ends), near=reader.now) if ends else "",
-        metrics=len(facts.newest),
+        until=reader.at(until, near=reader.now) if until else "",
+        metrics=len(facts.newest) - sum(map(len, behind.values())),
+        behind=[(reader.at(end, near=reader.now), names) for end, names in behind.items()][:MAX_NAMES],
         silences=[silence_text(it, titles, reader) for it in facts.silences if it.lasts_at(reader.now)][:MAX_NAMES],
         run=reader.at(run.at, near=reader.now) if run else "",
         fault="" if run is None or run.ok else plain_line(run.outcome, MAX_REASON),

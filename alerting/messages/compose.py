@@ -227,8 +227,8 @@ def caught_up(
 ) -> Message:
     """Return the notice that the runs due from `first` to `last` did not take place, and that this run judged their buckets.
 
-    `unusual`: titles of the metrics that this run sends alerts about. `going_on`: titles of the metrics that were anomalous
-    before and still are.
+    `unusual`: titles of the metrics that were anomalous or without data in that time. `going_on`: titles of those whose incident
+    began before and is still open.
     """
     facts = {
         "is_one": first == last,

@@ -162,7 +162,7 @@ def parse_local(text: str, zone: str) -> tuple[datetime, datetime]:
     except ValueError:
         raise ValueError(f"{text!r} is not a time: write it as 2026-11-20 14:05, or 2026-11-20 for the whole day") from None
     local = at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))
-    is_date = len(text.strip()) == len("2026-11-20")
+    is_date = len(text.strip()) <= len("2026-11-20")  # 20261120, too
     end = datetime.combine(local.date() + DAY, time(), local.tzinfo) if is_date else local
     return local.astimezone(UTC), end.astimezone(UTC)
 

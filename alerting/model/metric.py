@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from alerting.model.clock import DAY, day_phase, parse_week_spans, week_windows
 
@@ -233,6 +234,19 @@ class CalendarEvent:
     kind: str  # release | push | campaign | holiday | experiment, or any other word
     title: str
     metrics: tuple[str, ...] = ()  # metrics that it may change; empty: all
+
+    @property
+    def is_holiday(self) -> bool:
+        return self.kind.casefold() in ("holiday", "holidays")
+
+    def holidays(self, zone: str) -> list[date]:
+        """Return the local dates that are learned as holidays: whole days, for all metrics."""
+        if not self.is_holiday or self.metrics:
+            return []
+        first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (self.start, self.end))
+        days = [first + number * DAY for number in range((last - first).days + 1)]
+        begins = [datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC) for day in days]
+        return [day for day, begin, end in zip(days, begins, begins[1:], strict=False) if self.start <= begin and end <= self.end]
 
 
 @dataclass(frozen=True)

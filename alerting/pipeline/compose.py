@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CALENDAR_BEFORE = timedelta(hours=3)  # a calendar event that ended within this time before an episode may be its cause
-TOLERATED_MISSES = 1  # missed buckets that are not reported: cron is sometimes a little late
+TOLERATED_PERIODS = 2  # of the run or, if that is longer, of the metric: cron is sometimes a little late
 
 
 def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
@@ -47,7 +47,7 @@ def compose(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: d
     sent. A text or a picture that fails is a fault of its metric (`ctx.faults`): a plain text is sent in its place, or the text
     without the picture. Raises StoreError.
     """
-    out, pictures = missed_runs(ctx, changes, now), dict[tuple[str, str], bytes]()
+    out, pictures = missed_runs(ctx, changes, judged, now), dict[tuple[str, str], bytes]()
     for event in changes.events:
         incident, metric = event.incident, ctx.metric(event.metric)
         if event.kind is EventKind.CORRECTED and not (incident and ctx.store.was_sent(incident.key)):
@@ -108,6 +108,8 @@ def entry_event(ctx: RunContext, event: Event, changes: StateChange, judged: Jud
     lead = MetricTree([*ctx.metrics, *ctx.segment_metrics]).lead(newest, event.metric)
     if lead != event.metric:
         event = replace(opening_event(incident, changes.episodes, lead), quiet=event.quiet, again=event.again)
+    elif (episode := changes.episodes.get(lead)) and episode.since and episode.since > (event.episode.since or episode.since):
+        event = replace(event, episode=episode)  # the one that it opened is over, and another has begun
     if newest[lead].status is not Status.MISSING:
         return replace(event, kind=EventKind.OPENED, episode=replace(event.episode, gap_since=None))
     episode = changes.episodes.get(lead, event.episode)
@@ -301,24 +303,47 @@ def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) ->
     return tuple(dict.fromkeys(complete))
 
 
-def missed_runs(ctx: RunContext, changes: StateChange, now: datetime) -> list[Message]:
+def missed_runs(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
     """Return the message that runs were missed, in a list; [] if none was, or if messages about failed runs were sent already.
 
     Buckets that were due at an earlier run do not count: they waited for rows, such as those that are delivered at night.
     """
-    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and len(item) > 1 + TOLERATED_MISSES]
-    waited = [item for item in known if len(item) > 1 + TOLERATED_MISSES]
+    known = [_since_last_run(ctx, item, now) for item in changes.due if not item.first_look and _is_late(item)]
+    waited = [item for item in known if _is_late(item)]
     if not waited or ctx.store.sent_recently(EventKind.RUN_FAILED.value, waited[0].first, max(now, ctx.started or now)):
         return []
     first, last = waited[0].first + waited[0].metric.step, waited[0].last
     begun = [e for e in changes.events if e.incident and e.incident.opened >= waited[0].first]
-    events = {event.metric: event for e in begun for event in (e, *e.also)}
-    titles = tuple(metric_title(ctx.metric(name), event.segment, ctx.language) for name, event in events.items())
+    segments = {event.metric: event.segment for e in begun for event in (e, *e.also)}
     off = [member for incident in changes.incidents if incident.open and incident.last_notified for member in incident.affected]
-    going_on = dict.fromkeys(
-        metric_title(ctx.metric(it.metric), it.segment, ctx.language) for it in off if it.metric in ctx.by_name
+    going_on = {it.metric: it.segment for it in off if it.metric in ctx.by_name and it.metric not in segments}
+    segments |= dict.fromkeys((name for name in _unusual_metrics(ctx, changes, judged, first) if name not in going_on), "")
+    unusual, still = (
+        tuple(dict.fromkeys(metric_title(ctx.metric(name), segment, ctx.language) for name, segment in found.items()))
+        for found in (segments, going_on)
     )
-    return [caught_up(first, last, titles, ctx.audience(now), tuple(going_on))]
+    return [caught_up(first, last, unusual, ctx.audience(now), still)]
+
+
+def _unusual_metrics(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, first: datetime) -> Iterator[str]:
+    """Yield the metrics of the verdicts due from `first` on that are anomalous, or missing in a gap that is not usual.
+
+    The verdicts are compared with the level before their episode, as in messages. The newest bucket may only be late: missing, it
+    counts where "no data" is due. A metric can be yielded more than once.
+    """
+    episodes = dict(changes.before)
+    for verdict, (_, after) in zip(judged.verdicts, changes.trail, strict=False):  # the trail goes on with the segments
+        shown, name = against_level_before(episodes.get(verdict.metric), verdict), verdict.metric
+        episodes[name] = after
+        is_lost = not shown.reason and shown.bucket < changes.newest[name].bucket
+        is_gap = shown.status is Status.MISSING and (shown.is_new or is_lost)
+        if (is_gap or shown.status is Status.ANOMALOUS) and shown.bucket + ctx.metric(name).step >= first:
+            yield name
+
+
+def _is_late(item: DueBuckets) -> bool:
+    """Return whether the first due bucket has waited too long. It goes by time: a run in time judges several short buckets."""
+    return item.last - item.first >= TOLERATED_PERIODS * max(STEP, item.metric.step)
 
 
 def _since_last_run(ctx: RunContext, item: DueBuckets, now: datetime) -> DueBuckets:
@@ -377,7 +402,9 @@ def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now:
 
 
 def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
-    """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in these 24 hours.
+    """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in its day.
+
+    The day begins at the same local time of the day before: it has 23 or 25 hours when the clocks change.
 
     A stopped cron must not look like a quiet day. Raises StoreError.
     """
@@ -386,21 +413,22 @@ def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
     hour, minute = map(int, ctx.daily.split(":"))
     local = now.astimezone(ZoneInfo(ctx.zone))
     today = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)  # once in a night of two such hours
-    end = (today if today <= local else today - DAY).astimezone(UTC)
-    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(end - DAY)):
+    today = today if today <= local else today - DAY
+    begin, end = (today - DAY).astimezone(UTC), today.astimezone(UTC)
+    if ctx.store.text(f"run/daily/{end:%Y%m%dT%H%MZ}/text") or not any(run.at <= end for run in ctx.store.runs(begin)):
         return []
-    return [daily_message(_summary(ctx, end), ctx.audience(now))]
+    return [daily_message(_summary(ctx, begin, end), ctx.audience(now))]
 
 
-def _summary(ctx: RunContext, end: datetime) -> DailySummary:
-    """Return the summary of the 24 hours that end at `end`."""
-    runs = [run for run in ctx.store.runs(end - DAY) if run.at <= end]
-    incidents = [i for i in ctx.store.incidents(end - DAY) if i.opened < end and i.last_notified]
+def _summary(ctx: RunContext, begin: datetime, end: datetime) -> DailySummary:
+    """Return the summary of the day from `begin` to `end`."""
+    runs = [run for run in ctx.store.runs(begin) if run.at <= end]
+    incidents = [i for i in ctx.store.incidents(begin) if i.opened < end and i.last_notified]
     steps = {metric.name: metric.step for metric in (*ctx.metrics, *ctx.segment_metrics)}
-    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=end - 2 * DAY)]
-    verdicts = [verdict for verdict, over in judged if end - DAY < over <= end]  # a bucket of a day may have begun before it
-    first = min(run.at for run in ctx.store.runs(end - 2 * DAY))  # nothing was due before the first run of an installation
-    due = DAY // STEP if first <= end - DAY else (end - first) // STEP + 1
+    judged = [(v, v.bucket + steps.get(v.metric, STEP)) for v in ctx.store.judged(since=begin - DAY)]
+    verdicts = [verdict for verdict, over in judged if begin < over <= end]  # a bucket of a day may have begun before it
+    first = min(run.at for run in ctx.store.runs(begin - DAY))  # nothing was due before the first run of an installation
+    due = (end - begin) // STEP if first <= begin else (end - first) // STEP + 1
     left_out = {member.metric for incident in incidents for member in incident.members}
     left_out |= stand_in_names(verdict.metric for verdict in verdicts)
     calm = [verdict for verdict in verdicts if verdict.status is Status.NORMAL and verdict.metric not in left_out]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from math import isclose
-from zoneinfo import ZoneInfo
 
 from alerting.messages import Audience
 from alerting.model.clock import EPOCH, Shift, first_bucket, nearest_bucket, on_call, parse_instant
@@ -72,12 +71,7 @@ class RunContext:
     @cached_property
     def holidays(self) -> frozenset[date]:
         """The dates of the holidays of the calendar, in the reporting zone."""
-        zone, days = ZoneInfo(self.zone), set[date]()
-        for event in self.calendar:
-            if event.kind == "holiday" and not event.metrics:
-                first, last = event.start.astimezone(zone).date(), (event.end - timedelta(seconds=1)).astimezone(zone).date()
-                days |= {first + timedelta(days=number) for number in range((last - first).days + 1)}
-        return frozenset(days)
+        return frozenset(day for event in self.calendar for day in event.holidays(self.zone))
 
     def audience(self, now: datetime, metric: Metric | None = None) -> Audience:
         """Return the readers of the messages of a run at `now`. `metric`: the one that the message is about, if any."""
