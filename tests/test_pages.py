@@ -153,6 +153,13 @@ def test_an_incident_is_written_anew_only_when_it_has_changed(world):
     assert "untouched" not in page.read_text()
 
 
+def test_an_incident_of_a_metric_that_is_not_checked_any_more_does_not_look_like_one_that_is_over(world):
+    one = world.incident(closed=NOW, unchecked=True)
+    world.run()
+    world.index()
+    assert "closed: not checked any more" in (world.reports / "incidents" / f"{one.id}.html").read_text()
+
+
 def test_a_message_that_comes_to_be_sent_later_changes_the_page(world):
     one = world.incident()
     world.run()

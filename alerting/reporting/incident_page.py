@@ -120,7 +120,7 @@ def _state(incident: Incident, page: PageContext) -> str:
     pieces = [page.time(incident.root.since), page.text("going on" if incident.open else "lasted", lasted=lasted)]
     pieces += [f"👀 {incident.acknowledged_by}"] if incident.acknowledged_by else []
     pieces += [f"🏷 {_label(incident, page)}"] if incident.label else []
-    pieces += [page.text("corrected")] if incident.corrected else []
+    pieces += [page.text(end) for end, is_so in (("corrected", incident.corrected), ("unchecked", incident.unchecked)) if is_so]
     return " · ".join(pieces)
 
 

@@ -131,6 +131,7 @@ _WORDS = {  # key -> English, Russian
     "muted": ("until it is resolved", "до конца инцидента"),
     "until at": ("until {at}", "до {at}"),
     "corrected": ("withdrawn: late data made it normal", "отменён: с опоздавшими данными всё в норме"),
+    "unchecked": ("closed: not checked any more", "закрыт: больше не проверяется"),
     "nobody": ("nobody yet", "пока никто"),
     "no label": ("none yet", "пока нет"),
     "metrics": ("Metrics", "Метрики"),
