@@ -156,12 +156,12 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
     return grown and (verdict.is_new or notified.size < policy.critical <= verdict.size)
 
 
-def is_worse_than_heard(heard: Verdict, verdict: Verdict, policy: Policy) -> bool:
-    """Return whether a metric is worse now than what was told last, before a silence in which it became worse."""
-    if verdict.status is not Status.ANOMALOUS or not _same_side(heard, verdict):
+def is_worse_than_notified(notified: Verdict, verdict: Verdict, policy: Policy) -> bool:
+    """Return whether a metric is worse now than at its last notification, before a silence in which it became worse."""
+    if verdict.status is not Status.ANOMALOUS or not _same_side(notified, verdict):
         return False
-    grown = abs(verdict.residual) > (1 + policy.worsen) * abs(heard.residual)
-    return grown or heard.size < policy.critical <= verdict.size
+    grown = abs(verdict.residual) > (1 + policy.worsen) * abs(notified.residual)
+    return grown or notified.size < policy.critical <= verdict.size
 
 
 def _same_side(before: Verdict, now: Verdict) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from alerting.incidents.episodes import is_open, is_worse_than_heard
+from alerting.incidents.episodes import is_open, is_worse_than_notified
 from alerting.model.incident import Event, Incident, Member, MetricTree
 from alerting.model.metric import Metric
 from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
@@ -179,9 +179,9 @@ class IncidentGrouping:
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
         told, kind = self._told(before, after, events, new, silent)
         if silent and before.last_notified is not None:
-            after = _with_heard(after, events)
-        told = [_since_heard(event, after.member(event.metric)) for event in told]
-        after = _without_heard(after, told)
+            after = _remember_notified(after, events)
+        told = [_compared_with_notified(event, after.member(event.metric)) for event in told]
+        after = _forget_notified(after, told)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
         if told:  # one notification, of the metric that leads (see `MetricTree.lead`); `also` has the others
@@ -276,7 +276,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
     now = member
-    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, heard=None)
+    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, notified=None)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
@@ -285,7 +285,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
         )  # messages about a new episode count from its own start
     elif event.kind in OPENING_KINDS:
         before, worst = member.until or member.ended, member.worst or episode.worst
-        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before, heard=None)
+        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before, notified=None)
     elif event.kind is EventKind.RESOLVED:
         now = replace(ended, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
@@ -295,23 +295,23 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
 
 
-def _with_heard(incident: Incident, silent: Sequence[Event]) -> Incident:
-    """Return the incident, which remembers for each of these silent events what was told of its metric before."""
+def _remember_notified(incident: Incident, silent: Sequence[Event]) -> Incident:
+    """Return the incident with the last notification of the metric of each of these silent events."""
     before = {e.metric: e.episode.last_notified_verdict for e in silent if e.kind in (EventKind.WORSENED, EventKind.REMINDER)}
-    members = tuple(replace(m, heard=m.heard or before.get(m.metric)) if m.until is None else m for m in incident.members)
+    members = tuple(replace(m, notified=m.notified or before.get(m.metric)) if m.until is None else m for m in incident.members)
     return replace(incident, members=members)
 
 
-def _since_heard(event: Event, member: Member | None) -> Event:
-    """Return the event with what was told last of its metric as the verdict before it."""
-    heard = member.heard if member else None
-    return replace(event, episode=replace(event.episode, last_notified_verdict=heard)) if heard else event
+def _compared_with_notified(event: Event, member: Member | None) -> Event:
+    """Return the event, compared with the last notification of its metric before a silence."""
+    notified = member.notified if member else None
+    return replace(event, episode=replace(event.episode, last_notified_verdict=notified)) if notified else event
 
 
-def _without_heard(incident: Incident, told: Sequence[Event]) -> Incident:
-    """Return the incident after these events were told."""
+def _forget_notified(incident: Incident, told: Sequence[Event]) -> Incident:
+    """Return the incident after a notification of these events."""
     names = {event.metric for event in told}
-    return replace(incident, members=tuple(replace(m, heard=None) if m.metric in names else m for m in incident.members))
+    return replace(incident, members=tuple(replace(m, notified=None) if m.metric in names else m for m in incident.members))
 
 
 def announce_unsilenced(
@@ -324,20 +324,20 @@ def announce_unsilenced(
     """Return the incidents, and the events that tell what a silence has hidden, once it is over.
 
     They are an opening for each open incident that was silent since it opened, and a "worsened" for each that is worse now than
-    what was told of it last. `newest`: metric -> the verdict of its newest bucket.
+    its last notification. `newest`: metric -> the verdict of its newest bucket.
     """
     tree, after, told = MetricTree(metrics), list[Incident](), list[Event]()
     for incident in incidents:
         known = [m for m in incident.affected if m.metric in newest]
         audible = [m for m in known if not is_silent(_awake(incident, newest[m.metric], tree), newest[m.metric], silenced)]
-        worse = [event for m in audible for event in _worse_than_heard(incident, m, newest, episodes, tree)]
+        worse = [event for m in audible for event in _worse_than_notified(incident, m, newest, episodes, tree)]
         if incident.open and incident.last_notified is None and audible:
             incident = replace(incident, last_notified=newest[audible[0].metric].bucket)
             told.append(opening_event(incident, episodes))
         elif incident.open and worse:
             first = tree.lead({event.metric: event.verdict for event in worse}, incident.root.metric)
             lead = next(event for event in worse if event.metric == first)
-            incident = replace(_without_heard(incident, worse), last_notified=lead.bucket)
+            incident = replace(_forget_notified(incident, worse), last_notified=lead.bucket)
             told.append(replace(lead, incident=incident, also=tuple(event for event in worse if event is not lead)))
         after.append(incident)
     return after, told
@@ -349,15 +349,15 @@ def _awake(incident: Incident, verdict: Verdict, tree: MetricTree) -> Incident:
     return replace(incident, snoozed_until=None) if incident.snoozed_until and incident.snoozed_until < end else incident
 
 
-def _worse_than_heard(
+def _worse_than_notified(
     incident: Incident, member: Member, newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], tree: MetricTree
 ) -> Iterator[Event]:
-    """Yield the event of a member that is worse than what was told of it last, unless its incident is told in this bucket."""
+    """Yield the event of a member that is worse than its last notification, unless this bucket has one of its incident."""
     verdict, policy = newest[member.metric], tree.metrics[member.metric].policy
     is_told = incident.last_notified is not None and verdict.bucket <= incident.last_notified
-    if member.heard and not is_told and is_worse_than_heard(member.heard, verdict, policy):
+    if member.notified and not is_told and is_worse_than_notified(member.notified, verdict, policy):
         event = Event(EventKind.WORSENED, member.metric, verdict.bucket, verdict, episodes[member.metric])
-        yield _since_heard(event, member)
+        yield _compared_with_notified(event, member)
 
 
 def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: str = "") -> Event:

@@ -38,7 +38,7 @@ class Member:
     worst: Verdict | None = None  # the verdict with the largest size; None: unknown
     lost: float = 0.0  # as `Episode.lost`
     ended: datetime | None = None  # its last `until` before it was affected again
-    heard: Verdict | None = None  # the verdict that was told last, if a later event was silent
+    notified: Verdict | None = None  # the verdict of its last notification, if a later event was silent
 
     @property
     def segment(self) -> str:
