@@ -184,6 +184,41 @@ def test_what_got_worse_in_a_silence_is_told_once_when_it_is_over(seen, told, ho
     )
 
 
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        # it came back
+        ({"likes": "A N N A A A A N N"}, "opened(likes) - resolved(likes) - - - again-opened(likes) - resolved(likes)"),
+        ({"likes": "A N N A A N N N N"}, "opened(likes) - resolved(likes) - - - resolved(likes) - -"),
+        ({"likes": "A N N M M M M N"}, "opened(likes) - resolved(likes) - - - again-no-data(likes) data-back(likes)"),
+        (
+            {"likes": "A N N A A A A W N N"},
+            "opened(likes) - resolved(likes) - - - again-opened(likes) worsened(likes) - resolved(",
+        ),
+        # another metric is off as well
+        (
+            {"likes": "A A A A A A A N N", "messages": "N N N A A A A N N"},
+            "opened(likes) - - - - - worsened(messages) - resolved(",
+        ),
+        (
+            {"likes": "A A A A A A A N N", "messages": "N N N M M M M N N"},
+            "opened(likes) - - - - - worsened(messages) - resolved(",
+        ),
+        ({"likes": "A A A A A A A N N", "messages": "N N N A N N N N N"}, "opened(likes) - - - - - - - resolved("),
+        ({"likes": "A A A A A A A N N", "ctr": "N N A A A A A N N"}, "opened(likes) - - - - - - - resolved("),  # a follower
+        # its data stopped, or came back
+        ({"likes": "A A A M M M M N N"}, "opened(likes) - - - - - worsened(likes) - resolved(likes)"),
+        ({"likes": "A A A M M A A N N"}, "opened(likes) - - - - - - - resolved(likes)"),
+        ({"likes": "M M M A A A A N N"}, "- no-data(likes) - - - - worsened(likes) - resolved(likes)"),
+    ],
+)
+def test_what_began_in_a_silence_is_told_once_when_it_is_over(seen, told):
+    """Of an incident that was notified before. It was told as a reminder, hours later."""
+    said, _ = live(seen, silences=silenced("*", 3, 6))
+    assert words(said).startswith(told)
+    assert not any(event.quiet for event in said[6])
+
+
 def test_a_snooze_that_ends_within_a_bucket_is_over_at_its_end():
     def snooze(known, i):
         return [replace(incident, snoozed_until=START + 2.4 * STEP) for incident in known] if i == 0 else known

@@ -419,6 +419,22 @@ def test_after_a_gap_the_data_are_judged_against_the_level_before_it(gap, form):
     ]
 
 
+@pytest.mark.parametrize(
+    ("hidden", "said"),
+    [
+        ({"alpha": "low", "charlie": "lower"}, "🔴 <b>charlie 10</b> · Fri 12:45–13:00"),  # not "(was 10)": nobody was told
+        ({"alpha": "none"}, "⚫ <b>alpha: no data</b> since 12:15 · 45"),
+    ],
+)
+def test_what_began_in_a_silence_is_told_in_full_when_it_is_over(ctx, hidden, said):
+    ctx.store.commit(Commit(silences=[Silence("*", START + STEP, START + 3 * STEP)]), START)
+    assert kinds(told(ctx, "low")) == [EventKind.OPENED]
+    for number in (1, 2, 3):
+        ctx.source.add(rows(counts(START + number * STEP, **hidden), within="14min", delay="0s"))
+        late = full_run(ctx, after(START + number * STEP))
+        assert [each.text.startswith(said) for each in late] == [True] * (number == 3)
+
+
 @pytest.mark.parametrize("silences", [[], [Silence("alpha", START + HOUR, START + 2 * HOUR)]], ids=["told", "silenced"])
 def test_a_catch_up_obeys_a_silence_by_the_time_of_the_bucket(ctx, silences):
     """After three days without a run; the silence ended long ago, and so did the incident."""

@@ -158,6 +158,8 @@ def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> boo
 
 def is_worse_than_notified(notified: Verdict, verdict: Verdict, policy: Policy) -> bool:
     """Return whether a metric is worse now than at its last notification, before a silence in which it became worse."""
+    if verdict.status is Status.MISSING:
+        return True
     if verdict.status is not Status.ANOMALOUS or not _same_side(notified, verdict):
         return False
     grown = abs(verdict.residual) > (1 + policy.worsen) * abs(notified.residual)
@@ -193,9 +195,14 @@ def _remind(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
 
 def _notify(kind: EventKind, verdict: Verdict, episode: Episode) -> Step:
     """Return the episode with this notification, and the event. The event's episode still has the previously notified verdict."""
+    event = Event(kind, verdict.metric, verdict.bucket, verdict, replace(episode, last_notified=verdict.bucket))
+    return notified(episode, verdict), (event,)
+
+
+def notified(episode: Episode, verdict: Verdict) -> Episode:
+    """Return the episode after a notification about this verdict. What comes next is compared with its last anomalous one."""
     episode = replace(episode, last_notified=verdict.bucket)
-    after = episode if verdict.status is Status.MISSING else replace(episode, last_notified_verdict=verdict)
-    return after, (Event(kind, verdict.metric, verdict.bucket, verdict, episode),)
+    return episode if verdict.status is Status.MISSING else replace(episode, last_notified_verdict=verdict)
 
 
 def is_open(episode: Episode | None) -> bool:

@@ -6,7 +6,7 @@ the event of the metric that leads, with its `incident`, and with the events of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -177,11 +177,13 @@ class IncidentGrouping:
             after = replace(after, acknowledged_by="")
         after = self._with_root(replace(after, closed=bucket if over else None, reopened=reopened))
         silent = all(is_silent(after, event.verdict, self.silenced) for event in events)
-        told, kind = self._told(before, after, events, new, silent)
-        if silent and before.last_notified is not None:
-            after = _remember_notified(after, events)
+        told, kind = self._told(before, after, events, new)
+        if silent and not over and before.last_notified is not None:
+            after = _remember_hidden(after, events, told)
+        if silent and (not over or before.last_notified is None):  # only the end of what was notified is told, without a sound
+            told = []
         told = [_compared_with_notified(event, after.member(event.metric)) for event in told]
-        after = _forget_notified(after, told)
+        after = _without_hidden(after, told)
         if over:
             after = replace(after, muted=False, snoozed_until=None)
         if told:  # one notification, of the metric that leads (see `MetricTree.lead`); `also` has the others
@@ -210,14 +212,14 @@ class IncidentGrouping:
         members = tuple(sorted(incident.members, key=lambda member: member.metric != root))
         return replace(incident, members=members, cause=cause, rarity=None, similar=None)
 
-    def _told(
-        self, before: Incident, after: Incident, events: list[Event], new: bool, silent: bool
-    ) -> tuple[list[Event], EventKind | None]:
-        """Return the events of one bucket to notify ([] for no message), and the kind of the message; None: the events' own."""
+    def _told(self, before: Incident, after: Incident, events: list[Event], new: bool) -> tuple[list[Event], EventKind | None]:
+        """Return the events of one bucket to notify ([] for no message), and the kind of the message; None: the events' own.
+
+        A silence is not taken into account.
+        """
         if not after.open:
-            unannounced = before.last_notified is None and silent
-            return [] if unannounced else [event for event in events if event.kind in END_KINDS], None
-        if silent or (before.last_notified is None and not new):
+            return [event for event in events if event.kind in END_KINDS], None
+        if before.last_notified is None and not new:
             return [], None
 
         opening = [event for event in events if event.kind in OPENING_KINDS]
@@ -276,7 +278,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
     now = member
-    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, notified=None)
+    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, notified=None, untold=False)
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
@@ -285,7 +287,7 @@ def _with_event(incident: Incident, event: Event) -> Incident:
         )  # messages about a new episode count from its own start
     elif event.kind in OPENING_KINDS:
         before, worst = member.until or member.ended, member.worst or episode.worst
-        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before, notified=None)
+        now = replace(member, until=None, gap=event.kind is EventKind.NO_DATA, worst=worst, ended=before)
     elif event.kind is EventKind.RESOLVED:
         now = replace(ended, until=episode.normal_since or event.bucket)
     elif event.kind is EventKind.DATA_BACK:  # the gap is over; an anomaly that began before it may continue
@@ -295,23 +297,31 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     return replace(incident, members=tuple(now if each is member else each for each in incident.members))
 
 
-def _remember_notified(incident: Incident, silent: Sequence[Event]) -> Incident:
-    """Return the incident with the last notification of the metric of each of these silent events."""
-    before = {e.metric: e.episode.last_notified_verdict for e in silent if e.kind in (EventKind.WORSENED, EventKind.REMINDER)}
-    members = tuple(replace(m, notified=m.notified or before.get(m.metric)) if m.until is None else m for m in incident.members)
-    return replace(incident, members=members)
+# What a silence hides, and what is told of it when it is over
+
+
+def _remember_hidden(incident: Incident, silent: Sequence[Event], hidden: Sequence[Event]) -> Incident:
+    """Return the incident, which was notified before, after silent events. `hidden`: those that would have been notified."""
+    gap_goes_on = {e.metric for e in silent if e.kind is EventKind.REMINDER and e.verdict.status is Status.MISSING}
+    said = {e.metric: e.episode.last_notified_verdict for e in silent if e.metric not in gap_goes_on}
+    began = {e.metric for e in hidden if e.kind in OPENING_KINDS and not said[e.metric]}
+    members = [m if m.until else replace(m, untold=m.untold or m.metric in began) for m in incident.members]
+    members = [m if m.until or m.untold else replace(m, notified=m.notified or said.get(m.metric)) for m in members]
+    return replace(incident, members=tuple(members))
 
 
 def _compared_with_notified(event: Event, member: Member | None) -> Event:
-    """Return the event, compared with the last notification of its metric before a silence."""
-    notified = member.notified if member else None
-    return replace(event, episode=replace(event.episode, last_notified_verdict=notified)) if notified else event
+    """Return the event, compared with the last notification of its metric before a silence, or with none if there was none."""
+    if member is None or not (member.untold or member.notified):
+        return event
+    return replace(event, episode=replace(event.episode, last_notified_verdict=member.notified))
 
 
-def _forget_notified(incident: Incident, told: Sequence[Event]) -> Incident:
+def _without_hidden(incident: Incident, told: Sequence[Event]) -> Incident:
     """Return the incident after a notification of these events."""
     names = {event.metric for event in told}
-    return replace(incident, members=tuple(replace(m, notified=None) if m.metric in names else m for m in incident.members))
+    members = tuple(replace(m, notified=None, untold=False) if m.metric in names else m for m in incident.members)
+    return replace(incident, members=members)
 
 
 def announce_unsilenced(
@@ -323,22 +333,24 @@ def announce_unsilenced(
 ) -> tuple[list[Incident], list[Event]]:
     """Return the incidents, and the events that tell what a silence has hidden, once it is over.
 
-    They are an opening for each open incident that was silent since it opened, and a "worsened" for each that is worse now than
-    its last notification. `newest`: metric -> the verdict of its newest bucket.
+    They are an opening for each open incident that was silent since it opened or was reopened, and a "worsened" for each that is
+    worse now than its last notification, or has more metrics. `newest`: metric -> the verdict of its newest bucket.
     """
     tree, after, told = MetricTree(metrics), list[Incident](), list[Event]()
     for incident in incidents:
         known = [m for m in incident.affected if m.metric in newest]
         audible = [m for m in known if not is_silent(_awake(incident, newest[m.metric], tree), newest[m.metric], silenced)]
-        worse = [event for m in audible for event in _worse_than_notified(incident, m, newest, episodes, tree)]
+        hidden = [event for m in audible for event in _hidden_event(incident, m, newest[m.metric], episodes, tree)]
         if incident.open and incident.last_notified is None and audible:
             incident = replace(incident, last_notified=newest[audible[0].metric].bucket)
             told.append(opening_event(incident, episodes))
-        elif incident.open and worse:
-            first = tree.lead({event.metric: event.verdict for event in worse}, incident.root.metric)
-            lead = next(event for event in worse if event.metric == first)
-            incident = replace(_forget_notified(incident, worse), last_notified=lead.bucket)
-            told.append(replace(lead, incident=incident, also=tuple(event for event in worse if event is not lead)))
+        elif incident.open and hidden:
+            first = tree.lead({event.metric: event.verdict for event in hidden}, incident.root.metric)
+            lead = next(event for event in hidden if event.metric == first)
+            is_again = incident.reopened > 0 and all(m.untold for m in incident.affected)
+            incident = replace(_without_hidden(incident, hidden), last_notified=lead.bucket)
+            also, kind = tuple(event for event in hidden if event is not lead), lead.kind if is_again else EventKind.WORSENED
+            told.append(replace(lead, kind=kind, incident=incident, also=also, again=is_again))
         after.append(incident)
     return after, told
 
@@ -349,15 +361,19 @@ def _awake(incident: Incident, verdict: Verdict, tree: MetricTree) -> Incident:
     return replace(incident, snoozed_until=None) if incident.snoozed_until and incident.snoozed_until < end else incident
 
 
-def _worse_than_notified(
-    incident: Incident, member: Member, newest: Mapping[str, Verdict], episodes: Mapping[str, Episode], tree: MetricTree
+def _hidden_event(
+    incident: Incident, member: Member, verdict: Verdict, episodes: Mapping[str, Episode], tree: MetricTree
 ) -> Iterator[Event]:
-    """Yield the event of a member that is worse than its last notification, unless this bucket has one of its incident."""
-    verdict, policy = newest[member.metric], tree.metrics[member.metric].policy
+    """Yield the event that tells what a silence has hidden of a member, unless this bucket has an event of its incident.
+
+    `verdict`: its newest.
+    """
     is_told = incident.last_notified is not None and verdict.bucket <= incident.last_notified
-    if member.notified and not is_told and is_worse_than_notified(member.notified, verdict, policy):
-        event = Event(EventKind.WORSENED, member.metric, verdict.bucket, verdict, episodes[member.metric])
-        yield _compared_with_notified(event, member)
+    is_off = verdict.status is Status.ANOMALOUS or (verdict.status is Status.MISSING and episodes[member.metric].gap_notified)
+    kind = EventKind.NO_DATA if verdict.status is Status.MISSING else EventKind.OPENED if member.untold else EventKind.WORSENED
+    policy, notified = tree.metrics[member.metric].policy, member.notified
+    if not is_told and is_off and (member.untold or (notified and is_worse_than_notified(notified, verdict, policy))):
+        yield _compared_with_notified(Event(kind, member.metric, verdict.bucket, verdict, episodes[member.metric]), member)
 
 
 def opening_event(incident: Incident, episodes: Mapping[str, Episode], metric: str = "") -> Event:
@@ -384,71 +400,4 @@ def inconsistencies(incidents: Sequence[Incident], episodes: Mapping[str, Episod
     ]
     return out + [
         f"{name} is off, but no incident is open" for name in episodes if is_open(episodes[name]) and name not in affected
-    ]
-
-
-def withdrawn_members(
-    incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
-) -> list[Member]:
-    """Return the members that are no longer anomalous after late rows changed their buckets.
-
-    `again`: metric -> the first bucket that was judged again. `events`, `episodes`: the result of judging again.
-    """
-    opened = {event.metric for event in events if event.kind in OPENING_KINDS}
-    ended = {event.metric for event in events if event.kind in END_KINDS}
-    return [
-        member
-        for member in incident.members
-        if member.metric in again and member.metric not in opened and not is_open(episodes.get(member.metric))
-        if member.joined >= again[member.metric] or (member.until is None and member.metric not in ended)
-    ]
-
-
-def without_members(incident: Incident, gone: Sequence[Member], again: Mapping[str, datetime], bucket: datetime) -> Incident:
-    """Return the incident without these members. A member that joined before `again` loses only what it had from then on.
-
-    If no member is left, the incident is closed at `bucket` and marked as corrected.
-    """
-    left = []
-    for member in incident.members:
-        if member not in gone:
-            left.append(member)
-        elif member.joined < again[member.metric]:
-            before = (
-                member if member.since <= member.joined else replace(member, since=member.joined, worst=member.first, lost=0.0)
-            )
-            left.append(replace(before, until=member.ended or again[member.metric]))
-    if not left:
-        return replace(incident, closed=bucket, corrected=True)
-    over = all(member.until for member in left)
-    return replace(incident, members=tuple(left), closed=incident.closed or (bucket if over else None))
-
-
-def without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
-    """Return the open incident with these metrics ended at `bucket`; it is closed if no other metric is affected."""
-    members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
-    over = all(member.until for member in members)
-    return replace(incident, members=members, closed=bucket if over else None, unchecked=over)
-
-
-def missing_ends(
-    incidents: Sequence[Incident], events: Sequence[Event], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]
-) -> list[Event]:
-    """Return an end event for each affected member that has neither an open episode nor an event in this run.
-
-    `newest`: metric -> the verdict of its newest bucket.
-    """
-    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *END_KINDS)}
-    return [
-        Event(
-            EventKind.RESOLVED,
-            member.metric,
-            newest[member.metric].bucket,
-            newest[member.metric],
-            Episode(member.metric, since=member.since, worst=member.worst),
-        )
-        for incident in incidents
-        if incident.open
-        for member in incident.affected
-        if member.metric in newest and member.metric not in with_event and not is_open(episodes.get(member.metric))
     ]

@@ -5,26 +5,17 @@ If late rows make a reported bucket normal, its incident is corrected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pandas as pd
 
-from alerting.incidents.episodes import against_level_before, is_open, step
-from alerting.incidents.grouping import (
-    announce_unsilenced,
-    is_silent,
-    missing_ends,
-    one_event_each,
-    update_incidents,
-    withdrawn_members,
-    without_members,
-    without_metrics,
-)
+from alerting.incidents.episodes import against_level_before, is_open, notified, step
+from alerting.incidents.grouping import announce_unsilenced, is_silent, one_event_each, update_incidents
 from alerting.model.incident import Event, Incident, Member
 from alerting.model.metric import Metric, Silence
-from alerting.model.verdict import Episode, EventKind, Verdict
+from alerting.model.verdict import END_KINDS, OPENING_KINDS, Episode, EventKind, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judged import JudgedMetrics, verdict_of
 from alerting.pipeline.segment_watch import SegmentResult, watch_segments, without_open_totals
@@ -173,15 +164,16 @@ def advance_state(
     newest = _newest_compared(verdicts, before.episodes, trail)
     known, corrections = _correct_incidents(due, verdicts, before, events, episodes)
     worth_message = [event for item in due for event in notifiable(item, events)]
-    worth_message += missing_ends(known, worth_message, newest, episodes)
+    worth_message += _missing_ends(known, worth_message, newest, episodes)
     kinds = {name: EventKind.NO_DATA if episodes[name].gap_notified else EventKind.OPENED for name in newest}
     still_open = [Event(kinds[name], name, v.bucket, v, episodes[name]) for name, v in newest.items() if is_open(episodes[name])]
     incidents, reported = update_incidents(known, worth_message, before.metrics, before.silenced, still_open)
     reported = one_event_each(reported, incidents)
     incidents, unsilenced = announce_unsilenced(incidents, newest, episodes, before.silenced, before.metrics)
-    for event in (each for first in unsilenced if first.kind is EventKind.WORSENED for each in (first, *first.also)):
-        told = replace(episodes[event.metric], last_notified=event.bucket, last_notified_verdict=event.verdict)
-        episodes[event.metric] = told  # what comes next is compared with it
+    for event in (
+        each for first in unsilenced if first.again or first.kind is EventKind.WORSENED for each in (first, *first.also)
+    ):
+        episodes[event.metric] = notified(episodes[event.metric], event.verdict)
 
     def with_run_and_cause(incident: Incident) -> Incident:
         run = incident.run or (before.run_link if incident.last_notified else "")  # the run that reported it first
@@ -252,10 +244,40 @@ def _end_unchecked(due: Sequence[DueBuckets], before: PreviousState) -> tuple[Pr
     left |= {member.metric for incident in before.incidents if incident.open for member in incident.affected} - checked
     if not left or bucket is None:
         return before, []
-    incidents = [without_metrics(incident, left, bucket) if incident.open else incident for incident in before.incidents]
+    incidents = [_without_metrics(incident, left, bucket) if incident.open else incident for incident in before.incidents]
     ended = [after for was, after in zip(before.incidents, incidents, strict=True) if was.open and not after.open]
     episodes = before.episodes | {name: Episode(name, unchecked=True) for name in left}
     return replace(before, episodes=episodes, incidents=incidents), ended
+
+
+def _without_metrics(incident: Incident, gone: Collection[str], bucket: datetime) -> Incident:
+    """Return the open incident with these metrics ended at `bucket`; it is closed if no other metric is affected."""
+    members = tuple(replace(m, until=m.until or bucket) if m.metric in gone else m for m in incident.members)
+    over = all(member.until for member in members)
+    return replace(incident, members=members, closed=bucket if over else None, unchecked=over)
+
+
+def _missing_ends(
+    incidents: Sequence[Incident], events: Sequence[Event], newest: Mapping[str, Verdict], episodes: Mapping[str, Episode]
+) -> list[Event]:
+    """Return an end event for each affected member that has neither an open episode nor an event in this run.
+
+    `newest`: metric -> the verdict of its newest bucket.
+    """
+    with_event = {event.metric for event in events if event.kind in (*OPENING_KINDS, *END_KINDS)}
+    return [
+        Event(
+            EventKind.RESOLVED,
+            member.metric,
+            newest[member.metric].bucket,
+            newest[member.metric],
+            Episode(member.metric, since=member.since, worst=member.worst),
+        )
+        for incident in incidents
+        if incident.open
+        for member in incident.affected
+        if member.metric in newest and member.metric not in with_event and not is_open(episodes.get(member.metric))
+    ]
 
 
 def _correct_incidents(
@@ -273,9 +295,9 @@ def _correct_incidents(
     newest = {verdict.metric: verdict for verdict in verdicts}
     after, corrections = [], []
     for incident in before.incidents:
-        if gone := withdrawn_members(incident, again, events, episodes):
+        if gone := _withdrawn_members(incident, again, events, episodes):
             silent = all(is_silent(incident, newest.get(m.metric, m.first), before.silenced) for m in gone)
-            incident = without_members(incident, gone, again, max(item.last for item in due))
+            incident = _without_members(incident, gone, again, max(item.last for item in due))
             if incident.last_notified is not None:
                 first, *also = [_correction(m, again[m.metric], by_bucket, incident) for m in gone]
                 corrections.append(replace(first, also=tuple(also), quiet=silent))
@@ -296,3 +318,40 @@ def _correction(member: Member, again: datetime, verdicts: Mapping[tuple[str, da
         member.metric, since=member.since, gap_since=gap_since, last_notified_verdict=None if is_return else member.first
     )
     return Event(EventKind.CORRECTED, member.metric, bucket, verdict, reported, incident)
+
+
+def _withdrawn_members(
+    incident: Incident, again: Mapping[str, datetime], events: Sequence[Event], episodes: Mapping[str, Episode]
+) -> list[Member]:
+    """Return the members that are no longer anomalous after late rows changed their buckets.
+
+    `again`: metric -> the first bucket that was judged again. `events`, `episodes`: the result of judging again.
+    """
+    opened = {event.metric for event in events if event.kind in OPENING_KINDS}
+    ended = {event.metric for event in events if event.kind in END_KINDS}
+    return [
+        member
+        for member in incident.members
+        if member.metric in again and member.metric not in opened and not is_open(episodes.get(member.metric))
+        if member.joined >= again[member.metric] or (member.until is None and member.metric not in ended)
+    ]
+
+
+def _without_members(incident: Incident, gone: Sequence[Member], again: Mapping[str, datetime], bucket: datetime) -> Incident:
+    """Return the incident without these members. A member that joined before `again` loses only what it had from then on.
+
+    If no member is left, the incident is closed at `bucket` and marked as corrected.
+    """
+    left = []
+    for member in incident.members:
+        if member not in gone:
+            left.append(member)
+        elif member.joined < again[member.metric]:
+            before = (
+                member if member.since <= member.joined else replace(member, since=member.joined, worst=member.first, lost=0.0)
+            )
+            left.append(replace(before, until=member.ended or again[member.metric]))
+    if not left:
+        return replace(incident, closed=bucket, corrected=True)
+    over = all(member.until for member in left)
+    return replace(incident, members=tuple(left), closed=incident.closed or (bucket if over else None))

@@ -88,7 +88,7 @@ STORED: dict[type[Any], dict[str, str]] = {
         "metric state since opened told=last_notified said=last_notified_verdict share=expected_share fell_to worst last recent "
         "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since unchecked"
     ),
-    Member: _names("metric since joined first gap until worst lost ended notified"),
+    Member: _names("metric since joined first gap until worst lost ended notified untold"),
     Incident: _names(
         "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
         "labelled=labelled_by corrected unchecked cause rarity similar run"
