@@ -32,7 +32,8 @@ class Table:
 
     def __init__(self, folder, monkeypatch):
         self.path = folder / "kpi.csv"
-        given = {"ALERTING_SOURCE": str(self.path), "ALERTING_DATA": str(folder / "data"), "ALERTING_ZONE": "UTC"}
+        given = {"ALERTING_SOURCE": str(self.path), "ALERTING_ZONE": "UTC"}
+        given |= {"ALERTING_DATA": str(folder / "data"), "ALERTING_REPORTS": str(folder / "reports")}
         for name, text in given.items():
             monkeypatch.setenv(name, text)
         self.settings = load_settings(given, folder / "none.env")
