@@ -415,6 +415,14 @@ def test_related_metrics_are_counted_as_a_run_judges_them_together(clean):
     assert len(together.events) > len(alone)
 
 
+def test_one_metric_alone_is_judged_by_the_volume_of_its_ratio(clean):
+    """Without it every bucket of a ratio was "too few": the studies found none of its faults."""
+    past, _ = clean
+    ratio = replace(past.metrics[0], form="ratio", policy=Policy(min_volume=1e6))
+    past = replace(past, metrics=[ratio], volumes={ratio.name: 0 * past.series[ratio.name] + 2e6})
+    assert {str(v.status) for v in past.replay(ratio, past.band(ratio)).verdicts} <= {"normal", "anomalous"}
+
+
 def test_a_false_alert_days_before_a_known_incident_is_counted(clean):
     past, _ = clean
     values = past.series["a"].copy()

@@ -106,7 +106,8 @@ class BacktestData:
     def replay(self, metric: Metric, band: pd.DataFrame) -> Replay:
         """Judge one metric against `band`, with the metric's width and policy. Return the replay of this metric alone."""
         values, span = self.series[metric.name], slice(self.start, self.end - metric.step)
-        judged = detectors.judge(values.loc[span], band.loc[span], metric)
+        volume = self.volumes[metric.name].reindex(values.index).loc[span] if metric.name in self.volumes else None
+        judged = detectors.judge(values.loc[span], band.loc[span], metric, volume)
         return replay_judged([metric], {metric.name: judged}, self.start, self.end)
 
     def replay_all(self, track: Progress = iter) -> Replay:
