@@ -18,7 +18,7 @@ from alerting import messages
 from alerting.messages.format import metric_title
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member
-from alerting.model.metric import Query, spell_segment
+from alerting.model.metric import Policy, Query, spell_segment
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import DueBuckets
@@ -395,6 +395,15 @@ def test_a_broken_slice_is_an_incident_named_after_it_and_a_broken_total_is_only
     assert opened.metric == "views.slices"
     assert opened.incident.cause.slice.elements == ((("source", "ads"),),)
     assert metric_title(stand_in, opened.segment, "en") == "Views (source ads)"
+
+
+@pytest.mark.parametrize(("direction", "found"), [("both", "source=ads"), ("down", "source=ads"), ("up", "source=organic")])
+def test_a_segment_has_the_policy_of_its_metric(direction, found):
+    policy = Policy(direction=direction, critical=0.3, quiet_hours="ring", need=3, window=4)
+    (stand_in,) = segment_metrics([replace(METRIC["views"], policy=policy)])
+    assert stand_in.policy == replace(policy, need=2, window=2)
+    verdict, _ = judge_segments(stand_in, moved(1), calm(moved(1)))
+    assert verdict.segment == found
 
 
 def test_a_segment_belongs_to_the_incident_of_its_total_while_that_goes_on():

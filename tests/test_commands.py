@@ -133,6 +133,12 @@ def test_a_metric_is_called_by_its_title_as_the_messages_do(ctx, bot):
     assert [silence.scope for silence in ctx.store.silences(AFTER)] == ["alpha"]
 
 
+def test_a_name_goes_before_the_title_of_another_metric(ctx, bot):
+    alpha, bravo, *others = ctx.metrics
+    ask(replace(ctx, metrics=[alpha, replace(bravo, title={"en": "Alpha"}), *others]), bot, "/silence alpha 2h")
+    assert [silence.scope for silence in ctx.store.silences(AFTER)] == ["alpha"]
+
+
 @pytest.mark.parametrize(
     ("how", "text", "refused"),
     [

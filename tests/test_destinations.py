@@ -48,6 +48,7 @@ from tests.waiting import PATIENCE, until
         ({}, ("slack",)),  # likes
         ({"kind": EventKind.RUN_FAILED, "critical": True}, ("webhook",)),
         ({"metric": "ctr"}, ("telegram",)),
+        ({"metric": "likes.slices"}, ("slack",)),  # a watched segment goes where its metric goes
         ({"metric": "", "kind": EventKind.DIGEST}, ("telegram",)),
     ],
 )

@@ -32,6 +32,8 @@ def test_a_calendar_is_read_in_local_time(tmp_path):
     )
     assert campaign.end - campaign.start == timedelta(days=4)  # the whole of the last day
     assert (campaign.title, campaign.metrics) == ("Black Friday, all of it", ("views", "likes"))
+    about = ("views", "views.slices", "ctr")  # the metric, its watched segments, another one
+    assert [[event.concerns(name) for name in about] for event in found] == [[True] * 3, [True, True, False]]
 
 
 @pytest.mark.parametrize(

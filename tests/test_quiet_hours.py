@@ -54,6 +54,7 @@ def message(kind=EventKind.OPENED, text="🟡 <b>Likes −30 %</b>\nmore", metri
         (replace(message(), key=f"webhook:{message().key}"), NIGHT, SILENT),  # a program wants it at once
         (message(metric="views"), NIGHT, RING),
         (message(metric="ctr"), NIGHT, SILENT),
+        (message(metric="ctr.slices"), NIGHT, SILENT),  # a watched segment of it
         (Message("run/daily/x/text", EventKind.DAILY, "", NIGHT, "96 of 96"), NIGHT, SILENT),
         (Message("run/run-failed/x/text", EventKind.RUN_FAILED, "", NIGHT, "failed"), NIGHT, RING),
     ],

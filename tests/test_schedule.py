@@ -76,6 +76,7 @@ THREE = berlin("2026-11-21 03:00")
     [
         (WEEKLY, "views", "2026-11-21 01:45", STEP, False),
         (WEEKLY, "views", "2026-11-21 02:00", STEP, True),
+        (WEEKLY, "views.slices", "2026-11-21 02:00", STEP, True),  # its watched segments
         (WEEKLY, "views", "2026-11-21 03:45", STEP, True),
         (WEEKLY, "views", "2026-11-21 04:00", STEP, False),
         (WEEKLY, "likes", "2026-11-21 03:00", STEP, False),

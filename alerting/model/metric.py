@@ -197,6 +197,11 @@ def of_local_days(metric: Metric, zone: str) -> Metric:
     return replace(metric, phase=day_phase(zone)) if metric.step == DAY else metric
 
 
+def total_name(metric: str) -> str:
+    """Return the name of the metric whose segments a stand-in watches; any other name as it is."""
+    return metric.removesuffix(SEGMENTS_SUFFIX)
+
+
 def table_name(query: str) -> str:
     """Return the table that a query reads: `feed_actions` for both `feed_actions` and `feed_actions.ages`."""
     return query.partition(".")[0]
@@ -239,6 +244,10 @@ class CalendarEvent:
     def is_holiday(self) -> bool:
         return self.kind.casefold() in ("holiday", "holidays")
 
+    def concerns(self, metric: str) -> bool:
+        """Return whether it may change the metric, or the watched segments of it."""
+        return not self.metrics or total_name(metric) in self.metrics
+
     def holidays(self, zone: str) -> list[date]:
         """Return the local dates that are learned as holidays: whole days, for all metrics."""
         if not self.is_holiday or self.metrics:
@@ -266,9 +275,9 @@ class Silence:
     zone: str = "UTC"  # IANA name
 
     def covers(self, metric: str, bucket: datetime, step: timedelta = STEP) -> bool:
-        """Return whether the silence overlaps the metric's bucket."""
+        """Return whether the silence overlaps the metric's bucket. A silence of a metric is one of its watched segments, too."""
         begin, end = max(bucket, self.start), min(bucket + step, self.until)
-        if self.scope not in (metric, "*") or not begin < end:
+        if self.scope not in (metric, total_name(metric), "*") or not begin < end:
             return False
         return not self.weekly or any(week_windows(parse_week_spans(self.weekly), self.zone, begin, end))
 
@@ -290,7 +299,7 @@ def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
 
 def metric_with_segment(metric: str, segment: str) -> str:
     """Return the metric's name, followed by the segment if there is one: views os=iOS. The suffix of a stand-in is left out."""
-    return f"{metric.removesuffix(SEGMENTS_SUFFIX)} {segment}" if segment else metric
+    return f"{total_name(metric)} {segment}" if segment else metric
 
 
 FIELDS = ("start", "end", "metric", "segment", "slice")

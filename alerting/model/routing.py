@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from alerting.model.clock import WeekSpan, is_within
 from alerting.model.message import Message, ThreadMessage
+from alerting.model.metric import total_name
 from alerting.model.verdict import EventKind
 
 M = TypeVar("M", Message, ThreadMessage)
@@ -62,7 +63,7 @@ class Routes:
         if message.kind in KIND_WORDS:
             words.add(KIND_WORDS[message.kind])
         if message.metric:
-            words |= {message.metric, "critical" if message.critical else "warning"}
+            words |= {message.metric, total_name(message.metric), "critical" if message.critical else "warning"}
         found = [route for route in self.routes if words & {*route.words}] or [Route((ANY,), (DEFAULT_DESTINATION,))]
         if message.kind is EventKind.ESCALATED:
             own = [route for route in found if "escalated" in route.words]
@@ -172,7 +173,7 @@ class QuietHours:
         """
         if message.critical or message.kind is EventKind.RUN_FAILED or not self.are_at(now):
             return RING
-        mode = self.modes.get(message.metric) or self.mode
+        mode = self.modes.get(total_name(message.metric)) or self.mode
         begins = message.incident and not message.reply_to and not message.edits
         return SILENT if mode == WAIT and (not begins or destination_of(message.key) == WEBHOOK) else mode
 

@@ -189,7 +189,7 @@ def event_context(
         stopped=stopped.bucket if stopped else None,
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
-        calendar=tuple(it for it in near if not it.metrics or event.metric in it.metrics),
+        calendar=tuple(it for it in near if it.concerns(event.metric)),
         usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,

@@ -199,7 +199,8 @@ def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, s
 
     A metric is found by its name or its title; upper and lower case do not matter.
     """
-    names = {title.lower(): metric for metric in ctx.metrics for title in (metric.title_in(ctx.language), metric.name)}
+    names = {metric.title_in(ctx.language).lower(): metric for metric in ctx.metrics}
+    names |= {metric.name.lower(): metric for metric in ctx.metrics}  # a name is one metric's, whatever the titles
     parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
     known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
     return next(known, (None, *(parts[-1] if parts else ("", ""))))

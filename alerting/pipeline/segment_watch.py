@@ -19,7 +19,7 @@ import pandas as pd
 
 from alerting.model.clock import DAY
 from alerting.model.incident import RootCause, Segment
-from alerting.model.metric import SEGMENTS_SUFFIX, Metric, Policy, spell_segment
+from alerting.model.metric import SEGMENTS_SUFFIX, Metric, spell_segment
 from alerting.model.run import Reading, caught
 from alerting.model.verdict import Episode, EpisodeState, Status, Verdict
 from alerting.pipeline.context import DueBuckets, RunContext
@@ -35,7 +35,7 @@ MAX_SEGMENT_ATTRIBUTES = 2  # attributes of a watched segment
 WINDOW = timedelta(hours=1)  # whose rows are judged, where buckets are shorter
 AGREE = 0.5  # least share of the window's change in its newest bucket: with less, the segment has recovered
 SEGMENTS_WAIT = 20.0  # seconds a run waits for rows that it requested before it judged
-POLICY = Policy(need=2, window=2, recover=2)
+NEED = 2  # buckets in a row that open an episode of a segment, or end it
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,15 @@ class SegmentResult:
 
 
 def segment_metrics(metrics: Sequence[Metric]) -> list[Metric]:
-    """Return a stand-in for each metric whose segments are watched. It has the metric's title; messages add the segment."""
+    """Return a stand-in for each metric whose segments are watched. It has the metric's title; messages add the segment.
+
+    Its policy is the metric's own, but for how many buckets open and end an episode.
+    """
     return [
         replace(
             metric,
             name=metric.name + SEGMENTS_SUFFIX,
-            policy=replace(POLICY, remind=metric.policy.remind, worsen=metric.policy.worsen),
+            policy=replace(metric.policy, need=NEED, window=NEED, recover=NEED, recover_window=0),
             parents=(metric.name,),
             product="",
             segments_of=metric.name,
@@ -169,7 +172,8 @@ def strongest_segment(metric: Metric, rows: pd.DataFrame, total: Verdict) -> tup
         )
         candidates = explained.candidates
     least = MIN_CHANGE * min(1.0, metric.step / WINDOW)  # smallest change in the newest bucket alone
-    big = (c for c in candidates if c.volume >= MIN_VOLUME_SHARE and abs(c.change) >= least and c.expected >= MIN_EXPECTED)
+    away = {"both": abs, "down": lambda change: -change, "up": lambda change: change}[metric.policy.direction]
+    big = (c for c in candidates if c.volume >= MIN_VOLUME_SHARE and away(c.change) >= least and c.expected >= MIN_EXPECTED)
     return next(big, None), attributes
 
 

@@ -103,9 +103,7 @@ class Case:
         rows = [
             {"start": event.start, "end": event.end, "kind": event.kind, "title": event.title}
             for event in self.ctx.calendar
-            if event.end >= self.past.start
-            and event.start < self.until
-            and self.metric.name in (event.metrics or [self.metric.name])
+            if event.end >= self.past.start and event.start < self.until and event.concerns(self.metric.name)
         ]
         table = pd.DataFrame(rows, columns=["start", "end", "kind", "title"])
         for column in ("start", "end"):
