@@ -3,13 +3,14 @@
 Each bucket gives one event, or '-' for none.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.incidents.episodes import step
+from alerting.incidents.episodes import against_level_before, step
 from alerting.model.metric import Policy
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 
@@ -120,11 +121,54 @@ def test_what_was_off_when_its_metric_left_the_catalogue_opens_at_once_if_it_sti
     """Its rules say that the deviation was reported, but its incident was closed: nobody would hear of it again."""
     episode, events = Episode("views", unchecked=True), []
     for i, letter in enumerate(seen.split()):
-        verdict = Verdict("views", START + i * STEP, STATUS[letter], 10.0, 20.0, 30.0, 40.0, -2.0, "level", is_new=False)
+        value, score = (30.0, 0.0) if letter == "N" else (10.0, -2.0)
+        verdict = Verdict("views", START + i * STEP, STATUS[letter], value, 20.0, 30.0, 40.0, score, "level", is_new=False)
         episode, happened = step(episode, verdict, Policy(need=2, window=3))
         events.append(happened)
     assert words(events) == told
     assert not episode.unchecked
+
+
+EDGE, WELL, LASTS = ("N", 94.0, False, ""), ("N", 99.0, False, ""), ("A", 60.0, False, "sustained")
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ([EDGE, EDGE, LASTS], "opened - - -"),  # two quiet buckets of a metric that is still off may be noise
+        ([EDGE, WELL, WELL], "opened - - resolved"),
+        ([WELL, EDGE, WELL, WELL], "opened - - - resolved"),
+        ([EDGE] * 6, "opened - - - - - resolved"),  # so many are not
+        ([("N", 106.0, False, "")] * 2, "opened - resolved"),  # near the other edge: it is back
+    ],
+)
+def test_a_normal_value_near_the_edge_that_was_passed_is_weak_evidence(seen, told):
+    assert words(steps(("A", 60.0, True, "sustained"), *seen)) == told
+
+
+@pytest.mark.parametrize(
+    ("quiet", "then", "opens"),
+    [(0, [LASTS] * 8, True), (0, [LASTS] * 7 + [WELL], False), (16, [LASTS] * 8, True), (17, [LASTS] * 8, False),
+     (0, [("A", 84.0, False, "sustained")] * 8, False)],
+    ids=["two hours", "less", "within six hours", "later", "by less than a fifth"],
+)  # fmt: skip
+def test_what_is_off_for_long_after_it_was_said_to_be_normal_is_told_again(quiet, then, opens):
+    """Its rule says that the deviation was reported: the chat said "back to normal", and nothing more for days."""
+    told = words(steps(("A", 60.0, True, "sustained"), WELL, WELL, *[WELL] * quiet, *then)).split()
+    assert told[:3] == ["opened", "-", "resolved"]
+    assert told[3:] == ["-"] * (len(told) - 4) + ["opened" if opens else "-"]
+
+
+def test_what_is_off_by_its_own_band_is_not_over_because_the_first_bucket_was_lower():
+    low = Verdict("views", START, Status.ANOMALOUS, 40, 90, 100, 110, -6, "sustained", usual=100)
+    episode, _ = step(Episode("views"), low, Policy())
+    for i in range(1, 4):
+        verdict = replace(low, bucket=START + i * STEP, value=75, score=-2.5, is_new=False)
+        assert against_level_before(episode, verdict) == verdict
+        episode, events = step(episode, verdict, Policy())
+        assert (episode.state, events) == (EpisodeState.FIRING, ())
+    back = replace(low, bucket=START + 4 * STEP, value=115, score=1.5)  # a rise by a band that has followed it down
+    assert against_level_before(episode, back).status is Status.NORMAL
 
 
 def test_a_sudden_fall_within_a_sustained_deviation_is_notified():

@@ -9,7 +9,9 @@ from alerting.detectors.seasonal_level import SeasonalLevel
 from alerting.detectors.series_grid import SeriesGrid
 from alerting.detectors.verdicts import judge
 from alerting.model.metric import Metric
-from alerting.pipeline.judged import band, judge_whole
+from alerting.pipeline.advance import fold_episodes
+from alerting.pipeline.context import DueBuckets
+from alerting.pipeline.judged import band, judge_whole, verdicts
 
 DAY = 96  # buckets
 NOON = 42 * DAY + 48  # of a Monday
@@ -42,6 +44,21 @@ def test_a_fall_of_a_fifth_is_found_within_the_hour(factor, hours):
     frame = judged(values)
     assert (frame.status.iloc[NOON : NOON + 4] == "anomalous").any()
     assert (frame.status.iloc[21 * DAY : NOON] == "anomalous").sum() == 0, "calm weeks, weekends with their step included"
+
+
+@pytest.mark.parametrize(("size", "factor"), [(60, 0.5), (300, 0.7), (2_000, 0.8)])
+def test_what_stays_off_for_a_day_stays_open(size, factor):
+    """By single buckets it seemed to be back: it was said to be normal after half an hour, and nothing more was told."""
+    open_share = []
+    for seed in range(4):
+        values = app(size=size, seed=seed)
+        values.iloc[NOON : NOON + DAY] = (values.iloc[NOON : NOON + DAY] * factor).round()
+        one, frame, trail = metric(), judged(values), []
+        whole = DueBuckets(one, frame.index[0].to_pydatetime(), frame.index[-1].to_pydatetime())
+        fold_episodes([one], verdicts([whole], {"a": frame}), {}, trail)
+        states = [episode.opened is not None for _, episode in trail][NOON : NOON + DAY]
+        open_share.append(np.mean(states[states.index(True) :]))
+    assert np.mean(open_share) > 0.9
 
 
 def test_a_leak_is_found_within_the_day_and_rises_need_twice_as_much():

@@ -5,6 +5,9 @@
     FIRING      anomalous -> FIRING (worsened, reminder); normal -> RECOVERING
     RECOVERING  anomalous -> FIRING; `recover` normal of the last `recover_window` verdicts -> OK (resolved)
 
+A normal verdict near the edge of its band may only be noise while the metric is still off: it counts less (see
+`_is_over`). A metric that is off again for a while soon after its end opens anew, also if its deviation was notified before.
+
 Missing and unknown buckets do not change the state, because they do not show that a metric has recovered. The gap of missing
 buckets is tracked independently of the states (events: no data, data back). Data is back with the first bucket that can be
 judged, or after `recover` unknown ones; an anomalous bucket then opens an episode at once. The states are those of an alert in
@@ -25,13 +28,17 @@ OPEN_STATES = (EpisodeState.FIRING, EpisodeState.RECOVERING)
 HOLD_BASELINE = timedelta(hours=6)  # compare values with the level before a sudden change for this long; then the band decides
 QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many buckets
 RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
+NEAR_EDGE = 0.4  # score, on the side of the anomaly, from which a normal value may only be noise ...
+SURE_AFTER = 3  # ... unless so many times `recover` values in a row are normal
+OFF_AGAIN, OFF_AGAIN_SIZE = 8, 0.2  # anomalous buckets in a row, and `Verdict.size` of the last, that open an episode anew ...
+OFF_AGAIN_WITHIN = timedelta(hours=6)  # ... so soon after the last one was resolved
 
 Step = tuple[Episode, tuple[Event, ...]]
 
 
 def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Return the episode after one more bucket, and its events (usually none). Verdicts must be in the order of their buckets."""
-    length = max(policy.window, policy.patience, policy.recover, QUIET_AFTER_GAP)
+    length = max(policy.window, policy.patience, policy.recover, QUIET_AFTER_GAP, OFF_AGAIN)
     episode = replace(episode, recent=(episode.recent + STATUS_LETTER[verdict.status])[-length:])
     if verdict.status is Status.MISSING:
         return _missing(episode, verdict, policy)
@@ -70,10 +77,12 @@ def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bo
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
         still_pending = episode.state is EpisodeState.PENDING and "a" in window
-        return episode if still_pending else Episode(episode.metric, last=episode.last, recent=episode.recent), ()
+        ended = Episode(episode.metric, last=episode.last, recent=episode.recent, resolved=episode.resolved)
+        return episode if still_pending else ended, ()
 
     episode = _with_anomaly(episode, verdict, policy)
-    if not (is_back or episode.unchecked) and (not verdict.is_new or window.count("a") < policy.need):
+    at_once = is_back or episode.unchecked or _is_off_again(episode, verdict)
+    if not at_once and (not verdict.is_new or window.count("a") < policy.need):
         return replace(episode, state=EpisodeState.PENDING), ()
     if verdict.usual and verdict.expected != verdict.value:  # levels before and after the change, for `against_level_before`
         episode = replace(episode, expected_share=verdict.expected / verdict.usual, fell_to=verdict.value / verdict.usual)
@@ -88,13 +97,13 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
             return _notify(EventKind.WORSENED, verdict, episode)
         return _remind(episode, verdict, policy)
 
-    answers = _answers(episode, "n", policy)
+    answers = _answers(episode, "e" if _is_near_edge(episode, verdict) else "n", policy)
     normal_since = episode.normal_since or verdict.bucket
     episode = replace(episode, state=EpisodeState.RECOVERING, answers=answers, normal_since=normal_since)
-    if answers.count("n") < policy.recover:
+    if not _is_over(answers, policy):
         return episode, ()
     event = Event(EventKind.RESOLVED, verdict.metric, verdict.bucket, verdict, episode)
-    return Episode(episode.metric, last=verdict, recent=episode.recent), (event,)
+    return Episode(episode.metric, last=verdict, recent=episode.recent, resolved=verdict.bucket), (event,)
 
 
 def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
@@ -119,6 +128,8 @@ def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
     if not timedelta() < verdict.bucket - episode.opened < HOLD_BASELINE:
         return verdict
     anomalous = (share - episode.expected_share) / fall > RECOVERED_SHARE
+    if not anomalous and verdict.status is Status.ANOMALOUS and verdict.residual * fall > 0:
+        return verdict  # nearer to the level before, but its own band says that it is still off
     expected, limit = (
         verdict.usual * level for level in (episode.expected_share, episode.expected_share + RECOVERED_SHARE * fall)
     )
@@ -143,6 +154,25 @@ def _is_return_after_gap(episode: Episode, verdict: Verdict) -> bool:
     if not {"m", "u"} & set(episode.recent[-QUIET_AFTER_GAP:]):
         return False
     return abs(verdict.value - verdict.usual) < RECOVERED_SHARE * abs(verdict.expected - verdict.usual)
+
+
+def _is_near_edge(episode: Episode, verdict: Verdict) -> bool:
+    """Return whether a normal value lies near the limit that the episode's values passed. Fixed limits expect no value."""
+    is_same_side = episode.worst is not None and _same_side(episode.worst, verdict)
+    return is_same_side and verdict.expected == verdict.expected and abs(verdict.score) >= NEAR_EDGE
+
+
+def _is_over(answers: str, policy: Policy) -> bool:
+    """Return whether enough of the newest verdicts are normal: `recover` well inside of the band, or more near its edge."""
+    long = SURE_AFTER * policy.recover
+    well_inside = answers[-(policy.recover_window or policy.recover) :].count("n")
+    return well_inside >= policy.recover or (len(answers) >= long and "a" not in answers[-long:])
+
+
+def _is_off_again(episode: Episode, verdict: Verdict) -> bool:
+    """Return whether a metric that was said to be normal again has been off for a while."""
+    is_soon = episode.resolved is not None and verdict.bucket - episode.resolved <= OFF_AGAIN_WITHIN
+    return is_soon and episode.recent.endswith("a" * OFF_AGAIN) and verdict.size >= OFF_AGAIN_SIZE
 
 
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:
@@ -183,8 +213,8 @@ def _with_anomaly(episode: Episode, verdict: Verdict, policy: Policy) -> Episode
 
 
 def _answers(episode: Episode, letter: str, policy: Policy) -> str:
-    """Return the letters (n, a) of the verdicts that decide whether the episode is over, newest last."""
-    return (episode.answers + letter)[-(policy.recover_window or policy.recover) :]
+    """Return the letters of the verdicts that decide whether the episode is over, newest last."""
+    return (episode.answers + letter)[-max(policy.recover_window, SURE_AFTER * policy.recover) :]
 
 
 def _remind(episode: Episode, verdict: Verdict, policy: Policy) -> Step:

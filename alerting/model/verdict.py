@@ -192,10 +192,11 @@ class Episode:
     worst: Verdict | None = None  # the verdict with the largest size so far
     last: Verdict | None = None  # the newest verdict that had a value
     recent: str = ""  # the newest statuses, one letter each (n, a, m, u), the newest last
-    answers: str = ""  # n (normal) or a (anomalous) per bucket since it opened, judged against the level before; newest last
+    answers: str = ""  # n (normal), e (near the edge) or a per bucket since it opened, against the level before; newest last
     normal_since: datetime | None = None  # first normal bucket after the last anomalous one
     lost: float = 0.0  # sum of expected minus value over the anomalous buckets
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
     back_since: datetime | None = None  # first bucket with a value after the gap, until one can be judged
+    resolved: datetime | None = None  # bucket in which the episode before it was resolved
     unchecked: bool = False  # it was open when its metric left the catalogue, and no bucket was judged since
