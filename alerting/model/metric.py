@@ -283,8 +283,11 @@ def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], space: str = " 
 
 
 def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return the conjunctions of (attribute, value) from a text of `spell_segment`; an empty tuple for ""."""
-    parts = [part.split(" & ") for part in text.split("; ")] if text else []
+    """Return the conjunctions of (attribute, value) from a text of `spell_segment`; an empty tuple for "".
+
+    An attribute is the name of a column, so `&` and `;` within a value do not end it.
+    """
+    parts = [re.split(r" & (?=\w+=)", part) for part in re.split(r"; (?=\w+=)", text)] if text else []
     return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
 
 
