@@ -320,6 +320,7 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "lasted": duration(end - start, language),
         "reason": plain_line(event.verdict.reason, MAX_REASON),
         "has_rows": newest is not None and start <= newest < subject.until,  # rows of that time exist, but give no value
+        "is_ratio": form == "ratio",
         "table": plain_line(context.table, MAX_TITLE),
         "retire": context.metric.name if context.is_gone else "",  # the metric to retire: it is gone from the source
         "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
