@@ -296,6 +296,17 @@ def test_a_ratio_of_nothing_does_not_wait_for_an_incomplete_interval():
     assert "incomplete" not in text
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "the day before 1,500, a week before"), ("ru", "накануне 1 500, неделей раньше")])
+def test_yesterday_is_the_day_before_the_reader_not_before_the_bucket(language, said):
+    """A day is reported when it is over: yesterday is that day itself."""
+    drop = replace(DROP, bucket=moscow("00:00"))
+    here = reader(language, now=moscow("00:20") + timedelta(days=1))
+    about = messages.MessageContext(metric(step=timedelta(days=1)), here, yesterday=1500, week_ago=1400)
+    assert said in plain_spaces(messages.compose(event(EventKind.OPENED, drop), about).text).lower()
+    about = messages.MessageContext(metric(), replace(here, now=moscow("23:50")), yesterday=1500)
+    assert "before" not in plain_spaces(messages.compose(event(EventKind.OPENED, DROP), about).text).lower()
+
+
 def test_rows_from_the_future_are_not_ago():
     said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"))
     about = context(metric(), reader(now=moscow("12:50")), table="feed_actions", newest=moscow("13:30"))

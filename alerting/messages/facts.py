@@ -42,6 +42,7 @@ from alerting.messages.format import (
     signed_percent,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
+from alerting.model.clock import day_of
 from alerting.model.incident import Incident, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
 from alerting.model.verdict import END_KINDS, NORMAL_CHANGE, EventKind, Status, Verdict
@@ -153,6 +154,8 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
         "off": reader.span(start, end) if end else "",  # the time in which it was anomalous, if that is over
         "worst": VerdictFacts.of(worst, form, language) if worst else None,  # unless `verdict` is the worst
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
+        # "Yesterday" is the day before `now`: of a bucket of another day, such as a day that is over, it is "the day before"
+        "is_today": day_of(bucket, context.metric.step, reader.zone) == day_of(reader.now, timedelta(), reader.zone),
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
         "rarity": rarity,
