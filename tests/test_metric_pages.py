@@ -72,6 +72,15 @@ def test_the_next_check_of_a_series_is_after_its_next_bucket(tmp_path):
     }  # fmt: skip
 
 
+def test_the_last_alert_is_when_a_message_was_sent_not_the_time_of_its_bucket(tmp_path):
+    world = World(tmp_path, source=TABLE)
+    incident = world.incident(NOW - timedelta(hours=3))
+    world.judged({"likes": 94 * "n" + "aa"})
+    assert f"{incident.last_notified:%H:%M}" == "09:25"
+    assert rows(world.index())["likes"].count("09:25") == 1, "since then it is anomalous"
+    assert "|09:45|" in rows(world.index())["likes"]
+
+
 def test_a_metric_that_recovers_is_not_normal_yet(tmp_path):
     world = World(tmp_path, source=TABLE)
     world.incident()
