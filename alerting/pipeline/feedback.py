@@ -18,6 +18,7 @@ import pandas as pd
 from alerting.incidents.episodes import against_level_before
 from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
+from alerting.messages.words import WORDS
 from alerting.model.clock import DAY, parse_length
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
@@ -116,8 +117,9 @@ def _commit(
             part[key] = Feedback(press, "", outcome, 1 + (part[key].times if key in part else 0))
             continue
         incident = incidents.get(press.ref)
-        if press.refused or incident is None:
-            item = Feedback(press, "", press.refused or "this incident is not known any more")
+        if press.refused or incident is None or (incident.closed and press.action not in LABELS):
+            gone = WORDS[ctx.language]["incident unknown" if incident is None else "incident over"]
+            item = Feedback(press, "", press.refused or gone)
             key = (press.user_id, item.reply)
         else:
             key = (press.user_id, incident.id, press.action)
