@@ -199,11 +199,14 @@ def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list
 def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
     """Return the metric that the words begin with (None if it is unknown), the words taken for its name, and the other words.
 
-    A metric is found by its name or its title; upper and lower case do not matter.
+    Its name comes before the title of another metric, and an exact spelling before one with other capitals. Of several metrics
+    with one title the first of the catalogue is found.
     """
-    names = {title.lower(): metric for metric in ctx.metrics for title in (metric.title_in(ctx.language), metric.name)}
+    spelled = [(metric, metric.title_in(ctx.language), metric.name) for metric in reversed(ctx.metrics)]
+    names = {title.lower(): metric for metric, title, _ in spelled} | {name.lower(): metric for metric, _, name in spelled}
+    names |= {title: metric for metric, title, _ in spelled} | {name: metric for metric, _, name in spelled}
     parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
-    known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
+    known = ((names[key], name, rest) for name, rest in parts for key in (name, name.lower()) if key in names)
     return next(known, (None, *(parts[-1] if parts else ("", ""))))
 
 
