@@ -324,6 +324,7 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "reason": plain_line(event.verdict.reason, MAX_REASON),
         "has_rows": newest is not None and start <= newest < subject.until,  # rows of that time exist, but give no value
         "is_ratio": form == "ratio",
+        "is_back": newest is not None and newest >= subject.until,  # rows of a bucket that is not over have come
         "table": plain_line(context.table, MAX_TITLE),
         "retire": context.metric.name if context.is_gone else "",  # the metric to retire: it is gone from the source
         "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row
