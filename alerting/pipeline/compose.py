@@ -170,7 +170,6 @@ def event_context(
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
     scans, tree = {it.scan for it in ctx.metrics if it.table == metric.table}, MetricTree([*ctx.metrics, *ctx.segment_metrics])
-    rows = [newest_row(counts) for scan, counts in reading.counts.items() if scan in scans]
     rare, similar = _past(ctx, event, judged)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     since = event.episode.since or event.episode.gap_since or event.bucket
@@ -183,7 +182,7 @@ def event_context(
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         is_gone=gap and metric.name in reading.gone,
-        newest=max((at for at in rows if at), default=None),
+        newest=_newest_row(ctx, metric, shown, reading, now),
         normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
         members=tuple(_members(ctx, event, changes, judged)),
         latest=latest,
@@ -197,6 +196,19 @@ def event_context(
         similar=similar,
         late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
+
+
+def _newest_row(ctx: RunContext, metric: Metric, shown: Verdict, reading: Reading, now: datetime) -> datetime | None:
+    """Return the instant of the newest row of the metric's table, None if it is unknown.
+
+    Of the metric's own scan it is that of the buckets up to the one shown. Scans of other steps may have newer buckets that are
+    over at `now`: an hour without a value does not say that the table is silent.
+    """
+    found = list[datetime | None]()
+    for it in {it.scan: it for it in ctx.metrics if it.table == metric.table and it.scan in reading.counts}.values():
+        last = shown.bucket if it.scan == metric.scan else last_closed_bucket(now, ctx.delay, it.step, it.phase)
+        found.append(newest_row(reading.counts[it.scan].loc[:last]))
+    return max((at for at in found if at), default=None)
 
 
 def _usual_delay(ctx: RunContext, scans: Collection[str], now: datetime) -> timedelta | None:
