@@ -120,7 +120,9 @@ class Metric:
     width: float = 1.0  # band width multiplier; `make budget` tunes it
     form: str = "count"  # count | ratio | number: how a value is written, and which values are possible
     adds: bool = True  # a count can be summed over buckets and segments; False for distinct users
-    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts per bucket -> denominator of a ratio
+    volume: Callable[[pd.DataFrame], pd.Series] | None = (
+        None  # counts per bucket -> denominator of a ratio; None: that of `value`
+    )
     parents: tuple[str, ...] = ()  # metrics that this one depends on: views on feed users, CTR on likes and views
     product: str = ""  # part of the app; if all products are down at once, the message says that the platform is down
     slices: str = "off"  # off | digest | alert: what is done about an anomalous segment while the total is normal
@@ -141,6 +143,8 @@ class Metric:
             raise ValueError(f"Metric {self.name}: width={self.width!r} must be above 0")
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
+        if self.volume is None and self.form == "ratio":
+            object.__setattr__(self, "volume", getattr(self.value, "whole", None))
 
     def title_in(self, language: str) -> str:
         """Return the title in the language, else the title in English, else the name. Titles that print nothing are skipped."""
