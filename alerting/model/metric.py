@@ -106,6 +106,15 @@ class Summed(Protocol):
         """The names of the summed columns: one for a sum; numerator and denominator for a ratio."""
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """A metric's value that may be a ratio."""
+
+    @property
+    def whole(self) -> Callable[[pd.DataFrame], pd.Series] | None:
+        """The denominator, from the counts per bucket; None if it is no ratio."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric, one line of the catalogue. Raises ValueError for a field with an impossible value."""
@@ -143,8 +152,8 @@ class Metric:
             raise ValueError(f"Metric {self.name}: width={self.width!r} must be above 0")
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
-        if self.volume is None and self.form == "ratio":
-            object.__setattr__(self, "volume", getattr(self.value, "whole", None))
+        if self.volume is None and self.form == "ratio" and isinstance(self.value, Divided):
+            object.__setattr__(self, "volume", self.value.whole)
 
     def title_in(self, language: str) -> str:
         """Return the title in the language, else the title in English, else the name. Titles that print nothing are skipped."""
