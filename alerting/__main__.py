@@ -66,7 +66,9 @@ def _instant(text: str) -> str:
     return f"{parse_instant(text, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}" if text else ""
 
 
-DAYS = click.option("--days", default=0, help="Days of history to read (default: as many as the detectors need).")
+DAYS = click.option(
+    "--days", type=click.IntRange(0), default=0, help="Days of history to read (default: as many as the detectors need)."
+)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

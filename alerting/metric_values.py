@@ -21,6 +21,11 @@ class Columns:
 
     columns: tuple[str, ...]
 
+    @property
+    def whole(self) -> Columns | None:
+        """The denominator of a ratio; None for one column."""
+        return Columns(self.columns[1:]) if len(self.columns) > 1 else None
+
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
         """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError that names the absent columns."""
         if absent := [name for name in self.columns if name not in counts]:
@@ -44,6 +49,11 @@ class Labelled:
     """A value for one combination of labels, such as `views[os=iOS]`, or the ratio part / whole of two of them."""
 
     made_of: tuple[str, ...]
+
+    @property
+    def whole(self) -> Labelled | None:
+        """The denominator of a ratio; None for one column."""
+        return Labelled(self.made_of[1:]) if len(self.made_of) > 1 else None
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
         """Return the value per bucket. Raises ValueError if the query has no columns of labels, or no such column of numbers."""

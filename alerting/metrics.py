@@ -41,7 +41,7 @@ METRICS = [
     ),
     Metric(
         "ctr", {"en": "CTR", "ru": "CTR"}, "feed_actions", ratio("likes", "views"), RULE,
-        form="ratio", adds=False, volume=count("views"), parents=("likes", "views"), product="feed",
+        form="ratio", adds=False, parents=("likes", "views"), product="feed",
         slices="alert",
     ),
     Metric(

@@ -117,7 +117,7 @@ class World:
         assert record.trouble == ""
         return record
 
-    def judged(self, metrics, end=LAST):
+    def judged(self, metrics, end=LAST, step=QUARTER):
         """Verdicts: name of a metric -> its buckets up to `end`, one letter each (n, a, m, u)."""
         nan = float("nan")
         kinds = {
@@ -127,7 +127,7 @@ class World:
             "u": (Status.UNKNOWN, 10.0),
         }
         made = [
-            Verdict(name, end - n * QUARTER, *kinds[letter], 8.0, 10.0, 12.0)
+            Verdict(name, end - n * step, *kinds[letter], 8.0, 10.0, 12.0)
             for name, statuses in metrics.items()
             for n, letter in enumerate(reversed(statuses))
         ]

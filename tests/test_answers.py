@@ -116,6 +116,22 @@ def test_a_name_cannot_inject(ctx, bot):
     assert said == ["👀 <b>Anna</b> & co is on it"]  # as people see it; the server refuses markup that is not closed or unknown
 
 
+@pytest.mark.parametrize("button", ["take", "snooze", "mute"])
+def test_nobody_takes_or_silences_an_incident_that_is_over(ctx, bot, button):
+    """A phone still shows the old buttons. If the incident opened again, it would be silent."""
+    over = replace(INCIDENT, closed=BUCKET, acknowledged_by="Boris")
+    ctx.store.commit(Commit(incidents=[over]), NOW)
+    incident, feedback, said = press(ctx, bot, button)
+    assert repr(incident) == repr(over)
+    assert ([item.reply for item in feedback], said) == (["this incident is over: nothing was changed"], [])
+
+
+def test_an_incident_that_is_over_can_be_labelled(ctx, bot):
+    ctx.store.commit(Commit(incidents=[replace(INCIDENT, closed=BUCKET)]), NOW)
+    incident, _, _ = press(ctx, bot, "false")
+    assert (incident.label, incident.muted) == (Label.FALSE_ALARM, False)
+
+
 def test_an_incident_that_nobody_remembers_is_answered_and_passed(ctx, bot):
     ctx.store.forget(NOW)
     old = replace(INCIDENT, closed=NOW - timedelta(days=60), opened=NOW - timedelta(days=61))

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from alerting import messages
-from alerting.messages.format import metric_title
+from alerting.messages.format import metric_title, segment_words
 from alerting.metrics import METRICS
 from alerting.model.incident import Event, Incident, Member
-from alerting.model.metric import Policy, Query, spell_segment
+from alerting.model.metric import Policy, Query, parse_segment, spell_segment
 from alerting.model.verdict import Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, advance_state
 from alerting.pipeline.context import DueBuckets
@@ -362,6 +362,18 @@ def test_likes_of_one_os_that_fall_are_seen_in_likes_and_in_the_ratio(name):
         assert -0.75 < cause.slice.change < -0.3  # compared with the total as it is, which fell with it
 
 
+@pytest.mark.parametrize("name", ["likes", "ctr"])
+@pytest.mark.parametrize("missing", [None, ""], ids=["NULL", "empty"])
+def test_a_segment_without_a_value_of_its_attribute_is_watched_as_any_other(name, missing):
+    (stand_in,) = segment_metrics([METRIC[name]])
+    table = rows(0, is_ios, likes=0.4)
+    table["os"] = table["os"].where(table["os"] != "iOS", missing)
+    verdict, cause = judge_segments(stand_in, table, calm(table, name), watched=6)
+    assert (verdict.status, cause.slice.elements) == (Status.ANOMALOUS, ((("os", ""),),))
+    titles = [metric_title(stand_in, verdict.segment, language) for language in ("en", "ru")]
+    assert [title.partition(" ")[2] for title in titles] == ["(os (empty))", "(ОС (пусто))"]
+
+
 def test_a_slice_has_the_values_of_the_newest_bucket_and_is_normal_once_that_has_recovered():
     """The rows of an hour have the evidence; those of its last bucket say how it is now."""
     (stand_in,) = segment_metrics([METRIC["likes"]])
@@ -455,5 +467,8 @@ def test_a_segment_is_spelled_in_one_place():
     assert spell_segment(elements) == "os=iOS & source=ads; os=web"
     assert spell_segment(elements, space="") == "os=iOS&source=ads;os=web"
     assert spell_segment(()) == ""
+    odd = ((("city", "Saint & Petit; co"), ("source", "a=b")), (("os", ""),))
+    assert [parse_segment(spell_segment(it)) for it in (elements, odd, ())] == [elements, odd, ()]
+    assert segment_words("city=Saint & Petit; co", "en") == "city Saint & Petit; co"
     pairs = re.compile(r"\{\w+\}(=|\{equals\})\{value\}")
     assert [path.stem for path in (ROOT / "alerting").rglob("*.py") if pairs.search(path.read_text())] == ["metric"]

@@ -38,6 +38,26 @@ def test_a_moment_that_is_none_is_refused_before_anything_runs(words, said, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["backtest --days 0", "backtest --days -3", "budget --weeks 0", "labels --weeks 0", "rehearse --days -4 2026-11-20T12:15Z"],
+)
+def test_a_length_that_is_none_is_refused_before_anything_runs(words, tmp_path):
+    code, out, err = call(*words.split(), DATA=str(tmp_path / "data"), REPORTS=str(tmp_path / "reports"))
+    assert (code, out) == (2, "")
+    assert "is not in the range" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replay_of_a_time_without_data_is_refused(tmp_path):
+    rows = "".join(f"views,2026-11-{day:02}T00:00Z,{day}\n" for day in range(1, 29))
+    (tmp_path / "kpis.csv").write_text(f"series,ts,value\n{rows}")
+    given = {"SOURCE": str(tmp_path / "kpis.csv"), "DATA": str(tmp_path / "data")}
+    code, out, err = call("backtest", "--days", "2", "--until", "2020-01-01T00:00Z", **given)
+    assert (code, out) == (2, "")
+    assert "error: there is nothing to study from" in err
+
+
 @pytest.mark.parametrize("words", ["", "status", "create --users uniqCombined", "backfill --days 90", "drop --stale"])
 def test_rollup_names_the_page_that_takes_its_place(words):
     said = "error: `rollup` makes no tables any more: docs/scale.md has SQL that takes its place\n"

@@ -15,7 +15,7 @@ from alerting.model.run import Run
 from alerting.model.verdict import Status, Verdict
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline.deliver import send_waiting
-from alerting.pipeline.feedback import MAX_COMMANDS, TOO_MANY, answer_questions, read_feedback
+from alerting.pipeline.feedback import MAX_COMMANDS, TOO_MANY, answer_questions, find_metric, read_feedback
 from alerting.store.state import StateStore
 from tests.test_escalation import live
 from tests.test_lifecycle import START, STEP, after, connect
@@ -133,10 +133,24 @@ def test_a_metric_is_called_by_its_title_as_the_messages_do(ctx, bot):
     assert [silence.scope for silence in ctx.store.silences(AFTER)] == ["alpha"]
 
 
-def test_a_name_goes_before_the_title_of_another_metric(ctx, bot):
-    alpha, bravo, *others = ctx.metrics
-    ask(replace(ctx, metrics=[alpha, replace(bravo, title={"en": "Alpha"}), *others]), bot, "/silence alpha 2h")
-    assert [silence.scope for silence in ctx.store.silences(AFTER)] == ["alpha"]
+TITLED = [("views", "Просмотры"), ("views_hourly", "Views"), ("iOS", "iOS"), ("ios", "ios"), ("views_daily", "Views")]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("views", "views"),
+        ("iOS", "iOS"),
+        ("ios", "ios"),
+        ("просмотры", "views"),
+        ("VIEWS", "views"),
+        ("Views", "views_hourly"),
+    ],
+)
+def test_a_name_is_found_before_a_title_of_another_metric(ctx, words, name):
+    named = replace(ctx, metrics=[replace(ctx.metric("alpha"), name=one, title={"en": title}) for one, title in TITLED])
+    metric, _, more = find_metric(named, [words, "2h"])
+    assert (metric.name, more) == (name, "2h")
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_the_command_compares_a_table_and_writes_the_moments(tmp_path, capsys, m
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--days", "0"], "error: --days 0: compare at least one day"),
+        (["--days", "0"], "error: Invalid value for '--days': 0 is not in the range x>=1."),
         (["--metric", "nothing"], "error: no metric 'nothing': there are a, b"),
         (["--csv", "nowhere/moments.csv"], "error: Invalid value for '--csv': 'nowhere/moments.csv': No such file or directory"),
     ],

@@ -372,8 +372,8 @@ def test_other_gaps_stay_gaps(tmp_path, kind):
 
 @pytest.mark.parametrize(("days", "said"), [(7, "7 days"), (2, "2 days"), (30, "30 days")])
 def test_a_step_of_more_than_a_day_is_refused_by_name(tmp_path, capsys, monkeypatch, days, said):
-    rows = [("weekly_revenue", f"{at:%Y-%m-%d}", 100) for at in pd.date_range("2025-11-03", periods=50, freq=f"{days}D")]
-    rows += [("orders", at.isoformat(), 500) for at in pd.date_range(rows[-1][1], periods=600, freq="h", tz="UTC")]
+    rows = [("weekly_revenue", f"{at:%Y-%m-%d}", 100) for at in pd.date_range(end="2026-10-12", periods=50, freq=f"{days}D")]
+    rows += [("orders", at.isoformat(), 500) for at in pd.date_range(rows[-1][1], periods=740, freq="h", tz="UTC")]
     monkeypatch.setenv("ALERTING_SOURCE", str(written(tmp_path, rows)))
     assert main(["backtest", "--days", "7"]) == 1
     told = capsys.readouterr()

@@ -284,8 +284,31 @@ def test_late_is_said_when_it_is_unusual(now, step, late):
 
 
 def test_a_value_that_cannot_be_made_is_told_from_rows_that_do_not_come():
-    assert "the interval is incomplete, waiting" in no_data_of_one_metric("en").text
+    assert "last row 12:44, but its rows give no value" in no_data_of_one_metric("en").text
     assert "when data arrives" in no_data("en").text
+
+
+def test_a_ratio_of_nothing_does_not_wait_for_an_incomplete_interval():
+    said = event(EventKind.NO_DATA, missing(moscow("12:30")), gap_since=moscow("12:15"))
+    about = messages.MessageContext(
+        metric(form="ratio"), reader(now=moscow("12:50")), table="feed_actions", newest=moscow("12:44")
+    )
+    text = plain_spaces(messages.compose(said, about).text)
+    assert "feed_actions: last row 12:44, but its rows give no value: is there anything to divide by?" in text
+    assert "incomplete" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "the day before 1,500, a week before"), ("ru", "накануне 1 500, неделей раньше")]
+)
+def test_yesterday_is_the_day_before_the_reader_not_before_the_bucket(language, said):
+    """A day is reported when it is over: yesterday is that day itself."""
+    drop = replace(DROP, bucket=moscow("00:00"))
+    here = reader(language, now=moscow("00:20") + timedelta(days=1))
+    about = messages.MessageContext(metric(step=timedelta(days=1)), here, yesterday=1500, week_ago=1400)
+    assert said in plain_spaces(messages.compose(event(EventKind.OPENED, drop), about).text).lower()
+    about = messages.MessageContext(metric(), replace(here, now=moscow("23:50")), yesterday=1500)
+    assert "before" not in plain_spaces(messages.compose(event(EventKind.OPENED, DROP), about).text).lower()
 
 
 def test_rows_from_the_future_are_not_ago():

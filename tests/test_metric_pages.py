@@ -60,6 +60,27 @@ def test_a_row_says_how_the_metric_is(tmp_path):
     assert all(words in views for words in ("normal", "silent until 14:45", "over a day ago"))
 
 
+def test_the_next_check_of_a_series_is_after_its_next_bucket(tmp_path):
+    """A table file has no catalogue that says how long a bucket is."""
+    world, hour, day = World(tmp_path, source=TABLE), timedelta(hours=1), timedelta(days=1)
+    world.judged({"quarters": 96 * "n"})
+    world.judged({"hours": 96 * "n"}, NOW.replace(hour=11, minute=0, second=0), hour)
+    world.judged({"days": 30 * "n"}, NOW.replace(hour=0, minute=0, second=0) - day, day)
+    found = rows(world.index())
+    assert {name: re.findall(r"[^|]+", row)[-1] for name, row in found.items()} == {
+        "quarters": "12:50", "hours": "13:05", "days": "Sat 00:05",
+    }  # fmt: skip
+
+
+def test_the_last_alert_is_when_a_message_was_sent_not_the_time_of_its_bucket(tmp_path):
+    world = World(tmp_path, source=TABLE)
+    incident = world.incident(NOW - timedelta(hours=3))
+    world.judged({"likes": 94 * "n" + "aa"})
+    assert f"{incident.last_notified:%H:%M}" == "09:25"
+    assert rows(world.index())["likes"].count("09:25") == 1, "since then it is anomalous"
+    assert "|09:45|" in rows(world.index())["likes"]
+
+
 def test_a_metric_that_recovers_is_not_normal_yet(tmp_path):
     world = World(tmp_path, source=TABLE)
     world.incident()

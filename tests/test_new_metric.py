@@ -266,6 +266,13 @@ def test_what_is_written_is_watched_with_the_next_run(home):
     assert "overdue" not in judged
 
 
+def test_a_count_is_not_said_to_be_judged_by_the_level_rule(home):
+    done = alerting(home, "new-metric", "actions", "--sql", "-", "--value", "count('actions')", given=AGES)
+    assert done.returncode == 0, done.stderr
+    assert "rule: level" not in done.stdout
+    assert re.search(r"^rule: \w", done.stdout, re.MULTILINE)
+
+
 def test_labels_are_written_as_in_the_catalogue():
     columns = ["likes[os=iOS]", "views[os=iOS]", "views[os=web]", "newest", "groups"]
     made = parse_value("ratio('likes', 'views', os='iOS')", "ctr_ios", columns)

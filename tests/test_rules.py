@@ -11,7 +11,9 @@ from alerting.detectors.auto import AutoDetector, Level
 from alerting.detectors.sudden import Sudden
 from alerting.detectors.verdicts import is_new, judge
 from alerting.detectors.windows import window_max, window_sum
+from alerting.metric_values import ratio, with_labels
 from alerting.model.metric import Metric, Policy
+from alerting.pipeline.judged import judge_series
 from tests.detector_classes import DETECTORS, FIXED_LIMITS
 
 QUARTER = timedelta(minutes=15)
@@ -259,3 +261,26 @@ def test_real_series_are_judged_to_the_end(kpis):
         status = judged(values, AutoDetector()).status.iloc[14 * DAY :]
         assert (status == "unknown").mean() < 0.05
         assert (status == "normal").mean() > 0.8
+
+
+@pytest.mark.parametrize("labels", [{}, {"os": "iOS"}], ids=["columns", "labels"])
+def test_a_ratio_is_judged_by_its_own_denominator(labels):
+    """As docs and `new-metric` write it, without `volume=`. Its policy compared the ratio itself, and nothing was judged."""
+    views = app(level=400.0).round()
+    likes = (views / 5).round()
+    likes.iloc[NOON : NOON + 8] = 0
+    names = with_labels(labels, "likes", "views") if labels else ("likes", "views")
+    counts = pd.DataFrame({names[0]: likes, names[1]: views}).assign(groups=1.0)
+    ctr = Metric(
+        "ctr",
+        {"en": "CTR"},
+        "q",
+        ratio("likes", "views", **labels),
+        AutoDetector(),
+        Policy(min_volume=50),
+        form="ratio",
+        adds=False,
+    )
+    volume = ctr.volume(counts)
+    assert volume.tolist() == views.tolist()
+    assert judge_series(ctr, ctr.value(counts), "UTC", volume).status.iloc[NOON : NOON + 8].tolist() == 8 * ["anomalous"]

@@ -413,10 +413,9 @@ def test_progress_of_a_log_is_a_line_for_each_step_and_some_seconds(capsys, monk
     assert capsys.readouterr().err == "slow: 0 of 2\nslow: 1 of 2\n"
 
 
-@pytest.mark.parametrize(("text", "weeks", "said"), [("lots", 4, "budget='lots'"), ("2 a week", 0, "at least one whole week")])
-def test_the_budget_command_refuses(text, weeks, said):
-    with pytest.raises(SettingsError, match=said):
-        backtest.budget.callback(text, weeks, write=False, every=False)
+def test_the_budget_command_refuses_a_text():
+    with pytest.raises(SettingsError, match="budget='lots'"):
+        backtest.budget.callback("lots", 4, write=False, every=False)
 
 
 def test_a_metric_that_finds_no_drop_is_named():

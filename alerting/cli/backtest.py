@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,17 +21,19 @@ from alerting.catalogue import write_files
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.tables import cell_text
-from alerting.pipeline.context import RunContext, buckets_between, end_of_rows, newest_end
+from alerting.pipeline.context import RunContext, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
 from alerting.settings import load_settings
 from alerting.studies import data, suggest
-from alerting.studies.data import reading_bars
 
 HOUR = timedelta(hours=1)
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day; all of them take some ten seconds
 
 
-DAYS = click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
+AT_LEAST_ONE = click.IntRange(1)
+DAYS = click.option(
+    "--days", type=AT_LEAST_ONE, default=28, show_default=True, help="Days to replay, before the newest closed bucket."
+)
 UNTIL = click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
 
 
@@ -48,13 +51,12 @@ def chosen_metrics(ctx: RunContext, names: Sequence[str]) -> list[Metric]:
 def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
     """Replay the last weeks: incidents and number of messages."""
     ctx = connections.connect(dry_run=True)
-    metrics = chosen_metrics(ctx, names)
-    now = pipeline.clock(until) if until else end_of_rows(ctx, metrics, pipeline.clock())
-    end = newest_end(ctx, metrics, now)
+    ctx = replace(ctx, metrics=chosen_metrics(ctx, names))
+    now = pipeline.clock(until) if until else end_of_rows(ctx, ctx.metrics, pipeline.clock())
+    end = newest_end(ctx, ctx.metrics, now)
     start = end - timedelta(days=days)
-    with reading_bars(ctx):
-        reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in metrics])
-    past = BacktestData(metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes, holidays=ctx.holidays)
+    reading = data.read_span(ctx, start, end)
+    past = BacktestData(ctx.metrics, reading.series, start, end, ctx.zone, volumes=reading.volumes, holidays=ctx.holidays)
     replay = past.replay_all(data.track("replay"))  # judged as one run would judge all of it
 
     first, last = (cell_text(at, ctx.zone) for at in (replay.start, replay.end))
@@ -65,7 +67,7 @@ def backtest(days: int, until: str, names: tuple[str, ...]) -> int:
 
 @click.command()
 @click.argument("text", metavar="[BUDGET]", default="2 a week")
-@click.option("--weeks", default=4, show_default=True, help="Weeks of history to choose the widths on.")
+@click.option("--weeks", type=AT_LEAST_ONE, default=4, show_default=True, help="Weeks of history to choose the widths on.")
 @click.option("--write", is_flag=True, help="Write the proposed widths into alerting/metrics.py.")
 @click.option("--all", "every", is_flag=True, help="Propose widths also for metrics whose entry has a width= already.")
 def budget(text: str, weeks: int, write: bool, every: bool) -> int:
@@ -75,8 +77,6 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
     "2 a week", which is the default.
     """
     allowed, settings = parse_budget(text), load_settings()
-    if weeks < 1:
-        raise SettingsError(f"--weeks {weeks}: a budget is chosen on at least one whole week")
     if write and not settings.has_catalogue:
         raise SettingsError("--write: the metrics of a table have no entries in alerting/metrics.py: leave --write out")
     click.echo(f"reading the last {weeks} weeks and the history before them", err=True)

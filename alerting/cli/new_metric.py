@@ -110,7 +110,7 @@ class DraftHistory:
         yield f"missing since then: {grid.isna().mean():.1%}"
         yield f"last values: {', '.join(numbers.value(value) for value in values.tail(LAST_VALUES))}"
         yield f"median: {numbers.value(values.median())}; {sparkline(grid.tail(SPARKLINE_BUCKETS))}"
-        yield f"rule: {RULE.reason(self.values, self.zone)}"
+        yield f"rule: {RULE.reason(self.values, self.zone, self.metric.counted)}"
 
         recent = self.judged.loc[self.judged.index[-1] - ALERT_COUNT_SPAN :]
         alerts = int(((recent["status"] == Status.ANOMALOUS.value) & recent["news"].astype(bool)).sum())
@@ -305,7 +305,8 @@ def read_history(draft: MetricDraft, expression: str, source: Source, now: datet
     if written.function == "ratio" and known.between(0, 1).all():
         form = "ratio"
     metric = Metric(draft.name, title, draft.query, value, RULE, step=draft.step, form=form, adds=adds, phase=phase)
-    return DraftHistory(metric, written, values, judge_series(metric, values, zone), zone)
+    volume = metric.volume(counts) if metric.volume else None
+    return DraftHistory(metric, written, values, judge_series(metric, values, zone, volume), zone)
 
 
 def is_distinct(sql: str, column: str) -> bool:

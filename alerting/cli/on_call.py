@@ -148,7 +148,7 @@ def retire(metric: str) -> int:
 
 
 @click.command()
-@click.option("--weeks", default=8, show_default=True, help="Number of past weeks.")
+@click.option("--weeks", type=click.IntRange(1), default=8, show_default=True, help="Number of past weeks.")
 def labels(weeks: int) -> int:
     """Show people's labels and the precision of each metric."""
     since = datetime.now(UTC) - timedelta(weeks=weeks)

@@ -229,10 +229,13 @@ def other_metrics(subject: Subject) -> dict[str, tuple[Any, ...]]:
 
 def members_of_gap(subject: Subject) -> tuple[tuple[MemberContext, ...], tuple[MemberContext, ...]]:
     """Return the other metrics that are in the same gap, and the rest. If the incident is more than one gap, all are the rest."""
+    incident = subject.event.incident
+    is_over = subject.event.kind in END_KINDS or incident is None or incident.closed is not None
     gaps = tuple(
         part
         for part in subject.others
-        if part.member.gap or (part.member.until is None and part.verdict and part.verdict.status is Status.MISSING)
+        if (part.member.gap and (is_over or part.member.until is None))
+        or (part.member.until is None and part.verdict and part.verdict.status is Status.MISSING)
     )
     alike = subject.context.is_platform or all(part.metric.query == subject.context.metric.query for part in gaps)
     return (gaps, ()) if alike and len(gaps) == len(subject.others) else ((), subject.others)

@@ -42,6 +42,7 @@ from alerting.messages.format import (
     signed_percent,
 )
 from alerting.messages.words import LABEL_WORDS, WORDS
+from alerting.model.clock import day_of
 from alerting.model.incident import Incident, RootCause, Segment, SimilarIncident
 from alerting.model.metric import Metric
 from alerting.model.verdict import END_KINDS, NORMAL_CHANGE, EventKind, Status, Verdict
@@ -153,6 +154,8 @@ def _course_facts(subject: Subject) -> dict[str, Any]:
         "off": reader.span(start, end) if end else "",  # the time in which it was anomalous, if that is over
         "worst": VerdictFacts.of(worst, form, language) if worst else None,  # unless `verdict` is the worst
         "worst_at": reader.at(worst.bucket, near=bucket) if worst else "",
+        # "Yesterday" is the day before `now`: of a bucket of another day, such as a day that is over, it is "the day before"
+        "is_today": day_of(bucket, context.metric.step, reader.zone) == day_of(reader.now, timedelta(), reader.zone),
         "yesterday": numbers.value(context.yesterday),
         "week_ago": numbers.value(context.week_ago),
         "rarity": rarity,
@@ -320,6 +323,8 @@ def _gap_facts(subject: Subject) -> dict[str, Any]:
         "lasted": duration(end - start, language),
         "reason": plain_line(event.verdict.reason, MAX_REASON),
         "has_rows": newest is not None and start <= newest < subject.until,  # rows of that time exist, but give no value
+        "is_ratio": form == "ratio",
+        "is_back": newest is not None and newest >= subject.until,  # rows of a bucket that is not over have come
         "table": plain_line(context.table, MAX_TITLE),
         "retire": context.metric.name if context.is_gone else "",  # the metric to retire: it is gone from the source
         "newest": reader.at(newest, near=now) if newest else "",  # the table's newest row

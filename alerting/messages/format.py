@@ -6,7 +6,6 @@ Formatted numbers and times need no escaping; texts from data are escaped and cu
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from markupsafe import Markup
 from alerting.messages.words import MONTHS, NOUNS, WEEKDAYS, WORDS
 from alerting.model.clock import DAY, EPOCH, day_of, offset_if_twice
 from alerting.model.incident import Segment
-from alerting.model.metric import Metric
+from alerting.model.metric import Metric, parse_segment
 from alerting.model.verdict import Status, Verdict
 
 NAN = float("nan")
@@ -344,7 +343,7 @@ def metric_title(metric: Metric, segment: str, language: str) -> str:
 
 def segment_words(spelled: str, language: str) -> str:
     """Return a text of `spell_segment` (os=iOS & source=ads) with translated attributes: os iOS & source ads."""
-    return re.sub(r"(^|& |; )([^=&;]+)=", lambda it: f"{it[1]}{attribute_name(it[2], language, str)} ", spelled)
+    return segment_name(Segment(parse_segment(spelled), NAN, NAN), language, str)
 
 
 def segment_attributes(where: Segment) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ WORDS: dict[str, dict[str, str]] = {
         "empty": "(empty)",
         "the rest": "the rest",
         "drill": "🧪 DRILL",
+        # presses that change nothing
+        "incident unknown": "this incident is not known any more",
+        "incident over": "this incident is over: nothing was changed",
         # silences
         "all metrics": "all metrics",
         "until": "until {at}",
@@ -74,6 +77,9 @@ WORDS: dict[str, dict[str, str]] = {
         "empty": "(пусто)",
         "the rest": "остальное",
         "drill": "🧪 УЧЕБНАЯ ТРЕВОГА",
+        # presses that change nothing
+        "incident unknown": "этот инцидент уже неизвестен",
+        "incident over": "этот инцидент уже завершён, ничего не изменено",
         # silences
         "all metrics": "все метрики",
         "until": "до {at}",

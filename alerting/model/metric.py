@@ -106,6 +106,15 @@ class Summed(Protocol):
         """The names of the summed columns: one for a sum; numerator and denominator for a ratio."""
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """A metric's value that may be a ratio."""
+
+    @property
+    def whole(self) -> Callable[[pd.DataFrame], pd.Series] | None:
+        """The denominator, from the counts per bucket; None if it is no ratio."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric, one line of the catalogue. Raises ValueError for a field with an impossible value."""
@@ -120,7 +129,9 @@ class Metric:
     width: float = 1.0  # band width multiplier; `make budget` tunes it
     form: str = "count"  # count | ratio | number: how a value is written, and which values are possible
     adds: bool = True  # a count can be summed over buckets and segments; False for distinct users
-    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts per bucket -> denominator of a ratio
+    volume: Callable[[pd.DataFrame], pd.Series] | None = (
+        None  # counts per bucket -> denominator of a ratio; None: that of `value`
+    )
     parents: tuple[str, ...] = ()  # metrics that this one depends on: views on feed users, CTR on likes and views
     product: str = ""  # part of the app; if all products are down at once, the message says that the platform is down
     slices: str = "off"  # off | digest | alert: what is done about an anomalous segment while the total is normal
@@ -141,6 +152,8 @@ class Metric:
             raise ValueError(f"Metric {self.name}: width={self.width!r} must be above 0")
         if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
             raise ValueError(f"Metric {self.name}: step={self.step} must lie between 1 minute and 1 day")
+        if self.volume is None and self.form == "ratio" and isinstance(self.value, Divided):
+            object.__setattr__(self, "volume", self.value.whole)
 
     def title_in(self, language: str) -> str:
         """Return the title in the language, else the title in English, else the name. Titles that print nothing are skipped."""
@@ -292,8 +305,11 @@ def spell_segment(elements: Iterable[Iterable[tuple[str, str]]], space: str = " 
 
 
 def parse_segment(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Return the conjunctions of (attribute, value) from a text of `spell_segment`; an empty tuple for ""."""
-    parts = [part.split(" & ") for part in text.split("; ")] if text else []
+    """Return the conjunctions of (attribute, value) from a text of `spell_segment`; an empty tuple for "".
+
+    An attribute is the name of a column, so `&` and `;` within a value do not end it.
+    """
+    parts = [re.split(r" & (?=\w+=)", part) for part in re.split(r"; (?=\w+=)", text)] if text else []
     return tuple(tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs)) for pairs in parts)
 
 

@@ -5,7 +5,7 @@ An entry is the opening message of an incident in the chat. It is edited to show
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -169,7 +169,7 @@ def event_context(
     stopped = _newest(ctx, event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
-    counts, tree = reading.counts.get(metric.scan), MetricTree([*ctx.metrics, *ctx.segment_metrics])
+    scans, tree = {it.scan for it in ctx.metrics if it.table == metric.table}, MetricTree([*ctx.metrics, *ctx.segment_metrics])
     rare, similar = _past(ctx, event, judged)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     since = event.episode.since or event.episode.gap_since or event.bucket
@@ -182,7 +182,7 @@ def event_context(
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         is_gone=gap and metric.name in reading.gone,
-        newest=None if counts is None else newest_row(counts.loc[: shown.bucket]),
+        newest=_newest_row(ctx, metric, shown, reading, now),
         normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
         members=tuple(_members(ctx, event, changes, judged)),
         latest=latest,
@@ -190,12 +190,31 @@ def event_context(
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
         calendar=tuple(it for it in near if it.concerns(event.metric)),
-        usual_delay=usual_delay(metric.scan, ctx.store.arrivals(now - ARRIVALS_FOR)) if gap else None,
+        usual_delay=_usual_delay(ctx, scans, now) if gap else None,
         complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
         similar=similar,
         late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
+
+
+def _newest_row(ctx: RunContext, metric: Metric, shown: Verdict, reading: Reading, now: datetime) -> datetime | None:
+    """Return the instant of the newest row of the metric's table, None if it is unknown.
+
+    Of the metric's own scan it is that of the buckets up to the one shown. Scans of other steps may have newer buckets that are
+    over at `now`: an hour without a value does not say that the table is silent.
+    """
+    found = list[datetime | None]()
+    for it in {it.scan: it for it in ctx.metrics if it.table == metric.table and it.scan in reading.counts}.values():
+        last = shown.bucket if it.scan == metric.scan else last_closed_bucket(now, ctx.delay, it.step, it.phase)
+        found.append(newest_row(reading.counts[it.scan].loc[:last]))
+    return max((at for at in found if at), default=None)
+
+
+def _usual_delay(ctx: RunContext, scans: Collection[str], now: datetime) -> timedelta | None:
+    """Return how old the newest row of a table usually is when it is read. `scans`: those of the table."""
+    past = ctx.store.arrivals(now - ARRIVALS_FOR)
+    return min((age for scan in scans if (age := usual_delay(scan, past)) is not None), default=None)
 
 
 def _past(ctx: RunContext, event: Event, judged: JudgedMetrics) -> tuple[Rarity | None, SimilarIncident | None]:

@@ -18,6 +18,7 @@ import pandas as pd
 from alerting.incidents.episodes import against_level_before
 from alerting.messages.answers import StatusFacts, answer, metric_line, metrics_text, silence_text, status_text
 from alerting.messages.compose import status_edit, status_line
+from alerting.messages.words import WORDS
 from alerting.model.clock import DAY, parse_length
 from alerting.model.errors import NotifyError
 from alerting.model.incident import Incident, incident_ref
@@ -116,8 +117,9 @@ def _commit(
             part[key] = Feedback(press, "", outcome, 1 + (part[key].times if key in part else 0))
             continue
         incident = incidents.get(press.ref)
-        if press.refused or incident is None:
-            item = Feedback(press, "", press.refused or "this incident is not known any more")
+        if press.refused or incident is None or (incident.closed and press.action not in LABELS):
+            gone = WORDS[ctx.language]["incident unknown" if incident is None else "incident over"]
+            item = Feedback(press, "", press.refused or gone)
             key = (press.user_id, item.reply)
         else:
             key = (press.user_id, incident.id, press.action)
@@ -197,12 +199,14 @@ def _silence(ctx: RunContext, command: ChatCommand, now: datetime) -> tuple[list
 def find_metric(ctx: RunContext, words: Sequence[str]) -> tuple[Metric | None, str, str]:
     """Return the metric that the words begin with (None if it is unknown), the words taken for its name, and the other words.
 
-    A metric is found by its name or its title; upper and lower case do not matter.
+    Its name comes before the title of another metric, and an exact spelling before one with other capitals. Of several metrics
+    with one title the first of the catalogue is found.
     """
-    names = {metric.title_in(ctx.language).lower(): metric for metric in ctx.metrics}
-    names |= {metric.name.lower(): metric for metric in ctx.metrics}  # a name is one metric's, whatever the titles
+    spelled = [(metric, metric.title_in(ctx.language), metric.name) for metric in reversed(ctx.metrics)]
+    names = {title.lower(): metric for metric, title, _ in spelled} | {name.lower(): metric for metric, _, name in spelled}
+    names |= {title: metric for metric, title, _ in spelled} | {name: metric for metric, _, name in spelled}
     parts = [(" ".join(words[:count]), " ".join(words[count:])) for count in range(len(words), 0, -1)]  # a title has spaces
-    known = ((names[name.lower()], name, rest) for name, rest in parts if name.lower() in names)
+    known = ((names[key], name, rest) for name, rest in parts for key in (name, name.lower()) if key in names)
     return next(known, (None, *(parts[-1] if parts else ("", ""))))
 
 

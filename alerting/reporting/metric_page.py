@@ -85,7 +85,10 @@ class MetricRow(NamedTuple):
 def metric_row(state: MetricState, page: PageContext) -> MetricRow:
     """Return the row of a metric."""
     value, expected = _numbers(state, page)
-    alert = next((story.incident for story in state.stories if story.incident.last_notified), None)
+    story = next((story for story in state.stories if story.incident.last_notified), None)
+    alert = story.incident if story else None
+    sent = [it.changed for it in story.thread if it.state == "sent" and not it.edits and it.changed] if story else []
+    last = max(sent, default=alert.last_notified if alert else None)  # of old incidents the messages may be deleted
     chart, label = None, ""
     if len(state.points) > 1 and not state.name.endswith(SEGMENTS_SUFFIX):
         chart = band_chart(state.points, state.points[0].at, state.points[-1].at, **SPARKLINE)
@@ -100,7 +103,7 @@ def metric_row(state: MetricState, page: PageContext) -> MetricRow:
         expected=expected,
         since=_since(state, page),
         silence=_silence_words(state, page),
-        last_alert=page.moment(alert.last_notified) if alert and alert.last_notified else "",
+        last_alert=page.moment(last) if last else "",
         alert_href=incident_file(alert.id) if alert else "",
         next_check=page.moment(state.next_check) if state.next_check else "",
         label=label,

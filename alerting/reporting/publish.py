@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -27,7 +28,7 @@ from alerting.incidents.episodes import against_level_before
 from alerting.model.clock import DAY
 from alerting.model.errors import StoreError
 from alerting.model.incident import Incident, Member, incident_file, incident_notebook
-from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Silence
+from alerting.model.metric import SEGMENTS_SUFFIX, Silence
 from alerting.model.verdict import JudgedPoint, Verdict
 from alerting.redaction import redact
 from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
@@ -254,20 +255,30 @@ def _metric_states(
         silences = state.silences(page.now)
     pages = _page_times(settings)
 
-    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
     found = []
     for name in _listed(newest, page):
-        verdict, file, next_check = newest.get(name), metric_file(name), None
-        if verdict:
-            step = timedelta(seconds=page.metric(name).step) or STEP
-            next_check = next_run(max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW))
+        file = metric_file(name)
         own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
         silence = next((it for it in own if it.covers(it.scope, page.now, NOW)), own[0] if own else None)
         href = file if file in pages else ""
-        found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check, href))
+        found.append(MetricState(name, newest.get(name), (), tuple(incidents[name]), silence, href=href))
     found = [it for it in found if not it.name.endswith(SEGMENTS_SUFFIX) or it.state in URGENT or it.silence]
     found.sort(key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
-    return [_with_points(it, state, page) for it in found[:MAX_SPARKLINES]] + found[MAX_SPARKLINES:]
+    found[:MAX_SPARKLINES] = [_with_points(it, state, page) for it in found[:MAX_SPARKLINES]]
+    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
+    delay = timedelta(minutes=settings.delay)
+    return [
+        replace(it, next_check=next_run(max(page.now, it.newest.bucket + 2 * step + delay - NOW)))
+        if it.newest and (step := _step(it, page))
+        else it
+        for it in found
+    ]
+
+
+def _step(it: MetricState, page: PageContext) -> timedelta:
+    """Return the length of a bucket; 0 if it is unknown. Of a table file, whose steps no page knows, the buckets show it."""
+    apart = (after.at - before.at for before, after in pairwise(it.points))
+    return timedelta(seconds=page.metric(it.name).step or min(apart, default=0))
 
 
 def _listed(newest: dict[str, Verdict], page: PageContext) -> Collection[str]:

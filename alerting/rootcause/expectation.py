@@ -45,10 +45,14 @@ class SegmentHistory:
 
     @classmethod
     def of(cls, rows: pd.DataFrame, attributes: list[str], column: str) -> SegmentHistory:
-        """Return the history of a column. `rows`: days_ago (int), attributes (text), numbers; one per leaf and day with rows."""
+        """Return the history of a column. `rows`: days_ago (int), attributes (text), numbers; one per leaf and day with rows.
+
+        A missing attribute is an empty text in the leaves, so that a condition on it finds them.
+        """
+        texts = rows[attributes].fillna("").astype(str)
         codes, size = np.zeros(len(rows), np.int64), 1
         for name in attributes:
-            own, different = pd.factorize(rows[name], use_na_sentinel=False)
+            own, different = pd.factorize(texts[name])
             if size * len(different) >= 2**62:
                 codes, known = pd.factorize(codes)
                 size = len(known)
@@ -59,7 +63,7 @@ class SegmentHistory:
         days = rows["days_ago"].to_numpy(int).clip(0, HISTORY_DAYS)
         cells = np.bincount(codes * (HISTORY_DAYS + 1) + days, rows[column].to_numpy(float), len(first) * (HISTORY_DAYS + 1))
         table = cells.reshape(len(first), HISTORY_DAYS + 1)
-        return cls(rows[attributes].iloc[first].astype(str).reset_index(drop=True), table[:, 0], table[:, 1:])
+        return cls(texts.iloc[first].reset_index(drop=True), table[:, 0], table[:, 1:])
 
 
 def find_root_cause(metric: Metric, rows: pd.DataFrame, verdict: Verdict) -> RootCause:

@@ -15,8 +15,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-MISSING_VALUE = "(none)"  # name of a missing attribute value
-
 GRID_STEP = 0.15  # step of the grid of log factors; finer steps change no ranking
 GRID = np.exp(GRID_STEP * np.arange(-31, 39))  # 0.01 .. 300, 1 is a point
 MAX_LEAF_EVIDENCE = 8.0  # most nats of one leaf of a count against a factor: leaves have bursts of their own
@@ -67,7 +65,7 @@ def make_leaves(table: pd.DataFrame, attributes: Sequence[str], columns: Sequenc
     codes, names = [], []
     for attribute in attributes:
         own, different = pd.factorize(table[attribute], use_na_sentinel=False)
-        texts = [MISSING_VALUE if pd.isna(value) else str(value) for value in different]  # each once, however many leaves
+        texts = ["" if pd.isna(value) else str(value) for value in different]  # each once, however many leaves
         known, position = np.unique(texts, return_inverse=True)
         codes.append(position[own] if len(own) else own)
         names.append(tuple(map(str, known)))

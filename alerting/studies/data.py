@@ -97,6 +97,17 @@ def recorded_incidents(since: datetime, until: datetime, given: Settings | None 
         return [incident for incident in state.all_incidents(since, until) if not incident.corrected]
 
 
+def read_span(ctx: RunContext, start: datetime, end: datetime) -> Reading:
+    """Read start <= bucket < end and the history before. Raises SettingsError if no metric has a value in that time."""
+    with reading_bars(ctx):
+        reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in ctx.metrics])
+    if not any(values.loc[start:].notna().any() for values in reading.series.values()):
+        reasons = "; ".join(dict.fromkeys(reading.errors.values())) or "the tables are empty"
+        span = f"from {cell_text(start, ctx.zone)} to {cell_text(end, ctx.zone)} ({ctx.zone})"
+        raise SettingsError(f"there is nothing to study {span}: {reasons}")
+    return reading
+
+
 def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
     """Read the `weeks` before `at` (ISO 8601; "": the end of the newest closed bucket) and the history that detectors need.
 
@@ -107,13 +118,8 @@ def load_past(weeks: float, at: str = "", ctx: RunContext | None = None) -> tupl
     now = pipeline.clock(at) if at else end_of_rows(ctx, ctx.metrics, pipeline.clock())
     end = newest_end(ctx, ctx.metrics, now)
     start = end - timedelta(weeks=weeks)
-    with reading_bars(ctx):
-        reading = pipeline.read(ctx, [buckets_between(metric, start, end) for metric in ctx.metrics])
+    reading = read_span(ctx, start, end)
     series = {name: values for name, values in reading.series.items() if values.loc[start:].notna().any()}
-    if not series:
-        reasons = "; ".join(dict.fromkeys(reading.errors.values())) or "the tables are empty"
-        span = f"from {cell_text(start, ctx.zone)} to {cell_text(end, ctx.zone)} ({ctx.zone})"
-        raise SettingsError(f"there is nothing to study {span}: {reasons}")
     metrics = [metric for metric in ctx.metrics if metric.name in series]
     return BacktestData(metrics, series, start, end, ctx.zone, _known_incidents(ctx), reading.volumes, ctx.holidays), reading
 
