@@ -37,8 +37,7 @@ class IncidentStory:
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
     """Return the HTML of the page. It contains `stamp`, by which `publish` sees whether the page is up to date."""
-    incident = story.incident
-    until = recovered_at(incident)
+    incident, until = story.incident, recovered_at(story.incident)
     snoozed = page.text("until at", at=page.time(incident.snoozed_until)) if incident.snoozed_until else ""
     facts = {
         "since": page.time(incident.root.since),
@@ -126,8 +125,8 @@ def _state(incident: Incident, page: PageContext) -> str:
 
 def recovered_at(incident: Incident) -> datetime | None:
     """Return the first bucket in which all metrics of the incident were normal again; None while it is open."""
-    ends = [member.until for member in incident.members if member.until]
-    return (max(ends) if ends else incident.closed) if not incident.open else None
+    ends = (member.until for member in incident.members if member.until)
+    return None if incident.open else max(ends, default=incident.closed)
 
 
 def _label(incident: Incident, page: PageContext) -> str:

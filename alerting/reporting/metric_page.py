@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, NamedTuple
+from statistics import median_high
+from typing import Any
 
 from alerting.messages.answers import weekly_words
 from alerting.messages.format import NumberFormat, VerdictFacts, duration, percent, signed_percent
@@ -44,7 +45,6 @@ class MetricState:
     stories: tuple[IncidentStory, ...] = ()  # its incidents, newest first
     silence: Silence | None = None  # the present silence, otherwise the next one
     next_check: datetime | None = None
-    href: str = ""  # path of its page below reports/; "" if there is none
 
     @property
     def incident(self) -> Incident | None:
@@ -62,51 +62,33 @@ class MetricState:
         return "recovering" if self.incident else self.newest.status.value
 
 
-class MetricRow(NamedTuple):
-    """The texts of a metric's row on the index, and its sparkline."""
-
-    name: str
-    title: str
-    href: str
-    state: str
-    badge: str
-    value: str
-    expected: str
-    since: str
-    silence: str
-    last_alert: str
-    alert_href: str
-    next_check: str
-    label: str  # the sparkline in words
-    chart: BandChart | None
-    is_brief: bool  # the last day is not shown, because there are many metrics and this one is normal
-
-
-def metric_row(state: MetricState, page: PageContext) -> MetricRow:
-    """Return the row of a metric."""
+def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[str, Any]:
+    """Return the texts of a metric's row on the index, and its sparkline. `href`: path of its page below reports/, if any."""
     value, expected = _numbers(state, page)
     alert = next((story.incident for story in state.stories if story.incident.last_notified), None)
     chart, label = None, ""
     if len(state.points) > 1 and not state.name.endswith(SEGMENTS_SUFFIX):
         chart = band_chart(state.points, state.points[0].at, state.points[-1].at, **SPARKLINE)
         label = page.text("sparkline", count=sum(it.status == "anomalous" for it in state.points))
-    return MetricRow(
-        name=state.name,
-        title=page.title(state.name, state.newest.segment if state.newest else ""),
-        href=state.href,
-        state=state.state,
-        badge=BADGES.get(state.state, "unknown"),
-        value=value,
-        expected=expected,
-        since=_since(state, page),
-        silence=_silence_words(state, page),
-        last_alert=page.moment(alert.last_notified) if alert and alert.last_notified else "",
-        alert_href=incident_file(alert.id) if alert else "",
-        next_check=page.moment(state.next_check) if state.next_check else "",
-        label=label,
-        chart=chart,
-        is_brief=not (state.points or state.stories),
-    )
+    return {
+        "name": state.name,
+        "title": page.title(state.name, state.newest.segment if state.newest else ""),
+        "href": href,
+        "state": state.state,
+        "badge": BADGES.get(state.state, "unknown"),
+        "value": value,
+        "expected": expected,
+        "since": _since(state, page),
+        "silence": _silence_words(state, page),
+        "last_alert": page.moment(alert.last_notified) if alert and alert.last_notified else "",
+        "alert_href": incident_file(alert.id) if alert else "",
+        "next_check": page.moment(state.next_check) if state.next_check else "",
+        "label": label,  # the sparkline in words
+        "chart": chart,
+        "is_brief": not (
+            state.points or state.stories
+        ),  # there are many metrics and this one is normal: its last day is left out
+    }
 
 
 def _silence_words(state: MetricState, page: PageContext) -> str:
@@ -147,20 +129,17 @@ def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
     return value, (shown.range or shown.expected) if state.points else ""
 
 
-# The page of a metric
-
-
 def metric_page(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> str:
     """Return the HTML of the page. `points`: the judged buckets of the last four weeks."""
     row = metric_row(state, page)
     facts = {
         "state": "",  # the template shows a badge
-        "value": row.value,
-        "usual": row.expected,
-        "since": row.since,
-        "silent": row.silence,
-        "last alert": row.last_alert,
-        "next check": row.next_check,
+        "value": row["value"],
+        "usual": row["expected"],
+        "since": row["since"],
+        "silent": row["silence"],
+        "last alert": row["last_alert"],
+        "next check": row["next_check"],
         "finds": _finds(points, page),
     }
     odd = [it for it in points if it.status not in ("normal", "unknown")]
@@ -188,7 +167,7 @@ def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
             rises.append((it.high - it.expected) / abs(it.expected))
     if not drops or not max(rises) + max(drops) > 0:
         return ""
-    drop, rise = (sorted(shares)[len(shares) // 2] for shares in (drops, rises))
+    drop, rise = median_high(drops), median_high(rises)
     at_most = percent(drop, page.language) if drop < 1 else page.text("no drop")
     return page.text("finds words", drop=at_most, rise=percent(rise, page.language))
 
@@ -250,13 +229,8 @@ def _incident_row(story: IncidentStory, name: str, page: PageContext) -> tuple[s
     until = (member.until if member else None) or recovered_at(incident)
     lasted = page.text("going on" if until is None else "lasted", lasted=duration((until or page.now) - since, page.language))
     worst = (member.worst or member.first) if member and not member.gap else None
-    return (
-        f"../{incident_file(incident.id)}",
-        incident_name(story, page),
-        page.time(since),
-        lasted,
-        signed_percent(worst.value, worst.expected, page.language) if worst else "",
-    )
+    change = signed_percent(worst.value, worst.expected, page.language) if worst else ""
+    return f"../{incident_file(incident.id)}", incident_name(story, page), page.time(since), lasted, change
 
 
 def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
@@ -266,12 +240,9 @@ def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str,
     return page.moment(verdict.bucket), point.status, shown.value, shown.range or shown.expected, shown.change
 
 
-# The charts: the paths of a value, its band and its anomalous buckets, in the syntax of SVG
-
-
 @dataclass(frozen=True)
 class BandChart:
-    """The SVG paths of a chart of `width` x `height`, and the values at its lower and upper edge."""
+    """The SVG paths of a value, its band and its anomalous buckets (`dots`), and the values at the lower and upper edge."""
 
     width: int
     height: int

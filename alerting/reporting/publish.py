@@ -34,7 +34,7 @@ from alerting.reporting.archive import day_entries, day_folders, os_error, run_r
 from alerting.reporting.failure import Notebook
 from alerting.reporting.incident_page import IncidentStory, incident_card, incident_name, incident_page
 from alerting.reporting.index_page import index_page
-from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricRow, MetricState, metric_page, metric_row
+from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricState, metric_page, metric_row
 from alerting.reporting.page import MetricTitle, PageContext
 from alerting.reporting.run_page import RenderedRun, RunRecord, run_page
 from alerting.reporting.sanitize import plain_text
@@ -58,9 +58,6 @@ JUST_ENDED = timedelta(hours=2)  # after the end of its incident, a metric's pag
 NOW = timedelta(seconds=1)
 CATALOGUE = ROOT / "alerting" / "metrics.py"
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
-
-
-# Runs
 
 
 def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dict[str, Any]) -> dict[str, Any]:
@@ -118,9 +115,6 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
     return {}
 
 
-# The index
-
-
 def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
     """Write the index, and the pages of incidents that changed. Return the path of the index. Raises AlertingError.
 
@@ -138,7 +132,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
                 break
             runs += day_entries(day)
         page, path = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html"
-        cards, rows, note = list[Markup](), list[MetricRow](), ""
+        cards, rows, note = list[Markup](), list[dict[str, Any]](), ""
         try:
             cards, rows = _write_pages_of_state(settings, page, fresh)
         except StoreError as error:
@@ -150,10 +144,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
     return path
 
 
-# Incidents and metrics
-
-
-def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[MetricRow]]:
+def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[dict[str, Any]]]:
     """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics.
 
     Raises OSError, StoreError.
@@ -165,11 +156,9 @@ def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) ->
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
         stories.sort(key=lambda story: story.incident.opened, reverse=True)
         states = _metric_states(settings, state, page, stories)
-        written = _write_metric_pages(settings, state, page, states, fresh)
-    rows = []
-    for it in states:
-        file = metric_file(it.name)
-        rows.append(metric_row(replace(it, href=file) if file in written else it, page))
+        _write_metric_pages(settings, state, page, states, fresh)
+    pages = _page_times(settings)
+    rows = [metric_row(it, page, file if file in pages else "") for it in states for file in [metric_file(it.name)]]
     return _write_incident_pages(settings, page, stories, fresh), rows
 
 
@@ -252,19 +241,17 @@ def _metric_states(
     silences = list[Silence]()
     with suppress(StoreError):  # the table of a version that no run has migrated yet
         silences = state.silences(page.now)
-    pages = _page_times(settings)
 
     next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
     found = []
     for name in _listed(newest, page):
-        verdict, file, next_check = newest.get(name), metric_file(name), None
-        if verdict:
+        next_check = None
+        if verdict := newest.get(name):
             step = timedelta(seconds=page.metric(name).step) or STEP
             next_check = next_run(max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW))
         own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
         silence = next((it for it in own if it.covers(it.scope, page.now, NOW)), own[0] if own else None)
-        href = file if file in pages else ""
-        found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check, href))
+        found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check))
     found = [it for it in found if not it.name.endswith(SEGMENTS_SUFFIX) or it.state in URGENT or it.silence]
     found.sort(key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
     return [_with_points(it, state, page) for it in found[:MAX_SPARKLINES]] + found[MAX_SPARKLINES:]
@@ -302,10 +289,10 @@ def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[Jud
 
 def _write_metric_pages(
     settings: Settings, state: ReadOnlyState, page: PageContext, states: Iterable[MetricState], fresh: bool
-) -> set[str]:
+) -> None:
     """Write the pages of metrics that are not normal, that have just recovered, or whose page is old: at most MAX_PAGES.
 
-    `fresh`: write all pages. Return the paths of the pages that were written. Raises OSError, StoreError.
+    `fresh`: write all pages. Raises OSError, StoreError.
     """
     chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     if not fresh:
@@ -319,7 +306,6 @@ def _write_metric_pages(
         points = _judged_points(state, it.name, page.now - CHART_DAYS * DAY)
         shown = it if it.points else _with_points(it, state, page)
         write_file(settings.reports / metric_file(it.name), redact(metric_page(shown, points, page), settings)[0])
-    return {metric_file(it.name) for it in chosen}
 
 
 def _page_times(settings: Settings) -> dict[str, float]:
@@ -327,9 +313,6 @@ def _page_times(settings: Settings) -> dict[str, float]:
     with suppress(OSError), os.scandir(settings.reports / "metrics") as files:
         return {f"metrics/{file.name}": file.stat().st_mtime for file in files}
     return {}
-
-
-# The catalogue
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
