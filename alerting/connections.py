@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import check_calendar, public_holidays, read_calendar, read_rota
@@ -26,11 +27,9 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
 from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from alerting.store.state import StateStore
+from alerting.sources.cache import CachedSource
+from alerting.store.history import HistoryReader
+from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
 JUDGE_SHARE = 0.6  # share of a cell's time limit that judging may take; thousands of new metrics are judged in several runs
@@ -231,9 +230,6 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
     """
     if not source.runs_sql:
         return source
-    from alerting.sources.cache import CachedSource
-    from alerting.store.history import HistoryReader
-
     history: HistoryCache = store
     if dry_run:
         with suppress(StoreError):  # the cache does not exist or cannot be read: read everything from the source
@@ -263,16 +259,11 @@ def _print_progress(line: str | Progress) -> None:
     sys.stdout.flush()
 
 
-# State and notifier.
-
-
 def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
     """Open the state database; for a dry run an empty one in memory. Raises StoreError.
 
     `routes`: the routes of a dry run's messages; None means that all go to the console.
     """
-    from alerting.store.state import StateStore
-
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)

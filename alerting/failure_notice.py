@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
+from alerting.event_calendar import read_rota
+from alerting.messages import Audience
+from alerting.messages.compose import failure_id, run_failed, run_recovered
 from alerting.model.clock import on_call
 from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
@@ -17,10 +19,7 @@ from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
 from alerting.model.verdict import OPENING_KINDS, EventKind
 from alerting.settings import Settings
-
-if TYPE_CHECKING:
-    from alerting.messages import Audience
-    from alerting.store.state import StateStore
+from alerting.store.state import ReadOnlyState, StateStore
 
 MIN_INTERVAL = timedelta(hours=1)  # between two notices of the same failure, even if every run fails
 MARK = "failure-told"  # start of the names of files whose time shows when a notice was sent without the state database
@@ -32,8 +31,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str, kill
     `killed`: the start of an earlier run that was killed, if the notice is about that run; the run of `at` has then judged what
     it left out. If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
-    from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import failure_id
+    from alerting.connections import open_notifier, open_store  # late: it loads pandas, which most runs do without
     from alerting.pipeline.deliver import send_waiting
 
     notifier, _ = open_notifier(settings)
@@ -53,8 +51,6 @@ def reported_since(settings: Settings, started: datetime) -> datetime | None:
 
     The state database is only read. This is fast, because every good run calls it. Raises StoreError.
     """
-    from alerting.store.state import ReadOnlyState
-
     marks = [datetime.fromtimestamp(mark.stat().st_mtime, UTC) for mark in settings.data.glob(f"{MARK}*") if mark.is_file()]
     with closing(ReadOnlyState(settings.state_file)) as state:
         return min([*state.failure_notices(started), *(at for at in marks if at <= started)], default=None)
@@ -63,7 +59,6 @@ def reported_since(settings: Settings, started: datetime) -> datetime | None:
 def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str) -> str:
     """Send a message that runs work again after failures since `since`. Return one log line. Raises StoreError, NotifyError."""
     from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import run_recovered
     from alerting.pipeline.deliver import send_waiting
 
     notifier, store = open_notifier(settings)[0], open_store(settings)
@@ -136,8 +131,6 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
 def _notice(
     settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None = None
 ) -> Message:
-    from alerting.messages.compose import run_failed
-
     reader = _reader(settings, at, run)
     if killed:
         return run_failed(killed, reason, None, None, reader, made_up=at)
@@ -145,8 +138,5 @@ def _notice(
 
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:
-    from alerting.event_calendar import read_rota
-    from alerting.messages import Audience
-
     duty = on_call(read_rota(settings.oncall, settings.zone)[0], at)
     return Audience(settings.language, settings.zone, at, run, owner=settings.owner, duty=duty)

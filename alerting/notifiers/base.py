@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import ButtonPress, Message, Received
+from alerting.model.protocols import Notifier
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from alerting.model.message import ButtonPress, Message, Received
-    from alerting.model.protocols import Notifier
 
 RETRY_PAUSE = 0.3  # seconds before the second, and last, attempt after a refused connection
 MAX_BODY = 2000  # bytes of an answer that are read

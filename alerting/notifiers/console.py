@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import OneWayNotifier, html_to_text
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
 
 
 @dataclass(eq=False)

@@ -18,19 +18,15 @@ from functools import partial
 from hashlib import blake2b
 from html import escape
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, BinaryIO
+from socket import socket
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from alerting.deadline import Deadline
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import OneWayNotifier, cut_plain, encodable, html_to_text
-from alerting.settings import mail_address
-
-if TYPE_CHECKING:
-    from socket import socket
-
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings, mail_address
 
 MAX_SUBJECT = 150  # characters
 MAX_REPLY = 200  # characters of a server's reply that an error repeats

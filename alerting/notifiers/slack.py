@@ -9,14 +9,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import PIECE, Hook, OneWayNotifier, cut_html, encodable
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 MAX_TEXT = 3900  # characters; Slack advises 4000
 MARKS = {"b": "*", "strong": "*", "i": "_", "em": "_", "s": "~", "code": "`", "pre": "```"}

@@ -10,21 +10,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from alerting.model.errors import NotifyError
-from alerting.model.message import ChatCommand
+from alerting.model.message import ButtonPress, ChatCommand, Message, Received
 from alerting.notifiers.base import RETRY_PAUSE, cut_html, cut_plain, encodable, html_to_text
 from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from alerting.model.message import ButtonPress, Message, Received
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
 CONFIRM_LIMIT = 200

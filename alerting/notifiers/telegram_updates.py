@@ -11,14 +11,11 @@ import json
 import re
 import unicodedata
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from alerting.model.incident import incident_ref
-from alerting.model.message import Action, ButtonPress, ChatCommand, Received
+from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
 from alerting.notifiers.base import encodable
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
 
 SIGNATURE_LENGTH = 32  # hex digits; action:ref:signature has at most 64 bytes
 MAX_NAME = 40  # characters of a person's name

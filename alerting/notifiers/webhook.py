@@ -11,15 +11,12 @@ import hmac
 import json
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import Hook, OneWayNotifier, encodable, html_to_text
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 VERSION = 1  # version of the JSON; it rises if a field changes its meaning or is removed
 HEAD_NOT_SUPPORTED = 501
