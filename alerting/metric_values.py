@@ -71,9 +71,6 @@ def column_list(columns: Iterable[object], limit: int = MAX_COLUMNS_NAMED) -> st
     return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
-# The functions for alerting/metrics.py.
-
-
 def count(column: str, **labels: str) -> Value:
     """Return the value that is one column of the query. A query with columns of text needs labels: count("views", os="iOS")."""
     return Labelled(with_labels(labels, column)) if labels else Columns((column,))

@@ -29,9 +29,6 @@ DEFAULT_CALENDAR = ROOT / "alerting" / "calendar.csv"
 RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
 
 
-# Destinations
-
-
 @dataclass(frozen=True)
 class Destination:
     """A place where messages can go. `needs`: the settings that it must have. `advice`: text if only some of them are set."""
@@ -191,9 +188,6 @@ def _size(text: str) -> int:
 def _path(text: str) -> Path:
     path = Path(text).expanduser()
     return path if path.is_absolute() else ROOT / path
-
-
-# The settings
 
 
 def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:

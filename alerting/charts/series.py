@@ -266,9 +266,6 @@ def round_step(least: float) -> float:
     return next((factor * power for factor in TICK_FACTORS if factor * power >= least), 10 * power)
 
 
-# The picture, and the texts in it.
-
-
 class PngFigure(Figure):
     """A figure that a notebook shows as the PNG that is sent. It does without pyplot, whose import takes half a second."""
 

@@ -120,9 +120,6 @@ def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-# The replay of the same past by both sides
-
-
 def old_metric(metric: Metric) -> Metric:
     """Return the metric as version 1 watched it: with the default detector and the shipped width of that version.
 
@@ -134,9 +131,8 @@ def old_metric(metric: Metric) -> Metric:
     return replace(metric, rule=Chosen(), width=shipped if metric.width == 1 else metric.width)
 
 
-def load_past_of_both(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
+def load_past_of_both(weeks: float, at: str, ctx: RunContext) -> tuple[BacktestData, Reading]:
     """Read a past like `studies.load_past`, with a history that is long enough for both detectors. It raises the same errors."""
-    ctx = ctx or connections.connect(dry_run=True)
     patient = [max(metric, old_metric(metric), key=lambda one: one.rule.history) for metric in ctx.metrics]
     past, reading = data.load_past(weeks, at, replace(ctx, metrics=patient))
     return replace(past, metrics=[metric for metric in ctx.metrics if metric.name in past.series]), reading

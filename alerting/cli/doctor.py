@@ -106,10 +106,6 @@ def _check_state(settings: Settings) -> str:
 def _check_source(settings: Settings) -> Iterator[CheckResult]:
     try:
         source, metrics = open_source(settings)
-    except AlertingError as error:
-        yield CheckResult("source", False, str(error))
-        return
-    try:
         now = source.now()
     except AlertingError as error:  # no other check could pass
         yield CheckResult("source", False, str(error))
@@ -179,9 +175,6 @@ def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
         yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
         if name not in routes.places:
             yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")
-
-
-# The drill
 
 
 @dataclass(frozen=True)

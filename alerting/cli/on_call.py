@@ -205,9 +205,6 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
         click.echo(trouble, err=True)
 
 
-# Silences
-
-
 @click.command()
 @click.argument("metric")
 @click.option("--for", "length", default="", metavar="LENGTH", help="How long: 90m, 2h, 1d, '1d 6h'; up to 90 days.")

@@ -122,9 +122,6 @@ def _replace_image(match: re.Match[str], show_picture: ShowPicture) -> str:
     return show_picture(data, line[:MAX_ALT] or alt)
 
 
-# Tables
-
-
 @dataclass
 class Cell:
     """A cell of a table. `html` is sanitized."""
