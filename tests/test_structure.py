@@ -185,7 +185,6 @@ REASONS = {  # module -> how often it asks an object what it has, or hides a typ
     "runner/kernel_main.py": (1, "None in sys.modules makes an import fail, which typeshed does not know"),
     "store/database.py": (1, "sqlite3's errors have a code only where SQLite itself has failed"),
     "store/codec.py": (2, "a table of columns: the names of the fields that are stored"),
-    "studies/suggest.py": (2, "the fields of any rule, also of an analyst's own with slots"),
 }
 
 
