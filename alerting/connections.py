@@ -21,8 +21,7 @@ from alerting.model.metric import Metric, Query, of_local_days, table_name
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
-from alerting.notifiers.base import RoutingNotifier
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, RoutingNotifier
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
 from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from alerting.model.protocols import HistoryCache, Notifier, Source, Store
-from alerting.notifiers.base import RoutingNotifier
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, RoutingNotifier
 from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource

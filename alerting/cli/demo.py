@@ -28,7 +28,7 @@ from alerting.model.incident import Event
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.run import Reading
 from alerting.model.verdict import OPENING_KINDS, Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.read import early_ends
 from alerting.pipeline.segment_watch import SegmentResult, request_segments, watch_segments

@@ -30,7 +30,7 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
-from alerting.reporting.archive import day_entries, day_folders, folder_size, format_size
+from alerting.reporting.record import day_entries, day_folders, folder_size, format_size
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from alerting.model.errors import SettingsError
-from alerting.reporting.archive import LIST, day_entries, day_folders, day_lines, folder_size, format_size, os_error, write_file
 from alerting.reporting.publish import CALENDAR_FOLDERS, write_index, write_missing_page
+from alerting.reporting.record import LIST, day_entries, day_folders, day_lines, folder_size, format_size, os_error, write_file
 from alerting.reporting.run_page import RunRecord
 from alerting.reporting.sanitize import PNG, png_data
 from alerting.settings import Settings

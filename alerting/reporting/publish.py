@@ -30,12 +30,12 @@ from alerting.model.incident import Incident, Member, incident_file, incident_no
 from alerting.model.metric import SEGMENTS_SUFFIX, STEP, Silence
 from alerting.model.verdict import JudgedPoint, Verdict
 from alerting.redaction import redact
-from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
 from alerting.reporting.incident_page import IncidentStory, incident_card, incident_name, incident_page
 from alerting.reporting.index_page import index_page
 from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricState, metric_page, metric_row
 from alerting.reporting.page import MetricTitle, PageContext
+from alerting.reporting.record import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.run_page import RenderedRun, RunRecord, run_page
 from alerting.reporting.sanitize import plain_text
 from alerting.settings import NAMES, ROOT, Settings
