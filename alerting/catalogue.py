@@ -55,9 +55,7 @@ def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str
     twice = [name for name, times in Counter(names).items() if times > 1]
     faults = [(name, f"metric {name}: the name is taken; each metric has one of its own") for name in twice]
     for metric in metrics:
-        faults += [
-            (metric.name, f"metric {metric.name}: {text}") for text in _faults_of(metric, names, language, queries, slices)
-        ]
+        faults += [(metric.name, f"metric {metric.name}: {text}") for text in _faults(metric, names, language, queries, slices)]
     try:
         MetricTree(metrics)
     except (ValueError, RecursionError) as error:
@@ -72,7 +70,7 @@ def _line_of(name: str) -> str:
     return f"{FILE_NAME}:{max(call.lineno for call in calls)}" if calls else FILE_NAME
 
 
-def _faults_of(
+def _faults(
     metric: Metric, names: Sequence[str], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]
 ) -> Iterator[str]:
     """Yield the errors of one metric. Its arguments may have any type, because analysts write them by hand."""

@@ -42,9 +42,7 @@ def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list
 
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
-    return _read(
-        path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_not_learned, zone=zone)
-    )
+    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_unlearned, zone=zone))
 
 
 def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
@@ -98,7 +96,7 @@ def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent
     return CalendarEvent(begins, ends, kind, title, names)
 
 
-def _not_learned(event: CalendarEvent, zone: str) -> str:
+def _unlearned(event: CalendarEvent, zone: str) -> str:
     """Return that an event of the kind holiday is not learned as one; "" for any other."""
     if not event.is_holiday or event.holidays(zone):
         return ""

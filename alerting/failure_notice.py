@@ -128,9 +128,7 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     return min(ends, default=None)
 
 
-def _notice(
-    settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None = None
-) -> Message:
+def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None) -> Message:
     reader = _reader(settings, at, run)
     if killed:
         return run_failed(killed, reason, None, None, reader, made_up=at)

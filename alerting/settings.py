@@ -112,10 +112,9 @@ def mail_address(text: str) -> str:
     return bare
 
 
-_table = _matching(
-    r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", "a table name: letters, digits and '_', with an optional 'database.' before it"
-)
-_database = _matching(r"[A-Za-z_]\w*", "a database name: letters, digits and '_'")
+_NAME = r"[A-Za-z_]\w*"
+_table = _matching(rf"({_NAME}\.)?{_NAME}", "a table name: letters, digits and '_', with an optional 'database.' before it")
+_database = _matching(_NAME, "a database name: letters, digits and '_'")
 _token = _matching(r"\d+:[\w-]+", "a bot token as BotFather gives it: digits, a colon, letters")
 _chat = _matching(r"-?\d+|@\w+", "a chat id such as -1001234567890, or @channel")
 _topic = _matching(r"\d+", "the number of a topic (message_thread_id)")
@@ -236,9 +235,7 @@ class Settings:
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
     quiet: str = setting("", _week, help="quiet hours, local: '23:00-08:00, Sat-Sun 23:00-10:00'; what is critical rings")
     quiet_mode: str = setting(
-        "silent",
-        _matching("silent|wait", "silent or wait"),
-        help="the rest then: without a sound, or after them in one summary",
+        "silent", _matching("silent|wait", "silent or wait"), help="the rest then: without a sound, or after them in one summary"
     )
     escalate: str = setting("", _length, help="time after which a critical incident that nobody took goes to the next route: 30m")
     oncall: Path = setting("alerting/oncall.csv", _path, help="who is on call, mentioned for @duty: from,until,mention")

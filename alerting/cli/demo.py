@@ -205,9 +205,8 @@ def power_lines(past: BacktestData) -> Iterator[str]:
     yield "WHAT IT CAN SEE: the smallest drop of a whole metric that is reported within the hour, 9 times in 10"
     yield f"{'':<18}{'8:00 to 24:00':>16}{'0:00 to 8:00':>16}"
     for name, row in smallest.iterrows():
-        depths = (
-            "none to 60 %" if (depth := row[f"{part}, 1 h"]) != depth else f"{100 * depth:.0f} %" for part in ("day", "night")
-        )
+        shares = (row[f"{part}, 1 h"] for part in ("day", "night"))
+        depths = ("none to 60 %" if share != share else f"{100 * share:.0f} %" for share in shares)
         yield f"{name:<18}" + "".join(f"{depth:>16}" for depth in depths)
     watched = ", ".join(metric.name for metric in past.metrics if metric.slices == "alert")
     yield "What hits one segment counts by its share: losing half of a segment of 40 % is a drop of 20 %."

@@ -128,11 +128,9 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check_clock(server: datetime) -> str:
-    difference = abs(server - datetime.now(UTC))
-    if difference > MAX_CLOCK_DIFFERENCE:
-        raise AlertingError(
-            f"the server's clock and this machine's differ by {difference}: set both, or buckets are judged too early"
-        )
+    apart = abs(server - datetime.now(UTC))
+    if apart > MAX_CLOCK_DIFFERENCE:
+        raise AlertingError(f"the server's clock and this machine's differ by {apart}: set both, or buckets are judged too early")
     return "the server's clock and this machine's agree"
 
 

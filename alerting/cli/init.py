@@ -151,7 +151,7 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
         taken.add(best)
         columns, types = fitting[best], tables[best]
         has_actions = "action" in needed and "action" in columns
-        actions, values = _find_actions(source, best, columns, settings) if has_actions else ({}, [])
+        actions, values = _actions(source, best, columns, settings) if has_actions else ({}, [])
         others = tuple(table for table in fitting if table != best)
         codes = tuple(name for name in ATTRIBUTES if name in columns and not re.search("String|Enum", types[columns[name]]))
         out.append(TableProposal(query, best, columns, actions, others, codes, tuple(values)))
@@ -180,9 +180,7 @@ def _columns(types: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _find_actions(
-    source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings
-) -> tuple[dict[str, str], list[str]]:
+def _actions(source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings) -> tuple[dict[str, str], list[str]]:
     """Return shipped action -> action of the table, and the table's actions, the most frequent first.
 
     Only the week before the table's newest row is read. Raises SourceError.

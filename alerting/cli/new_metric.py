@@ -40,13 +40,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functi
 }
 LABELLED = ("count", "ratio")  # functions that can have labels
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
-TIME_UNITS = {  # arguments of timedelta, longest unit first
-    "days": DAY,
-    "hours": timedelta(hours=1),
-    "minutes": timedelta(minutes=1),
-    "seconds": timedelta(seconds=1),
-}
-
+TIME_UNITS = {"days": DAY, "hours": timedelta(hours=1), "minutes": timedelta(minutes=1), "seconds": timedelta(seconds=1)}
 CHART_SPAN = timedelta(days=14)
 MIN_CHART_BUCKETS = 60
 ALERT_COUNT_SPAN = timedelta(days=28)

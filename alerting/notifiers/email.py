@@ -45,6 +45,7 @@ ADVICE = {  # step of an SMTP session -> what to do when it fails
     "recipient": "check ALERTING_EMAIL_TO and whether a login is needed",
     "content": "the server does not take it",
 }
+Replies = dict[str, tuple[int, bytes]]  # address -> code and text of the reply
 _STEPS = {"mail": "sender", "rcpt": "recipient", "data": "content"}  # SMTP command -> step; others do not change the step
 _LINK_ADDRESS = re.compile(r"\s\(https?://[^)\s]*\)")  # added by `html_to_text`; a subject has no place for it
 
@@ -166,9 +167,7 @@ class SmtpServer:
             raise NotifyError(f"{text}: the message may have arrived")
         raise NotifyError(f"{text}: {ADVICE[step]}", permanent=step == "content" and code >= 500)
 
-    def _outcome(
-        self, session: _Session, sender: str, to: list[str], content: bytes | None
-    ) -> dict[str, tuple[int, bytes]] | Exception:
+    def _outcome(self, session: _Session, sender: str, to: list[str], content: bytes | None) -> Replies | Exception:
         """Return the refused addresses, or an error as a value: frames of a traceback may contain the password."""
         smtp = None
         try:
@@ -261,7 +260,7 @@ class _EncryptedConnection(smtplib.SMTP_SSL, _Connection):
         smtplib.SMTP_SSL.__init__(self, *arguments, **keywords)
 
 
-def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> dict[str, tuple[int, bytes]]:
+def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> Replies:
     """Return address -> reply for the addresses that the server would refuse. Sends no mail. Raises the errors of `sendmail`."""
     smtp.ehlo_or_helo_if_needed()
     code, reply = smtp.mail(sender)

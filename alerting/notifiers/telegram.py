@@ -134,7 +134,7 @@ class Telegram:
         for _ in range(MAX_PAGES):
             wait = min(max(wait, 0.0), MAX_POLL)
             fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE), "allowed_updates": UPDATES}
-            updates = result("getUpdates", self._request("getUpdates", fields, timeout=self.timeout + wait))
+            updates = result("getUpdates", self._post("getUpdates", fields, timeout=self.timeout + wait))
             if not isinstance(updates, list):
                 raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
             page = [press for press in map(self._received, updates) if press]
@@ -154,11 +154,11 @@ class Telegram:
         if answer.callback_id:
             shown = {"text": cut_plain(encodable(text), CONFIRM_LIMIT), "show_alert": "true" if answer.refused else "false"}
             timeout = min(CONFIRM_TIMEOUT, self.timeout)
-            self._request("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
+            self._post("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
 
     def check(self) -> str:
         """Return a text: which bot can write to which chat, and who may press buttons. Nothing is sent. Raises NotifyError."""
-        bot, chat, webhook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
+        bot, chat, hook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
         title = repr(chat.get("title") or chat.get("username") or self.chat)
         if chat.get("type") != "private":
             member = self._query("getChatMember", user_id=str(bot.get("id")))
@@ -169,9 +169,7 @@ class Telegram:
         pressers = "nobody may press them, set ALERTING_TELEGRAM_USERS"
         if self.users:
             pressers = f"{'everyone in the chat' if '*' in self.users else ', '.join(sorted(self.users))} may press them"
-        taken = (
-            ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if webhook.get("url") else ""
-        )
+        taken = ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if hook.get("url") else ""
         return f"bot @{bot.get('username')} can write to chat {title}; buttons: {pressers}{taken}"
 
     def _send_text(self, method: str, message: Message, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
@@ -198,17 +196,15 @@ class Telegram:
 
     def _call(self, method: str, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
         """Return the response to a request about this chat. If the group has become a supergroup, the request is sent there."""
-        response = self._request(method, {"chat_id": self.chat, **fields}, photo)
+        response = self._post(method, {"chat_id": self.chat, **fields}, photo)
         if moved := response.moved_to:
             self.notes.append(f"Telegram: chat {self.chat} has become {moved}: set ALERTING_TELEGRAM_CHAT={moved}")
             self.chat = moved
             self._same_chats.add(moved)
-            response = self._request(method, {"chat_id": self.chat, **fields}, photo)
+            response = self._post(method, {"chat_id": self.chat, **fields}, photo)
         return response
 
-    def _request(
-        self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None
-    ) -> BotResponse:
+    def _post(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
         """Return the response to a request. Only a refused connection is tried again, because then nothing has arrived.
 
         `timeout`: seconds; None means those of the chat.
@@ -256,7 +252,7 @@ class Telegram:
             return False
         _require_answer(self._call("sendChatAction", {"action": "typing"}))
         if id not in self._same_chats:
-            response = self._request("sendChatAction", {"chat_id": id, "action": "typing"})
+            response = self._post("sendChatAction", {"chat_id": id, "action": "typing"})
             _require_answer(response)
             (self._same_chats if response.moved_to in self._same_chats else self._other_chats).add(id)
         return id in self._same_chats

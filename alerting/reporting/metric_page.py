@@ -63,7 +63,10 @@ class MetricState:
 
 
 def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[str, Any]:
-    """Return the texts of a metric's row on the index, and its sparkline. `href`: path of its page below reports/, if any."""
+    """Return the texts of a metric's row on the index, and its sparkline (`chart`, in words `label`).
+
+    `href`: path of its page below reports/, if any. `is_brief`: there are many metrics and this one is normal.
+    """
     value, expected = _numbers(state, page)
     alert = next((story.incident for story in state.stories if story.incident.last_notified), None)
     chart, label = None, ""
@@ -83,11 +86,9 @@ def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[st
         "last_alert": page.moment(alert.last_notified) if alert and alert.last_notified else "",
         "alert_href": incident_file(alert.id) if alert else "",
         "next_check": page.moment(state.next_check) if state.next_check else "",
-        "label": label,  # the sparkline in words
+        "label": label,
         "chart": chart,
-        "is_brief": not (
-            state.points or state.stories
-        ),  # there are many metrics and this one is normal: its last day is left out
+        "is_brief": not (state.points or state.stories),
     }
 
 

@@ -155,7 +155,7 @@ def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) ->
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
         stories.sort(key=lambda story: story.incident.opened, reverse=True)
-        states = _metric_states(settings, state, page, stories)
+        states = _states(settings, state, page, stories)
         _write_metric_pages(settings, state, page, states, fresh)
     pages = _page_times(settings)
     rows = [metric_row(it, page, file if file in pages else "") for it in states for file in [metric_file(it.name)]]
@@ -223,9 +223,7 @@ def metric_file(name: str) -> str:
     return f"metrics/{safe[:150].lstrip('.') or '_'}.html"
 
 
-def _metric_states(
-    settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]
-) -> list[MetricState]:
+def _states(settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]) -> list[MetricState]:
     """Return the present states of the metrics, those that are not normal first. Raises StoreError.
 
     Stand-ins are listed only if they are not normal or silenced. Only the first MAX_SPARKLINES metrics have `points`. `stories`:

@@ -66,9 +66,7 @@ def _execute(source: Path, target: Path, **options: Any) -> int:
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        papermill.execute_notebook(
-            str(source), str(target), cwd=str(ROOT), kernel_name="python3", extra_arguments=NO_WARNINGS, **options
-        )
+        papermill.execute_notebook(source, target, cwd=str(ROOT), kernel_name="python3", extra_arguments=NO_WARNINGS, **options)
     except PapermillExecutionError as error:
         sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
         return 1
