@@ -130,10 +130,7 @@ def pinned(metrics: Sequence[Metric]) -> list[str]:
 
 
 def width_lines(widths: Mapping[str, float]) -> str:
-    """Return the changes of metrics.py that set these widths, as lines of a diff. `widths`: metric -> width.
-
-    For an entry that cannot be edited there is a line with the metric's name and width.
-    """
+    """Return the changes of metrics.py for these widths (metric -> width) as a diff; name and width where it cannot be edited."""
     source, lines = FILE.read_bytes(), list[str]()
     for name, width in widths.items():
         try:

@@ -77,10 +77,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 
 def connect_chat(settings: Settings, store: StateStore | None = None) -> RunContext:
-    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError or StoreError.
-
-    `store`: the state database, if it is open already.
-    """
+    """Open only the state database (or take `store`) and the chat: no metrics are read. Raises SettingsError or StoreError."""
     store = store or open_store(settings)
     return _context(settings, load_catalogue(settings, store), _NoSource(), store, open_notifier(settings)[0])
 
@@ -202,10 +199,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return name of the file without .sql -> query, for each SQL file of a folder. Hidden files are left out.
-
-    Raises SettingsError for a file that cannot be read.
-    """
+    """Return name of the file without .sql -> query, for each SQL file of a folder that is not hidden. Raises SettingsError."""
     queries = dict[str, Query]()
     for path in sorted(folder.glob("[!.]*.sql")):
         try:
@@ -223,10 +217,7 @@ def source_tables(settings: Settings) -> dict[str, str]:
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:
-    """Return the source with a cache of closed buckets in front of it. A table file is returned as it is.
-
-    A dry run reads the cache and does not write to it.
-    """
+    """Return the source behind a cache of closed buckets, which a dry run only reads. A table file needs no cache."""
     if not source.runs_sql:
         return source
     history: HistoryCache = store
@@ -259,10 +250,7 @@ def _print_progress(line: str | Progress) -> None:
 
 
 def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
-    """Open the state database; for a dry run an empty one in memory. Raises StoreError.
-
-    `routes`: the routes of a dry run's messages; None means that all go to the console.
-    """
+    """Open the state database; for a dry run one in memory, with `routes` (None: all to the console). Raises StoreError."""
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
@@ -297,10 +285,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:
-    """Return name -> notifier, for each destination that is set up. If the chat is not, its name has the console.
-
-    Only the modules of these destinations are imported.
-    """
+    """Return name -> notifier of each destination that is set up, the only ones to be imported; the console without a chat."""
     opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
     for name in settings.destinations:
         opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)

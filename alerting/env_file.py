@@ -67,10 +67,7 @@ def _problems(key: str | None, value: str | None, error: bool, written: str) -> 
 
 
 def read_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the settings (name -> text) with the secrets read from files, and the error texts.
-
-    For each NAME_FILE of a secret, NAME gets the text of that file.
-    """
+    """Return the settings (name -> text) with each secret NAME read from the file that NAME_FILE names, and the error texts."""
     texts, faults = dict(texts), []
     for name in sorted(secrets):
         path = texts.pop(f"{name}_FILE", "")

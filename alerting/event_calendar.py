@@ -38,8 +38,6 @@ def check_calendar(path: Path, countries: str, optional: bool) -> None:
 def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[CalendarEvent], list[str]]:
     """Return the events of the file, and a note for each line that is invalid or a holiday that is only shown, not learned.
 
-    There are none if there is no file.
-
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
     return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_unlearned, zone=zone))
@@ -57,10 +55,7 @@ def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
 def _read(
     path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T], remark: Callable[[T], str] = lambda item: ""
 ) -> tuple[list[T], list[str]]:
-    """Return what `parse` makes of each line that is neither empty, a comment nor the `columns`; and the notes.
-
-    `remark`: returns what is to be noted of a valid line, or "".
-    """
+    """Return what `parse` makes of each line with content, and the notes: errors, and what `remark` says of a valid line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:

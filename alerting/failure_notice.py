@@ -111,10 +111,7 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
-    """Return the time until which all metrics of the shortest step were judged.
-
-    None if none was judged, or for a table file, whose data may end in the past.
-    """
+    """Return until when all metrics of the shortest step were judged; None if none was, or for a table file, which may end."""
     if not settings.has_catalogue:
         return None
     from alerting.connections import load_catalogue

@@ -116,10 +116,7 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
 
 
 def _write_widths(plan: BudgetPlan, backup: Path) -> str:
-    """Write the plan's widths into the catalogue, and its present text into `backup`.
-
-    Return a text that says what was written and how to undo it. If it raises SettingsError, the catalogue is unchanged.
-    """
+    """Write the plan's widths into the catalogue, and its present text into `backup`. Return a text that says how to undo it."""
     if not plan.moved:
         return "Nothing was written: every width stays as it is."
     file = catalogue.FILE

@@ -1,7 +1,4 @@
-"""`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue.
-
-It saves no state and sends nothing.
-"""
+"""`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue."""
 
 from __future__ import annotations
 
@@ -121,10 +118,7 @@ def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
 
 
 def old_metric(metric: Metric) -> Metric:
-    """Return the metric as version 1 watched it: with the default detector and the shipped width of that version.
-
-    If the catalogue sets a detector or a width for the metric, it is kept.
-    """
+    """Return the metric as version 1 watched it: with its default detector and shipped width, unless the catalogue sets them."""
     if metric.rule != AutoDetector():
         return metric
     shipped = WIDTHS_OF_VERSION_1.get(metric.query, {}).get(metric.name, 1.0)

@@ -1,7 +1,4 @@
-"""`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported.
-
-It saves no state and sends nothing.
-"""
+"""`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported."""
 
 from __future__ import annotations
 
@@ -92,10 +89,7 @@ def watched_part(planted: Sequence[PlantedIncident], past: BacktestData) -> list
 
 
 def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedIncident]) -> WatchSegments:
-    """Return a function that judges the watched segments of a replayed run.
-
-    To save time, it judges them only once an hour, and only while a planted incident affects a segment.
-    """
+    """Return a function that judges watched segments: to save time, once an hour and only while an incident affects one."""
 
     def watch(verdicts: Sequence[Verdict]) -> SegmentResult:
         checked = []

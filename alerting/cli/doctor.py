@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -135,10 +136,7 @@ def _check_clock(server: datetime) -> str:
 
 
 def _check_queries(source: Source, queries: list[Query]) -> str:
-    """Run all queries of a table, the queries of its segments too, and return how many they are.
-
-    Each reads one bucket only. That is enough to see whether the table has the columns. Raises AlertingError if one fails.
-    """
+    """Run the queries of a table and of its segments for one bucket, which shows absent columns. Return how many they are."""
     now = datetime.now(UTC)
     for query in queries:
         try:
@@ -150,10 +148,7 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
-    """Return a text with the newest bucket of each query, in local time of `zone`.
-
-    A table without rows in the last day does not fail the check, because it may be new. Raises SourceError.
-    """
+    """Return the newest bucket of each query, in local time of `zone`. A new table may be empty. Raises SourceError."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
     ends = source.ends()
     for metric in {metric.scan: metric for metric in metrics}.values():
@@ -212,10 +207,8 @@ def drill(metric: str) -> int:
         daily="",
         sent_as="sent" if settings.destinations else connections.PRINTED,
     )
-    try:
+    with closing(rehearsal.source):
         arrived = print_results(_steps(ctx))
-    finally:
-        rehearsal.source.close()
     if arrived and not settings.destinations:
         click.echo("NOTHING WAS SENT: no chat is configured, the messages are only printed. `make doctor` says what to set")
         return 0

@@ -1,7 +1,4 @@
-"""Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence.
-
-Each command prints its answer and returns its exit code. A StoreError ends it.
-"""
+"""Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence."""
 
 from __future__ import annotations
 
@@ -284,10 +281,7 @@ def unsilence(number: int) -> int:
 
 
 def silence_line(item: Silence, zone: str, suffix: str = "") -> str:
-    """Return a text about a silence, with local times of `zone`. The spans of a weekly silence keep the zone they were set in.
-
-    `suffix`: text after the times.
-    """
+    """Return a silence as text: local times of `zone`, then `suffix`. A weekly one keeps the spans and zone it was set in."""
     scope = "all metrics" if item.scope == "*" else item.scope
     spans = f" every week {item.weekly}{f' {item.zone}' if item.zone != zone else ''}," if item.weekly else ""
     end = f" until {_local(item.until, zone)}" if item.until < NO_END else ""

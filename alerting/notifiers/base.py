@@ -32,10 +32,7 @@ _TAG = re.compile(r"""</?[a-z](?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 
 
 class OneWayNotifier:
-    """A destination to which messages can only be sent: it has no buttons, and edits are left out.
-
-    `notes`: remarks about the settings after a success.
-    """
+    """A destination without buttons and edits: messages are only sent. `notes`: remarks about the settings after a success."""
 
     notes: Sequence[str] = ()
 

@@ -205,10 +205,7 @@ class Telegram:
         return response
 
     def _post(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
-        """Return the response to a request. Only a refused connection is tried again, because then nothing has arrived.
-
-        `timeout`: seconds; None means those of the chat.
-        """
+        """Return the response to a request; only a refused connection is tried again. `timeout`: seconds; None: the chat's."""
         from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
 
         mask = partial(re.sub, r"/bot[^/\s]+", "/bot<token>")  # in what urllib3 logs

@@ -60,10 +60,7 @@ class Update(NamedTuple):
 
 
 def parse_update(update: object, key: bytes) -> Update | None:
-    """Return the press or the command in an update. Any other update is returned as a refused press.
-
-    Return None for a value without a valid update number.
-    """
+    """Return the press or command in an update; for any other update a refused press; None if it has no valid number."""
     fields = json_object(update)
     number = _whole_number(fields.get("update_id"))
     if number is None:

@@ -24,15 +24,12 @@ MAX_REASON, MAX_SUMMARY = 500, 200  # characters
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run. `what`: the error. `advice`: what to do. `where`: the cell (see `cell_name`), or "".
-
-    `detail`: a long text that only the notebook shows.
-    """
+    """A failed run. `what`: the error. `advice`: what to do. `where`: the cell (see `cell_name`), or ""."""
 
     what: str
     advice: str
     where: str = ""
-    detail: str = ""
+    detail: str = ""  # a long text that only the notebook shows
     told: bool = True  # False: send no message about it
     stopped: bool = False  # interrupted by a person at the keyboard
     settings: bool = False  # a setting, the catalogue or the calendar is wrong

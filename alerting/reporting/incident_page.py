@@ -148,11 +148,7 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
-    """Return rows of texts: name, value, expected value, change.
-
-    They are the segment that explains the change, the rest, other segments; then, with shares of all, segments that are new or
-    gone, and groups that are out of balance.
-    """
+    """Return name, value, expected value and change of the explaining segment, the rest, others, new, gone, unbalanced ones."""
     if incident.cause is None:
         return []
     cause = incident.cause.claim

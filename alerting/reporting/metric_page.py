@@ -63,10 +63,7 @@ class MetricState:
 
 
 def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[str, Any]:
-    """Return the texts of a metric's row on the index, and its sparkline (`chart`, in words `label`).
-
-    `href`: path of its page below reports/, if any. `is_brief`: there are many metrics and this one is normal.
-    """
+    """Return the texts of a metric's row on the index, and its sparkline. `href`: path of its page below reports/, if any."""
     value, expected = _numbers(state, page)
     alert = next((story.incident for story in state.stories if story.incident.last_notified), None)
     chart, label = None, ""
@@ -88,7 +85,7 @@ def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[st
         "next_check": page.moment(state.next_check) if state.next_check else "",
         "label": label,
         "chart": chart,
-        "is_brief": not (state.points or state.stories),
+        "is_brief": not (state.points or state.stories),  # one of many metrics, and normal: the last day is left out
     }
 
 
@@ -118,10 +115,7 @@ def _since(state: MetricState, page: PageContext) -> str:
 
 
 def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
-    """Return the newest value (with its change if it is anomalous) and the expected range, as text.
-
-    The range is "" without `points`. Both are "" for a stand-in without an anomalous segment.
-    """
+    """Return the newest value and the expected range ("" without `points`); both are "" for a stand-in without a segment."""
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
         return "", ""

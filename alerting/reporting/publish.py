@@ -145,10 +145,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
 
 
 def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[dict[str, Any]]]:
-    """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics.
-
-    Raises OSError, StoreError.
-    """
+    """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics."""
     path = settings.state_file
     if not path.is_file():
         return [], []
@@ -240,13 +237,14 @@ def _states(settings: Settings, state: ReadOnlyState, page: PageContext, stories
     with suppress(StoreError):  # the table of a version that no run has migrated yet
         silences = state.silences(page.now)
 
-    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
     found = []
     for name in _listed(newest, page):
         next_check = None
         if verdict := newest.get(name):
             step = timedelta(seconds=page.metric(name).step) or STEP
-            next_check = next_run(max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW))
+            next_check = settings.next_cron_run(
+                max(page.now, verdict.bucket + 2 * step + timedelta(minutes=settings.delay) - NOW)
+            )
         own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
         silence = next((it for it in own if it.covers(it.scope, page.now, NOW)), own[0] if own else None)
         found.append(MetricState(name, verdict, (), tuple(incidents[name]), silence, next_check))
@@ -288,10 +286,7 @@ def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[Jud
 def _write_metric_pages(
     settings: Settings, state: ReadOnlyState, page: PageContext, states: Iterable[MetricState], fresh: bool
 ) -> None:
-    """Write the pages of metrics that are not normal, that have just recovered, or whose page is old: at most MAX_PAGES.
-
-    `fresh`: write all pages. Raises OSError, StoreError.
-    """
+    """Write the pages of metrics that are not normal, just recovered or have an old page: at most MAX_PAGES, with `fresh` all."""
     chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     if not fresh:
         written = _page_times(settings)

@@ -276,10 +276,7 @@ def outcome_words(said: str, language: str) -> str:
 
 
 def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup:
-    """Return sanitized HTML with the notebook's own texts in the language, and titles in place of metric names.
-
-    Messages stay unchanged. `titles`: name of a metric -> its title.
-    """
+    """Return sanitized HTML in the language, with titles for metric names (`titles`). Messages in it stay unchanged."""
 
     def replace(match: re.Match[str]) -> str:
         text = unescape(match[0].strip())

@@ -84,10 +84,7 @@ class Case:
         return find_root_cause(self.metric, rows, self.verdict) if len(rows) else None
 
     def earlier(self) -> pd.DataFrame:
-        """Return the recorded incidents of the same metric in the year before.
-
-        Columns: opened (local time), change (share of expected), label (text).
-        """
+        """Return the metric's incidents of the year before: opened (local time), change (share of expected), label (text)."""
         found = [one for one in recorded_incidents(self.since - YEAR, self.since) if not one.root.gap]
         same = [one for one in found if one.root.metric == self.metric.name and one.id != self.incident.id]
         opened = pd.DatetimeIndex([one.opened for one in same], tz="UTC").tz_convert(self.past.zone)
@@ -96,10 +93,7 @@ class Case:
         return pd.DataFrame({"opened": opened, "change": worst, "label": labels})
 
     def calendar(self) -> pd.DataFrame:
-        """Return the calendar events of the metric from a week before the incident to its end.
-
-        Columns: start and end (local time), kind, title.
-        """
+        """Return the metric's calendar events from a week before the incident to its end: start, end (local), kind, title."""
         rows = [
             {"start": event.start, "end": event.end, "kind": event.kind, "title": event.title}
             for event in self.ctx.calendar

@@ -39,10 +39,7 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a progress bar with a name, for the parameter `track` of other functions.
-
-    In a log it writes lines to stderr instead, at most one every LINE_EVERY seconds.
-    """
+    """Return a named progress bar for a parameter `track`. A log gets lines on stderr, at most one every LINE_EVERY seconds."""
 
     def shown(items: Sequence[Any]) -> Iterator[Any]:
         if sys.stderr.isatty():
@@ -61,10 +58,7 @@ def track(name: str) -> Progress:
 
 @contextmanager
 def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> Iterator[None]:
-    """Inside the block, show a progress bar for each table whose history is read for the first time.
-
-    `make`: a function with the parameters of `progress_bar`.
-    """
+    """Inside the block, show a bar, which `make` makes, for each table whose history is read for the first time."""
     source = ctx.source
     if not isinstance(source, CachedSource):  # a file is read in one step
         yield
@@ -86,10 +80,7 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
 
 
 def recorded_incidents(since: datetime, until: datetime, given: Settings | None = None) -> list[Incident]:
-    """Return the incidents of runs with since <= opened < until, oldest first. Corrected ones are left out.
-
-    Return an empty list if there was no run yet. Raises StoreError if the state cannot be read.
-    """
+    """Return the incidents of runs with since <= opened < until, oldest first, without corrected ones. Raises StoreError."""
     path = (given or load_settings()).state_file
     if not path.exists():
         return []
@@ -153,10 +144,7 @@ def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd
 
 
 def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return the incidents planted into the sample app, one row each; an empty table for other sources.
-
-    Columns: start and end (local time), metrics (a tuple of names; empty: all).
-    """
+    """Return the incidents planted into the sample app: start, end (local time), metrics (a tuple; empty: all)."""
     ctx = ctx or connections.connect(dry_run=True)
     table = pd.DataFrame([asdict(span) for span in _known_incidents(ctx)], columns=["start", "end", "metrics"])
     for column in ("start", "end"):

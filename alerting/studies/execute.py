@@ -43,11 +43,8 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
 
 
 def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
-    """Execute notebook 2.2 for each incident, into reports/incidents. Return 1 if one of them fails, else 0.
-
-    After `seconds` the process and its kernel end.
-    """
-    limit = threading.Timer(seconds, os._exit, [1])
+    """Execute notebook 2.2 for each incident, into reports/incidents, within `seconds`. Return 1 if one of them fails, else 0."""
+    limit = threading.Timer(seconds, os._exit, [1])  # the kernel ends with this process
     limit.daemon = True
     limit.start()
     code = 0
