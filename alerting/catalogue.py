@@ -115,8 +115,7 @@ def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
     found: dict[str, list[ast.Call]] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
-            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
-            for value in names:
+            for value in [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     found.setdefault(value.value, []).append(node)
     return found

@@ -225,13 +225,12 @@ def with_history_cache(source: Source, settings: Settings, store: StateStore, dr
         with suppress(StoreError):  # the cache does not exist or cannot be read: read everything from the source
             history = HistoryReader(settings.state_file)
     tables = source_tables(settings)
-    server = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
-    if settings.source == "embedded":
-        server = [settings.source, str(settings.data.resolve())]
+    is_sample = settings.source == "embedded"
+    place = [str(settings.data.resolve())] if is_sample else [settings.clickhouse_database, settings.clickhouse_user]
     return CachedSource(
         source,
         history,
-        identity=lambda name: "|".join([*server, tables.get(name, name)]),
+        identity=lambda name: "|".join([settings.source, *place, tables.get(name, name)]),
         mutable=timedelta(hours=settings.mutable),
         zone=settings.zone,
         report=_print_progress,

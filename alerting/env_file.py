@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 from alerting.model.errors import SettingsError
@@ -37,8 +38,6 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
         raise SettingsError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
     if not text.strip():
         return {}, []
-    from io import StringIO
-
     from dotenv.parser import parse_stream  # only when there is a file
 
     texts, faults = dict[str, str](), list[str]()

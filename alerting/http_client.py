@@ -22,6 +22,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_auth_from_url
 from urllib3.exceptions import InvalidHeader, NewConnectionError, ProtocolError
 from urllib3.util.retry import Retry
@@ -219,12 +220,7 @@ def _filtered_log(log: Callable[[str], str] | None) -> Iterator[None]:
 
 
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError)
-_BROKEN = (
-    requests.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.HTTPError,
-)
+_BROKEN = (requests.ConnectionError, ChunkedEncodingError, ContentDecodingError, urllib3.exceptions.HTTPError)
 
 
 def _failure(error: Exception, expired: bool) -> HttpFailure:

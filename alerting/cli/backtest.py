@@ -28,7 +28,6 @@ from alerting.studies.data import reading_bars
 HOUR = timedelta(hours=1)
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day; all of them take some ten seconds
 
-
 DAYS = click.option("--days", default=28, show_default=True, help="Days to replay, before the newest closed bucket.")
 UNTIL = click.option("--until", default="", metavar="TIME", help="End of the replay, such as 2026-11-20T12:15Z (default: now).")
 

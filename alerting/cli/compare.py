@@ -9,6 +9,7 @@ from typing import IO
 from zoneinfo import ZoneInfo
 
 import click
+import numpy as np
 import pandas as pd
 
 from alerting import connections, detectors
@@ -179,11 +180,8 @@ class Comparison:
         zone = self.new.past.zone
         by_side = {side: [incident for told, incident in group if told == side] for side in (OLD, NEW)}
 
-        def worst_score(incident: Incident) -> float:
-            score = (incident.root.worst or incident.root.first).score
-            return abs(score) if score == score else 0.0  # a gap has none
-
-        lead = max(by_side[NEW] or by_side[OLD], key=worst_score)
+        # The score of a gap is NaN.
+        lead = max(by_side[NEW] or by_side[OLD], key=lambda it: np.nan_to_num(abs((it.root.worst or it.root.first).score)))
         members = [lead.root, *(member for incident in (lead, *(it for _, it in group)) for member in incident.members)]
         first = {side: pd.Timestamp(ours[0].opened).tz_convert(zone) if ours else pd.NaT for side, ours in by_side.items()}
         ends = [incident.closed for _, incident in group]

@@ -39,7 +39,6 @@ AFTER = 3 * HOUR  # an alert within this time after the end of a planted inciden
 BUCKET = timedelta(minutes=15)
 WIDTH = 100  # columns of a terminal
 
-
 Alert = tuple[datetime, Event]  # the time of the run, and the opening event that it reports
 
 

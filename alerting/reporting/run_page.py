@@ -79,7 +79,6 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         incident_file=incident_file,
         at=_local_moment(notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""), page),
         banner=banner,
-        banner_label=page.text("failed"),
         summary=[section for section in sections if section.in_summary],
         rest=[section for section in sections if not section.in_summary],
     )

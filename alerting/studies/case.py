@@ -20,7 +20,7 @@ from alerting.pipeline.explain import YEAR
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
-from alerting.studies.data import load_past, recorded_incidents
+from alerting.studies.data import load_past, local_times, recorded_incidents
 
 HOUR = timedelta(hours=1)
 BEFORE, AFTER = 7 * DAY, 6 * HOUR  # time before and after its incident that a case shows
@@ -101,10 +101,7 @@ class Case:
             and event.start < self.until
             and self.metric.name in (event.metrics or [self.metric.name])
         ]
-        table = pd.DataFrame(rows, columns=["start", "end", "kind", "title"])
-        for column in ("start", "end"):
-            table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(self.past.zone)
-        return table
+        return local_times(pd.DataFrame(rows, columns=["start", "end", "kind", "title"]), ("start", "end"), self.past.zone)
 
 
 def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContext | None = None) -> Case:

@@ -147,9 +147,12 @@ def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
     """Return the incidents planted into the sample app: start, end (local time), metrics (a tuple; empty: all)."""
     ctx = ctx or connections.connect(dry_run=True)
     table = pd.DataFrame([asdict(span) for span in _known_incidents(ctx)], columns=["start", "end", "metrics"])
-    for column in ("start", "end"):
-        table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(ctx.zone)
-    return table
+    return local_times(table, ("start", "end"), ctx.zone)
+
+
+def local_times(table: pd.DataFrame, columns: Sequence[str], zone: str) -> pd.DataFrame:
+    """Return the table with the instants in these columns (aware, or text in ISO 8601) as local times of `zone`."""
+    return table.assign(**{name: pd.to_datetime(table[name], utc=True).dt.tz_convert(zone) for name in columns})
 
 
 def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
@@ -164,8 +167,7 @@ def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> 
         if "newest" in counts
     ]
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["table", "bucket", "newest"])
-    for column in ("bucket", "newest"):
-        found[column] = pd.to_datetime(found[column], utc=True).dt.tz_convert(past.zone)
+    found = local_times(found, ("bucket", "newest"), past.zone)
     return found[found["bucket"] >= past.start]
 
 
