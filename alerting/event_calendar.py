@@ -16,6 +16,7 @@ from alerting.model.metric import CalendarEvent, unknown_metrics
 
 CALENDAR_COLUMNS = ["start", "end", "kind", "title"]  # a fifth column, "metrics", is optional
 ROTA_COLUMNS = ["from", "until", "mention"]
+UNLEARNED = "this holiday is shown, but not learned: that takes whole days (dates without a time) and no metrics"
 T = TypeVar("T", CalendarEvent, Shift)
 
 
@@ -40,7 +41,7 @@ def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list
 
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
-    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_unlearned, zone=zone))
+    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics))
 
 
 def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
@@ -52,10 +53,8 @@ def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
     return tuple(shifts), notes
 
 
-def _read(
-    path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T], remark: Callable[[T], str] = lambda item: ""
-) -> tuple[list[T], list[str]]:
-    """Return what `parse` makes of each line with content, and the notes: errors, and what `remark` says of a valid line."""
+def _read(path: Path, name: str, columns: list[str], parse: Callable[[list[str]], tuple[T, str]]) -> tuple[list[T], list[str]]:
+    """Return what `parse` makes of each line with content, and notes: its errors, and its remarks about valid lines."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
@@ -66,16 +65,17 @@ def _read(
         if not any(row) or row[0].startswith("#") or row[: len(columns)] == columns:
             continue
         try:
-            found.append(parse(row))
-            if text := remark(found[-1]):
-                notes.append(f"{name} {path.name}, line {number}: {text}")
+            item, remark = parse(row)
+            found.append(item)
         except ValueError as error:
-            notes.append(f"{name} {path.name}, line {number}: {error}")
+            remark = str(error)
+        if remark:
+            notes.append(f"{name} {path.name}, line {number}: {remark}")
     return found, notes
 
 
-def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent:
-    """Return the event of one line. Raises ValueError."""
+def _event(row: list[str], zone: str, metrics: Collection[str]) -> tuple[CalendarEvent, str]:
+    """Return the event of one line, and a remark if it is a holiday that is only shown. Raises ValueError."""
     if len(row) < 4:
         raise ValueError(f"it has {len(row)} columns: {','.join(CALENDAR_COLUMNS)},metrics")
     start, end, kind, title, *rest = row
@@ -88,31 +88,24 @@ def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent
         raise ValueError(f"its end {end} lies before its start {start}")
     if error := unknown_metrics(names, metrics):
         raise ValueError(error)
-    return CalendarEvent(begins, ends, kind, title, names)
+    event = CalendarEvent(begins, ends, kind, title, names)
+    return event, UNLEARNED if event.is_holiday and not event.holidays(zone) else ""
 
 
-def _unlearned(event: CalendarEvent, zone: str) -> str:
-    """Return that an event of the kind holiday is not learned as one; "" for any other."""
-    if not event.is_holiday or event.holidays(zone):
-        return ""
-    return "this holiday is shown, but not learned: that takes whole days (dates without a time) and no metrics"
-
-
-def _shift(row: list[str], zone: str) -> Shift:
+def _shift(row: list[str], zone: str) -> tuple[Shift, str]:
     """Return the shift of one line. Raises ValueError."""
     if len(row) != len(ROTA_COLUMNS) or not row[2]:
         raise ValueError(f"it takes three columns: {','.join(ROTA_COLUMNS)}")
     start, end = parse_local(row[0], zone)[0], parse_local(row[1], zone)[1]
     if end <= start:
         raise ValueError(f"its end {row[1]} is not after its start {row[0]}")
-    return Shift(start, end, row[2])
+    return Shift(start, end, row[2]), ""
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:
     """Return the public holidays of countries ("RU,DE-BY") near a time, and a note for each unknown country.
 
-    They are those of the years in which `around` - 100 days and `around` + 30 days lie. A holiday lasts from midnight to midnight
-    in `zone`. The package `holidays` has its name in the country's language.
+    A holiday lasts from midnight to midnight in `zone`. The package `holidays` has its name in the country's language.
     """
     if not countries:
         return [], []
