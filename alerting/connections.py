@@ -189,10 +189,7 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
 
 
 def check_settings(settings: Settings) -> None:
-    """Check the catalogue, its queries and the calendar, without reading from the source. Raises SettingsError.
-
-    The metrics of a table file are checked when the file is opened.
-    """
+    """Check the catalogue and its queries (unless the source is a table file) and the calendar. Raises SettingsError."""
     if settings.has_catalogue:
         load_catalogue(settings)
     check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)

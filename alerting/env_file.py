@@ -1,7 +1,4 @@
-"""Read the files of settings: `.env`, whose lines are NAME=value or comments, and files with one secret.
-
-No error text contains a value, because the value may be a secret.
-"""
+"""Read `.env` (lines NAME=value or comments) and files with one secret. No error text has a value, which may be a secret."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened.
-
-To add a setting, add a field to `Settings` and a line to `.env.example`. A destination has settings, an entry in DESTINATIONS,
-and a module in `alerting/notifiers/`.
-"""
+"""Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened."""
 
 from __future__ import annotations
 

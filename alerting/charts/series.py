@@ -1,7 +1,4 @@
-"""Draw one metric's band, value, anomalies and gaps on a time axis and a value axis. Colours, sizes, font and PNG of all charts.
-
-Neither a matplotlibrc file nor an earlier notebook cell changes the style.
-"""
+"""Draw a metric's band, value, anomalies and gaps on two axes. Style and PNG of all charts, whatever matplotlibrc says."""
 
 from __future__ import annotations
 

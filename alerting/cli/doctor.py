@@ -1,8 +1,4 @@
-"""Commands that check the setup. They do not change the state database.
-
-`doctor` checks everything that a run needs and says how to fix what fails. `drill` makes a fake incident from the source, sends
-it to the default destinations, marked as a drill, and checks that it arrives.
-"""
+"""Commands that check the setup and leave the state as it is: `doctor` finds what a run lacks, `drill` sends a fake incident."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Find the failure of a run in its notebook, describe it, and show it at the top of the record.
-
-The functions take the JSON of a notebook, so they work even if Jupyter cannot be imported.
-"""
+"""Find the failure of a run in the JSON of its notebook (no Jupyter is needed), describe it, and show it on top of the record."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A page: its language, time zone and words, and its template.
-
-Values are escaped, style and script are inlined, and a content security policy blocks any other script.
-"""
+"""A page: its language, time zone, words and template. A content security policy blocks any script but its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The records of runs: reports/.running/NAME while a run goes on, and reports/runs/DAY/NAME (UTC) when it has ended.
-
-Beside it are its page for people and the list of the day's runs in JSON lines, so that programs need not read the notebooks.
-"""
+"""The records of runs: reports/.running/NAME during a run, then reports/runs/DAY/NAME (UTC), and the list of a day's runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The words of the pages in English and Russian, and the words of the alert notebook in Russian.
-
-A test compares the {fields} of both languages. The notebook and its tables are in English.
-"""
+"""The words of the pages in English and Russian, and those of the alert notebook, whose own language is English, in Russian."""
 
 from __future__ import annotations
 
