@@ -4,8 +4,6 @@ Exit codes: 0 success; 1 data was not read or a message was not delivered; 2 wro
 progress; 130 interrupted.
 """
 
-from __future__ import annotations
-
 import codecs
 import os
 import sys

@@ -1,7 +1,5 @@
 """Load and check METRICS of alerting/metrics.py, and write widths into it. Each error has its line number and the reason."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import shutil

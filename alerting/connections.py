@@ -1,7 +1,5 @@
 """Open the connections that the settings name: source, metrics, state database, notifier and calendar."""
 
-from __future__ import annotations
-
 import re
 import sys
 import time

@@ -1,7 +1,5 @@
 """Read `.env` (lines NAME=value or comments) and files with one secret. No error text has a value, which may be a secret."""
 
-from __future__ import annotations
-
 import re
 from io import StringIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Read the calendar (releases, campaigns, experiments) and the rota (who is on call when) from CSV files; public holidays."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, time

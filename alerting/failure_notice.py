@@ -1,7 +1,5 @@
 """Tell the chat that a run failed, or that runs work again: through the outbox, or directly if the state cannot be used."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable

@@ -6,8 +6,6 @@ exception, whose text or traceback could show a secret. It returns an `HttpFailu
 Import this module late, where a request is made: requests takes 0.1 s to load.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import threading

@@ -3,8 +3,6 @@
 A value is called with the counts per bucket (a data frame) and returns one float64 per bucket.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The chart of an alert: the last day of one metric, its incident, its calendar, and the segments that explain the change."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

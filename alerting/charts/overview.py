@@ -1,7 +1,5 @@
 """Charts of a whole run and of long spans: all metrics side by side, and one metric over any number of days."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from itertools import islice

@@ -1,7 +1,5 @@
 """Commands that replay the past and print the results: backtest, budget. They save no state and send nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial

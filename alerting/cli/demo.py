@@ -1,7 +1,5 @@
 """`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

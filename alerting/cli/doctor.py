@@ -1,7 +1,5 @@
 """Commands that check the setup and leave the state as it is: `doctor` finds what a run lacks, `drill` sends a fake incident."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """`python -m alerting init`: propose settings and queries for a team's own ClickHouse tables; --write saves them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing

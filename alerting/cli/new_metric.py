@@ -1,7 +1,5 @@
 """`python -m alerting new-metric`: draft a catalogue line from a query and show its history; --write saves query and line."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence."""
 
-from __future__ import annotations
-
 import getpass
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ No exception, traceback or log record contains a secret address: `alerting.http_
 without it (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import sys

@@ -4,8 +4,6 @@ Any client can send any data as a press, so the data of a button is action:ref:s
 because a group that becomes a supergroup keeps its buttons; the update contains the chat in which a button was pressed.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 import re

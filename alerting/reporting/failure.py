@@ -1,7 +1,5 @@
 """Find the failure of a run in the JSON of its notebook (no Jupyter is needed), describe it, and show it on top of the record."""
 
-from __future__ import annotations
-
 import html
 import uuid
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page of an incident: its state, its metrics, its root cause, its thread of messages, and the runs that sent them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """The index page: open incidents, the metrics now, ended incidents, the calendar of runs, runs, and a filter for all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta

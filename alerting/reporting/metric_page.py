@@ -1,7 +1,5 @@
 """The metrics as they are now: their rows on the index, the page of each, and the charts on both."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

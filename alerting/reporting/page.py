@@ -1,7 +1,5 @@
 """A page: its language, time zone, words and template. A content security policy blocks any script but its own."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

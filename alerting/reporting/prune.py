@@ -5,8 +5,6 @@ that sent nothing, one per hour is kept as long. Of runs without an alert, all o
 a month one per day, and none after `keep_days`. Rehearsals are deleted after a week.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

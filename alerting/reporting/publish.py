@@ -3,8 +3,6 @@
 This module loads jinja2, nh3 and SQLite. The runner imports it while it waits for the notebook's kernel, to save time.
 """
 
-from __future__ import annotations
-
 import ast
 import gzip
 import json

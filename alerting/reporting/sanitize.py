@@ -4,8 +4,6 @@ nh3 passes only the tags and attributes listed here. In its output tags are bala
 ">" outside of a tag is escaped. So the functions below can find the tags with regular expressions.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Callable

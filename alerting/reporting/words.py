@@ -1,7 +1,5 @@
 """The words of the pages in English and Russian, and those of the alert notebook, whose own language is English, in Russian."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from html import escape, unescape

@@ -1,7 +1,5 @@
 """One incident and the data to study it: the bands of its metrics, its segments with their history, earlier incidents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

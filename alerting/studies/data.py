@@ -1,7 +1,5 @@
 """The data of the study notebooks: a past read from the configured source, the incidents of runs, and progress bars."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence

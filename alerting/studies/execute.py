@@ -1,7 +1,5 @@
 """`make notebooks`: execute the studies into reports/studies, as notebooks and as pages. It needs the lab environment."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The review of a week: its incidents, people's labels, and near misses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
