@@ -1,14 +1,12 @@
 """Draw a metric's band, value, anomalies and gaps on two axes. Style and PNG of all charts, whatever matplotlibrc says."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -131,7 +129,7 @@ class SeriesPlot:
     color: str
 
     @classmethod
-    def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> SeriesPlot:
+    def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> Self:
         """Return the buckets of `judged` (columns value, low, expected, high, status) as arrays on the time axis."""
         shown = judged[(judged.index >= times.start) & (judged.index <= times.end)]
         value, expected, low, high = (shown[name].to_numpy(float) for name in ("value", "expected", "low", "high"))

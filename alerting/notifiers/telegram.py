@@ -4,8 +4,6 @@ The URL of every request to the Bot API contains the bot's token. No exception, 
 (`alerting.http_client`): a failed request is returned as a response, and `result` raises the error in a frame without the URL.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time
@@ -55,9 +53,25 @@ _ACCESS = (  # pattern of "code description" for errors of the set-up, and what 
 )
 
 
-def from_settings(settings: Settings) -> Telegram:
-    token, chat, url = settings.telegram_token, settings.telegram_chat, settings.telegram_url
-    return Telegram(token, chat, url, settings.telegram_topic, users=settings.telegram_users)
+class BotResponse(NamedTuple):
+    """An answer of the Bot API, or (code 0) the reason why there is none. It never contains the token."""
+
+    ok: bool
+    code: int
+    description: str
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    result: Any = None
+    unsure: bool = False  # the request may have been carried out
+
+    def refused_with(self, pattern: str) -> bool:
+        """Return whether it is an error whose "code description" begins with this pattern."""
+        return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
+
+    @property
+    def moved_to(self) -> str:
+        """The id of the supergroup that the chat has become; "" if the answer has none."""
+        moved = identifier(self.parameters.get("migrate_to_chat_id"))
+        return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
 
 
 class Telegram:
@@ -255,6 +269,11 @@ class Telegram:
         return id in self._same_chats
 
 
+def from_settings(settings: Settings) -> Telegram:
+    token, chat, url = settings.telegram_token, settings.telegram_chat, settings.telegram_url
+    return Telegram(token, chat, url, settings.telegram_topic, users=settings.telegram_users)
+
+
 def _require_answer(response: BotResponse) -> None:
     """Raise NotifyError for an error that is not about the chat itself."""
     if not response.ok and response.code not in (400, 401, 403, 404):
@@ -275,27 +294,6 @@ def _may_write(chat: dict[str, Any], member: dict[str, Any]) -> bool:
         return True
     rights = {**json_object(chat.get("permissions")), **member}  # the rights of a member have precedence over the chat's
     return bool(rights.get("can_post_messages" if channel else "can_send_messages", not channel))
-
-
-class BotResponse(NamedTuple):
-    """An answer of the Bot API, or (code 0) the reason why there is none. It never contains the token."""
-
-    ok: bool
-    code: int
-    description: str
-    parameters: Mapping[str, Any] = MappingProxyType({})
-    result: Any = None
-    unsure: bool = False  # the request may have been carried out
-
-    def refused_with(self, pattern: str) -> bool:
-        """Return whether it is an error whose "code description" begins with this pattern."""
-        return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
-
-    @property
-    def moved_to(self) -> str:
-        """The id of the supergroup that the chat has become; "" if the answer has none."""
-        moved = identifier(self.parameters.get("migrate_to_chat_id"))
-        return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
 
 
 def result(method: str, response: BotResponse) -> Any:

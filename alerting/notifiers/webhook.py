@@ -4,8 +4,6 @@ The header Idempotency-Key has the message's key, so that a receiver can drop a 
 unknown whether the message arrived, and it is posted again.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import json
@@ -21,10 +19,6 @@ from alerting.settings import Settings
 VERSION = 1  # version of the JSON; it rises if a field changes its meaning or is removed
 HEAD_NOT_SUPPORTED = 501
 SETTING = "ALERTING_WEBHOOK_URL"
-
-
-def from_settings(settings: Settings) -> Webhook:
-    return Webhook(settings.webhook_url, settings.webhook_secret, settings.webhook_photo == "yes")
 
 
 class Webhook(OneWayNotifier):
@@ -51,6 +45,10 @@ class Webhook(OneWayNotifier):
         if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != HEAD_NOT_SUPPORTED):
             raise NotifyError(f"Webhook: {answer.code or ''} {answer.text}: check {SETTING}")
         return f"{self._hook.host} answers (HEAD: {answer.code}); `make drill` shows what it does with a message"
+
+
+def from_settings(settings: Settings) -> Webhook:
+    return Webhook(settings.webhook_url, settings.webhook_secret, settings.webhook_photo == "yes")
 
 
 def schema(message: Message) -> dict[str, object]:
