@@ -48,7 +48,7 @@ def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[st
 def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
     """Raise one SettingsError that lists all errors of the catalogue; return None if there are none."""
     if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
-        raise SettingsError(f"{_line_of('')}: METRICS must be a list of Metric(...), and not an empty one")
+        raise SettingsError(f"{FILE_NAME}: METRICS must be a list of Metric(...), and not an empty one")
     names = [metric.name for metric in metrics]
     twice = [name for name, times in Counter(names).items() if times > 1]
     faults = [(name, f"metric {name}: the name is taken; each metric has one of its own") for name in twice]
@@ -59,13 +59,9 @@ def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str
     except (ValueError, RecursionError) as error:
         faults.append((str(error).removeprefix("metric ").split(":")[0], str(error)))
     if faults:
-        raise SettingsError("; ".join(f"{_line_of(name)}: {text}" for name, text in faults))
-
-
-def _line_of(name: str) -> str:
-    """Return the place of the last Metric(...) with this name, such as alerting/metrics.py:57."""
-    calls = metric_entries(FILE.read_text(encoding="utf-8")).get(name)
-    return f"{FILE_NAME}:{max(call.lineno for call in calls)}" if calls else FILE_NAME
+        entries = metric_entries(FILE.read_text(encoding="utf-8"))
+        lines = {name: f":{max(call.lineno for call in calls)}" for name, calls in entries.items()}  # of the last entry
+        raise SettingsError("; ".join(f"{FILE_NAME}{lines.get(name, '')}: {text}" for name, text in faults))
 
 
 def _faults(

@@ -186,7 +186,7 @@ def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext)
     return {
         "paths": paths,
         "times": _roomy([(left(at), words) for at, words in _time_ticks(start, end, page)]),
-        "scale": [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
+        "scale": [(round(100 * (paths.high - at) / (paths.high - paths.low), 2), numbers.short(at)) for at in marks],
         "incidents": incidents,
         "label": page.text("chart of", metric=page.title(state.name), count=len(incidents)),
     }
@@ -244,10 +244,6 @@ class BandChart:
     dots: str  # anomalous buckets, one zero-length stroke each
     low: float
     high: float
-
-    def share(self, value: float) -> float:
-        """Return the distance of a value from the upper edge, as a share of the height (0 to 1)."""
-        return (self.high - value) / (self.high - self.low)
 
 
 def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, height: int, bins: int) -> BandChart:

@@ -6,7 +6,6 @@ This module loads jinja2, nh3 and SQLite. The runner imports it while it waits f
 import ast
 import gzip
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -152,8 +151,8 @@ def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) ->
         stories.sort(key=lambda story: story.incident.opened, reverse=True)
         states = _states(settings, state, page, stories)
         _write_metric_pages(settings, state, page, states, fresh)
-    pages = _page_times(settings)
-    rows = [metric_row(it, page, file if file in pages else "") for it in states for file in [metric_file(it.name)]]
+    files = {it.name: metric_file(it.name) for it in states}
+    rows = [metric_row(it, page, files[it.name] if (settings.reports / files[it.name]).is_file() else "") for it in states]
     return _write_incident_pages(settings, page, stories, fresh), rows
 
 
@@ -287,7 +286,8 @@ def _write_metric_pages(
     """Write the pages of metrics that are not normal, just recovered or have an old page: at most MAX_PAGES, with `fresh` all."""
     chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     if not fresh:
-        written = _page_times(settings)
+        pages = (settings.reports / "metrics").glob("[!.]*.html")
+        written = {f"metrics/{file.name}": file.stat().st_mtime for file in pages}
         ages = {it.name: page.now.timestamp() - written.get(metric_file(it.name), 0.0) for it in chosen}
         ended = {it.name: it.stories[0].incident.closed for it in chosen if it.stories}
         recovered = {name for name, closed in ended.items() if closed and page.now - closed < JUST_ENDED}
@@ -297,13 +297,6 @@ def _write_metric_pages(
         points = _judged_points(state, it.name, page.now - CHART_DAYS * DAY)
         shown = it if it.points else _with_points(it, state, page)
         write_file(settings.reports / metric_file(it.name), redact(metric_page(shown, points, page), settings)[0])
-
-
-def _page_times(settings: Settings) -> dict[str, float]:
-    """Return the path of each metric's page -> when it was written (seconds since 1970)."""
-    with suppress(OSError), os.scandir(settings.reports / "metrics") as files:
-        return {f"metrics/{file.name}": file.stat().st_mtime for file in files}
-    return {}
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:
