@@ -134,7 +134,8 @@ def test_labels_of_a_chart_do_not_run_into_each_other(tmp_path, days):
     found = [(float(left), words) for left, words in re.findall(r'<text x="([\d.]+)%" y="98%" dx="3">([^<]+)<', page)]
     assert len(found) >= 2
     heights = [float(top) for top in re.findall(r'<line x1="0" x2="100%" y1="([\d.]+)%"', page)]
-    assert heights and heights == sorted(heights, reverse=True) and 0 < heights[-1] < heights[0] < 90, "the box of the chart"
+    assert heights == sorted(heights, reverse=True)
+    assert 0 < heights[-1] < heights[0] < 90, "the box of the chart"
     edges = [*(left for left, _ in found[1:]), 100]
     assert all(left + 1.8 * len(words) < edge for (left, words), edge in zip(found, edges, strict=True))
 

@@ -1,7 +1,5 @@
 """`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -77,7 +75,7 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: IO[str] | None) 
     return 1 if reading.errors else 0
 
 
-def comparison_lines(compared: Comparison) -> Iterator[str]:
+def comparison_lines(compared: "Comparison") -> Iterator[str]:
     """Yield the printed lines: one per moment (local time), then the totals, then the rules and widths that both sides share."""
     past, moments = compared.new.past, compared.moments()
     start, end = (pd.Timestamp(at).tz_convert(past.zone) for at in (past.start, past.end))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import count, groupby
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -161,11 +161,10 @@ def listen(turns: int) -> int:
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
-    store, turn = open_store(settings), 0
+    store = open_store(settings)
     ctx = connect_chat(settings, store)
     click.echo("listening for answers in the chat; Ctrl-C ends it")
-    while not turns or turn < turns:
-        turn += 1
+    for _ in range(turns) if turns else count():
         try:
             if ctx.notifier.button_presses(ctx.store.next_update(), wait=CHAT_WAIT):
                 with suppress(AlertingError):  # a table that cannot be read now: the metrics of before

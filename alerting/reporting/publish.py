@@ -190,11 +190,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     for incident in incidents:
         thread = tuple(state.thread(incident.id))
         runs = {message.key: run for message in thread if (run := run_behind(message.created))}
-        pictures = {
-            message.key: f"runs/{run.day}/{run.pictures[message.key]}"
-            for message in thread
-            if message.has_picture and (run := runs.get(message.key)) and message.key in run.pictures
-        }
+        pictures = {key: f"runs/{run.day}/{run.pictures[key]}" for key, run in runs.items() if key in run.pictures}
         notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
         stories.append(IncidentStory(_as_now(state, incident), thread, runs, pictures, written))

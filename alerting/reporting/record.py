@@ -1,7 +1,5 @@
 """The records of runs: reports/.running/NAME during a run, then reports/runs/DAY/NAME (UTC), and the list of a day's runs."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os
@@ -167,7 +165,7 @@ def day_lines(day: Path) -> dict[str, dict[str, Any]]:
     return lines
 
 
-def day_entries(day: Path) -> list[RunRecord]:
+def day_entries(day: Path) -> "list[RunRecord]":
     """Return the runs of a day, newest first: those on its list, and those with a notebook but no line on the list."""
     files = set[str]()
     with suppress(OSError):
@@ -181,7 +179,7 @@ def day_entries(day: Path) -> list[RunRecord]:
     return sorted(runs, key=lambda run: (run.started, run.name.partition("-")[2]), reverse=True)
 
 
-def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> RunRecord:
+def run_record(day: str, name: str, line: dict[str, Any], files: Iterable[str]) -> "RunRecord":
     """Return a run from its line on the list, which may be of an older version. `files`: names in its folder."""
     from alerting.reporting.run_page import RunRecord
 
