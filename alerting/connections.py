@@ -164,10 +164,7 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
 
 
 def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[Metric]:
-    """Return the metrics to watch in the configured source (`store`: see `open_source`).
-
-    Raises SettingsError; SourceError if a table file cannot be read.
-    """
+    """Return the metrics to watch (`store`: see `open_source`). Raises SettingsError, and SourceError for a table file."""
     if not settings.has_catalogue:
         return open_source(settings, store=store)[1]
     metrics = load_metrics(settings.language, load_queries(), load_queries(SQL / "slices"))

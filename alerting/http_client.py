@@ -57,10 +57,6 @@ class HttpAnswer:
     whole: bool = True
 
     @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
     def head(self) -> str:
         """The first EXCERPT bytes of the body as text."""
         return self.body[:EXCERPT].decode("utf-8", "replace")

@@ -177,7 +177,7 @@ def ping(url: str, timeout: float = 10.0) -> str:
     answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is not needed
     if isinstance(answer, HttpFailure):
         return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
-    if answer.ok:
+    if 200 <= answer.status < 300:
         return ""
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"

@@ -105,10 +105,7 @@ class Record:
 
 
 def rescue(settings: Settings) -> tuple[Failure, Record] | None:
-    """Publish the records of killed runs as failures. Return the newest failure with its record, or None.
-
-    The caller must hold the lock of runs; otherwise a record may belong to a run in progress.
-    """
+    """Publish the records of killed runs as failures. Return the newest with its record, or None. The caller holds the lock of runs."""
     newest, left = None, list[Path]()
     with suppress(OSError):
         found = sorted((settings.reports / ".running").glob("alert-*.ipynb"))

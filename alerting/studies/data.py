@@ -154,10 +154,7 @@ def local_times(table: pd.DataFrame, columns: Sequence[str], zone: str) -> pd.Da
 
 
 def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return one row per table and bucket: columns table, bucket, newest (time of the bucket's newest row).
-
-    Times are local. Empty if the source does not tell the times of rows.
-    """
+    """Return one row per table and bucket: table, bucket, newest (its newest row), in local time. Empty if no times are known."""
     past, reading = load_past(weeks, at, ctx)
     tables = [
         pd.DataFrame({"table": name, "bucket": counts.index, "newest": pd.to_datetime(counts["newest"], unit="s", utc=True)})

@@ -44,10 +44,7 @@ class Review:
         return f"{span} {remembered}; a replay of the rules as they stand now makes {replayed}."
 
     def by_metric(self) -> pd.DataFrame:
-        """Return one row per metric, the metric with most incidents first.
-
-        Columns: incidents and counts of labels, precision, and incidents and messages a week in the replay.
-        """
+        """Return one row per metric, most incidents first: incidents, labels, precision; incidents and messages a week in the replay."""
         counted = labels.precision(self.incidents, by=["metric"])
         cost, weeks = self.replay.budget(), (self.past.end - self.past.start) / WEEK
         weekly = cost[["incidents a week"]].assign(**{"messages a week": cost["messages"] / weeks})
