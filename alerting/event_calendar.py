@@ -19,7 +19,7 @@ T = TypeVar("T", CalendarEvent, Shift)
 
 
 def check_calendar(path: Path, countries: str, optional: bool) -> None:
-    """Raise SettingsError if the file (absent only if `optional`) cannot be read, or a country is unknown. A wrong line is no error."""
+    """Raise SettingsError if the file (absent only if `optional`) cannot be read or a country is unknown. No line is checked."""
     try:
         if path.exists() or not optional:
             path.read_text(encoding="utf-8-sig")
@@ -40,7 +40,7 @@ def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list
 
 
 def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
-    """Return the shifts of the file and a note for each invalid line. Times without an offset are of `zone`; dates are whole days."""
+    """Return the shifts of the file, and a note for each invalid line. `zone`: that of times; a date is a whole day."""
     shifts, notes = _read(path, "rota", ROTA_COLUMNS, partial(_shift, zone=zone))
     return tuple(shifts), notes
 

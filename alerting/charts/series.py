@@ -141,7 +141,7 @@ class SeriesPlot:
         return cls(times.hours(shown.index), metric.step / HOUR, value, low, expected, high, anomalous, color)
 
     def extent(self) -> tuple[float, float]:
-        """Return the lowest and the highest value to show (NaN: none). A far wider band is cut: it would hide how the values change."""
+        """Return the lowest and the highest value to show (NaN: none). A far wider band is cut: it would hide the changes."""
         low, high = (edge[np.isfinite(edge)] for edge in (self.low, self.high))
         values, edges = np.concatenate([self.value, self.expected]), np.concatenate([low, high])
         shown = values if not np.isnan(values).all() else edges

@@ -22,7 +22,7 @@ SETTING = "ALERTING_WEBHOOK_URL"
 
 
 class Webhook(OneWayNotifier):
-    """The receiver at `url` (a secret). `secret` signs bodies (X-Alerting-Signature: sha256=HEX). `timeout`: seconds for a request."""
+    """The receiver at `url`, a secret. `secret` signs bodies (X-Alerting-Signature: sha256=HEX). `timeout`: seconds."""
 
     def __init__(self, url: str, secret: str = "", photos: bool = True, timeout: float = 15.0) -> None:
         self._hook, self._secret, self._photos = Hook("Webhook", SETTING, url, timeout), secret.encode(), photos

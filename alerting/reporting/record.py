@@ -105,7 +105,7 @@ class Record:
 
 
 def rescue(settings: Settings) -> tuple[Failure, Record] | None:
-    """Publish the records of killed runs as failures. Return the newest with its record, or None. The caller holds the lock of runs."""
+    """Publish the records of killed runs as failures. Return the newest and its record, or None. The caller holds the lock."""
     newest, left = None, list[Path]()
     with suppress(OSError):
         found = sorted((settings.reports / ".running").glob("alert-*.ipynb"))
