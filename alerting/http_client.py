@@ -94,6 +94,9 @@ class HttpFailure:
         return f"{host} cannot be reached ({self.error}): {advice}"
 
 
+TOO_LATE = HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
+
+
 @dataclass(frozen=True)
 class HttpClient:
     """A client that threads may share. It follows no redirects: they would send the secrets to another host.
@@ -138,13 +141,9 @@ class HttpClient:
         try:
             answer = deadline.call(attempt)
         except TimeoutError:  # it hangs in a step that has no socket to shut down
-            if not deadline.connected:
-                return HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
-            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-        if deadline.expired and isinstance(answer, HttpAnswer):
-            # A body of unknown length seems complete when the connection was shut down.
-            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-        return answer
+            return TOO_LATE if deadline.connected else HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
+        # A body of unknown length seems complete when the connection was shut down.
+        return TOO_LATE if deadline.expired and isinstance(answer, HttpAnswer) else answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
         """Send the request and return the answer. `session.send` would read the whole body of a redirect and parse its target."""

@@ -111,7 +111,6 @@ _table = _matching(rf"({_NAME}\.)?{_NAME}", "a table name: letters, digits and '
 _database = _matching(_NAME, "a database name: letters, digits and '_'")
 _token = _matching(r"\d+:[\w-]+", "a bot token as BotFather gives it: digits, a colon, letters")
 _chat = _matching(r"-?\d+|@\w+", "a chat id such as -1001234567890, or @channel")
-_topic = _matching(r"\d+", "the number of a topic (message_thread_id)")
 _on_off = _matching(r"on|off", "on or off")
 _time_of_day = _matching(r"([01]\d|2[0-3]):[0-5]\d", "a local time such as 09:30, or nothing for no daily line")
 _mail_server = _matching(
@@ -122,7 +121,6 @@ _users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * fo
 _countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
 _week = _checked(parse_week_spans)
 _length = _checked(parse_length)
-_mail_sender = _checked(mail_address)
 _mail_receivers = _checked(lambda text: [mail_address(part) for part in text.split(",") if part.strip()])
 _routes = _checked(lambda text: parse_routes(text, NAMES))
 
@@ -206,14 +204,16 @@ class Settings:
     message_table: str = setting("message_actions", _table, help="table of messages")
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
     telegram_chat: str = setting("", _chat, help="chat id or @channel")
-    telegram_topic: str = setting("", _topic, help="topic of a forum group")
+    telegram_topic: str = setting(
+        "", _matching(r"\d+", "the number of a topic (message_thread_id)"), help="topic of a forum group"
+    )
     telegram_users: str = setting("", _users, help="who may press buttons and ask: ids, @names; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
     slack_url: str = setting("", _hook_url, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
     email_server: str = setting("", _mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
     email_user: str = setting("", help="login there; empty: none")
     email_password: str = setting("", secret=True, help="its password (or ALERTING_EMAIL_PASSWORD_FILE)")
-    email_from: str = setting("", _mail_sender, help="sender of mail, such as Alerts <alerts@example.com>")
+    email_from: str = setting("", _checked(mail_address), help="sender of mail, such as Alerts <alerts@example.com>")
     email_to: str = setting("", _mail_receivers, help="receivers of mail, with commas between")
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
     webhook_url: str = setting("", _hook_url, secret=True, help="where messages are posted as JSON (or ..._FILE)")

@@ -85,10 +85,10 @@ class Case:
         """Return the metric's incidents of the year before: opened (local time), change (share of expected), label (text)."""
         found = [one for one in recorded_incidents(self.since - YEAR, self.since) if not one.root.gap]
         same = [one for one in found if one.root.metric == self.metric.name and one.id != self.incident.id]
-        opened = pd.DatetimeIndex([one.opened for one in same], tz="UTC").tz_convert(self.past.zone)
         worst = [(one.root.worst or one.root.first).change for one in same]
         labels = [one.label.value if one.label else "" for one in same]
-        return pd.DataFrame({"opened": opened, "change": worst, "label": labels})
+        table = pd.DataFrame({"opened": [one.opened for one in same], "change": worst, "label": labels})
+        return local_times(table, ("opened",), self.past.zone)
 
     def calendar(self) -> pd.DataFrame:
         """Return the metric's calendar events from a week before the incident to its end: start, end (local), kind, title."""
