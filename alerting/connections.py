@@ -276,7 +276,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:
-    """Return name -> notifier of each destination that is set up, the only ones to be imported; the console without a chat."""
+    """Return name -> notifier of each destination that is set up; only these are imported. Without a chat it has the console."""
     opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
     for name in settings.destinations:
         opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)

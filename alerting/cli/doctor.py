@@ -142,7 +142,7 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
-    """Return the newest bucket of each query, in local time of `zone`. A new table may be empty. Raises SourceError."""
+    """Return the newest bucket of each query, in local time of `zone`. No rows are no failure: the table may be new."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
     ends = source.ends()
     for metric in {metric.scan: metric for metric in metrics}.values():

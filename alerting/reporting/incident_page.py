@@ -146,7 +146,7 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
-    """Return name, value, expected value and change of the explaining segment, the rest, others, new, gone, unbalanced ones."""
+    """Return name, value, expected value, change: of the explaining segment, the rest, others, new, gone, unbalanced ones."""
     if incident.cause is None:
         return []
     cause = incident.cause.claim

@@ -161,7 +161,7 @@ def _of_moment(replay: Replay, metric: str, at: datetime) -> Incident:
 
 
 def _worst(replay: Replay, metric: str) -> Incident:
-    """Return the incident of a replay with the highest score (`metric`: "" for any), or of that bucket. Raises SettingsError."""
+    """Return the incident with the highest score (`metric`: "" for any), else of the bucket with it. Raises SettingsError."""
     found = [one for one in group_events(replay.metrics, replay.events) if not one.root.gap]
     found = [one for one in found if not metric or one.member(metric)]
     if found:

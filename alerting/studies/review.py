@@ -44,7 +44,7 @@ class Review:
         return f"{span} {remembered}; a replay of the rules as they stand now makes {replayed}."
 
     def by_metric(self) -> pd.DataFrame:
-        """Return a row per metric, most incidents first: incidents, labels, precision; of a replayed week incidents, messages."""
+        """Return one row per metric: incidents, counts of labels, precision; incidents and messages a week in the replay."""
         counted = labels.precision(self.incidents, by=["metric"])
         cost, weeks = self.replay.budget(), (self.past.end - self.past.start) / WEEK
         weekly = cost[["incidents a week"]].assign(**{"messages a week": cost["messages"] / weeks})
