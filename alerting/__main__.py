@@ -4,8 +4,6 @@ Exit codes: 0 success; 1 data was not read or a message was not delivered; 2 wro
 progress; 130 interrupted.
 """
 
-from __future__ import annotations
-
 import codecs
 import os
 import sys
@@ -179,10 +177,7 @@ def incident(ids: tuple[str, ...], seconds: float) -> int:
 
 
 def _in_lab(*command: str) -> None:
-    """Run the command with the Python of the notebooks' environment, if this one lacks its packages.
-
-    Raises SettingsError if that environment was not made.
-    """
+    """Run the command with the notebooks' Python if this one lacks their packages. Raises SettingsError if it was not made."""
     if find_spec("nbconvert") is None:
         if not LAB.exists():
             raise SettingsError("the packages of the notebooks are not installed: run `make notebooks` once, then this again")

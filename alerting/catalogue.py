@@ -1,6 +1,4 @@
-"""Load and check METRICS of alerting/metrics.py. Each error has its line number and the reason."""
-
-from __future__ import annotations
+"""Load and check METRICS of alerting/metrics.py, and write widths into it. Each error has its line number and the reason."""
 
 import ast
 import importlib
@@ -10,9 +8,10 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 from alerting.detectors.bands import OneByOne
@@ -24,6 +23,7 @@ from alerting.sources.base import bind
 
 FILE = Path(__file__).parent / "metrics.py"
 FILE_NAME = "alerting/metrics.py"
+DEFAULT_WIDTH, WIDTH_POSITION = next((f.default, i + 1) for i, f in enumerate(fields(Metric)) if f.name == "width")
 ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)  # start of a time window that is filled into a query only to check it
 
 
@@ -48,29 +48,23 @@ def load_metrics(language: str, queries: Mapping[str, Query], slices: Mapping[st
 def check_metrics(metrics: Sequence[Metric], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]) -> None:
     """Raise one SettingsError that lists all errors of the catalogue; return None if there are none."""
     if not metrics or not all(isinstance(metric, Metric) for metric in metrics):
-        raise SettingsError(f"{_line_of('')}: METRICS must be a list of Metric(...), and not an empty one")
+        raise SettingsError(f"{FILE_NAME}: METRICS must be a list of Metric(...), and not an empty one")
     names = [metric.name for metric in metrics]
     twice = [name for name, times in Counter(names).items() if times > 1]
     faults = [(name, f"metric {name}: the name is taken; each metric has one of its own") for name in twice]
     for metric in metrics:
-        faults += [
-            (metric.name, f"metric {metric.name}: {text}") for text in _faults_of(metric, names, language, queries, slices)
-        ]
+        faults += [(metric.name, f"metric {metric.name}: {text}") for text in _faults(metric, names, language, queries, slices)]
     try:
         MetricTree(metrics)
     except (ValueError, RecursionError) as error:
         faults.append((str(error).removeprefix("metric ").split(":")[0], str(error)))
     if faults:
-        raise SettingsError("; ".join(f"{_line_of(name)}: {text}" for name, text in faults))
+        entries = metric_entries(FILE.read_text(encoding="utf-8"))
+        lines = {name: f":{max(call.lineno for call in calls)}" for name, calls in entries.items()}  # of the last entry
+        raise SettingsError("; ".join(f"{FILE_NAME}{lines.get(name, '')}: {text}" for name, text in faults))
 
 
-def _line_of(name: str) -> str:
-    """Return the place of the last Metric(...) with this name, such as alerting/metrics.py:57."""
-    calls = metric_entries(FILE.read_text(encoding="utf-8")).get(name)
-    return f"{FILE_NAME}:{max(call.lineno for call in calls)}" if calls else FILE_NAME
-
-
-def _faults_of(
+def _faults(
     metric: Metric, names: Sequence[str], language: str, queries: Mapping[str, Query], slices: Mapping[str, Query]
 ) -> Iterator[str]:
     """Yield the errors of one metric. Its arguments may have any type, because analysts write them by hand."""
@@ -115,11 +109,104 @@ def metric_entries(source: str | bytes) -> dict[str, list[ast.Call]]:
     found: dict[str, list[ast.Call]] = {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
-            names = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
-            for value in names:
+            for value in [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     found.setdefault(value.value, []).append(node)
     return found
+
+
+def pinned(metrics: Sequence[Metric]) -> list[str]:
+    """Return the names of the metrics whose entry in metrics.py has a `width=`, or whose width is not the default."""
+    entries = metric_entries(FILE.read_bytes())
+    given = {name for name, calls in entries.items() if any(word.arg == "width" for call in calls for word in call.keywords)}
+    return [metric.name for metric in metrics if metric.name in given or metric.width != DEFAULT_WIDTH]
+
+
+def width_lines(widths: Mapping[str, float]) -> str:
+    """Return the changes of metrics.py for these widths (metric -> width) as a diff; name and width where it cannot be edited."""
+    source, lines = FILE.read_bytes(), list[str]()
+    for name, width in widths.items():
+        try:
+            edited = with_widths(source, {name: width})
+        except SettingsError:
+            lines.append(f"{name}: width={width:g}")
+            continue
+        texts = (ast.get_source_segment(text.decode(), metric_entries(text)[name][0]) or "" for text in (source, edited))
+        before, after = (text.splitlines() for text in texts)
+        if before != after and len(before) > 1:
+            lines.append(f"# {name}")
+        for old, new in zip(before, after, strict=True):
+            lines += [f"- {old.strip()}", f"+ {new.strip()}"] if old != new else []
+    return "\n".join(lines) or "no line: every width stays as it is"
+
+
+def with_widths(source: bytes, widths: Mapping[str, float], present: Mapping[str, float] | None = None) -> bytes:
+    """Return the source of metrics.py with these widths (metric -> width). All other bytes are unchanged.
+
+    `present`: metric -> the width in force. Raises SettingsError if a metric has no entry of its own, if the width in its entry
+    is computed, or if it differs from the width in force.
+    """
+    starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]
+
+    def span(node: ast.expr | ast.keyword) -> tuple[int, int]:
+        """Return the positions in the source of the first byte of a node and of the first byte after it."""
+        return starts[node.lineno - 1] + node.col_offset, starts[(node.end_lineno or 1) - 1] + (node.end_col_offset or 0)
+
+    edits: list[tuple[int, int, bytes]] = []
+    for name, width in widths.items():
+        call, given = _editable_entry(source, name, (present or {}).get(name))
+        text = f"{width:g}".encode()
+        if given:
+            edits.append((*span(given), text))
+        elif call.keywords:
+            before, _ = span(call.keywords[0])
+            edits.append((before, before, b"width=" + text + b", "))
+        else:
+            _, after = span(call.args[-1])
+            edits.append((after, after, b", width=" + text))
+    edited = source
+    for first, last, text in sorted(edits, reverse=True):
+        edited = edited[:first] + text + edited[last:]
+    if not _differ_in_widths_only(source, edited, widths):
+        raise SettingsError(f"{FILE_NAME}: the entries of {', '.join(widths)} cannot be edited safely: write the widths by hand")
+    return edited
+
+
+def _editable_entry(source: bytes, name: str, present: float | None) -> tuple[ast.Call, ast.expr | None]:
+    """Return the metric's only entry and the width in it. Raises SettingsError if one number cannot set the width."""
+    calls, by_hand = metric_entries(source).get(name, []), "write the width by hand"
+    if len(calls) != 1:
+        raise SettingsError(f'{FILE_NAME} has {len(calls) or "no"} Metric("{name}", ...): {by_hand}')
+    call = calls[0]
+    place = f"{FILE_NAME}:{call.lineno}: metric {name}"
+    if len(call.args) >= WIDTH_POSITION or any(isinstance(value, ast.Starred) for value in call.args):
+        raise SettingsError(f"{place}: its width may be among the arguments without a name: {by_hand}")
+    if any(word.arg is None for word in call.keywords):
+        raise SettingsError(f"{place}: its width may be in **: {by_hand}")
+    given = next((word.value for word in call.keywords if word.arg == "width"), None)
+    written = DEFAULT_WIDTH
+    if given is not None:
+        if not (isinstance(given, ast.Constant) and isinstance(given.value, int | float)):
+            raise SettingsError(f"{place}: its width={ast.unparse(given)} is computed: {by_hand}")
+        written = float(given.value)
+    if present is not None and written != present:
+        raise SettingsError(f"{place}: its width is {present:g}, but the entry says {written:g}: {by_hand}")
+    return call, given
+
+
+def _differ_in_widths_only(source: bytes, edited: bytes, widths: Mapping[str, float]) -> bool:
+    """Return whether the edited source has these widths and is the same program in all else."""
+    try:
+        trees = [ast.parse(source), ast.parse(edited)]
+    except SyntaxError:
+        return False
+    after = [call for name in widths for call in metric_entries(edited).get(name, [])]
+    numbers = [ast.unparse(word.value) for call in after for word in call.keywords if word.arg == "width"]
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Call):
+            node.keywords = [word for word in node.keywords if word.arg != "width"]
+    same = ast.dump(trees[0]) == ast.dump(trees[1])
+    return same and [float(number) for number in numbers] == [float(f"{width:g}") for width in widths.values()]
 
 
 def write_files(contents: Mapping[Path, bytes], outcome: str = "") -> None:

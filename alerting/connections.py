@@ -1,7 +1,5 @@
 """Open the connections that the settings name: source, metrics, state database, notifier and calendar."""
 
-from __future__ import annotations
-
 import re
 import sys
 import time
@@ -10,7 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from alerting.catalogue import load_metrics
 from alerting.event_calendar import check_calendar, public_holidays, read_calendar, read_rota
@@ -20,17 +19,14 @@ from alerting.model.metric import Metric, Query, of_local_days, table_name
 from alerting.model.protocols import HistoryCache, Notifier, Source
 from alerting.model.routing import DEFAULT_DESTINATION, ROUTE_WORDS, Routes
 from alerting.model.run import Progress
-from alerting.notifiers.base import RoutingNotifier
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, RoutingNotifier
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
 from alerting.settings import DEFAULT_CALENDAR, ROOT, Settings, load_settings, retired
 from alerting.sources.base import BaseSource
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from alerting.store.state import StateStore
+from alerting.sources.cache import CachedSource
+from alerting.store.history import HistoryReader
+from alerting.store.state import StateStore
 
 SQL = Path(__file__).parent / "sql"
 JUDGE_SHARE = 0.6  # share of a cell's time limit that judging may take; thousands of new metrics are judged in several runs
@@ -79,10 +75,7 @@ def connect(dry_run: bool = False, settings: Settings | None = None, now: dateti
 
 
 def connect_chat(settings: Settings, store: StateStore | None = None) -> RunContext:
-    """Open only the state database and the chat, for a command that reads no metrics. Raises SettingsError or StoreError.
-
-    `store`: the state database, if it is open already.
-    """
+    """Open only the state database (or take `store`) and the chat: no metrics are read. Raises SettingsError or StoreError."""
     store = store or open_store(settings)
     return _context(settings, load_catalogue(settings, store), _NoSource(), store, open_notifier(settings)[0])
 
@@ -171,10 +164,7 @@ def _open_sample_app(settings: Settings, now: datetime) -> Source:
 
 
 def load_catalogue(settings: Settings, store: StateStore | None = None) -> list[Metric]:
-    """Return the metrics to watch in the configured source (`store`: see `open_source`).
-
-    Raises SettingsError; SourceError if a table file cannot be read.
-    """
+    """Return the metrics to watch (`store`: see `open_source`). Raises SettingsError, and SourceError for a table file."""
     if not settings.has_catalogue:
         return open_source(settings, store=store)[1]
     metrics = load_metrics(settings.language, load_queries(), load_queries(SQL / "slices"))
@@ -194,20 +184,14 @@ def _selected(metrics: list[Metric], settings: Settings) -> list[Metric]:
 
 
 def check_settings(settings: Settings) -> None:
-    """Check the catalogue, its queries and the calendar, without reading from the source. Raises SettingsError.
-
-    The metrics of a table file are checked when the file is opened.
-    """
+    """Check the catalogue and its queries (unless the source is a table file) and the calendar. Raises SettingsError."""
     if settings.has_catalogue:
         load_catalogue(settings)
     check_calendar(settings.calendar, settings.holidays, optional=settings.calendar == DEFAULT_CALENDAR)
 
 
 def load_queries(folder: Path = SQL) -> dict[str, Query]:
-    """Return name of the file without .sql -> query, for each SQL file of a folder. Hidden files are left out.
-
-    Raises SettingsError for a file that cannot be read.
-    """
+    """Return name of the file without .sql -> query, for each SQL file of a folder that is not hidden. Raises SettingsError."""
     queries = dict[str, Query]()
     for path in sorted(folder.glob("[!.]*.sql")):
         try:
@@ -225,27 +209,20 @@ def source_tables(settings: Settings) -> dict[str, str]:
 
 
 def with_history_cache(source: Source, settings: Settings, store: StateStore, dry_run: bool) -> Source:
-    """Return the source with a cache of closed buckets in front of it. A table file is returned as it is.
-
-    A dry run reads the cache and does not write to it.
-    """
+    """Return the source behind a cache of closed buckets, which a dry run only reads. A table file needs no cache."""
     if not source.runs_sql:
         return source
-    from alerting.sources.cache import CachedSource
-    from alerting.store.history import HistoryReader
-
     history: HistoryCache = store
     if dry_run:
         with suppress(StoreError):  # the cache does not exist or cannot be read: read everything from the source
             history = HistoryReader(settings.state_file)
     tables = source_tables(settings)
-    server = [settings.source, settings.clickhouse_database, settings.clickhouse_user]
-    if settings.source == "embedded":
-        server = [settings.source, str(settings.data.resolve())]
+    is_sample = settings.source == "embedded"
+    place = [str(settings.data.resolve())] if is_sample else [settings.clickhouse_database, settings.clickhouse_user]
     return CachedSource(
         source,
         history,
-        identity=lambda name: "|".join([*server, tables.get(name, name)]),
+        identity=lambda name: "|".join([settings.source, *place, tables.get(name, name)]),
         mutable=timedelta(hours=settings.mutable),
         zone=settings.zone,
         report=_print_progress,
@@ -263,16 +240,8 @@ def _print_progress(line: str | Progress) -> None:
     sys.stdout.flush()
 
 
-# State and notifier.
-
-
 def open_store(settings: Settings, dry_run: bool = False, routes: Routes | None = None) -> StateStore:
-    """Open the state database; for a dry run an empty one in memory. Raises StoreError.
-
-    `routes`: the routes of a dry run's messages; None means that all go to the console.
-    """
-    from alerting.store.state import StateStore
-
+    """Open the state database; for a dry run one in memory, with `routes` (None: all to the console). Raises StoreError."""
     if dry_run:
         return StateStore(":memory:", routes=routes or Routes())
     store = StateStore(settings.state_file, routes=settings.effective_routes)
@@ -307,10 +276,7 @@ def open_notifier(settings: Settings, dry_run: bool = False) -> tuple[Notifier, 
 
 
 def open_destinations(settings: Settings) -> dict[str, Notifier]:
-    """Return name -> notifier, for each destination that is set up. If the chat is not, its name has the console.
-
-    Only the modules of these destinations are imported.
-    """
+    """Return name -> notifier of each destination that is set up; only these are imported. Without a chat it has the console."""
     opened: dict[str, Notifier] = {DEFAULT_DESTINATION: Console()}
     for name in settings.destinations:
         opened[name] = import_module(f"alerting.notifiers.{name}").from_settings(settings)

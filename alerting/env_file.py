@@ -1,12 +1,7 @@
-"""Read the files of settings: `.env`, whose lines are NAME=value or comments, and files with one secret.
-
-No error text contains a value, because the value may be a secret.
-"""
-
-from __future__ import annotations
+"""Read `.env` (lines NAME=value or comments) and files with one secret. No error text has a value, which may be a secret."""
 
 import re
-from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 from alerting.model.errors import SettingsError
@@ -37,40 +32,37 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
         raise SettingsError(f"{path}, line {line}: not UTF-8 text: save the file as UTF-8") from None
     if not text.strip():
         return {}, []
-    from io import StringIO
-
     from dotenv.parser import parse_stream  # only when there is a file
 
     texts, faults = dict[str, str](), list[str]()
     for binding in parse_stream(StringIO(text)):
         written = binding.original.string
         line = binding.original.line + len(re.findall(r"\r\n|\n|\r", written[: len(written) - len(written.lstrip())]))
-        problems = list(_problems(binding.key, binding.value, binding.error, written.strip()))
-        faults += [f"{path.name}, line {line}: {problem}" for problem in problems]
-        if binding.key and not problems:
+        if problem := _problem(binding.key, binding.value, binding.error, written.strip()):
+            faults.append(f"{path.name}, line {line}: {problem}")
+        elif binding.key:
             texts[binding.key] = binding.value or ""
     return texts, faults
 
 
-def _problems(key: str | None, value: str | None, error: bool, written: str) -> Iterator[str]:
-    """Yield the error texts of a line. They name the setting if the line begins with a name of ours."""
+def _problem(key: str | None, value: str | None, error: bool, written: str) -> str:
+    """Return what is wrong with a line, or "". The text names the setting if the line begins with a name of ours."""
     found = _OUR_LINE.match(written)
     ours = found[0].split()[-1] if found else ""
     if error:
-        yield f"{ours or 'the line'} cannot be read (a ':' instead of '=', or a quote that is not closed?): {FORM}"
-    elif key is not None and not re.fullmatch(r"[A-Za-z_][\w.-]*", key, re.ASCII):
-        yield f"{ours or 'the line'} does not begin with a name and '=': {FORM}"
-    elif key is not None and value is None:
-        yield f"{key} has no '=': {FORM}"
-    elif key is not None and len(written.splitlines()) > 1 and (ours or len(_OUR_LINE.findall(written)) > 0):
-        yield f"the quote after {key}= is not closed on its line: {FORM}"
+        return f"{ours or 'the line'} cannot be read (a ':' instead of '=', or a quote that is not closed?): {FORM}"
+    if key is None:
+        return ""
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", key, re.ASCII):
+        return f"{ours or 'the line'} does not begin with a name and '=': {FORM}"
+    if value is None:
+        return f"{key} has no '=': {FORM}"
+    is_open = len(written.splitlines()) > 1 and _OUR_LINE.search(written)
+    return f"the quote after {key}= is not closed on its line: {FORM}" if is_open else ""
 
 
 def read_secret_files(texts: dict[str, str], secrets: set[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the settings (name -> text) with the secrets read from files, and the error texts.
-
-    For each NAME_FILE of a secret, NAME gets the text of that file.
-    """
+    """Return the settings (name -> text) with each secret NAME read from the file that NAME_FILE names, and the error texts."""
     texts, faults = dict(texts), []
     for name in sorted(secrets):
         path = texts.pop(f"{name}_FILE", "")

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,10 +67,8 @@ def _check_python() -> None:
         found = f"{sys.version.split()[0]} ({sys.executable})"
         raise SetUpError(f"Python 3.11 or newer is needed, this is {found}. To take another one: make PYTHON=python3.12 ...")
     for module in ("venv", "ensurepip"):
-        try:
-            __import__(module)
-        except ImportError:
-            raise SetUpError(f"this Python has no {module}. On Debian and Ubuntu: apt-get install python3-venv") from None
+        if not find_spec(module):
+            raise SetUpError(f"this Python has no {module}. On Debian and Ubuntu: apt-get install python3-venv")
 
 
 def set_up(kind: str, name: str, extras: "list[str] | None" = None) -> None:

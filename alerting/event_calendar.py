@@ -1,7 +1,5 @@
 """Read the calendar (releases, campaigns, experiments) and the rota (who is on call when) from CSV files; public holidays."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, time
@@ -16,14 +14,12 @@ from alerting.model.metric import CalendarEvent, unknown_metrics
 
 CALENDAR_COLUMNS = ["start", "end", "kind", "title"]  # a fifth column, "metrics", is optional
 ROTA_COLUMNS = ["from", "until", "mention"]
+UNLEARNED = "this holiday is shown, but not learned: that takes whole days (dates without a time) and no metrics"
 T = TypeVar("T", CalendarEvent, Shift)
 
 
 def check_calendar(path: Path, countries: str, optional: bool) -> None:
-    """Raise SettingsError if the file cannot be read, or a country is not known. `optional`: the file may be absent.
-
-    An invalid line is no error: a run leaves it out and shows a note.
-    """
+    """Raise SettingsError if the file (absent only if `optional`) cannot be read or a country is unknown. No line is checked."""
     try:
         if path.exists() or not optional:
             path.read_text(encoding="utf-8-sig")
@@ -38,31 +34,19 @@ def check_calendar(path: Path, countries: str, optional: bool) -> None:
 def read_calendar(path: Path, zone: str, metrics: Collection[str]) -> tuple[list[CalendarEvent], list[str]]:
     """Return the events of the file, and a note for each line that is invalid or a holiday that is only shown, not learned.
 
-    There are none if there is no file.
-
     `zone`: the time zone of times without an offset. `metrics`: the names that are valid in the last column.
     """
-    return _read(
-        path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics), partial(_not_learned, zone=zone)
-    )
+    return _read(path, "calendar", CALENDAR_COLUMNS, partial(_event, zone=zone, metrics=metrics))
 
 
 def read_rota(path: Path, zone: str) -> tuple[tuple[Shift, ...], list[str]]:
-    """Return the shifts of the file, and a note for each invalid line; nothing if there is no file.
-
-    `zone`: the time zone of times without an offset. A date is a whole day, so `until` includes it.
-    """
+    """Return the shifts of the file, and a note for each invalid line. `zone`: that of times; a date is a whole day."""
     shifts, notes = _read(path, "rota", ROTA_COLUMNS, partial(_shift, zone=zone))
     return tuple(shifts), notes
 
 
-def _read(
-    path: Path, name: str, columns: list[str], parse: Callable[[list[str]], T], remark: Callable[[T], str] = lambda item: ""
-) -> tuple[list[T], list[str]]:
-    """Return what `parse` makes of each line that is neither empty, a comment nor the `columns`; and the notes.
-
-    `remark`: returns what is to be noted of a valid line, or "".
-    """
+def _read(path: Path, name: str, columns: list[str], parse: Callable[[list[str]], tuple[T, str]]) -> tuple[list[T], list[str]]:
+    """Return what `parse` makes of each line with content, and notes: its errors, and its remarks about valid lines."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
@@ -73,16 +57,17 @@ def _read(
         if not any(row) or row[0].startswith("#") or row[: len(columns)] == columns:
             continue
         try:
-            found.append(parse(row))
-            if text := remark(found[-1]):
-                notes.append(f"{name} {path.name}, line {number}: {text}")
+            item, remark = parse(row)
+            found.append(item)
         except ValueError as error:
-            notes.append(f"{name} {path.name}, line {number}: {error}")
+            remark = str(error)
+        if remark:
+            notes.append(f"{name} {path.name}, line {number}: {remark}")
     return found, notes
 
 
-def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent:
-    """Return the event of one line. Raises ValueError."""
+def _event(row: list[str], zone: str, metrics: Collection[str]) -> tuple[CalendarEvent, str]:
+    """Return the event of one line, and a remark if it is a holiday that is only shown. Raises ValueError."""
     if len(row) < 4:
         raise ValueError(f"it has {len(row)} columns: {','.join(CALENDAR_COLUMNS)},metrics")
     start, end, kind, title, *rest = row
@@ -95,31 +80,24 @@ def _event(row: list[str], zone: str, metrics: Collection[str]) -> CalendarEvent
         raise ValueError(f"its end {end} lies before its start {start}")
     if error := unknown_metrics(names, metrics):
         raise ValueError(error)
-    return CalendarEvent(begins, ends, kind, title, names)
+    event = CalendarEvent(begins, ends, kind, title, names)
+    return event, UNLEARNED if event.is_holiday and not event.holidays(zone) else ""
 
 
-def _not_learned(event: CalendarEvent, zone: str) -> str:
-    """Return that an event of the kind holiday is not learned as one; "" for any other."""
-    if not event.is_holiday or event.holidays(zone):
-        return ""
-    return "this holiday is shown, but not learned: that takes whole days (dates without a time) and no metrics"
-
-
-def _shift(row: list[str], zone: str) -> Shift:
+def _shift(row: list[str], zone: str) -> tuple[Shift, str]:
     """Return the shift of one line. Raises ValueError."""
     if len(row) != len(ROTA_COLUMNS) or not row[2]:
         raise ValueError(f"it takes three columns: {','.join(ROTA_COLUMNS)}")
     start, end = parse_local(row[0], zone)[0], parse_local(row[1], zone)[1]
     if end <= start:
         raise ValueError(f"its end {row[1]} is not after its start {row[0]}")
-    return Shift(start, end, row[2])
+    return Shift(start, end, row[2]), ""
 
 
 def public_holidays(countries: str, zone: str, around: datetime) -> tuple[list[CalendarEvent], list[str]]:
     """Return the public holidays of countries ("RU,DE-BY") near a time, and a note for each unknown country.
 
-    They are those of the years in which `around` - 100 days and `around` + 30 days lie. A holiday lasts from midnight to midnight
-    in `zone`. The package `holidays` has its name in the country's language.
+    A holiday lasts from midnight to midnight in `zone`. The package `holidays` has its name in the country's language.
     """
     if not countries:
         return [], []

@@ -1,15 +1,15 @@
 """Tell the chat that a run failed, or that runs work again: through the outbox, or directly if the state cannot be used."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
+from alerting.event_calendar import read_rota
+from alerting.messages import Audience
+from alerting.messages.compose import failure_id, run_failed, run_recovered
 from alerting.model.clock import on_call
 from alerting.model.errors import NotifyError, SettingsError, StoreError
 from alerting.model.message import Message, Receipt
@@ -17,10 +17,7 @@ from alerting.model.protocols import Commit, Notifier
 from alerting.model.routing import addressed_to
 from alerting.model.verdict import OPENING_KINDS, EventKind
 from alerting.settings import Settings
-
-if TYPE_CHECKING:
-    from alerting.messages import Audience
-    from alerting.store.state import StateStore
+from alerting.store.state import ReadOnlyState, StateStore
 
 MIN_INTERVAL = timedelta(hours=1)  # between two notices of the same failure, even if every run fails
 MARK = "failure-told"  # start of the names of files whose time shows when a notice was sent without the state database
@@ -32,8 +29,7 @@ def notify_failure(settings: Settings, at: datetime, reason: str, run: str, kill
     `killed`: the start of an earlier run that was killed, if the notice is about that run; the run of `at` has then judged what
     it left out. If the state database cannot be read or written, the notice is sent directly. Raises NotifyError.
     """
-    from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import failure_id
+    from alerting.connections import open_notifier, open_store  # late: it loads pandas, which most runs do without
     from alerting.pipeline.deliver import send_waiting
 
     notifier, _ = open_notifier(settings)
@@ -53,8 +49,6 @@ def reported_since(settings: Settings, started: datetime) -> datetime | None:
 
     The state database is only read. This is fast, because every good run calls it. Raises StoreError.
     """
-    from alerting.store.state import ReadOnlyState
-
     marks = [datetime.fromtimestamp(mark.stat().st_mtime, UTC) for mark in settings.data.glob(f"{MARK}*") if mark.is_file()]
     with closing(ReadOnlyState(settings.state_file)) as state:
         return min([*state.failure_notices(started), *(at for at in marks if at <= started)], default=None)
@@ -63,7 +57,6 @@ def reported_since(settings: Settings, started: datetime) -> datetime | None:
 def notify_recovery(settings: Settings, at: datetime, since: datetime, run: str) -> str:
     """Send a message that runs work again after failures since `since`. Return one log line. Raises StoreError, NotifyError."""
     from alerting.connections import open_notifier, open_store
-    from alerting.messages.compose import run_recovered
     from alerting.pipeline.deliver import send_waiting
 
     notifier, store = open_notifier(settings)[0], open_store(settings)
@@ -116,10 +109,7 @@ def _send_without_store(settings: Settings, notifier: Notifier, notice: Message,
 
 
 def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
-    """Return the time until which all metrics of the shortest step were judged.
-
-    None if none was judged, or for a table file, whose data may end in the past.
-    """
+    """Return until when all metrics of the shortest step were judged; None if none was, or for a table file, which may end."""
     if not settings.has_catalogue:
         return None
     from alerting.connections import load_catalogue
@@ -133,11 +123,7 @@ def _judged_until(settings: Settings, store: StateStore) -> datetime | None:
     return min(ends, default=None)
 
 
-def _notice(
-    settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None = None
-) -> Message:
-    from alerting.messages.compose import run_failed
-
+def _notice(settings: Settings, at: datetime, reason: str, run: str, judged: datetime | None, killed: datetime | None) -> Message:
     reader = _reader(settings, at, run)
     if killed:
         return run_failed(killed, reason, None, None, reader, made_up=at)
@@ -145,8 +131,5 @@ def _notice(
 
 
 def _reader(settings: Settings, at: datetime, run: str) -> Audience:
-    from alerting.event_calendar import read_rota
-    from alerting.messages import Audience
-
     duty = on_call(read_rota(settings.oncall, settings.zone)[0], at)
     return Audience(settings.language, settings.zone, at, run, owner=settings.owner, duty=duty)

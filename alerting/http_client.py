@@ -6,8 +6,6 @@ exception, whose text or traceback could show a secret. It returns an `HttpFailu
 Import this module late, where a request is made: requests takes 0.1 s to load.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import threading
@@ -22,6 +20,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_auth_from_url
 from urllib3.exceptions import InvalidHeader, NewConnectionError, ProtocolError
 from urllib3.util.retry import Retry
@@ -56,10 +55,6 @@ class HttpAnswer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     whole: bool = True
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
 
     @property
     def head(self) -> str:
@@ -97,6 +92,9 @@ class HttpFailure:
         if self.unsure:
             return f"no answer from {host} ({self.error})"
         return f"{host} cannot be reached ({self.error}): {advice}"
+
+
+TOO_LATE = HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
 
 
 @dataclass(frozen=True)
@@ -143,13 +141,9 @@ class HttpClient:
         try:
             answer = deadline.call(attempt)
         except TimeoutError:  # it hangs in a step that has no socket to shut down
-            if not deadline.connected:
-                return HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
-            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-        if deadline.expired and isinstance(answer, HttpAnswer):
-            # A body of unknown length seems complete when the connection was shut down.
-            return HttpFailure(HttpFailureKind.TIMEOUT, "ReadTimeout")
-        return answer
+            return TOO_LATE if deadline.connected else HttpFailure(HttpFailureKind.CONNECT_TIMEOUT, "ConnectTimeout")
+        # A body of unknown length seems complete when the connection was shut down.
+        return TOO_LATE if deadline.expired and isinstance(answer, HttpAnswer) else answer
 
     def _exchange(self, session: requests.Session, request: requests.Request) -> HttpAnswer:
         """Send the request and return the answer. `session.send` would read the whole body of a redirect and parse its target."""
@@ -219,12 +213,7 @@ def _filtered_log(log: Callable[[str], str] | None) -> Iterator[None]:
 
 
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError)
-_BROKEN = (
-    requests.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.HTTPError,
-)
+_BROKEN = (requests.ConnectionError, ChunkedEncodingError, ContentDecodingError, urllib3.exceptions.HTTPError)
 
 
 def _failure(error: Exception, expired: bool) -> HttpFailure:

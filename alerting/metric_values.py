@@ -3,10 +3,9 @@
 A value is called with the counts per bucket (a data frame) and returns one float64 per bucket.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,9 @@ class Columns:
     columns: tuple[str, ...]
 
     @property
-    def whole(self) -> Columns | None:
+    def whole(self) -> Self | None:
         """The denominator of a ratio; None for one column."""
-        return Columns(self.columns[1:]) if len(self.columns) > 1 else None
+        return type(self)(self.columns[1:]) if len(self.columns) > 1 else None
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
         """Return the column, or part / whole (NaN where the whole is 0). Raises ValueError that names the absent columns."""
@@ -51,9 +50,9 @@ class Labelled:
     made_of: tuple[str, ...]
 
     @property
-    def whole(self) -> Labelled | None:
+    def whole(self) -> Self | None:
         """The denominator of a ratio; None for one column."""
-        return Labelled(self.made_of[1:]) if len(self.made_of) > 1 else None
+        return type(self)(self.made_of[1:]) if len(self.made_of) > 1 else None
 
     def __call__(self, counts: pd.DataFrame) -> pd.Series:
         """Return the value per bucket. Raises ValueError if the query has no columns of labels, or no such column of numbers."""
@@ -79,9 +78,6 @@ def column_list(columns: Iterable[object], limit: int = MAX_COLUMNS_NAMED) -> st
     """Return the names of columns as a text, at most `limit`, because labels can make thousands of columns."""
     names = [str(column) for column in columns]
     return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
-
-
-# The functions for alerting/metrics.py.
 
 
 def count(column: str, **labels: str) -> Value:

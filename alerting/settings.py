@@ -1,10 +1,4 @@
-"""Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened.
-
-To add a setting, add a field to `Settings` and a line to `.env.example`. A destination has settings, an entry in DESTINATIONS,
-and a module in `alerting/notifiers/`.
-"""
-
-from __future__ import annotations
+"""Settings, read strictly from the environment and from the `.env` file that cron and Jupyter share. No connection is opened."""
 
 import os
 import re
@@ -27,9 +21,6 @@ PREFIX = "ALERTING_"
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CALENDAR = ROOT / "alerting" / "calendar.csv"
 RETIRED = {"ALERTING_ROLLUPS", "ALERTING_ROLLUP_USER", "ALERTING_ROLLUP_PASSWORD", "ALERTING_ROLLUP_PASSWORD_FILE"}
-
-
-# Destinations
 
 
 @dataclass(frozen=True)
@@ -115,13 +106,11 @@ def mail_address(text: str) -> str:
     return bare
 
 
-_table = _matching(
-    r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", "a table name: letters, digits and '_', with an optional 'database.' before it"
-)
-_database = _matching(r"[A-Za-z_]\w*", "a database name: letters, digits and '_'")
+_NAME = r"[A-Za-z_]\w*"
+_table = _matching(rf"({_NAME}\.)?{_NAME}", "a table name: letters, digits and '_', with an optional 'database.' before it")
+_database = _matching(_NAME, "a database name: letters, digits and '_'")
 _token = _matching(r"\d+:[\w-]+", "a bot token as BotFather gives it: digits, a colon, letters")
 _chat = _matching(r"-?\d+|@\w+", "a chat id such as -1001234567890, or @channel")
-_topic = _matching(r"\d+", "the number of a topic (message_thread_id)")
 _on_off = _matching(r"on|off", "on or off")
 _time_of_day = _matching(r"([01]\d|2[0-3]):[0-5]\d", "a local time such as 09:30, or nothing for no daily line")
 _mail_server = _matching(
@@ -132,7 +121,6 @@ _users = _words(r"\d+|@\w+|\*", "user ids or @names with commas between, or * fo
 _countries = _words(r"[A-Z]{2}(-[A-Z0-9]{1,3})?", "country codes with commas between, such as RU,KZ or DE-BY", str.upper)
 _week = _checked(parse_week_spans)
 _length = _checked(parse_length)
-_mail_sender = _checked(mail_address)
 _mail_receivers = _checked(lambda text: [mail_address(part) for part in text.split(",") if part.strip()])
 _routes = _checked(lambda text: parse_routes(text, NAMES))
 
@@ -193,9 +181,6 @@ def _path(text: str) -> Path:
     return path if path.is_absolute() else ROOT / path
 
 
-# The settings
-
-
 def setting(default: str, read: Callable[[str], object] = str, secret: bool = False, help: str = "") -> Any:
     """Declare a setting. `default`: as written in the environment. `read`: its reader. `secret`: NAME_FILE can be set instead."""
     return field(default=None, repr=not secret, metadata={"default": default, "read": read, "secret": secret, "help": help})
@@ -219,14 +204,16 @@ class Settings:
     message_table: str = setting("message_actions", _table, help="table of messages")
     telegram_token: str = setting("", _token, secret=True, help="bot token (or ALERTING_TELEGRAM_TOKEN_FILE); empty: print")
     telegram_chat: str = setting("", _chat, help="chat id or @channel")
-    telegram_topic: str = setting("", _topic, help="topic of a forum group")
+    telegram_topic: str = setting(
+        "", _matching(r"\d+", "the number of a topic (message_thread_id)"), help="topic of a forum group"
+    )
     telegram_users: str = setting("", _users, help="who may press buttons and ask: ids, @names; * all in the chat")
     telegram_url: str = setting("https://api.telegram.org", _url, help="Bot API server")
     slack_url: str = setting("", _hook_url, secret=True, help="incoming webhook, Slack's or Mattermost's (or ..._FILE)")
     email_server: str = setting("", _mail_server, help="smtps://host:465, or smtp://host:587 for STARTTLS")
     email_user: str = setting("", help="login there; empty: none")
     email_password: str = setting("", secret=True, help="its password (or ALERTING_EMAIL_PASSWORD_FILE)")
-    email_from: str = setting("", _mail_sender, help="sender of mail, such as Alerts <alerts@example.com>")
+    email_from: str = setting("", _checked(mail_address), help="sender of mail, such as Alerts <alerts@example.com>")
     email_to: str = setting("", _mail_receivers, help="receivers of mail, with commas between")
     email_ca: str = setting("", help="file of a CA certificate, for a mail server with a private one")
     webhook_url: str = setting("", _hook_url, secret=True, help="where messages are posted as JSON (or ..._FILE)")
@@ -242,9 +229,7 @@ class Settings:
     daily: str = setting("", _time_of_day, help="local time of a daily line in the chat, such as 09:30; empty: none")
     quiet: str = setting("", _week, help="quiet hours, local: '23:00-08:00, Sat-Sun 23:00-10:00'; what is critical rings")
     quiet_mode: str = setting(
-        "silent",
-        _matching("silent|wait", "silent or wait"),
-        help="the rest then: without a sound, or after them in one summary",
+        "silent", _matching("silent|wait", "silent or wait"), help="the rest then: without a sound, or after them in one summary"
     )
     escalate: str = setting("", _length, help="time after which a critical incident that nobody took goes to the next route: 30m")
     oncall: Path = setting("alerting/oncall.csv", _path, help="who is on call, mentioned for @duty: from,until,mention")

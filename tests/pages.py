@@ -15,11 +15,10 @@ from alerting.model.message import Action, Button, Message, Receipt
 from alerting.model.protocols import Commit
 from alerting.model.run import Run
 from alerting.model.verdict import EventKind, Label, Status, Verdict
-from alerting.reporting.archive import TIME_IN_NAME
 from alerting.reporting.failure import Failure
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
-from alerting.reporting.record import Record
+from alerting.reporting.record import TIME_IN_NAME, Record
 from alerting.settings import load_settings
 from alerting.store.state import StateStore
 

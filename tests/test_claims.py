@@ -18,7 +18,7 @@ from alerting.model.message import Message
 from alerting.model.metric import Query
 from alerting.model.protocols import Commit
 from alerting.model.verdict import EventKind, Status
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics
 from alerting.store.state import StateStore

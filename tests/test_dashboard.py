@@ -11,7 +11,7 @@ from alerting.metrics import RULE
 from alerting.model.incident import Event
 from alerting.model.metric import Metric, dashboard_link, parse_segment, spell_segment
 from alerting.model.verdict import Episode, EventKind, Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.compose import _dashboard
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import segment_metrics

@@ -10,7 +10,7 @@ from alerting import pipeline
 from alerting.metrics import metrics_of_table
 from alerting.model.run import Arrival
 from alerting.model.verdict import EventKind
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.read import is_usual_wait
 from alerting.sources.table import TableSource

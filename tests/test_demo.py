@@ -22,7 +22,7 @@ from alerting.cli.demo import (
 )
 from alerting.model.run import Reading
 from alerting.model.verdict import Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.pipeline.segment_watch import SegmentResult, segment_metrics
 from alerting.sample.incidents import PlantedIncident

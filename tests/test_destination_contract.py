@@ -20,7 +20,7 @@ from alerting.model.errors import NotifyError
 from alerting.model.message import Action, Button, ButtonPress, Message
 from alerting.model.protocols import Notifier
 from alerting.model.verdict import EventKind
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.settings import DESTINATIONS, NAMES, PREFIX, ROOT, Settings, load_settings
 from tests.pictures import png
 from tests.servers import BrokenServer

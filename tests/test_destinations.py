@@ -24,8 +24,7 @@ from alerting.model.protocols import Commit
 from alerting.model.routing import copy_key, destination_of, parse_routes, plain_key
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.notifiers.base import RoutingNotifier
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, RoutingNotifier
 from alerting.notifiers.slack import Slack
 from alerting.notifiers.telegram import Telegram
 from alerting.notifiers.webhook import Webhook

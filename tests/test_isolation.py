@@ -24,7 +24,7 @@ from alerting.metrics import RULE
 from alerting.model.errors import RunFailed, SourceError
 from alerting.model.metric import Metric, Query, names_of_series
 from alerting.model.verdict import EventKind
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline import display
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.settings import ROOT

@@ -15,7 +15,7 @@ from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import CHART_SPAN, Metric, Policy, Query
 from alerting.model.protocols import Commit
 from alerting.model.verdict import Status
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline import display
 from alerting.pipeline.context import BAND_SPAN, FIRST_LOOK, RunContext, band_span, last_closed_bucket
 from alerting.pipeline.judged import band

@@ -21,7 +21,7 @@ from alerting.model.metric import Metric, Policy, Query, Silence
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
 from alerting.model.verdict import Episode, EventKind, Label
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.advance import fold_episodes
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judged import judge_series, verdicts

@@ -20,7 +20,7 @@ from alerting.model.metric import Query
 from alerting.model.protocols import Commit
 from alerting.model.tables import cell_text
 from alerting.model.verdict import Episode, Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import DueBuckets, RunContext, due, last_closed_bucket
 from alerting.pipeline.explain import same_time_before
 from alerting.pipeline.judged import judge_series

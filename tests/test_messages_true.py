@@ -18,7 +18,7 @@ from alerting.messages.format import ClockFormat
 from alerting.metrics import metrics_of_table
 from alerting.model.tables import cell_text
 from alerting.model.verdict import EventKind
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline import display
 from alerting.pipeline.advance import verdict_of
 from alerting.pipeline.compose import alert_figure, entry_event, event_context

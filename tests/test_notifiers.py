@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from alerting.model.errors import NotifyError
 from alerting.model.incident import incident_ref
 from alerting.model.message import Action, Button, ButtonPress
-from alerting.notifiers.base import cut_html, cut_plain, html_to_text, ping
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, cut_html, cut_plain, html_to_text, ping
 from tests.chats import ENTITIES, INCIDENT, ROWS, picture, question, text, web
 from tests.servers import Refused, read_html, units
 

@@ -14,7 +14,7 @@ from alerting.detectors.bands import IQR
 from alerting.detectors.baselines import SameSlot
 from alerting.model.metric import Metric, Query
 from alerting.model.verdict import EventKind, Status
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.read import early_ends
 from alerting.store.state import StateStore

@@ -22,7 +22,7 @@ from alerting.model.metric import Metric, Policy, Query
 from alerting.model.protocols import Commit
 from alerting.model.run import Reading
 from alerting.model.verdict import EventKind, Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.notifiers.telegram import Telegram
 from alerting.pipeline import display
 from alerting.pipeline.context import RunContext, last_closed_bucket

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from alerting.reporting.archive import folder_size
 from alerting.reporting.failure import Failure
+from alerting.reporting.record import folder_size
 from tests.pages import NOW, World, book, copied, dead_links, encoded, message, png, shown, table, usual
 
 DAY, LATE = timedelta(days=1), time(23, 50, tzinfo=UTC)

@@ -21,11 +21,10 @@ import pytest
 from alerting import runner
 from alerting.model.errors import NotifyError, SettingsError
 from alerting.redaction import MARK, redact
-from alerting.reporting.archive import day_entries, day_folders
 from alerting.reporting.failure import EMPTY, Failure, cell_name, with_banner, without_banner
 from alerting.reporting.prune import prune_records
 from alerting.reporting.publish import write_index
-from alerting.reporting.record import Record
+from alerting.reporting.record import Record, day_entries, day_folders
 from alerting.runner.run import locked
 from alerting.settings import load_settings
 from tests.servers import says

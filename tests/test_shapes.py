@@ -17,7 +17,7 @@ from alerting.metric_values import count, mean, measured, ratio, total
 from alerting.metrics import RULE
 from alerting.model.metric import Metric, Query
 from alerting.model.verdict import EventKind, Status
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.sample.folder import extend_app
 from alerting.settings import ROOT

@@ -18,7 +18,7 @@ from alerting.detectors.special_days import usual_ratios
 from alerting.detectors.verdicts import judge
 from alerting.model.metric import CalendarEvent, Metric, Policy
 from alerting.model.run import Reading
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.judged import band, judge_series, judge_whole
 from alerting.store.state import StateStore

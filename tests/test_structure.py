@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from alerting.model.protocols import HistoryCache, Notifier, Source, Store
-from alerting.notifiers.base import RoutingNotifier
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console, RoutingNotifier
 from alerting.sources.cache import CachedSource
 from alerting.sources.clickhouse import ClickHouseSource
 from alerting.sources.embedded import EmbeddedSource
@@ -185,7 +184,6 @@ REASONS = {  # module -> how often it asks an object what it has, or hides a typ
     "runner/kernel_main.py": (1, "None in sys.modules makes an import fail, which typeshed does not know"),
     "store/database.py": (1, "sqlite3's errors have a code only where SQLite itself has failed"),
     "store/codec.py": (2, "a table of columns: the names of the fields that are stored"),
-    "studies/suggest.py": (2, "the fields of any rule, also of an analyst's own with slots"),
 }
 
 

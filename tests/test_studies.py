@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv
 
-from alerting import connections, studies
+from alerting import catalogue, connections, studies
 from alerting.__main__ import main
 from alerting.backtest.budget import PLAN_COLUMNS, BudgetPlan
 from alerting.cli import backtest
@@ -24,7 +24,7 @@ from alerting.metrics import METRICS
 from alerting.model.errors import SettingsError
 from alerting.sample.folder import simulate_app
 from alerting.settings import load_settings
-from alerting.studies import data, suggest
+from alerting.studies import data
 from tests.pasts import END
 from tests.servers import needs
 from tests.trees import copy_parts
@@ -251,22 +251,22 @@ def test_a_metric_that_was_not_judged_says_why(tmp_path):
 
 
 def test_widths_as_lines_of_the_catalogue():
-    name, before, after = suggest.width_lines({"views": 1.35}).splitlines()
+    name, before, after = catalogue.width_lines({"views": 1.35}).splitlines()
     assert (name, before[:10], after) == ("# views", "- parents=", f"+ width=1.35, {before[2:]}")
-    assert suggest.width_lines({"other": 1.35}) == "other: width=1.35"
-    assert suggest.width_lines({}) == "no line: every width stays as it is"
+    assert catalogue.width_lines({"other": 1.35}) == "other: width=1.35"
+    assert catalogue.width_lines({}) == "no line: every width stays as it is"
 
 
 def test_a_width_that_stands_there_is_replaced(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
     one, two = 'Metric("a", {"en": "A"}, "t", count("x"), RULE, width=1.2, owner="@duty")', 'Metric("b", {}, "t", f, r,)'
     file.write_text(f"METRICS = [\n    {one},\n    {two},\n]\n")
-    monkeypatch.setattr(suggest, "CATALOGUE", file)
-    assert suggest.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
-    assert suggest.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, r, width=2,)'
-    assert suggest.width_lines({"a": 1.2}) == "no line: every width stays as it is"
-    assert suggest.pinned([replace(METRICS[0], name=name) for name in "ab"]) == ["a"]
-    assert suggest.pinned([replace(METRICS[0], name="b", width=0.9)]) == ["b"]
+    monkeypatch.setattr(catalogue, "FILE", file)
+    assert catalogue.width_lines({"a": 1.35}) == f"- {one}\n+ {one.replace('1.2', '1.35')}"
+    assert catalogue.width_lines({"b": 2}).splitlines()[1] == '+ Metric("b", {}, "t", f, r, width=2,)'
+    assert catalogue.width_lines({"a": 1.2}) == "no line: every width stays as it is"
+    assert catalogue.pinned([replace(METRICS[0], name=name) for name in "ab"]) == ["a"]
+    assert catalogue.pinned([replace(METRICS[0], name="b", width=0.9)]) == ["b"]
 
 
 SHIPPED = (ROOT / "alerting" / "metrics.py").read_bytes()
@@ -307,7 +307,7 @@ def test_widths_are_written_and_every_other_byte_stays(source, widths, edits):
     for before, after in edits:
         assert before in expected
         expected = expected.replace(before, after, 1)
-    assert suggest.with_widths(source, widths) == expected
+    assert catalogue.with_widths(source, widths) == expected
 
 
 @pytest.mark.parametrize(
@@ -327,8 +327,8 @@ def test_widths_are_written_and_every_other_byte_stays(source, widths, edits):
 def test_an_entry_that_cannot_be_edited_surely_is_refused(entry, said):
     source = f'METRICS = [{entry}, Metric("z", t, "t", f, R)]'.replace("[, ", "[").encode()
     with pytest.raises(SettingsError, match=re.escape(said)):
-        suggest.with_widths(source, {"z": 1.5, "a": 1.5}, {"a": 1.0, "z": 1.0})
-    assert suggest.with_widths(source, {"z": 1.5}, {"z": 1.0}).endswith(b'Metric("z", t, "t", f, R, width=1.5)]')
+        catalogue.with_widths(source, {"z": 1.5, "a": 1.5}, {"a": 1.0, "z": 1.0})
+    assert catalogue.with_widths(source, {"z": 1.5}, {"z": 1.0}).endswith(b'Metric("z", t, "t", f, R, width=1.5)]')
 
 
 def chosen(**widths):
@@ -339,7 +339,7 @@ def chosen(**widths):
 def test_a_refused_width_leaves_the_file_as_it_is(tmp_path, monkeypatch):
     file = tmp_path / "metrics.py"
     file.write_bytes(SHIPPED)
-    monkeypatch.setattr(suggest, "CATALOGUE", file)
+    monkeypatch.setattr(catalogue, "FILE", file)
     with pytest.raises(SettingsError, match="has no Metric"):
         backtest._write_widths(chosen(views=1.5, other=2.0), tmp_path / "before.py")
     assert backtest._write_widths(chosen(views=1.0), tmp_path / "before.py") == (

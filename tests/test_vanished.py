@@ -16,7 +16,7 @@ from alerting.metrics import RULE
 from alerting.model.errors import RunFailed, SettingsError, SourceError
 from alerting.model.metric import Metric
 from alerting.model.verdict import EventKind, Status
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.settings import load_settings
 from alerting.sources.base import BaseSource

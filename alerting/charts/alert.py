@@ -1,7 +1,5 @@
 """The chart of an alert: the last day of one metric, its incident, its calendar, and the segments that explain the change."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,10 +109,7 @@ def draw_axes(axes: Axes, metric: Metric, series: SeriesPlot, times: TimeAxis, s
 
 
 def _mark_bucket(axes: Axes, metric: Metric, verdict: Verdict, times: TimeAxis) -> float:
-    """Draw a dot at the bucket of the alert, and its value if the bucket is the last one.
-
-    Return the share of the time axis that the value needs.
-    """
+    """Mark the alert's bucket with a dot and, if it is the last, its value. Return the share of the time axis for the value."""
     if not math.isfinite(verdict.value):
         return 0.0
     x, color = (verdict.bucket - times.start) / HOUR, ANOMALY if verdict.status is Status.ANOMALOUS else VALUE
@@ -255,10 +250,7 @@ class Bar:
 
 
 def segment_bars(cause: RootCause | None, form: str, language: str) -> list[Bar]:
-    """Return one bar for the explaining segment and one for each other value of its attribute, or one for the rest.
-
-    The list is empty if no segment explains the change.
-    """
+    """Return bars: the explaining segment and the other values of its attribute, or the rest; none without such a segment."""
     cause = cause and cause.claim
     if cause is None or cause.answer != "carried" or cause.slice is None or math.isnan(cause.slice.change):
         return []

@@ -1,7 +1,5 @@
 """Charts of a whole run and of long spans: all metrics side by side, and one metric over any number of days."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from itertools import islice
@@ -64,15 +62,13 @@ def overview_chart(
             times = TimeAxis(end - metric.chart_span, end, zone, language)
             bucket = (marked or {}).get(metric.name)
             with caught(errors, metric.name):
-                _draw_metric(axes, metric, judged[metric.name], times, not one_span or number == len(shown), bucket)
+                _draw_row(axes, metric, judged[metric.name], times, not one_span or number == len(shown), bucket)
             if errors and metric.name in errors:
                 axes.remove()
     return figure
 
 
-def _draw_metric(
-    axes: Axes, metric: Metric, judged: pd.DataFrame, times: TimeAxis, labels: bool, marked: datetime | None
-) -> None:
+def _draw_row(axes: Axes, metric: Metric, judged: pd.DataFrame, times: TimeAxis, labels: bool, marked: datetime | None) -> None:
     series = SeriesPlot.of(metric, judged, times)
     draw_series(axes, series, SMALL)
     draw_values(axes, metric, times.language, series.extent(), SMALL)

@@ -1,9 +1,4 @@
-"""Draw one metric's band, value, anomalies and gaps on a time axis and a value axis. Colours, sizes, font and PNG of all charts.
-
-Neither a matplotlibrc file nor an earlier notebook cell changes the style.
-"""
-
-from __future__ import annotations
+"""Draw a metric's band, value, anomalies and gaps on two axes. Style and PNG of all charts, whatever matplotlibrc says."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -134,7 +129,7 @@ class SeriesPlot:
     color: str
 
     @classmethod
-    def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> SeriesPlot:
+    def of(cls, metric: Metric, judged: pd.DataFrame, times: TimeAxis) -> Self:
         """Return the buckets of `judged` (columns value, low, expected, high, status) as arrays on the time axis."""
         shown = judged[(judged.index >= times.start) & (judged.index <= times.end)]
         value, expected, low, high = (shown[name].to_numpy(float) for name in ("value", "expected", "low", "high"))
@@ -146,10 +141,7 @@ class SeriesPlot:
         return cls(times.hours(shown.index), metric.step / HOUR, value, low, expected, high, anomalous, color)
 
     def extent(self) -> tuple[float, float]:
-        """Return the lowest and the highest value that the axis must show; NaN if there are none.
-
-        A band that is far wider than the values is cut, because it would make their changes invisible.
-        """
+        """Return the lowest and the highest value to show (NaN: none). A far wider band is cut: it would hide the changes."""
         low, high = (edge[np.isfinite(edge)] for edge in (self.low, self.high))
         values, edges = np.concatenate([self.value, self.expected]), np.concatenate([low, high])
         shown = values if not np.isnan(values).all() else edges
@@ -264,9 +256,6 @@ def round_step(least: float) -> float:
     """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(max(least, 1e-300)))  # for the smallest floats the power would round to 0
     return next((factor * power for factor in TICK_FACTORS if factor * power >= least), 10 * power)
-
-
-# The picture, and the texts in it.
 
 
 class PngFigure(Figure):

@@ -1,7 +1,5 @@
 """Commands that replay the past and print the results: backtest, budget. They save no state and send nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,22 +11,20 @@ import click
 import numpy as np
 import pandas as pd
 
-from alerting import connections, pipeline, studies
+from alerting import catalogue, connections, pipeline, studies
 from alerting.backtest import BacktestData
 from alerting.backtest.budget import BudgetPlan, parse_budget, propose_widths, weekly_cost, width_curves
 from alerting.backtest.power import detection_power, power_table, smallest_found
-from alerting.catalogue import write_files
 from alerting.model.errors import SettingsError
 from alerting.model.metric import Metric, unknown_metrics
 from alerting.model.tables import cell_text
 from alerting.pipeline.context import RunContext, end_of_rows, newest_end
 from alerting.pipeline.finish import fault_texts
 from alerting.settings import load_settings
-from alerting.studies import data, suggest
+from alerting.studies import data
 
 HOUR = timedelta(hours=1)
 DROPS_PER_CASE = 20  # injected drops per metric, depth and part of the day; all of them take some ten seconds
-
 
 AT_LEAST_ONE = click.IntRange(1)
 DAYS = click.option(
@@ -81,7 +77,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
         raise SettingsError("--write: the metrics of a table have no entries in alerting/metrics.py: leave --write out")
     click.echo(f"reading the last {weeks} weeks and the history before them", err=True)
     past, reading = studies.load_past(weeks)
-    pinned = suggest.pinned(past.metrics)
+    pinned = catalogue.pinned(past.metrics)
     curves = width_curves(past, track=data.track("false alerts at each width"), pinned=() if every else pinned)
     measure = partial(detection_power, times=DROPS_PER_CASE, track=data.track("drops put in"))
     plan, power = propose_widths(past, curves, allowed, measure)
@@ -94,7 +90,7 @@ def budget(text: str, weeks: int, write: bool, every: bool) -> int:
         widths = ", ".join(f"{name} {width:g}" for name, width in table["width now"].items())
         cost_now = f"{table['a week'].sum():.2g} false alerts a week"
         click.echo(f"\nPinned by width= in alerting/metrics.py, {treated}: {widths}; {cost_now}")
-    click.echo(f"\nIn alerting/metrics.py\n{suggest.width_lines(plan.moved)}")
+    click.echo(f"\nIn alerting/metrics.py\n{catalogue.width_lines(plan.moved)}")
     heading = "Drops reported within 15 minutes / 1 hour, % of those put in, by day (8 to 24 local time) and night"
     _print_table(heading, power_table(power))
     _print_table("What each week would have cost (unseen: with widths chosen on the other weeks)", cost)
@@ -110,25 +106,20 @@ def blind_metrics(smallest: pd.DataFrame) -> list[str]:
     """Return a line for each metric for which no drop that was tried is found reliably. `smallest`: `power.smallest_found`."""
     lines = []
     for name, row in smallest.iterrows():
-        parts = [part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0))]
+        parts = " and by ".join(part for part in ("day", "night") if np.isnan(row.get(f"{part}, 1 h", 0.0)))
         if parts:
-            lines.append(
-                f"{name} is BLIND by {' and by '.join(parts)}: none of the drops tried is reported reliably within the hour."
-            )
+            lines.append(f"{name} is BLIND by {parts}: none of the drops tried is reported reliably within the hour.")
     return lines
 
 
 def _write_widths(plan: BudgetPlan, backup: Path) -> str:
-    """Write the plan's widths into the catalogue, and its present text into `backup`.
-
-    Return a text that says what was written and how to undo it. If it raises SettingsError, the catalogue is unchanged.
-    """
+    """Write the plan's widths into the catalogue, and its present text into `backup`. Return a text that says how to undo it."""
     if not plan.moved:
         return "Nothing was written: every width stays as it is."
-    file = suggest.CATALOGUE
+    file = catalogue.FILE
     source = file.read_bytes()
-    edited = suggest.with_widths(source, plan.moved, plan.table["width now"].to_dict())
-    write_files({backup: source, file: edited}, ": no width was changed")
+    edited = catalogue.with_widths(source, plan.moved, plan.table["width now"].to_dict())
+    catalogue.write_files({backup: source, file: edited}, ": no width was changed")
     widths = ", ".join(f"{name} width={width:g}" for name, width in plan.moved.items())
     return f"Written to {file}: {widths}. The next run uses them.\nTo undo: cp {quote(str(backup))} {quote(str(file))}"
 

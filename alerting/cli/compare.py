@@ -1,9 +1,4 @@
-"""`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue.
-
-It saves no state and sends nothing.
-"""
-
-from __future__ import annotations
+"""`python -m alerting compare`: replay the last weeks with the detector of version 1 and with the present catalogue."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +7,7 @@ from typing import IO
 from zoneinfo import ZoneInfo
 
 import click
+import numpy as np
 import pandas as pd
 
 from alerting import connections, detectors
@@ -76,7 +72,7 @@ def compare(days: int, until: str, names: tuple[str, ...], csv: IO[str] | None) 
     return 1 if reading.errors else 0
 
 
-def comparison_lines(compared: Comparison) -> Iterator[str]:
+def comparison_lines(compared: "Comparison") -> Iterator[str]:
     """Yield the printed lines: one per moment (local time), then the totals, then the rules and widths that both sides share."""
     past, moments = compared.new.past, compared.moments()
     start, end = (pd.Timestamp(at).tz_convert(past.zone) for at in (past.start, past.end))
@@ -117,23 +113,16 @@ def printed_moments(moments: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-# The replay of the same past by both sides
-
-
 def old_metric(metric: Metric) -> Metric:
-    """Return the metric as version 1 watched it: with the default detector and the shipped width of that version.
-
-    If the catalogue sets a detector or a width for the metric, it is kept.
-    """
+    """Return the metric as version 1 watched it: with its default detector and shipped width, unless the catalogue sets them."""
     if metric.rule != AutoDetector():
         return metric
     shipped = WIDTHS_OF_VERSION_1.get(metric.query, {}).get(metric.name, 1.0)
     return replace(metric, rule=Chosen(), width=shipped if metric.width == 1 else metric.width)
 
 
-def load_past_of_both(weeks: float, at: str = "", ctx: RunContext | None = None) -> tuple[BacktestData, Reading]:
+def load_past_of_both(weeks: float, at: str, ctx: RunContext) -> tuple[BacktestData, Reading]:
     """Read a past like `studies.load_past`, with a history that is long enough for both detectors. It raises the same errors."""
-    ctx = ctx or connections.connect(dry_run=True)
     patient = [max(metric, old_metric(metric), key=lambda one: one.rule.history) for metric in ctx.metrics]
     past, reading = data.load_past(weeks, at, replace(ctx, metrics=patient))
     return replace(past, metrics=[metric for metric in ctx.metrics if metric.name in past.series]), reading
@@ -186,11 +175,8 @@ class Comparison:
         zone = self.new.past.zone
         by_side = {side: [incident for told, incident in group if told == side] for side in (OLD, NEW)}
 
-        def worst_score(incident: Incident) -> float:
-            score = (incident.root.worst or incident.root.first).score
-            return abs(score) if score == score else 0.0  # a gap has none
-
-        lead = max(by_side[NEW] or by_side[OLD], key=worst_score)
+        # The score of a gap is NaN.
+        lead = max(by_side[NEW] or by_side[OLD], key=lambda it: np.nan_to_num(abs((it.root.worst or it.root.first).score)))
         members = [lead.root, *(member for incident in (lead, *(it for _, it in group)) for member in incident.members)]
         first = {side: pd.Timestamp(ours[0].opened).tz_convert(zone) if ours else pd.NaT for side, ours in by_side.items()}
         ends = [incident.closed for _, incident in group]

@@ -1,9 +1,4 @@
-"""`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported.
-
-It saves no state and sends nothing.
-"""
-
-from __future__ import annotations
+"""`python -m alerting demo`: replay the sample app's planted incidents, and print what the runs would have reported."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +23,7 @@ from alerting.model.incident import Event
 from alerting.model.metric import SEGMENTS_SUFFIX
 from alerting.model.run import Reading
 from alerting.model.verdict import OPENING_KINDS, Status, Verdict
-from alerting.notifiers.console import Console
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import DueBuckets, RunContext
 from alerting.pipeline.read import early_ends
 from alerting.pipeline.segment_watch import SegmentResult, request_segments, watch_segments
@@ -41,7 +36,6 @@ BEFORE, MAX_WEEKS = timedelta(days=1), 6  # the replay begins this long before t
 AFTER = 3 * HOUR  # an alert within this time after the end of a planted incident is still about it
 BUCKET = timedelta(minutes=15)
 WIDTH = 100  # columns of a terminal
-
 
 Alert = tuple[datetime, Event]  # the time of the run, and the opening event that it reports
 
@@ -92,10 +86,7 @@ def watched_part(planted: Sequence[PlantedIncident], past: BacktestData) -> list
 
 
 def _segment_watch(ctx: RunContext, reading: Reading, planted: Sequence[PlantedIncident]) -> WatchSegments:
-    """Return a function that judges the watched segments of a replayed run.
-
-    To save time, it judges them only once an hour, and only while a planted incident affects a segment.
-    """
+    """Return a function that judges watched segments: to save time, once an hour and only while an incident affects one."""
 
     def watch(verdicts: Sequence[Verdict]) -> SegmentResult:
         checked = []
@@ -205,9 +196,8 @@ def power_lines(past: BacktestData) -> Iterator[str]:
     yield "WHAT IT CAN SEE: the smallest drop of a whole metric that is reported within the hour, 9 times in 10"
     yield f"{'':<18}{'8:00 to 24:00':>16}{'0:00 to 8:00':>16}"
     for name, row in smallest.iterrows():
-        depths = (
-            "none to 60 %" if (depth := row[f"{part}, 1 h"]) != depth else f"{100 * depth:.0f} %" for part in ("day", "night")
-        )
+        shares = (row[f"{part}, 1 h"] for part in ("day", "night"))
+        depths = ("none to 60 %" if share != share else f"{100 * share:.0f} %" for share in shares)
         yield f"{name:<18}" + "".join(f"{depth:>16}" for depth in depths)
     watched = ", ".join(metric.name for metric in past.metrics if metric.slices == "alert")
     yield "What hits one segment counts by its share: losing half of a segment of 40 % is a drop of 20 %."

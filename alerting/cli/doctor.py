@@ -1,16 +1,11 @@
-"""Commands that check the setup. They do not change the state database.
-
-`doctor` checks everything that a run needs and says how to fix what fails. `drill` makes a fake incident from the source, sends
-it to the default destinations, marked as a drill, and checks that it arrives.
-"""
-
-from __future__ import annotations
+"""Commands that check the setup and leave the state as it is: `doctor` finds what a run lacks, `drill` sends a fake incident."""
 
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -106,10 +101,6 @@ def _check_state(settings: Settings) -> str:
 def _check_source(settings: Settings) -> Iterator[CheckResult]:
     try:
         source, metrics = open_source(settings)
-    except AlertingError as error:
-        yield CheckResult("source", False, str(error))
-        return
-    try:
         now = source.now()
     except AlertingError as error:  # no other check could pass
         yield CheckResult("source", False, str(error))
@@ -132,19 +123,14 @@ def _check_source(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check_clock(server: datetime) -> str:
-    difference = abs(server - datetime.now(UTC))
-    if difference > MAX_CLOCK_DIFFERENCE:
-        raise AlertingError(
-            f"the server's clock and this machine's differ by {difference}: set both, or buckets are judged too early"
-        )
+    apart = abs(server - datetime.now(UTC))
+    if apart > MAX_CLOCK_DIFFERENCE:
+        raise AlertingError(f"the server's clock and this machine's differ by {apart}: set both, or buckets are judged too early")
     return "the server's clock and this machine's agree"
 
 
 def _check_queries(source: Source, queries: list[Query]) -> str:
-    """Run all queries of a table, the queries of its segments too, and return how many they are.
-
-    Each reads one bucket only. That is enough to see whether the table has the columns. Raises AlertingError if one fails.
-    """
+    """Run the queries of a table and of its segments for one bucket, which shows absent columns. Return how many they are."""
     now = datetime.now(UTC)
     for query in queries:
         try:
@@ -156,10 +142,7 @@ def _check_queries(source: Source, queries: list[Query]) -> str:
 
 
 def _check_newest_rows(source: Source, metrics: list[Metric], zone: str) -> str:
-    """Return a text with the newest bucket of each query, in local time of `zone`.
-
-    A table without rows in the last day does not fail the check, because it may be new. Raises SourceError.
-    """
+    """Return the newest bucket of each query, in local time of `zone`. No rows are no failure: the table may be new."""
     now, queries, newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0), load_queries(), []
     ends = source.ends()
     for metric in {metric.scan: metric for metric in metrics}.values():
@@ -179,9 +162,6 @@ def _check_destinations(settings: Settings) -> Iterator[CheckResult]:
         yield _check("chat" if name == DEFAULT_DESTINATION else name, destinations[name].check)
         if name not in routes.places:
             yield CheckResult(name, False, f"no route leads there: name {name} in ALERTING_ROUTES")
-
-
-# The drill
 
 
 @dataclass(frozen=True)
@@ -221,10 +201,8 @@ def drill(metric: str) -> int:
         daily="",
         sent_as="sent" if settings.destinations else connections.PRINTED,
     )
-    try:
+    with closing(rehearsal.source):
         arrived = print_results(_steps(ctx))
-    finally:
-        rehearsal.source.close()
     if arrived and not settings.destinations:
         click.echo("NOTHING WAS SENT: no chat is configured, the messages are only printed. `make doctor` says what to set")
         return 0

@@ -1,9 +1,8 @@
 """`python -m alerting init`: propose settings and queries for a team's own ClickHouse tables; --write saves them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,15 +44,12 @@ NUMBERS_SHOWN = 4
 
 @dataclass(frozen=True)
 class TableProposal:
-    """A table that fits one of the shipped queries.
-
-    `columns`: name in the shipped query -> name in the table. `actions`: value in the shipped query -> value in the table.
-    """
+    """A table that fits one of the shipped queries."""
 
     query: str
     table: str
-    columns: Mapping[str, str]
-    actions: Mapping[str, str]
+    columns: Mapping[str, str]  # name in the shipped query -> name in the table
+    actions: Mapping[str, str]  # value in the shipped query -> value in the table
     others: tuple[str, ...] = ()  # other tables that fit
     codes: tuple[str, ...] = ()  # attributes whose column is not a text
     values: tuple[str, ...] = ()  # values of the column `action`, the most frequent first
@@ -64,10 +60,7 @@ class TableProposal:
         return tuple(name for name in ATTRIBUTES if name not in self.columns)
 
     def rewrite(self, sql: str) -> str:
-        """Return a shipped query (of counts or of segments) with the columns and actions of the table.
-
-        Attributes that the table does not have are removed.
-        """
+        """Return a shipped query (counts or segments) with the table's columns and actions, and without absent attributes."""
         outputs = {"age": "age_band"}
         absent = {outputs.get(name, name) for name in self.absent}
         lines = []
@@ -110,13 +103,11 @@ def init(write: bool) -> int:
     if not isinstance(source, SqlSource):
         raise SettingsError("init: set ALERTING_SOURCE to your ClickHouse, such as https://host:8443, with user and password")
     texts, lines = dict[Path, str](), dict[str, str]()
-    try:
+    with closing(source):
         for proposal in propose(source, settings):
             texts |= _show(source, proposal, settings)
             if proposal.table != source_tables(settings)[proposal.query]:
                 lines[SETTINGS[proposal.query]] = proposal.table
-    finally:
-        source.close()
     if write:
         _write(texts, lines)
     else:
@@ -151,7 +142,7 @@ def propose(source: SqlSource, settings: Settings) -> list[TableProposal]:
         taken.add(best)
         columns, types = fitting[best], tables[best]
         has_actions = "action" in needed and "action" in columns
-        actions, values = _find_actions(source, best, columns, settings) if has_actions else ({}, [])
+        actions, values = _actions(source, best, columns, settings) if has_actions else ({}, [])
         others = tuple(table for table in fitting if table != best)
         codes = tuple(name for name in ATTRIBUTES if name in columns and not re.search("String|Enum", types[columns[name]]))
         out.append(TableProposal(query, best, columns, actions, others, codes, tuple(values)))
@@ -180,13 +171,8 @@ def _columns(types: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _find_actions(
-    source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings
-) -> tuple[dict[str, str], list[str]]:
-    """Return shipped action -> action of the table, and the table's actions, the most frequent first.
-
-    Only the week before the table's newest row is read. Raises SourceError.
-    """
+def _actions(source: SqlSource, table: str, columns: Mapping[str, str], settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """Return shipped action -> action of the table, and the actions of the table's last week, the most frequent first."""
     name, time, action = _full_name(table, settings), _quoted(columns["time"]), _quoted(columns["action"])
     found = source.run_sql(
         f"SELECT toString({action}) AS value, count() AS rows FROM {name} "

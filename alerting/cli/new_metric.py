@@ -1,12 +1,11 @@
 """`python -m alerting new-metric`: draft a catalogue line from a query and show its history; --write saves query and line."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,13 +39,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], tuple[str, ...]]] = {  # functi
 }
 LABELLED = ("count", "ratio")  # functions that can have labels
 FORMS = "count('a'), total('a'), ratio('part', 'whole'), mean('sum', 'number') or measured('a')"
-TIME_UNITS = {  # arguments of timedelta, longest unit first
-    "days": DAY,
-    "hours": timedelta(hours=1),
-    "minutes": timedelta(minutes=1),
-    "seconds": timedelta(seconds=1),
-}
-
+TIME_UNITS = {"days": DAY, "hours": timedelta(hours=1), "minutes": timedelta(minutes=1), "seconds": timedelta(seconds=1)}
 CHART_SPAN = timedelta(days=14)
 MIN_CHART_BUCKETS = 60
 ALERT_COUNT_SPAN = timedelta(days=28)
@@ -152,11 +145,8 @@ def new_metric(name: str, sql: str, value: str, title: str, step: str, write: bo
         what = f"it cannot be read ({type(error).__name__}): the path of a file, or - for what comes in"
         raise SettingsError(f"--sql {sql}: {what}") from None
     draft = draft_metric(name, text, title, length, queries, [metric.name for metric in metrics])
-    source, _ = open_source(settings)
-    try:
+    with closing(open_source(settings)[0]) as source:
         history = read_history(draft, value, source, datetime.now(UTC), timedelta(minutes=settings.delay), settings.zone)
-    finally:
-        source.close()
 
     # Check that the line fits the catalogue before anything is printed or written.
     line = catalogue_line(history.metric, history.written)
@@ -194,10 +184,7 @@ def _draw(settings: Settings, history: DraftHistory) -> Path:
 def draft_metric(
     name: str, sql: str, title: str, step: timedelta | None, queries: Mapping[str, Query], names: list[str]
 ) -> MetricDraft:
-    """Return the draft of a metric from its name, query and options. The source is not read.
-
-    `queries`: name -> query in alerting/sql. `names`: names of the catalogue's metrics. Raises SettingsError.
-    """
+    """Return the draft of a metric. `queries`: those in alerting/sql. `names`: the catalogue's metrics. Raises SettingsError."""
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name.endswith(SEGMENTS_SUFFIX):
         raise SettingsError(f"name {name!r}: a letter, then letters, digits and '_', as in feed_revenue")
     if name in names:

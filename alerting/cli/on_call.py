@@ -1,16 +1,11 @@
-"""Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence.
-
-Each command prints its answer and returns its exit code. A StoreError ends it.
-"""
-
-from __future__ import annotations
+"""Commands for the person on call: status, labels, retire, listen; silence, silences, unsilence."""
 
 import getpass
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import count, groupby
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -30,7 +25,7 @@ from alerting.pipeline.context import RunContext
 from alerting.pipeline.deliver import send_waiting
 from alerting.pipeline.feedback import answer_questions, read_feedback
 from alerting.pipeline.segment_watch import segment_metrics, stand_in_names
-from alerting.reporting.archive import day_entries, day_folders, folder_size, format_size
+from alerting.reporting.record import day_entries, day_folders, folder_size, format_size
 from alerting.runner.run import AlreadyRunningError, locked
 from alerting.settings import Settings, load_settings
 
@@ -166,11 +161,10 @@ def listen(turns: int) -> int:
     settings = load_settings()
     if not settings.telegram_token:
         raise SettingsError("listen: no chat is configured: set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT")
-    store, turn = open_store(settings), 0
+    store = open_store(settings)
     ctx = connect_chat(settings, store)
     click.echo("listening for answers in the chat; Ctrl-C ends it")
-    while not turns or turn < turns:
-        turn += 1
+    for _ in range(turns) if turns else count():
         try:
             if ctx.notifier.button_presses(ctx.store.next_update(), wait=CHAT_WAIT):
                 with suppress(AlertingError):  # a table that cannot be read now: the metrics of before
@@ -203,9 +197,6 @@ def _process_presses(settings: Settings, ctx: RunContext) -> None:
             click.echo(f"{receipt.key} {receipt.state}: {receipt.reason}", err=True)
     if trouble:
         click.echo(trouble, err=True)
-
-
-# Silences
 
 
 @click.command()
@@ -287,10 +278,7 @@ def unsilence(number: int) -> int:
 
 
 def silence_line(item: Silence, zone: str, suffix: str = "") -> str:
-    """Return a text about a silence, with local times of `zone`. The spans of a weekly silence keep the zone they were set in.
-
-    `suffix`: text after the times.
-    """
+    """Return a silence as text: local times of `zone`, then `suffix`. A weekly one keeps the spans and zone it was set in."""
     scope = "all metrics" if item.scope == "*" else item.scope
     spans = f" every week {item.weekly}{f' {item.zone}' if item.zone != zone else ''}," if item.weekly else ""
     end = f" until {_local(item.until, zone)}" if item.until < NO_END else ""

@@ -1,25 +1,22 @@
-"""The parts that destinations share: a base class without answers, posting to a secret address, routing, and texts.
+"""The parts that destinations share: a base class without answers, the console, posting to a secret address, routing, texts.
 
 No exception, traceback or log record contains a secret address: `alerting.http_client` keeps it, and errors are raised in frames
 without it (`Hook.post`). All texts are Telegram HTML, cut to a length as Telegram counts it, or converted to plain text.
 """
 
-from __future__ import annotations
-
 import html
 import re
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import ButtonPress, Message, Received
+from alerting.model.protocols import Notifier
 from alerting.model.routing import DEFAULT_DESTINATION, addressed_to, destination_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from alerting.model.message import ButtonPress, Message, Received
-    from alerting.model.protocols import Notifier
 
 RETRY_PAUSE = 0.3  # seconds before the second, and last, attempt after a refused connection
 MAX_BODY = 2000  # bytes of an answer that are read
@@ -33,10 +30,7 @@ _TAG = re.compile(r"""</?[a-z](?:"[^"]*"|'[^']*'|[^<>"'])*>""", re.IGNORECASE)
 
 
 class OneWayNotifier:
-    """A destination to which messages can only be sent: it has no buttons, and edits are left out.
-
-    `notes`: remarks about the settings after a success.
-    """
+    """A destination without buttons and edits: messages are only sent. `notes`: remarks about the settings after a success."""
 
     notes: Sequence[str] = ()
 
@@ -81,6 +75,41 @@ class RoutingNotifier:
         if name not in self.destinations:
             raise NotifyError(f"{name} is not configured any more: set it up again, or leave it", permanent=True)
         return self.destinations[name]
+
+
+@dataclass(eq=False)
+class Console(OneWayNotifier):
+    """Prints messages, if no chat is configured. `out`: the stream; None for standard output."""
+
+    out: TextIO | None = None
+    _count: int = field(default=0, init=False)
+
+    def send(self, message: Message, reply_to: str = "") -> str:
+        """Return an id such as "console-1". Raises NotifyError if the stream is closed or broken."""
+        number = f"console-{self._count + 1}"
+        self._print(f"{number} answers {reply_to}" if reply_to else number, message)
+        self._count += 1
+        return number
+
+    def edit(self, message: Message, message_id: str) -> None:
+        """Print the new text. Raises NotifyError if the stream is closed or broken."""
+        self._print(f"{message_id}, edited", message)
+
+    def check(self) -> str:
+        """Return the settings that a chat needs. Printing itself needs no check."""
+        return "No chat is configured: messages are printed. Set ALERTING_TELEGRAM_TOKEN and ALERTING_TELEGRAM_CHAT."
+
+    def _print(self, heading: str, message: Message) -> None:
+        out = self.out or sys.stdout
+        encoding = out.encoding or "utf-8"  # under cron it may be any encoding: a '?' is better than no alert
+        picture = [] if message.photo is None else [f"[picture: {round(len(message.photo) / 1000)} kB, saved in the run]"]
+        rows = [" ".join(f"[ {button.text} ]" for button in row) for row in message.buttons]
+        text = "\n".join([f"--- {heading} ---", html_to_text(message.text), *picture, *rows]) + "\n\n"
+        try:
+            out.write(text.encode(encoding, "replace").decode(encoding))
+            out.flush()
+        except (OSError, ValueError) as error:
+            raise NotifyError(f"Console: cannot print: {error}") from error
 
 
 class HookAnswer(NamedTuple):
@@ -148,7 +177,7 @@ def ping(url: str, timeout: float = 10.0) -> str:
     answer = HttpClient(timeout, max_body=0).request("GET", url)  # the body is not needed
     if isinstance(answer, HttpFailure):
         return f"heartbeat: no answer from {host} ({answer.error}): check ALERTING_HEARTBEAT_URL"
-    if answer.ok:
+    if 200 <= answer.status < 300:
         return ""
     redirected = 300 <= answer.status < 400
     advice = "set ALERTING_HEARTBEAT_URL to where it redirects" if redirected else "check ALERTING_HEARTBEAT_URL"

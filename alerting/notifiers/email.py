@@ -18,19 +18,15 @@ from functools import partial
 from hashlib import blake2b
 from html import escape
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, BinaryIO
+from socket import socket
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from alerting.deadline import Deadline
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import OneWayNotifier, cut_plain, encodable, html_to_text
-from alerting.settings import mail_address
-
-if TYPE_CHECKING:
-    from socket import socket
-
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings, mail_address
 
 MAX_SUBJECT = 150  # characters
 MAX_REPLY = 200  # characters of a server's reply that an error repeats
@@ -49,6 +45,7 @@ ADVICE = {  # step of an SMTP session -> what to do when it fails
     "recipient": "check ALERTING_EMAIL_TO and whether a login is needed",
     "content": "the server does not take it",
 }
+Replies = dict[str, tuple[int, bytes]]  # address -> code and text of the reply
 _STEPS = {"mail": "sender", "rcpt": "recipient", "data": "content"}  # SMTP command -> step; others do not change the step
 _LINK_ADDRESS = re.compile(r"\s\(https?://[^)\s]*\)")  # added by `html_to_text`; a subject has no place for it
 
@@ -170,9 +167,7 @@ class SmtpServer:
             raise NotifyError(f"{text}: the message may have arrived")
         raise NotifyError(f"{text}: {ADVICE[step]}", permanent=step == "content" and code >= 500)
 
-    def _outcome(
-        self, session: _Session, sender: str, to: list[str], content: bytes | None
-    ) -> dict[str, tuple[int, bytes]] | Exception:
+    def _outcome(self, session: _Session, sender: str, to: list[str], content: bytes | None) -> Replies | Exception:
         """Return the refused addresses, or an error as a value: frames of a traceback may contain the password."""
         smtp = None
         try:
@@ -265,7 +260,7 @@ class _EncryptedConnection(smtplib.SMTP_SSL, _Connection):
         smtplib.SMTP_SSL.__init__(self, *arguments, **keywords)
 
 
-def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> dict[str, tuple[int, bytes]]:
+def _refused_addresses(smtp: smtplib.SMTP, sender: str, to: list[str]) -> Replies:
     """Return address -> reply for the addresses that the server would refuse. Sends no mail. Raises the errors of `sendmail`."""
     smtp.ehlo_or_helo_if_needed()
     code, reply = smtp.mail(sender)

@@ -4,27 +4,18 @@ Such a webhook can only post: it has no threads, edits, uploads or buttons, and 
 message without its picture, which is on the page of the run, and edits are left out.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re
-from typing import TYPE_CHECKING
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import PIECE, Hook, OneWayNotifier, cut_html, encodable
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 MAX_TEXT = 3900  # characters; Slack advises 4000
 MARKS = {"b": "*", "strong": "*", "i": "_", "em": "_", "s": "~", "code": "`", "pre": "```"}
 _HREF = re.compile(r"""href=(["'])(?P<url>.*?)\1""", re.IGNORECASE | re.DOTALL)
-
-
-def from_settings(settings: Settings) -> Slack:
-    return Slack(settings.slack_url)
 
 
 class Slack(OneWayNotifier):
@@ -48,6 +39,10 @@ class Slack(OneWayNotifier):
                 return f"the webhook at {self._hook.host} answers; `make drill` shows what it does with a message"
             raise
         return f"the webhook at {self._hook.host} takes messages"
+
+
+def from_settings(settings: Settings) -> Slack:
+    return Slack(settings.slack_url)
 
 
 def mrkdwn(text: str) -> str:

@@ -1,30 +1,23 @@
 """A Telegram chat: messages to it, the buttons that people press there, and the commands that they write.
 
 The URL of every request to the Bot API contains the bot's token. No exception, traceback, frame or log record contains it
-(`alerting.http_client`): a failed request is returned as a response (`BotClient.call`), and `result` raises the error in a frame
-without the URL.
+(`alerting.http_client`): a failed request is returned as a response, and `result` raises the error in a frame without the URL.
 """
-
-from __future__ import annotations
 
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from alerting.model.errors import NotifyError
-from alerting.model.message import ChatCommand
+from alerting.model.message import ButtonPress, ChatCommand, Message, Received
 from alerting.notifiers.base import RETRY_PAUSE, cut_html, cut_plain, encodable, html_to_text
 from alerting.notifiers.telegram_updates import identifier, json_object, markup, parse_update, secret
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from alerting.model.message import ButtonPress, Message, Received
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 TEXT_LIMIT, CAPTION_LIMIT = 4096, 1024  # UTF-16 code units, counted by Telegram without tags and with entities as characters
 CONFIRM_LIMIT = 200
@@ -60,9 +53,25 @@ _ACCESS = (  # pattern of "code description" for errors of the set-up, and what 
 )
 
 
-def from_settings(settings: Settings) -> Telegram:
-    token, chat, url = settings.telegram_token, settings.telegram_chat, settings.telegram_url
-    return Telegram(token, chat, url, settings.telegram_topic, users=settings.telegram_users)
+class BotResponse(NamedTuple):
+    """An answer of the Bot API, or (code 0) the reason why there is none. It never contains the token."""
+
+    ok: bool
+    code: int
+    description: str
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    result: Any = None
+    unsure: bool = False  # the request may have been carried out
+
+    def refused_with(self, pattern: str) -> bool:
+        """Return whether it is an error whose "code description" begins with this pattern."""
+        return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
+
+    @property
+    def moved_to(self) -> str:
+        """The id of the supergroup that the chat has become; "" if the answer has none."""
+        moved = identifier(self.parameters.get("migrate_to_chat_id"))
+        return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
 
 
 class Telegram:
@@ -77,7 +86,7 @@ class Telegram:
         self.users = frozenset(name.strip().lower() for name in users.split(",") if name.strip())
         self.notes: list[str] = []
         self._username = ""  # name of the bot, after the first request for it
-        self._client, self._secret = BotClient(token, self.url, timeout), secret(token)
+        self._token, self._secret, self._host = token, secret(token), re.sub(r"^\w+://|/.*|.*@", "", self.url)
         self._same_chats, self._other_chats = {chat.lower()}, set[str]()  # ids and @names that are this chat, and are not
 
     def send(self, message: Message, reply_to: str = "") -> str:
@@ -139,7 +148,7 @@ class Telegram:
         for _ in range(MAX_PAGES):
             wait = min(max(wait, 0.0), MAX_POLL)
             fields = {"offset": str(since), "timeout": str(int(wait)), "limit": str(PAGE_SIZE), "allowed_updates": UPDATES}
-            updates = result("getUpdates", self._client.call("getUpdates", fields, timeout=self.timeout + wait))
+            updates = result("getUpdates", self._post("getUpdates", fields, timeout=self.timeout + wait))
             if not isinstance(updates, list):
                 raise NotifyError("Telegram getUpdates: no list of updates, so not the Bot API's answer")
             page = [press for press in map(self._received, updates) if press]
@@ -159,11 +168,11 @@ class Telegram:
         if answer.callback_id:
             shown = {"text": cut_plain(encodable(text), CONFIRM_LIMIT), "show_alert": "true" if answer.refused else "false"}
             timeout = min(CONFIRM_TIMEOUT, self.timeout)
-            self._client.call("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
+            self._post("answerCallbackQuery", {"callback_query_id": answer.callback_id, **shown}, timeout=timeout)
 
     def check(self) -> str:
         """Return a text: which bot can write to which chat, and who may press buttons. Nothing is sent. Raises NotifyError."""
-        bot, chat, webhook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
+        bot, chat, hook = (self._query(method) for method in ("getMe", "getChat", "getWebhookInfo"))
         title = repr(chat.get("title") or chat.get("username") or self.chat)
         if chat.get("type") != "private":
             member = self._query("getChatMember", user_id=str(bot.get("id")))
@@ -174,9 +183,7 @@ class Telegram:
         pressers = "nobody may press them, set ALERTING_TELEGRAM_USERS"
         if self.users:
             pressers = f"{'everyone in the chat' if '*' in self.users else ', '.join(sorted(self.users))} may press them"
-        taken = (
-            ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if webhook.get("url") else ""
-        )
+        taken = ", but a webhook takes what they press: getUpdates will not work until deleteWebhook" if hook.get("url") else ""
         return f"bot @{bot.get('username')} can write to chat {title}; buttons: {pressers}{taken}"
 
     def _send_text(self, method: str, message: Message, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
@@ -203,13 +210,27 @@ class Telegram:
 
     def _call(self, method: str, fields: dict[str, str], photo: bytes | None = None) -> BotResponse:
         """Return the response to a request about this chat. If the group has become a supergroup, the request is sent there."""
-        response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
+        response = self._post(method, {"chat_id": self.chat, **fields}, photo)
         if moved := response.moved_to:
             self.notes.append(f"Telegram: chat {self.chat} has become {moved}: set ALERTING_TELEGRAM_CHAT={moved}")
             self.chat = moved
             self._same_chats.add(moved)
-            response = self._client.call(method, {"chat_id": self.chat, **fields}, photo)
+            response = self._post(method, {"chat_id": self.chat, **fields}, photo)
         return response
+
+    def _post(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
+        """Return the response to a request; only a refused connection is tried again. `timeout`: seconds; None: the chat's."""
+        from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
+
+        mask = partial(re.sub, r"/bot[^/\s]+", "/bot<token>")  # in what urllib3 logs
+        client = HttpClient(self.timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=mask)
+        files = {"photo": ("picture.png", photo, "image/png")} if photo else None
+        answer = client.request("POST", f"{self.url}/bot{self._token}/{method}", data=fields, files=files)
+        if isinstance(answer, HttpFailure):
+            text = answer.in_words(self._host, "check the network, a proxy, and ALERTING_TELEGRAM_URL")
+            return BotResponse(False, 0, text, unsure=answer.unsure)
+        body = answer.body.decode("utf-8", "replace")
+        return _parse(answer.status, body.replace(self._token, "<token>"))  # some proxies repeat the URL
 
     def _received(self, update: object) -> Received | None:
         """Return the press or command in an update. It is refused from another chat, and from a person who may not press."""
@@ -242,10 +263,15 @@ class Telegram:
             return False
         _require_answer(self._call("sendChatAction", {"action": "typing"}))
         if id not in self._same_chats:
-            response = self._client.call("sendChatAction", {"chat_id": id, "action": "typing"})
+            response = self._post("sendChatAction", {"chat_id": id, "action": "typing"})
             _require_answer(response)
             (self._same_chats if response.moved_to in self._same_chats else self._other_chats).add(id)
         return id in self._same_chats
+
+
+def from_settings(settings: Settings) -> Telegram:
+    token, chat, url = settings.telegram_token, settings.telegram_chat, settings.telegram_url
+    return Telegram(token, chat, url, settings.telegram_topic, users=settings.telegram_users)
 
 
 def _require_answer(response: BotResponse) -> None:
@@ -268,52 +294,6 @@ def _may_write(chat: dict[str, Any], member: dict[str, Any]) -> bool:
         return True
     rights = {**json_object(chat.get("permissions")), **member}  # the rights of a member have precedence over the chat's
     return bool(rights.get("can_post_messages" if channel else "can_send_messages", not channel))
-
-
-class BotResponse(NamedTuple):
-    """An answer of the Bot API, or (code 0) the reason why there is none. It never contains the token."""
-
-    ok: bool
-    code: int
-    description: str
-    parameters: Mapping[str, Any] = MappingProxyType({})
-    result: Any = None
-    unsure: bool = False  # the request may have been carried out
-
-    def refused_with(self, pattern: str) -> bool:
-        """Return whether it is an error whose "code description" begins with this pattern."""
-        return not self.ok and bool(re.match(pattern, f"{self.code} {self.description}", re.IGNORECASE))
-
-    @property
-    def moved_to(self) -> str:
-        """The id of the supergroup that the chat has become; "" if the answer has none."""
-        moved = identifier(self.parameters.get("migrate_to_chat_id"))
-        return moved if re.fullmatch(r"-?[0-9]{1,20}", moved) else ""
-
-
-class BotClient:
-    """A client of the Bot API server at `url`. `timeout`: seconds for a request."""
-
-    def __init__(self, token: str, url: str, timeout: float) -> None:
-        self._token, self._url, self._timeout = token, url, timeout
-        self._host = re.sub(r"^\w+://|/.*|.*@", "", url)
-
-    def call(self, method: str, fields: dict[str, str], photo: bytes | None = None, timeout: float | None = None) -> BotResponse:
-        """Return the response to a request. Only a refused connection is tried again, because then nothing has arrived.
-
-        `timeout`: seconds; None means the client's own.
-        """
-        from alerting.http_client import HttpClient, HttpFailure  # 0.1 s that a quiet run does not need
-
-        mask = partial(re.sub, r"/bot[^/\s]+", "/bot<token>")  # in what urllib3 logs
-        client = HttpClient(self._timeout if timeout is None else timeout, retry_pause=RETRY_PAUSE, log=mask)
-        files = {"photo": ("picture.png", photo, "image/png")} if photo else None
-        answer = client.request("POST", f"{self._url}/bot{self._token}/{method}", data=fields, files=files)
-        if isinstance(answer, HttpFailure):
-            text = answer.in_words(self._host, "check the network, a proxy, and ALERTING_TELEGRAM_URL")
-            return BotResponse(False, 0, text, unsure=answer.unsure)
-        body = answer.body.decode("utf-8", "replace")
-        return _parse(answer.status, body.replace(self._token, "<token>"))  # some proxies repeat the URL
 
 
 def result(method: str, response: BotResponse) -> Any:

@@ -4,21 +4,16 @@ Any client can send any data as a press, so the data of a button is action:ref:s
 because a group that becomes a supergroup keeps its buttons; the update contains the chat in which a button was pressed.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 import re
 import unicodedata
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from alerting.model.incident import incident_ref
-from alerting.model.message import Action, ButtonPress, ChatCommand, Received
+from alerting.model.message import Action, ButtonPress, ChatCommand, Message, Received
 from alerting.notifiers.base import encodable
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
 
 SIGNATURE_LENGTH = 32  # hex digits; action:ref:signature has at most 64 bytes
 MAX_NAME = 40  # characters of a person's name
@@ -63,10 +58,7 @@ class Update(NamedTuple):
 
 
 def parse_update(update: object, key: bytes) -> Update | None:
-    """Return the press or the command in an update. Any other update is returned as a refused press.
-
-    Return None for a value without a valid update number.
-    """
+    """Return the press or command in an update; for any other update a refused press; None if it has no valid number."""
     fields = json_object(update)
     number = _whole_number(fields.get("update_id"))
     if number is None:

@@ -4,37 +4,25 @@ The header Idempotency-Key has the message's key, so that a receiver can drop a 
 unknown whether the message arrived, and it is posted again.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import json
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from alerting.model.errors import NotifyError
+from alerting.model.message import Message
 from alerting.notifiers.base import Hook, OneWayNotifier, encodable, html_to_text
-
-if TYPE_CHECKING:
-    from alerting.model.message import Message
-    from alerting.settings import Settings
+from alerting.settings import Settings
 
 VERSION = 1  # version of the JSON; it rises if a field changes its meaning or is removed
 HEAD_NOT_SUPPORTED = 501
 SETTING = "ALERTING_WEBHOOK_URL"
 
 
-def from_settings(settings: Settings) -> Webhook:
-    return Webhook(settings.webhook_url, settings.webhook_secret, settings.webhook_photo == "yes")
-
-
 class Webhook(OneWayNotifier):
-    """The receiver at `url`, which is a secret. `secret` signs each body (header X-Alerting-Signature: sha256=HEX).
-
-    `photos`: whether pictures are posted. `timeout`: seconds for a request.
-    """
+    """The receiver at `url`, a secret. `secret` signs bodies (X-Alerting-Signature: sha256=HEX). `timeout`: seconds."""
 
     def __init__(self, url: str, secret: str = "", photos: bool = True, timeout: float = 15.0) -> None:
         self._hook, self._secret, self._photos = Hook("Webhook", SETTING, url, timeout), secret.encode(), photos
@@ -54,6 +42,10 @@ class Webhook(OneWayNotifier):
         if answer.code in (0, 401, 403, 410) or (answer.code >= 500 and answer.code != HEAD_NOT_SUPPORTED):
             raise NotifyError(f"Webhook: {answer.code or ''} {answer.text}: check {SETTING}")
         return f"{self._hook.host} answers (HEAD: {answer.code}); `make drill` shows what it does with a message"
+
+
+def from_settings(settings: Settings) -> Webhook:
+    return Webhook(settings.webhook_url, settings.webhook_secret, settings.webhook_photo == "yes")
 
 
 def schema(message: Message) -> dict[str, object]:

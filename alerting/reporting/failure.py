@@ -1,9 +1,4 @@
-"""Find the failure of a run in its notebook, describe it, and show it at the top of the record.
-
-The functions take the JSON of a notebook, so they work even if Jupyter cannot be imported.
-"""
-
-from __future__ import annotations
+"""Find the failure of a run in the JSON of its notebook (no Jupyter is needed), describe it, and show it on top of the record."""
 
 import html
 import uuid
@@ -18,20 +13,18 @@ TAG = "run-failed"  # tag of the cells that `with_banner` inserts; also the id t
 PAPERMILL_TAG = "papermill-error-cell-tag"  # tag of the cells that papermill inserts to show an error
 RED = "border-left: 6px solid #c62828; background: #fdecea; color: #222; padding: 0.6em 1em"
 PRE = "background: none; white-space: pre-wrap; margin: 0 0 0.6em"
+LITERAL = str.maketrans({c: f"&#{ord(c)};" for c in "$\\\n"})  # no mathematics, and no empty line, which would end the HTML
 MAX_REASON, MAX_SUMMARY = 500, 200  # characters
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run. `what`: the error. `advice`: what to do. `where`: the cell (see `cell_name`), or "".
-
-    `detail`: a long text that only the notebook shows.
-    """
+    """A failed run. `what`: the error. `advice`: what to do. `where`: the cell (see `cell_name`), or ""."""
 
     what: str
     advice: str
     where: str = ""
-    detail: str = ""
+    detail: str = ""  # a long text that only the notebook shows
     told: bool = True  # False: send no message about it
     stopped: bool = False  # interrupted by a person at the keyboard
     settings: bool = False  # a setting, the catalogue or the calendar is wrong
@@ -112,7 +105,8 @@ def with_banner(notebook: Notebook, failure: Failure) -> Notebook:
     """Return the notebook with a banner at the top, a note at the failed cell, and a note in each cell that was not executed."""
     facts = {"What": failure.what, "Where": failure.where, "What to do": failure.advice, "More": failure.detail}
     # <pre> keeps the lines of an error's text from becoming Markdown.
-    rows = [f"<b>{name}</b>\n<pre style='{PRE}'>{_literal(text)}</pre>" for name, text in facts.items() if text]
+    escaped = {name: html.escape(text, quote=False).translate(LITERAL) for name, text in facts.items() if text}
+    rows = [f"<b>{name}</b>\n<pre style='{PRE}'>{text}</pre>" for name, text in escaped.items()]
     rows += [f'<a href="#{TAG}">To the cell</a>' if failure.where else ""]
     banner = f'<div style="{RED}">\n<h2>This run failed</h2>\n' + "\n".join(rows) + "\n</div>"
     cells = [_markdown_cell(notebook, banner)]
@@ -137,14 +131,6 @@ def without_banner(notebook: Notebook) -> Notebook:
 def _markdown_cell(notebook: Notebook, text: str) -> dict[str, Any]:
     cell = {"cell_type": "markdown", "metadata": {"tags": [TAG]}, "source": text}
     return cell | {"id": uuid.uuid4().hex[:8]} if notebook.get("nbformat_minor", 5) >= 5 else cell
-
-
-def _literal(text: str) -> str:
-    """Escape text for HTML inside of Markdown."""
-    text = html.escape(text, quote=False)
-    for character in "$\\\n":  # no mathematics, and no empty line, which would end the HTML
-        text = text.replace(character, f"&#{ord(character)};")
-    return text
 
 
 def _last_outputs(notebook: Notebook) -> list[dict[str, Any]]:

@@ -1,7 +1,5 @@
 """The page of an incident: its state, its metrics, its root cause, its thread of messages, and the runs that sent them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +8,7 @@ from markupsafe import Markup, escape
 from alerting.messages.facts import ALL, MIN_SHARE
 from alerting.messages.format import NumberFormat, VerdictFacts, duration, percent, segment_name, signed_percent
 from alerting.messages.words import LABEL_WORDS, WORDS
-from alerting.model.incident import Incident, Member, Segment, incident_file, incident_notebook
+from alerting.model.incident import Incident, Member, incident_file, incident_notebook
 from alerting.model.message import ThreadMessage
 from alerting.reporting.page import PageContext, render
 from alerting.reporting.run_page import RunRecord
@@ -37,8 +35,7 @@ class IncidentStory:
 
 def incident_page(story: IncidentStory, page: PageContext, stamp: str = "") -> str:
     """Return the HTML of the page. It contains `stamp`, by which `publish` sees whether the page is up to date."""
-    incident = story.incident
-    until = recovered_at(incident)
+    incident, until = story.incident, recovered_at(story.incident)
     snoozed = page.text("until at", at=page.time(incident.snoozed_until)) if incident.snoozed_until else ""
     facts = {
         "since": page.time(incident.root.since),
@@ -94,7 +91,7 @@ def cause_line(incident: Incident, page: PageContext) -> str:
     other = page.title(metric) if metric not in ("", incident.root.metric) else ""
     about = [other, page.time(cause.at) if cause.at else ""]
     if cause.answer == "watched" and cause.slice:
-        words = _segment(cause.slice, page)
+        words = segment_name(cause.slice, page.language, str)
     elif cause.answer != "carried" or cause.slice is None:
         words = page.text("alike" if cause.answer == "alike" else "unclear")
     else:
@@ -102,7 +99,7 @@ def cause_line(incident: Incident, page: PageContext) -> str:
         if MIN_SHARE <= cause.share < ALL:
             share = page.text("explains", share=percent(cause.share, page.language))
         change = signed_percent(cause.slice.value, cause.slice.expected, page.language)
-        words = " ".join(filter(None, [_segment(cause.slice, page), share, f"({change})" if change else ""]))
+        words = " ".join(filter(None, [segment_name(cause.slice, page.language, str), share, f"({change})" if change else ""]))
     return ": ".join(filter(None, [", ".join(filter(None, about)), words]))
 
 
@@ -126,8 +123,8 @@ def _state(incident: Incident, page: PageContext) -> str:
 
 def recovered_at(incident: Incident) -> datetime | None:
     """Return the first bucket in which all metrics of the incident were normal again; None while it is open."""
-    ends = [member.until for member in incident.members if member.until]
-    return (max(ends) if ends else incident.closed) if not incident.open else None
+    ends = (member.until for member in incident.members if member.until)
+    return None if incident.open else max(ends, default=incident.closed)
 
 
 def _label(incident: Incident, page: PageContext) -> str:
@@ -149,11 +146,7 @@ def _member_row(member: Member, page: PageContext) -> list[str]:
 
 
 def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
-    """Return rows of texts: name, value, expected value, change.
-
-    They are the segment that explains the change, the rest, other segments; then, with shares of all, segments that are new or
-    gone, and groups that are out of balance.
-    """
+    """Return name, value, expected value, change: of the explaining segment, the rest, others, new, gone, unbalanced ones."""
     if incident.cause is None:
         return []
     cause = incident.cause.claim
@@ -162,14 +155,11 @@ def _segment_rows(incident: Incident, page: PageContext) -> list[list[str]]:
     found += [(cause.rest, page.text("rest"), form)] if cause.rest and len(cause.others) != 1 else []
     found += [(other, "", form) for other in cause.others[:MAX_SEGMENTS]]
     for key, segments in {"new": cause.new, "gone": cause.gone, "group": cause.imbalance}.items():
-        found += [(it, f"{page.text(key)}: {_segment(it, page)}", "ratio") for it in segments[:MAX_SEGMENTS]]
+        found += [(it, f"{page.text(key)}: {segment_name(it, page.language, str)}", "ratio") for it in segments[:MAX_SEGMENTS]]
     rows = []
     for segment, name, form in found:
         numbers = NumberFormat.of(form, page.language, (segment.value, segment.expected))
         change = signed_percent(segment.value, segment.expected, page.language)
-        rows.append([name or _segment(segment, page), numbers.value(segment.value), numbers.value(segment.expected), change])
+        name = name or segment_name(segment, page.language, str)
+        rows.append([name, numbers.value(segment.value), numbers.value(segment.expected), change])
     return rows
-
-
-def _segment(segment: Segment, page: PageContext) -> str:
-    return segment_name(segment, page.language, clean=str)

@@ -1,17 +1,15 @@
 """The index page: open incidents, the metrics now, ended incidents, the calendar of runs, runs, and a filter for all of them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from itertools import groupby, pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from alerting.messages.words import WEEKDAYS
-from alerting.reporting.metric_page import MetricRow
 from alerting.reporting.page import PageContext, render
 from alerting.reporting.run_page import RunRecord, run_words
 
@@ -40,12 +38,12 @@ def index_page(
     cards: Sequence[Markup] = (),
     note: str = "",
     studies: Sequence[str] = (),
-    metrics: Sequence[MetricRow] = (),
+    metrics: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the HTML of the page.
 
     `runs`: all runs on the lists, newest first. `cards`: the incidents, newest first. `note`: why the database could not be read.
-    `studies`: names of the pages in reports/studies. `metrics`: those on the list, in its order.
+    `studies`: names of the pages in reports/studies. `metrics`: rows made by `metric_row`, in the order of the list.
     """
     live = [run for run in runs if not run.rehearsal]
     kept = [run for run in runs if run.href]

@@ -1,13 +1,12 @@
 """The metrics as they are now: their rows on the index, the page of each, and the charts on both."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, NamedTuple
+from statistics import median_high
+from typing import Any
 
 from alerting.messages.answers import weekly_words
 from alerting.messages.format import NumberFormat, VerdictFacts, duration, percent, signed_percent
@@ -44,7 +43,6 @@ class MetricState:
     stories: tuple[IncidentStory, ...] = ()  # its incidents, newest first
     silence: Silence | None = None  # the present silence, otherwise the next one
     next_check: datetime | None = None
-    href: str = ""  # path of its page below reports/; "" if there is none
 
     @property
     def incident(self) -> Incident | None:
@@ -62,28 +60,8 @@ class MetricState:
         return "recovering" if self.incident else self.newest.status.value
 
 
-class MetricRow(NamedTuple):
-    """The texts of a metric's row on the index, and its sparkline."""
-
-    name: str
-    title: str
-    href: str
-    state: str
-    badge: str
-    value: str
-    expected: str
-    since: str
-    silence: str
-    last_alert: str
-    alert_href: str
-    next_check: str
-    label: str  # the sparkline in words
-    chart: BandChart | None
-    is_brief: bool  # the last day is not shown, because there are many metrics and this one is normal
-
-
-def metric_row(state: MetricState, page: PageContext) -> MetricRow:
-    """Return the row of a metric."""
+def metric_row(state: MetricState, page: PageContext, href: str = "") -> dict[str, Any]:
+    """Return the texts of a metric's row on the index, and its sparkline. `href`: path of its page below reports/, if any."""
     value, expected = _numbers(state, page)
     story = next((story for story in state.stories if story.incident.last_notified), None)
     alert = story.incident if story else None
@@ -93,23 +71,23 @@ def metric_row(state: MetricState, page: PageContext) -> MetricRow:
     if len(state.points) > 1 and not state.name.endswith(SEGMENTS_SUFFIX):
         chart = band_chart(state.points, state.points[0].at, state.points[-1].at, **SPARKLINE)
         label = page.text("sparkline", count=sum(it.status == "anomalous" for it in state.points))
-    return MetricRow(
-        name=state.name,
-        title=page.title(state.name, state.newest.segment if state.newest else ""),
-        href=state.href,
-        state=state.state,
-        badge=BADGES.get(state.state, "unknown"),
-        value=value,
-        expected=expected,
-        since=_since(state, page),
-        silence=_silence_words(state, page),
-        last_alert=page.moment(last) if last else "",
-        alert_href=incident_file(alert.id) if alert else "",
-        next_check=page.moment(state.next_check) if state.next_check else "",
-        label=label,
-        chart=chart,
-        is_brief=not (state.points or state.stories),
-    )
+    return {
+        "name": state.name,
+        "title": page.title(state.name, state.newest.segment if state.newest else ""),
+        "href": href,
+        "state": state.state,
+        "badge": BADGES.get(state.state, "unknown"),
+        "value": value,
+        "expected": expected,
+        "since": _since(state, page),
+        "silence": _silence_words(state, page),
+        "last_alert": page.moment(last) if last else "",
+        "alert_href": incident_file(alert.id) if alert else "",
+        "next_check": page.moment(state.next_check) if state.next_check else "",
+        "label": label,
+        "chart": chart,
+        "is_brief": not (state.points or state.stories),  # one of many metrics, and normal: the last day is left out
+    }
 
 
 def _silence_words(state: MetricState, page: PageContext) -> str:
@@ -138,10 +116,7 @@ def _since(state: MetricState, page: PageContext) -> str:
 
 
 def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
-    """Return the newest value (with its change if it is anomalous) and the expected range, as text.
-
-    The range is "" without `points`. Both are "" for a stand-in without an anomalous segment.
-    """
+    """Return the newest value and the expected range ("" without `points`); both are "" for a stand-in without a segment."""
     verdict = state.newest
     if verdict is None or (state.name.endswith(SEGMENTS_SUFFIX) and not verdict.segment):
         return "", ""
@@ -150,20 +125,17 @@ def _numbers(state: MetricState, page: PageContext) -> tuple[str, str]:
     return value, (shown.range or shown.expected) if state.points else ""
 
 
-# The page of a metric
-
-
 def metric_page(state: MetricState, points: Sequence[JudgedPoint], page: PageContext) -> str:
     """Return the HTML of the page. `points`: the judged buckets of the last four weeks."""
     row = metric_row(state, page)
     facts = {
         "state": "",  # the template shows a badge
-        "value": row.value,
-        "usual": row.expected,
-        "since": row.since,
-        "silent": row.silence,
-        "last alert": row.last_alert,
-        "next check": row.next_check,
+        "value": row["value"],
+        "usual": row["expected"],
+        "since": row["since"],
+        "silent": row["silence"],
+        "last alert": row["last_alert"],
+        "next check": row["next_check"],
         "finds": _finds(points, page),
     }
     odd = [it for it in points if it.status not in ("normal", "unknown")]
@@ -191,7 +163,7 @@ def _finds(points: Sequence[JudgedPoint], page: PageContext) -> str:
             rises.append((it.high - it.expected) / abs(it.expected))
     if not drops or not max(rises) + max(drops) > 0:
         return ""
-    drop, rise = (sorted(shares)[len(shares) // 2] for shares in (drops, rises))
+    drop, rise = median_high(drops), median_high(rises)
     at_most = percent(drop, page.language) if drop < 1 else page.text("no drop")
     return page.text("finds words", drop=at_most, rise=percent(rise, page.language))
 
@@ -217,7 +189,7 @@ def _chart(state: MetricState, points: Sequence[JudgedPoint], page: PageContext)
     return {
         "paths": paths,
         "times": _roomy([(left(at), words) for at, words in _time_ticks(start, end, page)]),
-        "scale": [(round(100 * paths.share(value), 2), numbers.short(value)) for value in marks],
+        "scale": [(round(100 * (paths.high - at) / (paths.high - paths.low), 2), numbers.short(at)) for at in marks],
         "incidents": incidents,
         "label": page.text("chart of", metric=page.title(state.name), count=len(incidents)),
     }
@@ -253,13 +225,8 @@ def _incident_row(story: IncidentStory, name: str, page: PageContext) -> tuple[s
     until = (member.until if member else None) or recovered_at(incident)
     lasted = page.text("going on" if until is None else "lasted", lasted=duration((until or page.now) - since, page.language))
     worst = (member.worst or member.first) if member and not member.gap else None
-    return (
-        f"../{incident_file(incident.id)}",
-        incident_name(story, page),
-        page.time(since),
-        lasted,
-        signed_percent(worst.value, worst.expected, page.language) if worst else "",
-    )
+    change = signed_percent(worst.value, worst.expected, page.language) if worst else ""
+    return f"../{incident_file(incident.id)}", incident_name(story, page), page.time(since), lasted, change
 
 
 def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str, str, str, str, str]:
@@ -269,12 +236,9 @@ def _verdict_row(point: JudgedPoint, name: str, page: PageContext) -> tuple[str,
     return page.moment(verdict.bucket), point.status, shown.value, shown.range or shown.expected, shown.change
 
 
-# The charts: the paths of a value, its band and its anomalous buckets, in the syntax of SVG
-
-
 @dataclass(frozen=True)
 class BandChart:
-    """The SVG paths of a chart of `width` x `height`, and the values at its lower and upper edge."""
+    """The SVG paths of a value, its band and its anomalous buckets (`dots`), and the values at the lower and upper edge."""
 
     width: int
     height: int
@@ -283,10 +247,6 @@ class BandChart:
     dots: str  # anomalous buckets, one zero-length stroke each
     low: float
     high: float
-
-    def share(self, value: float) -> float:
-        """Return the distance of a value from the upper edge, as a share of the height (0 to 1)."""
-        return (self.high - value) / (self.high - self.low)
 
 
 def band_chart(points: Sequence[JudgedPoint], start: int, end: int, width: int, height: int, bins: int) -> BandChart:

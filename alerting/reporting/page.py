@@ -1,14 +1,9 @@
-"""A page: its language, time zone and words, and its template.
-
-Values are escaped, style and script are inlined, and a content security policy blocks any other script.
-"""
-
-from __future__ import annotations
+"""A page: its language, time zone, words and template. A content security policy blocks any script but its own."""
 
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -67,7 +62,7 @@ class PageContext:
 
     def moment(self, instant: datetime) -> str:
         """Format an instant in local time for a narrow column: 10:15, or Mon 10:15, or 12 Oct 10:15."""
-        return _moment(self.language, self.zone, self.now, instant)
+        return ClockFormat(self.language, self.zone, self.now).at(instant, self.now)
 
     def seconds(self, count: float) -> str:
         """Format a duration: 1.5 s"""
@@ -76,11 +71,6 @@ class PageContext:
     def wall_time(self, instant: datetime) -> int:
         """Return the local time as if it were UTC, in seconds since 1970: the filter compares it with local dates."""
         return int(self.local(instant).replace(tzinfo=UTC).timestamp())
-
-
-@lru_cache(1000)  # thousands of metrics have the same next check
-def _moment(language: str, zone: str, now: datetime, instant: datetime) -> str:
-    return ClockFormat(language, zone, now).at(instant, now)
 
 
 def render(template: str, page: PageContext, **values: object) -> str:

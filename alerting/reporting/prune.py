@@ -5,8 +5,6 @@ that sent nothing, one per hour is kept as long. Of runs without an alert, all o
 a month one per day, and none after `keep_days`. Rehearsals are deleted after a week.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re
@@ -21,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from alerting.model.errors import SettingsError
-from alerting.reporting.archive import LIST, day_entries, day_folders, day_lines, folder_size, format_size, os_error, write_file
 from alerting.reporting.publish import CALENDAR_FOLDERS, write_index, write_missing_page
+from alerting.reporting.record import LIST, day_entries, day_folders, day_lines, folder_size, format_size, os_error, write_file
 from alerting.reporting.run_page import RunRecord
 from alerting.reporting.sanitize import PNG, png_data
 from alerting.settings import Settings

@@ -3,12 +3,9 @@
 This module loads jinja2, nh3 and SQLite. The runner imports it while it waits for the notebook's kernel, to save time.
 """
 
-from __future__ import annotations
-
 import ast
 import gzip
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -31,12 +28,12 @@ from alerting.model.incident import Incident, Member, incident_file, incident_no
 from alerting.model.metric import SEGMENTS_SUFFIX, Silence
 from alerting.model.verdict import JudgedPoint, Verdict
 from alerting.redaction import redact
-from alerting.reporting.archive import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.failure import Notebook
 from alerting.reporting.incident_page import IncidentStory, incident_card, incident_name, incident_page
 from alerting.reporting.index_page import index_page
-from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricRow, MetricState, metric_page, metric_row
+from alerting.reporting.metric_page import CHART_DAYS, URGENT, MetricState, metric_page, metric_row
 from alerting.reporting.page import MetricTitle, PageContext
+from alerting.reporting.record import day_entries, day_folders, os_error, run_record, write_file
 from alerting.reporting.run_page import RenderedRun, RunRecord, run_page
 from alerting.reporting.sanitize import plain_text
 from alerting.settings import NAMES, ROOT, Settings
@@ -59,9 +56,6 @@ JUST_ENDED = timedelta(hours=2)  # after the end of its incident, a metric's pag
 NOW = timedelta(seconds=1)
 CATALOGUE = ROOT / "alerting" / "metrics.py"
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^\w.-]")
-
-
-# Runs
 
 
 def write_run_page(settings: Settings, notebook: Notebook, path: Path, line: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +113,6 @@ def _database_facts(settings: Settings, notebook: Notebook, line: dict[str, Any]
     return {}
 
 
-# The index
-
-
 def write_index(settings: Settings, fresh: bool = False, now: datetime | None = None) -> Path:
     """Write the index, and the pages of incidents that changed. Return the path of the index. Raises AlertingError.
 
@@ -139,7 +130,7 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
                 break
             runs += day_entries(day)
         page, path = page_context(settings, now or datetime.now(UTC)), settings.reports / "index.html"
-        cards, rows, note = list[Markup](), list[MetricRow](), ""
+        cards, rows, note = list[Markup](), list[dict[str, Any]](), ""
         try:
             cards, rows = _write_pages_of_state(settings, page, fresh)
         except StoreError as error:
@@ -151,26 +142,18 @@ def write_index(settings: Settings, fresh: bool = False, now: datetime | None = 
     return path
 
 
-# Incidents and metrics
-
-
-def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[MetricRow]]:
-    """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics.
-
-    Raises OSError, StoreError.
-    """
+def _write_pages_of_state(settings: Settings, page: PageContext, fresh: bool) -> tuple[list[Markup], list[dict[str, Any]]]:
+    """Write the pages of metrics and incidents. Return the index entries of incidents (newest first) and of metrics."""
     path = settings.state_file
     if not path.is_file():
         return [], []
     with closing(ReadOnlyState(path, destinations=NAMES)) as state:
         stories = _load_stories(settings, state, state.open_or_recent_incidents(page.now - INCIDENT_AGE))
         stories.sort(key=lambda story: story.incident.opened, reverse=True)
-        states = _metric_states(settings, state, page, stories)
-        written = _write_metric_pages(settings, state, page, states, fresh)
-    rows = []
-    for it in states:
-        file = metric_file(it.name)
-        rows.append(metric_row(replace(it, href=file) if file in written else it, page))
+        states = _states(settings, state, page, stories)
+        _write_metric_pages(settings, state, page, states, fresh)
+    files = {it.name: metric_file(it.name) for it in states}
+    rows = [metric_row(it, page, files[it.name] if (settings.reports / files[it.name]).is_file() else "") for it in states]
     return _write_incident_pages(settings, page, stories, fresh), rows
 
 
@@ -208,11 +191,7 @@ def _load_stories(settings: Settings, state: ReadOnlyState, incidents: list[Inci
     for incident in incidents:
         thread = tuple(state.thread(incident.id))
         runs = {message.key: run for message in thread if (run := run_behind(message.created))}
-        pictures = {
-            message.key: f"runs/{run.day}/{run.pictures[message.key]}"
-            for message in thread
-            if message.has_picture and (run := runs.get(message.key)) and message.key in run.pictures
-        }
+        pictures = {key: f"runs/{run.day}/{run.pictures[key]}" for key, run in runs.items() if key in run.pictures}
         notebook = settings.reports / incident_notebook(incident.id).replace(".ipynb", ".html")
         written = str(notebook.stat().st_mtime_ns) if notebook.is_file() else ""
         stories.append(IncidentStory(_as_now(state, incident), thread, runs, pictures, written))
@@ -235,9 +214,7 @@ def metric_file(name: str) -> str:
     return f"metrics/{safe[:150].lstrip('.') or '_'}.html"
 
 
-def _metric_states(
-    settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]
-) -> list[MetricState]:
+def _states(settings: Settings, state: ReadOnlyState, page: PageContext, stories: Sequence[IncidentStory]) -> list[MetricState]:
     """Return the present states of the metrics, those that are not normal first. Raises StoreError.
 
     Stand-ins are listed only if they are not normal or silenced. Only the first MAX_SPARKLINES metrics have `points`. `stories`:
@@ -253,22 +230,18 @@ def _metric_states(
     silences = list[Silence]()
     with suppress(StoreError):  # the table of a version that no run has migrated yet
         silences = state.silences(page.now)
-    pages = _page_times(settings)
 
     found = []
     for name in _listed(newest, page):
-        file = metric_file(name)
         own = [it for it in silences if it.scope in (name, name.removesuffix(SEGMENTS_SUFFIX), "*")]
         silence = next((it for it in own if it.covers(it.scope, page.now, NOW)), own[0] if own else None)
-        href = file if file in pages else ""
-        found.append(MetricState(name, newest.get(name), (), tuple(incidents[name]), silence, href=href))
+        found.append(MetricState(name, newest.get(name), (), tuple(incidents[name]), silence))
     found = [it for it in found if not it.name.endswith(SEGMENTS_SUFFIX) or it.state in URGENT or it.silence]
     found.sort(key=lambda it: URGENT.index(it.state) if it.state in URGENT else len(URGENT))
     found[:MAX_SPARKLINES] = [_with_points(it, state, page) for it in found[:MAX_SPARKLINES]]
-    next_run = cache(settings.next_cron_run)  # thousands of metrics have the same
     delay = timedelta(minutes=settings.delay)
     return [
-        replace(it, next_check=next_run(max(page.now, it.newest.bucket + 2 * step + delay - NOW)))
+        replace(it, next_check=settings.next_cron_run(max(page.now, it.newest.bucket + 2 * step + delay - NOW)))
         if it.newest and (step := _step(it, page))
         else it
         for it in found
@@ -313,14 +286,12 @@ def _judged_points(state: ReadOnlyState, name: str, since: datetime) -> list[Jud
 
 def _write_metric_pages(
     settings: Settings, state: ReadOnlyState, page: PageContext, states: Iterable[MetricState], fresh: bool
-) -> set[str]:
-    """Write the pages of metrics that are not normal, that have just recovered, or whose page is old: at most MAX_PAGES.
-
-    `fresh`: write all pages. Return the paths of the pages that were written. Raises OSError, StoreError.
-    """
+) -> None:
+    """Write the pages of metrics that are not normal, just recovered or have an old page: at most MAX_PAGES, with `fresh` all."""
     chosen = [it for it in states if it.newest and not it.name.endswith(SEGMENTS_SUFFIX)]
     if not fresh:
-        written = _page_times(settings)
+        pages = (settings.reports / "metrics").glob("[!.]*.html")
+        written = {f"metrics/{file.name}": file.stat().st_mtime for file in pages}
         ages = {it.name: page.now.timestamp() - written.get(metric_file(it.name), 0.0) for it in chosen}
         ended = {it.name: it.stories[0].incident.closed for it in chosen if it.stories}
         recovered = {name for name, closed in ended.items() if closed and page.now - closed < JUST_ENDED}
@@ -330,17 +301,6 @@ def _write_metric_pages(
         points = _judged_points(state, it.name, page.now - CHART_DAYS * DAY)
         shown = it if it.points else _with_points(it, state, page)
         write_file(settings.reports / metric_file(it.name), redact(metric_page(shown, points, page), settings)[0])
-    return {metric_file(it.name) for it in chosen}
-
-
-def _page_times(settings: Settings) -> dict[str, float]:
-    """Return the path of each metric's page -> when it was written (seconds since 1970)."""
-    with suppress(OSError), os.scandir(settings.reports / "metrics") as files:
-        return {f"metrics/{file.name}": file.stat().st_mtime for file in files}
-    return {}
-
-
-# The catalogue
 
 
 def page_context(settings: Settings, now: datetime) -> PageContext:

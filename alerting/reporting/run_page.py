@@ -1,7 +1,5 @@
 """The page of a run: its executed notebook, the summary first (verdicts, chart, changes, messages), then all other sections."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,6 +65,55 @@ class Section:
     in_summary: bool = False
 
 
+@dataclass
+class RenderedRun:
+    """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
+
+    name: str  # name of the run
+    page: PageContext
+    html: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG
+    message_pictures: list[str] = field(default_factory=list)  # files of the pictures that messages show
+    heading: str = ""  # heading above the present cell: the name of pictures and tables for screen readers
+
+    def output(self, output: Mapping[str, Any]) -> Markup:
+        """Render an output of a cell."""
+        kind, data = output.get("output_type"), output.get("data", {})
+        if kind == "stream":
+            text = text_words("".join(output.get("text", "")).strip(), self.page.language, {})
+            return _preformatted(text, "out err" if output.get("name") == "stderr" else "out")
+        if kind == "error":
+            trace = "\n".join(output.get("traceback", ())) or f"{output.get('ename')}: {output.get('evalue')}"
+            return _preformatted(trace, "out err")
+        if png := png_data("".join(data.get("image/png", ""))):
+            return self._picture(png, self.page.text("picture in", heading=self.heading))
+        if html := "".join(data.get("text/html", "")):
+            label, empty = self.page.text("table of", heading=self.heading), self.page.text("nothing")
+            shown = sanitize(html, self.message_picture, label, empty)
+            return Markup('<div class="html">{}</div>').format(self.translated(shown))
+        if Outcome.MIME in data:
+            return _preformatted(outcome_words(data[Outcome.MIME].get("said", ""), self.page.language), "out")
+        return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
+
+    def translated(self, html: Markup) -> Markup:
+        """Return the HTML of a notebook's output with words in the language of the page, and titles in place of metric names."""
+        return translated(html, self.page.language, {name: title.words for name, title in self.page.titles.items()})
+
+    def message_picture(self, png: bytes, line: str) -> Markup:
+        """Render the picture of a message. `line`: the first line of its text."""
+        named = line not in ("", "picture")  # the notebook's own word
+        shown = self._picture(png, self.page.text("picture of", first=line) if named else self.page.text("picture"))
+        self.message_pictures.append(next(reversed(self.pictures)))
+        return shown
+
+    def _picture(self, png: bytes, alt: str) -> Markup:
+        file = f"{self.name}.{len(self.pictures) + 1}.png"
+        self.pictures[file] = png
+        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of a PNG has the size
+        image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
+        return Markup(image).format(file, width, height, alt)
+
+
 def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> RenderedRun:
     """Render the JSON of an executed notebook as a page. Its pictures become files that the page links to."""
     rendered = RenderedRun(run.name, page)
@@ -79,7 +126,6 @@ def run_page(notebook: Mapping[str, Any], run: RunRecord, page: PageContext) -> 
         incident_file=incident_file,
         at=_local_moment(notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}).get("at", ""), page),
         banner=banner,
-        banner_label=page.text("failed"),
         summary=[section for section in sections if section.in_summary],
         rest=[section for section in sections if not section.in_summary],
     )
@@ -142,55 +188,6 @@ def _parse_markdown(source: str) -> list[Section]:
         if words := block[heading.end() if heading else 0 :].strip():
             sections[-1].words.append(words)
     return sections
-
-
-@dataclass
-class RenderedRun:
-    """The page of a run, and the pictures beside it, numbered in the order of the notebook."""
-
-    name: str  # name of the run
-    page: PageContext
-    html: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> PNG
-    message_pictures: list[str] = field(default_factory=list)  # files of the pictures that messages show
-    heading: str = ""  # heading above the present cell: the name of pictures and tables for screen readers
-
-    def output(self, output: Mapping[str, Any]) -> Markup:
-        """Render an output of a cell."""
-        kind, data = output.get("output_type"), output.get("data", {})
-        if kind == "stream":
-            text = text_words("".join(output.get("text", "")).strip(), self.page.language, {})
-            return _preformatted(text, "out err" if output.get("name") == "stderr" else "out")
-        if kind == "error":
-            trace = "\n".join(output.get("traceback", ())) or f"{output.get('ename')}: {output.get('evalue')}"
-            return _preformatted(trace, "out err")
-        if png := png_data("".join(data.get("image/png", ""))):
-            return self._picture(png, self.page.text("picture in", heading=self.heading))
-        if html := "".join(data.get("text/html", "")):
-            label, empty = self.page.text("table of", heading=self.heading), self.page.text("nothing")
-            shown = sanitize(html, self.message_picture, label, empty)
-            return Markup('<div class="html">{}</div>').format(self.translated(shown))
-        if Outcome.MIME in data:
-            return _preformatted(outcome_words(data[Outcome.MIME].get("said", ""), self.page.language), "out")
-        return _preformatted("".join(data.get("text/plain", "")).strip("'\""), "out")
-
-    def translated(self, html: Markup) -> Markup:
-        """Return the HTML of a notebook's output with words in the language of the page, and titles in place of metric names."""
-        return translated(html, self.page.language, {name: title.words for name, title in self.page.titles.items()})
-
-    def message_picture(self, png: bytes, line: str) -> Markup:
-        """Render the picture of a message. `line`: the first line of its text."""
-        named = line not in ("", "picture")  # the notebook's own word
-        shown = self._picture(png, self.page.text("picture of", first=line) if named else self.page.text("picture"))
-        self.message_pictures.append(next(reversed(self.pictures)))
-        return shown
-
-    def _picture(self, png: bytes, alt: str) -> Markup:
-        file = f"{self.name}.{len(self.pictures) + 1}.png"
-        self.pictures[file] = png
-        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # the first chunk of a PNG has the size
-        image = '<p class="shot"><img src="{}" width="{}" height="{}" alt="{}"></p>'
-        return Markup(image).format(file, width, height, alt)
 
 
 def _preformatted(text: str, css: str) -> Markup:

@@ -1,9 +1,4 @@
-"""The words of the pages in English and Russian, and the words of the alert notebook in Russian.
-
-A test compares the {fields} of both languages. The notebook and its tables are in English.
-"""
-
-from __future__ import annotations
+"""The words of the pages in English and Russian, and those of the alert notebook, whose own language is English, in Russian."""
 
 import re
 from collections.abc import Mapping
@@ -276,10 +271,7 @@ def outcome_words(said: str, language: str) -> str:
 
 
 def translated(html: Markup, language: str, titles: Mapping[str, str]) -> Markup:
-    """Return sanitized HTML with the notebook's own texts in the language, and titles in place of metric names.
-
-    Messages stay unchanged. `titles`: name of a metric -> its title.
-    """
+    """Return sanitized HTML in the language, with titles for metric names (`titles`). Messages in it stay unchanged."""
 
     def replace(match: re.Match[str]) -> str:
         text = unescape(match[0].strip())

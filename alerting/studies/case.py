@@ -1,7 +1,5 @@
 """One incident and the data to study it: the bands of its metrics, its segments with their history, earlier incidents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +18,7 @@ from alerting.pipeline.explain import YEAR
 from alerting.rootcause.expectation import HISTORY_DAYS, find_root_cause
 from alerting.sources.base import SqlSource, bind
 from alerting.sources.cache import CachedSource
-from alerting.studies.data import load_past, recorded_incidents
+from alerting.studies.data import load_past, local_times, recorded_incidents
 
 HOUR = timedelta(hours=1)
 BEFORE, AFTER = 7 * DAY, 6 * HOUR  # time before and after its incident that a case shows
@@ -84,31 +82,22 @@ class Case:
         return find_root_cause(self.metric, rows, self.verdict) if len(rows) else None
 
     def earlier(self) -> pd.DataFrame:
-        """Return the recorded incidents of the same metric in the year before.
-
-        Columns: opened (local time), change (share of expected), label (text).
-        """
+        """Return the metric's incidents of the year before: opened (local time), change (share of expected), label (text)."""
         found = [one for one in recorded_incidents(self.since - YEAR, self.since) if not one.root.gap]
         same = [one for one in found if one.root.metric == self.metric.name and one.id != self.incident.id]
-        opened = pd.DatetimeIndex([one.opened for one in same], tz="UTC").tz_convert(self.past.zone)
         worst = [(one.root.worst or one.root.first).change for one in same]
         labels = [one.label.value if one.label else "" for one in same]
-        return pd.DataFrame({"opened": opened, "change": worst, "label": labels})
+        table = pd.DataFrame({"opened": [one.opened for one in same], "change": worst, "label": labels})
+        return local_times(table, ("opened",), self.past.zone)
 
     def calendar(self) -> pd.DataFrame:
-        """Return the calendar events of the metric from a week before the incident to its end.
-
-        Columns: start and end (local time), kind, title.
-        """
+        """Return the metric's calendar events from a week before the incident to its end: start, end (local), kind, title."""
         rows = [
             {"start": event.start, "end": event.end, "kind": event.kind, "title": event.title}
             for event in self.ctx.calendar
             if event.end >= self.past.start and event.start < self.until and event.concerns(self.metric.name)
         ]
-        table = pd.DataFrame(rows, columns=["start", "end", "kind", "title"])
-        for column in ("start", "end"):
-            table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(self.past.zone)
-        return table
+        return local_times(pd.DataFrame(rows, columns=["start", "end", "kind", "title"]), ("start", "end"), self.past.zone)
 
 
 def open_case(incident: str = "", metric: str = "", at: str = "", ctx: RunContext | None = None) -> Case:
@@ -170,10 +159,7 @@ def _of_moment(replay: Replay, metric: str, at: datetime) -> Incident:
 
 
 def _worst(replay: Replay, metric: str) -> Incident:
-    """Return the incident with the highest score in a replay. If it has no incident, return one for the highest score.
-
-    `metric`: consider only this one; "": all. Raises SettingsError if nothing was judged.
-    """
+    """Return the incident with the highest score (`metric`: "" for any), else of the bucket with it. Raises SettingsError."""
     found = [one for one in group_events(replay.metrics, replay.events) if not one.root.gap]
     found = [one for one in found if not metric or one.member(metric)]
     if found:

@@ -1,7 +1,5 @@
 """The data of the study notebooks: a past read from the configured source, the incidents of runs, and progress bars."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,10 +37,7 @@ def progress_bar(items: Any = None, **options: Any) -> Any:
 
 
 def track(name: str) -> Progress:
-    """Return a progress bar with a name, for the parameter `track` of other functions.
-
-    In a log it writes lines to stderr instead, at most one every LINE_EVERY seconds.
-    """
+    """Return a named progress bar for a parameter `track`. A log gets lines on stderr, at most one every LINE_EVERY seconds."""
 
     def shown(items: Sequence[Any]) -> Iterator[Any]:
         if sys.stderr.isatty():
@@ -61,10 +56,7 @@ def track(name: str) -> Progress:
 
 @contextmanager
 def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> Iterator[None]:
-    """Inside the block, show a progress bar for each table whose history is read for the first time.
-
-    `make`: a function with the parameters of `progress_bar`.
-    """
+    """Inside the block, show a bar, which `make` makes, for each table whose history is read for the first time."""
     source = ctx.source
     if not isinstance(source, CachedSource):  # a file is read in one step
         yield
@@ -86,10 +78,7 @@ def reading_bars(ctx: RunContext, make: Callable[..., Any] = progress_bar) -> It
 
 
 def recorded_incidents(since: datetime, until: datetime, given: Settings | None = None) -> list[Incident]:
-    """Return the incidents of runs with since <= opened < until, oldest first. Corrected ones are left out.
-
-    Return an empty list if there was no run yet. Raises StoreError if the state cannot be read.
-    """
+    """Return the incidents of runs with since <= opened < until, oldest first, without corrected ones. Raises StoreError."""
     path = (given or load_settings()).state_file
     if not path.exists():
         return []
@@ -159,22 +148,19 @@ def history(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd
 
 
 def known_incidents(ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return the incidents planted into the sample app, one row each; an empty table for other sources.
-
-    Columns: start and end (local time), metrics (a tuple of names; empty: all).
-    """
+    """Return the incidents planted into the sample app: start, end (local time), metrics (a tuple; empty: all)."""
     ctx = ctx or connections.connect(dry_run=True)
     table = pd.DataFrame([asdict(span) for span in _known_incidents(ctx)], columns=["start", "end", "metrics"])
-    for column in ("start", "end"):
-        table[column] = pd.to_datetime(table[column], utc=True).dt.tz_convert(ctx.zone)
-    return table
+    return local_times(table, ("start", "end"), ctx.zone)
+
+
+def local_times(table: pd.DataFrame, columns: Sequence[str], zone: str) -> pd.DataFrame:
+    """Return the table with the instants in these columns (aware, or text in ISO 8601) as local times of `zone`."""
+    return table.assign(**{name: pd.to_datetime(table[name], utc=True).dt.tz_convert(zone) for name in columns})
 
 
 def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> pd.DataFrame:
-    """Return one row per table and bucket: columns table, bucket, newest (time of the bucket's newest row).
-
-    Times are local. Empty if the source does not tell the times of rows.
-    """
+    """Return one row per table and bucket: table, bucket, newest (its newest row), in local time. Empty if no times are known."""
     past, reading = load_past(weeks, at, ctx)
     tables = [
         pd.DataFrame({"table": name, "bucket": counts.index, "newest": pd.to_datetime(counts["newest"], unit="s", utc=True)})
@@ -182,8 +168,7 @@ def rows_read(weeks: float = 8, at: str = "", ctx: RunContext | None = None) -> 
         if "newest" in counts
     ]
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["table", "bucket", "newest"])
-    for column in ("bucket", "newest"):
-        found[column] = pd.to_datetime(found[column], utc=True).dt.tz_convert(past.zone)
+    found = local_times(found, ("bucket", "newest"), past.zone)
     return found[found["bucket"] >= past.start]
 
 

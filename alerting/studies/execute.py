@@ -1,7 +1,5 @@
 """`make notebooks`: execute the studies into reports/studies, as notebooks and as pages. It needs the lab environment."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -43,11 +41,8 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
 
 
 def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
-    """Execute notebook 2.2 for each incident, into reports/incidents. Return 1 if one of them fails, else 0.
-
-    After `seconds` the process and its kernel end.
-    """
-    limit = threading.Timer(seconds, os._exit, [1])
+    """Execute notebook 2.2 for each incident, into reports/incidents, within `seconds`. Return 1 if one of them fails, else 0."""
+    limit = threading.Timer(seconds, os._exit, [1])  # the kernel ends with this process
     limit.daemon = True
     limit.start()
     code = 0
@@ -66,9 +61,7 @@ def _execute(source: Path, target: Path, **options: Any) -> int:
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        papermill.execute_notebook(
-            str(source), str(target), cwd=str(ROOT), kernel_name="python3", extra_arguments=NO_WARNINGS, **options
-        )
+        papermill.execute_notebook(source, target, cwd=str(ROOT), kernel_name="python3", extra_arguments=NO_WARNINGS, **options)
     except PapermillExecutionError as error:
         sys.stderr.write(f"{target}: {error.ename}: {error.evalue}\n")
         return 1

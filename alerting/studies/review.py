@@ -1,7 +1,5 @@
 """The review of a week: its incidents, people's labels, and near misses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,10 +44,7 @@ class Review:
         return f"{span} {remembered}; a replay of the rules as they stand now makes {replayed}."
 
     def by_metric(self) -> pd.DataFrame:
-        """Return one row per metric, the metric with most incidents first.
-
-        Columns: incidents and counts of labels, precision, and incidents and messages a week in the replay.
-        """
+        """Return one row per metric: incidents, counts of labels, precision; incidents and messages a week in the replay."""
         counted = labels.precision(self.incidents, by=["metric"])
         cost, weeks = self.replay.budget(), (self.past.end - self.past.start) / WEEK
         weekly = cost[["incidents a week"]].assign(**{"messages a week": cost["messages"] / weeks})
