@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from alerting.notifiers.console import Console
 
 from alerting import pipeline
 from alerting.detectors.auto import AutoDetector
 from alerting.metric_values import count
 from alerting.model.metric import Metric
+from alerting.notifiers.base import Console
 from alerting.pipeline.context import RunContext
 from alerting.sources.base import BaseSource
 from alerting.store.state import StateStore
