@@ -15,6 +15,7 @@ from alerting.pipeline.judged import band, judge_whole, verdicts
 
 DAY = 96  # buckets
 NOON = 42 * DAY + 48  # of a Monday
+NIGHT = NOON - 40  # 2:00
 
 
 def app(days=49, size=2_000, seed=0):
@@ -52,11 +53,11 @@ def test_what_stays_off_for_a_day_stays_open(size, factor):
     open_share = []
     for seed in range(4):
         values = app(size=size, seed=seed)
-        values.iloc[NOON : NOON + DAY] = (values.iloc[NOON : NOON + DAY] * factor).round()
+        values.iloc[NIGHT : NIGHT + DAY] = (values.iloc[NIGHT : NIGHT + DAY] * factor).round()
         one, frame, trail = metric(), judged(values), []
         whole = DueBuckets(one, frame.index[0].to_pydatetime(), frame.index[-1].to_pydatetime())
         fold_episodes([one], verdicts([whole], {"a": frame}), {}, trail)
-        states = [episode.opened is not None for _, episode in trail][NOON : NOON + DAY]
+        states = [episode.opened is not None for _, episode in trail][NIGHT : NIGHT + DAY]
         open_share.append(np.mean(states[states.index(True) :]))
     assert np.mean(open_share) > 0.9
 
