@@ -160,7 +160,7 @@ def lab(options: tuple[str, ...]) -> None:
 
 @commands.command()
 @click.argument("ids", nargs=-1, required=True)
-@click.option("--seconds", default=600.0, show_default=True, help="Time limit for all of them.")
+@click.option("--seconds", type=click.FloatRange(1), default=600.0, show_default=True, help="Time limit for all of them.")
 def incident(ids: tuple[str, ...], seconds: float) -> int:
     """Execute notebook 2.2 for incidents.
 

@@ -238,6 +238,7 @@ def test_text_beside_the_numbers_labels_them(one_row):
         ("0 AS bucket, 'iOS' AS os", "numbers; os"),
         ("0 AS bucket, 'iOS' AS os, 7 AS newest", "numbers; os"),
         ("arrayJoin([900, 900]) AS bucket, 'iOS' AS os, 1 AS users", "os=iOS of bucket 1970-01-01 00:15Z twice"),
+        ("900 AS bucket, arrayJoin(['', NULL]) AS os, 1 AS users", "twice: GROUP BY bucket, os (NULL and '' are one label)"),
         ("0 AS bucket, toString(arrayJoin(range(10001))) AS os, 1 AS users", "10,001 combinations of os"),
         ("arrayJoin([900, 900]) AS bucket, 1 AS users", "1970-01-01 00:15Z twice"),
     ],

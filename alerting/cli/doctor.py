@@ -216,7 +216,7 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due)
     errors = "; ".join(dict.fromkeys(reading.errors.values()))
-    read = f"{len(reading.series)} metrics read, the newest bucket cut to {REMAINING_ROWS:.0%}"
+    read = f"{len(reading.series)} metric{'' if len(reading.series) == 1 else 's'} read, the newest bucket cut to {REMAINING_ROWS:.0%}"
     yield CheckResult("source", not errors, errors or read)
 
     # Use only the newest bucket: a real incident in earlier buckets must not become part of the drill.
@@ -249,7 +249,7 @@ def _arrivals(receipts: list[Receipt], count: int, sent_as: str) -> Iterator[Che
         accepted = f"accepted as message {receipt.message_id}" if sent_as == "sent" else sent_as
         yield CheckResult(receipt.key, ok, accepted if ok else f"{receipt.state}: {receipt.reason}")
     if sent_as != "sent":
-        yield CheckResult("printed", bool(receipts), f"{len(receipts)} messages {sent_as}")
+        yield CheckResult("printed", bool(receipts), f"{len(receipts)} message{'' if len(receipts) == 1 else 's'} {sent_as}")
         return
     sent = Counter(destination_of(receipt.key) for receipt in receipts if receipt.state == "sent")
     for destination in dict.fromkeys(destination_of(receipt.key) for receipt in receipts):

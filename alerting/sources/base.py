@@ -203,7 +203,8 @@ def _by_label(values: pd.DataFrame, labels: list[str], numbers: list[str], query
     if len(pairs := pd.Series(places * len(groups) + codes)) != pairs.nunique():
         first = np.flatnonzero(pairs.duplicated())[0]
         row = f"{groups[codes[first]]} of bucket {values.index[first]:%Y-%m-%d %H:%M}Z"
-        raise _cannot_use(query, f"it gives {row} twice: GROUP BY bucket, {', '.join(labels)}")
+        same = " (NULL and '' are one label)" if values[labels].isna().any(axis=None) else ""
+        raise _cannot_use(query, f"it gives {row} twice: GROUP BY bucket, {', '.join(labels)}{same}")
 
     out = dict[str, np.ndarray]()
     for number in numbers:

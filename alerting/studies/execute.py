@@ -42,7 +42,13 @@ def execute(settings: Settings, names: list[str], folder: Path = ROOT / "noteboo
 
 def execute_incidents(settings: Settings, ids: Iterable[str], seconds: float, folder: Path = ROOT / "notebooks") -> int:
     """Execute notebook 2.2 for each incident, into reports/incidents, within `seconds`. Return 1 if one of them fails, else 0."""
-    limit = threading.Timer(seconds, os._exit, [1])  # the kernel ends with this process
+
+    def give_up() -> None:
+        sys.stderr.write(f"not done within {seconds:g} s, which --seconds sets\n")
+        sys.stderr.flush()
+        os._exit(1)  # the kernel ends with this process
+
+    limit = threading.Timer(seconds, give_up)
     limit.daemon = True
     limit.start()
     code = 0
