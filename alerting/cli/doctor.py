@@ -216,7 +216,8 @@ def _steps(ctx: RunContext) -> Iterator[CheckResult]:
     due = pipeline.due(ctx, now)
     reading = pipeline.read(ctx, due)
     errors = "; ".join(dict.fromkeys(reading.errors.values()))
-    read = f"{len(reading.series)} metric{'' if len(reading.series) == 1 else 's'} read, the newest bucket cut to {REMAINING_ROWS:.0%}"
+    metrics = f"{len(reading.series)} metric{'' if len(reading.series) == 1 else 's'}"
+    read = f"{metrics} read, the newest bucket cut to {REMAINING_ROWS:.0%}"
     yield CheckResult("source", not errors, errors or read)
 
     # Use only the newest bucket: a real incident in earlier buckets must not become part of the drill.

@@ -20,7 +20,7 @@ from alerting.detectors.windows import quantiles, window_max
 
 RETURN = 0.04  # share by which the level before must be off the usual one, for the way back to be no alarm
 RATIO_CHANCE = 0.5  # a ratio of counts of p varies by (1 - p) / count: by half of what a count does, or more
-HELD = 2  # times the floor, where the level of a number that is no count is compared with the usual one alone
+HELD = 2  # times the floor, where the level is compared with the usual one alone
 AFTER = 2  # buckets after one that is off are left out as well
 FITTED_ON = (0,)  # weekdays at whose beginning counts and their ratios are fitted; other numbers are restless: every night
 ROWS_AT_ONCE = 16  # rows fitted at a time: they fit into the processor's cache
@@ -186,7 +186,7 @@ class SeasonalLevel(BaseDetector):
             chance = np.where(inverse * OUTAGE_COUNT > 1, np.sqrt(late(model.chance) * inverse), MIN_NOISE)  # of a count of few
             noise = np.maximum(noise, np.maximum(chance, MIN_NOISE))
             reach = POWER * self.k * late(model.caution) * noise
-            ratios = self._ratios(before, usual, reach, np.where(held & ~model.is_count, HELD, 1) * floor)
+            ratios = self._ratios(before, usual, reach, floor * (HELD if held else 1))
 
             # In units of the value: both the window and its last buckets must be beyond
             sides = [(ratio, before - self.agree * (before - ratio)) for ratio in ratios]

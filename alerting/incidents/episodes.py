@@ -30,8 +30,8 @@ QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many bu
 RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
 NEAR_EDGE = 0.4  # score, on the side of the anomaly, from which a normal value may only be noise ...
 SURE_AFTER = 3  # ... unless so many times `recover` values in a row are normal
-OFF_AGAIN, OFF_AGAIN_SIZE = 8, 0.2  # anomalous buckets in a row, and `Verdict.size` of the last, that open an episode anew ...
-OFF_AGAIN_WITHIN = timedelta(hours=6)  # ... so soon after the last one was resolved
+OFF_AGAIN, OFF_AGAIN_WITHIN = 8, timedelta(hours=6)  # so many anomalous buckets in a row, so soon after the end of an episode ...
+OFF_AGAIN_SHARE = 0.5  # ... that are off by at least this share of its worst residual, open another one
 
 Step = tuple[Episode, tuple[Event, ...]]
 
@@ -72,13 +72,15 @@ def _when_closed(episode: Episode, verdict: Verdict, policy: Policy, is_back: bo
     """Advance an OK or PENDING episode: open it after enough anomalous buckets, end it when none is left in the window.
 
     `is_back`: the bucket ends a gap that was reported. As after a gap, an anomalous bucket opens an episode at once that was open
-    when its metric left the catalogue.
+    when its metric left the catalogue, or that is off again (`_is_off_again`).
     """
     window = episode.recent[-policy.window :]
     if verdict.status is Status.NORMAL or _is_return_after_gap(episode, verdict):
         still_pending = episode.state is EpisodeState.PENDING and "a" in window
-        ended = Episode(episode.metric, last=episode.last, recent=episode.recent, resolved=episode.resolved)
-        return episode if still_pending else ended, ()
+        if still_pending:
+            return episode, ()
+        past = Episode(episode.metric, resolved=episode.resolved, resolved_worst=episode.resolved_worst)
+        return replace(past, last=episode.last, recent=episode.recent), ()
 
     episode = _with_anomaly(episode, verdict, policy)
     at_once = is_back or episode.unchecked or _is_off_again(episode, verdict)
@@ -103,7 +105,8 @@ def _when_open(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     if not _is_over(answers, policy):
         return episode, ()
     event = Event(EventKind.RESOLVED, verdict.metric, verdict.bucket, verdict, episode)
-    return Episode(episode.metric, last=verdict, recent=episode.recent, resolved=verdict.bucket), (event,)
+    ended = Episode(episode.metric, last=verdict, recent=episode.recent, resolved=verdict.bucket, resolved_worst=episode.worst)
+    return ended, (event,)
 
 
 def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
@@ -128,7 +131,7 @@ def against_level_before(episode: Episode | None, verdict: Verdict) -> Verdict:
     if not timedelta() < verdict.bucket - episode.opened < HOLD_BASELINE:
         return verdict
     anomalous = (share - episode.expected_share) / fall > RECOVERED_SHARE
-    if not anomalous and verdict.status is Status.ANOMALOUS and verdict.residual * fall > 0:
+    if not anomalous and verdict.status is Status.ANOMALOUS and worst and _same_side(worst, verdict):
         return verdict  # nearer to the level before, but its own band says that it is still off
     expected, limit = (
         verdict.usual * level for level in (episode.expected_share, episode.expected_share + RECOVERED_SHARE * fall)
@@ -171,8 +174,10 @@ def _is_over(answers: str, policy: Policy) -> bool:
 
 def _is_off_again(episode: Episode, verdict: Verdict) -> bool:
     """Return whether a metric that was said to be normal again has been off for a while."""
-    is_soon = episode.resolved is not None and verdict.bucket - episode.resolved <= OFF_AGAIN_WITHIN
-    return is_soon and episode.recent.endswith("a" * OFF_AGAIN) and verdict.size >= OFF_AGAIN_SIZE
+    worst, is_soon = episode.resolved_worst, episode.resolved and verdict.bucket - episode.resolved <= OFF_AGAIN_WITHIN
+    if not is_soon or worst is None or not episode.recent.endswith("a" * OFF_AGAIN):
+        return False
+    return _same_side(worst, verdict) and abs(verdict.residual) >= OFF_AGAIN_SHARE * abs(worst.residual)
 
 
 def _is_worse(notified: Verdict | None, verdict: Verdict, policy: Policy) -> bool:

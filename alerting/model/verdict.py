@@ -198,5 +198,6 @@ class Episode:
     gap_since: datetime | None = None  # first missing bucket of the present gap
     gap_notified: bool = False
     back_since: datetime | None = None  # first bucket with a value after the gap, until one can be judged
-    resolved: datetime | None = None  # bucket in which the episode before it was resolved
+    resolved: datetime | None = None  # bucket in which the episode before it was resolved ...
+    resolved_worst: Verdict | None = None  # ... and its worst verdict
     unchecked: bool = False  # it was open when its metric left the catalogue, and no bucket was judged since

@@ -86,7 +86,8 @@ STORED: dict[type[Any], dict[str, str]] = {
     Verdict: _names("metric bucket status value low expected high score reason news=is_new usual"),
     Episode: _names(
         "metric state since opened told=last_notified said=last_notified_verdict share=expected_share fell_to worst last recent "
-        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since resolved unchecked"
+        "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since resolved "
+        "resolved_worst unchecked"
     ),
     Member: _names("metric since joined first gap until worst lost ended notified untold"),
     Incident: _names(
