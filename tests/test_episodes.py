@@ -148,8 +148,8 @@ def test_a_normal_value_near_the_edge_that_was_passed_is_weak_evidence(seen, tol
 
 @pytest.mark.parametrize(
     ("quiet", "then", "opens"),
-    [(0, [LASTS] * 8, True), (0, [LASTS] * 7 + [WELL], False), (16, [LASTS] * 8, True), (17, [LASTS] * 8, False),
-     (0, [("A", 84.0, False, "sustained")] * 8, False)],
+    [(0, [LASTS] * 9, True), (0, [LASTS] * 8 + [WELL], False), (15, [LASTS] * 9, True), (16, [LASTS] * 9, False),
+     (0, [("A", 84.0, False, "sustained")] * 9, False)],
     ids=["two hours", "less", "within six hours", "later", "by less than half"],
 )  # fmt: skip
 def test_what_is_off_for_long_after_it_was_said_to_be_normal_is_told_again(quiet, then, opens):

@@ -30,15 +30,18 @@ QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many bu
 RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
 NEAR_EDGE = 0.4  # score, on the side of the anomaly, from which a normal value may only be noise ...
 SURE_AFTER = 3  # ... unless so many times `recover` values in a row are normal
-OFF_AGAIN, OFF_AGAIN_WITHIN = 8, timedelta(hours=6)  # so many anomalous buckets in a row, so soon after the end of an episode ...
-OFF_AGAIN_SHARE = 0.5  # ... that are off by at least this share of its worst residual, open another one
+OFF_AGAIN_FOR, OFF_AGAIN_WITHIN = (
+    timedelta(hours=2),
+    timedelta(hours=6),
+)  # off for so long, so soon after the end of an episode ...
+OFF_AGAIN_SHARE = 0.5  # ... and by at least this share of its worst residual, a metric opens another one
 
 Step = tuple[Episode, tuple[Event, ...]]
 
 
 def step(episode: Episode, verdict: Verdict, policy: Policy) -> Step:
     """Return the episode after one more bucket, and its events (usually none). Verdicts must be in the order of their buckets."""
-    length = max(policy.window, policy.patience, policy.recover, QUIET_AFTER_GAP, OFF_AGAIN)
+    length = max(policy.window, policy.patience, policy.recover, QUIET_AFTER_GAP)
     episode = replace(episode, recent=(episode.recent + STATUS_LETTER[verdict.status])[-length:])
     if verdict.status is Status.MISSING:
         return _missing(episode, verdict, policy)
@@ -174,8 +177,8 @@ def _is_over(answers: str, policy: Policy) -> bool:
 
 def _is_off_again(episode: Episode, verdict: Verdict) -> bool:
     """Return whether a metric that was said to be normal again has been off for a while."""
-    worst, is_soon = episode.resolved_worst, episode.resolved and verdict.bucket - episode.resolved <= OFF_AGAIN_WITHIN
-    if not is_soon or worst is None or not episode.recent.endswith("a" * OFF_AGAIN):
+    worst, resolved, now = episode.resolved_worst, episode.resolved, verdict.bucket
+    if not (worst and resolved and episode.since) or now - resolved > OFF_AGAIN_WITHIN or now - episode.since < OFF_AGAIN_FOR:
         return False
     return _same_side(worst, verdict) and abs(verdict.residual) >= OFF_AGAIN_SHARE * abs(worst.residual)
 
