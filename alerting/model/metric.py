@@ -129,9 +129,7 @@ class Metric:
     width: float = 1.0  # band width multiplier; `make budget` tunes it
     form: str = "count"  # count | ratio | number: how a value is written, and which values are possible
     adds: bool = True  # a count can be summed over buckets and segments; False for distinct users
-    volume: Callable[[pd.DataFrame], pd.Series] | None = (
-        None  # counts per bucket -> denominator of a ratio; None: that of `value`
-    )
+    volume: Callable[[pd.DataFrame], pd.Series] | None = None  # counts -> denominator of a ratio; None: that of `value`
     parents: tuple[str, ...] = ()  # metrics that this one depends on: views on feed users, CTR on likes and views
     product: str = ""  # part of the app; if all products are down at once, the message says that the platform is down
     slices: str = "off"  # off | digest | alert: what is done about an anomalous segment while the total is normal
