@@ -53,13 +53,14 @@ class World:
         self._call("make", "--no-print-directory", "-C", str(self.root), "run-alerts", at)
 
     def memory(self) -> list[Path]:
-        """Return the files of the state database."""
-        return sorted((self.folder / "data").glob("alerts.sqlite*"))
+        """Return the files of the state database and of its backup."""
+        return sorted((self.folder / "data").rglob("alerts.sqlite*"))
 
     def forget(self) -> None:
-        """Delete the state database."""
+        """Delete the state database, its backup and the records of runs, which would say that a state was lost."""
         for path in self.memory():
             path.unlink()
+        shutil.rmtree(self.folder / "reports", ignore_errors=True)
 
     def empty(self) -> None:
         self._call(str(PYTHON), "-m", "papermill", "--no-progress-bar", "--kernel", "python3", "empty.ipynb", "out.ipynb")
