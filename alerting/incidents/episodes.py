@@ -30,11 +30,9 @@ QUIET_AFTER_GAP = 4  # after a gap, ignore the return to normal for this many bu
 RECOVERED_SHARE = 0.5  # share of the change; if less of it remains, the value has recovered
 NEAR_EDGE = 0.4  # score, on the side of the anomaly, from which a normal value may only be noise ...
 SURE_AFTER = 3  # ... unless so many times `recover` values in a row are normal
-OFF_AGAIN_FOR, OFF_AGAIN_WITHIN = (
-    timedelta(hours=2),
-    timedelta(hours=6),
-)  # off for so long, so soon after the end of an episode ...
-OFF_AGAIN_SHARE = 0.5  # ... and by at least this share of its worst residual, a metric opens another one
+OFF_AGAIN_FOR = timedelta(hours=2)  # a metric that is off for so long ...
+OFF_AGAIN_WITHIN = timedelta(hours=6)  # ... so soon after the end of an episode ...
+OFF_AGAIN_SHARE = 0.5  # ... and by at least this share of its worst residual, opens another one
 
 Step = tuple[Episode, tuple[Event, ...]]
 

@@ -278,7 +278,9 @@ def _with_event(incident: Incident, event: Event) -> Incident:
     if member is None:
         return replace(incident, members=(*incident.members, _member(event))) if event.kind in OPENING_KINDS else incident
     now = member
-    ended = replace(member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, notified=None, untold=False)
+    ended = replace(
+        member, worst=episode.worst or member.worst, lost=member.lost + episode.lost, notified=None, unannounced=False
+    )
     if event.kind is EventKind.OPENED and member.gap and member.until is None:
         now = _member(event)  # no "data back" came before it: late rows have shown that there was no gap
     elif event.kind in OPENING_KINDS and member.until and member.until < _member(event).since:
@@ -305,14 +307,14 @@ def _remember_hidden(incident: Incident, silent: Sequence[Event], hidden: Sequen
     gap_goes_on = {e.metric for e in silent if e.kind is EventKind.REMINDER and e.verdict.status is Status.MISSING}
     said = {e.metric: e.episode.last_notified_verdict for e in silent if e.metric not in gap_goes_on}
     began = {e.metric for e in hidden if e.kind in OPENING_KINDS and not said[e.metric]}
-    members = [m if m.until else replace(m, untold=m.untold or m.metric in began) for m in incident.members]
-    members = [m if m.until or m.untold else replace(m, notified=m.notified or said.get(m.metric)) for m in members]
+    members = [m if m.until else replace(m, unannounced=m.unannounced or m.metric in began) for m in incident.members]
+    members = [m if m.until or m.unannounced else replace(m, notified=m.notified or said.get(m.metric)) for m in members]
     return replace(incident, members=tuple(members))
 
 
 def _compared_with_notified(event: Event, member: Member | None) -> Event:
     """Return the event, compared with the last notification of its metric before a silence, or with none if there was none."""
-    if member is None or not (member.untold or member.notified):
+    if member is None or not (member.unannounced or member.notified):
         return event
     return replace(event, episode=replace(event.episode, last_notified_verdict=member.notified))
 
@@ -320,7 +322,7 @@ def _compared_with_notified(event: Event, member: Member | None) -> Event:
 def _without_hidden(incident: Incident, told: Sequence[Event]) -> Incident:
     """Return the incident after a notification of these events."""
     names = {event.metric for event in told}
-    members = tuple(replace(m, notified=None, untold=False) if m.metric in names else m for m in incident.members)
+    members = tuple(replace(m, notified=None, unannounced=False) if m.metric in names else m for m in incident.members)
     return replace(incident, members=members)
 
 
@@ -347,7 +349,7 @@ def announce_unsilenced(
         elif incident.open and hidden:
             first = tree.lead({event.metric: event.verdict for event in hidden}, incident.root.metric)
             lead = next(event for event in hidden if event.metric == first)
-            is_again = incident.reopened > 0 and all(m.untold for m in incident.affected)
+            is_again = incident.reopened > 0 and all(m.unannounced for m in incident.affected)
             incident = replace(_without_hidden(incident, hidden), last_notified=lead.bucket)
             also, kind = tuple(event for event in hidden if event is not lead), lead.kind if is_again else EventKind.WORSENED
             told.append(replace(lead, kind=kind, incident=incident, also=also, again=is_again))
@@ -370,9 +372,11 @@ def _hidden_event(
     """
     is_told = incident.last_notified is not None and verdict.bucket <= incident.last_notified
     is_off = verdict.status is Status.ANOMALOUS or (verdict.status is Status.MISSING and episodes[member.metric].gap_notified)
-    kind = EventKind.NO_DATA if verdict.status is Status.MISSING else EventKind.OPENED if member.untold else EventKind.WORSENED
+    kind = (
+        EventKind.NO_DATA if verdict.status is Status.MISSING else EventKind.OPENED if member.unannounced else EventKind.WORSENED
+    )
     policy, notified = tree.metrics[member.metric].policy, member.notified
-    if not is_told and is_off and (member.untold or (notified and is_worse_than_notified(notified, verdict, policy))):
+    if not is_told and is_off and (member.unannounced or (notified and is_worse_than_notified(notified, verdict, policy))):
         yield _compared_with_notified(Event(kind, member.metric, verdict.bucket, verdict, episodes[member.metric]), member)
 
 

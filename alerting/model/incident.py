@@ -39,7 +39,7 @@ class Member:
     lost: float = 0.0  # as `Episode.lost`
     ended: datetime | None = None  # its last `until` before it was affected again
     notified: Verdict | None = None  # the verdict of its last notification, if a later event was silent
-    untold: bool = False  # its beginning was silent, in an incident that was notified before
+    unannounced: bool = False  # its beginning was silent, in an incident that was notified before
 
     @property
     def segment(self) -> str:

@@ -5,7 +5,7 @@ An entry is the opening message of an incident in the chat. It is edited to show
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,13 +24,13 @@ from alerting.model.clock import DAY
 from alerting.model.incident import Event, Incident, Member, MetricTree, Rarity, SimilarIncident, is_critical
 from alerting.model.message import Message
 from alerting.model.metric import STEP, Metric, dashboard_link, parse_segment
-from alerting.model.run import Reading, caught
+from alerting.model.run import caught
 from alerting.model.verdict import OPENING_KINDS, Episode, EpisodeState, EventKind, Status, Verdict
 from alerting.pipeline.advance import PreviousState, StateChange, compare_frame
 from alerting.pipeline.context import DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.explain import rarity, same_time_before
 from alerting.pipeline.judged import JudgedMetrics
-from alerting.pipeline.read import ARRIVALS_FOR, newest_row, usual_delay
+from alerting.pipeline.read import complete_tables, table_newest_row, table_usual_delay
 from alerting.pipeline.segment_watch import stand_in_names
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def event_context(
     stopped = _newest(ctx, event.metric, changes, judged) if is_entry and shown.status is not Status.MISSING else None
     stopped = stopped if stopped and stopped.status is Status.MISSING else None
     members = (incident.affected if is_entry else incident.members) if incident else ()  # an entry says how it is now
-    scans, tree = {it.scan for it in ctx.metrics if it.table == metric.table}, MetricTree([*ctx.metrics, *ctx.segment_metrics])
+    tree = MetricTree([*ctx.metrics, *ctx.segment_metrics])
     rare, similar = _past(ctx, event, judged)
     gap = event.kind in (EventKind.NO_DATA, EventKind.DATA_BACK) or event.verdict.status is Status.MISSING
     since = event.episode.since or event.episode.gap_since or event.bucket
@@ -182,7 +182,7 @@ def event_context(
         dashboard=_dashboard(ctx, metric, event),
         table=metric.table,
         is_gone=gap and metric.name in reading.gone,
-        newest=_newest_row(ctx, metric, shown, reading, now),
+        newest=table_newest_row(ctx, metric, shown.bucket, reading, now),
         normal=tuple(m.title_in(ctx.language) for m in _normal_metrics(ctx, event, shown, changes, judged)),
         members=tuple(_members(ctx, event, changes, judged)),
         latest=latest,
@@ -190,31 +190,12 @@ def event_context(
         is_platform=tree.is_platform({event.metric, *(member.metric for member in members)}),
         roots=tree.roots,
         calendar=tuple(it for it in near if it.concerns(event.metric)),
-        usual_delay=_usual_delay(ctx, scans, now) if gap else None,
-        complete_tables=_complete_tables(changes.due, metric.table, reading) if gap else (),
+        usual_delay=table_usual_delay(ctx, metric.table, now) if gap else None,
+        complete_tables=complete_tables(changes.due, metric.table, reading) if gap else (),
         rarity=rare,
         similar=similar,
         late=_late_spans(event, changes.due) if event.kind is EventKind.CORRECTED else (),
     )
-
-
-def _newest_row(ctx: RunContext, metric: Metric, shown: Verdict, reading: Reading, now: datetime) -> datetime | None:
-    """Return the instant of the newest row of the metric's table, None if it is unknown.
-
-    Of the metric's own scan it is that of the buckets up to the one shown. Scans of other steps may have newer buckets that are
-    over at `now`: an hour without a value does not say that the table is silent.
-    """
-    found = list[datetime | None]()
-    for it in {it.scan: it for it in ctx.metrics if it.table == metric.table and it.scan in reading.counts}.values():
-        last = shown.bucket if it.scan == metric.scan else last_closed_bucket(now, ctx.delay, it.step, it.phase)
-        found.append(newest_row(reading.counts[it.scan].loc[:last]))
-    return max((at for at in found if at), default=None)
-
-
-def _usual_delay(ctx: RunContext, scans: Collection[str], now: datetime) -> timedelta | None:
-    """Return how old the newest row of a table usually is when it is read. `scans`: those of the table."""
-    past = ctx.store.arrivals(now - ARRIVALS_FOR)
-    return min((age for scan in scans if (age := usual_delay(scan, past)) is not None), default=None)
 
 
 def _past(ctx: RunContext, event: Event, judged: JudgedMetrics) -> tuple[Rarity | None, SimilarIncident | None]:
@@ -308,18 +289,6 @@ def _newest(ctx: RunContext, name: str, changes: StateChange, judged: JudgedMetr
         later = ctx.store.judged(name, verdict.bucket)[-1:]  # judged as missing before this run began to wait for their rows
         return later[0] if later and later[0].bucket > verdict.bucket else verdict
     return changes.newest.get(name)
-
-
-def _complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:
-    """Return the other tables whose newest due bucket has rows and is not incomplete."""
-    last = {item.metric.scan: (item.metric.table, item.last) for item in due if item.metric.table != table}
-    complete = [
-        last[scan][0]
-        for scan, counts in reading.counts.items()
-        if scan in last and scan not in reading.incomplete
-        if counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
-    ]
-    return tuple(dict.fromkeys(complete))
 
 
 def missed_runs(ctx: RunContext, changes: StateChange, judged: JudgedMetrics, now: datetime) -> list[Message]:
@@ -423,9 +392,8 @@ def is_escalation_due(incident: Incident, told: datetime, after: timedelta, now:
 def daily_summary(ctx: RunContext, now: datetime) -> list[Message]:
     """Return the daily message in a list; [] if it is not due, was composed before, or no run took place in its day.
 
-    The day begins at the same local time of the day before: it has 23 or 25 hours when the clocks change.
-
-    A stopped cron must not look like a quiet day. Raises StoreError.
+    The day begins at the same local time of the day before: it has 23 or 25 hours when the clocks change. A stopped cron must
+    not look like a quiet day. Raises StoreError.
     """
     if not ctx.daily:
         return []

@@ -19,9 +19,9 @@ import pandas as pd
 from alerting.metric_values import Labelled
 from alerting.model.clock import DAY, day_of, iso_text
 from alerting.model.errors import AlertingError
-from alerting.model.metric import MAX_VALUE, Query
+from alerting.model.metric import MAX_VALUE, Metric, Query
 from alerting.model.run import Arrival, Reading, caught
-from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext
+from alerting.pipeline.context import BAND_SPAN, DueBuckets, RunContext, last_closed_bucket
 from alerting.pipeline.segment_watch import request_segments
 
 ARRIVALS_FOR = timedelta(days=14)  # earlier readings that say how late the rows of a table usually are
@@ -317,3 +317,37 @@ def _usually_incomplete(query: str, rows: pd.Series, last: pd.Timestamp, past: S
         if abs(arrival.at - arrival.bucket - age) <= max(age / 10, MIN_SILENCE)
     ]
     return len(shares) >= MIN_READINGS and median(shares) < FULL_SHARE
+
+
+# What a message says of a table
+
+
+def table_newest_row(ctx: RunContext, metric: Metric, until: datetime, reading: Reading, now: datetime) -> datetime | None:
+    """Return the instant of the newest row of the metric's table, None if it is unknown.
+
+    Of the metric's own scan it is that of the buckets up to `until`. Scans of other steps may have newer buckets that are over at
+    `now`: an hour without a value does not say that the table is silent.
+    """
+    found = list[datetime | None]()
+    for it in {it.scan: it for it in ctx.metrics if it.table == metric.table and it.scan in reading.counts}.values():
+        last = until if it.scan == metric.scan else last_closed_bucket(now, ctx.delay, it.step, it.phase)
+        found.append(newest_row(reading.counts[it.scan].loc[:last]))
+    return max((at for at in found if at), default=None)
+
+
+def table_usual_delay(ctx: RunContext, table: str, now: datetime) -> timedelta | None:
+    """Return how old the newest row of a table usually is when it is read; None with too few earlier readings."""
+    past, scans = ctx.store.arrivals(now - ARRIVALS_FOR), {metric.scan for metric in ctx.metrics if metric.table == table}
+    return min((age for scan in scans if (age := usual_delay(scan, past)) is not None), default=None)
+
+
+def complete_tables(due: Sequence[DueBuckets], table: str, reading: Reading) -> tuple[str, ...]:
+    """Return the other tables whose newest due bucket has rows and is not incomplete."""
+    last = {item.metric.scan: (item.metric.table, item.last) for item in due if item.metric.table != table}
+    complete = [
+        last[scan][0]
+        for scan, counts in reading.counts.items()
+        if scan in last and scan not in reading.incomplete
+        if counts.loc[last[scan][1] : last[scan][1]].notna().any(axis=None)
+    ]
+    return tuple(dict.fromkeys(complete))

@@ -89,7 +89,7 @@ STORED: dict[type[Any], dict[str, str]] = {
         "answers calm_since=normal_since lost gap=gap_since gap_told=gap_notified back_since resolved "
         "resolved_worst unchecked"
     ),
-    Member: _names("metric since joined first gap until worst lost ended notified untold"),
+    Member: _names("metric since joined first gap until worst lost ended notified unannounced"),
     Incident: _names(
         "id opened members closed told=last_notified reopened taken=acknowledged_by snoozed=snoozed_until muted label "
         "labelled=labelled_by corrected unchecked cause rarity similar run"
